@@ -1,0 +1,107 @@
+"""keeper.toml -> frozen Settings; every problem is reported at once (ConfigError, exit 78)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from keeper.model import Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointSettings:
+    """One JSON-RPC endpoint. URLs may carry a token, so they never appear in a repr; ``name`` does."""
+
+    name: str
+    url: str
+    ws_url: str | None
+    rate_per_s: float
+    concurrency: int
+
+    def __repr__(self) -> str:
+        return f"EndpointSettings(name={self.name!r})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainSettings:
+    """One chain and its endpoints in order of preference."""
+
+    name: str
+    chain_id: int
+    block_time_s: float
+    multicall: str
+    native_token: str | None
+    """Wrapped native token, listed on one of the venues: its feed prices gas."""
+    endpoints: tuple[EndpointSettings, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VenueSettings:
+    """One market, e.g. an Aave v3 market by its PoolAddressesProvider."""
+
+    name: str
+    kind: str
+    chain: str
+    provider: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositionSettings:
+    """One guarded position."""
+
+    label: str
+    venue: str
+    account: str
+    policy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WalletSettings:
+    """The keeper's own wallet; the key is named by file only and needed only in live mode."""
+
+    address: str | None
+    keystore: Path | None
+    password_file: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The whole configuration, validated."""
+
+    path: Path
+    mode: str
+    """``dry-run`` or ``live``."""
+    state_dir: Path
+    """Journal, control socket, numba cache live here."""
+    chains: tuple[ChainSettings, ...]
+    venues: tuple[VenueSettings, ...]
+    positions: tuple[PositionSettings, ...]
+    policies: tuple[Policy, ...]
+    wallet: WalletSettings
+    shocks_pct: tuple[float, ...]
+    digest: str
+    """Hash of what would loosen protection if changed; arming is bound to it."""
+
+    @property
+    def journal_path(self) -> Path:
+        """The SQLite journal; dry-run and live never share one."""
+        return self.state_dir / ("journal.sqlite" if self.mode == "live" else "journal-dry-run.sqlite")
+
+    @property
+    def control_path(self) -> Path:
+        """The daemon's control socket."""
+        return self.state_dir / "control.sock"
+
+    def chain(self, name: str) -> ChainSettings:
+        """The chain of that name."""
+        return next(c for c in self.chains if c.name == name)
+
+    def venue(self, name: str) -> VenueSettings:
+        """The venue of that name."""
+        return next(v for v in self.venues if v.name == name)
+
+    def policy(self, name: str) -> Policy:
+        """The policy of that name."""
+        return next(p for p in self.policies if p.name == name)
+
+

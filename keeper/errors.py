@@ -1,0 +1,57 @@
+"""Errors by what must happen next.
+
+    KeeperError
+    ├─ ConfigError    refuse to start, list every problem at once, exit 78
+    ├─ Transient      retry inside the tick's deadline, then the position becomes Unreadable
+    │   └─ Rejected   the node answered, with an error; its code, message and data are kept
+    ├─ Unread         this position is UNKNOWN: keep the rest going, alarm by age, never healthy
+    ├─ Raced          the chain or the journal moved: drop the plan, the next tick decides anew
+    └─ Broken         an invariant failed: stop acting, keep watching, alarm loudly
+
+An expected "no" is not an error but a value: see ``keeper.model.Refusal``.
+"""
+
+EXIT_OK = 0
+EXIT_FINDINGS = 1
+EXIT_USAGE = 2
+EXIT_UNREACHABLE = 69
+EXIT_BROKEN = 70
+EXIT_CONFIG = 78
+
+
+class KeeperError(Exception):
+    """Base of every error this project raises on purpose."""
+
+
+class ConfigError(KeeperError):
+    """The configuration cannot be used; ``problems`` lists every reason at once."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+class Transient(KeeperError):
+    """A read failed in a way that may pass: time-out, dead endpoint, rate limit, malformed answer."""
+
+
+class Rejected(Transient):
+    """A node answered a JSON-RPC call with an error object (a revert included)."""
+
+    def __init__(self, code: int, message: str, data: str | None = None) -> None:
+        self.code = code
+        self.message = message
+        self.data = data
+        super().__init__(f"{message} (code {code})")
+
+
+class Unread(KeeperError):
+    """One position, or one market, cannot be read truthfully; it is UNKNOWN until it can."""
+
+
+class Raced(KeeperError):
+    """The chain or the journal moved under a plan; nothing was done and the next tick decides anew."""
+
+
+class Broken(KeeperError):
+    """An invariant of our own failed; acting stops until a person has looked."""

@@ -1,0 +1,274 @@
+"""The sockets where a venue, a strategy, a transport, a sender, a signer, a clock or an alarm plugs in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import Protocol
+
+from keeper.model import (
+    Allowance,
+    Amount,
+    Attempt,
+    Block,
+    Call,
+    Intent,
+    Means,
+    Outlook,
+    Plan,
+    Policy,
+    Position,
+    PositionId,
+    Proposal,
+    Refusal,
+    Reserve,
+    Snapshot,
+    Step,
+    Token,
+    Unreadable,
+)
+from keeper.words import Words
+
+
+class Priority(IntEnum):
+    """Order inside an endpoint's lane; smaller goes first."""
+
+    SEND = 0
+    TRIGGER = 1
+    RECEIPT = 2
+    PAGE = 3
+
+
+class Transport(Protocol):
+    """One JSON-RPC call to the best live endpoint of one chain."""
+
+    async def request(
+        self,
+        method: str,
+        params: Sequence[object],
+        *,
+        priority: Priority = Priority.TRIGGER,
+        timeout_s: float = 4.0,
+        weight: int = 1,
+    ) -> object:
+        """The ``result`` field. Raises Rejected (the node answered an error) or Transient (nobody answered)."""
+        ...
+
+    async def broadcast(self, raw: bytes, *, timeout_s: float = 4.0) -> tuple[str | Exception, ...]:
+        """``eth_sendRawTransaction`` to every endpoint at once: a hash or the error of each, in their order."""
+        ...
+
+
+class Clock(Protocol):
+    """Time as a parameter."""
+
+    def now_s(self) -> float: ...
+    def monotonic_s(self) -> float: ...
+    async def sleep(self, seconds: float) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shadow:
+    """A dry-run's own version of one position: stored integers by token address, replacing the chain's."""
+
+    id: PositionId
+    collateral: Mapping[str, int]
+    debt: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What a venue remembers from the last reading so that the next one needs a single round trip."""
+
+    assets: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    """Account -> indices of reserves in which it held something."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What a venue read for the accounts asked, at one block."""
+
+    positions: tuple[Position, ...]
+    unreadable: tuple[Unreadable, ...]
+    reserves: tuple[Reserve, ...]
+    prices: Mapping[str, float]
+    seen: Seen
+    again: bool
+    """True when an account holds reserves that this batch did not ask for: call again with ``seen``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiquidationRule:
+    """How a venue liquidates; shared with the paper market and the loss estimate."""
+
+    close_factor: str
+    """Human words and the source; ``rules.py`` of the venue holds the exact function."""
+    dust_base: int
+
+
+class Progress(StrEnum):
+    """Whether an intent's effect is on the venue."""
+
+    DONE = "DONE"
+    PENDING = "PENDING"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """What the venue shows of an intent."""
+
+    progress: Progress
+    why: str
+
+
+class Venue(Protocol):
+    """One market of one protocol on one chain. Everything but loading is pure."""
+
+    @property
+    def id(self) -> str:
+        """``kind:chain_id:key``, e.g. ``aave_v3:1:0x...provider``."""
+        ...
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def tokens(self) -> tuple[Token, ...]:
+        """Every token that the market lists."""
+        ...
+
+    @property
+    def spender(self) -> str:
+        """The contract that pulls tokens when the keeper supplies or repays."""
+        ...
+
+    @property
+    def rules(self) -> LiquidationRule: ...
+
+    def position_id(self, account: str) -> PositionId:
+        """The identity of ``account``'s position here."""
+        ...
+
+    def calls(self, accounts: Sequence[str], seen: Seen) -> tuple[Call, ...]:
+        """The batch that reads the market and ``accounts``; the order is what ``decode`` expects."""
+        ...
+
+    def decode(
+        self,
+        block: Block,
+        accounts: Sequence[str],
+        words: Words,
+        seen: Seen,
+        shadows: Mapping[PositionId, Shadow],
+    ) -> Reading:
+        """Positions of ``accounts`` from the words of ``calls``; a failed part becomes Unreadable."""
+        ...
+
+    def can(self, step: Step, position: Position, means: Means) -> Refusal | None:
+        """None when the venue would accept the step now, else why not (paused, frozen, cap, ...)."""
+        ...
+
+    def encode(self, step: Step, position: Position) -> Call:
+        """The transaction that performs the step on behalf of the position's account."""
+        ...
+
+    def gas(self, step: Step) -> int:
+        """A gas limit that the step does not exceed, and by which its cost is estimated."""
+        ...
+
+    def after(self, steps: Sequence[Step], position: Position) -> Position:
+        """The position as it would stand after the steps at the same prices; health rounded down."""
+        ...
+
+    def fill(self, steps: Sequence[Step], block: Block, snapshot: Snapshot, shadow: Shadow) -> Shadow:
+        """A dry-run's position after the steps, had they been included at ``block``; protocol rounding."""
+        ...
+
+    def effect(self, intent: Intent, snapshot: Snapshot) -> Effect:
+        """Whether the intent's effect shows in ``snapshot``."""
+        ...
+
+
+class Strategy(Protocol):
+    """One policy of rescue; pure."""
+
+    name: str
+
+    def propose(
+        self, position: Position, outlook: Outlook, policy: Policy, means: Means, venue: Venue, block: Block
+    ) -> Proposal | Refusal:
+        """A way to target, or why not."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TxFields:
+    """An EIP-1559 transaction before its signature."""
+
+    chain_id: int
+    nonce: int
+    to: str
+    data: bytes
+    value_wei: int
+    gas_limit: int
+    max_fee_wei: int
+    tip_wei: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signed:
+    """A signature's product."""
+
+    raw: bytes = field(repr=False)
+    hash: str
+
+
+class Signer(Protocol):
+    """The only holder of a key."""
+
+    @property
+    def address(self) -> str: ...
+
+    async def sign(self, tx: TxFields) -> Signed:
+        """Signed bytes. Raises Broken when the request lies outside its policy."""
+        ...
+
+
+class Sender(Protocol):
+    """What happens to a plan: Live sends it, Dry fills it on the shadow, Paper fills it in a replay."""
+
+    async def act(self, plan: Plan, snapshot: Snapshot) -> Attempt | Refusal:
+        """Carry the plan as far as one block allows; journals every state it passes."""
+        ...
+
+
+class Severity(StrEnum):
+    """How loud an alarm is."""
+
+    INFO = "INFO"
+    WARNING = "WARNING"
+    CRITICAL = "CRITICAL"
+
+
+class Alarm(Protocol):
+    """Tells a person."""
+
+    def raise_alarm(self, severity: Severity, code: str, subject: str, why: str) -> None:
+        """Say it once per (code, subject) until it clears; CRITICAL repeats by age."""
+        ...
+
+    def clear(self, code: str, subject: str) -> None:
+        """The condition is over; say so if it had been raised."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WalletFacts:
+    """The keeper's wallet at the snapshot's block, before it is merged into Means."""
+
+    native_wei: int
+    nonce: int
+    balances: tuple[Amount, ...]
+    allowances: tuple[Allowance, ...]

@@ -1,0 +1,1 @@
+"""Rescue policies, one pure file each; ``strategies.registry`` lists what ships."""
