@@ -1,0 +1,85 @@
+"""Alarms: journaled, logged, said once per (code, subject) and repeated by age while CRITICAL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from keeper.model import Entry
+from keeper.seams import Clock, Severity
+
+REPEAT_CRITICAL_S = 300.0
+"""A CRITICAL alarm that still stands is said again this often; silence would mean it is over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """An alarm that has been raised and not cleared."""
+
+    severity: Severity
+    code: str
+    subject: str
+    why: str
+    since_s: float
+    said_s: float
+
+
+class Alarms:
+    """The ``Alarm`` seam: writes an alarm entry and a log line, without repeating itself every block."""
+
+    def __init__(self, record: Callable[[Entry], object], clock: Clock, chain_id: int) -> None:
+        self._record = record
+        self._clock = clock
+        self._chain_id = chain_id
+        self._block_number = 0
+        self._standing: dict[tuple[str, str], Standing] = {}
+        self._log = structlog.get_logger("keeper.alarm")
+
+    def at_block(self, number: int) -> None:
+        """The block that following alarms are about."""
+        self._block_number = number
+
+    @property
+    def standing(self) -> tuple[Standing, ...]:
+        """Alarms raised and not yet cleared."""
+        return tuple(self._standing.values())
+
+    def raise_alarm(self, severity: Severity, code: str, subject: str, why: str) -> None:
+        """Say it, unless the same (code, subject) stands at the same severity and is not due again."""
+        now_s = self._clock.monotonic_s()
+        before = self._standing.get((code, subject))
+        due = (
+            before is None
+            or before.severity != severity
+            or (severity is Severity.CRITICAL and now_s - before.said_s >= REPEAT_CRITICAL_S)
+        )
+        if not due:
+            return
+        since_s = now_s if before is None else before.since_s
+        self._standing[code, subject] = Standing(
+            severity=severity, code=code, subject=subject, why=why, since_s=since_s, said_s=now_s
+        )
+        self._write(severity.value, code, subject, why)
+
+    def clear(self, code: str, subject: str) -> None:
+        """The condition is over; said once if it had been raised."""
+        before = self._standing.pop((code, subject), None)
+        if before is not None:
+            age_s = self._clock.monotonic_s() - before.since_s
+            self._write("CLEARED", code, subject, f"over after {age_s:.0f} s: {before.why}")
+
+    def _write(self, severity: str, code: str, subject: str, why: str) -> None:
+        say = self._log.error if severity == Severity.CRITICAL.value else self._log.warning
+        say("alarm", severity=severity, code=code, subject=subject, why=why, block=self._block_number)
+        self._record(
+            Entry(
+                kind="alarm",
+                chain_id=self._chain_id,
+                block_number=self._block_number,
+                subject=subject,
+                why=why,
+                data={"severity": severity, "code": code},
+            )
+        )

@@ -1,0 +1,61 @@
+"""The control socket: one JSON line asked, one JSON line answered, over a unix socket of mode 0600."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from keeper.errors import Transient
+
+Handler = Callable[[dict[str, object]], Awaitable[dict[str, object]]]
+LINE_MAX = 64 * 1024
+
+
+async def serve(path: Path, handler: Handler) -> asyncio.Server:
+    """Listen at ``path``; a stale socket of a dead daemon is replaced (the journal's lock says who lives)."""
+
+    async def on_client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, TimeoutError, asyncio.IncompleteReadError):
+            async with asyncio.timeout(10):
+                writer.write(json.dumps(await _answer(reader, handler)).encode() + b"\n")
+                await writer.drain()
+        writer.close()
+
+    path.unlink(missing_ok=True)
+    old = os.umask(0o177)
+    try:
+        return await asyncio.start_unix_server(on_client, path=str(path), limit=LINE_MAX)
+    finally:
+        os.umask(old)
+
+
+async def _answer(reader: asyncio.StreamReader, handler: Handler) -> dict[str, object]:
+    try:
+        request = json.loads(await reader.readline())
+    except ValueError:
+        return {"ok": False, "why": "the request is not one line of JSON"}
+    if not isinstance(request, dict):
+        return {"ok": False, "why": "the request is not a JSON object"}
+    return await handler(request)
+
+
+async def ask(path: Path, request: dict[str, object], *, timeout_s: float = 10.0) -> dict[str, object]:
+    """Send one request to the daemon. Raises Transient when no daemon answers at ``path``."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            reader, writer = await asyncio.open_unix_connection(str(path), limit=LINE_MAX)
+            try:
+                writer.write(json.dumps(request).encode() + b"\n")
+                await writer.drain()
+                answer = json.loads(await reader.readline())
+            finally:
+                writer.close()
+    except (OSError, ValueError, TimeoutError) as e:
+        raise Transient(f"no daemon answers at {path}: is `keeper run` running with this config?") from e
+    if not isinstance(answer, dict):
+        raise Transient(f"the daemon at {path} answered {type(answer).__name__}, not an object")
+    return answer
