@@ -88,6 +88,10 @@ class Holding:
     """Collateral: liquidation threshold that applies (e-mode resolved), 0 when it does not count. Debt: 1e18."""
     feed: str
     """Identity of the price that this venue uses for it (a price belongs to a venue's oracle)."""
+    bonus_bps: int = 0
+    """Collateral: what a liquidator gets per 10_000 of debt value (10_500 = 5 % bonus; e-mode resolved)."""
+    bonus_fee_bps: int = 0
+    """Collateral: the protocol's share of that bonus."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +152,11 @@ class Reserve:
     """Units that can be withdrawn or borrowed now."""
     supply_rate_ray: int
     borrow_rate_ray: int
+    supply_index_ray: int = 0
+    """Index of deposits as stored at ``updated_s`` (not accrued); 0 where a venue has none."""
+    borrow_index_ray: int = 0
+    """Index of debt as stored at ``updated_s``."""
+    updated_s: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -454,6 +463,8 @@ class Attempt:
     hash: str
     fee: Fee
     sent_block: int
+    cancel: bool = False
+    """True for the self-send that frees the nonce of a plan whose time has passed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

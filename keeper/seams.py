@@ -82,7 +82,11 @@ class Seen:
     """What a venue remembers from the last reading so that the next one needs a single round trip."""
 
     assets: Mapping[str, frozenset[int]] = field(default_factory=dict)
-    """Account -> indices of reserves in which it held something."""
+    """Account -> indices, in the venue's own numbering, of what it held; an account not in it is read in full."""
+    modes: frozenset[int] = frozenset()
+    """Special regimes in use (Aave e-mode categories), whose parameters the next batch asks for."""
+    stale: str = ""
+    """Why the venue's static facts must be loaded anew; empty while they hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
