@@ -1,0 +1,297 @@
+"""Compile Solidity with the pinned npm solc; results are cached by the hash of sources, settings and compiler.
+
+The real Aave v3.6 sources come from npm and are never committed; nor is anything compiled from them.
+Run ``python -m anvil.compile`` to fill the cache (about a minute cold), with ``--write-artifacts`` to also rewrite
+``contracts/artifacts`` from our own contracts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from anvil.tools import HERE, ROOT, ToolMissing, find_node
+
+CACHE_DIR = ROOT / ".cache" / "contracts"
+ARTIFACTS_DIR = ROOT / "contracts" / "artifacts"
+SOLC = "solc-0.8.27"
+"""The compiler of Aave v3.6's own build; WASM from npm, the only solc there is without a download site."""
+
+_IMPORT = re.compile(r"""^\s*import\s+(?:[^"';]*?\sfrom\s+)?["']([^"']+)["']""", re.MULTILINE)
+_OUTPUT = ["abi", "evm.bytecode.object", "evm.bytecode.linkReferences"]
+
+
+class CompileFailed(Exception):
+    """solc refused the sources; the message is its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """One compiled contract: ``bytecode`` is creation code, hex, with unlinked libraries as solc leaves them."""
+
+    name: str
+    source: str
+    abi: tuple[Mapping[str, object], ...]
+    bytecode: str
+    links: tuple[tuple[str, int], ...]
+    """(library name, byte offset of its 20-byte address in the creation code)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """One run of solc: which contracts of which sources, from which folder, with which settings."""
+
+    name: str
+    base_dir: Path
+    contracts: tuple[tuple[str, str], ...]
+    """(source unit, contract name); a source unit is a path under ``base_dir``."""
+    remappings: tuple[tuple[str, str], ...] = ()
+    evm_version: str = "shanghai"
+    runs: int = 200
+    solc: str = SOLC
+
+    def standard_json(self) -> dict[str, object]:
+        """The whole compiler input, sources included. Raises ToolMissing when a source is not installed."""
+        selection: dict[str, dict[str, list[str]]] = {}
+        for source, contract in self.contracts:
+            selection.setdefault(source, {})[contract] = _OUTPUT
+        return {
+            "language": "Solidity",
+            "sources": _closure(self),
+            "settings": {
+                "remappings": [f"{a}={b}" for a, b in self.remappings],
+                "optimizer": {"enabled": True, "runs": self.runs},
+                "evmVersion": self.evm_version,
+                # without the metadata hash the bytecode is a function of the code alone
+                "metadata": {"bytecodeHash": "none"},
+                "outputSelection": selection,
+            },
+        }
+
+
+def _closure(unit: Unit) -> dict[str, dict[str, str]]:
+    """Every source that the unit's contracts reach by import, by solc's own rules for names."""
+    found: dict[str, dict[str, str]] = {}
+    waiting = [source for source, _ in unit.contracts]
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        path = unit.base_dir / name
+        if not path.is_file():
+            raise ToolMissing(f"the source {name} is missing under {unit.base_dir}: run `make setup`")
+        text = path.read_text(encoding="utf-8")
+        found[name] = {"content": text}
+        waiting += [_resolve(unit, name, target) for target in _IMPORT.findall(text)]
+    return dict(sorted(found.items()))
+
+
+def _resolve(unit: Unit, importer: str, target: str) -> str:
+    if target.startswith("."):
+        return posixpath.normpath(posixpath.join(posixpath.dirname(importer), target))
+    # solc takes the longest matching prefix
+    for prefix, replacement in sorted(unit.remappings, key=lambda r: -len(r[0])):
+        if target.startswith(prefix):
+            return replacement + target[len(prefix) :]
+    return target
+
+
+def compile_key(standard_json: Mapping[str, object], solc: str) -> str:
+    """sha256 over the canonical compiler input and the compiler's name: equal input, equal artifacts."""
+    body = orjson.dumps({"input": standard_json, "solc": solc}, option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(body).hexdigest()
+
+
+def compile_unit(unit: Unit, *, cache_dir: Path = CACHE_DIR, quiet: bool = False) -> dict[str, Artifact]:
+    """Artifacts of ``unit`` by contract name, from the cache when its key is there. Raises CompileFailed."""
+    source = unit.standard_json()
+    path = cache_dir / f"{unit.name}-{compile_key(source, unit.solc)[:32]}.json"
+    if not path.is_file():
+        answer = _run_solc(unit, source, quiet=quiet)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # another process may compile the same unit: the rename makes either result whole
+        draft = path.with_suffix(f".{threading.get_ident()}.part")
+        draft.write_bytes(orjson.dumps(_flatten(answer)))
+        draft.replace(path)
+    return {
+        name: Artifact(
+            name=name,
+            source=item["source"],
+            abi=tuple(item["abi"]),
+            bytecode=item["bytecode"],
+            links=tuple((lib, start) for lib, start in item["links"]),
+        )
+        for name, item in orjson.loads(path.read_bytes()).items()
+    }
+
+
+def _flatten(output: Mapping[str, dict[str, dict[str, dict[str, dict[str, dict[str, object]]]]]]) -> object:
+    flat: dict[str, object] = {}
+    for source, contracts in output["contracts"].items():
+        for name, contract in contracts.items():
+            code: dict[str, object] = contract["evm"]["bytecode"]
+            references: dict[str, dict[str, list[dict[str, int]]]] = code["linkReferences"]  # type: ignore[assignment]
+            flat[name] = {
+                "source": source,
+                "abi": contract["abi"],
+                "bytecode": f"0x{code['object']}",
+                "links": sorted(
+                    (library, reference["start"])
+                    for libraries in references.values()
+                    for library, places in libraries.items()
+                    for reference in places
+                ),
+            }
+    return flat
+
+
+def _run_solc(unit: Unit, source: Mapping[str, object], *, quiet: bool) -> dict[str, dict[str, dict[str, dict[str, dict[str, dict[str, object]]]]]]:
+    done = threading.Event()
+    ticker = threading.Thread(target=_tick, args=(f"compiling {unit.name}", done), daemon=True)
+    if not quiet:
+        ticker.start()
+    try:
+        run = subprocess.run(
+            [find_node(), str(HERE / "compile.js"), unit.solc],
+            input=orjson.dumps(source),
+            capture_output=True,
+            cwd=HERE,
+            check=False,
+            timeout=900,
+        )
+    finally:
+        done.set()
+        if not quiet:
+            ticker.join()
+    if run.returncode != 0:
+        raise CompileFailed(f"{unit.name}: solc did not run: {run.stderr.decode(errors='replace')[-2000:]}")
+    output = orjson.loads(run.stdout)["output"]
+    errors = [e["formattedMessage"] for e in output.get("errors", ()) if e["severity"] == "error"]
+    if errors:
+        raise CompileFailed(f"{unit.name}: " + "\n".join(errors[:5]))
+    return output  # type: ignore[no-any-return]
+
+
+def _tick(what: str, done: threading.Event) -> None:
+    """Say on stderr that a long step is alive, with the seconds it has taken."""
+    started_s = time.monotonic()
+    print(f"  {what} (once; cached afterwards) ...", file=sys.stderr, flush=True)
+    while not done.wait(10):
+        print(f"  {what}: {time.monotonic() - started_s:.0f} s", file=sys.stderr, flush=True)
+    print(f"  {what}: done in {time.monotonic() - started_s:.1f} s", file=sys.stderr, flush=True)
+
+
+_AAVE = "@aave-dao/aave-v3-origin/src/contracts/"
+_AAVE_REMAPPINGS = (
+    ("openzeppelin-contracts/contracts/", "@openzeppelin/contracts/"),
+    ("openzeppelin-contracts-upgradeable/contracts/", "@openzeppelin/contracts-upgradeable/"),
+    ("solidity-utils/", "@bgd-labs/solidity-utils/src/"),
+)
+
+
+def _aave(name: str, *contracts: str) -> Unit:
+    return Unit(
+        name=name,
+        base_dir=HERE / "node_modules",
+        contracts=tuple((f"{_AAVE}{path}.sol", posixpath.basename(path)) for path in contracts),
+        remappings=_AAVE_REMAPPINGS,
+    )
+
+
+AAVE_UNITS = (
+    _aave(
+        "aave-pool",
+        "instances/PoolInstance",
+        "protocol/libraries/logic/BorrowLogic",
+        "protocol/libraries/logic/FlashLoanLogic",
+        "protocol/libraries/logic/LiquidationLogic",
+        "protocol/libraries/logic/PoolLogic",
+        "protocol/libraries/logic/SupplyLogic",
+        "protocol/libraries/helpers/Errors",
+    ),
+    _aave(
+        "aave-rest",
+        "instances/PoolConfiguratorInstance",
+        "protocol/libraries/logic/ConfiguratorLogic",
+        "instances/ATokenInstance",
+        "instances/VariableDebtTokenInstance",
+        "misc/DefaultReserveInterestRateStrategyV2",
+        "misc/AaveOracle",
+        "protocol/configuration/PoolAddressesProvider",
+        "protocol/configuration/ACLManager",
+        "helpers/AaveProtocolDataProvider",
+        "mocks/testnet-helpers/TestnetERC20",
+        "mocks/WETH9Mock",
+    ),
+)
+"""Two units, so that two cores compile them at once; settings are those of the protocol's own build."""
+
+OWN_UNIT = Unit(
+    name="own",
+    base_dir=ROOT,
+    contracts=(("contracts/mocks/PriceFeed.sol", "PriceFeed"),),
+)
+
+
+def compile_aave(*, quiet: bool = False) -> dict[str, Artifact]:
+    """Every artifact of the Aave v3.6 market, by contract name."""
+    with ThreadPoolExecutor(len(AAVE_UNITS)) as pool:
+        parts = list(pool.map(lambda unit: compile_unit(unit, quiet=quiet), AAVE_UNITS))
+    return {name: artifact for part in parts for name, artifact in part.items()}
+
+
+def own_artifact_texts(*, quiet: bool = False) -> dict[str, str]:
+    """File name -> text of each committed artifact, freshly compiled."""
+    source = OWN_UNIT.standard_json()
+    digest = compile_key(source, OWN_UNIT.solc)
+    texts: dict[str, str] = {}
+    for name, artifact in sorted(compile_unit(OWN_UNIT, quiet=quiet).items()):
+        record = {
+            "contract": name,
+            "source": artifact.source,
+            "compiler": OWN_UNIT.solc,
+            "input_sha256": digest,
+            "abi": list(artifact.abi),
+            "bytecode": artifact.bytecode,
+        }
+        texts[f"{name}.json"] = json.dumps(record, indent=1) + "\n"
+    return texts
+
+
+def own_artifact(name: str) -> Artifact:
+    """A committed artifact of our own; needs neither node nor solc."""
+    record = orjson.loads((ARTIFACTS_DIR / f"{name}.json").read_bytes())
+    return Artifact(
+        name=name, source=record["source"], abi=tuple(record["abi"]), bytecode=record["bytecode"], links=()
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """Fill the cache; with ``--write-artifacts`` rewrite the committed artifacts as well."""
+    try:
+        compile_aave()
+        texts = own_artifact_texts()
+    except (ToolMissing, CompileFailed) as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 1
+    if "--write-artifacts" in arguments:
+        ARTIFACTS_DIR.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (ARTIFACTS_DIR / name).write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
