@@ -1,0 +1,314 @@
+"""Reading the journal: everything that ``keeper journal``, ``keeper explain`` and the daemon ask of it."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from sqlalchemy import ColumnElement, Connection, and_, func, select
+from sqlalchemy.engine import RowMapping
+
+from keeper.errors import Broken
+from keeper.journal import codec, opening
+from keeper.journal.tables import table
+from keeper.model import (
+    Attempt,
+    Entry,
+    Fee,
+    Intent,
+    IntentState,
+    PlanKey,
+    PositionId,
+    Snapshot,
+)
+from keeper.seams import Shadow
+
+OPEN_STATES = tuple(s.value for s in IntentState if s.open)
+_SPENT_NOTHING = tuple(
+    s.value
+    for s in (
+        IntentState.REVERTED,
+        IntentState.REPLACED,
+        IntentState.CANCELLED,
+        IntentState.EXPIRED,
+        IntentState.ABANDONED,
+    )
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """A switch, and who set it and why."""
+
+    key: str
+    value: str | None
+    actor: str
+    why: str
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inclusion:
+    """Where an intent was last seen on the chain."""
+
+    block_number: int
+    block_hash: str
+
+
+class Queries:
+    """Everything that can be asked of a journal over one connection."""
+
+    def __init__(self, path: Path, connection: Connection) -> None:
+        self.path = path
+        self._connection = connection
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the file; safe to call twice."""
+        engine = self._connection.engine
+        self._connection.close()
+        engine.dispose()
+
+    def entries(
+        self,
+        kind: str | None = None,
+        subject: str | None = None,
+        *,
+        since_id: int = 0,
+        limit: int = 1000,
+        newest: bool = False,
+    ) -> tuple[Entry, ...]:
+        """Diary entries with id > ``since_id``, oldest first; ``newest`` keeps the last ``limit`` of them."""
+        t = table("entry")
+        where = [t.c.id > since_id]
+        if kind is not None:
+            where.append(t.c.kind == kind)
+        if subject is not None:
+            where.append(t.c.subject == subject)
+        order = t.c.id.desc() if newest else t.c.id
+        rows = self._all(select(t).where(and_(*where)).order_by(order).limit(limit))
+        found = tuple(_entry(r) for r in rows)
+        return found[::-1] if newest else found
+
+    def next_seq(self, position: PositionId) -> int:
+        """The seq that the next plan of ``position`` must carry (1 for the first)."""
+        t = table("intent")
+        return 1 + self._integer(select(func.max(t.c.seq)).where(t.c.position == str(position)))
+
+    def intent(self, key: PlanKey) -> Intent | None:
+        """The intent of that key, with its attempts."""
+        t = table("intent")
+        found = self._intents(and_(t.c.position == str(key.position), t.c.seq == key.seq))
+        return found[0] if found else None
+
+    def intents(self, position: PositionId | None = None, limit: int = 100) -> tuple[Intent, ...]:
+        """The newest ``limit`` intents, oldest first."""
+        t = table("intent")
+        where = t.c.position == str(position) if position is not None else t.c.id > 0
+        return self._intents(where, limit=limit)
+
+    def open_intents(self, chain_id: int | None = None) -> tuple[Intent, ...]:
+        """Intents that may still have an effect and for which planning waits, oldest first."""
+        return self._intents(_on_chain(table("intent").c.state.in_(OPEN_STATES), chain_id))
+
+    def followed_intents(self, chain_id: int | None = None) -> tuple[Intent, ...]:
+        """Intents done for planning whose inclusion the chain may still take back, oldest first."""
+        t = table("intent")
+        return self._intents(_on_chain(and_(t.c.watched, t.c.state.not_in(OPEN_STATES)), chain_id))
+
+    def inclusion(self, key: PlanKey) -> Inclusion | None:
+        """Where the intent was last seen included; None while it was not."""
+        t = table("intent")
+        row = self._one(
+            select(t.c.included_block, t.c.included_hash).where(
+                t.c.position == str(key.position), t.c.seq == key.seq
+            )
+        )
+        if row is None or row["included_block"] is None:
+            return None
+        return Inclusion(block_number=row["included_block"], block_hash=row["included_hash"] or "")
+
+    def last_inclusion_block(self, position: PositionId) -> int:
+        """The highest block in which an intent of ``position`` was included; 0 without one."""
+        t = table("intent")
+        return self._integer(select(func.max(t.c.included_block)).where(t.c.position == str(position)))
+
+    def max_nonce(self, chain_id: int, signer: str) -> int | None:
+        """The highest nonce ever signed for; None before the first."""
+        t = table("attempt")
+        row = self._one(
+            select(func.max(t.c.nonce).label("top")).where(
+                t.c.chain_id == chain_id, t.c.signer == signer.lower()
+            )
+        )
+        return None if row is None else row["top"]
+
+    def next_nonce(self, chain_id: int, signer: str) -> int | None:
+        """The nonce that the journal expects to sign next; None when none was adopted yet."""
+        t = table("nonce")
+        row = self._one(select(t.c.adopted).where(t.c.chain_id == chain_id, t.c.signer == signer.lower()))
+        if row is None:
+            return None
+        top = self.max_nonce(chain_id, signer)
+        return int(row["adopted"]) if top is None else max(int(row["adopted"]), top + 1)
+
+    def spent_usd_since(self, position: PositionId, since_s: float) -> int:
+        """Whole USD of the plans accepted since ``since_s`` that did or may still take effect, rounded up."""
+        t = table("intent")
+        return self._integer(
+            select(func.sum(t.c.spend_usd)).where(
+                t.c.position == str(position), t.c.at_s >= since_s, t.c.state.not_in(_SPENT_NOTHING)
+            )
+        )
+
+    def control(self, key: str) -> Control | None:
+        """The switch as last set; None when it never was."""
+        t = table("control")
+        row = self._one(select(t).where(t.c.key == key))
+        return None if row is None else Control(**row)
+
+    def controls(self) -> dict[str, Control]:
+        """Every switch by key."""
+        return {r["key"]: Control(**r) for r in self._all(select(table("control")))}
+
+    def memory(self, position: PositionId) -> dict[str, object] | None:
+        """Decision's memory of ``position`` as plain JSON; None when there is none."""
+        t = table("memory")
+        row = self._one(select(t.c.data).where(t.c.position == str(position)))
+        return None if row is None else _object(row["data"])
+
+    def memories(self) -> dict[PositionId, dict[str, object]]:
+        """Decision's memory of every position."""
+        rows = self._all(select(table("memory")))
+        return {PositionId.parse(r["position"]): _object(r["data"]) for r in rows}
+
+    def shadow(self, position: PositionId) -> Shadow | None:
+        """The dry-run's own version of ``position``; None before its first fill."""
+        t = table("shadow")
+        row = self._one(select(t.c.data).where(t.c.position == str(position)))
+        return None if row is None else codec.loads(Shadow, row["data"])
+
+    def shadows(self) -> dict[PositionId, Shadow]:
+        """Every shadow position."""
+        rows = self._all(select(table("shadow")))
+        return {PositionId.parse(r["position"]): codec.loads(Shadow, r["data"]) for r in rows}
+
+    def wallet_deltas(self, chain_id: int) -> dict[str, int]:
+        """What the dry-run has taken from (negative) or put into the wallet: units by token address."""
+        t = table("purse")
+        rows = self._all(select(t).where(t.c.chain_id == chain_id))
+        return {r["token"]: int(r["delta"]) for r in rows}
+
+    def snapshot(self, chain_id: int, block_number: int) -> Snapshot | None:
+        """The newest full snapshot stored for that block; None when only its digest, or nothing, was kept."""
+        t = table("snapshot")
+        row = self._one(
+            select(t.c.body)
+            .where(t.c.chain_id == chain_id, t.c.block_number == block_number, t.c.body.is_not(None))
+            .order_by(t.c.id.desc())
+            .limit(1)
+        )
+        if row is None:
+            return None
+        try:
+            text = zlib.decompress(row["body"]).decode()
+        except (zlib.error, UnicodeDecodeError) as error:
+            raise Broken(f"journal {self.path}: snapshot of block {block_number} is damaged") from error
+        return codec.snapshot_from_json(text)
+
+    def digest(self, chain_id: int, block_hash: str) -> str | None:
+        """The digest of the snapshot read at that block hash."""
+        t = table("snapshot")
+        row = self._one(select(t.c.digest).where(t.c.chain_id == chain_id, t.c.block_hash == block_hash))
+        return None if row is None else str(row["digest"])
+
+    @contextmanager
+    def _transaction(self) -> Generator[Connection]:
+        """One transaction; joins the one that is open, so that several writes can be one commit."""
+        with opening.guarded(self.path):
+            if self._connection.in_transaction():
+                yield self._connection
+            else:
+                with self._connection.begin():
+                    yield self._connection
+
+    def _all(self, query: Any) -> Sequence[RowMapping]:
+        with self._transaction() as connection:
+            return connection.execute(query).mappings().all()
+
+    def _one(self, query: Any) -> RowMapping | None:
+        with self._transaction() as connection:
+            return connection.execute(query).mappings().first()
+
+    def _integer(self, query: Any) -> int:
+        with self._transaction() as connection:
+            return int(connection.execute(query).scalar() or 0)
+
+    def _intents(self, where: ColumnElement[bool], limit: int = 10_000) -> tuple[Intent, ...]:
+        """Matching intents with their attempts: the newest ``limit``, oldest first."""
+        t, a = table("intent"), table("attempt")
+        with self._transaction():
+            rows = self._all(select(t).where(where).order_by(t.c.id.desc()).limit(limit))[::-1]
+            attempts: dict[int, list[RowMapping]] = {r["id"]: [] for r in rows}
+            if rows:
+                for row in self._all(select(a).where(a.c.intent_id.in_(attempts)).order_by(a.c.n)):
+                    attempts[row["intent_id"]].append(row)
+        return tuple(_intent(r, attempts[r["id"]]) for r in rows)
+
+
+class Reader(Queries):
+    """Read-only view of a journal; several may be open beside the daemon that writes it."""
+
+    @classmethod
+    def open(cls, path: Path) -> Reader:
+        """Raises ConfigError (missing, newer schema) or Broken (damaged), naming the file."""
+        return Reader(path, opening.open_reader(path))
+
+
+def _on_chain(where: ColumnElement[bool], chain_id: int | None) -> ColumnElement[bool]:
+    return where if chain_id is None else and_(where, table("intent").c.chain_id == chain_id)
+
+
+def _intent(row: RowMapping, attempts: Sequence[RowMapping]) -> Intent:
+    key = PlanKey(position=PositionId.parse(row["position"]), seq=row["seq"])
+    return Intent(
+        key=key,
+        plan=codec.plan_from_json(row["plan"]),
+        state=IntentState(row["state"]),
+        attempts=tuple(_attempt(key, a) for a in attempts),
+        why=row["why"],
+    )
+
+
+def _attempt(key: PlanKey, row: RowMapping) -> Attempt:
+    return Attempt(
+        key=key,
+        nonce=row["nonce"],
+        n=row["n"],
+        raw=bytes(row["raw"]),
+        hash=row["hash"],
+        fee=Fee(gas_limit=row["gas_limit"], max_fee_wei=row["max_fee_wei"], tip_wei=row["tip_wei"]),
+        sent_block=row["sent_block"],
+        cancel=bool(row["cancel"]),
+    )
+
+
+def _entry(row: RowMapping) -> Entry:
+    return Entry(**{**row, "data": _object(row["data"])})
+
+
+def _object(text: str) -> dict[str, object]:
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise Broken(f"stored text is no JSON object: {text[:80]}")
+    return found

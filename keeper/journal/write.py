@@ -1,0 +1,351 @@
+"""Writing the journal: one daemon, one connection, every method one durable commit before it returns."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.engine import RowMapping
+from sqlalchemy.exc import IntegrityError
+
+from keeper.errors import Broken, Raced
+from keeper.journal import codec, opening
+from keeper.journal.read import OPEN_STATES, Queries
+from keeper.journal.tables import table
+from keeper.model import Attempt, Entry, Intent, IntentState, Outcome, Plan, PlanKey, PositionId, Snapshot
+from keeper.seams import Clock, Shadow
+
+S = IntentState
+_NEXT: Mapping[IntentState, frozenset[IntentState]] = {
+    S.PLANNED: frozenset({S.SIGNED, S.ABANDONED, S.EXPIRED}),
+    S.SIGNED: frozenset({S.SENT, S.INCLUDED, S.REVERTED, S.REPLACED, S.CANCELLING, S.CANCELLED}),
+    S.SENT: frozenset({S.INCLUDED, S.REVERTED, S.REPLACED, S.CANCELLING, S.CANCELLED}),
+    S.CANCELLING: frozenset({S.INCLUDED, S.REVERTED, S.REPLACED, S.CANCELLED}),
+    S.INCLUDED: frozenset({S.SETTLED, S.FINAL, S.SENT, S.REVERTED, S.REPLACED, S.CANCELLED}),
+    S.SETTLED: frozenset({S.FINAL, S.SENT, S.INCLUDED, S.REVERTED, S.REPLACED, S.CANCELLED}),
+    # the chain may take these back while they are followed
+    S.REVERTED: frozenset({S.SENT, S.INCLUDED, S.REPLACED, S.CANCELLED}),
+    S.REPLACED: frozenset({S.SENT, S.INCLUDED, S.REVERTED, S.CANCELLED}),
+    S.CANCELLED: frozenset({S.SENT, S.CANCELLING, S.INCLUDED, S.REVERTED, S.REPLACED}),
+    S.FINAL: frozenset(),
+    S.EXPIRED: frozenset(),
+    S.ABANDONED: frozenset(),
+    S.DRY: frozenset(),
+}
+_BY_CHAIN = frozenset({S.INCLUDED, S.SETTLED, S.REVERTED, S.REPLACED, S.CANCELLED})
+
+
+class Journal(Queries):
+    """The daemon's journal. Used from one thread; synchronous on the loop, so that a crash has a place."""
+
+    def __init__(self, path: Path, connection: Connection, lock: opening.FileLock, clock: Clock) -> None:
+        super().__init__(path, connection)
+        self._lock = lock
+        self._clock = clock
+        self.new = False
+        """True when this opening created the file."""
+
+    @classmethod
+    def open(cls, path: Path, clock: Clock, *, create: bool = True) -> Journal:
+        """Open, or create, for writing. Raises ConfigError (held, newer schema) or Broken (damaged)."""
+        connection, lock, new = opening.open_writer(path, clock, may_create=create)
+        journal = Journal(path, connection, lock, clock)
+        journal.new = new
+        return journal
+
+    def close(self) -> None:
+        """Release file and lock; safe to call twice."""
+        super().close()
+        self._lock.release()
+
+    @contextmanager
+    def batch(self) -> Generator[None]:
+        """Several writes as one durable commit; do not await inside."""
+        with self._transaction():
+            yield
+
+    def record(self, entry: Entry) -> int:
+        """Append to the diary and return the entry's id; the time is the journal's clock."""
+        values = {
+            "kind": entry.kind,
+            "chain_id": entry.chain_id,
+            "block_number": entry.block_number,
+            "subject": entry.subject,
+            "why": entry.why,
+            "data": codec.dumps(entry.data),
+            "at_s": self._clock.now_s(),
+        }
+        return self._insert("entry", values)
+
+    def record_all(self, entries: Iterable[Entry]) -> tuple[int, ...]:
+        """Append several in one commit."""
+        with self._transaction():
+            return tuple(self.record(e) for e in entries)
+
+    def open_intent(self, plan: Plan, *, spend_usd: int | None = None, dry: bool = False) -> Intent:
+        """Check and insert in one exclusive transaction; ``spend_usd`` defaults to the plan's cost bound.
+
+        Raises Raced when the plan's seq is not the next one, when the position has an intent still open, or
+        when the plan was made from a block older than the position's last inclusion.
+        """
+        position, chain_id = str(plan.key.position), plan.key.position.chain_id
+        state = S.DRY if dry else S.PLANNED
+        with self._transaction():
+            self._refuse_raced(plan)
+            self._insert(
+                "intent",
+                {
+                    "chain_id": chain_id,
+                    "position": position,
+                    "seq": plan.key.seq,
+                    "state": state.value,
+                    "why": plan.why,
+                    "plan": codec.plan_to_json(plan),
+                    "spend_usd": plan.bounds.cost_usd_max if spend_usd is None else spend_usd,
+                    "planned_block": plan.block.number,
+                    "changed_block": plan.block.number,
+                    "at_s": self._clock.now_s(),
+                    "watched": False,
+                },
+            )
+            data = {"state": state.value, "strategy": plan.strategy, "bounds": plan.bounds}
+            self._note("plan", plan.key, plan.block.number, plan.why, data)
+        return Intent(key=plan.key, plan=plan, state=state, why=plan.why)
+
+    def add_attempt(self, attempt: Attempt, signer: str) -> None:
+        """Make the signed bytes durable; must return before they are broadcast.
+
+        Raises Broken when the intent is not open, when the nonce belongs to another intent, or when the
+        intent already signed for another nonce: one intent has one nonce, whatever the endpoints say.
+        """
+        chain_id, key = attempt.key.position.chain_id, attempt.key
+        values = {
+            "chain_id": chain_id,
+            "signer": signer.lower(),
+            "nonce": attempt.nonce,
+            "n": attempt.n,
+            "hash": attempt.hash,
+            "raw": attempt.raw,
+            "gas_limit": attempt.fee.gas_limit,
+            "max_fee_wei": attempt.fee.max_fee_wei,
+            "tip_wei": attempt.fee.tip_wei,
+            "cancel": attempt.cancel,
+            "sent_block": attempt.sent_block,
+            "at_s": self._clock.now_s(),
+        }
+        with self._transaction():
+            row = self._intent_row(key)
+            state = S(row["state"])
+            if not state.open:
+                raise Broken(f"{key} is {state}: nothing may be signed for it")
+            self._refuse_second_nonce(attempt, signer.lower(), row["id"])
+            try:
+                self._insert("attempt", {**values, "intent_id": row["id"]})
+            except IntegrityError as error:
+                raise Broken(f"{key} attempt {attempt.n}: {error.orig}") from None
+            if attempt.cancel and state != S.CANCELLING:
+                self.set_state(key, S.CANCELLING, "self-send signed", attempt.sent_block)
+            elif state == S.PLANNED:
+                self.set_state(key, S.SIGNED, "signed", attempt.sent_block)
+            facts = {"nonce": attempt.nonce, "n": attempt.n, "hash": attempt.hash, "fee": attempt.fee}
+            why = "cancel" if attempt.cancel else "signed"
+            self._note("attempt", key, attempt.sent_block, why, facts)
+
+    def set_state(self, key: PlanKey, state: IntentState, why: str, block_number: int) -> None:
+        """Move an intent. Raises Broken on a move that its life does not have; the same state is a no-op."""
+        with self._transaction():
+            row = self._intent_row(key)
+            now = S(row["state"])
+            if now == state:
+                return
+            if state not in _NEXT[now] or (not now.open and not row["watched"]):
+                raise Broken(f"{key}: no way from {now} to {state} ({why})")
+            values: dict[str, object] = {"state": state.value, "why": why, "changed_block": block_number}
+            values["watched"] = state in _BY_CHAIN
+            if state.open:
+                values |= {"included_block": None, "included_hash": None}
+            self._update_intent(row["id"], values)
+            self._note("attempt", key, block_number, why, {"from": now.value, "state": state.value})
+
+    def record_outcome(self, outcome: Outcome, block_hash: str = "") -> None:
+        """What the chain says became of an intent: its state, where it was included, and a diary entry."""
+        with self._transaction():
+            row = self._intent_row(outcome.key)
+            why = outcome.surprise or outcome.state.value.lower()
+            self.set_state(outcome.key, outcome.state, why, outcome.block_number)
+            if outcome.state in _BY_CHAIN:
+                place = {"included_block": outcome.block_number, "included_hash": block_hash, "watched": True}
+                self._update_intent(row["id"], place)
+            data = codec.to_plain(outcome)
+            assert isinstance(data, dict)
+            self._note("outcome", outcome.key, outcome.block_number, why, data)
+
+    def seal(self, key: PlanKey, block_number: int) -> None:
+        """The chain cannot take it back any more: included becomes FINAL, other ends are let go."""
+        with self._transaction():
+            row = self._intent_row(key)
+            if S(row["state"]) in (S.INCLUDED, S.SETTLED):
+                self.set_state(key, S.FINAL, "final", block_number)
+            self._update_intent(row["id"], {"watched": False})
+
+    def adopt_nonce(self, chain_id: int, signer: str, nonce: int, why: str, actor: str = "keeper") -> None:
+        """From which nonce on this journal answers for ``signer``; an explicit act with a diary entry."""
+        values = {
+            "chain_id": chain_id,
+            "signer": signer.lower(),
+            "adopted": nonce,
+            "at_s": self._clock.now_s(),
+        }
+        with self._transaction():
+            self._put("nonce", values, ("chain_id", "signer"))
+            self.record(
+                Entry(
+                    kind="control",
+                    chain_id=chain_id,
+                    block_number=0,
+                    subject=signer,
+                    why=why,
+                    data={"key": "nonce", "value": nonce, "actor": actor},
+                )
+            )
+
+    def set_control(self, key: str, value: str | None, actor: str, why: str, chain_id: int = 0) -> None:
+        """Turn a switch; the diary keeps what it was."""
+        with self._transaction():
+            before = self.control(key)
+            now_s = self._clock.now_s()
+            values = {"key": key, "value": value, "actor": actor, "why": why, "at_s": now_s}
+            self._put("control", values, ("key",))
+            data = {"value": value, "was": before.value if before else None, "actor": actor}
+            self.record(
+                Entry(kind="control", chain_id=chain_id, block_number=0, subject=key, why=why, data=data)
+            )
+
+    def set_memory(self, position: PositionId, data: object) -> None:
+        """Keep decision's memory of one position: plain JSON or a record."""
+        self.set_memories({position: data})
+
+    def set_memories(self, memories: Mapping[PositionId, object]) -> None:
+        """Keep decision's memory of several positions in one commit."""
+        with self._transaction():
+            for position, data in memories.items():
+                values = {"position": str(position), "data": codec.dumps(data), "at_s": self._clock.now_s()}
+                self._put("memory", values, ("position",))
+
+    def set_shadow(self, shadow: Shadow, wallet_deltas: Mapping[str, int] | None = None) -> None:
+        """Keep a dry-run fill; ``wallet_deltas`` replaces the chain's whole purse in the same commit."""
+        chain_id = shadow.id.chain_id
+        values = {"position": str(shadow.id), "data": codec.dumps(shadow), "at_s": self._clock.now_s()}
+        with self._transaction() as connection:
+            self._put("shadow", values, ("position",))
+            if wallet_deltas is not None:
+                t = table("purse")
+                connection.execute(delete(t).where(t.c.chain_id == chain_id))
+                for token, units in wallet_deltas.items():
+                    self._insert("purse", {"chain_id": chain_id, "token": token, "delta": str(units)})
+
+    def clear_shadow(self, position: PositionId) -> None:
+        """Forget a dry-run's version of ``position``: the chain's own counts again."""
+        t = table("shadow")
+        with self._transaction() as connection:
+            connection.execute(delete(t).where(t.c.position == str(position)))
+
+    def save_snapshot(self, snapshot: Snapshot, *, full: bool) -> None:
+        """Keep the digest of what was known, with ``full`` all of it; a second call may add the body."""
+        block = snapshot.block
+        body = zlib.compress(codec.snapshot_to_json(snapshot).encode(), 1) if full else None
+        values = {
+            "chain_id": block.chain_id,
+            "block_number": block.number,
+            "block_hash": block.hash,
+            "digest": snapshot.digest,
+            "body": body,
+            "at_s": self._clock.now_s(),
+        }
+        keep = () if full else ("body",)
+        with self._transaction():
+            self._put("snapshot", values, ("chain_id", "block_hash"), keep=keep)
+
+    def _refuse_raced(self, plan: Plan) -> None:
+        t, position = table("intent"), plan.key.position
+        busy = self._one(
+            select(t.c.seq, t.c.state).where(t.c.position == str(position), t.c.state.in_(OPEN_STATES))
+        )
+        if busy is not None:
+            raise Raced(f"{position} has intent {busy['seq']} still {busy['state']}")
+        expected = self.next_seq(position)
+        if plan.key.seq != expected:
+            raise Raced(f"{plan.key}: the next seq of this position is {expected}")
+        included = self.last_inclusion_block(position)
+        if plan.block.number < included:
+            raise Raced(f"{plan.key}: planned from block {plan.block.number}, acted in block {included}")
+
+    def _refuse_second_nonce(self, attempt: Attempt, signer: str, intent_id: int) -> None:
+        t = table("attempt")
+        other = self._one(
+            select(t.c.nonce).where(t.c.intent_id == intent_id, t.c.nonce != attempt.nonce).limit(1)
+        )
+        if other is not None:
+            raise Broken(f"{attempt.key} was signed for nonce {other['nonce']}, never for {attempt.nonce}")
+        foreign = self._integer(
+            select(func.count()).where(
+                t.c.chain_id == attempt.key.position.chain_id,
+                t.c.signer == signer,
+                t.c.nonce == attempt.nonce,
+                t.c.intent_id != intent_id,
+            )
+        )
+        if foreign:
+            raise Broken(f"{attempt.key}: nonce {attempt.nonce} belongs to another intent")
+
+    def _intent_row(self, key: PlanKey) -> RowMapping:
+        t = table("intent")
+        row = self._one(
+            select(t.c.id, t.c.state, t.c.watched).where(
+                t.c.position == str(key.position), t.c.seq == key.seq
+            )
+        )
+        if row is None:
+            raise Broken(f"{key} is not in the journal {self.path}")
+        return row
+
+    def _update_intent(self, intent_id: int, values: Mapping[str, object]) -> None:
+        t = table("intent")
+        with self._transaction() as connection:
+            connection.execute(update(t).where(t.c.id == intent_id).values(**values))
+
+    def _note(self, kind: str, key: PlanKey, block_number: int, why: str, data: Mapping[str, object]) -> None:
+        chain_id = key.position.chain_id
+        self.record(
+            Entry(
+                kind=kind,
+                chain_id=chain_id,
+                block_number=block_number,
+                subject=str(key),
+                why=why,
+                data=data,
+            )
+        )
+
+    def _insert(self, name: str, values: Mapping[str, object]) -> int:
+        with self._transaction() as connection:
+            result: Any = connection.execute(insert(table(name)).values(**values))
+            return int(result.inserted_primary_key[0] or 0)
+
+    def _put(
+        self,
+        name: str,
+        values: Mapping[str, object],
+        unique: tuple[str, ...],
+        keep: tuple[str, ...] = (),
+    ) -> None:
+        """Insert or replace by the unique columns; those in ``keep`` stay as they were."""
+        fresh = {k: v for k, v in values.items() if k not in unique and k not in keep}
+        statement = upsert(table(name)).values(**values)
+        with self._transaction() as connection:
+            connection.execute(statement.on_conflict_do_update(index_elements=unique, set_=fresh))
