@@ -1,0 +1,238 @@
+"""One endpoint: its connection, its lane, its record, and the chain id that it must prove."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from keeper.chain.lane import Lane
+from keeper.chain.rpc import RateLimited
+from keeper.config import EndpointSettings
+from keeper.errors import Rejected, Transient
+from keeper.seams import Clock, Priority
+
+FAILURES_MAX = 3
+"""Consecutive transport failures after which an endpoint is down."""
+QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,16}")
+
+
+class Kind(StrEnum):
+    """What happened to an endpoint."""
+
+    UP = "up"
+    DOWN = "down"
+    WRONG_CHAIN = "wrong_chain"
+    RATE_LIMITED = "rate_limited"
+    RECOVERED = "recovered"
+    LAGGING = "lagging"
+
+
+class State(StrEnum):
+    """Whether an endpoint is asked."""
+
+    NEW = "new"
+    UP = "up"
+    OUT = "out"
+    LAGGING = "lagging"
+    WRONG_CHAIN = "wrong_chain"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointEvent:
+    """A change of an endpoint's fortune, for the log, the journal and the alarm."""
+
+    name: str
+    kind: Kind
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointStatus:
+    """One endpoint as the status page shows it."""
+
+    name: str
+    state: State
+    latency_ms: float | None
+    last_error: str
+    head_number: int | None
+
+
+OnEvent = Callable[[EndpointEvent], None]
+
+
+class Body(Protocol):
+    """What ``Rpc`` is to an endpoint; a test puts a fake here."""
+
+    connects: int
+
+    async def call(self, method: str, params: Sequence[object], *, timeout_s: float) -> object: ...
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One request on its way; ``deadline_s`` is on the event loop's own clock."""
+
+    method: str
+    params: Sequence[object]
+    priority: Priority
+    deadline_s: float
+    weight: int = 1
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until the deadline, never negative."""
+        return max(0.0, self.deadline_s - asyncio.get_running_loop().time())
+
+    def height_in(self, result: object) -> int | None:
+        """The chain's height, when this request asked for it."""
+        told: object = None
+        if self.method == "eth_blockNumber":
+            told = result
+        elif self.method == "eth_getBlockByNumber" and tuple(self.params[:1]) == ("latest",):
+            told = result.get("number") if isinstance(result, dict) else None
+        return int(told, 16) if isinstance(told, str) and QUANTITY.fullmatch(told) else None
+
+
+class Endpoint:
+    """One endpoint of a chain. What needs to know the others is decided in ``Endpoints``."""
+
+    def __init__(
+        self, settings: EndpointSettings, chain_id: int, rpc: Body, clock: Clock, on_event: OnEvent
+    ) -> None:
+        self.name = settings.name
+        self.rpc = rpc
+        self.lane = Lane(settings.name, settings.rate_per_s, settings.concurrency, clock)
+        self.state = State.NEW
+        self.failures = 0
+        self.out_until_s = 0.0
+        self.last_error = ""
+        self.head_number: int | None = None
+        self._latency_ms: float | None = None
+        self._chain_id = chain_id
+        self._clock = clock
+        self._on_event = on_event
+        self._verified_at: int | None = None
+        """``rpc.connects`` when the chain id was last seen right; None after a transport failure."""
+        self._verifying = asyncio.Lock()
+
+    @property
+    def well(self) -> bool:
+        """Whether it can be relied on while another rests."""
+        return self.state in (State.UP, State.LAGGING) and self.failures < FAILURES_MAX
+
+    @property
+    def resting(self) -> bool:
+        """Whether it was sent out for a while and that while is not over."""
+        return self.state is State.OUT and self.out_until_s > self._clock.monotonic_s()
+
+    def status(self) -> EndpointStatus:
+        """As it stands, for display."""
+        return EndpointStatus(
+            name=self.name,
+            state=self.state,
+            latency_ms=self._latency_ms,
+            last_error=self.last_error,
+            head_number=self.head_number,
+        )
+
+    def tell(self, kind: Kind, why: str) -> None:
+        """Report a change."""
+        self._on_event(EndpointEvent(name=self.name, kind=kind, why=why))
+
+    def rule_out(self, told: int) -> None:
+        """Never ask it again: it serves another chain."""
+        if self.state is not State.WRONG_CHAIN:
+            self.state = State.WRONG_CHAIN
+            self.last_error = f"serves chain id {told}, configured is {self._chain_id}"
+            self.tell(Kind.WRONG_CHAIN, self.last_error)
+
+    def count_failure(self, why: str) -> None:
+        """One more transport failure in a row; the chain id must be proven again before the next answer."""
+        self.failures += 1
+        self._verified_at = None
+        self.last_error = why
+
+    async def answer(self, ask: Ask) -> object:
+        """The result, by the deadline, from a connection whose chain id is right.
+
+        Raises Rejected or Transient. Transport failures are counted here.
+        """
+        if self.state is State.WRONG_CHAIN:
+            raise Transient(f"{self.name}: {self.last_error}")
+        try:
+            async with asyncio.timeout_at(ask.deadline_s):
+                if not self._verified:
+                    await self._verify(ask)
+                result = await self._call(ask)
+                if not self._verified:
+                    # the answer came over a connection made just now: who is at its other end?
+                    await self._verify(ask)
+                return result
+        except TimeoutError:
+            pass
+        raise Transient(f"{self.name}: no answer in time")
+
+    async def close(self) -> None:
+        """End the lane and the session."""
+        await self.lane.close()
+        await self.rpc.close()
+
+    @property
+    def _verified(self) -> bool:
+        return self._verified_at is not None and self._verified_at >= self.rpc.connects
+
+    async def _verify(self, ask: Ask) -> None:
+        question = Ask(method="eth_chainId", params=(), priority=ask.priority, deadline_s=ask.deadline_s)
+        async with self._verifying:
+            while not self._verified:
+                connects = self.rpc.connects
+                told = await self._call(question)
+                if not isinstance(told, str) or not QUANTITY.fullmatch(told):
+                    self.count_failure(f"{self.name}: answered no chain id")
+                    raise Transient(self.last_error)
+                if int(told, 16) != self._chain_id:
+                    self.rule_out(int(told, 16))
+                    raise Transient(f"{self.name}: {self.last_error}")
+                # a connection made for this very question is proven by its answer
+                self._verified_at = connects + 1 if self.rpc.connects > connects else connects
+        if self.state in (State.NEW, State.OUT):
+            kind = Kind.UP if self.state is State.NEW else Kind.RECOVERED
+            self.state = State.UP
+            self.tell(kind, f"serves chain id {self._chain_id}")
+
+    async def _call(self, ask: Ask) -> object:
+        await self.lane.acquire(ask.priority, ask.weight)
+        started_s = self._clock.monotonic_s()
+        try:
+            result = await self.rpc.call(ask.method, ask.params, timeout_s=ask.left_s)
+        except Rejected:
+            self.failures = 0
+            raise
+        except RateLimited as error:
+            self._rest_lane(error)
+            raise
+        except Transient as error:
+            self.count_failure(str(error))
+            raise
+        except asyncio.CancelledError:
+            if ask.left_s <= 0:
+                self.count_failure(f"{self.name}: did not answer in time")
+            raise
+        finally:
+            self.lane.release(ask.priority)
+        took_ms = (self._clock.monotonic_s() - started_s) * 1e3
+        self._latency_ms = took_ms if self._latency_ms is None else 0.8 * self._latency_ms + 0.2 * took_ms
+        self.failures = 0
+        return result
+
+    def _rest_lane(self, error: RateLimited) -> None:
+        first = self.lane.paused_s <= 0
+        pause_s = self.lane.penalise(error.retry_after_s)
+        self.last_error = str(error)
+        if first:
+            self.tell(Kind.RATE_LIMITED, f"{error}; asked less for {pause_s:.1f} s")

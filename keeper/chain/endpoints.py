@@ -1,0 +1,286 @@
+"""Several endpoints of one chain as one Transport: failover, hedge, circuit, no travel back in time."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import re
+from collections.abc import Collection, Mapping, Sequence
+
+from keeper.chain.endpoint import (
+    FAILURES_MAX,
+    Ask,
+    Body,
+    Endpoint,
+    EndpointEvent,
+    EndpointStatus,
+    Kind,
+    OnEvent,
+    State,
+)
+from keeper.chain.lane import Lane
+from keeper.chain.rpc import Rpc
+from keeper.config import ChainSettings
+from keeper.errors import ConfigError, Rejected, Transient
+from keeper.seams import Clock, Priority
+
+REST_S = 60.0
+REST_JITTER = 0.2
+HEDGE_S = 0.8
+"""A read that got no answer for so long is asked of the next endpoint too; the first answer counts."""
+AGAIN_S = 0.1
+"""Pause before the second round when every endpoint failed (a stale keep-alive, a restart)."""
+ROUNDS = 2
+PROBE_S = 15.0
+"""Every endpoint is asked for its height this often: connections, circuit and status stay fresh."""
+PROBE_TIMEOUT_S = 4.0
+LAG_BLOCKS = 2
+LAG_S = 3.0
+"""On fast chains two blocks are nothing: the tolerance is this long, but never below LAG_BLOCKS."""
+
+_ELSEWHERE = re.compile(
+    r"(header|block|state|trie node|resource|historical).{0,60}"
+    r"(not found|not available|unavailable|missing|could not be found|pruned)"
+    r"|(unknown|missing|cannot find|could not find|pruned).{0,20}(block|header|trie node|state)"
+    r"|BlockOutOfRange|not currently canonical|^internal error$|internal server error",
+    re.IGNORECASE,
+)
+"""A lagging or pruned replica does not know a fresh block hash; another endpoint may."""
+_ELSEWHERE_CODES = frozenset({-32601, -32001, -32002, -32004})
+"""EIP-1474: method not found, resource not found, resource unavailable, method not supported."""
+_HASH = re.compile(r"0x[0-9a-fA-F]{64}")
+
+
+class Endpoints:
+    """The Transport of one chain. Build it with ``open``; ``close`` leaves nothing running."""
+
+    def __init__(
+        self, chain: ChainSettings, bodies: Sequence[Body], clock: Clock, on_event: OnEvent, seed: int = 0
+    ) -> None:
+        """For ``open`` and for tests; ``bodies`` in the order of ``chain.endpoints``."""
+        self.chain = chain
+        self._clock = clock
+        self._random = random.Random(f"{chain.chain_id}:{seed}")
+        self._lag_max = max(LAG_BLOCKS, math.ceil(LAG_S / chain.block_time_s))
+        self._all = tuple(
+            Endpoint(s, chain.chain_id, b, clock, on_event)
+            for s, b in zip(chain.endpoints, bodies, strict=True)
+        )
+        self._probing: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(cls, chain: ChainSettings, clock: Clock, on_event: OnEvent) -> Endpoints:
+        """Connect to every endpoint and check its chain id.
+
+        An unreachable endpoint is no reason to fail (a daemon may start BLIND). Raises ConfigError when
+        every endpoint that answered serves another chain.
+        """
+        self = cls(chain, [Rpc(e.name, e.url) for e in chain.endpoints], clock, on_event)
+        try:
+            await self.probe()
+            self._refuse_wrong_chain()
+        except BaseException:
+            await self.close()
+            raise
+        self._probing = asyncio.create_task(self._probe_forever(), name=f"probe {chain.name}")
+        return self
+
+    async def close(self) -> None:
+        """Stop every task and end every session."""
+        if self._probing is not None:
+            self._probing.cancel()
+            await asyncio.gather(self._probing, return_exceptions=True)
+        for endpoint in self._all:
+            await endpoint.close()
+
+    async def request(
+        self,
+        method: str,
+        params: Sequence[object],
+        *,
+        priority: Priority = Priority.TRIGGER,
+        timeout_s: float = 4.0,
+        weight: int = 1,
+    ) -> object:
+        """The ``result`` of the first good answer. Raises Rejected or Transient, within ``timeout_s``."""
+        deadline_s = asyncio.get_running_loop().time() + timeout_s
+        ask = Ask(method=method, params=params, priority=priority, deadline_s=deadline_s, weight=weight)
+        if method == "eth_sendRawTransaction":
+            # an unanswered send may have been accepted: what follows is not for the transport to decide
+            return await self._attempt(self._order()[0], ask)
+        hedge_s = min(HEDGE_S, timeout_s / 2) if priority < Priority.PAGE else timeout_s / 2
+        for last in (False,) * (ROUNDS - 1) + (True,):
+            try:
+                return await self._race(self._order(), ask, hedge_s)
+            except Transient as error:
+                answered = isinstance(error, Rejected) and not _elsewhere(error)
+                if answered or last or ask.left_s <= 2 * AGAIN_S:
+                    raise
+            await self._clock.sleep(AGAIN_S)
+        raise AssertionError("unreachable: the last round returns or raises")
+
+    async def broadcast(self, raw: bytes, *, timeout_s: float = 4.0) -> tuple[str | Exception, ...]:
+        """``eth_sendRawTransaction`` to every endpoint at once: a hash or the error of each, in their order.
+
+        Resting and lagging endpoints are asked too; one on a wrong chain never is.
+        """
+        ask = Ask(
+            method="eth_sendRawTransaction",
+            params=("0x" + raw.hex(),),
+            priority=Priority.SEND,
+            deadline_s=asyncio.get_running_loop().time() + timeout_s,
+        )
+        return tuple(await asyncio.gather(*(self._send(e, ask) for e in self._all)))
+
+    @property
+    def head_numbers(self) -> Mapping[str, int | None]:
+        """The height that each endpoint last told."""
+        return {e.name: e.head_number for e in self._all}
+
+    def status(self) -> tuple[EndpointStatus, ...]:
+        """Every endpoint as it stands, in order of preference."""
+        return tuple(e.status() for e in self._all)
+
+    def note_head(self, name: str, number: int) -> bool:
+        """Record a height that an endpoint told; False when it lies behind what another has shown."""
+        endpoint = self._named(name)
+        endpoint.head_number = number
+        heads = (e.head_number for e in self._all if e is not endpoint and e.state is not State.WRONG_CHAIN)
+        best = max((h for h in heads if h is not None), default=number)
+        if number < best - self._lag_max:
+            if endpoint.state is State.UP:
+                endpoint.state = State.LAGGING
+                endpoint.tell(Kind.LAGGING, f"at block {number}, another has shown {best}")
+            return False
+        if endpoint.state is State.LAGGING:
+            endpoint.state = State.UP
+            endpoint.tell(Kind.RECOVERED, f"caught up at block {number}")
+        return True
+
+    def rule_out(self, name: str, told: int) -> None:
+        """Never use an endpoint again: its stream answered the chain id ``told``."""
+        self._named(name).rule_out(told)
+
+    def usable(self, name: str) -> bool:
+        """False for an endpoint that serves another chain."""
+        return self._named(name).state is not State.WRONG_CHAIN
+
+    async def probe(self) -> None:
+        """Ask every endpoint for its height once: who lives, who lags, who serves another chain."""
+        deadline_s = asyncio.get_running_loop().time() + PROBE_TIMEOUT_S
+        ask = Ask(method="eth_blockNumber", params=(), priority=Priority.PAGE, deadline_s=deadline_s)
+        asked = [e for e in self._all if not e.resting and e.state is not State.WRONG_CHAIN]
+        for result in await asyncio.gather(*(self._attempt(e, ask) for e in asked), return_exceptions=True):
+            if isinstance(result, BaseException) and not isinstance(result, Transient):
+                raise result
+
+    async def _probe_forever(self) -> None:
+        while True:
+            await self._clock.sleep(PROBE_S)
+            await self.probe()
+
+    def _named(self, name: str) -> Endpoint:
+        return next(e for e in self._all if e.name == name)
+
+    def _refuse_wrong_chain(self) -> None:
+        wrong = [e for e in self._all if e.state is State.WRONG_CHAIN]
+        if wrong and not any(e.well for e in self._all):
+            raise ConfigError(
+                tuple(f"chains.{self.chain.name}: endpoint {e.name} {e.last_error}" for e in wrong)
+            )
+
+    def _order(self) -> list[Endpoint]:
+        """Whom to ask, best first: well by preference, then lagging; the resting when nobody is well."""
+        usable = [e for e in self._all if e.state is not State.WRONG_CHAIN]
+        if not usable:
+            raise Transient(f"chain {self.chain.name}: no endpoint serves chain id {self.chain.chain_id}")
+        live = [e for e in usable if not e.resting]
+        live.sort(key=lambda e: (not e.well, e.state is State.LAGGING, e.lane.paused_s > 0))
+        if not any(e.well for e in live):
+            live += sorted((e for e in usable if e.resting), key=lambda e: e.out_until_s)
+        return live
+
+    async def _race(self, order: Sequence[Endpoint], ask: Ask, hedge_s: float) -> object:
+        """The first good answer; the next endpoint joins when one fails, or is silent for ``hedge_s``."""
+        if len(order) == 1:
+            return await self._attempt(order[0], ask)
+        left = list(order)
+        running: dict[asyncio.Task[object], Endpoint] = {}
+        failures: list[Transient] = []
+        try:
+            while left or running:
+                if left:
+                    endpoint = left.pop(0)
+                    running[asyncio.create_task(self._attempt(endpoint, ask))] = endpoint
+                done, _ = await asyncio.wait(
+                    running, timeout=hedge_s if left else None, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in done:
+                    winner = running.pop(task)
+                    try:
+                        result = task.result()
+                    except Transient as error:
+                        if isinstance(error, Rejected) and not _elsewhere(error):
+                            raise
+                        failures.append(error)
+                    else:
+                        self._blame_silent(order[: order.index(winner)], running.values())
+                        return result
+            raise next((f for f in failures if isinstance(f, Rejected)), failures[-1])
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    def _blame_silent(self, earlier: Sequence[Endpoint], running: Collection[Endpoint]) -> None:
+        """Who was asked before the winner and is still silent has failed; else it would slow every read."""
+        for endpoint in earlier:
+            if endpoint in running:
+                endpoint.count_failure(f"{endpoint.name}: silent while another answered")
+                self._judge(endpoint)
+
+    async def _attempt(self, endpoint: Endpoint, ask: Ask) -> object:
+        try:
+            result = await endpoint.answer(ask)
+        except Rejected:
+            raise
+        except Transient:
+            self._judge(endpoint)
+            raise
+        number = ask.height_in(result)
+        if number is not None and not self.note_head(endpoint.name, number):
+            raise Transient(f"{endpoint.name}: lags at block {number}")
+        return result
+
+    async def _send(self, endpoint: Endpoint, ask: Ask) -> str | Exception:
+        try:
+            result = await self._attempt(endpoint, ask)
+        except Transient as error:
+            return error
+        if not isinstance(result, str) or not _HASH.fullmatch(result):
+            return Transient(f"{endpoint.name}: answered no transaction hash")
+        return result
+
+    def _judge(self, endpoint: Endpoint) -> None:
+        """Send an endpoint to rest after too many failures in a row, unless no other is well."""
+        if endpoint.state is State.WRONG_CHAIN or endpoint.resting:
+            return
+        if endpoint.failures < (1 if endpoint.state is State.NEW else FAILURES_MAX):
+            return
+        if endpoint.state is not State.OUT:
+            endpoint.state = State.OUT
+            endpoint.tell(Kind.DOWN, f"{endpoint.last_error} (failed {endpoint.failures} times in a row)")
+        if endpoint.failures >= FAILURES_MAX and any(e.well for e in self._all if e is not endpoint):
+            rest_s = REST_S * (1 + REST_JITTER * (2 * self._random.random() - 1))
+            endpoint.out_until_s = self._clock.monotonic_s() + rest_s
+
+
+def _elsewhere(error: Rejected) -> bool:
+    """Whether another endpoint might answer what this one refused. A revert is an answer."""
+    if error.data is not None or "revert" in error.message.lower():
+        return False
+    return error.code in _ELSEWHERE_CODES or _ELSEWHERE.search(error.message) is not None
+
+
+__all__ = ["EndpointEvent", "EndpointStatus", "Endpoints", "Kind", "Lane", "State"]

@@ -1,0 +1,213 @@
+"""Our own thin JSON-RPC body over one keep-alive HTTP session.
+
+web3's contract objects cost 7-20 ms of CPU and three requests a call; a tick can afford neither. Everything
+that goes wrong here leaves as ``Rejected`` (the node said no) or ``Transient`` (no usable answer); neither
+ever carries the endpoint's URL, which may hold a token.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import re
+from collections.abc import Sequence
+from types import SimpleNamespace
+from urllib.parse import parse_qsl, urlsplit
+
+import aiohttp
+import orjson
+
+from keeper.errors import Rejected, Transient
+
+ANSWER_BYTES_MAX = 32 * 2**20
+"""A larger answer is a fault or an attack: 1,000 accounts of six words are 0.64 MB."""
+CONNECT_TIMEOUT_S = 2.0
+KEEPALIVE_S = 30.0
+"""Longer than two slots, so that a tick finds its connections open."""
+RETRY_AFTER_S_MAX = 300.0
+"""A longer wish of a provider is not honoured: the endpoint would be forgotten."""
+TEXT_MAX = 400
+SECRET_LENGTH_MIN = 8
+
+_RATE_WORDS = re.compile(
+    r"rate.?limit|too many requests|capacity|throughput|requests? per|quota", re.IGNORECASE
+)
+_HEX_DATA = re.compile(r"0x(?:[0-9a-fA-F]{2})*")
+
+_CAUSES: tuple[tuple[type[BaseException], str], ...] = (
+    (aiohttp.ClientConnectorCertificateError, "its TLS certificate does not verify"),
+    (aiohttp.ClientSSLError, "TLS failed"),
+    (aiohttp.ClientConnectorDNSError, "its host name does not resolve"),
+    (aiohttp.ServerDisconnectedError, "closed the connection"),
+    (aiohttp.ClientPayloadError, "cut its answer off"),
+    (aiohttp.InvalidURL, "its URL is not valid"),
+    (aiohttp.ClientConnectionError, "cannot be reached"),
+    (TimeoutError, "did not answer in time"),
+)
+
+
+class RateLimited(Transient):
+    """The endpoint asks for fewer requests; ``retry_after_s`` is None when it does not say how long."""
+
+    def __init__(self, text: str, retry_after_s: float | None) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(text)
+
+
+class TooLarge(Transient):
+    """The request (HTTP 413) or the answer is beyond a size limit; ask for less."""
+
+
+class Rpc:
+    """JSON-RPC calls to one endpoint. Must be built inside the running loop; ``close`` ends the session."""
+
+    def __init__(self, name: str, url: str) -> None:
+        self.name = name
+        self.connects = 0
+        """TCP connections made so far: a change means that another machine may be answering."""
+        self._url = url
+        self._secrets = _secrets_of(url)
+        self._ids = itertools.count(1)
+        trace = aiohttp.TraceConfig()
+        trace.on_connection_create_end.append(self._count_connect)
+        self._session = aiohttp.ClientSession(
+            # the lane bounds concurrency; a second bound here could hold a SEND back behind slow reads
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S),
+            headers={"Content-Type": "application/json"},
+            trace_configs=[trace],
+        )
+
+    def __repr__(self) -> str:
+        return f"Rpc(name={self.name!r})"
+
+    async def call(self, method: str, params: Sequence[object], *, timeout_s: float) -> object:
+        """The ``result`` field. Raises Rejected when the node answers an error, else Transient."""
+        number = next(self._ids)
+        body = orjson.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": list(params)})
+        status, retry_after, answer = await self._post(body, timeout_s)
+        if status == 429:
+            raise RateLimited(f"{self.name}: HTTP 429", _retry_after_s(retry_after))
+        if status == 413:
+            raise TooLarge(f"{self.name}: HTTP 413, the request is too large")
+        return self._result(status, answer, number)
+
+    async def close(self) -> None:
+        """End the session and its connections."""
+        await self._session.close()
+
+    async def _post(self, body: bytes, timeout_s: float) -> tuple[int, str | None, bytes]:
+        timeout = aiohttp.ClientTimeout(total=timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s))
+        try:
+            # a redirect would carry signed bytes and the token to a host nobody configured
+            async with self._session.post(
+                self._url, data=body, timeout=timeout, allow_redirects=False
+            ) as response:
+                answer = await _bounded(response.content)
+                return response.status, response.headers.get("Retry-After"), answer
+        except TooLarge:
+            why: str | None = None
+        except (aiohttp.ClientError, OSError, ValueError, EOFError) as error:
+            why = _cause(error)
+        # raised outside the handler, so that no traceback holds aiohttp's text with the URL
+        if why is None:
+            raise TooLarge(f"{self.name}: answer larger than {ANSWER_BYTES_MAX} bytes")
+        raise Transient(f"{self.name}: {why}")
+
+    def _result(self, status: int, answer: bytes, number: int) -> object:
+        try:
+            body = orjson.loads(answer)
+        except ValueError:
+            body = None
+        if not isinstance(body, dict):
+            what = "no JSON object" if status == 200 else f"HTTP {status}"
+            raise Transient(f"{self.name}: answered {what} ({len(answer)} bytes)")
+        error = body.get("error")
+        # some servers answer an error without the id when they never parsed the request
+        if body.get("id") != number and not (error is not None and body.get("id") is None):
+            raise Transient(f"{self.name}: answered another request's id")
+        if error is not None:
+            raise self._refused(error)
+        if status != 200 or "result" not in body:
+            raise Transient(f"{self.name}: answered HTTP {status} without a result")
+        return body["result"]
+
+    def _refused(self, error: object) -> Transient:
+        if not isinstance(error, dict):
+            return Transient(f"{self.name}: answered a malformed error")
+        code, message = error.get("code"), error.get("message")
+        if not isinstance(code, int) or isinstance(code, bool) or not isinstance(message, str):
+            return Transient(f"{self.name}: answered a malformed error")
+        text = self._clean(message)
+        if code in (429, -32029) or (code in (-32005, -32000, -32603) and _RATE_WORDS.search(text)):
+            return RateLimited(f"{self.name}: {text}", None)
+        return Rejected(code, text, _revert_data(error.get("data")))
+
+    def _clean(self, text: str) -> str:
+        """A node's words, safe for a log line: no secret of the URL, no control character, bounded."""
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return "".join(c if c.isprintable() else " " for c in text[:TEXT_MAX])
+
+    async def _count_connect(
+        self, session: aiohttp.ClientSession, context: SimpleNamespace, params: object
+    ) -> None:
+        self.connects += 1
+
+
+async def _bounded(stream: aiohttp.StreamReader) -> bytes:
+    """The whole body, refused as soon as it passes the bound (a Content-Length may lie)."""
+    parts: list[bytes] = []
+    size = 0
+    while part := await stream.readany():
+        size += len(part)
+        if size > ANSWER_BYTES_MAX:
+            raise TooLarge("answer too large")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _cause(error: BaseException) -> str:
+    """Our own words for a transport fault; the library's would repeat the URL."""
+    code = error.os_error.errno if isinstance(error, aiohttp.ClientConnectorError) else None
+    if code is None and isinstance(error, OSError):
+        code = error.errno
+    if code is not None and code in errno.errorcode:
+        return f"cannot be reached ({errno.errorcode[code]})"
+    for kind, words in _CAUSES:
+        if isinstance(error, kind):
+            return words
+    return f"failed ({type(error).__name__})"
+
+
+def _retry_after_s(header: str | None) -> float | None:
+    """Seconds of a Retry-After header; its date form and nonsense count as not said."""
+    try:
+        seconds = float(header or "")
+    except ValueError:
+        return None
+    return min(seconds, RETRY_AFTER_S_MAX) if seconds >= 0 else None
+
+
+def _revert_data(data: object) -> str | None:
+    """Revert bytes as hex: most clients give a string, some wrap it or put a word before it."""
+    if isinstance(data, dict):
+        data = data.get("data")
+    if not isinstance(data, str):
+        return None
+    text = data.removeprefix("Reverted ").strip()
+    return text if _HEX_DATA.fullmatch(text) else None
+
+
+def _secrets_of(url: str) -> tuple[str, ...]:
+    """Every part of a URL that could be a token, longest first."""
+    try:
+        parts = urlsplit(url)
+        found = {url, parts.path, parts.query, parts.password or "", parts.username or ""}
+        found |= set(parts.path.split("/")) | {v for _, v in parse_qsl(parts.query)}
+        found |= set((parts.hostname or "").split(".")[:-2])
+    except ValueError:
+        found = {url}
+    return tuple(sorted((s for s in found if len(s) >= SECRET_LENGTH_MIN), key=len, reverse=True))
+
+
+__all__ = ["ANSWER_BYTES_MAX", "RateLimited", "Rpc", "TooLarge"]
