@@ -1,4 +1,4 @@
-"""keeper.toml -> frozen Settings; every problem is reported at once (ConfigError, exit 78)."""
+"""What a validated keeper.toml holds."""
 
 from __future__ import annotations
 
@@ -103,5 +103,3 @@ class Settings:
     def policy(self, name: str) -> Policy:
         """The policy of that name."""
         return next(p for p in self.policies if p.name == name)
-
-

@@ -1,0 +1,205 @@
+"""Parsed tables -> Settings: each part by itself, then against the others; all problems at once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from decimal import Decimal
+from pathlib import Path
+
+from keeper.config import schema
+from keeper.config.files import Files
+from keeper.config.parts import At, Parts, Row
+from keeper.config.records import (
+    ChainSettings,
+    EndpointSettings,
+    PositionSettings,
+    Settings,
+    VenueSettings,
+    WalletSettings,
+)
+from keeper.config.rules import policy_problems, strategy_problems
+from keeper.config.text import tables_from
+from keeper.config.wording import did_you_mean, path_text, shown
+from keeper.errors import ConfigError
+from keeper.model import Caps, Policy
+from keeper.units import wad_from
+
+Urls = dict[At, tuple[str, str | None]]
+"""Path of an endpoint -> its (url, ws_url)."""
+MAX_HEALTH_ABOVE_TARGET = Decimal("0.10")
+
+
+def settings_from(text: str, path: Path, credentials_dir: Path | None) -> Settings:
+    """Everything in ``text``, validated. Raises ConfigError listing every problem."""
+    raw, problems = tables_from(text, path)
+    parts = Parts(raw, problems)
+    files = Files(base=path.absolute().parent, credentials_dir=credentials_dir, problems=problems)
+    _cross(parts, problems)
+    urls = _urls(parts, files)
+    wallet = _wallet(parts, files, problems)
+    if problems or parts.top is None or parts.shocks is None:
+        raise ConfigError(tuple(problems))
+    chains = tuple(_chain(c, i, urls) for i, c in enumerate(parts.chains) if c)
+    venues = tuple(VenueSettings(**v.model_dump()) for v in parts.venues if v)
+    positions = tuple(
+        PositionSettings(label=p.label or f"position-{i}", venue=p.venue, account=p.account, policy=p.policy)
+        for i, p in enumerate(parts.positions, 1)
+        if p
+    )
+    policies = tuple(_policy(name, p) for name, p in parts.policies.items())
+    return Settings(
+        path=path,
+        mode=parts.top.mode,
+        state_dir=files.path(parts.top.state_dir),
+        chains=chains,
+        venues=venues,
+        positions=positions,
+        policies=policies,
+        wallet=wallet,
+        shocks_pct=tuple(float(p) for p in parts.shocks.ladder_pct),
+        digest=_digest(chains, venues, positions, policies, wallet),
+    )
+
+
+def _cross(parts: Parts, problems: list[str]) -> None:
+    """What no table can check by itself: references, duplicates, orders."""
+    chains, venues, positions = (parts.rows(n) for n in ("chains", "venues", "positions"))
+    problems += _unknown("chain", venues, _texts(chains, "name"))
+    problems += _unknown("kind", venues, schema.KINDS)
+    problems += _unknown("venue", positions, _texts(venues, "name"))
+    problems += _unknown("policy", positions, parts.broken)
+    problems += _twice(chains, "name")
+    problems += _twice(chains, "chain_id")
+    problems += _twice(venues, "name")
+    problems += _twice(venues, "provider", "chain")
+    problems += _twice(positions, "label")
+    problems += _twice(positions, "account", "venue")
+    endpoints = parts.endpoints()
+    for chain_at, _ in chains:
+        problems += _twice([(at, e) for at, e in endpoints if at[: len(chain_at)] == chain_at], "name")
+    for name, policy in parts.policies.items():
+        where = path_text(("policies", name))
+        problems += policy_problems(where, policy, parts.broken[name])
+        problems += strategy_problems(where, policy.strategies)
+
+
+def _texts(rows: Iterable[Row], key: str) -> list[str]:
+    return [value for _, row in rows if isinstance(value := row.get(key), str)]
+
+
+def _unknown(field: str, rows: Iterable[Row], known: Iterable[str]) -> list[str]:
+    names = list(known)
+    return [
+        f"{path_text((*at, field))}: {shown(name)} is not known{did_you_mean(name, names)}"
+        for at, row in rows
+        if isinstance(name := row.get(field), str) and name not in names
+    ]
+
+
+def _twice(rows: Iterable[Row], field: str, *within: str) -> list[str]:
+    """Rows that give ``field`` a value which an earlier row (of equal ``within`` fields) has already."""
+    seen: dict[tuple[str, ...], At] = {}
+    out = []
+    for at, row in rows:
+        if row.get(field) is None:
+            continue
+        first = seen.setdefault(tuple(repr(row.get(f)) for f in (field, *within)), at)
+        if first != at:
+            where = path_text((*at, field))
+            out.append(f"{where}: {shown(row[field])} is already used by {path_text(first)}; list it once")
+    return out
+
+
+def _urls(parts: Parts, files: Files) -> Urls:
+    found: Urls = {}
+    for at, row in parts.endpoints():
+        given = {
+            k: v for k in ("url", "url_file", "ws_url", "ws_url_file") if isinstance(v := row.get(k), str)
+        }
+        url = files.url(at, "url", given.get("url"), given.get("url_file"))
+        ws_url = files.url(at, "ws_url", given.get("ws_url"), given.get("ws_url_file"))
+        if url is not None:
+            found[at] = (url, ws_url)
+    return found
+
+
+def _chain(chain: schema.Chain, number: int, urls: Urls) -> ChainSettings:
+    default_s = schema.BLOCK_TIME_S.get(chain.chain_id, schema.BLOCK_TIME_S_UNKNOWN)
+    endpoints = []
+    for i, e in enumerate(chain.endpoints):
+        url, ws_url = urls[("chains", number, "endpoints", i)]
+        endpoints.append(
+            EndpointSettings(
+                name=e.name or f"{chain.name}-{i + 1}",
+                url=url,
+                ws_url=ws_url,
+                rate_per_s=float(e.rate_per_s),
+                concurrency=e.concurrency,
+            )
+        )
+    return ChainSettings(
+        name=chain.name,
+        chain_id=chain.chain_id,
+        block_time_s=float(chain.block_time_s) if chain.block_time_s else default_s,
+        multicall=chain.multicall,
+        native_token=chain.native_token or schema.WRAPPED_NATIVE.get(chain.chain_id),
+        endpoints=tuple(endpoints),
+    )
+
+
+def _wallet(parts: Parts, files: Files, problems: list[str]) -> WalletSettings:
+    given = parts.wallet or schema.Wallet()
+    if parts.live and parts.wallet is not None:
+        problems += [
+            f'wallet.{field}: is required when mode is "live"'
+            for field in ("address", "keystore", "password_file")
+            if getattr(given, field) is None
+        ]
+    return WalletSettings(
+        address=given.address,
+        keystore=files.secret("wallet.keystore", given.keystore, needed=parts.live),
+        password_file=files.secret("wallet.password_file", given.password_file, needed=parts.live),
+    )
+
+
+def _policy(name: str, p: schema.PolicyTable) -> Policy:
+    return Policy(
+        name=name,
+        warn_wad=wad_from(p.warn),
+        trigger_wad=wad_from(p.trigger),
+        target_wad=wad_from(p.target),
+        emergency_wad=wad_from(p.emergency),
+        max_health_wad=wad_from(p.max_health or p.target + MAX_HEALTH_ABOVE_TARGET),
+        hysteresis_wad=wad_from(p.hysteresis),
+        cooldown_blocks=p.cooldown_blocks,
+        act=p.act,
+        strategies=tuple(p.strategies),
+        caps=Caps(**p.caps.model_dump()),
+        idle_rate=float(p.idle_rate),
+        horizon_days=float(p.horizon_days),
+    )
+
+
+def _digest(
+    chains: tuple[ChainSettings, ...],
+    venues: tuple[VenueSettings, ...],
+    positions: tuple[PositionSettings, ...],
+    policies: tuple[Policy, ...],
+    wallet: WalletSettings,
+) -> str:
+    """SHA-256 over what decides about money; names, endpoints and paths do not change it."""
+    chain_of = {c.name: c for c in chains}
+    venue_of = {v.name: v for v in venues}
+    policy_of = {p.name: {**asdict(p), "name": ""} for p in policies}
+    guarded = []
+    for p in positions:
+        v = venue_of[p.venue]
+        c = chain_of[v.chain]
+        market = [c.chain_id, c.multicall, c.native_token, v.kind, v.provider, p.account]
+        guarded.append([market, policy_of[p.policy]])
+    guarded.sort(key=lambda g: json.dumps(g[0]))
+    body = json.dumps({"wallet": wallet.address, "guarded": guarded}, sort_keys=True)
+    return hashlib.sha256(body.encode()).hexdigest()

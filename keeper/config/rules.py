@@ -1,0 +1,81 @@
+"""Rules between the numbers of one policy, each said with what to do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+
+from keeper.config import schema
+from keeper.config.wording import did_you_mean, shown
+
+SLACK = Decimal("0.02")
+"""Room between target and max_health that rounding and a moving price need."""
+PLUGIN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+def policy_problems(where: str, policy: schema.PolicyTable, broken: set[str]) -> list[str]:
+    """warn > trigger > emergency, target >= trigger + hysteresis, max_health >= target + slack, caps.
+
+    A rule that needs one of the ``broken`` keys is left out: its problem is already told.
+    """
+    return [
+        f"{where}.{field}: {problem}"
+        for field, needs, problem in (*_order(policy), *_digits(policy), *_caps(policy))
+        if not broken & {field.split(".")[0], *needs}
+    ]
+
+
+def strategy_problems(where: str, names: list[str]) -> list[str]:
+    """Every strategy is one that ships, or a third party's ``module:Class``; none twice."""
+    out = []
+    for i, name in enumerate(names):
+        at = f"{where}.strategies[{i}]"
+        if name in names[:i]:
+            out.append(f"{at}: {shown(name)} is listed twice")
+        elif name not in schema.STRATEGIES and not PLUGIN.fullmatch(name):
+            known = did_you_mean(name, schema.STRATEGIES)
+            out.append(f"{at}: {shown(name)} is not known{known} (a third party's is written module:Class)")
+    return out
+
+
+Broken = tuple[str, tuple[str, ...], str]
+"""(field, other fields the rule needs, what is wrong and what to do)."""
+
+
+def _order(p: schema.PolicyTable) -> Iterator[Broken]:
+    if p.warn <= p.trigger:
+        yield "warn", ("trigger",), f"{p.warn} must be above trigger ({p.trigger})"
+    if p.trigger <= p.emergency:
+        yield "trigger", ("emergency",), f"{p.trigger} must be above emergency ({p.emergency})"
+    least = p.trigger + p.hysteresis
+    if p.target < least:
+        sum_text = f"{p.trigger} + {p.hysteresis} = {least}"
+        yield (
+            "target",
+            ("trigger", "hysteresis"),
+            f"{p.target} must be at least trigger + hysteresis ({sum_text})",
+        )
+    if p.max_health is not None and p.max_health < p.target + SLACK:
+        yield (
+            "max_health",
+            ("target",),
+            f"{p.max_health} must be at least target + {SLACK} ({p.target + SLACK})",
+        )
+
+
+def _digits(p: schema.PolicyTable) -> Iterator[Broken]:
+    for name in ("warn", "trigger", "target", "emergency", "max_health", "hysteresis"):
+        value = getattr(p, name)
+        if value is not None and -int(value.as_tuple().exponent) > 18:
+            yield name, (), f"{value} has more than 18 decimals; shorten it"
+
+
+def _caps(p: schema.PolicyTable) -> Iterator[Broken]:
+    caps = p.caps
+    if caps.per_action_usd > caps.per_day_usd:
+        day = f"per_day_usd ({caps.per_day_usd})"
+        yield "caps.per_action_usd", (), f"{caps.per_action_usd} must not exceed {day}"
+    if caps.gas_usd_max > caps.gas_usd_emergency:
+        least = f"gas_usd_max ({caps.gas_usd_max})"
+        yield "caps.gas_usd_emergency", (), f"{caps.gas_usd_emergency} must be at least {least}"

@@ -1,0 +1,190 @@
+"""The shape of keeper.toml as pydantic models: keys, types, ranges, defaults."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Literal
+
+from eth_utils.address import is_hex_address, to_checksum_address
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+MULTICALL = "0xcA11bde05977b3631167028862bE2a173976CA11"
+"""Multicall3, at the same address on most EVM chains (mds1/multicall3)."""
+KINDS = ("aave_v3",)
+"""Venue kinds that ship; a test keeps this equal to the venue registry."""
+STRATEGIES = ("repay", "add_collateral")
+"""Strategies that ship; a test keeps this equal to the strategy registry."""
+BLOCK_TIME_S = {1: 12.0, 10: 2.0, 56: 0.75, 100: 5.0, 137: 2.0, 8453: 2.0, 42161: 0.25}
+BLOCK_TIME_S_UNKNOWN = 12.0
+WRAPPED_NATIVE = {
+    1: "0xC02aaA39b223FE8D0A0e5C4F27eAD9083C756Cc2",
+    10: "0x4200000000000000000000000000000000000006",
+    137: "0x0d500B1d8E8eF31E21C99d1Db9A6444d3ADf1270",
+    8453: "0x4200000000000000000000000000000000000006",
+    42161: "0x82aF49447D8a07e3bd95BD0d56f35241523fBab1",
+}
+"""WETH9 or its like by chain id, where it is the same for every venue."""
+
+
+def _decimal(value: object) -> Decimal:
+    """A finite decimal number from TOML text, float or integer."""
+    if isinstance(value, bool) or not isinstance(value, (str, int, Decimal)):
+        raise ValueError('write a number, best in quotes, e.g. "1.25"')
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        raise ValueError('write a plain decimal number, e.g. "1.25"') from None
+    if not number.is_finite():
+        raise ValueError("write a finite number")
+    return number
+
+
+def _address(value: str) -> str:
+    if not value.startswith("0x") or not is_hex_address(value):
+        raise ValueError("is not an address: write 0x and 40 hex digits")
+    right = to_checksum_address(value)
+    if right != value:
+        raise ValueError(f"is not a valid EIP-55 checksum address; did you mean {right}?")
+    return value
+
+
+def _above_one(value: Decimal) -> Decimal:
+    if value <= 1:
+        raise ValueError("must be above 1: at a health factor of 1 the position can be liquidated")
+    return value
+
+
+def _positive(value: Decimal) -> Decimal:
+    if value <= 0:
+        raise ValueError("must be above 0")
+    return value
+
+
+def _not_negative(value: Decimal) -> Decimal:
+    if value < 0:
+        raise ValueError("must not be negative")
+    return value
+
+
+def _shock(value: Decimal) -> Decimal:
+    if value <= -100 or value == 0:
+        raise ValueError("a move in per cent: above -100 and not 0, e.g. -30 for a fall of 30 %")
+    return value
+
+
+def _name(value: str) -> str:
+    if not value.strip() or value != value.strip() or not value.isprintable():
+        raise ValueError("write a short printable name")
+    return value
+
+
+Dec = Annotated[Decimal, BeforeValidator(_decimal)]
+Address = Annotated[str, AfterValidator(_address)]
+Health = Annotated[Dec, AfterValidator(_above_one)]
+Positive = Annotated[Dec, AfterValidator(_positive)]
+NotNegative = Annotated[Dec, AfterValidator(_not_negative)]
+Name = Annotated[str, AfterValidator(_name), Field(max_length=64)]
+Usd = Annotated[int, Field(gt=0)]
+
+
+class Table(BaseModel):
+    """Base of every table: no unknown key, no silent conversion."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+
+class Endpoint(Table):
+    """``[[chains.endpoints]]``; exactly one of ``url`` and ``url_file``."""
+
+    name: Name | None = None
+    url: str | None = None
+    url_file: str | None = None
+    ws_url: str | None = None
+    ws_url_file: str | None = None
+    rate_per_s: Positive = Decimal(10)
+    concurrency: Annotated[int, Field(ge=1, le=1024)] = 8
+
+
+class Chain(Table):
+    """``[[chains]]``."""
+
+    name: Name
+    chain_id: Annotated[int, Field(gt=0, lt=2**63)]
+    block_time_s: Positive | None = None
+    multicall: Address = MULTICALL
+    native_token: Address | None = None
+    endpoints: Annotated[list[Endpoint], Field(min_length=1)]
+
+
+class Venue(Table):
+    """``[[venues]]``."""
+
+    name: Name
+    kind: str
+    chain: str
+    provider: Address
+
+
+class Position(Table):
+    """``[[positions]]``."""
+
+    label: Name | None = None
+    venue: str
+    account: Address
+    policy: str = "default"
+
+
+class CapsTable(Table):
+    """``[policies.NAME.caps]``, whole dollars."""
+
+    per_action_usd: Usd = 10_000
+    per_day_usd: Usd = 25_000
+    gas_usd_max: Usd = 50
+    gas_usd_emergency: Usd = 500
+
+
+class PolicyTable(Table):
+    """``[policies.NAME]``, health factors on the liquidation threshold."""
+
+    warn: Health = Decimal("1.50")
+    trigger: Health = Decimal("1.25")
+    target: Health = Decimal("1.40")
+    emergency: Health = Decimal("1.10")
+    max_health: Health | None = None
+    hysteresis: Positive = Decimal("0.02")
+    cooldown_blocks: Annotated[int, Field(ge=0, le=100_000)] = 5
+    act: Literal["always", "break_even"] = "always"
+    strategies: Annotated[list[str], Field(min_length=1)] = list(STRATEGIES)
+    idle_rate: NotNegative = Decimal("0.05")
+    horizon_days: Positive = Decimal(30)
+    caps: CapsTable = CapsTable()
+
+
+class Wallet(Table):
+    """``[wallet]``; secrets are named by file or by systemd credential, never written here."""
+
+    address: Address | None = None
+    keystore: str | None = None
+    password_file: str | None = None
+
+
+class Shocks(Table):
+    """``[shocks]``: moves in per cent, negative for a fall."""
+
+    ladder_pct: Annotated[
+        list[Annotated[Dec, AfterValidator(_shock)]], Field(min_length=1, max_length=64)
+    ] = [Decimal(p) for p in (-5, -10, -20, -30, -40, -50)]
+
+
+class File(Table):
+    """The top of keeper.toml. Parts are validated one by one, so that one bad part hides no other."""
+
+    version: Literal[1] = Field(alias="schema")
+    mode: Literal["dry-run", "live"] = "dry-run"
+    state_dir: str = "~/.local/state/keeper"
+    wallet: object = Field(default_factory=dict)
+    chains: object = Field(default_factory=list)
+    venues: object = Field(default_factory=list)
+    positions: object = Field(default_factory=list)
+    policies: object = Field(default_factory=dict)
+    shocks: object = Field(default_factory=dict)
