@@ -1,4 +1,4 @@
-"""ABI coding by signature text: ``"balanceOf(address)(uint256)"`` names the function, its inputs and its answer.
+"""ABI coding by signature text: ``"balanceOf(address)(uint256)"`` names function, inputs and answer.
 
 The answer's types may be left out. Structs are written as tuples: ``"f((address,uint24),bool)"``.
 """
@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-import eth_abi
+from eth_abi.abi import decode as abi_decode
+from eth_abi.abi import encode as abi_encode
 from eth_abi.exceptions import DecodingError
 from eth_utils.abi import function_signature_to_4byte_selector
 from eth_utils.address import to_checksum_address
@@ -32,7 +33,7 @@ def parse(signature: str) -> tuple[bytes, tuple[str, ...], tuple[str, ...]]:
 def encode_call(signature: str, *arguments: object) -> bytes:
     """Calldata of a call."""
     selector, inputs, _ = parse(signature)
-    return selector + eth_abi.encode(inputs, arguments)
+    return selector + abi_encode(inputs, arguments)
 
 
 def decode_answer(signature: str, data: bytes) -> Any:
@@ -49,7 +50,7 @@ def decode(types: Iterable[str], data: bytes) -> tuple[Any, ...]:
     types = tuple(types)
     return tuple(
         to_checksum_address(value) if type_ == "address" else value
-        for type_, value in zip(types, eth_abi.decode(types, data), strict=True)
+        for type_, value in zip(types, abi_decode(types, data), strict=True)
     )
 
 

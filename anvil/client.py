@@ -1,7 +1,7 @@
 """A thin synchronous JSON-RPC client for a local anvil: half a millisecond a call.
 
-One connection, kept alive; one thread. web3's contract objects cost 7-20 ms a call, which a market of a hundred
-transactions and tests of thousands of states would feel.
+One connection, kept alive; one thread. web3's contract objects cost 7-20 ms a call, which a market of a
+hundred transactions and tests of thousands of states would feel.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import urllib.parse
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import eth_abi
 import orjson
+from eth_abi.abi import encode
 from eth_utils.address import to_checksum_address
 
 from anvil.abi import constructor_types, decode_answer, encode_call, error_signatures, explain_revert
@@ -81,7 +81,12 @@ class Chain:
         return results
 
     def call(
-        self, to: str, signature: str, *arguments: object, block: int | str = "latest", sender: str | None = None
+        self,
+        to: str,
+        signature: str,
+        *arguments: object,
+        block: int | str = "latest",
+        sender: str | None = None,
     ) -> Any:
         """``eth_call``: the decoded answer by the types named in ``signature``. Raises Reverted."""
         tx = {"to": to, "data": _hex(encode_call(signature, *arguments)), "gas": hex(50_000_000)}
@@ -157,7 +162,7 @@ class Chain:
         libs: Mapping[str, str] | None = None,
         sender: str | None = None,
     ) -> str:
-        """Deploy from the first account (or ``sender``); the new address. Its custom errors become known here."""
+        """Deploy from the first account (or ``sender``); the new address. Its custom errors become known."""
         self.learn(artifact)
         code = creation_code(artifact, arguments, libs or {})
         receipt = self.send(sender or self.accounts[0], None, code)
@@ -245,13 +250,13 @@ def transaction(
 
 
 def creation_code(artifact: Artifact, arguments: Sequence[object], libs: Mapping[str, str]) -> bytes:
-    """Creation code with libraries linked and constructor arguments appended. Raises ValueError when one lacks."""
+    """Creation code, libraries linked, constructor arguments appended. ValueError when a library lacks."""
     code = artifact.bytecode[2:]
     for library, start in artifact.links:
         if library not in libs:
             raise ValueError(f"{artifact.name} links {library}, which was not given")
         code = code[: 2 * start] + libs[library][2:].lower() + code[2 * start + 40 :]
-    return bytes.fromhex(code) + eth_abi.encode(constructor_types(artifact.abi), arguments)
+    return bytes.fromhex(code) + encode(constructor_types(artifact.abi), arguments)
 
 
 def _result(answer: Mapping[str, Any]) -> Any:

@@ -1,7 +1,7 @@
 """The real Aave v3.6 market (POOL_REVISION 10): libraries, proxies, five reserves, two e-modes.
 
-The order matters in three places: libraries before what links them, the ACL admin before the ACL manager, the pool
-proxy before the data provider (its constructor asks for the pool).
+The order matters in three places: libraries before what links them, the ACL admin before the ACL manager,
+the pool proxy before the data provider (its constructor asks for the pool).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import eth_abi
+from eth_abi.abi import encode
 
 from anvil.client import Chain
 from anvil.compile import Artifact, own_artifact
@@ -62,7 +62,7 @@ RESERVES = (
         threshold_bps=7_800, bonus_bps=10_500, reserve_factor_bps=2_000, rates_bps=(8_000, 0, 400, 30_000),
     ),
     ReserveSettings(
-        symbol="wstETH", name="Wrapped liquid staked Ether", decimals=18, price_usd8=3_600 * USD, ltv_bps=7_850,
+        symbol="wstETH", name="Wrapped staked Ether", decimals=18, price_usd8=3_600 * USD, ltv_bps=7_850,
         threshold_bps=8_100, bonus_bps=10_600, reserve_factor_bps=3_500, rates_bps=(8_000, 0, 90, 8_500),
     ),
     ReserveSettings(
@@ -149,7 +149,14 @@ def _deploy_core(chain: Chain, code: Mapping[str, Artifact]) -> _Core:
     me = chain.accounts[0]
     libs: dict[str, str] = {}
     # FlashLoanLogic links BorrowLogic, so it comes last
-    for name in ("BorrowLogic", "LiquidationLogic", "PoolLogic", "SupplyLogic", "ConfiguratorLogic", "FlashLoanLogic"):
+    for name in (
+        "BorrowLogic",
+        "LiquidationLogic",
+        "PoolLogic",
+        "SupplyLogic",
+        "ConfiguratorLogic",
+        "FlashLoanLogic",
+    ):
         libs[name] = chain.deploy(code[name], libs=libs)
     provider = chain.deploy(code["PoolAddressesProvider"], "Keeper test market", me)
     strategy = chain.deploy(code["DefaultReserveInterestRateStrategyV2"], provider)
@@ -182,7 +189,11 @@ def _deploy_oracle(
 
 
 def _list_reserves(
-    chain: Chain, code: Mapping[str, Artifact], core: _Core, assets: Mapping[str, tuple[str, str]], treasury: str
+    chain: Chain,
+    code: Mapping[str, Artifact],
+    core: _Core,
+    assets: Mapping[str, tuple[str, str]],
+    treasury: str,
 ) -> None:
     me = chain.accounts[0]
     a_token = chain.deploy(code["ATokenInstance"], core.pool, ZERO, treasury)
@@ -191,7 +202,7 @@ def _list_reserves(
         (
             a_token, debt_token, assets[r.symbol][0], f"Aave {r.symbol}", f"a{r.symbol}",
             f"Aave variable debt {r.symbol}", f"variableDebt{r.symbol}", b"",
-            eth_abi.encode(("uint16", "uint32", "uint32", "uint32"), r.rates_bps),
+            encode(("uint16", "uint32", "uint32", "uint32"), r.rates_bps),
         )
         for r in RESERVES
     ]  # fmt: skip

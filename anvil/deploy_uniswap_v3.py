@@ -95,9 +95,7 @@ def _open(
     me = chain.accounts[0]
     (token0, units0), (token1, units1) = _sides(pool, tokens, prices_usd8)
     chain.send(me, factory, "createPool(address,address,uint24)", token0, token1, pool.fee)
-    address = str(
-        chain.call(factory, "getPool(address,address,uint24)(address)", token0, token1, pool.fee)
-    )
+    address = str(chain.call(factory, "getPool(address,address,uint24)(address)", token0, token1, pool.fee))
     chain.send(me, address, "initialize(uint160)", sqrt_price_x96(units0, units1))
     return address
 

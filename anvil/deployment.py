@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from anvil.client import Chain
 
@@ -111,18 +112,14 @@ class Deployment:
     def from_json(cls, text: str) -> Deployment:
         """Inverse of ``to_json``."""
         data = json.loads(text)
-        uniswap = data.pop("uniswap")
-        roles = data.pop("roles")
-        return cls(
-            **{**data, "tokens": (), "errors": tuple((a, b) for a, b in data["errors"])}
-            | {"tokens": tuple(DeployedToken(**t) for t in data["tokens"])},
-            uniswap=DeployedUniswap(
-                **{**uniswap, "pools": tuple(_pool(p) for p in uniswap["pools"])},
-            ),
-            roles=Roles(**{**roles, "actors": tuple(roles["actors"])}),
-        )
+        uniswap, roles = data["uniswap"], data["roles"]
+        data["tokens"] = tuple(DeployedToken(**t) for t in data["tokens"])
+        data["errors"] = tuple((selector, signature) for selector, signature in data["errors"])
+        data["uniswap"] = DeployedUniswap(**{**uniswap, "pools": tuple(map(_pool, uniswap["pools"]))})
+        data["roles"] = Roles(**{**roles, "actors": tuple(roles["actors"])})
+        return cls(**data)
 
 
-def _pool(data: Mapping[str, object]) -> DeployedPool:
-    first, second = data["symbols"]  # type: ignore[misc]
-    return DeployedPool(symbols=(first, second), fee=int(str(data["fee"])), address=str(data["address"]))
+def _pool(data: Mapping[str, Any]) -> DeployedPool:
+    first, second = data["symbols"]
+    return DeployedPool(symbols=(first, second), fee=data["fee"], address=data["address"])

@@ -73,8 +73,8 @@ class AnvilSettings:
         words += ["--prune-history"] if self.prune_history else []
         words += ["--auto-impersonate"] if self.auto_impersonate else []
         if self.fork_url is not None:
-            # anvil's storage cache is keyed by chain and block number only: another local upstream at the same
-            # block would be answered with the old one's storage
+            # anvil's storage cache is keyed by chain and block number only: another local upstream at the
+            # same block would be answered with the old one's storage
             words += ["--fork-url", self.fork_url, "--no-storage-caching", "--no-rate-limit"]
         return words
 
@@ -179,7 +179,7 @@ class Anvil:
 
 
 def _die_with_parent() -> Callable[[], None] | None:
-    """So that a killed test run or demo leaves no node behind. Linux; the main thread only, whose end is ours."""
+    """A killed test run or demo leaves no node behind (Linux; main thread only, whose end is ours)."""
     if threading.current_thread() is not threading.main_thread():
         return None
     try:

@@ -27,7 +27,7 @@ def find_node() -> str:
 
 
 def find_anvil() -> Path:
-    """The native anvil binary: ``$KEEPER_ANVIL``, then PATH, then the pinned npm package. Raises ToolMissing."""
+    """The native binary: ``$KEEPER_ANVIL``, then PATH, then the pinned npm package. Raises ToolMissing."""
     named = os.environ.get("KEEPER_ANVIL")
     if named:
         if os.access(named, os.X_OK):
@@ -40,7 +40,7 @@ def find_anvil() -> Path:
     package = _PLATFORMS.get(here)
     if package is None:
         raise ToolMissing(
-            f"there is no pinned anvil for {here[0]} on {here[1]}: install Foundry's anvil 1.7 and set KEEPER_ANVIL"
+            f"there is no pinned anvil for {here[0]} on {here[1]}: install anvil 1.7 and set KEEPER_ANVIL"
         )
     # the platform package's own binary: the JS wrapper is a second process that would have to forward signals
     binary = HERE / "node_modules" / "@foundry-rs" / package / "bin" / "anvil"
