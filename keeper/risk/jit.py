@@ -1,0 +1,98 @@
+"""The one place that imports numba: how a kernel is declared and compiled.
+
+A kernel is declared with its explicit signature, compiled at ``warm`` (or at first use in a command), and
+after ``warm`` refuses any other signature instead of compiling again in the middle of a block.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba
+
+from keeper.risk.book import EMPTY
+from keeper.risk.cache import writable
+
+_nb: Any = numba
+"""numba's own types stop half way; here it is what it is at run time."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+KERNEL_MODULES = ("keeper.risk.kernels",)
+"""Modules whose ``KERNELS`` are warmed, callees before callers."""
+
+Kernels = tuple[tuple[Any, Callable[[], Any]], ...]
+"""(kernel, maker of its numba signature) pairs; signatures are made late because NamedTuple types cost
+time.
+"""
+
+
+def compiled() -> bool:
+    """False under ``NUMBA_DISABLE_JIT=1``, where kernels are plain Python functions."""
+    return not _nb.config.DISABLE_JIT
+
+
+def kernel(function: F) -> F:
+    """A compiled kernel: IEEE semantics (NaN stays NaN), division by zero gives inf or NaN, no GIL."""
+    options = {"cache": _cached(), "error_model": "numpy", "nogil": True}
+    return cast(F, _nb.njit(**options)(function))
+
+
+def inlined(function: F) -> F:
+    """A scalar formula used inside kernels."""
+    return cast(F, _nb.njit(cache=_cached(), error_model="numpy", nogil=True)(function))
+
+
+def signature(pattern: str) -> Any:
+    """A kernel's void signature from letters: B book, d float64, l int64, v float64[:], m float64[:, :],
+    i int64[:], t int32[:]; every array contiguous."""
+    letters = {
+        "B": _nb.typeof(EMPTY),
+        "d": _nb.float64,
+        "l": _nb.int64,
+        "v": _nb.float64[::1],
+        "m": _nb.float64[:, ::1],
+        "i": _nb.int64[::1],
+        "t": _nb.int32[::1],
+    }
+    return _nb.void(*(letters[c] for c in pattern))
+
+
+def scalars() -> Any:
+    """The signature of a formula of two numbers."""
+    return _nb.float64(_nb.float64, _nb.float64)
+
+
+def warm() -> int:
+    """Compile every kernel of every module; returns how many. Raises nothing when the disk is full: no
+    cache.
+    """
+    count = 0
+    for name in KERNEL_MODULES:
+        kernels: Kernels = importlib.import_module(name).KERNELS
+        for function, signature in kernels:
+            count += 1
+            if compiled():
+                _compile(function, signature())
+    return count
+
+
+def _compile(function: Any, signature: Any) -> None:
+    if signature in function.overloads:
+        return
+    try:
+        function.compile(signature)
+    except OSError:
+        # the cache became unwritable after it was probed: compile in memory rather than not at all
+        function._cache = _nb.core.caching.NullCache()
+        function.compile(signature)
+    function.disable_compile()
+
+
+def _cached() -> bool:
+    # njit(cache=True) raises at import when no folder can be written, so ask first
+    folder = _nb.config.CACHE_DIR
+    return bool(folder) and writable(Path(folder))

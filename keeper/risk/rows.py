@@ -1,0 +1,39 @@
+"""Rows that are not quite affine, made safe: a bound that never reads healthier than the chain."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from keeper.model import BookRow, Position
+
+WHOLE_BPS_AVERAGE = "whole_bps_average"
+"""Flag: the protocol floors the average liquidation threshold to whole basis points (Aave v3 before 3.1)."""
+_BPS = 1e-4
+
+
+def conservative(position: Position) -> BookRow:
+    """The row by which shocks are judged: assets at most what the protocol would count, at any price.
+
+    With floor(avg bps): A_chain = floor(1e4 A/C)/1e4 x C > A - 1e-4 C for collateral value C, and C is
+    affine, so each counted collateral gives up one basis point of its threshold
+    (GenericLogic.calculateUserAccountData).
+    """
+    row = position.row
+    if WHOLE_BPS_AVERAGE not in row.flags:
+        return row
+    given_up: dict[str, float] = {}
+    for holding in position.collateral:
+        if holding.threshold_wad > 0:
+            tokens = holding.amount.units / 10.0**holding.amount.token.decimals
+            given_up[holding.feed] = given_up.get(holding.feed, 0.0) + _BPS * tokens
+    missing = [feed for feed in given_up if feed not in row.feeds]
+    if missing:
+        # a collateral that the row does not know cannot give anything up: the row is not to be trusted
+        return replace(row, a=(*row.a, float("nan")))
+    # a feed may stand twice in a row; its first entry gives up for all
+    first = {feed: row.feeds.index(feed) for feed in given_up}
+    a = tuple(
+        x - given_up[f] if first.get(f) == i else x
+        for i, (f, x) in enumerate(zip(row.feeds, row.a, strict=True))
+    )
+    return replace(row, a=a)
