@@ -96,6 +96,14 @@ class Words:
         new._chunk[where] = other._chunk + len(self._answers)
         return new
 
+    def part(self, start: int, stop: int) -> Words:
+        """Answers ``start:stop`` as words of their own (views, nothing is copied)."""
+        new = Words((), ())
+        new._answers = self._answers
+        for name in ("ok", "_first", "_size", "count", "_chunk"):
+            setattr(new, name, getattr(self, name)[start:stop])
+        return new
+
     def _bytes(self, i: int, size: int) -> bytes:
         start = int(self._first[i]) * 32
         return self._answers[int(self._chunk[i])][start : start + size]

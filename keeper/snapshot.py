@@ -1,0 +1,259 @@
+"""One chain at one block hash: every guarded position, and all that planning needs and may not fetch.
+
+Everything of a tick is one batch. A venue that fails takes only its own positions with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from eth_utils.crypto import keccak
+
+from keeper.errors import KeeperError, Transient
+from keeper.model import (
+    Allowance,
+    Amount,
+    Block,
+    Call,
+    Means,
+    Position,
+    PositionId,
+    Snapshot,
+    Token,
+    Unreadable,
+)
+from keeper.seams import Reading, Seen, Shadow, Venue, WalletFacts
+from keeper.words import Words
+
+BALANCE_OF = keccak(text="balanceOf(address)")[:4]
+ALLOWANCE = keccak(text="allowance(address,address)")[:4]
+ETH_BALANCE = keccak(text="getEthBalance(address)")[:4]
+"""Multicall3's own view of a native balance, so that it is of the same block as the rest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatherRequest:
+    """What to photograph, and what the last photograph taught."""
+
+    chain_id: int
+    block: Block
+    venues: tuple[tuple[Venue, tuple[str, ...]], ...]
+    """Each venue with its guarded accounts."""
+    multicall: str
+    read: Callable[[Sequence[Call]], Awaitable[Words]]
+    """One multicall, already pinned to ``block.hash``. Raises Transient."""
+    wallet: str | None = None
+    """The keeper's wallet; None where there is none (a scan): its means are then all 0."""
+    nonce: int = 0
+    tip_wei: int = 0
+    native_token: str | None = None
+    """Wrapped native token: its feed on one of the venues prices gas."""
+    seen: Mapping[str, Seen] = field(default_factory=dict)
+    """By venue id, as the last ``gather`` returned it."""
+    shadows: Mapping[PositionId, Shadow] = field(default_factory=dict)
+    wallet_deltas: Mapping[str, int] = field(default_factory=dict)
+    """What dry fills took from the wallet: token address -> units, negative when spent."""
+    allowance_deltas: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """The same of allowances: (token address, spender) -> units."""
+    since: Mapping[PositionId, int] = field(default_factory=dict)
+    """Since which block each position has been unreadable, from the last snapshot."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ask:
+    """A token's balance, or its allowance to a spender."""
+
+    token: Token
+    spender: str | None
+
+
+async def gather(request: GatherRequest) -> tuple[Snapshot, Mapping[str, Seen]]:
+    """The snapshot, and what each venue wants remembered (a ``Seen.stale`` there asks for a reload).
+
+    Raises Transient only when the batch itself could not be read.
+    """
+    parts = [_calls(request, venue, accounts) for venue, accounts in request.venues]
+    asks = _asks(request)
+    wallet = _wallet_calls(request, asks)
+    words = await request.read(tuple(c for part in parts if isinstance(part, tuple) for c in part) + wallet)
+    readings: list[Reading] = []
+    at = 0
+    for (venue, accounts), part in zip(request.venues, parts, strict=True):
+        if isinstance(part, str):
+            readings.append(_lost(request, venue, accounts, part))
+            continue
+        reading = _decode(request, venue, accounts, words.part(at, at + len(part)), _seen(request, venue))
+        at += len(part)
+        readings.append(await _again(request, venue, accounts, reading) if reading.again else reading)
+    facts = _wallet(request, asks, words.part(at, len(words)))
+    seen = {venue.id: r.seen for (venue, _), r in zip(request.venues, readings, strict=True)}
+    return _snapshot(request, readings, facts), seen
+
+
+def _seen(request: GatherRequest, venue: Venue) -> Seen:
+    return request.seen.get(venue.id, Seen())
+
+
+def _calls(request: GatherRequest, venue: Venue, accounts: tuple[str, ...]) -> tuple[Call, ...] | str:
+    """A venue's part of the batch, or why it has none."""
+    try:
+        return venue.calls(accounts, _seen(request, venue))
+    except KeeperError as error:
+        return str(error)
+
+
+def _decode(
+    request: GatherRequest, venue: Venue, accounts: tuple[str, ...], words: Words, seen: Seen
+) -> Reading:
+    """A venue's reading; one that fails as a whole leaves its accounts Unreadable."""
+    try:
+        return venue.decode(request.block, accounts, words, seen, request.shadows)
+    except KeeperError as error:
+        return _lost(request, venue, accounts, str(error))
+
+
+async def _again(request: GatherRequest, venue: Venue, accounts: tuple[str, ...], first: Reading) -> Reading:
+    """One more round for this venue alone: some account holds what the first round did not ask for."""
+    try:
+        words = await request.read(venue.calls(accounts, first.seen))
+    except Transient:
+        # what the first round could read stays; the others are UNKNOWN until the next tick asks them at once
+        return first
+    except KeeperError as error:
+        return _lost(request, venue, accounts, str(error))
+    return _decode(request, venue, accounts, words, first.seen)
+
+
+def _lost(request: GatherRequest, venue: Venue, accounts: Iterable[str], why: str) -> Reading:
+    """Nothing of this venue could be read."""
+    number = request.block.number
+    return Reading(
+        positions=(),
+        unreadable=tuple(
+            Unreadable(id=venue.position_id(a), why=f"venue {venue.id}: {why}", since_block=number)
+            for a in accounts
+        ),
+        reserves=(),
+        prices={},
+        seen=_seen(request, venue),
+        again=False,
+    )
+
+
+def _asks(request: GatherRequest) -> tuple[_Ask, ...]:
+    """Balances of every listed token once, then its allowance to each venue that lists it."""
+    if request.wallet is None:
+        return ()
+    tokens = {t.address: t for venue, _ in request.venues for t in venue.tokens}
+    spent = {(t.address, venue.spender): t for venue, _ in request.venues for t in venue.tokens}
+    return (
+        *(_Ask(token=t, spender=None) for t in tokens.values()),
+        *(_Ask(token=t, spender=spender) for (_, spender), t in spent.items()),
+    )
+
+
+def _wallet_calls(request: GatherRequest, asks: Sequence[_Ask]) -> tuple[Call, ...]:
+    if request.wallet is None:
+        return ()
+    owner = _word(request.wallet)
+    return (
+        *(
+            Call(
+                target=a.token.address,
+                data=BALANCE_OF + owner if a.spender is None else ALLOWANCE + owner + _word(a.spender),
+            )
+            for a in asks
+        ),
+        Call(target=request.multicall, data=ETH_BALANCE + owner),
+    )
+
+
+def _wallet(request: GatherRequest, asks: Sequence[_Ask], words: Words) -> WalletFacts:
+    """The keeper's wallet at the block; a token that does not answer counts as none (it cannot be spent)."""
+    if request.wallet is None:
+        return WalletFacts(native_wei=0, nonce=request.nonce, balances=(), allowances=())
+    balances: list[Amount] = []
+    allowances: list[Allowance] = []
+    for i, ask in enumerate(asks):
+        units = words.uint(i) if words.ok[i] and words.count[i] else 0
+        address = ask.token.address
+        if ask.spender is None:
+            units = max(0, units + request.wallet_deltas.get(address, 0))
+            balances.append(Amount(token=ask.token, units=units))
+        else:
+            units = max(0, units + request.allowance_deltas.get((address, ask.spender), 0))
+            allowances.append(Allowance(token=ask.token, spender=ask.spender, units=units))
+    return WalletFacts(
+        native_wei=words.uint(len(asks)),
+        nonce=request.nonce,
+        balances=tuple(balances),
+        allowances=tuple(allowances),
+    )
+
+
+def _snapshot(request: GatherRequest, readings: Sequence[Reading], facts: WalletFacts) -> Snapshot:
+    """Every reading and the wallet as one record."""
+    reserves = tuple(r for reading in readings for r in reading.reserves)
+    native = next((r for r in reserves if r.token.address == request.native_token), None)
+    means = Means(
+        wallet=request.wallet or "",
+        native_wei=facts.native_wei,
+        nonce=facts.nonce,
+        balances=facts.balances,
+        allowances=facts.allowances,
+        reserves=reserves,
+        tip_wei=request.tip_wei,
+        native_price_base=native.price_base if native else None,
+        native_price_decimals=native.base_decimals if native else 8,
+    )
+    positions = tuple(p for reading in readings for p in reading.positions)
+    unreadable = tuple(
+        replace(u, since_block=min(u.since_block, request.since.get(u.id, u.since_block)))
+        for reading in readings
+        for u in reading.unreadable
+    )
+    prices = {feed: price for reading in readings for feed, price in reading.prices.items()}
+    return Snapshot(
+        block=request.block,
+        positions=positions,
+        unreadable=unreadable,
+        means=means,
+        prices=prices,
+        digest=_digest(request.block, positions, unreadable, means, prices),
+    )
+
+
+def _digest(
+    block: Block,
+    positions: Iterable[Position],
+    unreadable: Iterable[Unreadable],
+    means: Means,
+    prices: Mapping[str, float],
+) -> str:
+    """SHA-256 over everything a decision may depend on, one line a fact."""
+    lines = [f"{block.chain_id} {block.number} {block.hash} {block.timestamp_s} {block.base_fee_wei}"]
+    for p in positions:
+        held = [
+            (h.amount.token.address, h.amount.units, h.stored, h.price_base, h.value_base, h.threshold_wad)
+            for side in (p.collateral, p.debt)
+            for h in side
+        ]
+        lines.append(f"{p.id} {p.health_wad} {p.mode} {len(p.collateral)} {held}")
+    lines += [f"{u.id} {u.why} {u.since_block}" for u in unreadable]
+    lines.append(f"{means.wallet} {means.native_wei} {means.nonce} {means.tip_wei} {means.native_price_base}")
+    lines += [f"{a.token.address} {a.units}" for a in means.balances]
+    lines += [f"{a.token.address} {a.spender} {a.units}" for a in means.allowances]
+    lines += [
+        f"{r.venue} {r.token.address} {r.price_base} {r.active} {r.frozen} {r.paused} {r.supply_room_units} "
+        f"{r.cash_units} {r.supply_index_ray} {r.supply_rate_ray} {r.borrow_index_ray} {r.borrow_rate_ray} "
+        f"{r.updated_s}"
+        for r in means.reserves
+    ]
+    lines += [f"{feed} {price!r}" for feed, price in sorted(prices.items())]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _word(address: str) -> bytes:
+    return bytes.fromhex(address[2:]).rjust(32, b"\0")

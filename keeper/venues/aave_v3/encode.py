@@ -1,0 +1,237 @@
+"""Steps -> calls on behalf of an account; what they would change, never better than it will be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from keeper.errors import Unread
+from keeper.model import (
+    Amount,
+    Block,
+    Call,
+    Holding,
+    Intent,
+    IntentState,
+    Means,
+    Position,
+    Refusal,
+    Repay,
+    Reserve,
+    Snapshot,
+    Step,
+    Supply,
+    Token,
+)
+from keeper.seams import Effect, Progress, Shadow
+from keeper.units import BPS, RAY, UINT256_MAX, WAD, decimal_text
+from keeper.venues.aave_v3 import book, math
+from keeper.venues.aave_v3.book import Market
+from keeper.venues.aave_v3.math import Line
+from keeper.venues.aave_v3.read import BPS_WAD, book_row
+
+WHO = "aave_v3"
+VARIABLE = 2
+"""The only interest rate mode left (DataTypes.InterestRateMode.VARIABLE)."""
+SUPPLY_GAS = 360_000
+"""Measured 126k to 208k on v3.6; room for tokens behind proxies and for reward controllers."""
+REPAY_GAS = 320_000
+"""Measured 147k on v3.6; the same room."""
+
+
+def call(market: Market, step: Step, position: Position) -> Call:
+    """``supply`` or ``repay`` of an exact amount (the pool refuses MAX on behalf of another)."""
+    asset, units, owner = (
+        book.word(step.amount.token.address),
+        step.amount.units,
+        book.word(position.id.account),
+    )
+    if not 0 < units < UINT256_MAX:
+        raise ValueError(f"{units} units of {step.amount.token.symbol} is no exact amount")
+    if isinstance(step, Supply):
+        return Call(target=market.pool, data=book.SUPPLY + asset + book.word(units) + owner + book.word(0))
+    return Call(target=market.pool, data=book.REPAY + asset + book.word(units) + book.word(VARIABLE) + owner)
+
+
+def gas(step: Step) -> int:
+    """A gas limit the step does not exceed."""
+    return SUPPLY_GAS if isinstance(step, Supply) else REPAY_GAS
+
+
+def can(market: Market, step: Step, position: Position, means: Means) -> Refusal | None:
+    """Why the pool would revert the step now, or why it would not help; None when it would."""
+    token = step.amount.token
+    reserve = means.reserve(market.id, token)
+    if step.amount.units <= 0:
+        return _no("no_amount", f"{step.amount.units} units of {token.symbol} is nothing to move")
+    if reserve is None:
+        return _no("reserve_unread", f"{token.symbol} is not listed on {market.name} or could not be read")
+    if not reserve.active:
+        return _no("reserve_inactive", f"{token.symbol} is not active on {market.name}")
+    if reserve.paused:
+        return _no("reserve_paused", f"{token.symbol} is paused on {market.name}")
+    if isinstance(step, Repay):
+        return _cannot_repay(step, position, reserve)
+    return _cannot_supply(step, position, reserve, market.name)
+
+
+def _cannot_repay(step: Repay, position: Position, reserve: Reserve) -> Refusal | None:
+    token = step.amount.token
+    if _held(position.debt, token) is None:
+        return _no("no_debt", f"{position.id.account} owes no {token.symbol}")
+    return _too_small(step.amount, reserve.borrow_index_ray)
+
+
+def _cannot_supply(step: Supply, position: Position, reserve: Reserve, name: str) -> Refusal | None:
+    token, room = step.amount.token, reserve.supply_room_units
+    if reserve.frozen:
+        return _no("reserve_frozen", f"{token.symbol} is frozen on {name}: no new supply")
+    if room is not None and step.amount.units > room:
+        left = decimal_text(room, token.decimals)
+        return _no("supply_cap", f"the supply cap of {token.symbol} on {name} leaves room for {left}")
+    held = _held(position.collateral, token)
+    # A first supply switches collateral on only under conditions that its owner controls (no isolation, LTV
+    # above 0); what is not already counted as collateral might not help at all.
+    if held is None or not held.threshold_wad:
+        return _no("not_collateral", f"{token.symbol} does not count as collateral of {position.id.account}")
+    return _too_small(step.amount, reserve.supply_index_ray)
+
+
+def _too_small(amount: Amount, index_ray: int) -> Refusal | None:
+    """The pool reverts when an amount rounds to no shares; twice the index leaves room for accrual."""
+    if amount.units * RAY >= 2 * index_ray:
+        return None
+    return _no("too_small", f"{amount.units} units of {amount.token.symbol} round to nothing in the pool")
+
+
+def after(market: Market, steps: Sequence[Step], position: Position) -> Position:
+    """The position after the steps at the same prices and indices; amounts and health rounded against us.
+
+    The indices are not in a position, so each is bounded by its holding's units and stored integer; what the
+    pool shows will be at least as healthy, by at most a few units of the token.
+    """
+    collateral, debt = list(position.collateral), list(position.debt)
+    for step in steps:
+        if isinstance(step, Supply):
+            collateral = [
+                _more(h, step.amount) if h.amount.token == step.amount.token else h for h in collateral
+            ]
+        else:
+            debt = [_less(h, step.amount) if h.amount.token == step.amount.token else h for h in debt]
+    debt = [h for h in debt if h.amount.units]
+    if not steps:
+        return position
+    return replace(
+        position,
+        collateral=tuple(collateral),
+        debt=tuple(debt),
+        health_wad=_health_down(market.line, collateral, debt),
+        row=book_row(market.line, collateral, debt),
+    )
+
+
+def _more(held: Holding, added: Amount) -> Holding:
+    """Collateral after a supply: mint and balance each round down, by less than one share."""
+    units, stored = held.amount.units, held.stored
+    share = -(-(units + 1) // max(stored, 1))
+    after_units = max(units, units + added.units - share - 1)
+    return _revalued(held, after_units, stored + added.units * stored // (units + 1), up=False)
+
+
+def _less(held: Holding, paid: Amount) -> Holding:
+    """Debt after a repayment: the burn rounds down and the balance up; a full repayment clears it exactly."""
+    units, stored = held.amount.units, held.stored
+    if paid.units >= units:
+        return _revalued(held, 0, 0, up=True)
+    share = -(-(units + 1) // max(stored, 1))
+    after_units = min(units, units - paid.units + share + 1)
+    return _revalued(held, after_units, stored - max(0, paid.units - 1) * stored // (units + 1), up=True)
+
+
+def _revalued(held: Holding, units: int, stored: int, *, up: bool) -> Holding:
+    value = (math.value_up if up else math.value_down)(units, held.price_base, 10**held.amount.token.decimals)
+    return replace(held, amount=Amount(token=held.amount.token, units=units), stored=stored, value_base=value)
+
+
+def _health_down(line: Line, collateral: Sequence[Holding], debt: Sequence[Holding]) -> int:
+    """The line's health factor with every half-up rounded down instead."""
+    owed = sum(h.value_base for h in debt)
+    if not owed:
+        return UINT256_MAX
+    weighted = sum(h.value_base * (h.threshold_wad // BPS_WAD) for h in collateral)
+    if line.bare_threshold_counts:
+        return weighted * WAD // owed // BPS
+    counted = sum(h.value_base for h in collateral if h.threshold_wad)
+    average = weighted // counted if counted else 0
+    return counted * average // BPS * WAD // owed
+
+
+def fill(market: Market, steps: Sequence[Step], block: Block, snapshot: Snapshot, shadow: Shadow) -> Shadow:
+    """Scaled balances after the steps, had the pool executed them at ``block``.
+
+    Indices are accrued from the snapshot's reserves to the block's timestamp; mint and burn round as the pool
+    rounds. Raises Unread when the snapshot does not hold the position or a reserve.
+    """
+    position = snapshot.position(shadow.id)
+    if position is None:
+        raise Unread(f"{shadow.id} is not in the snapshot of block {snapshot.block.number}")
+    collateral, debt = dict(shadow.collateral), dict(shadow.debt)
+    for step in steps:
+        token, units = step.amount.token, step.amount.units
+        supply_index, borrow_index = _indices(market, token, block, snapshot)
+        if isinstance(step, Supply):
+            stored = _stored(collateral, position.collateral, token)
+            collateral[token.address] = stored + market.line.mint_collateral(units, supply_index)
+        else:
+            stored = _stored(debt, position.debt, token)
+            paid = min(units, market.line.debt(stored, borrow_index))
+            debt[token.address] = max(0, stored - market.line.burn_debt(paid, borrow_index))
+    return Shadow(id=shadow.id, collateral=collateral, debt=debt)
+
+
+def _indices(market: Market, token: Token, block: Block, snapshot: Snapshot) -> tuple[int, int]:
+    """(supply index, borrow index) of the token's reserve at the block's timestamp, ray."""
+    reserve = snapshot.means.reserve(market.id, token)
+    if reserve is None:
+        raise Unread(
+            f"{token.symbol} of {market.name} is not in the snapshot of block {snapshot.block.number}"
+        )
+    age_s = block.timestamp_s - reserve.updated_s
+    return (
+        math.supply_index(reserve.supply_index_ray, reserve.supply_rate_ray, age_s),
+        market.line.borrow_index(reserve.borrow_index_ray, reserve.borrow_rate_ray, age_s),
+    )
+
+
+def effect(intent: Intent, snapshot: Snapshot) -> Effect:
+    """Whether the intent's effect shows: a pool acts within the transaction, so inclusion is the effect.
+
+    PENDING until a snapshot newer than the plan's shows the account; whether health rose as promised is
+    judged by confirmation, at the block that included it.
+    """
+    if intent.state in (IntentState.REVERTED, IntentState.EXPIRED, IntentState.CANCELLED):
+        return Effect(progress=Progress.FAILED, why=f"the transaction ended {intent.state}")
+    if intent.state not in (IntentState.INCLUDED, IntentState.SETTLED, IntentState.FINAL):
+        return Effect(progress=Progress.PENDING, why=f"the transaction is {intent.state}")
+    seen, planned = snapshot.block.number, intent.plan.block.number
+    if seen <= planned:
+        return Effect(progress=Progress.PENDING, why=f"block {seen} is not newer than the plan's {planned}")
+    if snapshot.position(intent.key.position) is None:
+        return Effect(progress=Progress.PENDING, why=f"the position cannot be read at block {seen}")
+    return Effect(progress=Progress.DONE, why=f"executed, and read again at block {seen}")
+
+
+def _stored(known: dict[str, int], held: Sequence[Holding], token: Token) -> int:
+    """The shadow's stored integer, or the position's where the shadow has none."""
+    if token.address in known:
+        return known[token.address]
+    found = _held(held, token)
+    return found.stored if found is not None else 0
+
+
+def _held(held: Sequence[Holding], token: Token) -> Holding | None:
+    return next((h for h in held if h.amount.token == token), None)
+
+
+def _no(code: str, why: str) -> Refusal:
+    return Refusal(who=WHO, code=code, why=why)

@@ -1,0 +1,288 @@
+"""Words -> positions: health recomputed to the wei and held against the pool's own answer.
+
+Nothing is trusted twice: where our six words of account data differ from the pool's at the same block, the
+position is Unreadable, however small the difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from keeper.model import Amount, Block, BookRow, Holding, Position, PositionId, Unreadable
+from keeper.seams import Reading, Seen, Shadow
+from keeper.units import WAD
+from keeper.venues.aave_v3 import reserves as rsv
+from keeper.venues.aave_v3.book import Market
+from keeper.venues.aave_v3.layout import Layout
+from keeper.venues.aave_v3.math import AccountData, Line
+from keeper.venues.aave_v3.reserves import ModeNow, ReserveNow
+from keeper.words import Words
+
+BPS_WAD = 10**14
+"""One basis point as a wad."""
+NO_MODE = ModeNow()
+UNASKED = "holdings not read yet: a second round is needed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """What every account of one batch shares."""
+
+    market: Market
+    block: Block
+    reserves: Mapping[int, ReserveNow]
+    modes: Mapping[int, ModeNow]
+    listed: int
+    """Every bit that a listed reserve may set in a user's configuration."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """One account as the batch shows it."""
+
+    id: PositionId
+    config: int
+    """The pool's bitmap: bit 2i debt, bit 2i + 1 collateral."""
+    mode: int
+    held: Sequence[tuple[int, int | None]]
+    """(bit, scaled balance or None when it could not be read), ascending."""
+
+
+def decode(
+    market: Market, at: Layout, block: Block, words: Words, shadows: Mapping[PositionId, Shadow]
+) -> Reading:
+    """Positions, reserves and prices from the words of ``at.calls``; a failed part becomes Unreadable."""
+    why = rsv.stale(market, words)
+    if why:
+        lost = tuple(Unreadable(id=id, why=why, since_block=block.number) for id in at.ids)
+        seen = Seen(assets=at.seen.assets, modes=at.seen.modes, stale=why)
+        return Reading(positions=(), unreadable=lost, reserves=(), prices={}, seen=seen, again=False)
+    now = rsv.reserves(market, at, block, words)
+    frame = Frame(
+        market=market,
+        block=block,
+        reserves={r.listing.id: r for r in now},
+        modes=rsv.modes(market, at, words, now),
+        listed=sum(3 << 2 * r.id for r in market.listings),
+    )
+    scale = float(10**market.base_decimals)
+    good: list[Position] = []
+    bad: list[Unreadable] = []
+    seen, again = _accounts(frame, at, words, shadows, good, bad)
+    return Reading(
+        positions=tuple(good),
+        unreadable=tuple(bad),
+        reserves=tuple(r.record for r in now if r.record is not None),
+        prices={r.listing.feed: r.price / scale for r in now if r.price},
+        seen=Seen(assets=seen.assets, modes=seen.modes, stale=rsv.listed_anew(market, words)),
+        again=again,
+    )
+
+
+def _accounts(
+    frame: Frame,
+    at: Layout,
+    words: Words,
+    shadows: Mapping[PositionId, Shadow],
+    good: list[Position],
+    bad: list[Unreadable],
+) -> tuple[Seen, bool]:
+    """Every account into ``good`` or ``bad``; what the next batch asks, and whether it is needed now."""
+    n, start = len(at.accounts), at.accounts_at
+    configs = column(words, start, start + n)
+    regimes = column(words, start + n, start + 2 * n)
+    balances = column(words, at.balances_at, len(at.calls))
+    assets: dict[str, frozenset[int]] = {}
+    modes: set[int] = set()
+    again, first = False, 0
+    for k, id in enumerate(at.ids):
+        bits = at.bits[k]
+        held = tuple(zip(bits, balances[first : first + len(bits)], strict=True))
+        first += len(bits)
+        config, mode = configs[k], regimes[k]
+        if config is None or mode is None:
+            bad.append(_lost(frame, id, "getUserConfiguration or getUserEMode failed"))
+            if id.account in at.seen.assets:
+                assets[id.account] = at.seen.assets[id.account]
+            continue
+        assets[id.account] = _holds(config, held)
+        if mode:
+            modes.add(mode)
+        if config & ~at.masks[k] & frame.listed or (mode and mode not in frame.modes):
+            again = True
+            bad.append(_lost(frame, id, UNASKED))
+            continue
+        account = Account(id=id, config=config, mode=mode, held=held)
+        shadow = shadows.get(id)
+        found = (
+            _guarded(frame, account, words, start + 2 * n + k)
+            if shadow is None
+            else _shadowed(frame, account, shadow)
+        )
+        if isinstance(found, Position):
+            good.append(found)
+        else:
+            bad.append(_lost(frame, id, found))
+    return Seen(assets=assets, modes=frozenset(modes)), again
+
+
+def _guarded(frame: Frame, account: Account, words: Words, check: int) -> Position | str:
+    """The position, if its account data equal the pool's own (answer ``check``) word for word."""
+    found = position(frame, account)
+    if isinstance(found, str):
+        return found
+    ours, result = found
+    if not words.ok[check] or words.count[check] < 6:
+        return "the pool's own getUserAccountData failed"
+    if b"".join([w.to_bytes(32) for w in ours]) != words.raw(check)[:192]:
+        pool = words.uints(check)
+        return (
+            f"our health {ours[5]} differs from the pool's {pool[5]} at the same block "
+            f"(collateral {ours[0]} / {pool[0]}, debt {ours[1]} / {pool[1]}, threshold {ours[3]} / {pool[3]})"
+        )
+    return result
+
+
+def _shadowed(frame: Frame, account: Account, shadow: Shadow) -> Position | str:
+    """The dry-run's version: all its stored integers in place of the chain's; the pool knows nothing of it.
+
+    Collateral that the chain shows switched off stays off. Where the chain shows none at all (a liquidation
+    took it), the shadow's counts: with the keeper armed it would still be there.
+    """
+    chain, config, held = dict(account.held), account.config, []
+    for id, reserve in sorted(frame.reserves.items()):
+        address, off = reserve.listing.token.address, 2 * id
+        owed, given = shadow.debt.get(address, 0), shadow.collateral.get(address, 0)
+        config = config | 1 << off if owed else config & ~(1 << off)
+        if given and not chain.get(off + 1):
+            config |= 2 << off
+        held += [(bit, scaled) for bit, scaled in ((off, owed), (off + 1, given)) if scaled]
+    found = position(frame, Account(id=account.id, config=config, mode=account.mode, held=held))
+    return found if isinstance(found, str) else found[1]
+
+
+def position(frame: Frame, account: Account) -> tuple[AccountData, Position] | str:
+    """One account's position and its six words of account data, or why it cannot be read."""
+    market, line, config = frame.market, frame.market.line, account.config
+    unknown = config & ~frame.listed
+    if unknown:
+        id = (unknown.bit_length() - 1) // 2
+        return f"holds reserve {id}, which was not listed when the market was loaded"
+    mode = frame.modes[account.mode] if account.mode else NO_MODE
+    if mode.why:
+        return mode.why
+    collateral: list[Holding] = []
+    debt: list[Holding] = []
+    c = d = by_threshold = by_ltv = 0
+    for bit, scaled in account.held:
+        on, reserve = config >> bit & 1, frame.reserves[bit >> 1]
+        if not on and (not scaled or not bit & 1 or reserve.why):
+            # switched off, it has no part in health: a reserve that broke must not blind us to the position
+            continue
+        if reserve.why or scaled is None:
+            return f"reserve {reserve.listing.token.symbol}: {reserve.why or 'the balance could not be read'}"
+        if bit & 1:
+            holding, ltv = _collateral(line, reserve, scaled, mode, bool(on))
+            collateral.append(holding)
+            if on and (reserve.threshold or line.bare_threshold_counts):
+                c += holding.value_base
+                by_threshold += holding.value_base * (holding.threshold_wad // BPS_WAD)
+                by_ltv += holding.value_base * ltv
+        else:
+            holding = _debt(line, reserve, scaled)
+            debt.append(holding)
+            d += holding.value_base
+    six = line.account(c, d, by_threshold, by_ltv)
+    return six, Position(
+        id=account.id,
+        owner=account.id.account,
+        block_number=frame.block.number,
+        health_wad=six[5],
+        collateral=tuple(collateral),
+        debt=tuple(debt),
+        base_decimals=market.base_decimals,
+        row=book_row(line, collateral, debt),
+        mode=mode.label,
+    )
+
+
+def _collateral(line: Line, reserve: ReserveNow, scaled: int, mode: ModeNow, on: bool) -> tuple[Holding, int]:
+    """A holding of collateral, and the loan-to-value that applies to it."""
+    listing = reserve.listing
+    ltv, threshold, bonus = reserve.ltv, reserve.threshold, reserve.bonus
+    if mode.collateral >> listing.id & 1:
+        ltv, threshold, bonus = 0 if mode.ltv_zero >> listing.id & 1 else mode.ltv, mode.threshold, mode.bonus
+    units = line.collateral(scaled, reserve.supply_index)
+    return Holding(
+        amount=Amount(token=listing.token, units=units),
+        stored=scaled,
+        price_base=reserve.price,
+        value_base=units * reserve.price // listing.unit,
+        threshold_wad=threshold * BPS_WAD if on else 0,
+        feed=listing.feed,
+        bonus_bps=bonus,
+        bonus_fee_bps=reserve.bonus_fee,
+    ), ltv
+
+
+def _debt(line: Line, reserve: ReserveNow, scaled: int) -> Holding:
+    """A holding of debt."""
+    listing = reserve.listing
+    units = line.debt(scaled, reserve.borrow_index)
+    return Holding(
+        amount=Amount(token=listing.token, units=units),
+        stored=scaled,
+        price_base=reserve.price,
+        value_base=line.debt_value(units, reserve.price, listing.unit),
+        threshold_wad=WAD,
+        feed=listing.feed,
+    )
+
+
+def book_row(line: Line, collateral: Iterable[Holding], debt: Iterable[Holding]) -> BookRow:
+    """The position as a.p over b.p, in USD prices of one whole token.
+
+    Coefficients come from the protocol's own rounded values, so that the row equals health at today's prices
+    even for dust. The 3.0 line cuts the average threshold to whole bps, which no affine form holds: flagged.
+    """
+    a: dict[str, float] = {}
+    b: dict[str, float] = {}
+    for h in collateral:
+        if h.threshold_wad and h.price_base:
+            a[h.feed] = h.value_base / h.price_base * (h.threshold_wad / WAD)
+    for h in debt:
+        b[h.feed] = h.value_base / h.price_base
+    feeds = tuple({**a, **b})
+    return BookRow(
+        feeds=feeds,
+        a=tuple([a.get(f, 0.0) for f in feeds]),
+        b=tuple([b.get(f, 0.0) for f in feeds]),
+        flags=() if line.bare_threshold_counts else ("threshold_cut_to_bps",),
+    )
+
+
+def column(words: Words, start: int, stop: int) -> list[int | None]:
+    """The first word of each answer, None for one that failed or is empty."""
+    if words.ok[start:stop].all() and (words.count[start:stop] >= 1).all():
+        limbs = words.limbs(start, stop, 1)[:, 0, :]
+        low = [hi << 64 | lo for hi, lo in zip(limbs[:, 2].tolist(), limbs[:, 3].tolist(), strict=True)]
+        if not limbs[:, :2].any():
+            return list(low)
+        high = [hi << 64 | lo for hi, lo in zip(limbs[:, 0].tolist(), limbs[:, 1].tolist(), strict=True)]
+        return [h << 128 | x for h, x in zip(high, low, strict=True)]
+    return [words.uint(i) if words.ok[i] and words.count[i] else None for i in range(start, stop)]
+
+
+def _holds(config: int, held: Iterable[tuple[int, int | None]]) -> frozenset[int]:
+    """The bits worth asking next time: those set, and those off that still hold something."""
+    bits = [b for b, scaled in held if scaled or scaled is None]
+    while config:
+        low = config & -config
+        bits.append(low.bit_length() - 1)
+        config ^= low
+    return frozenset(bits)
+
+
+def _lost(frame: Frame, id: PositionId, why: str) -> Unreadable:
+    return Unreadable(id=id, why=why, since_block=frame.block.number)
