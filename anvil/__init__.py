@@ -15,5 +15,5 @@ How to, in five lines (the first run compiles for about twenty seconds, later on
 - ``node.py`` the process; ``client.py`` the JSON-RPC client; ``compile.py`` npm solc, cached in ``.cache/``
 - ``actors.py`` borrowers (``open``, ``open_many``, ``account``); ``liquidator.py`` a real ``liquidationCall``
 - ``shock.py`` prices, base fee, pauses, caps, broken feeds; ``scenario.py`` the story files
-- tests get ``chain``, ``deployment`` and their fork twins from ``tests/anvil/conftest.py``; snapshots undo them
+- tests get ``chain``, ``deployment`` and their fork twins from tests/anvil/conftest.py; snapshots undo them
 """
