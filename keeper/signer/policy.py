@@ -1,0 +1,144 @@
+"""What may be signed: pinned chain, targets, selectors, and a bound on every single argument. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from eth_abi.abi import decode, encode
+from eth_abi.exceptions import DecodingError
+from eth_utils.crypto import keccak
+
+from keeper.seams import TxFields
+from keeper.units import UINT256_MAX
+
+GAS_LIMIT_MAX = 16_777_216
+"""EIP-7825: no transaction may use more gas than 2**24."""
+_REPAY_VARIABLE = 2
+"""Aave's DataTypes.InterestRateMode.VARIABLE, the only mode left."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Argument:
+    """One static ABI argument: among listed values, or an integer of at most ``at_most``."""
+
+    kind: str
+    """ABI type: ``address`` or ``uintN``."""
+    among: frozenset[str | int] = frozenset()
+    """Addresses in lower case, or integers. Empty: ``at_most`` decides."""
+    at_most: int | None = None
+
+    def refuses(self, value: object) -> str | None:
+        """Why ``value`` is not allowed, or None."""
+        if isinstance(value, str):
+            return None if value.lower() in self.among else f"{value} is not allowed"
+        if self.among:
+            return None if value in self.among else f"{value} is not allowed"
+        if not isinstance(value, int) or self.at_most is None:
+            return f"{value!r} has no rule"
+        return None if 0 < value <= self.at_most else f"{value} is not within 1..{self.at_most}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllowedCall:
+    """One function of one contract with a rule for every argument."""
+
+    target: str
+    name: str
+    arguments: tuple[Argument, ...]
+
+    @property
+    def selector(self) -> bytes:
+        """The first four bytes of the signature's hash."""
+        kinds = ",".join(a.kind for a in self.arguments)
+        return keccak(text=f"{self.name}({kinds})")[:4]
+
+    def refuses(self, data: bytes) -> str | None:
+        """Why this calldata is not allowed, or None; it must be the canonical encoding to the last byte."""
+        kinds = [a.kind for a in self.arguments]
+        try:
+            values = decode(kinds, data[4:])
+        except (DecodingError, OverflowError, ValueError) as error:
+            return f"{self.name}: calldata does not decode ({type(error).__name__})"
+        if encode(kinds, values) != data[4:]:
+            return f"{self.name}: calldata is not canonical"
+        for position, (argument, value) in enumerate(zip(self.arguments, values, strict=True)):
+            if (why := argument.refuses(value)) is not None:
+                return f"{self.name}, argument {position}: {why}"
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningPolicy:
+    """Everything that one key may sign for; all else is refused."""
+
+    chain_id: int
+    address: str
+    calls: tuple[AllowedCall, ...]
+    fee_wei_max: int
+    """Most wei that gas limit x maxFeePerGas of one transaction may reach."""
+    gas_limit_max: int = GAS_LIMIT_MAX
+
+    def refuses(self, tx: TxFields) -> str | None:
+        """Why ``tx`` is not signed, or None. The empty self-send that frees a nonce is always allowed."""
+        if tx.chain_id != self.chain_id:
+            return f"chain {tx.chain_id}, pinned to {self.chain_id}"
+        if tx.value_wei != 0:
+            return f"value {tx.value_wei} wei, only 0 is allowed"
+        if not 0 <= tx.nonce < 2**64 - 1:
+            return f"nonce {tx.nonce} is out of range"
+        if not 21_000 <= tx.gas_limit <= self.gas_limit_max:
+            return f"gas limit {tx.gas_limit} is not within 21000..{self.gas_limit_max}"
+        if not 0 <= tx.tip_wei <= tx.max_fee_wei:
+            return f"tip {tx.tip_wei} is not within 0..{tx.max_fee_wei}"
+        if tx.gas_limit * tx.max_fee_wei > self.fee_wei_max:
+            return f"fee {tx.gas_limit * tx.max_fee_wei} wei is above the cap of {self.fee_wei_max}"
+        return self._refuses_call(tx)
+
+    def _refuses_call(self, tx: TxFields) -> str | None:
+        target = tx.to.lower()
+        if target == self.address.lower():
+            return None if not tx.data else "a self-send carries no data"
+        near = [c for c in self.calls if c.target.lower() == target]
+        if not near:
+            return f"target {tx.to} is not allowed"
+        whys = [c.refuses(tx.data) for c in near if c.selector == tx.data[:4]]
+        if not whys:
+            return f"selector 0x{tx.data[:4].hex()} on {tx.to} is not allowed"
+        return None if None in whys else "; ".join(dict.fromkeys(w for w in whys if w is not None))
+
+
+def aave_v3_calls(
+    pool: str, units_max: Mapping[str, int | None], accounts: Iterable[str]
+) -> tuple[AllowedCall, ...]:
+    """Supply and repay on one Aave v3 pool for the guarded ``accounts``.
+
+    ``units_max``: token address -> most units in one call (None: no bound but 2**256 - 2, so that
+    ``type(uint256).max``, which means "everything", is never signed).
+    """
+    owners = Argument(kind="address", among=frozenset(a.lower() for a in accounts))
+    calls: list[AllowedCall] = []
+    for token, most in units_max.items():
+        asset = Argument(kind="address", among=frozenset({token.lower()}))
+        units = Argument(kind="uint256", at_most=UINT256_MAX - 1 if most is None else most)
+        mode = Argument(kind="uint256", among=frozenset({_REPAY_VARIABLE}))
+        referral = Argument(kind="uint16", among=frozenset({0}))
+        calls.append(AllowedCall(target=pool, name="supply", arguments=(asset, units, owners, referral)))
+        calls.append(AllowedCall(target=pool, name="repay", arguments=(asset, units, mode, owners)))
+    return tuple(calls)
+
+
+def grant_call(token: str, spender: str, units_max: int) -> AllowedCall:
+    """``approve`` of one token to one spender, up to ``units_max``; for ``keeper grant``, never the daemon."""
+    who = Argument(kind="address", among=frozenset({spender.lower()}))
+    return AllowedCall(
+        target=token, name="approve", arguments=(who, Argument(kind="uint256", at_most=units_max))
+    )
+
+
+def revoke_call(token: str, spender: str) -> AllowedCall:
+    """``approve`` of zero: takes back what a grant gave."""
+    who = Argument(kind="address", among=frozenset({spender.lower()}))
+    return AllowedCall(
+        target=token, name="approve", arguments=(who, Argument(kind="uint256", among=frozenset({0})))
+    )

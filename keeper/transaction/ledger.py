@@ -1,0 +1,43 @@
+"""What this room needs of a journal: every method is durable before it returns."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from keeper.model import Attempt, Entry, Intent, IntentState, Plan, PlanKey
+
+
+class Ledger(Protocol):
+    """The part of the journal that stands between a plan and its signature."""
+
+    def open_intent(self, plan: Plan, *, spend_usd: int | None = None, dry: bool = False) -> Intent:
+        """Check and insert in one exclusive transaction. Raises Raced."""
+        ...
+
+    def add_attempt(self, attempt: Attempt, signer: str) -> None:
+        """Keep the signed bytes. Raises Broken on a second nonce for one intent."""
+        ...
+
+    def set_state(self, key: PlanKey, state: IntentState, why: str, block_number: int) -> None:
+        """Move an intent. Raises Broken on an impossible move."""
+        ...
+
+    def record(self, entry: Entry) -> int:
+        """Append to the diary."""
+        ...
+
+    def intent(self, key: PlanKey) -> Intent | None:
+        """The intent of that key, with its attempts."""
+        ...
+
+    def open_intents(self, chain_id: int | None = None) -> tuple[Intent, ...]:
+        """Intents that may still have an effect."""
+        ...
+
+    def followed_intents(self, chain_id: int | None = None) -> tuple[Intent, ...]:
+        """Intents included, but not beyond a reorganisation."""
+        ...
+
+    def next_nonce(self, chain_id: int, signer: str) -> int | None:
+        """The nonce to sign next; None when none was adopted."""
+        ...

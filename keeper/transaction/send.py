@@ -1,0 +1,232 @@
+"""Live: simulate, journal the intent, sign, journal the bytes, broadcast. The order is the whole point.
+
+A crash before the bytes are journaled has done nothing; after it, the bytes are broadcast again at the next
+start. Under one nonce at most one of them can ever be mined, so an action cannot happen twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from keeper.errors import Broken, Raced
+from keeper.model import (
+    Attempt,
+    Block,
+    Call,
+    Fee,
+    Intent,
+    IntentState,
+    Means,
+    Plan,
+    PlanKey,
+    Refusal,
+    Snapshot,
+)
+from keeper.seams import Signer, Transport, TxFields
+from keeper.transaction import nonce as nonces
+from keeper.transaction.answers import Verdict, best
+from keeper.transaction.fees import BUMPS_MAX, WHO, Market, first_fee, raised_fee
+from keeper.transaction.ledger import Ledger
+from keeper.transaction.simulate import simulate
+from keeper.units import mul_div_up
+
+CANCEL_GAS = 60_000
+"""A self-send uses 21,000; rollups charge their data as gas on top. Unused gas costs nothing."""
+
+
+def silent(point: str) -> None:
+    """The probe of ordinary life: nothing happens at the named points."""
+
+
+class Live:
+    """Sends plans with one key on one chain, one at a time."""
+
+    def __init__(
+        self,
+        journal: Ledger,
+        transport: Transport,
+        signer: Signer,
+        *,
+        errors: Mapping[bytes, str] | None = None,
+        probe: Callable[[str], None] = silent,
+    ) -> None:
+        """``errors``: custom error selector -> name. ``probe`` is for tests: called at planned, signed,
+        journaled, broadcast, sent."""
+        self._journal = journal
+        self._transport = transport
+        self._signer = signer
+        self._errors = dict(errors or {})
+        self._probe = probe
+        self._turn = asyncio.Lock()
+
+    async def act(self, plan: Plan, snapshot: Snapshot) -> Attempt | Refusal:
+        """Carry the plan to a broadcast. Refusal: nothing was journaled or signed.
+
+        Raises Raced (the plan is out of date), Broken (foreign nonce, signer or journal refuses), Transient
+        (no node could simulate).
+        """
+        async with self._turn:
+            self._refuse_stale(plan, snapshot)
+            fee = self._first_fee(plan, snapshot)
+            if isinstance(fee, Refusal):
+                return fee
+            refusal, nonce = await self._ask_chain(plan)
+            if refusal is not None:
+                return refusal
+            self._journal.open_intent(plan, spend_usd=spend_usd_up(plan, snapshot.means))
+            self._probe("planned")
+            attempt = Attempt(
+                key=plan.key, nonce=nonce, n=0, raw=b"", hash="", fee=fee, sent_block=snapshot.block.number
+            )
+            signed = False
+            try:
+                attempt = await self._sign(attempt, plan.call, plan.block.chain_id)
+                signed = True
+            finally:
+                # refused, cancelled or failed: the bytes exist nowhere, so the position must not stay blocked
+                if not signed:
+                    self._journal.set_state(
+                        plan.key, IntentState.ABANDONED, "not signed", snapshot.block.number
+                    )
+            await self._broadcast(attempt)
+            return attempt
+
+    async def bump(self, key: PlanKey, block: Block, means: Means | None) -> Attempt | Refusal:
+        """The same payload under the same nonce at a higher fee. Raises Raced when the intent is not open."""
+        async with self._turn:
+            intent = self._open(key)
+            top = intent.attempts[-1]
+            if top.n >= BUMPS_MAX:
+                return Refusal(who=WHO, code="bumps_spent", why=f"raised {top.n} times: held and sent again")
+            fee = raised_fee(
+                top.fee,
+                _market(block, means, top.fee),
+                self._cap_wei(intent.plan, means),
+                urgent=intent.plan.urgent,
+            )
+            if isinstance(fee, Refusal):
+                return fee
+            call = self._nothing() if top.cancel else intent.plan.call
+            return await self._replace(top, fee, call, block)
+
+    async def cancel(self, key: PlanKey, block: Block, means: Means | None) -> Attempt | Refusal:
+        """A self-send under the plan's nonce, so that a plan past its time cannot fire. Raises Raced."""
+        async with self._turn:
+            intent = self._open(key)
+            top = intent.attempts[-1]
+            market, cap_wei = _market(block, means, top.fee), self._cap_wei(intent.plan, means)
+            fee = raised_fee(top.fee, market, cap_wei, urgent=True, gas_limit=CANCEL_GAS)
+            if isinstance(fee, Refusal):
+                return fee
+            return await self._replace(replace(top, cancel=True), fee, self._nothing(), block)
+
+    async def rebroadcast(self, intent: Intent) -> Verdict:
+        """Send the stored bytes of the highest attempt again, unchanged."""
+        return await self._broadcast(intent.attempts[-1])
+
+    async def _ask_chain(self, plan: Plan) -> tuple[Refusal | None, int]:
+        """(refusal, nonce) in one round trip."""
+        address, chain_id = self._signer.address, plan.block.chain_id
+        refusal, nonce = await asyncio.gather(
+            simulate(self._transport, plan, address, self._errors),
+            nonces.next_nonce(self._journal, self._transport, chain_id, address),
+            return_exceptions=True,
+        )
+        if isinstance(nonce, BaseException):
+            raise nonce
+        if isinstance(refusal, BaseException):
+            raise refusal
+        return refusal, nonce
+
+    async def _replace(self, old: Attempt, fee: Fee, call: Call, block: Block) -> Attempt:
+        fresh = replace(old, n=old.n + 1, fee=fee, sent_block=block.number)
+        signed = await self._sign(fresh, call, block.chain_id)
+        await self._broadcast(signed)
+        return signed
+
+    async def _sign(self, attempt: Attempt, call: Call, chain_id: int) -> Attempt:
+        """Sign and make the bytes durable; after this the action may happen whatever becomes of us."""
+        signed = await self._signer.sign(
+            TxFields(
+                chain_id=chain_id,
+                nonce=attempt.nonce,
+                to=call.target,
+                data=call.data,
+                value_wei=call.value_wei,
+                gas_limit=attempt.fee.gas_limit,
+                max_fee_wei=attempt.fee.max_fee_wei,
+                tip_wei=attempt.fee.tip_wei,
+            )
+        )
+        self._probe("signed")
+        kept = replace(attempt, raw=signed.raw, hash=signed.hash)
+        self._journal.add_attempt(kept, self._signer.address)
+        self._probe("journaled")
+        return kept
+
+    async def _broadcast(self, attempt: Attempt) -> Verdict:
+        answers = await self._transport.broadcast(attempt.raw)
+        self._probe("broadcast")
+        found = best(answers, attempt.hash)
+        intent = self._journal.intent(attempt.key)
+        # confirmation may have seen the receipt while the answer was under way
+        if intent is not None and intent.state is IntentState.SIGNED:
+            self._journal.set_state(attempt.key, IntentState.SENT, found.value, attempt.sent_block)
+        self._probe("sent")
+        return found
+
+    def _refuse_stale(self, plan: Plan, snapshot: Snapshot) -> None:
+        """A photograph that does not show our last inclusion would make us act a second time."""
+        if snapshot.means.wallet.lower() != self._signer.address.lower():
+            raise Broken(f"snapshot is of wallet {snapshot.means.wallet}, the key of {self._signer.address}")
+        if plan.block.hash != snapshot.block.hash:
+            raise Raced(f"{plan.key} was planned at {plan.block.hash}, not at the snapshot's block")
+        for done in self._journal.followed_intents(plan.block.chain_id):
+            if done.attempts and done.attempts[-1].nonce >= snapshot.means.nonce:
+                raise Raced(f"{plan.key}: the snapshot does not show {done.key}, which is {done.state}")
+
+    def _first_fee(self, plan: Plan, snapshot: Snapshot) -> Fee | Refusal:
+        market = Market(base_fee_wei=snapshot.block.base_fee_wei, tip_wei=snapshot.means.tip_wei)
+        cap_wei = self._cap_wei(plan, snapshot.means)
+        return first_fee(market, plan.bounds.gas_limit, cap_wei, urgent=plan.urgent)
+
+    def _cap_wei(self, plan: Plan, means: Means | None) -> int:
+        """The plan's cap, or what the wallet can pay beside its other open transactions."""
+        if means is None:
+            return plan.bounds.fee_wei_max
+        others = (
+            i.attempts[-1].fee
+            for i in self._journal.open_intents(plan.block.chain_id)
+            if i.key != plan.key and i.attempts
+        )
+        reserved_wei = sum(f.gas_limit * f.max_fee_wei for f in others)
+        return max(0, min(plan.bounds.fee_wei_max, means.native_wei - reserved_wei))
+
+    def _open(self, key: PlanKey) -> Intent:
+        """The intent as the journal has it now, with the turn held."""
+        intent = self._journal.intent(key)
+        if intent is None or not intent.state.open or not intent.attempts:
+            raise Raced(f"{key} is not open any more")
+        return intent
+
+    def _nothing(self) -> Call:
+        return Call(target=self._signer.address, data=b"")
+
+
+def spend_usd_up(plan: Plan, means: Means) -> int:
+    """Whole USD that the plan's steps take from the wallet, rounded up; its cost bound where no price is known."""
+    total = 0
+    for step in plan.steps:
+        token = step.amount.token
+        found = next((r for r in means.reserves if r.token == token), None)
+        if found is None:
+            return plan.bounds.cost_usd_max
+        scale = 10 ** (token.decimals + found.base_decimals)
+        total += mul_div_up(step.amount.units, found.price_base, scale)
+    return total
+
+
+def _market(block: Block, means: Means | None, old: Fee) -> Market:
+    return Market(base_fee_wei=block.base_fee_wei, tip_wei=old.tip_wei if means is None else means.tip_wei)
