@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from keeper.config import schema
 from keeper.config.wording import did_you_mean, path_text, shown
@@ -83,7 +84,7 @@ class Parts:
             return model.model_validate(raw), set()
         except ValidationError as e:
             errors = e.errors()
-        self._problems += [_line(model, at, e["type"], e["loc"], e["input"], e["msg"]) for e in errors]
+        self._problems += [_line(model, at, e) for e in errors]
         return None, {str(e["loc"][0]) for e in errors if e["loc"]}
 
 
@@ -92,8 +93,9 @@ def _rows(given: object, at: At) -> list[Row]:
     return [((*at, i), row) for i, row in enumerate(rows) if isinstance(row, dict)]
 
 
-def _line(model: type[schema.Table], at: At, kind: str, loc: At, value: object, message: str) -> str:
+def _line(model: type[schema.Table], at: At, error: ErrorDetails) -> str:
     """One pydantic error in the house's words. An unknown key's value is never shown: it may be a secret."""
+    kind, loc, value, message = error["type"], error["loc"], error["input"], error["msg"]
     where = path_text((*at, *loc)) or "the file"
     if kind == "extra_forbidden":
         return f"{where}: unknown key{did_you_mean(str(loc[-1]), _keys(model, loc))}"
