@@ -129,7 +129,7 @@ def aave_v3_calls(
 
 
 def grant_call(token: str, spender: str, units_max: int) -> AllowedCall:
-    """``approve`` of one token to one spender, up to ``units_max``; for ``keeper grant``, never the daemon."""
+    """``approve`` of one token to one spender, up to ``units_max``; for a grant, never for the daemon."""
     who = Argument(kind="address", among=frozenset({spender.lower()}))
     return AllowedCall(
         target=token, name="approve", arguments=(who, Argument(kind="uint256", at_most=units_max))

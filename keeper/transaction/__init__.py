@@ -1,1 +1,1 @@
-"""With ``signer``, the only room that can spend: simulate, journal, sign, journal, broadcast, in that order."""
+"""Beside ``signer`` the only room that can spend: simulate, journal, sign, journal, broadcast."""

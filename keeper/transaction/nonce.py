@@ -10,8 +10,8 @@ from keeper.transaction.ledger import Ledger
 async def next_nonce(ledger: Ledger, transport: Transport, chain_id: int, address: str) -> int:
     """max(chain's latest, journal's highest + 1) for ``address``.
 
-    Raises Broken when the chain is ahead of the journal: somebody else signs with this key, or the journal was
-    lost or restored from an old copy. Raises Transient when the chain does not answer.
+    Raises Broken when the chain is ahead of the journal: somebody else signs with this key, or the journal
+    was lost or restored from an old copy. Raises Transient when the chain does not answer.
     """
     latest = count(await transport.request("eth_getTransactionCount", [address, "latest"]))
     return agreed(ledger.next_nonce(chain_id, address), latest, address)

@@ -80,16 +80,10 @@ class Live:
             attempt = Attempt(
                 key=plan.key, nonce=nonce, n=0, raw=b"", hash="", fee=fee, sent_block=snapshot.block.number
             )
-            signed = False
             try:
                 attempt = await self._sign(attempt, plan.call, plan.block.chain_id)
-                signed = True
             finally:
-                # refused, cancelled or failed: the bytes exist nowhere, so the position must not stay blocked
-                if not signed:
-                    self._journal.set_state(
-                        plan.key, IntentState.ABANDONED, "not signed", snapshot.block.number
-                    )
+                self._abandon_unsigned(plan.key, snapshot.block.number)
             await self._broadcast(attempt)
             return attempt
 
@@ -177,6 +171,12 @@ class Live:
         self._probe("sent")
         return found
 
+    def _abandon_unsigned(self, key: PlanKey, block_number: int) -> None:
+        """Refused, cancelled or failed: no bytes exist anywhere, so the position must not stay blocked."""
+        intent = self._journal.intent(key)
+        if intent is not None and intent.state is IntentState.PLANNED:
+            self._journal.set_state(key, IntentState.ABANDONED, "not signed", block_number)
+
     def _refuse_stale(self, plan: Plan, snapshot: Snapshot) -> None:
         """A photograph that does not show our last inclusion would make us act a second time."""
         if snapshot.means.wallet.lower() != self._signer.address.lower():
@@ -216,7 +216,7 @@ class Live:
 
 
 def spend_usd_up(plan: Plan, means: Means) -> int:
-    """Whole USD that the plan's steps take from the wallet, rounded up; its cost bound where no price is known."""
+    """Whole USD that the steps take from the wallet, rounded up; the cost bound where no price is known."""
     total = 0
     for step in plan.steps:
         token = step.amount.token

@@ -1,4 +1,4 @@
-"""Would the plan's call succeed now? ``eth_call`` from the wallet on the newest state, reverts put in words."""
+"""Would the plan's call succeed now? ``eth_call`` from the wallet on the newest state; reverts in words."""
 
 from __future__ import annotations
 

@@ -1,0 +1,339 @@
+"""The tending of transactions, block by block, until the chain cannot change its mind."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Protocol
+
+from keeper.confirmation.receipt import Receipt, object_of, quantity_of, receipt_of, text_of
+from keeper.errors import Raced, Transient
+from keeper.model import (
+    Attempt,
+    Block,
+    Entry,
+    Intent,
+    IntentState,
+    Means,
+    Outcome,
+    PlanKey,
+    Refusal,
+    Snapshot,
+)
+from keeper.seams import Priority, Transport
+from keeper.units import UINT256_MAX, WAD, decimal_text
+
+SETTLED_DEPTH = 2
+"""Blocks on top after which a person is told that it is done."""
+FINAL_DEPTH = 64
+"""Where a chain names no finalized block: two epochs."""
+_REPLACED_DEPTH = 2
+_REPLACED_LOOKS = 2
+_PATIENCE_BLOCKS = 2
+"""An ordinary attempt that pays enough is given this many blocks before its fee is raised anyway."""
+
+
+class Inclusion(Protocol):
+    """Where an intent was last seen on the chain."""
+
+    @property
+    def block_number(self) -> int: ...
+    @property
+    def block_hash(self) -> str: ...
+
+
+class Record(Protocol):
+    """What this room needs of the journal."""
+
+    def open_intents(self, chain_id: int | None = None) -> tuple[Intent, ...]: ...
+    def followed_intents(self, chain_id: int | None = None) -> tuple[Intent, ...]: ...
+    def inclusion(self, key: PlanKey) -> Inclusion | None: ...
+    def set_state(self, key: PlanKey, state: IntentState, why: str, block_number: int) -> None: ...
+    def record_outcome(self, outcome: Outcome, block_hash: str = "") -> None: ...
+    def seal(self, key: PlanKey, block_number: int) -> None: ...
+    def record(self, entry: Entry) -> int: ...
+
+
+class Verdict(Protocol):
+    """How the pools answered a broadcast."""
+
+    @property
+    def reached(self) -> bool: ...
+    @property
+    def wants_more(self) -> bool: ...
+
+
+class Lane(Protocol):
+    """What this room needs of the sender: to press a transaction that is not mined."""
+
+    async def bump(self, key: PlanKey, block: Block, means: Means | None) -> Attempt | Refusal: ...
+    async def cancel(self, key: PlanKey, block: Block, means: Means | None) -> Attempt | Refusal: ...
+    async def rebroadcast(self, intent: Intent) -> Verdict: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """What the chain showed of one intent in this block."""
+
+    receipt: Receipt | None
+    sure: bool
+    """False when an answer is missing: then absence means nothing."""
+
+
+class Confirmation:
+    """Follows the transactions of one key on one chain."""
+
+    def __init__(self, journal: Record, transport: Transport, lane: Lane, address: str) -> None:
+        """``address``: the key's, in whose name every attempt was signed."""
+        self._journal = journal
+        self._transport = transport
+        self._lane = lane
+        self._address = address
+        self._missing: dict[PlanKey, tuple[int, int]] = {}
+        """Plan -> (looks, block of the last) at which its nonce was used by no receipt of ours."""
+        self.troubles: dict[PlanKey, str] = {}
+        """Open plans that could not be pressed in the last tending, and why: the daemon's alarm."""
+
+    async def tend(self, block: Block, snapshot: Snapshot) -> tuple[Outcome, ...]:
+        """Judge every open and followed intent at ``block``, of which ``snapshot`` is the photograph.
+
+        Must run before planning in each tick. An outcome is returned once per conclusion (INCLUDED, REVERTED,
+        REPLACED, CANCELLED), and as SENT when a reorganisation takes one back; depth is journaled only.
+        Network failures conclude nothing; Broken and ConfigError of the journal or signer pass through.
+        """
+        self.troubles = {}
+        opened = [i for i in self._journal.open_intents(block.chain_id) if i.attempts]
+        followed = list(self._journal.followed_intents(block.chain_id))
+        if not opened and not followed:
+            return ()
+        sights = await self._look([*opened, *followed], block)
+        outcomes = [await self._tend_followed(i, sights[i.key], block, snapshot) for i in followed]
+        outcomes += [await self._tend_open(i, sights[i.key], block, snapshot) for i in opened]
+        await self._deepen(sights, block)
+        return tuple(o for o in outcomes if o is not None)
+
+    async def _tend_open(
+        self, intent: Intent, sight: Sight, block: Block, snapshot: Snapshot
+    ) -> Outcome | None:
+        if sight.receipt is not None:
+            return self._conclude(intent, sight.receipt, snapshot)
+        if sight.sure and snapshot.means.nonce > intent.attempts[-1].nonce:
+            return await self._missing_receipt(intent, block)
+        self._missing.pop(intent.key, None)
+        await self._press(intent, block, snapshot.means)
+        return None
+
+    async def _tend_followed(
+        self, intent: Intent, sight: Sight, block: Block, snapshot: Snapshot
+    ) -> Outcome | None:
+        was = self._journal.inclusion(intent.key)
+        if sight.receipt is not None:
+            if was is not None and was.block_hash == sight.receipt.block_hash:
+                return None
+            return self._conclude(intent, sight.receipt, snapshot)
+        if not sight.sure or not intent.attempts:
+            return None
+        if snapshot.means.nonce <= intent.attempts[-1].nonce:
+            return await self._reopen(intent, block, snapshot)
+        if intent.state is IntentState.REPLACED:
+            return None
+        return await self._missing_receipt(intent, block)
+
+    def _conclude(self, intent: Intent, receipt: Receipt, snapshot: Snapshot) -> Outcome:
+        """A receipt on the snapshot's branch: what it did, and whether the promise was kept."""
+        self._missing.pop(intent.key, None)
+        bounds = intent.plan.bounds
+        position = snapshot.position(intent.key.position)
+        health_wad = position.health_wad if position is not None else None
+        state, surprise = IntentState.INCLUDED, ""
+        if receipt.attempt.cancel:
+            state = IntentState.CANCELLED
+        elif not receipt.succeeded:
+            state, surprise = IntentState.REVERTED, "the transaction reverted on the chain"
+        elif position is None:
+            surprise = "the position could not be read after the inclusion"
+        else:
+            surprise = _broken_promise(intent, health_wad)
+        outcome = Outcome(
+            key=intent.key,
+            state=state,
+            block_number=receipt.block_number,
+            tx_hash=receipt.attempt.hash,
+            gas_used=receipt.gas_used,
+            gas_price_wei=receipt.gas_price_wei,
+            health_after_wad=health_wad,
+            promised_min_wad=bounds.health_after_min_wad,
+            surprise=surprise,
+        )
+        self._journal.record_outcome(outcome, receipt.block_hash)
+        return outcome
+
+    async def _missing_receipt(self, intent: Intent, block: Block) -> Outcome | None:
+        """The nonce is used and no receipt is ours: believed at depth two, on the second look."""
+        looks, last = self._missing.get(intent.key, (0, -1))
+        if block.number > last:
+            looks += 1
+        self._missing[intent.key] = (looks, block.number)
+        nonce = intent.attempts[-1].nonce
+        if looks < _REPLACED_LOOKS or await self._nonce_at(block.number - _REPLACED_DEPTH) <= nonce:
+            return None
+        del self._missing[intent.key]
+        return self._without_receipt(
+            intent, IntentState.REPLACED, block, f"nonce {nonce} was used by a transaction that is not ours"
+        )
+
+    async def _reopen(self, intent: Intent, block: Block, snapshot: Snapshot) -> Outcome:
+        """A reorganisation took it back: pools do not always remember it, so the bytes are sent again."""
+        why = f"reorganisation: the receipt of {intent.attempts[-1].hash} vanished"
+        outcome = self._without_receipt(intent, IntentState.SENT, block, why)
+        await self._press(intent, block, snapshot.means)
+        return outcome
+
+    def _without_receipt(self, intent: Intent, state: IntentState, block: Block, why: str) -> Outcome:
+        outcome = Outcome(
+            key=intent.key,
+            state=state,
+            block_number=block.number,
+            tx_hash=None,
+            gas_used=0,
+            gas_price_wei=0,
+            health_after_wad=None,
+            promised_min_wad=intent.plan.bounds.health_after_min_wad,
+            surprise=why,
+        )
+        self._journal.record_outcome(outcome)
+        return outcome
+
+    async def _press(self, intent: Intent, block: Block, means: Means) -> None:
+        """Cancel, raise or send again. A failure is a trouble to tell; the next block tries anew."""
+        top = intent.attempts[-1]
+        answer: Attempt | Refusal | None = None
+        try:
+            if block.number > intent.plan.bounds.deadline_block and not top.cancel:
+                answer = await self._lane.cancel(intent.key, block, means)
+            elif _wants_bump(intent, top, block):
+                answer = await self._lane.bump(intent.key, block, means)
+            if not isinstance(answer, Attempt):
+                verdict = await self._lane.rebroadcast(intent)
+                if answer is None and verdict.wants_more and block.number > top.sent_block:
+                    answer = await self._lane.bump(intent.key, block, means)
+                elif not verdict.reached:
+                    self._trouble(intent.key, block, f"no pool holds it: {verdict}")
+        except (Transient, Raced) as error:
+            self._trouble(intent.key, block, f"not pressed: {error}")
+        if isinstance(answer, Refusal):
+            self._trouble(intent.key, block, f"{answer.code}: {answer.why}")
+
+    async def _deepen(self, sights: dict[PlanKey, Sight], block: Block) -> None:
+        """SETTLED after two blocks, FINAL where the chain cannot take it back."""
+        followed = self._journal.followed_intents(block.chain_id)
+        places = [(i, p) for i in followed if (p := self._journal.inclusion(i.key)) is not None]
+        if not any(block.number - p.block_number >= SETTLED_DEPTH for _, p in places):
+            return
+        finalized = await self._finalized()
+        for intent, place in places:
+            # seen in this very look, or (replaced) known by its nonce alone
+            if sights[intent.key].receipt is None and intent.state is not IntentState.REPLACED:
+                continue
+            depth = block.number - place.block_number
+            if depth >= FINAL_DEPTH or place.block_number <= finalized:
+                self._journal.seal(intent.key, block.number)
+            elif depth >= SETTLED_DEPTH and intent.state is IntentState.INCLUDED:
+                self._journal.set_state(intent.key, IntentState.SETTLED, f"{depth} blocks deep", block.number)
+
+    async def _look(self, intents: list[Intent], block: Block) -> dict[PlanKey, Sight]:
+        """The receipts of all attempts at once, kept only where they lie on the snapshot's branch."""
+        wanted = [(i, a) for i in intents for a in i.attempts]
+        answers = await asyncio.gather(*(self._receipt(i, a) for i, a in wanted), return_exceptions=True)
+        found: dict[PlanKey, Receipt] = {}
+        unsure: set[PlanKey] = set()
+        for (intent, _), answer in zip(wanted, answers, strict=True):
+            if isinstance(answer, Receipt):
+                try:
+                    on_branch = await self._on_branch(answer, block)
+                except Transient:
+                    on_branch = False
+                if on_branch:
+                    found[intent.key] = answer
+                else:
+                    unsure.add(intent.key)
+            elif isinstance(answer, Transient):
+                unsure.add(intent.key)
+            elif isinstance(answer, BaseException):
+                raise answer
+        return {i.key: Sight(receipt=found.get(i.key), sure=i.key not in unsure) for i in intents}
+
+    async def _receipt(self, intent: Intent, attempt: Attempt) -> Receipt | None:
+        answer = await self._transport.request(
+            "eth_getTransactionReceipt", [attempt.hash], priority=Priority.RECEIPT
+        )
+        if answer is None:
+            return None
+        target = self._address if attempt.cancel else intent.plan.call.target
+        return receipt_of(answer, attempt, self._address, target)
+
+    async def _on_branch(self, receipt: Receipt, block: Block) -> bool:
+        """Whether the receipt's block is the snapshot's or an ancestor; a newer one waits for its own."""
+        if receipt.block_number >= block.number:
+            return receipt.block_number == block.number and receipt.block_hash == block.hash.lower()
+        if receipt.block_number == block.number - 1:
+            return receipt.block_hash == block.parent_hash.lower()
+        header = await self._header(hex(receipt.block_number))
+        return header is not None and text_of(header, "hash").lower() == receipt.block_hash
+
+    async def _nonce_at(self, number: int) -> int:
+        """Transactions of the key up to that block; 0 where no node can say, which concludes nothing."""
+        try:
+            answer = await self._transport.request(
+                "eth_getTransactionCount", [self._address, hex(max(number, 0))], priority=Priority.RECEIPT
+            )
+            return quantity_of(answer)
+        except Transient:
+            return 0
+
+    async def _finalized(self) -> int:
+        """The chain's finalized height; -1 where it names none, and depth alone decides."""
+        try:
+            header = await self._header("finalized")
+        except Transient:
+            return -1
+        return -1 if header is None else quantity_of(header.get("number"))
+
+    async def _header(self, tag: str) -> dict[str, object] | None:
+        answer = await self._transport.request(
+            "eth_getBlockByNumber", [tag, False], priority=Priority.RECEIPT
+        )
+        return None if answer is None else object_of(answer)
+
+    def _trouble(self, key: PlanKey, block: Block, why: str) -> None:
+        self.troubles[key] = why
+        self._journal.record(
+            Entry(
+                kind="attempt", chain_id=block.chain_id, block_number=block.number, subject=str(key), why=why
+            )
+        )
+
+
+def _broken_promise(intent: Intent, health_wad: int | None) -> str:
+    """How the health found differs from the plan's bounds; empty when it lies within."""
+    bounds = intent.plan.bounds
+    if health_wad is None or health_wad == UINT256_MAX:
+        return ""
+    if health_wad < bounds.health_after_min_wad:
+        return f"health {_health(health_wad)} is below the promised {_health(bounds.health_after_min_wad)}"
+    if health_wad > bounds.health_after_max_wad:
+        return f"health {_health(health_wad)} is above the promised {_health(bounds.health_after_max_wad)}"
+    return ""
+
+
+def _wants_bump(intent: Intent, top: Attempt, block: Block) -> bool:
+    """The fee rises every block when urgent, when outbid by the base fee, or when patience is over."""
+    waited = block.number - top.sent_block
+    if waited < 1:
+        return False
+    outbid = block.base_fee_wei + top.fee.tip_wei > top.fee.max_fee_wei
+    return outbid or intent.plan.urgent or waited >= _PATIENCE_BLOCKS
+
+
+def _health(wad: int) -> str:
+    return decimal_text(wad // (WAD // 10**4), 4)

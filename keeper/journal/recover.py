@@ -1,0 +1,150 @@
+"""Start-up is recovery: what to do with every intent that a crash left open, before the first tick.
+
+Stored bytes are broadcast again, never signed anew. Whether a nonce was taken by a foreign transaction is
+left to confirmation, which wants depth and two looks; recovery only leaves such an intent alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from enum import StrEnum
+
+from keeper.errors import Broken, Transient
+from keeper.journal.write import Journal
+from keeper.model import Attempt, Entry, Intent, IntentState
+from keeper.seams import Clock, Priority, Transport
+
+
+class Remedy(StrEnum):
+    """What recovery did with an intent."""
+
+    ADOPTED = "ADOPTED"
+    """A new journal took the chain's nonce as its start; no intent."""
+    ABANDONED = "ABANDONED"
+    """Nothing was ever signed; the next tick decides anew."""
+    MINED = "MINED"
+    """A receipt exists; confirmation judges it."""
+    CONSUMED = "CONSUMED"
+    """Its nonce is used and no receipt is ours yet; confirmation decides, nothing is sent."""
+    RESENT = "RESENT"
+    """The stored bytes were broadcast again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoverFinding:
+    """One thing that recovery found and did."""
+
+    subject: str
+    remedy: Remedy
+    why: str
+
+
+def judge(intent: Intent, mined: bool, latest_nonce: int) -> Remedy:
+    """What an intent left open needs, given whether an attempt of it has a receipt, and the chain's nonce."""
+    if not intent.attempts:
+        return Remedy.ABANDONED
+    if mined:
+        return Remedy.MINED
+    return Remedy.CONSUMED if latest_nonce > intent.attempts[-1].nonce else Remedy.RESENT
+
+
+async def recover(
+    journal: Journal, transport: Transport, clock: Clock, chain_id: int, address: str
+) -> tuple[RecoverFinding, ...]:
+    """Bring journal and chain together for one key on one chain.
+
+    Raises Broken (nothing may be signed) when the chain has transactions of ``address`` that this journal
+    does not know, and Transient when no node answers: try again before ticking.
+    """
+    started_s = clock.monotonic_s()
+    latest, pending = await asyncio.gather(
+        _count(transport, address, "latest"), _count(transport, address, "pending")
+    )
+    findings = _reconcile(journal, chain_id, address, latest, pending)
+    for intent in journal.open_intents(chain_id):
+        findings.append(await _mend(journal, transport, intent, latest))
+    journal.record(
+        Entry(
+            kind="start",
+            chain_id=chain_id,
+            block_number=0,
+            subject=address,
+            why=f"recovered {len(findings)} findings",
+            data={"findings": findings, "nonce": latest, "took_s": clock.monotonic_s() - started_s},
+        )
+    )
+    return tuple(findings)
+
+
+def _reconcile(
+    journal: Journal, chain_id: int, address: str, latest: int, pending: int
+) -> list[RecoverFinding]:
+    """Refuse a chain that is ahead of the journal; a journal that never signed adopts the chain's nonce."""
+    known = journal.next_nonce(chain_id, address)
+    if known is None:
+        if pending > latest:
+            raise Broken(
+                f"{address} has {pending - latest} transactions pending on chain {chain_id} that journal "
+                f"{journal.path} does not know: wait until they are mined, or restore the one that sent them"
+            )
+        why = f"new journal: transactions of {address} are accounted for from nonce {latest} on"
+        journal.adopt_nonce(chain_id, address, latest, why)
+        return [RecoverFinding(subject=address, remedy=Remedy.ADOPTED, why=why)]
+    if latest > known:
+        raise Broken(
+            f"foreign nonce: {address} has sent {latest} transactions on chain {chain_id}, journal "
+            f"{journal.path} accounts for {known}. Another program uses this key, or this journal is an old "
+            "copy: restore the newest one, or give the keeper a key of its own. Nothing is signed until then"
+        )
+    return []
+
+
+async def _mend(journal: Journal, transport: Transport, intent: Intent, latest: int) -> RecoverFinding:
+    mined = bool(intent.attempts) and await _any_mined(transport, intent)
+    remedy = judge(intent, mined, latest)
+    block_number = intent.plan.block.number
+    why = remedy.value.lower()
+    if remedy is Remedy.ABANDONED:
+        why = "crashed before signing"
+        journal.set_state(intent.key, IntentState.ABANDONED, why, block_number)
+    elif remedy is Remedy.RESENT:
+        why = await _resend(transport, intent)
+        if intent.state is IntentState.SIGNED:
+            journal.set_state(intent.key, IntentState.SENT, why, block_number)
+    return RecoverFinding(subject=str(intent.key), remedy=remedy, why=why)
+
+
+async def _resend(transport: Transport, intent: Intent) -> str:
+    """Broadcast the stored bytes, highest fee first: where a pool takes that, it refuses the lower ones."""
+    told: list[str] = []
+    for attempt in _dearest_first(intent.attempts):
+        answers = await transport.broadcast(attempt.raw)
+        taken = any(isinstance(a, str) for a in answers)
+        told.append(f"attempt {attempt.n} {'taken' if taken else 'not taken'}")
+    return "sent again: " + ", ".join(told)
+
+
+def _dearest_first(attempts: tuple[Attempt, ...]) -> list[Attempt]:
+    """A self-send that cancels outranks what it cancels, whatever they pay."""
+    return sorted(attempts, key=lambda a: (a.cancel, a.fee.max_fee_wei, a.n), reverse=True)
+
+
+async def _any_mined(transport: Transport, intent: Intent) -> bool:
+    receipts = await asyncio.gather(
+        *(
+            transport.request("eth_getTransactionReceipt", [a.hash], priority=Priority.RECEIPT)
+            for a in intent.attempts
+        )
+    )
+    return any(r is not None for r in receipts)
+
+
+async def _count(transport: Transport, address: str, tag: str) -> int:
+    answer = await transport.request("eth_getTransactionCount", [address, tag])
+    if not isinstance(answer, str) or not answer.startswith("0x"):
+        raise Transient(f"transaction count answered as {type(answer).__name__}")
+    try:
+        return int(answer, 16)
+    except ValueError:
+        raise Transient("transaction count is no hex quantity") from None
