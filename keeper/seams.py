@@ -111,6 +111,14 @@ class LiquidationRule:
     dust_base: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogFilter:
+    """Which logs of which contract: ``topics`` as ``eth_getLogs`` takes them, None for any."""
+
+    target: str
+    topics: tuple[str | None, ...]
+
+
 class Progress(StrEnum):
     """Whether an intent's effect is on the venue."""
 
@@ -192,6 +200,10 @@ class Venue(Protocol):
 
     def effect(self, intent: Intent, snapshot: Snapshot) -> Effect:
         """Whether the intent's effect shows in ``snapshot``."""
+        ...
+
+    def liquidation_logs(self, account: str) -> LogFilter:
+        """The logs that a liquidation of ``account`` leaves."""
         ...
 
 

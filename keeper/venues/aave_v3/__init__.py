@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from keeper.model import Block, Call, Intent, Means, Position, PositionId, Refusal, Snapshot, Step, Token
-from keeper.seams import Effect, LiquidationRule, Reading, Seen, Shadow
-from keeper.venues.aave_v3 import book, encode, read, rules
+from keeper.seams import Effect, LiquidationRule, LogFilter, Reading, Seen, Shadow
+from keeper.venues.aave_v3 import book, encode, events, read, rules
 from keeper.venues.aave_v3.book import Market, Read
 from keeper.venues.aave_v3.layout import Layout, layout, position_id
 from keeper.words import Words
@@ -95,6 +95,10 @@ class AaveV3:
     def effect(self, intent: Intent, snapshot: Snapshot) -> Effect:
         """Whether a newer snapshot shows the account again after the intent."""
         return encode.effect(intent, snapshot)
+
+    def liquidation_logs(self, account: str) -> LogFilter:
+        """The pool's LiquidationCall events with ``account`` as the user."""
+        return events.liquidations(self.market, account)
 
     def _layout(self, accounts: Sequence[str], seen: Seen) -> Layout:
         last = self._last
