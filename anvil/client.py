@@ -25,6 +25,7 @@ SEND_GAS = 15_000_000
 """Explicit, because an estimate would hide a revert behind an RPC error; below EIP-7825's 2**24."""
 MAX_FEE_WEI = 5_000 * 10**9
 """Far above any base fee a scenario sets, so that no helper's transaction is ever stuck."""
+TIP_WEI = 10**9
 _BATCH = 400
 
 
@@ -101,17 +102,11 @@ class Chain:
         return decode_answer(signature, bytes.fromhex(answer[2:]))
 
     def submit(
-        self,
-        sender: str,
-        to: str | None,
-        data: bytes,
-        *,
-        value_wei: int = 0,
-        gas: int = SEND_GAS,
-        tip_wei: int = 10**9,
+        self, sender: str, to: str | None, data: bytes, *, gas: int = SEND_GAS, tip_wei: int = TIP_WEI
     ) -> str:
         """Hand a transaction of an unlocked account to the pool and return its hash, without waiting."""
-        return str(self.rpc("eth_sendTransaction", transaction(sender, to, data, value_wei, gas, tip_wei)))
+        fields = {**transaction(sender, to, data, gas=gas), "maxPriorityFeePerGas": hex(tip_wei)}
+        return str(self.rpc("eth_sendTransaction", fields))
 
     def send(
         self,
@@ -127,7 +122,8 @@ class Chain:
         Needs a node that mines by itself; with ``mining=False`` use ``submit``, ``mine`` and ``confirm``.
         """
         data = signature if isinstance(signature, bytes) else encode_call(signature, *arguments)
-        return self.confirm([self.submit(sender, to, data, value_wei=value_wei, gas=gas)])[0]
+        fields = transaction(sender, to, data, value_wei=value_wei, gas=gas)
+        return self.confirm([self.rpc("eth_sendTransaction", fields)])[0]
 
     def confirm(self, hashes: Iterable[str], *, timeout_s: float = 30.0) -> list[dict[str, Any]]:
         """Receipts of transactions, all successful. Raises Reverted, or Transient after ``timeout_s``."""
@@ -235,7 +231,7 @@ class Chain:
 
 
 def transaction(
-    sender: str, to: str | None, data: bytes, value_wei: int = 0, gas: int = SEND_GAS, tip_wei: int = 10**9
+    sender: str, to: str | None, data: bytes, *, value_wei: int = 0, gas: int = SEND_GAS
 ) -> dict[str, str]:
     """The fields of ``eth_sendTransaction``, for ``Chain.batch``."""
     fields = {
@@ -244,7 +240,7 @@ def transaction(
         "gas": hex(gas),
         "value": hex(value_wei),
         "maxFeePerGas": hex(MAX_FEE_WEI),
-        "maxPriorityFeePerGas": hex(tip_wei),
+        "maxPriorityFeePerGas": hex(TIP_WEI),
     }
     return fields if to is None else {**fields, "to": to}
 

@@ -30,7 +30,7 @@ ARTIFACTS_DIR = ROOT / "contracts" / "artifacts"
 SOLC = "solc-0.8.27"
 """The compiler of Aave v3.6's own build; WASM from npm, the only solc there is without a download site."""
 
-_IMPORT = re.compile(r"""^\s*import\s+(?:[^"';]*?\sfrom\s+)?["']([^"']+)["']""", re.MULTILINE)
+_IMPORT = re.compile(r"""(?:^|;)\s*import\s+(?:[^"';]*?\sfrom\s+)?["']([^"']+)["']""", re.MULTILINE)
 _OUTPUT = ["abi", "evm.bytecode.object", "evm.bytecode.linkReferences"]
 
 
@@ -252,12 +252,12 @@ def compile_aave(*, quiet: bool = False) -> dict[str, Artifact]:
     return {name: artifact for part in parts for name, artifact in part.items()}
 
 
-def own_artifact_texts(*, quiet: bool = False) -> dict[str, str]:
+def own_artifact_texts(*, cache_dir: Path = CACHE_DIR, quiet: bool = False) -> dict[str, str]:
     """File name -> text of each committed artifact, freshly compiled."""
     source = OWN_UNIT.standard_json()
     digest = compile_key(source, OWN_UNIT.solc)
     texts: dict[str, str] = {}
-    for name, artifact in sorted(compile_unit(OWN_UNIT, quiet=quiet).items()):
+    for name, artifact in sorted(compile_unit(OWN_UNIT, cache_dir=cache_dir, quiet=quiet).items()):
         record = {
             "contract": name,
             "source": artifact.source,

@@ -26,11 +26,11 @@ def set_prices(
 
 
 def set_price_at(
-    chain: Chain, market: Deployment, symbol: str, price_usd8: int, updated_at_s: int, *, wait: bool = True
+    chain: Chain, market: Deployment, symbol: str, price_usd8: int, updated_at_s: int
 ) -> tuple[str, ...]:
-    """An answer that claims another time: a stale feed."""
+    """An answer that claims another time: a stale feed. Waits until it is mined."""
     data = encode_call("setAt(int256,uint256)", price_usd8, updated_at_s)
-    return _send(chain, market, [(market.token(symbol).feed, data)], wait)
+    return _send(chain, market, [(market.token(symbol).feed, data)], True)
 
 
 def set_feed_broken(

@@ -1,8 +1,8 @@
 """Real protocol code for tests: one node with the market, a second that forks it, and undo by snapshot.
 
-Session fixtures start the nodes; ``chain`` and ``fork_chain`` wrap each test in a snapshot. With ``FORK_RPC_URL`` the
-fork is of that chain, and a market of our own is deployed on top of it. Clients are synchronous and belong to the
-test's thread; async code gets ``upstream.url`` and opens its own connection.
+Session fixtures start the nodes; ``chain`` and ``fork_chain`` wrap each test in a snapshot. With
+``FORK_RPC_URL`` the fork is of that chain, and a market of our own is deployed on top of it. Clients are
+synchronous and belong to the test's thread; async code gets ``upstream.url`` and opens its own connection.
 """
 
 from __future__ import annotations
@@ -64,9 +64,7 @@ def fork(upstream: Anvil, deployment: Deployment) -> Iterator[Anvil]:
 
 
 @pytest.fixture(scope="session")
-def fork_deployment(
-    fork: Anvil, deployment: Deployment, market_code: dict[str, Artifact]
-) -> Deployment:
+def fork_deployment(fork: Anvil, deployment: Deployment, market_code: dict[str, Artifact]) -> Deployment:
     """The market as the fork sees it: inherited from ``upstream``, or deployed on a user's chain."""
     chain = deployment.chain(fork.url)
     try:
