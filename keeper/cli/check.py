@@ -1,0 +1,32 @@
+"""``keeper check``: is everything in place for the night?"""
+
+from __future__ import annotations
+
+import typer
+
+from keeper.cli import arguments
+
+
+def command(config: arguments.Config = arguments.CONFIG, json: arguments.Json = False) -> None:
+    """Check that everything is in place.
+
+    Looks at the configuration, endpoints, contracts, wallet, allowances, keystore and journal. Exits with 1 when anything is found.
+
+    Example: keeper check --config keeper.toml
+    """
+    from keeper.cli import table
+    from keeper.cli.endings import drive
+    from keeper.config import load
+    from keeper.errors import EXIT_FINDINGS, EXIT_OK
+    from keeper.wiring import inspect
+
+    findings = drive(inspect(load(config)))
+    rows = [(str(f.severity), f.code, f.subject, f.why) for f in findings]
+    if json:
+        keys = ("severity", "code", "subject", "why")
+        print(table.document({"findings": [dict(zip(keys, row, strict=True)) for row in rows]}))
+    elif rows:
+        table.show(("severity", "code", "subject", "why"), rows)
+    else:
+        print("nothing found: configuration, endpoints, contracts, wallet and journal are in place")
+    raise typer.Exit(EXIT_FINDINGS if rows else EXIT_OK)

@@ -1,0 +1,133 @@
+"""``keeper explain``: the chain of whys of one position or one plan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from keeper.cli import arguments
+
+if TYPE_CHECKING:
+    from keeper.config import Settings
+    from keeper.journal.read import Reader
+    from keeper.model import Entry, Intent, PositionId
+
+ENTRIES_MAX = 2000
+"""How far back a position's story is read."""
+
+
+def command(
+    subject: Annotated[str, typer.Argument(help="A position (label or id) or a plan (position#seq).")],
+    config: arguments.Config = arguments.CONFIG,
+    dry_run: arguments.DryJournal = False,
+    json: arguments.Json = False,
+) -> None:
+    """Tell why, for one position or plan.
+
+    Prints what the keeper saw, decided, refused and did, or why it did nothing.
+
+    Example: keeper explain position-1
+    """
+    from keeper.cli import table
+    from keeper.cli.endings import usage
+    from keeper.cli.journal import entry_json
+    from keeper.config import load
+
+    settings = load(config)
+    with open_journal(config, dry_run=dry_run) as reader:
+        id, seq = _named(subject, settings)
+        intents = tuple(i for i in reader.intents(id) if seq is None or i.key.seq == seq)
+        entries = _story(reader, id, seq, intents)
+    if not (entries or intents):
+        raise usage("SUBJECT", f'"{subject}" is not in the journal yet; see keeper journal for what is')
+    if json:
+        body = {"subject": subject, "entries": [entry_json(e) for e in entries]}
+        print(table.document({**body, "intents": [intent_json(i) for i in intents]}))
+    else:
+        print("\n".join(story_lines(entries, intents)))
+
+
+def open_journal(config: Path, *, dry_run: bool) -> Reader:
+    """The journal of ``config`` for reading; the dry-run's own one when asked. Raises ConfigError."""
+    from dataclasses import replace
+
+    from keeper.config import load
+    from keeper.journal.read import Reader
+
+    settings = load(config)
+    if dry_run:
+        settings = replace(settings, mode="dry-run")
+    return Reader.open(settings.journal_path)
+
+
+def _named(subject: str, settings: Settings) -> tuple[PositionId, int | None]:
+    """The position, and the seq of a plan, that ``subject`` names. Exit 2 when it names neither."""
+    from keeper.cli.endings import usage
+    from keeper.model import PositionId
+
+    text, _, seq = subject.partition("#")
+    labelled = next((p for p in settings.positions if p.label == text), None)
+    try:
+        if labelled is not None:
+            venue = settings.venue(labelled.venue)
+            chain_id = settings.chain(venue.chain).chain_id
+            id = PositionId(venue=venue.kind, chain_id=chain_id, account=labelled.account, key=venue.provider)
+        else:
+            id = PositionId.parse(text)
+        return id, int(seq) if seq else None
+    except ValueError:
+        labels = ", ".join(p.label for p in settings.positions)
+        raise usage("SUBJECT", f'"{subject}" is neither a label ({labels}), a position nor a plan') from None
+
+
+def _story(reader: Reader, id: PositionId, seq: int | None, intents: tuple[Intent, ...]) -> tuple[Entry, ...]:
+    """Entries about the position and its plans; of one plan only those from its block on."""
+    found = list(reader.entries(subject=str(id), limit=ENTRIES_MAX, newest=True))
+    if seq is not None:
+        blocks = {i.plan.block.number for i in intents}
+        found = [e for e in found if e.block_number in blocks]
+    for intent in intents:
+        found += reader.entries(subject=str(intent.key), limit=ENTRIES_MAX, newest=True)
+    return tuple(sorted(found, key=lambda e: e.id))
+
+
+def story_lines(entries: tuple[Entry, ...], intents: tuple[Intent, ...]) -> list[str]:
+    """The story for people: entries in order, then each plan with what became of it."""
+    from keeper.cli.journal import utc_text
+
+    lines = [f"{utc_text(e.at_s)}  block {e.block_number}  {e.kind}: {e.why}" for e in entries]
+    for intent in intents:
+        lines += ["", f"plan {intent.key}: {intent.state.value}", f"  {intent.plan.why}"]
+        lines += [
+            f"  sent in block {a.sent_block} with nonce {a.nonce}, attempt {a.n}: {a.hash}"
+            for a in intent.attempts
+        ]
+        if intent.why:
+            lines.append(f"  {intent.why}")
+    return lines
+
+
+def intent_json(intent: Intent) -> dict[str, object]:
+    """One intent as JSON; the signed bytes stay in the journal."""
+    return {
+        "key": str(intent.key),
+        "state": intent.state.value,
+        "strategy": intent.plan.strategy,
+        "why": intent.plan.why,
+        "what_became_of_it": intent.why,
+        "block_number": intent.plan.block.number,
+        "attempts": [
+            {
+                "n": a.n,
+                "nonce": a.nonce,
+                "hash": a.hash,
+                "sent_block": a.sent_block,
+                "gas_limit": a.fee.gas_limit,
+                "max_fee_wei": str(a.fee.max_fee_wei),
+                "tip_wei": str(a.fee.tip_wei),
+            }
+            for a in intent.attempts
+        ],
+    }

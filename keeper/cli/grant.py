@@ -1,0 +1,59 @@
+"""``keeper grant``: the finite approvals from the keeper's wallet to the venues."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from keeper.cli import arguments
+
+HEADERS = ("token", "amount", "spender", "now allowed", "transaction")
+
+
+def command(
+    amount: Annotated[
+        list[str] | None,
+        typer.Option("--amount", metavar="TOKEN=NUMBER", help="Whole tokens, by symbol; may be repeated."),
+    ] = None,
+    send: Annotated[bool, typer.Option("--send", help="Sign and send; needs the wallet's key.")] = False,
+    config: arguments.Config = arguments.CONFIG,
+    json: arguments.Json = False,
+) -> None:
+    """Print or send the wallet's approvals.
+
+    Shows the ERC-20 approvals that rescues need, exactly as they would be signed; --send sends them. Amounts are finite on purpose: an approval is the most a broken venue could take.
+
+    Example: keeper grant --amount USDC=5000 --amount WETH=2.5
+    """
+    from keeper.cli import table
+    from keeper.cli.endings import drive
+    from keeper.config import load
+    from keeper.wiring import grant
+
+    granted = drive(grant(load(config), amounts(amount or []), send))
+    if json:
+        print(table.document({"approvals": [dict(g) for g in granted]}))
+    else:
+        table.show(HEADERS, [tuple(str(g.get(h, "-")) for h in HEADERS) for g in granted])
+
+
+def amounts(given: list[str]) -> dict[str, str]:
+    """``["USDC=5000"]`` as ``{"USDC": "5000"}``; finite, positive, each token once. Exit 2."""
+    from decimal import Decimal, InvalidOperation
+
+    from keeper.cli.endings import usage
+
+    out: dict[str, str] = {}
+    for text in given:
+        token, _, number = text.partition("=")
+        try:
+            value = Decimal(number)
+        except InvalidOperation:
+            value = Decimal("NaN")
+        if not token or not value.is_finite() or value <= 0:
+            raise usage("--amount", f'"{text}" is not TOKEN=NUMBER with a positive number, e.g. USDC=5000')
+        if token in out:
+            raise usage("--amount", f'"{text}" names {token} a second time')
+        out[token] = number
+    return out

@@ -1,0 +1,80 @@
+"""``keeper init``: write a commented keeper.toml, filled from a scan when an address is given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keeper.cli import arguments
+
+
+def command(
+    source: Annotated[
+        str | None,
+        typer.Option("--from", metavar="ADDRESS", help="Fill in this account's positions by a scan."),
+    ] = None,
+    rpc: Annotated[str | None, typer.Option("--rpc", help="The http(s) endpoint for --from.")] = None,
+    provider: Annotated[
+        str | None, typer.Option("--provider", help="PoolAddressesProvider of a market that is not known.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Where to write.")] = arguments.CONFIG,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+) -> None:
+    """Write a commented keeper.toml.
+
+    It is in dry-run mode, and filled in by a scan with --from. No file is overwritten without --force.
+
+    Example: keeper init --from 0xYourAddress --rpc https://your-endpoint --out keeper.toml
+    """
+    from keeper.cli.endings import usage
+
+    if out.exists() and not force:
+        raise usage("--out", f"{out} exists; choose another name, or --force to overwrite it")
+    if not out.absolute().parent.is_dir():
+        raise usage("--out", f"the folder {out.absolute().parent} does not exist")
+    text = _scanned(source, rpc, provider) if source is not None else _blank(rpc)
+    _write(out, text)
+    print(f"wrote {out}; next: keeper check --config {out}")
+
+
+def _blank(rpc: str | None) -> str:
+    """A file to be filled in by hand: the endpoint and the position are left to the user."""
+    from keeper.cli import template
+
+    url = "https://your-endpoint.example" if rpc is None else arguments.http_url("--rpc", rpc)
+    chain = template.chain_table("ethereum", 1, url)
+    venue = template.venue_table("aave", "ethereum", "0x2f39d218133AFaB8F2B819B1066c7E434Ad94E9e")
+    return template.file_text(chain, [venue], [])
+
+
+def _scanned(source: str, rpc: str | None, provider: str | None) -> str:
+    """A file for every position that the scan finds."""
+    from keeper.cli import template
+    from keeper.cli.endings import drive, usage
+    from keeper.errors import ConfigError
+    from keeper.wiring import scan
+
+    account = arguments.address("--from", source)
+    if rpc is None:
+        raise usage("--rpc", "is required with --from: the endpoint to scan with")
+    url = arguments.http_url("--rpc", rpc)
+    market = None if provider is None else arguments.address("--provider", provider)
+    view = drive(scan(account, url, market))
+    ids = [p.id for p in (*view.snapshot.positions, *view.snapshot.unreadable)]
+    if not ids:
+        raise ConfigError((f"--from: no position of {account} on the venues known for this chain",))
+    chain_id = view.snapshot.block.chain_id
+    return template.from_positions(view.chain.name, chain_id, url, ids)
+
+
+def _write(out: Path, text: str) -> None:
+    """The file is the user's alone from its first byte: its endpoint may carry a token."""
+    import os
+
+    draft = out.with_name(out.name + ".new")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as f:
+        f.write(text)
+    draft.replace(out)

@@ -1,0 +1,159 @@
+"""Photographs as JSON documents and as table rows; pure, so that each rule is tested on records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Protocol
+
+from keeper.cli.table import Rows
+from keeper.errors import EXIT_FINDINGS, EXIT_OK
+from keeper.model import Block, Holding, Level, Outlook, Position, PositionId, Snapshot, Unreadable
+from keeper.phrases import health_text
+from keeper.units import UINT256_MAX, decimal_text
+
+IN_DANGER = (Level.ACT, Level.URGENT, Level.UNKNOWN)
+POSITION_HEADERS = ("position", "level", "health", "distance", "collateral", "debt", "liquidation price")
+
+
+class Photograph(Protocol):
+    """One chain as it stands (``keeper.wiring.View``)."""
+
+    @property
+    def snapshot(self) -> Snapshot: ...
+    @property
+    def outlooks(self) -> tuple[Outlook, ...]: ...
+    @property
+    def labels(self) -> Mapping[PositionId, str]: ...
+
+
+def positions_document(views: Sequence[Photograph]) -> dict[str, object]:
+    """The body of ``keeper positions --json``; amounts are strings, ``block`` is the first chain's."""
+    blocks = [_block(v.snapshot.block) for v in views]
+    rows = [_position(view, item) for view in views for item in _items(view)]
+    return {"block": blocks[0] if blocks else None, "blocks": blocks, "positions": rows}
+
+
+def positions_rows(views: Sequence[Photograph]) -> Rows:
+    """One row a position under POSITION_HEADERS."""
+    return [_row(view, item) for view in views for item in _items(view)]
+
+
+def positions_exit(views: Sequence[Photograph]) -> int:
+    """1 when any position is in danger or unknown, else 0."""
+    levels = [_level(view, item) for view in views for item in _items(view)]
+    return EXIT_FINDINGS if any(x in IN_DANGER for x in levels) else EXIT_OK
+
+
+def _items(view: Photograph) -> Iterator[Position | Unreadable]:
+    yield from view.snapshot.positions
+    yield from view.snapshot.unreadable
+
+
+def _outlook(view: Photograph, id: PositionId) -> Outlook | None:
+    return next((o for o in view.outlooks if o.id == id), None)
+
+
+def _level(view: Photograph, item: Position | Unreadable) -> Level:
+    """UNKNOWN for what was not read or not judged: never healthy by omission."""
+    outlook = _outlook(view, item.id)
+    return Level.UNKNOWN if isinstance(item, Unreadable) or outlook is None else outlook.level
+
+
+def _block(block: Block) -> dict[str, object]:
+    return {
+        "chain_id": block.chain_id,
+        "number": block.number,
+        "hash": block.hash,
+        "timestamp_s": block.timestamp_s,
+        "base_fee_wei": str(block.base_fee_wei),
+    }
+
+
+def _position(view: Photograph, item: Position | Unreadable) -> dict[str, object]:
+    head = {
+        "id": str(item.id),
+        "label": view.labels.get(item.id),
+        "venue": item.id.venue,
+        "account": item.id.account,
+    }
+    level = _level(view, item).value
+    outlook = _outlook(view, item.id)
+    if isinstance(item, Unreadable):
+        nothing: dict[str, object] = {"health": None, "health_wad": None, "level": level}
+        empty: dict[str, object] = {"collateral": [], "debt": [], "margin_usd": None, "leverage": None}
+        return {**head, **nothing, **empty, "liquidation_prices": {}, "unreadable": item.why}
+    return {
+        **head,
+        "health": None if item.health_wad == UINT256_MAX or outlook is None else outlook.health,
+        "health_wad": None if item.health_wad is None else str(item.health_wad),
+        "level": level,
+        "collateral": [_holding(h, item.base_decimals) for h in item.collateral],
+        "debt": [_holding(h, item.base_decimals) for h in item.debt],
+        "margin_usd": None if outlook is None else float_text(outlook.margin_usd),
+        "leverage": None if outlook is None else outlook.leverage,
+        "liquidation_prices": {} if outlook is None else _liquidation_prices(item, outlook),
+        "unreadable": None,
+    }
+
+
+def _holding(h: Holding, base_decimals: int) -> dict[str, object]:
+    return {
+        "token": h.amount.token.symbol,
+        "address": h.amount.token.address,
+        "units": str(h.amount.units),
+        "value_usd": decimal_text(h.value_base, base_decimals),
+    }
+
+
+def _liquidation_prices(position: Position, outlook: Outlook) -> dict[str, object]:
+    names = _feed_names(position)
+    return {
+        names.get(d.feed, d.feed): {"feed": d.feed, "price_usd": float_text(d.price), "distance": d.distance}
+        for d in outlook.distance
+    }
+
+
+def _feed_names(position: Position) -> dict[str, str]:
+    """Feed -> symbol of the token it prices; the feed itself where two tokens would share the name."""
+    symbols = {h.feed: h.amount.token.symbol for h in (*position.collateral, *position.debt)}
+    taken = list(symbols.values())
+    return {feed: s if taken.count(s) == 1 else f"{s} ({feed})" for feed, s in symbols.items()}
+
+
+def float_text(value: float) -> str:
+    """A float of the risk core as plain decimal text: shortest digits that give it back, no exponent."""
+    return format(Decimal(repr(value)), "f")
+
+
+def _row(view: Photograph, item: Position | Unreadable) -> tuple[str, ...]:
+    name = view.labels.get(item.id) or f"{item.id.venue} {short(item.id.account)}"
+    level = _level(view, item).value
+    if isinstance(item, Unreadable):
+        return (name, level, "unknown", "", f"unreadable since block {item.since_block}: {item.why}", "", "")
+    outlook = _outlook(view, item.id)
+    distances = sorted(outlook.distance, key=lambda d: abs(d.distance)) if outlook else []
+    names = _feed_names(item)
+    return (
+        name,
+        level,
+        health_text(item.health_wad),
+        f"{distances[0].distance:+.1%}" if distances else "-",
+        "\n".join(_amount(h) for h in item.collateral) or "-",
+        "\n".join(_amount(h) for h in item.debt) or "-",
+        "\n".join(f"{names.get(d.feed, d.feed)} {d.price:,.6g}" for d in distances) or "-",
+    )
+
+
+def _amount(h: Holding) -> str:
+    """Four decimals, cut: for the eye; the JSON holds every digit."""
+    token = h.amount.token
+    shown = min(4, token.decimals)
+    cut = h.amount.units // 10 ** (token.decimals - shown)
+    counted = "" if h.threshold_wad else " (not collateral)"
+    return f"{decimal_text(cut, shown)} {token.symbol}{counted}"
+
+
+def short(address: str) -> str:
+    """``0xAbCd…1234``."""
+    return f"{address[:6]}…{address[-4:]}"
