@@ -16,7 +16,8 @@ def command(
 ) -> None:
     """Run the demo on a local chain.
 
-    Real Aave v3.6 contracts, a price crash, and what the keeper does about it. Needs a checkout and node; ``make demo`` sets everything up.
+    Real Aave v3.6 contracts, a price crash, and what the keeper does about it. Needs a checkout and node;
+    ``make demo`` sets everything up.
 
     Example: keeper demo --scenario crash
     """

@@ -22,7 +22,8 @@ def command(
 ) -> None:
     """Print or send the wallet's approvals.
 
-    Shows the ERC-20 approvals that rescues need, exactly as they would be signed; --send sends them. Amounts are finite on purpose: an approval is the most a broken venue could take.
+    Shows the ERC-20 approvals that rescues need, exactly as they would be signed; --send sends them.
+    Amounts are finite on purpose: an approval is the most a broken venue could take.
 
     Example: keeper grant --amount USDC=5000 --amount WETH=2.5
     """

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def command(config: arguments.Config = arguments.CONFIG, json: arguments.Json = False) -> None:
     """Show the guarded positions as they are.
 
-    One block a chain: level, health, distance, liquidation prices. Exits with 1 when one of them is in danger or cannot be read.
+    One block a chain: level, health, distance, liquidation prices. Exits with 1 when one of them is in
+    danger or cannot be read.
 
     Example: keeper positions --config keeper.toml --json
     """

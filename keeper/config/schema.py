@@ -29,13 +29,13 @@ WRAPPED_NATIVE = {
 def _decimal(value: object) -> Decimal:
     """A finite decimal number from TOML text, float or integer."""
     if isinstance(value, bool) or not isinstance(value, (str, int, Decimal)):
-        raise ValueError('write a number, best in quotes, e.g. "1.25"')
+        raise ValueError('must be a number, best in quotes: "1.25"')
     try:
         number = Decimal(value)
     except InvalidOperation:
-        raise ValueError('write a plain decimal number, e.g. "1.25"') from None
+        raise ValueError('is not a plain decimal number such as "1.25"') from None
     if not number.is_finite():
-        raise ValueError("write a finite number")
+        raise ValueError("is not a finite number")
     return number
 
 
@@ -68,13 +68,13 @@ def _not_negative(value: Decimal) -> Decimal:
 
 def _shock(value: Decimal) -> Decimal:
     if value <= -100 or value == 0:
-        raise ValueError("a move in per cent: above -100 and not 0, e.g. -30 for a fall of 30 %")
+        raise ValueError("must be a move in per cent above -100, not 0: -30 is a fall of 30 %")
     return value
 
 
 def _name(value: str) -> str:
     if not value.strip() or value != value.strip() or not value.isprintable():
-        raise ValueError("write a short printable name")
+        raise ValueError("must be a printable name without spaces around it")
     return value
 
 
