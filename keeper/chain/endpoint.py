@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from keeper.chain.lane import Lane
-from keeper.chain.rpc import RateLimited
+from keeper.chain.rpc import RateLimited, TooLarge
 from keeper.config import EndpointSettings
 from keeper.errors import Rejected, Transient
 from keeper.seams import Clock, Priority
@@ -166,13 +166,7 @@ class Endpoint:
             raise Transient(f"{self.name}: {self.last_error}")
         try:
             async with asyncio.timeout_at(ask.deadline_s):
-                if not self._verified:
-                    await self._verify(ask)
-                result = await self._call(ask)
-                if not self._verified:
-                    # the answer came over a connection made just now: who is at its other end?
-                    await self._verify(ask)
-                return result
+                return await self._proven(ask)
         except TimeoutError:
             pass
         raise Transient(f"{self.name}: no answer in time")
@@ -185,6 +179,32 @@ class Endpoint:
     @property
     def _verified(self) -> bool:
         return self._verified_at is not None and self._verified_at >= self.rpc.connects
+
+    async def _proven(self, ask: Ask) -> object:
+        if not self._verified:
+            await self._verify(ask)
+        refused: Transient | None = None
+        result: object = None
+        try:
+            result = await self._call(ask)
+        except (Rejected, TooLarge) as error:
+            # an answer: the node is well
+            refused = error
+        if not self._verified:
+            # it came over a connection made just now: who is at its other end?
+            await self._verify(ask)
+        self._count_answer()
+        if refused is not None:
+            raise refused
+        return result
+
+    def _count_answer(self) -> None:
+        """A question answered; the chain id alone is none, since a sick node may still know it."""
+        self.failures = 0
+        if self.state in (State.NEW, State.OUT):
+            kind = Kind.UP if self.state is State.NEW else Kind.RECOVERED
+            self.state = State.UP
+            self.tell(kind, f"serves chain id {self._chain_id}")
 
     async def _verify(self, ask: Ask) -> None:
         question = Ask(method="eth_chainId", params=(), priority=ask.priority, deadline_s=ask.deadline_s)
@@ -200,18 +220,13 @@ class Endpoint:
                     raise Transient(f"{self.name}: {self.last_error}")
                 # a connection made for this very question is proven by its answer
                 self._verified_at = connects + 1 if self.rpc.connects > connects else connects
-        if self.state in (State.NEW, State.OUT):
-            kind = Kind.UP if self.state is State.NEW else Kind.RECOVERED
-            self.state = State.UP
-            self.tell(kind, f"serves chain id {self._chain_id}")
 
     async def _call(self, ask: Ask) -> object:
         await self.lane.acquire(ask.priority, ask.weight)
         started_s = self._clock.monotonic_s()
         try:
             result = await self.rpc.call(ask.method, ask.params, timeout_s=ask.left_s)
-        except Rejected:
-            self.failures = 0
+        except (Rejected, TooLarge):
             raise
         except RateLimited as error:
             self._rest_lane(error)
@@ -227,7 +242,6 @@ class Endpoint:
             self.lane.release(ask.priority)
         took_ms = (self._clock.monotonic_s() - started_s) * 1e3
         self._latency_ms = took_ms if self._latency_ms is None else 0.8 * self._latency_ms + 0.2 * took_ms
-        self.failures = 0
         return result
 
     def _rest_lane(self, error: RateLimited) -> None:

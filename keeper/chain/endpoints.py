@@ -112,7 +112,7 @@ class Endpoints:
         hedge_s = min(HEDGE_S, timeout_s / 2) if priority < Priority.PAGE else timeout_s / 2
         for last in (False,) * (ROUNDS - 1) + (True,):
             try:
-                return await self._race(self._order(), ask, hedge_s)
+                return await self._race(self._order(everyone=last), ask, hedge_s)
             except Transient as error:
                 answered = isinstance(error, Rejected) and not _elsewhere(error)
                 if answered or last or ask.left_s <= 2 * AGAIN_S:
@@ -190,14 +190,14 @@ class Endpoints:
                 tuple(f"chains.{self.chain.name}: endpoint {e.name} {e.last_error}" for e in wrong)
             )
 
-    def _order(self) -> list[Endpoint]:
-        """Whom to ask, best first: well by preference, then lagging; the resting when nobody is well."""
+    def _order(self, *, everyone: bool = False) -> list[Endpoint]:
+        """Whom to ask, best first: well by preference, lagging, failing; the resting when nobody is well."""
         usable = [e for e in self._all if e.state is not State.WRONG_CHAIN]
         if not usable:
             raise Transient(f"chain {self.chain.name}: no endpoint serves chain id {self.chain.chain_id}")
         live = [e for e in usable if not e.resting]
         live.sort(key=lambda e: (not e.well, e.state is State.LAGGING, e.lane.paused_s > 0))
-        if not any(e.well for e in live):
+        if everyone or not any(e.well for e in live):
             live += sorted((e for e in usable if e.resting), key=lambda e: e.out_until_s)
         return live
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 
 from asyncio_throttle.throttler import Throttler
@@ -146,8 +147,7 @@ class Lane:
                 await self._until_something_changes()
             elif held < self._queue[0].weight:
                 # one token at a time: whoever is most urgent when enough are in hand gets them
-                await self._throttler.acquire()  # type: ignore[no-untyped-call]
-                held += 1
+                held += await self._token(interruptible=held > 0)
             else:
                 entry = heapq.heappop(self._queue)
                 if entry.turn.done():
@@ -157,16 +157,28 @@ class Lane:
                     self._free -= 1
                 entry.turn.set_result(None)
 
+    async def _token(self, *, interruptible: bool) -> int:
+        """One token of the rate, or none when something changed while tokens in hand could serve it."""
+        token = self._throttler.acquire()  # type: ignore[no-untyped-call]
+        if not interruptible:
+            await token
+            return 1
+        return 1 if await self._unless_woken(token) else 0
+
     async def _until_something_changes(self) -> None:
         pause_s = self.paused_s
         if not self._queue or pause_s <= 0:
             await self._wake.wait()
-            return
-        woken = asyncio.ensure_future(self._wake.wait())
-        rested = asyncio.ensure_future(self._clock.sleep(pause_s))
+        else:
+            await self._unless_woken(self._clock.sleep(pause_s))
+
+    async def _unless_woken(self, wait: Coroutine[object, object, None]) -> bool:
+        """Whether ``wait`` ended before the queue changed; it is cancelled when the queue was first."""
+        waited, woken = asyncio.ensure_future(wait), asyncio.ensure_future(self._wake.wait())
         try:
-            await asyncio.wait({woken, rested}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({waited, woken}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            woken.cancel()
-            rested.cancel()
-            await asyncio.gather(woken, rested, return_exceptions=True)
+            for task in (waited, woken):
+                task.cancel()
+            await asyncio.gather(waited, woken, return_exceptions=True)
+        return not waited.cancelled()

@@ -1,0 +1,185 @@
+"""One endpoint's queue: order, weights, rate, penalty, bounds."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from keeper.chain import lane as lanes
+from keeper.chain.lane import Lane
+from keeper.clock import ManualClock, SystemClock
+from keeper.errors import Transient
+from keeper.seams import Priority
+
+pytestmark = pytest.mark.unit
+
+
+async def _settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def _queue(lane: Lane, asks: list[tuple[str, Priority, int]], done: list[str]) -> list[asyncio.Task[None]]:
+    async def one(name: str, priority: Priority, weight: int) -> None:
+        await lane.acquire(priority, weight)
+        done.append(name)
+
+    return [asyncio.create_task(one(*ask)) for ask in asks]
+
+
+@pytest.mark.asyncio
+async def test_lane__when_one_slot_is_free__then_priority_first_and_arrival_within_it() -> None:
+    lane, done = Lane("a", 10_000, 1, SystemClock()), list[str]()
+    await lane.acquire(Priority.PAGE)
+    asks = [("p1", Priority.PAGE, 1), ("r1", Priority.RECEIPT, 1), ("t1", Priority.TRIGGER, 1)]
+    asks += [("p2", Priority.PAGE, 1), ("t2", Priority.TRIGGER, 1)]
+    tasks = _queue(lane, asks, done)
+    await _settle()
+    assert done == []
+    for _ in asks:
+        lane.release(Priority.PAGE)
+        await _settle()
+    assert done == ["t1", "t2", "r1", "p1", "p2"]
+    await asyncio.gather(*tasks)
+    await lane.close()
+
+
+@pytest.mark.asyncio
+async def test_lane__when_every_slot_hangs__then_a_send_goes_all_the_same() -> None:
+    lane, done = Lane("a", 10_000, 1, SystemClock()), list[str]()
+    await lane.acquire(Priority.TRIGGER)
+    tasks = _queue(lane, [("read", Priority.TRIGGER, 1), ("send", Priority.SEND, 1)], done)
+    await asyncio.wait_for(tasks[1], 1)
+    assert done == ["send"]
+    lane.release(Priority.SEND)
+    await _settle()
+    assert done == ["send"], "a SEND holds no slot, so its release frees none"
+    await lane.close()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.mark.asyncio
+async def test_lane__when_asked_for_more_than_the_rate__then_nine_tenths_of_it_in_a_window() -> None:
+    lane, granted = Lane("a", 20, 1_000, SystemClock()), list[float]()
+
+    async def one() -> None:
+        await lane.acquire(Priority.TRIGGER)
+        granted.append(time.monotonic())
+
+    await asyncio.wait_for(asyncio.gather(*(one() for _ in range(24))), 5)
+    assert granted[17] - granted[0] < 0.5
+    assert granted[18] - granted[0] >= 1.0
+    await lane.close()
+
+
+@pytest.mark.asyncio
+async def test_lane__when_a_request_weighs_the_whole_rate__then_the_next_waits_a_window() -> None:
+    lane = Lane("a", 20, 1_000, SystemClock())
+    await lane.acquire(Priority.TRIGGER, 18)
+    started = time.monotonic()
+    await asyncio.wait_for(lane.acquire(Priority.TRIGGER), 3)
+    assert time.monotonic() - started >= 0.9
+    await lane.close()
+
+
+@pytest.mark.asyncio
+async def test_lane__when_a_heavy_page_gathers_tokens__then_an_urgent_request_takes_them() -> None:
+    lane, done = Lane("a", 20, 1_000, SystemClock()), list[str]()
+    await lane.acquire(Priority.TRIGGER, 9)
+    tasks = _queue(lane, [("heavy page", Priority.PAGE, 18)], done)
+    await asyncio.sleep(0.05)
+    started = time.monotonic()
+    tasks += _queue(lane, [("trigger", Priority.TRIGGER, 1)], done)
+    await asyncio.wait_for(tasks[1], 3)
+    assert time.monotonic() - started < 0.5, "a token in hand was not given to the urgent one"
+    assert done == ["trigger"]
+    await lane.close()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.mark.asyncio
+async def test_lane__when_rate_limited__then_reads_rest_for_that_long_and_a_send_does_not() -> None:
+    lane, done = Lane("a", 10_000, 8, SystemClock()), list[str]()
+    assert lane.penalise(0.3) == 0.3
+    started = time.monotonic()
+    tasks = _queue(lane, [("read", Priority.TRIGGER, 1)], done)
+    await asyncio.wait_for(lane.acquire(Priority.SEND), 1)
+    assert time.monotonic() - started < 0.2
+    assert done == []
+    await asyncio.wait_for(tasks[0], 2)
+    assert time.monotonic() - started >= 0.29
+    await lane.close()
+
+
+@pytest.mark.asyncio
+async def test_lane__when_rate_limits_follow_each_other__then_pauses_double_up_to_the_cap() -> None:
+    clock = ManualClock(100)
+    lane = Lane("a", 10, 1, clock)
+    pauses = []
+    for _ in range(7):
+        pauses.append(lane.penalise(None))
+        assert lane.penalise(None) == pytest.approx(pauses[-1]), "one burst is one offence"
+        clock.advance(pauses[-1])
+    assert pauses == [1, 2, 4, 8, 16, 30, 30]
+    clock.advance(lanes.PENALTY_MEMORY_S + 30)
+    assert lane.penalise(None) == 1
+    await lane.close()
+
+
+@pytest.mark.asyncio
+async def test_lane__when_the_queue_is_full__then_the_least_urgent_is_shed() -> None:
+    lane = Lane("a", 10_000, 1, SystemClock())
+    await lane.acquire(Priority.TRIGGER)
+    pages = [asyncio.create_task(lane.acquire(Priority.PAGE)) for _ in range(lanes.WAITING_MAX)]
+    await _settle()
+    assert lane.waiting == lanes.WAITING_MAX
+    with pytest.raises(Transient, match="wait already"):
+        await lane.acquire(Priority.PAGE)
+    urgent = asyncio.create_task(lane.acquire(Priority.TRIGGER))
+    await _settle()
+    assert lane.waiting == lanes.WAITING_MAX
+    with pytest.raises(Transient, match="shed"):
+        await pages[-1]
+    lane.release(Priority.TRIGGER)
+    await asyncio.wait_for(urgent, 1)
+    await lane.close()
+    await asyncio.gather(*pages, return_exceptions=True)
+
+
+@pytest.mark.asyncio
+async def test_lane__when_waiters_are_cancelled__then_no_slot_is_lost() -> None:
+    lane = Lane("a", 10_000, 1, SystemClock())
+    for _ in range(5):
+        await lane.acquire(Priority.TRIGGER)
+        waiting = asyncio.create_task(lane.acquire(Priority.TRIGGER))
+        granted = asyncio.create_task(lane.acquire(Priority.TRIGGER))
+        await _settle()
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        lane.release(Priority.TRIGGER)
+        # its turn is set but the task has not run yet
+        for _ in range(10):
+            if lane.waiting:
+                await asyncio.sleep(0)
+        granted.cancel()
+        if not isinstance((await asyncio.gather(granted, return_exceptions=True))[0], BaseException):
+            lane.release(Priority.TRIGGER)
+        assert lane.waiting == 0
+    await asyncio.wait_for(lane.acquire(Priority.TRIGGER), 1)
+    await lane.close()
+
+
+@pytest.mark.asyncio
+async def test_lane__when_closed__then_waiters_are_told_and_nothing_runs_on() -> None:
+    lane = Lane("a", 10_000, 1, SystemClock())
+    await lane.acquire(Priority.TRIGGER)
+    waiting = asyncio.create_task(lane.acquire(Priority.TRIGGER))
+    await _settle()
+    await lane.close()
+    with pytest.raises(Transient, match="closed"):
+        await waiting
+    with pytest.raises(Transient, match="closed"):
+        await lane.acquire(Priority.SEND)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
