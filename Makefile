@@ -1,0 +1,112 @@
+# Two commands: `make demo` and `make test`. Both set everything up first; both may be run again.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.SILENT:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PY := .venv/bin/python
+UV := .venv-uv/bin/uv
+STEPS := source .ci/steps.sh
+# TESTS=tests/anvil and PYTEST="-k fork -x" narrow a run; DEMO="--scenario crash --json" is passed on to the demo
+TESTS ?= tests
+PYTEST ?=
+DEMO ?=
+
+.PHONY: help tools setup artifacts demo test bench chaos lint format lock clean clean-all
+
+help:  ## this list
+	awk -F':.*## ' '/^[a-z-]+:.*## /{ printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+tools:
+	PYTHON="$(PYTHON)" .ci/tools.sh >/dev/null
+
+setup: tools .venv/.ready anvil/node_modules/.ready  ## everything the other targets need; instant when it is there
+	$(STEPS)
+	# instant when cached, so its state lives in the cache and not in a stamp
+	if ! $(PY) -m anvil.compile --cached; then
+	    step "compile the contracts" $(PY) -m anvil.compile
+	fi
+	table
+
+demo: setup  ## a crash on a local chain: guarded positions and their unprotected twins
+	.venv/bin/keeper demo $(DEMO)
+
+test: setup  ## all tests but chaos and bench
+	$(PY) -m pytest -m "not chaos and not bench" $(PYTEST) $(TESTS)
+
+bench: setup  ## figures of speed, into build/figures.json
+	$(PY) -m pytest -m bench -s $(PYTEST) $(TESTS)
+
+chaos: setup  ## processes killed, faults injected
+	$(PY) -m pytest -m chaos $(PYTEST) $(TESTS)
+
+artifacts: setup  ## compile our own contracts and rewrite contracts/artifacts
+	$(PY) -m anvil.compile --write-artifacts
+
+lint: setup  ## ruff and mypy
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy -p keeper -p strategies -p anvil
+
+format: setup  ## let ruff rewrite
+	.venv/bin/ruff check --fix
+	.venv/bin/ruff format
+
+lock: tools .venv-uv/.ready  ## resolve both locks anew, keeping pins that still fit
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal --generate-hashes \
+	    --group test --group lint --group build pyproject.toml -o requirements.lock
+	printf 'uv\n' | UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal \
+	    --generate-hashes - -o .ci/uv.lock
+	cd anvil && npm install --package-lock-only --omit=optional
+
+clean:  ## caches, compiled contracts, figures
+	rm -rf .cache build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	find keeper strategies anvil tests -name __pycache__ -not -path '*/node_modules/*' -prune -exec rm -rf {} +
+
+clean-all: clean  ## and the environments
+	rm -rf .venv .venv-uv anvil/node_modules
+
+# uv from a hash lock of its own, in a small environment: twenty times faster than pip on a cold start. Where it cannot
+# be had the environment stays without it and pip takes its place.
+.venv-uv/.ready: .ci/uv.lock
+	$(STEPS)
+	python="$$(PYTHON="$(PYTHON)" .ci/tools.sh)"
+	rm -f build/setup-times
+	rm -rf .venv-uv
+	"$$python" -m venv .venv-uv
+	step "fetch uv" .venv-uv/bin/python -m pip install --quiet --disable-pip-version-check \
+	    --require-hashes -r .ci/uv.lock || echo "    uv cannot be had here; pip does its work, more slowly"
+	touch $@
+
+.venv/.ready: requirements.lock pyproject.toml .venv-uv/.ready
+	$(STEPS)
+	python="$$(PYTHON="$(PYTHON)" .ci/tools.sh)"
+	if ! $(PY) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
+	    rm -rf .venv
+	    "$$python" -m venv --without-pip .venv
+	fi
+	if [ -x $(UV) ]; then
+	    step "install Python packages from the lock" $(UV) pip sync --quiet --python $(PY) --require-hashes requirements.lock
+	    step "install the project itself" $(UV) pip install --quiet --python $(PY) --no-deps --no-build-isolation -e .
+	else
+	    $(PY) -m ensurepip --upgrade >/dev/null
+	    step "install Python packages from the lock" $(PY) -m pip install --quiet --disable-pip-version-check \
+	        --require-hashes -r requirements.lock
+	    step "install the project itself" $(PY) -m pip install --quiet --disable-pip-version-check \
+	        --no-deps --no-build-isolation -e .
+	fi
+	# by hand, because PYTHONDONTWRITEBYTECODE may be set: without it every start of a command compiles 20,000 files
+	step "compile bytecode" env -u PYTHONDONTWRITEBYTECODE $(PY) -m compileall -q -j 0 .venv/lib keeper strategies anvil/*.py || true
+	touch $@
+
+anvil/node_modules/.ready: anvil/package.json anvil/package-lock.json anvil/.npmrc
+	$(STEPS)
+	force=""
+	# the pinned anvil is of one platform; on another the user brings one (see .ci/tools.sh)
+	if [ "$$(uname -s) $$(uname -m)" != "Linux x86_64" ]; then force=--force; fi
+	step "install npm packages (anvil, solc, protocol sources)" \
+	    env -C anvil npm ci --no-progress --loglevel=error $$force
+	touch $@
