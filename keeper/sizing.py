@@ -1,9 +1,9 @@
 """How much to move so that health reaches a target: exact integers, rounded against us.
 
 Symbols: W = sum of collateral value x liquidation threshold, D = debt value, T = target health, lambda = the
-liquidation threshold of the collateral moved, phi = share lost when selling. Values are integers in the venue's base
-currency; W is kept unrounded in base x wad. "Against us" means: what is spent rounds up, its effect rounds down, so
-that the health reached, computed exactly, is never below the target asked for.
+liquidation threshold of the collateral moved, phi = share lost when selling. Values are integers in the
+venue's base currency; W is kept unrounded in base x wad. "Against us" means: what is spent rounds up, its
+effect rounds down, so that the health reached, computed exactly, is never below the target asked for.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from __future__ import annotations
 from keeper.model import Holding, Position, Refusal
 from keeper.units import RAY, UINT256_MAX, WAD, YEAR_S, mul_div_down, mul_div_up
 
-ROUNDING_UNITS = 2
-"""Smallest units added to every size: Aave v3.5+ burns scaled debt rounded down and mints scaled supply rounded down,
-each worth less than one unit while an index is near 1; two cover both and an index below 2."""
+ROUNDING_UNITS = 4
+"""Smallest units added to every size: a share burned or minted rounds down and so does the balance shown,
+each by less than index units; four cover both while an index is below 2, and the venue's own ``after`` judges
+the rest."""
 
 CUSHION_S = 3600
-"""Interest of this many seconds is sized on top of the target: longer than any plan's deadline, cheap (0.0006 % of the
-debt at 5 % a year), and it keeps the health promised true while the transaction waits."""
+"""Interest of this many seconds is sized on top of the target: longer than any plan's deadline, cheap (0.0006
+% of the debt at 5 % a year), and it keeps the health promised true while the transaction waits."""
 
 UNREAD_RATE_RAY = RAY
 """Borrow rate assumed where none was read: 100 % a year."""
@@ -66,14 +67,16 @@ def units_down(value_base: int, price_base: int, decimals: int) -> int:
 def aim_up(target_wad: int, borrow_rate_ray: int) -> int:
     """The health to size for: ``target`` x (1 + rate x CUSHION_S / year), rounded up.
 
-    W / (D (1 + x)) >= T exactly when W / D >= T (1 + x); linear interest understates compounding over an hour by less
-    than one part in 1e7 even at 100 % a year.
+    W / (D (1 + x)) >= T exactly when W / D >= T (1 + x); linear interest understates compounding over an hour
+    by less than one part in 1e7 even at 100 % a year.
     """
     return mul_div_up(target_wad, YEAR_S * RAY + borrow_rate_ray * CUSHION_S, YEAR_S * RAY)
 
 
 def owed_up(units: int, borrow_rate_ray: int) -> int:
-    """Token units that close a debt of ``units`` even after CUSHION_S of interest; a protocol takes only what is owed."""
+    """Token units that close a debt of ``units`` even after CUSHION_S of interest; a protocol takes only what
+    is owed.
+    """
     return mul_div_up(units, YEAR_S * RAY + borrow_rate_ray * CUSHION_S, YEAR_S * RAY) + ROUNDING_UNITS
 
 
@@ -98,8 +101,8 @@ def topup_base_up(weighted: int, debt_base: int, target_wad: int, threshold_wad:
 def repay_units_up(position: Position, holding: Holding, target_wad: int) -> int:
     """Token units of one debt to repay so that health reaches ``target_wad``, value rounding included.
 
-    The debt left must be worth, rounded up by the protocol, at most W/T less the other debts. When even the whole of
-    this debt is not enough, the whole of it is returned (never more than the debt).
+    The debt left must be worth, rounded up by the protocol, at most W/T less the other debts. When even the
+    whole of this debt is not enough, the whole of it is returned (never more than the debt).
     """
     others = debt_base_up(position) - holding.value_base
     room = weighted_base_wad(position) // target_wad - others
@@ -123,9 +126,10 @@ def sell_base_up(
 ) -> int | Refusal:
     """X = (T (D + g) - W) / (T (1 - phi) - lambda): collateral to sell, base currency, rounded up.
 
-    ``costs`` = (phi in wad, g in base currency). What is repaid is floor(X (1 - phi)) - g; one base unit is added to g
-    against that floor. Refused as ``infeasible`` when T (1 - phi) <= lambda, and as ``selling_harms`` when health <=
-    lambda / (1 - phi), where every sale lowers health. Source: (W - lambda X) / (D + g - X (1 - phi)) >= T.
+    ``costs`` = (phi in wad, g in base currency). What is repaid is floor(X (1 - phi)) - g; one base unit is
+    added to g against that floor. Refused as ``infeasible`` when T (1 - phi) <= lambda, and as
+    ``selling_harms`` when health <= lambda / (1 - phi), where every sale lowers health. Source: (W - lambda
+    X) / (D + g - X (1 - phi)) >= T.
     """
     loss_wad, fixed_base = costs
     keep_wad = WAD - loss_wad
@@ -134,19 +138,25 @@ def sell_base_up(
         return 0
     per_unit = target_wad * keep_wad - threshold_wad * WAD
     if per_unit <= 0:
-        return Refusal(who="sizing", code="infeasible", why="a sale costs more health than it brings at this target")
+        return Refusal(
+            who="sizing", code="infeasible", why="a sale costs more health than it brings at this target"
+        )
     if weighted * keep_wad <= threshold_wad * WAD * (debt_base + fixed_base + 1):
-        return Refusal(who="sizing", code="selling_harms", why="health is below lambda/(1-phi): selling lowers it")
+        return Refusal(
+            who="sizing", code="selling_harms", why="health is below lambda/(1-phi): selling lowers it"
+        )
     return mul_div_up(need, WAD, per_unit)
 
 
 def unwind_steps(
     weighted: int, debt_base: int, repay_base: int, floor_wad: int, terms: tuple[int, int]
 ) -> int | Refusal:
-    """Transactions to repay ``repay_base`` by selling one collateral without a flash loan, health kept >= ``floor_wad``.
+    """Transactions to repay ``repay_base`` by selling one collateral without a flash loan, health kept >=
+    ``floor_wad``.
 
     ``terms`` = (threshold in wad, phi in wad). Counted step by step, each rounded down, which the closed form
-    n = ceil(ln(1 + R (q-1) / ((1-phi) X1)) / ln q), q = h (1-phi) / lambda, X1 = (W - h D) / lambda gives in reals.
+    n = ceil(ln(1 + R (q-1) / ((1-phi) X1)) / ln q), q = h (1-phi) / lambda, X1 = (W - h D) / lambda
+    gives in reals.
     Refused as ``infeasible`` when nothing can be withdrawn or the steps shrink away.
     """
     threshold_wad, loss_wad = terms

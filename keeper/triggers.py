@@ -1,7 +1,8 @@
-"""The trigger terms of docs/decisions/triggers.md, each written once; strategies, decision and plan all ask here.
+"""The trigger terms of docs/decisions/triggers.md, each written once; strategies, decision and plan all ask
+here.
 
-Comparisons are on exact integers: a trigger is crossed when health < trigger, strictly; a target is reached when
-health >= target.
+Comparisons are on exact integers: a trigger is crossed when health < trigger, strictly; a target is reached
+when health >= target.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ def cooldown_blocks(health_wad: int | None, policy: Policy) -> int:
 def gas_cap_usd(health_wad: int | None, policy: Policy) -> int:
     """Most that one action's gas may cost: ``gas_usd_max``, or the hard ceiling below emergency."""
     caps = policy.caps
-    return max(caps.gas_usd_max, caps.gas_usd_emergency) if emergency(health_wad, policy) else caps.gas_usd_max
+    return (
+        max(caps.gas_usd_max, caps.gas_usd_emergency) if emergency(health_wad, policy) else caps.gas_usd_max
+    )
 
 
 def spend_cap_usd(policy: Policy, spent_today_usd: float) -> int:
@@ -62,8 +65,8 @@ def spend_cap_usd(policy: Policy, spent_today_usd: float) -> int:
 def useful_gain_wad(before_wad: int, policy: Policy) -> int:
     """Least health that a partial rescue paid from the keeper's own wallet must bring.
 
-    Above emergency the hysteresis (less would drown in the noise that hysteresis is there for, and pay gas for it);
-    below emergency 0.1 % of health.
+    Above emergency the hysteresis (less would drown in the noise that hysteresis is there for, and pay gas
+    for it); below emergency 0.1 % of health.
     """
     if emergency(before_wad, policy):
         return before_wad // EMERGENCY_GAIN_DIVISOR + 1
@@ -76,11 +79,17 @@ def kept(before_wad: int, after_wad: int, policy: Policy) -> Refusal | None:
     Strictly up; at least target, or a useful partial; at most max_health unless no debt is left.
     """
     if after_wad <= before_wad:
-        return _no("not_better", f"health would go from {health_text(before_wad)} to {health_text(after_wad)}")
+        return _no(
+            "not_better", f"health would go from {health_text(before_wad)} to {health_text(after_wad)}"
+        )
     if after_wad > policy.max_health_wad and after_wad != UINT256_MAX:
-        return _no("above_max", f"health {health_text(after_wad)} > max_health {health_text(policy.max_health_wad)}")
+        return _no(
+            "above_max", f"health {health_text(after_wad)} > max_health {health_text(policy.max_health_wad)}"
+        )
     if after_wad < policy.target_wad and after_wad - before_wad < useful_gain_wad(before_wad, policy):
-        return _no("partial_too_small", f"health {health_text(before_wad)} would reach only {health_text(after_wad)}")
+        return _no(
+            "partial_too_small", f"health {health_text(before_wad)} would reach only {health_text(after_wad)}"
+        )
     return None
 
 

@@ -1,0 +1,202 @@
+"""What the keeper's wallet can offer a position, what it costs, and which of several offers is best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from keeper.model import Amount, Block, Holding, Means, Policy, Position, Proposal, Refusal, Step
+from keeper.phrases import amount_text, health_text, usd_text
+from keeper.seams import Venue
+from keeper.sizing import UNREAD_RATE_RAY, aim_up, units_down, value_base_up
+from keeper.triggers import kept, spend_cap_usd
+from keeper.units import UINT256_MAX, mul_div_up
+
+RESIZES_MAX = 4
+"""Sizes tried until the venue's own arithmetic confirms the target."""
+NEAREST = ("above_max", "insufficient_means", "caps", "venue_refuses", "no_allowance", "empty_wallet")
+"""Which refusal speaks for several tokens: the one nearest to a rescue first."""
+BINDING = {
+    "wallet": "insufficient_means",
+    "allowance": "insufficient_means",
+    "cap": "caps",
+    "supply cap": "venue_refuses",
+}
+"""Which refusal each limit leads to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """One position that a strategy is asked to rescue, and all that may be used for it."""
+
+    position: Position
+    policy: Policy
+    means: Means
+    venue: Venue
+    block: Block
+
+    @property
+    def before_wad(self) -> int:
+        """Health now; asked only after ``open_need`` has seen it."""
+        return self.position.health_wad or 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """How one strategy moves one asset: how much reaches an aim, and the step of some units."""
+
+    who: str
+    size: Callable[[Position, Holding, int], int]
+    step: Callable[[Amount], Step]
+    capped: bool = False
+    """True when the venue's supply cap limits it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """One step that the wallet can pay and the venue would take."""
+
+    step: Step
+    after_wad: int
+    spend_base: int
+    short: str
+    """What binds it below the target and by how much; empty when it reaches the target."""
+
+    @property
+    def reaches(self) -> bool:
+        """True when the target is reached."""
+        return not self.short
+
+
+def open_need(need: Need, who: str) -> Refusal | None:
+    """Why there is nothing to rescue: no debt, no health, or the target holds already."""
+    health = need.position.health_wad
+    if health is None or health == UINT256_MAX or not need.position.debt:
+        return Refusal(who=who, code="no_debt", why="the position owes nothing that a health factor measures")
+    if health >= need.policy.target_wad:
+        target = health_text(need.policy.target_wad)
+        return Refusal(who=who, code="target_reached", why=f"health {health_text(health)} >= target {target}")
+    return None
+
+
+def borrow_rate_ray(need: Need) -> int:
+    """The highest borrow rate among the position's debts; an unread one counts as 100 % a year."""
+    read = [need.means.reserve(need.venue.id, h.amount.token) for h in need.position.debt]
+    return max(
+        (r.borrow_rate_ray if r is not None else UNREAD_RATE_RAY for r in read), default=UNREAD_RATE_RAY
+    )
+
+
+def drawable(need: Need, holding: Holding, line: Line) -> tuple[int, str] | Refusal:
+    """(units that may be spent of the holding's token, which limit binds them), or why none."""
+    token, means = holding.amount.token, need.means
+    if holding.price_base <= 0:
+        return Refusal(who=line.who, code="venue_refuses", why=f"{token.symbol} has no price")
+    cap_usd = spend_cap_usd(need.policy, 0.0)
+    limits = {
+        "wallet": means.balance(token),
+        "allowance": means.allowance(token, need.venue.spender),
+        "cap": units_down(cap_usd * 10**need.position.base_decimals, holding.price_base, token.decimals),
+    }
+    reserve = means.reserve(need.venue.id, token)
+    if line.capped and reserve is not None and reserve.supply_room_units is not None:
+        limits["supply cap"] = reserve.supply_room_units
+    binding = min(limits, key=lambda name: limits[name])
+    if limits[binding] > 0:
+        return limits[binding], binding
+    code, why = {
+        "wallet": ("empty_wallet", f"the wallet holds no {token.symbol}"),
+        "allowance": ("no_allowance", f"the venue may not pull {token.symbol}: run `keeper grant`"),
+        "cap": ("caps", f"the caps leave {usd_text(cap_usd)} for an action"),
+        "supply cap": ("venue_refuses", f"the supply cap of {token.symbol} is reached"),
+    }[binding]
+    return Refusal(who=line.who, code=code, why=why)
+
+
+def offer(need: Need, holding: Holding, line: Line) -> Offer | Refusal:
+    """The least step on one asset that reaches target by the venue's own arithmetic, else the most there
+    is.
+    """
+    limit = drawable(need, holding, line)
+    if isinstance(limit, Refusal):
+        return limit
+    most, binding = limit
+    token, target = holding.amount.token, need.policy.target_wad
+    aim = aim_up(target, borrow_rate_ray(need))
+    for _ in range(RESIZES_MAX):
+        # at least one unit: a venue that reads lower than value x threshold is asked for more on the next
+        # round
+        want = max(1, line.size(need.position, holding, aim))
+        step = line.step(Amount(token=token, units=min(want, most)))
+        after = need.venue.after((step,), need.position).health_wad or 0
+        if after >= target or want >= most:
+            break
+        aim = mul_div_up(aim, target, max(after, 1)) + 1
+    refused = need.venue.can(step, need.position, need.means)
+    if refused is not None:
+        return Refusal(who=line.who, code="venue_refuses", why=f"{refused.code}: {refused.why}")
+    code, short = ("", "") if after >= target else _short(need, holding, (want, most, binding))
+    broken = kept(need.before_wad, after, need.policy)
+    if broken is not None:
+        return Refusal(who=line.who, code=code or "above_max", why=f"{broken.why}{short and '; ' + short}")
+    spend = value_base_up(step.amount.units, holding.price_base, token.decimals)
+    return Offer(step=step, after_wad=after, spend_base=spend, short=short)
+
+
+def _short(need: Need, holding: Holding, found: tuple[int, int, str]) -> tuple[str, str]:
+    """(code, text) of what is missing when a step stays below the target."""
+    want, most, binding = found
+    token, target = holding.amount.token, health_text(need.policy.target_wad)
+    if want <= most:
+        return "insufficient_means", f"{token.symbol} alone does not bring health to {target}"
+    wanted, there = Amount(token=token, units=want), Amount(token=token, units=want - most)
+    text = f"{target} needs {amount_text(wanted)}, {amount_text(there)} more than the {binding} allows"
+    return BINDING[binding], text
+
+
+def best(need: Need, line: Line, offers: Sequence[Offer | Refusal]) -> Proposal | Refusal:
+    """The cheapest offer that reaches the target, else the one that lifts health most, else why there is
+    none.
+    """
+    made = [o for o in offers if isinstance(o, Offer)]
+    if not made:
+        refusals = [o for o in offers if isinstance(o, Refusal)]
+        code = min((r.code for r in refusals), key=NEAREST.index)
+        return Refusal(who=line.who, code=code, why="; ".join(r.why for r in refusals))
+    full = [o for o in made if o.reaches]
+    if full:
+        return proposal(need, line, min(full, key=lambda o: (o.spend_base, o.step.amount.token.address)))
+    return proposal(need, line, max(made, key=lambda o: (o.after_wad, o.step.amount.token.address)))
+
+
+def proposal(need: Need, line: Line, found: Offer) -> Proposal:
+    """An offer with its price: gas at the block's base fee and tip, and what the capital would have
+    earned.
+    """
+    spend_usd = found.spend_base / 10**need.position.base_decimals
+    gas, note = gas_usd(need, found.step)
+    idle = spend_usd * need.policy.idle_rate * need.policy.horizon_days / 365
+    why = f"{line.who} {amount_text(found.step.amount)} for {usd_text(gas + idle)} brings it to "
+    why += health_text(found.after_wad) + note
+    if found.short:
+        why += f" - PARTIAL, below target: {found.short}"
+    return Proposal(
+        ids=(need.position.id,),
+        strategy=line.who,
+        steps=(found.step,),
+        health_after_wad=found.after_wad,
+        spend_usd=spend_usd,
+        gas_usd=gas,
+        idle_usd=idle,
+        cost_usd=gas + idle,
+        why=why,
+    )
+
+
+def gas_usd(need: Need, step: Step) -> tuple[float, str]:
+    """(dollars that the step's gas costs at this block, a note when nothing prices it)."""
+    price, decimals = need.means.native_price_base, need.means.native_price_decimals
+    if price is None:
+        return 0.0, " (gas not priced: no feed of the native token)"
+    fee_wei = need.venue.gas(step) * (need.block.base_fee_wei + need.means.tip_wei)
+    return fee_wei * price / 10 ** (18 + decimals), ""

@@ -1,0 +1,56 @@
+"""The strategies that ship, and how a third party's is found by ``module:Class``."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+
+from keeper.errors import ConfigError
+from keeper.seams import Strategy
+from strategies.add_collateral import AddCollateral
+from strategies.repay import RepayFromWallet
+
+SHIPPED: tuple[Strategy, ...] = (RepayFromWallet(), AddCollateral())
+"""Every strategy in the package; a policy names them by ``name``."""
+
+
+def resolve(names: Iterable[str]) -> tuple[Strategy, ...]:
+    """The strategies of those names, each once, in their order. Raises ConfigError that lists every bad name.
+
+    A third party's is written ``module:Class``; its ``name`` must be that same text, so that a policy finds
+    it.
+    """
+    shipped = {s.name: s for s in SHIPPED}
+    found: list[Strategy] = []
+    problems: list[str] = []
+    for name in dict.fromkeys(names):
+        if name in shipped:
+            found.append(shipped[name])
+            continue
+        made = _third_party(name) if ":" in name else f"not known; shipped: {', '.join(shipped)}"
+        if isinstance(made, str):
+            problems.append(f"strategy {name!r}: {made}")
+        else:
+            found.append(made)
+    if problems:
+        raise ConfigError(tuple(problems))
+    return tuple(found)
+
+
+def _third_party(name: str) -> Strategy | str:
+    """The strategy that ``module:Class`` makes, or what is wrong with it."""
+    module, _, attribute = name.partition(":")
+    try:
+        made = getattr(importlib.import_module(module), attribute)()
+    except (ImportError, ValueError) as error:
+        return f"module {module!r} cannot be imported: {error}"
+    except AttributeError:
+        return f"module {module!r} has no class {attribute!r}"
+    except TypeError as error:
+        return f"{attribute} cannot be made without arguments: {error}"
+    if not callable(getattr(made, "propose", None)):
+        return f"{attribute} has no method propose"
+    if getattr(made, "name", None) != name:
+        return f"{attribute}.name is {getattr(made, 'name', None)!r}; it must be {name!r}"
+    strategy: Strategy = made
+    return strategy
