@@ -75,22 +75,28 @@ async def load_key(
 def read_secret(path: Path, credentials_dir: Path | None = None) -> bytes:
     """The bytes of a file that nobody else may read. Raises ConfigError naming file, mode or owner."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # no blocking on a pipe that somebody put there
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise ConfigError((f"{path}: {error.strerror}",)) from None
-    with os.fdopen(fd, "rb") as file:
-        facts = os.fstat(fd)
-        if not stat.S_ISREG(facts.st_mode):
-            raise ConfigError((f"{path}: is not a regular file",))
-        # systemd grants a service its credential by ACL, whose mask shows as the group's bits
-        by_systemd = credentials_dir is not None and path.parent == credentials_dir and facts.st_uid == 0
-        open_bits = facts.st_mode & (0o007 if by_systemd else 0o077)
-        if open_bits:
-            mode = f"{stat.S_IMODE(facts.st_mode):04o}"
-            raise ConfigError((f"{path}: mode {mode} lets others read it; chmod 600 {path}",))
-        if facts.st_uid not in (os.geteuid(), 0):
-            raise ConfigError((f"{path}: is owned by user {facts.st_uid}, not by the keeper's user",))
-        return file.read(_FILE_BYTES_MAX)
+    try:
+        _refuse_open(path, os.fstat(fd), credentials_dir)
+        return os.read(fd, _FILE_BYTES_MAX)
+    finally:
+        os.close(fd)
+
+
+def _refuse_open(path: Path, facts: os.stat_result, credentials_dir: Path | None) -> None:
+    """Raises ConfigError when the file is no file, or another user may read it or owns it."""
+    if not stat.S_ISREG(facts.st_mode):
+        raise ConfigError((f"{path}: is not a regular file",))
+    # systemd grants a service its credential by ACL, whose mask shows as the group's bits
+    by_systemd = credentials_dir is not None and path.parent == credentials_dir and facts.st_uid == 0
+    if facts.st_mode & (0o007 if by_systemd else 0o077):
+        mode = f"{stat.S_IMODE(facts.st_mode):04o}"
+        raise ConfigError((f"{path}: mode {mode} lets others read it; chmod 600 {path}",))
+    if facts.st_uid not in (os.geteuid(), 0):
+        raise ConfigError((f"{path}: is owned by user {facts.st_uid}, not by the keeper's user",))
 
 
 def _keystore(sealed: bytes, path: Path) -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from eth_account import Account
 from eth_utils.address import to_checksum_address
+from eth_utils.exceptions import ValidationError
 
 from keeper.errors import Broken, ConfigError
 from keeper.seams import Signed, TxFields
@@ -49,7 +50,7 @@ class LocalSigner:
         }
         try:
             signed = Account.sign_transaction(fields, self._key.reveal())
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, KeyError, ValidationError) as error:
             # frames below hold the key: named by type, not chained
             raise Broken(f"signing failed: {type(error).__name__}") from None
         return Signed(raw=bytes(signed.raw_transaction), hash="0x" + bytes(signed.hash).hex())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from eth_abi.abi import decode, encode
 from eth_abi.exceptions import DecodingError
+from eth_utils.address import is_address
 from eth_utils.crypto import keccak
 
 from keeper.seams import TxFields
@@ -81,6 +82,8 @@ class SigningPolicy:
 
     def refuses(self, tx: TxFields) -> str | None:
         """Why ``tx`` is not signed, or None. The empty self-send that frees a nonce is always allowed."""
+        if (why := _malformed(tx)) is not None:
+            return why
         if tx.chain_id != self.chain_id:
             return f"chain {tx.chain_id}, pinned to {self.chain_id}"
         if tx.value_wei != 0:
@@ -106,6 +109,16 @@ class SigningPolicy:
         if not whys:
             return f"selector 0x{tx.data[:4].hex()} on {tx.to} is not allowed"
         return None if None in whys else "; ".join(dict.fromkeys(w for w in whys if w is not None))
+
+
+def _malformed(tx: TxFields) -> str | None:
+    """What is not even of the right type: the signing library must not meet it with a key in its hands."""
+    for name in ("chain_id", "nonce", "value_wei", "gas_limit", "max_fee_wei", "tip_wei"):
+        if type(getattr(tx, name)) is not int:
+            return f"{name} is no integer"
+    if not isinstance(tx.data, bytes):
+        return "data is no bytes"
+    return None if is_address(tx.to) else "target is no address"
 
 
 def aave_v3_calls(

@@ -1,4 +1,4 @@
-"""Whatever order the daemon's calls come in: one open intent a position, one nonce an intent, reopenable files."""
+"""Whatever order the calls come in: one open intent a position, one nonce an intent, nothing lost."""
 
 from __future__ import annotations
 

@@ -155,7 +155,10 @@ def test_reader__when_the_daemon_writes__then_sees_commits_and_cannot_write(path
         assert [e.block_number for e in reader.entries("tick")] == [1, 2]
         assert [e.block_number for e in reader.entries("tick", newest=True, limit=1)] == [2]
         assert [e.block_number for e in reader.entries(since_id=1)] == [2]
-        with pytest.raises(sqlite3.OperationalError), sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True) as c:
+        with (
+            pytest.raises(sqlite3.OperationalError),
+            sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True) as c,
+        ):
             c.execute("DELETE FROM intent")
         assert not hasattr(reader, "record")
 
@@ -183,8 +186,7 @@ def test_write__when_disk_is_full__then_broken_without_the_signed_bytes(path: Pa
         journal._connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
         journal._connection.rollback()
         with pytest.raises(Broken, match="full") as refused:
-            for n in range(100):
-                journal.record(tick(n, "x" * 4000))
+            journal.record_all(tick(n, "x" * 4000) for n in range(100))
         with pytest.raises(Broken, match="full"):
             journal.set_control("a", "x" * 99_999, "test", "test")
         assert str(path) in str(refused.value)

@@ -222,9 +222,13 @@ def test_diary__when_an_intent_lives__then_every_move_is_told_without_the_bytes(
 
 
 def test_batch__when_it_fails_half_way__then_nothing_of_it_is_kept(journal: Journal) -> None:
-    with pytest.raises(Raced), journal.batch():
-        journal.open_intent(plan())
-        journal.open_intent(plan(2))
+    def both() -> None:
+        with journal.batch():
+            journal.open_intent(plan())
+            journal.open_intent(plan(2))
+
+    with pytest.raises(Raced):
+        both()
     assert journal.intents() == ()
 
 

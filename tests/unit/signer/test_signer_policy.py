@@ -1,0 +1,135 @@
+"""Nothing is signed but the named calls with the named arguments; bytes equal what eth_account signs."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from eth_abi.abi import encode
+from eth_account import Account
+from eth_utils.crypto import keccak
+
+from keeper.errors import Broken, ConfigError
+from keeper.seams import TxFields
+from keeper.signer.key import Key
+from keeper.signer.local import LocalSigner
+from keeper.signer.policy import SigningPolicy, aave_v3_calls, grant_call, revoke_call
+from keeper.units import GWEI, UINT256_MAX
+from tests.keystores import CANARY, address_of
+from tests.plans import ACCOUNT, CHAIN_ID, POOL, USDC, repay_call
+
+pytestmark = pytest.mark.unit
+STRANGER = "0x" + "ee" * 20
+POLICY = SigningPolicy(
+    chain_id=CHAIN_ID,
+    address=address_of(),
+    calls=aave_v3_calls(POOL, {USDC.address: 10**9}, [ACCOUNT]),
+    fee_wei_max=10**17,
+)
+
+
+def tx(**changes: object) -> TxFields:
+    base = TxFields(
+        chain_id=CHAIN_ID,
+        nonce=3,
+        to=POOL,
+        data=repay_call().data,
+        value_wei=0,
+        gas_limit=300_000,
+        max_fee_wei=40 * GWEI,
+        tip_wei=GWEI,
+    )
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def data(name: str, types: str, *values: object) -> bytes:
+    return keccak(text=f"{name}({types})")[:4] + encode(types.split(","), values)
+
+
+def repay(asset: str = USDC.address, units: int = 5, mode: int = 2, owner: str = ACCOUNT) -> bytes:
+    return data("repay", "address,uint256,uint256,address", asset, units, mode, owner)
+
+
+def supply(asset: str = USDC.address, units: int = 5, owner: str = ACCOUNT, referral: int = 0) -> bytes:
+    return data("supply", "address,uint256,address,uint16", asset, units, owner, referral)
+
+
+@pytest.mark.parametrize("allowed", [repay(), supply(), repay(units=10**9), supply(units=1)])
+def test_policy__when_call_is_named__then_allowed(allowed: bytes) -> None:
+    assert POLICY.refuses(tx(data=allowed)) is None
+
+
+REFUSED = {
+    "chain": (tx(chain_id=1), "pinned"),
+    "value": (tx(value_wei=1), "value 1 wei"),
+    "target": (tx(to=STRANGER), "target"),
+    "token as target": (tx(to=USDC.address, data=data("approve", "address,uint256", POOL, 1)), "target"),
+    "selector": (tx(data=data("withdraw", "address,uint256,address", USDC.address, 1, ACCOUNT)), "selector"),
+    "no selector": (tx(data=b""), "selector"),
+    "asset": (tx(data=repay(asset=STRANGER)), "argument 0"),
+    "amount above": (tx(data=repay(units=10**9 + 1)), "argument 1"),
+    "amount zero": (tx(data=supply(units=0)), "argument 1"),
+    "amount everything": (tx(data=repay(units=UINT256_MAX)), "argument 1"),
+    "mode": (tx(data=repay(mode=1)), "argument 2"),
+    "owner of repay": (tx(data=repay(owner=STRANGER)), "argument 3"),
+    "owner of supply": (tx(data=supply(owner=address_of())), "argument 2"),
+    "referral": (tx(data=supply(referral=7)), "argument 3"),
+    "trailing bytes": (tx(data=repay() + b"\x00" * 32), "canonical"),
+    "short": (tx(data=repay()[:-1]), "decode"),
+    "dirty address": (tx(data=repay()[:4] + b"\x01" + repay()[5:]), "decode"),
+    "gas above 2**24": (tx(gas_limit=16_777_217, max_fee_wei=1, tip_wei=1), "gas limit"),
+    "gas below a transfer": (tx(gas_limit=20_999), "gas limit"),
+    "fee above the cap": (tx(max_fee_wei=334 * GWEI), "above the cap"),
+    "tip above the fee": (tx(tip_wei=41 * GWEI), "tip"),
+    "negative tip": (tx(tip_wei=-1), "tip"),
+    "nonce": (tx(nonce=2**64 - 1), "nonce"),
+    "self-send with data": (tx(to=address_of(), data=b"\x01"), "self-send"),
+    "self-send with value": (tx(to=address_of(), data=b"", value_wei=1), "value"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_signer__when_request_is_outside__then_broken_and_nothing_signed(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request, word = REFUSED[name]
+    monkeypatch.setattr(Account, "sign_transaction", lambda *_: pytest.fail("signed"))
+    with pytest.raises(Broken, match="signer refuses") as refused:
+        asyncio.run(LocalSigner(Key(CANARY), POLICY).sign(request))
+    assert word in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "request_", [tx(), tx(data=supply()), tx(to=address_of(), data=b"", gas_limit=60_000)]
+)
+def test_signer__when_allowed__then_bytes_carry_the_pinned_chain_and_recover(request_: TxFields) -> None:
+    signed = asyncio.run(LocalSigner(Key(CANARY), POLICY).sign(request_))
+    assert Account.recover_transaction(signed.raw) == address_of()
+    assert signed.hash == "0x" + keccak(signed.raw).hex()
+    assert signed.raw[0] == 2
+    again = asyncio.run(LocalSigner(Key(CANARY), POLICY).sign(request_))
+    assert again == signed
+    assert "raw" not in repr(signed)
+
+
+def test_signer__when_policy_is_for_another_key__then_refused() -> None:
+    with pytest.raises(ConfigError, match="policy is for"):
+        LocalSigner(Key(CANARY), replace(POLICY, address=STRANGER))
+
+
+def test_grant__when_approving__then_only_spender_and_finite_amount() -> None:
+    calls = (grant_call(USDC.address, POOL, 1000), revoke_call(USDC.address, POOL))
+    policy = replace(POLICY, calls=calls)
+    approve = "address,uint256"
+    assert policy.refuses(tx(to=USDC.address, data=data("approve", approve, POOL, 1000))) is None
+    assert policy.refuses(tx(to=USDC.address, data=data("approve", approve, POOL, 0))) is None
+    assert policy.refuses(tx(to=USDC.address, data=data("approve", approve, POOL, 1001))) is not None
+    assert policy.refuses(tx(to=USDC.address, data=data("approve", approve, STRANGER, 1))) is not None
+    assert policy.refuses(tx()) is not None
+
+
+def test_units__when_unbounded__then_everything_but_the_word_for_everything() -> None:
+    policy = replace(POLICY, calls=aave_v3_calls(POOL, {USDC.address: None}, [ACCOUNT]))
+    assert policy.refuses(tx(data=repay(units=UINT256_MAX - 1))) is None
+    assert policy.refuses(tx(data=repay(units=UINT256_MAX))) is not None
