@@ -27,7 +27,7 @@ setup: tools .venv/.ready anvil/node_modules/.ready  ## everything the other tar
 	$(STEPS)
 	# instant when cached, so its state lives in the cache and not in a stamp
 	if ! $(PY) -m anvil.compile --cached; then
-	    step "compile the contracts" $(PY) -m anvil.compile
+	    step "compile the contracts" $(PY) -m anvil.compile --quiet
 	fi
 	table
 
@@ -98,8 +98,9 @@ clean-all: clean  ## and the environments
 	    step "install the project itself" $(PY) -m pip install --quiet --disable-pip-version-check \
 	        --no-deps --no-build-isolation -e .
 	fi
-	# by hand, because PYTHONDONTWRITEBYTECODE may be set: without it every start of a command compiles 20,000 files
-	step "compile bytecode" env -u PYTHONDONTWRITEBYTECODE $(PY) -m compileall -q -j 0 .venv/lib keeper strategies anvil/*.py || true
+	# by hand, because PYTHONDONTWRITEBYTECODE may be set: without it every start of a command compiles what it imports
+	step "compile bytecode" env -u PYTHONDONTWRITEBYTECODE $(PY) -m compileall -q -j 0 -x '/tests?/' \
+	    .venv/lib keeper strategies anvil/*.py || true
 	touch $@
 
 anvil/node_modules/.ready: anvil/package.json anvil/package-lock.json anvil/.npmrc

@@ -31,7 +31,7 @@ find_python() {
 
 command -v git >/dev/null || refuse "git is not on PATH: install it."
 command -v node >/dev/null || refuse "node is not on PATH: install Node.js 18 or newer (it compiles the test contracts)."
-node -e 'process.exit(+process.versions.node.split(".")[0] < 18)' ||
+node -e 'process.exit(+process.versions.node.split(".")[0] < 18 ? 1 : 0)' ||
     refuse "node is $(node -v): Node.js 18 or newer is needed."
 command -v npm >/dev/null || refuse "npm is not on PATH: install it (it comes with Node.js)."
 

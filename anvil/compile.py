@@ -292,8 +292,9 @@ def main(arguments: list[str]) -> int:
     try:
         if "--cached" in arguments:
             return 0 if all(is_cached(unit) for unit in (*AAVE_UNITS, OWN_UNIT)) else 1
-        compile_aave()
-        texts = own_artifact_texts()
+        quiet = "--quiet" in arguments
+        compile_aave(quiet=quiet)
+        texts = own_artifact_texts(quiet=quiet)
     except (ToolMissing, CompileFailed) as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1
