@@ -1,0 +1,76 @@
+"""What decision remembers between two blocks; a frozen record that the journal stores as plain JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from keeper.model import Level, PositionId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositionMemory:
+    """The last judgement of one position."""
+
+    id: PositionId
+    level: Level = Level.SAFE
+    known_level: Level = Level.SAFE
+    """The last level that was not UNKNOWN: hysteresis goes on from here when the position is read again."""
+    since_block: int = 0
+    """Block at which ``level`` began."""
+    last_action_block: int | None = None
+    """Block of the last action chosen while armed."""
+    last_health_wad: int | None = None
+    last_health_block: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """One record per position, in the order in which they were first seen."""
+
+    positions: tuple[PositionMemory, ...] = ()
+
+    def of(self, id: PositionId) -> PositionMemory:
+        """What is remembered of a position; a new one starts SAFE, so its first danger is a change."""
+        return next((p for p in self.positions if p.id == id), PositionMemory(id=id))
+
+    def levels(self) -> dict[PositionId, Level]:
+        """The level of every position after hysteresis."""
+        return {p.id: p.level for p in self.positions}
+
+    def with_(self, changed: Mapping[PositionId, PositionMemory]) -> Memory:
+        """The memory with those positions replaced or added."""
+        kept = {p.id: p for p in self.positions} | dict(changed)
+        return Memory(positions=tuple(kept.values()))
+
+    def with_action(self, id: PositionId, block_number: int | None) -> Memory:
+        """The memory in which the last action stood at that block.
+
+        None (or the block before) frees the cooldown of an action that was chosen and never broadcast.
+        """
+        return self.with_({id: replace(self.of(id), last_action_block=block_number)})
+
+    def rows(self) -> dict[PositionId, PositionMemory]:
+        """Each position's record, as the journal keeps them."""
+        return {p.id: p for p in self.positions}
+
+    @classmethod
+    def restore(cls, rows: Mapping[PositionId, Mapping[str, object]]) -> Memory:
+        """The memory from plain JSON, whose large integers are decimal text. Raises ValueError, KeyError."""
+        return cls(positions=tuple(_restored(id, row) for id, row in rows.items()))
+
+
+def _restored(id: PositionId, row: Mapping[str, object]) -> PositionMemory:
+    return PositionMemory(
+        id=id,
+        level=Level(str(row["level"])),
+        known_level=Level(str(row["known_level"])),
+        since_block=_whole(row["since_block"]) or 0,
+        last_action_block=_whole(row["last_action_block"]),
+        last_health_wad=_whole(row["last_health_wad"]),
+        last_health_block=_whole(row["last_health_block"]),
+    )
+
+
+def _whole(value: object) -> int | None:
+    return None if value is None else int(str(value))

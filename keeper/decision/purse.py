@@ -1,0 +1,58 @@
+"""The wallet's means as they are promised, position by position, so that no unit is offered twice in a
+tick."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from keeper.model import Allowance, Amount, Block, Means, Proposal, Reserve, Supply
+from keeper.seams import Venue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purse:
+    """What is left of the snapshot's means."""
+
+    means: Means
+
+    def without(self, promised: Sequence[Amount]) -> Purse:
+        """The purse less amounts already promised, whoever pulls them: balance and every allowance of the
+        token.
+        """
+        means = self.means
+        return Purse(
+            means=replace(
+                means,
+                balances=tuple(_less(b, promised) for b in means.balances),
+                allowances=tuple(_granted_less(a, promised) for a in means.allowances),
+            )
+        )
+
+    def paying(self, chosen: Sequence[Proposal], venue: Venue | None, block: Block) -> Purse:
+        """The purse after a choice: tokens, the venue's supply room, and gas at twice the base fee."""
+        steps = [step for p in chosen for step in p.steps]
+        left = self.without([step.amount for step in steps]).means
+        if venue is None:
+            return Purse(means=left)
+        gas_wei = sum(venue.gas(s) for s in steps) * (2 * block.base_fee_wei + left.tip_wei)
+        supplied = [s.amount for s in steps if isinstance(s, Supply)]
+        reserves = tuple(_room_less(r, supplied) if r.venue == venue.id else r for r in left.reserves)
+        return Purse(means=replace(left, native_wei=max(0, left.native_wei - gas_wei), reserves=reserves))
+
+
+def _less(have: Amount, promised: Sequence[Amount]) -> Amount:
+    gone = sum(p.units for p in promised if p.token == have.token)
+    return replace(have, units=max(0, have.units - gone))
+
+
+def _granted_less(have: Allowance, promised: Sequence[Amount]) -> Allowance:
+    gone = sum(p.units for p in promised if p.token == have.token)
+    return replace(have, units=max(0, have.units - gone))
+
+
+def _room_less(reserve: Reserve, supplied: Sequence[Amount]) -> Reserve:
+    gone = sum(s.units for s in supplied if s.token == reserve.token)
+    if reserve.supply_room_units is None or not gone:
+        return reserve
+    return replace(reserve, supply_room_units=max(0, reserve.supply_room_units - gone))

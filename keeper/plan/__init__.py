@@ -1,0 +1,6 @@
+"""Proposal -> plan: one step is one call in one transaction, bounded in health, money, fees and time."""
+
+from keeper.plan.compile import compile_plan
+from keeper.plan.guard import Case, check
+
+__all__ = ["Case", "check", "compile_plan"]

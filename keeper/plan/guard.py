@@ -1,0 +1,184 @@
+"""The last pure word before a plan may be signed: caps, means, allow-list, health, deadline, gas in money.
+
+It trusts neither the strategy nor the encoder: what a proposal claims is computed anew, and the calldata must
+name the token, the amount and the account of the step it stands for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from keeper.model import Holding, Plan, Policy, Position, Refusal, Repay, Snapshot, Step, Supply
+from keeper.phrases import amount_text, health_text, usd_text
+from keeper.seams import Venue
+from keeper.sizing import value_base_up
+from keeper.triggers import crossed, gas_cap_usd, kept, spend_cap_usd
+from keeper.units import WAD
+
+DEADLINE_BLOCKS = 10
+"""A plan that is not in a block by then is dropped: two minutes on Ethereum."""
+
+SELECTORS: dict[type[Step], frozenset[bytes]] = {
+    Supply: frozenset({bytes.fromhex("617ba037")}),
+    Repay: frozenset({bytes.fromhex("573ade81")}),
+}
+"""Every function by which a shipped venue performs a step.
+
+617ba037 supply(address,uint256,address,uint16), 573ade81 repay(address,uint256,uint256,address): Aave v3
+Pool.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What a plan is made for and judged by."""
+
+    position: Position
+    venue: Venue
+    policy: Policy
+    snapshot: Snapshot
+    seq: int
+    """The plan's number on its position; the journal's check-and-insert has the last word."""
+    spent_today_usd: float = 0.0
+
+
+def check(plan: Plan, case: Case) -> Refusal | None:
+    """None when every rule of the trigger table holds for the plan at the case's snapshot, else the first
+    no.
+    """
+    return next((no for rule in RULES if (no := rule(plan, case)) is not None), None)
+
+
+def gas_cap_wei(case: Case) -> int | None:
+    """The gas money cap in wei, rounded down; None when no feed prices the native token."""
+    means, cap_usd = case.snapshot.means, gas_cap_usd(case.position.health_wad, case.policy)
+    if not means.native_price_base:
+        return None
+    cap_wei: int = cap_usd * 10**means.native_price_decimals * WAD // means.native_price_base
+    return cap_wei
+
+
+def _one_step(plan: Plan, case: Case) -> Refusal | None:
+    if plan.key.position != case.position.id:
+        return _no("wrong_position", f"the plan is for {plan.key.position}, judged for {case.position.id}")
+    if case.snapshot.position(case.position.id) != case.position:
+        return _no("wrong_position", "the position is not the one of this snapshot")
+    if len(plan.steps) != 1:
+        return _no("steps", f"{len(plan.steps)} steps; one transaction carries exactly one")
+    return None
+
+
+def _trigger(plan: Plan, case: Case) -> Refusal | None:
+    before = case.position.health_wad
+    if before is None:
+        return _no("no_health", "the venue gives no health, so no effect can be promised")
+    if not crossed(before, case.policy):
+        trigger = health_text(case.policy.trigger_wad)
+        return _no("not_crossed", f"health {health_text(before)} is not below trigger {trigger}")
+    return None
+
+
+def _health(plan: Plan, case: Case) -> Refusal | None:
+    before = case.position.health_wad or 0
+    after = case.venue.after(plan.steps, case.position).health_wad or 0
+    broken = kept(before, after, case.policy)
+    if broken is not None:
+        return _no(broken.code, broken.why)
+    low, high = plan.bounds.health_after_min_wad, plan.bounds.health_after_max_wad
+    if not before < low <= after <= high:
+        bounds = f"{health_text(low)} to {health_text(high)}"
+        return _no("bounds", f"health after {health_text(after)} lies outside the bounds {bounds}")
+    return None
+
+
+def _caps(plan: Plan, case: Case) -> Refusal | None:
+    cap_usd = spend_cap_usd(case.policy, case.spent_today_usd)
+    unit = 10**case.position.base_decimals
+    spend = 0
+    for step in plan.steps:
+        held = holding(step, case.position)
+        if held is None or step.amount.units <= 0:
+            return _no("amount", f"{amount_text(step.amount)}: nothing of the position that it could move")
+        spend += value_base_up(step.amount.units, held.price_base, step.amount.token.decimals)
+    if spend > cap_usd * unit:
+        spent = usd_text(case.spent_today_usd)
+        return _no(
+            "caps", f"moves {usd_text(spend / unit)}, the caps leave ${cap_usd:,} ({spent} spent today)"
+        )
+    return None
+
+
+def _means(plan: Plan, case: Case) -> Refusal | None:
+    means = case.snapshot.means
+    for step in plan.steps:
+        token, units = step.amount.token, step.amount.units
+        if means.balance(token) < units:
+            return _no("insufficient_means", f"the wallet holds less than {amount_text(step.amount)}")
+        if means.allowance(token, case.venue.spender) < units:
+            return _no(
+                "no_allowance", f"less than {amount_text(step.amount)} is granted to {case.venue.spender}"
+            )
+        refused = case.venue.can(step, case.position, means)
+        if refused is not None:
+            return _no("venue_refuses", f"{refused.code}: {refused.why}")
+    return None
+
+
+def _allowed(plan: Plan, case: Case) -> Refusal | None:
+    call, step = plan.call, plan.steps[0]
+    if call.target != case.venue.spender:
+        return _no("allow_list", f"the call goes to {call.target}, not to the venue {case.venue.spender}")
+    if call.value_wei:
+        return _no("allow_list", f"the call carries {call.value_wei} wei; no step needs any")
+    if call.data[:4] not in SELECTORS[type(step)]:
+        return _no("allow_list", f"selector 0x{call.data[:4].hex()} is not a {type(step).__name__.lower()}")
+    words = {call.data[i : i + 32] for i in range(4, len(call.data), 32)}
+    named = {"token": step.amount.token.address, "account": case.position.id.account}
+    for name, address in named.items():
+        if bytes.fromhex(address.removeprefix("0x")).rjust(32, b"\0") not in words:
+            return _no("calldata", f"the calldata does not name the {name} {address}")
+    if step.amount.units.to_bytes(32) not in words:
+        return _no("calldata", f"the calldata does not carry the amount {step.amount.units}")
+    return None
+
+
+def _deadline(plan: Plan, case: Case) -> Refusal | None:
+    now, last = case.snapshot.block.number, plan.bounds.deadline_block
+    if not now < last <= now + DEADLINE_BLOCKS:
+        return _no("deadline", f"deadline block {last} is not within {DEADLINE_BLOCKS} blocks after {now}")
+    return None
+
+
+def _gas(plan: Plan, case: Case) -> Refusal | None:
+    means, block, limit = case.snapshot.means, case.snapshot.block, plan.bounds.gas_limit
+    now_wei, cap_wei = limit * (block.base_fee_wei + means.tip_wei), gas_cap_wei(case)
+    if limit < case.venue.gas(plan.steps[0]):
+        return _no("gas_limit", f"gas limit {limit} is below what the step needs")
+    if cap_wei is not None and (now_wei > cap_wei or plan.bounds.fee_wei_max > cap_wei):
+        cap_usd = gas_cap_usd(case.position.health_wad, case.policy)
+        return _no(
+            "gas_cap", f"gas at {block.base_fee_wei / 1e9:.1f} gwei costs more than the cap of ${cap_usd:,}"
+        )
+    if now_wei > means.native_wei or plan.bounds.fee_wei_max > means.native_wei:
+        return _no(
+            "gas_tank", f"the wallet holds {means.native_wei / WAD:.6f} native, gas needs {now_wei / WAD:.6f}"
+        )
+    if plan.bounds.fee_wei_max < now_wei:
+        return _no("fee_bound", "the fee bound does not pay for this block's base fee and tip")
+    return None
+
+
+Rule = Callable[[Plan, Case], Refusal | None]
+RULES: tuple[Rule, ...] = (_one_step, _trigger, _caps, _means, _allowed, _health, _deadline, _gas)
+"""In this order; each may rely on those before it."""
+
+
+def holding(step: Step, position: Position) -> Holding | None:
+    """The part of the position that the step moves."""
+    side = position.debt if isinstance(step, Repay) else position.collateral
+    return next((h for h in side if h.amount.token == step.amount.token), None)
+
+
+def _no(code: str, why: str) -> Refusal:
+    return Refusal(who="guard", code=code, why=why)
