@@ -19,9 +19,11 @@ def command(config: arguments.Config = arguments.CONFIG, json: arguments.Json = 
     from keeper.cli.endings import drive
     from keeper.config import load
     from keeper.errors import EXIT_FINDINGS, EXIT_OK
+
+    settings = load(config)  # before the slow imports: a wrong file is told at once
     from keeper.wiring import inspect
 
-    findings = drive(inspect(load(config)))
+    findings = drive(inspect(settings))
     rows = [(str(f.severity), f.code, f.subject, f.why) for f in findings]
     if json:
         keys = ("severity", "code", "subject", "why")

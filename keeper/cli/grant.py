@@ -30,9 +30,12 @@ def command(
     from keeper.cli import table
     from keeper.cli.endings import drive
     from keeper.config import load
+
+    wanted = amounts(amount or [])
+    settings = load(config)  # before the slow imports: a wrong file is told at once
     from keeper.wiring import grant
 
-    granted = drive(grant(load(config), amounts(amount or []), send))
+    granted = drive(grant(settings, wanted, send))
     if json:
         print(table.document({"approvals": [dict(g) for g in granted]}))
     else:

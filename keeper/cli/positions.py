@@ -23,9 +23,11 @@ def command(config: arguments.Config = arguments.CONFIG, json: arguments.Json = 
     """
     from keeper.cli.endings import drive
     from keeper.config import load
+
+    settings = load(config)  # before the slow imports: a wrong file is told at once
     from keeper.wiring import photograph
 
-    raise typer.Exit(show_positions(drive(photograph(load(config))), json=json))
+    raise typer.Exit(show_positions(drive(photograph(settings)), json=json))
 
 
 def show_positions(views: Sequence[Photograph], *, json: bool) -> int:

@@ -25,12 +25,13 @@ def command(
     import sys
     from dataclasses import replace
 
-    from keeper import daemon
     from keeper.cli.endings import drive
     from keeper.config import load
+
+    settings = load(config)  # before the slow imports: a wrong file is told at once
+    from keeper import daemon
     from keeper.notify import log
 
-    settings = load(config)
     dry = dry_run or settings.mode != "live"
     log.configure(json_lines=not sys.stderr.isatty())
     # replaced, not only told: the dry-run's journal must never be the live one
