@@ -96,7 +96,7 @@ class ChainDouble:
         return header
 
     def reorg(self, depth: int, *, replant: bool = False) -> Block:
-        """Drop ``depth`` blocks, their transactions lost (``replant``: back in the pool); one block longer."""
+        """Drop ``depth`` blocks; their transactions are lost (``replant``: pooled); one block longer."""
         self._fork += 1
         lost = [t for b in self.blocks[-depth:] for t in b.txs]
         del self.blocks[-depth:]
