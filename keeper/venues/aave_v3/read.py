@@ -7,7 +7,7 @@ position is Unreadable, however small the difference.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keeper.model import Amount, Block, BookRow, Holding, Position, PositionId, Unreadable
 from keeper.seams import Reading, Seen, Shadow
@@ -67,32 +67,26 @@ def decode(
         listed=sum(3 << 2 * r.id for r in market.listings),
     )
     scale = float(10**market.base_decimals)
-    good: list[Position] = []
-    bad: list[Unreadable] = []
-    seen, again = _accounts(frame, at, words, shadows, good, bad)
+    found, seen, again = _accounts(frame, at, words, shadows)
     return Reading(
-        positions=tuple(good),
-        unreadable=tuple(bad),
+        positions=tuple([f for f in found if isinstance(f, Position)]),
+        unreadable=tuple([f for f in found if isinstance(f, Unreadable)]),
         reserves=tuple(r.record for r in now if r.record is not None),
         prices={r.listing.feed: r.price / scale for r in now if r.price},
-        seen=Seen(assets=seen.assets, modes=seen.modes, stale=rsv.listed_anew(market, words)),
+        seen=replace(seen, stale=rsv.listed_anew(market, words)),
         again=again,
     )
 
 
 def _accounts(
-    frame: Frame,
-    at: Layout,
-    words: Words,
-    shadows: Mapping[PositionId, Shadow],
-    good: list[Position],
-    bad: list[Unreadable],
-) -> tuple[Seen, bool]:
-    """Every account into ``good`` or ``bad``; what the next batch asks, and whether it is needed now."""
+    frame: Frame, at: Layout, words: Words, shadows: Mapping[PositionId, Shadow]
+) -> tuple[list[Position | Unreadable], Seen, bool]:
+    """Every account; what the next batch asks, and whether it is needed now."""
     n, start = len(at.accounts), at.accounts_at
     configs = column(words, start, start + n)
     regimes = column(words, start + n, start + 2 * n)
     balances = column(words, at.balances_at, len(at.calls))
+    out: list[Position | Unreadable] = []
     assets: dict[str, frozenset[int]] = {}
     modes: set[int] = set()
     again, first = False, 0
@@ -102,29 +96,26 @@ def _accounts(
         first += len(bits)
         config, mode = configs[k], regimes[k]
         if config is None or mode is None:
-            bad.append(_lost(frame, id, "getUserConfiguration or getUserEMode failed"))
+            out.append(_lost(frame, id, "getUserConfiguration or getUserEMode failed"))
             if id.account in at.seen.assets:
                 assets[id.account] = at.seen.assets[id.account]
             continue
-        assets[id.account] = _holds(config, held)
+        account = Account(id=id, config=config, mode=mode, held=held)
+        news = config & ~at.masks[k]
+        assets[id.account] = _holds(at, account, news)
         if mode:
             modes.add(mode)
-        if config & ~at.masks[k] & frame.listed or (mode and mode not in frame.modes):
+        if news & frame.listed or (mode and mode not in frame.modes):
             again = True
-            bad.append(_lost(frame, id, UNASKED))
+            out.append(_lost(frame, id, UNASKED))
             continue
-        account = Account(id=id, config=config, mode=mode, held=held)
         shadow = shadows.get(id)
-        found = (
-            _guarded(frame, account, words, start + 2 * n + k)
-            if shadow is None
-            else _shadowed(frame, account, shadow)
-        )
-        if isinstance(found, Position):
-            good.append(found)
+        if shadow is None:
+            found = _guarded(frame, account, words, start + 2 * n + k)
         else:
-            bad.append(_lost(frame, id, found))
-    return Seen(assets=assets, modes=frozenset(modes)), again
+            found = _shadowed(frame, account, shadow)
+        out.append(found if isinstance(found, Position) else _lost(frame, id, found))
+    return out, Seen(assets=assets, modes=frozenset(modes)), again
 
 
 def _guarded(frame: Frame, account: Account, words: Words, check: int) -> Position | str:
@@ -274,9 +265,14 @@ def column(words: Words, start: int, stop: int) -> list[int | None]:
     return [words.uint(i) if words.ok[i] and words.count[i] else None for i in range(start, stop)]
 
 
-def _holds(config: int, held: Iterable[tuple[int, int | None]]) -> frozenset[int]:
+def _holds(at: Layout, account: Account, news: int) -> frozenset[int]:
     """The bits worth asking next time: those set, and those off that still hold something."""
-    bits = [b for b, scaled in held if scaled or scaled is None]
+    before = at.seen.assets.get(account.id.account)
+    bits = [b for b, scaled in account.held if scaled != 0]
+    if not news and before is not None and len(bits) == len(before):
+        # what was asked is what is held: the commonest case by far, so it is told first
+        return before
+    config = account.config
     while config:
         low = config & -config
         bits.append(low.bit_length() - 1)

@@ -37,6 +37,17 @@ class ReserveNow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    """A reserve's words as the pool stores them."""
+
+    listing: Listing
+    data: tuple[int, ...]
+    """``getReserveData``."""
+    totals: tuple[int, int, int] | None
+    """(scaled supply, scaled debt, cash), None when one of them could not be read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModeNow:
     """One e-mode category at one block; bitmaps are over reserve ids."""
 
@@ -104,7 +115,9 @@ def _reserve(market: Market, at: Layout, block: Block, words: Words, k: int) -> 
         bonus=config >> 32 & 0xFFFF,
         bonus_fee=config >> 152 & 0xFFFF,
         category=config >> 168 & 0xFF,
-        record=_record(market, listing, data, price, _totals(at, words, n, k), block),
+        record=_record(
+            market, _Stored(listing=listing, data=data, totals=_totals(at, words, n, k)), price, block
+        ),
     )
 
 
@@ -117,15 +130,9 @@ def _totals(at: Layout, words: Words, n: int, k: int) -> tuple[int, int, int] | 
     return supplied, owed, cash
 
 
-def _record(
-    market: Market,
-    listing: Listing,
-    data: tuple[int, ...],
-    price: int,
-    totals: tuple[int, int, int] | None,
-    block: Block,
-) -> Reserve | None:
+def _record(market: Market, stored: _Stored, price: int, block: Block) -> Reserve | None:
     """What planning may know of the reserve; None when its totals could not be read."""
+    listing, data, totals = stored.listing, stored.data, stored.totals
     if totals is None:
         return None
     config = data[0]
@@ -138,7 +145,7 @@ def _record(
         active=bool(config >> 56 & 1),
         frozen=bool(config >> 57 & 1),
         paused=bool(config >> 60 & 1),
-        supply_room_units=_room_down(market, listing, data, totals, block),
+        supply_room_units=_room_down(market, stored, totals, block),
         cash_units=totals[2],
         supply_rate_ray=data[2],
         borrow_rate_ray=data[4],
@@ -148,13 +155,12 @@ def _record(
     )
 
 
-def _room_down(
-    market: Market, listing: Listing, data: tuple[int, ...], totals: tuple[int, int, int], block: Block
-) -> int | None:
+def _room_down(market: Market, stored: _Stored, totals: tuple[int, int, int], block: Block) -> int | None:
     """Units under the supply cap a minute from now, None without a cap (ValidationLogic.validateSupply).
 
     The treasury's share of interest counts towards the cap (ReserveLogic._accrueToTreasury).
     """
+    data = stored.data
     cap = data[0] >> 116 & (2**36 - 1)
     if not cap:
         return None
@@ -163,7 +169,7 @@ def _room_down(
     index = math.supply_index(data[1], data[2], age_s)
     interest = math.ray_mul_up(owed, market.line.borrow_index(data[3], data[4], age_s) - data[3])
     treasury = data[12] + math.ray_div(math.percent_mul(interest, data[0] >> 64 & 0xFFFF), index) + 1
-    return max(0, cap * listing.unit - math.ray_mul_up(supplied + treasury, index))
+    return max(0, cap * stored.listing.unit - math.ray_mul_up(supplied + treasury, index))
 
 
 def modes(market: Market, at: Layout, words: Words, now: tuple[ReserveNow, ...]) -> Mapping[int, ModeNow]:

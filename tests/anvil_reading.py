@@ -1,0 +1,104 @@
+"""Reads of a test chain through the keeper's own batch and venue, to hold them against the pool."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from anvil.client import Chain
+from anvil.deployment import Deployment
+from keeper.chain.batch import Batch
+from keeper.model import Block, Call, Position, PositionId, Snapshot
+from keeper.seams import Priority, Seen, Shadow
+from keeper.snapshot import GatherRequest, gather
+from keeper.venues.aave_v3 import AaveV3, load
+from keeper.words import Words
+
+
+class ChainTransport:
+    """The Transport seam over the test market's own client."""
+
+    def __init__(self, chain: Chain) -> None:
+        self.chain = chain
+
+    async def request(
+        self,
+        method: str,
+        params: Sequence[object],
+        *,
+        priority: Priority = Priority.TRIGGER,
+        timeout_s: float = 4.0,
+        weight: int = 1,
+    ) -> object:
+        """The result of one call."""
+        return self.chain.rpc(method, *params)
+
+    async def broadcast(self, raw: bytes, *, timeout_s: float = 4.0) -> tuple[str | Exception, ...]:
+        """Not needed by readers."""
+        raise NotImplementedError
+
+
+class Reader:
+    """One market of the test chain, read as the daemon reads it."""
+
+    def __init__(self, chain: Chain, deployment: Deployment) -> None:
+        self.chain = chain
+        self.deployment = deployment
+        self.seen: Mapping[str, Seen] = {}
+        self.venue: AaveV3 = asyncio.run(
+            load("market", deployment.provider, deployment.chain_id, self._reader(self.block().hash))
+        )
+
+    def block(self) -> Block:
+        """The newest block."""
+        head = self.chain.rpc("eth_getBlockByNumber", "latest", False)
+        return Block(
+            chain_id=self.deployment.chain_id,
+            number=int(head["number"], 16),
+            hash=head["hash"],
+            parent_hash=head["parentHash"],
+            timestamp_s=int(head["timestamp"], 16),
+            base_fee_wei=int(head["baseFeePerGas"], 16),
+        )
+
+    def snapshot(
+        self,
+        accounts: Sequence[str],
+        *,
+        wallet: str | None = None,
+        shadows: Mapping[PositionId, Shadow] | None = None,
+    ) -> Snapshot:
+        """The newest block's snapshot; remembers what was seen, as the daemon does."""
+        block = self.block()
+        snapshot, self.seen = asyncio.run(
+            gather(
+                GatherRequest(
+                    chain_id=block.chain_id,
+                    block=block,
+                    venues=((self.venue, tuple(accounts)),),
+                    multicall=self.deployment.multicall,
+                    read=self._reader(block.hash),
+                    wallet=wallet,
+                    native_token=self.deployment.token("WETH").address,
+                    seen=self.seen,
+                    shadows=shadows or {},
+                )
+            )
+        )
+        return snapshot
+
+    def position(self, account: str, *, shadow: Shadow | None = None) -> Position:
+        """One account's position now. Raises AssertionError with the reason when it is unreadable."""
+        id = self.venue.position_id(account)
+        snapshot = self.snapshot([account], shadows={id: shadow} if shadow else None)
+        found = snapshot.position(id)
+        assert found is not None, snapshot.unreadable
+        return found
+
+    def _reader(self, block_hash: str):  # type: ignore[no-untyped-def]
+        transport = ChainTransport(self.chain)
+
+        async def read(calls: Sequence[Call]) -> Words:
+            return await Batch(calls).read(transport, self.deployment.multicall, block_hash, timeout_s=60.0)
+
+        return read
