@@ -168,9 +168,9 @@ def _acting(case: _Case, position: Position, snapshot: Snapshot, purse: Purse, o
     best, outranked = rank([a for a in answers if isinstance(a, Proposal)], case.policy, case.health_wad)
     rejected = (*outranked, *refused)
     if best is None:
-        whys = (
-            "; ".join(f"{r.strategy}: {r.code}: {r.why}" for r in rejected) or "the policy names no strategy"
-        )
+        none = Rejection(strategy="", code="no_strategy", why="the policy names no strategy")
+        rejected = rejected or (none,)
+        whys = "; ".join(f"{r.strategy}: {r.code}: {r.why}" for r in rejected)
         return _decision(case, rejected=rejected, why=f"{_situation(case)}: NOTHING CAN BE DONE: {whys}")
     waits = deferral(best, position, case.policy)
     if waits:

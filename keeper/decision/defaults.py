@@ -1,0 +1,167 @@
+"""Thresholds for a position that has no policy yet, from what its prices can do; the rule is in triggers.md.
+
+1.25 is safe for ETH against a stablecoin and absurd for a loop at 1.03: what matters is how far collateral
+can move against debt before the keeper has had its turn.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import ROUND_UP, Decimal
+
+from keeper.model import Caps, Holding, Outlook, Policy, Position
+from keeper.phrases import health_text
+from keeper.sizing import debt_base_up
+from keeper.units import UINT256_MAX, wad_from
+
+VOLATILE = (0.10, 0.80)
+"""(largest single feed step, yearly volatility) of a feed of which nothing is known: ETH-like."""
+STABLE = (0.02, 0.05)
+"""The same of a feed within STABLE_BAND of one dollar."""
+STABLE_BAND = 0.02
+CORRELATED_SHARE = 0.05
+"""Share of both that remains in a special mode (e-mode): the protocol lists its assets as moving together."""
+STEP_RANGE = (0.005, 0.5)
+SIGMA_RANGE = (0.001, 0.15)
+"""Daily; the floors leave room for one block of anything, the ceilings keep a policy below health 4."""
+GAP = Decimal("0.001")
+"""Least distance between two thresholds."""
+SLACK = Decimal("0.02")
+"""Least distance from target to max_health, as the configuration demands."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moves:
+    """How far collateral can fall against debt."""
+
+    step: float
+    """In one oracle update, every feed against the position at once."""
+    sigma_day: float
+    """One standard deviation of a day, feeds taken as independent."""
+
+
+def suggest(
+    position: Position,
+    outlook: Outlook,
+    feed_max_step: Mapping[str, float],
+    yearly_vol: Mapping[str, float],
+) -> tuple[Policy, str]:
+    """A policy for the position, and why these numbers.
+
+    ``feed_max_step`` (largest relative change of one update) and ``yearly_vol`` (0.8 = 80 %) are by feed; a
+    feed that is missing is taken as ETH-like, or as a stablecoin when its price is near one dollar. With s
+    the step and d a day's standard deviation of collateral against debt:
+
+    emergency = 1/(1-s); trigger = emergency/(1-2d); warn = trigger/(1-2d); target = warn/(1-d)
+    """
+    moves = relative_moves(position, feed_max_step, yearly_vol)
+    levels = _thresholds(moves)
+    debt_usd = debt_base_up(position) // 10**position.base_decimals + 1
+    policy = Policy(
+        name="default",
+        warn_wad=wad_from(levels["warn"]),
+        trigger_wad=wad_from(levels["trigger"]),
+        target_wad=wad_from(levels["target"]),
+        emergency_wad=wad_from(levels["emergency"]),
+        max_health_wad=wad_from(levels["max_health"]),
+        hysteresis_wad=wad_from(levels["hysteresis"]),
+        cooldown_blocks=5,
+        act="always",
+        strategies=("repay", "add_collateral"),
+        caps=_caps(debt_usd),
+        idle_rate=0.05,
+        horizon_days=7.0,
+    )
+    return policy, _why(position, outlook, moves, policy)
+
+
+def relative_moves(
+    position: Position, feed_max_step: Mapping[str, float], yearly_vol: Mapping[str, float]
+) -> Moves:
+    """How collateral can move against debt: a feed on both sides counts only by the difference of its
+    shares.
+    """
+    net = _shares(position.collateral)
+    for feed, share in _shares(position.debt).items():
+        net[feed] = net.get(feed, 0.0) - share
+    kinds = {h.feed: _kind(h, position) for h in (*position.debt, *position.collateral)}
+    steps = {f: _bounded(feed_max_step.get(f, kinds[f][0]), (0.0, STEP_RANGE[1])) for f in net}
+    vols = {f: _bounded(yearly_vol.get(f, kinds[f][1]), (0.0, 5.0)) for f in net}
+    share = CORRELATED_SHARE if position.mode else 1.0
+    step = share * sum(abs(n) * steps[f] for f, n in net.items())
+    sigma = share * math.sqrt(sum((n * vols[f]) ** 2 for f, n in net.items()) / 365)
+    return Moves(step=_bounded(step, STEP_RANGE), sigma_day=_bounded(sigma, SIGMA_RANGE))
+
+
+def _shares(holdings: tuple[Holding, ...]) -> dict[str, float]:
+    """Each feed's share of the value that counts; empty without value."""
+    total = sum(h.value_base * h.threshold_wad for h in holdings)
+    shares: dict[str, float] = {}
+    for h in holdings if total else ():
+        shares[h.feed] = shares.get(h.feed, 0.0) + h.value_base * h.threshold_wad / total
+    return shares
+
+
+def _kind(holding: Holding, position: Position) -> tuple[float, float]:
+    price = holding.price_base / 10**position.base_decimals
+    return STABLE if abs(price - 1.0) <= STABLE_BAND else VOLATILE
+
+
+def _bounded(value: float, within: tuple[float, float]) -> float:
+    """``value`` inside the range; what is no number counts as the worst."""
+    low, high = within
+    return min(max(value, low), high) if value == value else high
+
+
+def _thresholds(moves: Moves) -> dict[str, Decimal]:
+    emergency = _up(1 / (1 - moves.step))
+    trigger = max(_up(float(emergency) / (1 - 2 * moves.sigma_day)), emergency + GAP)
+    warn = max(_up(float(trigger) / (1 - 2 * moves.sigma_day)), trigger + 2 * GAP)
+    hysteresis = max((warn - trigger) / 4, GAP).quantize(Decimal("0.0001"), ROUND_UP)
+    target = max(_up(float(warn) / (1 - moves.sigma_day)), warn + hysteresis)
+    max_health = max(_up(float(target) / (1 - 2 * moves.sigma_day)), target + SLACK)
+    return {
+        "emergency": emergency,
+        "trigger": trigger,
+        "warn": warn,
+        "hysteresis": hysteresis,
+        "target": target,
+        "max_health": max_health,
+    }
+
+
+def _up(value: float) -> Decimal:
+    """Four decimals, rounded up: a threshold a little high acts a little early."""
+    return Decimal(repr(value)).quantize(Decimal("0.0001"), ROUND_UP)
+
+
+def _caps(debt_usd: int) -> Caps:
+    """The whole debt in one action, twice a day; gas up to 20 dollars or 20 % of an ordinary liquidation's
+    loss, in an emergency up to all of it (loss = half the debt x 5 %)."""
+    action = max(1_000, -(-debt_usd // 100) * 100)
+    loss_usd = debt_usd // 40
+    gas = max(20, loss_usd // 5)
+    return Caps(
+        per_action_usd=action,
+        per_day_usd=2 * action,
+        gas_usd_max=gas,
+        gas_usd_emergency=max(50, gas, loss_usd),
+    )
+
+
+def _why(position: Position, outlook: Outlook, moves: Moves, policy: Policy) -> str:
+    mode = f" (mode {position.mode}: assets that move together)" if position.mode else ""
+    leverage = f"; leverage {outlook.leverage:.1f}x" if outlook.leverage is not None else ""
+    emergency, trigger = health_text(policy.emergency_wad), health_text(policy.trigger_wad)
+    text = (
+        f"collateral against debt can lose {100 * moves.step:.1f} % in one oracle update and "
+        f"{100 * moves.sigma_day:.1f} % on an ordinary day{mode}{leverage}: at emergency {emergency} one such "
+        f"update is survived, trigger {trigger} leaves two such days on top, warn {health_text(policy.warn_wad)} "
+        f"two more"
+    )
+    health = position.health_wad
+    if health is None or health == UINT256_MAX or health >= policy.trigger_wad:
+        return text
+    return f"{text}. CAUTION: health is {health_text(health)} now, below trigger: armed, it would act at once"
