@@ -8,13 +8,15 @@ import typer
 
 from keeper.cli import arguments
 
-HEADERS = ("token", "amount", "spender", "now allowed", "transaction")
+HEADERS = ("token", "amount", "now allowed", "signs", "transaction")
 
 
 def command(
     amount: Annotated[
         list[str] | None,
-        typer.Option("--amount", metavar="TOKEN=NUMBER", help="Whole tokens, by symbol; may be repeated."),
+        typer.Option(
+            "--amount", metavar="TOKEN=NUMBER", help="Whole tokens, by symbol; repeat it; 0 revokes."
+        ),
     ] = None,
     send: Annotated[bool, typer.Option("--send", help="Sign and send; needs the wallet's key.")] = False,
     config: arguments.Config = arguments.CONFIG,
@@ -33,7 +35,7 @@ def command(
 
     wanted = amounts(amount or [])
     settings = load(config)  # before the slow imports: a wrong file is told at once
-    from keeper.wiring import grant
+    from keeper.granting import grant
 
     granted = drive(grant(settings, wanted, send))
     if json:
@@ -43,11 +45,13 @@ def command(
 
 
 def amounts(given: list[str]) -> dict[str, str]:
-    """``["USDC=5000"]`` as ``{"USDC": "5000"}``; finite, positive, each token once. Exit 2."""
+    """``["USDC=5000"]`` as ``{"USDC": "5000"}``; finite, not negative (0 revokes), each once. Exit 2."""
     from decimal import Decimal, InvalidOperation
 
     from keeper.cli.endings import usage
 
+    if not given:
+        raise usage("--amount", "is required, e.g. --amount USDC=5000")
     out: dict[str, str] = {}
     for text in given:
         token, _, number = text.partition("=")
@@ -55,8 +59,10 @@ def amounts(given: list[str]) -> dict[str, str]:
             value = Decimal(number)
         except InvalidOperation:
             value = Decimal("NaN")
-        if not token or not value.is_finite() or value <= 0:
-            raise usage("--amount", f'"{text}" is not TOKEN=NUMBER with a positive number, e.g. USDC=5000')
+        if not token or not value.is_finite() or value < 0:
+            raise usage(
+                "--amount", f'"{text}" is not TOKEN=NUMBER with a number of whole tokens, e.g. USDC=5000'
+            )
         if token in out:
             raise usage("--amount", f'"{text}" names {token} a second time')
         out[token] = number

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from keeper.model import Attempt, Plan, Refusal, Snapshot
+from keeper.model import Attempt, Plan, PositionId, Refusal, Snapshot
 from keeper.seams import Transport
 from keeper.transaction.fees import Market, first_fee
 from keeper.transaction.ledger import Ledger
@@ -16,9 +16,16 @@ class Dry:
     """Simulates and journals a plan as DRY; the daemon fills it on the shadow position."""
 
     def __init__(
-        self, journal: Ledger, transport: Transport, *, errors: Mapping[bytes, str] | None = None
+        self,
+        journal: Ledger,
+        transport: Transport,
+        *,
+        errors: Mapping[bytes, str] | None = None,
+        apart: Callable[[PositionId], bool] = lambda _: False,
     ) -> None:
-        """``errors``: custom error selector -> name."""
+        """``errors``: custom error selector -> name. ``apart``: whether a position's shadow has left the
+        chain's, which a node then cannot simulate; its fill is the venue's own arithmetic."""
+        self._apart = apart
         self._journal = journal
         self._transport = transport
         self._errors = dict(errors or {})
@@ -31,9 +38,10 @@ class Dry:
         fee = first_fee(market, plan.bounds.gas_limit, cap_wei, urgent=plan.urgent)
         if isinstance(fee, Refusal):
             return fee
-        refusal = await simulate(self._transport, plan, means.wallet, self._errors)
-        if refusal is not None:
-            return refusal
+        if not self._apart(plan.key.position):
+            refusal = await simulate(self._transport, plan, means.wallet, self._errors)
+            if refusal is not None:
+                return refusal
         self._journal.open_intent(plan, spend_usd=spend_usd_up(plan, means), dry=True)
         return Attempt(
             key=plan.key,

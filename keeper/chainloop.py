@@ -1,0 +1,298 @@
+"""One chain's rooms on one thread: photograph, settle, assess, decide, build; then hand plans to the lane."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+
+from keeper import tick as ticks
+from keeper.camera import Camera
+from keeper.config import ChainSettings, VenueSettings
+from keeper.decision import Memory, Options, decide
+from keeper.errors import Broken, Raced, Transient
+from keeper.journal.write import Journal
+from keeper.model import (
+    Attempt,
+    Block,
+    Decision,
+    Entry,
+    IntentState,
+    Level,
+    Means,
+    Outcome,
+    Plan,
+    Policy,
+    Position,
+    PositionId,
+    Refusal,
+    Shock,
+    Snapshot,
+    Unreadable,
+)
+from keeper.notify.alarm import Alarms
+from keeper.plan import compile_plan
+from keeper.risk.outlook import assess
+from keeper.risk.shocks import for_feeds
+from keeper.seams import Clock, Sender, Severity, Strategy, Venue
+from keeper.facts import Facts, Guarded
+from keeper.tick import Tick, raise_for
+
+NO_MEANS = Means(
+    wallet="",
+    native_wei=0,
+    nonce=0,
+    balances=(),
+    allowances=(),
+    reserves=(),
+    tip_wei=0,
+    native_price_base=None,
+)
+DAY_S = 86_400.0
+LANE_MAX = 64
+"""Plans that may wait for the lane; beyond it a plan is dropped and the next tick decides anew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the loop is wired from."""
+
+    chain: ChainSettings
+    facts: Facts
+    guarded: tuple[Guarded, ...]
+    journal: Journal
+    sender: Sender
+    dry: bool
+    """Nothing is sent; what would have been is filled on shadow positions."""
+    alarms: Alarms
+    clock: Clock
+    strategies: tuple[Strategy, ...]
+    shocks: tuple[Shock, ...]
+    armed_digest: str
+    """Arming holds for this configuration only."""
+
+
+class ChainLoop:
+    """Ticks of one chain. ``tick`` may be called by the daemon, a command or a test, one at a time."""
+
+    def __init__(self, parts: Parts, venues: Mapping[str, Venue]) -> None:
+        self.parts = parts
+        self.venues = dict(venues)
+        self.policies = {g.id: g.policy for g in parts.guarded}
+        self.last: Tick | None = None
+        self.broken = ""
+        """Why acting has stopped for good; empty while all is well."""
+        self._levels: dict[PositionId, Level] = {}
+        self._memory = Memory.restore(parts.journal.memories())
+        self._since: dict[PositionId, int] = {}
+        self._lane: asyncio.Queue[tuple[Plan, Snapshot]] = asyncio.Queue(maxsize=LANE_MAX)
+        self._in_lane: dict[PositionId, Plan] = {}
+        self._log = structlog.get_logger("keeper")
+
+    @property
+    def idle(self) -> bool:
+        """No plan waits for the lane or is on it."""
+        return not self._in_lane
+
+    @property
+    def armed(self) -> bool:
+        """Dry-run always acts (on shadows); live only when armed for exactly this configuration."""
+        if self.broken:
+            return False
+        if self.parts.dry:
+            return True
+        control = self.parts.journal.control("armed")
+        return control is not None and control.value == self.parts.armed_digest
+
+    async def tick(self, block: Block) -> Tick:
+        """Everything that one block asks for, journaled; plans are returned, not yet handed over."""
+        start_s = self.parts.clock.monotonic_s()
+        self.parts.alarms.at_block(block.number)
+        snapshot, outcomes = await self.parts.facts.take(block, self.venues)
+        return self._judge(snapshot, outcomes, {"read": (self.parts.clock.monotonic_s() - start_s) * 1e3})
+
+    def unseen(self, block: Block, why: str) -> Tick:
+        """A block that could not be read: every guarded position is UNKNOWN, and that is journaled."""
+        lost = tuple(self._lost(g.id, why, block) for g in self.parts.guarded)
+        means = self.last.snapshot.means if self.last else NO_MEANS
+        snapshot = Snapshot(
+            block=block, positions=(), unreadable=lost, means=means, prices={}, digest=f"unseen: {why}"
+        )
+        return self._judge(snapshot, (), {})
+
+    def hand(self, tick: Tick) -> tuple[Plan, ...]:
+        """Give the tick's plans to the lane, or say loudly why they stay on paper; those given."""
+        given: list[Plan] = []
+        for plan in tick.plans:
+            subject = str(plan.key.position)
+            if not self.armed:
+                why = self.broken or "disarmed: `keeper arm` shows what would be done now, and arms"
+                self.parts.alarms.raise_alarm(
+                    Severity.CRITICAL, "not_acting", subject, f"{plan.why}; not done: {why}"
+                )
+                continue
+            self.parts.alarms.clear("not_acting", subject)
+            try:
+                self._lane.put_nowait((plan, tick.snapshot))
+            except asyncio.QueueFull:
+                self._not_sent(plan, Refusal(who="lane", code="lane_full", why="too many plans wait"))
+                continue
+            self._in_lane[plan.key.position] = plan
+            given.append(plan)
+        return tuple(given)
+
+    async def refresh(self, camera: Camera, settings: Mapping[str, VenueSettings]) -> None:
+        """Load anew the static facts of every venue whose reading said that they changed. Raises Transient."""
+        if self.last is None:
+            return
+        for id in camera.stale:
+            self.venues[id] = await camera.load(settings[id], self.last.block)
+
+    async def serve_lane(self) -> None:
+        """The act-lane of this chain and key: one plan at a time, for ever."""
+        while True:
+            plan, snapshot = await self._lane.get()
+            try:
+                await self.act(plan, snapshot)
+            finally:
+                self._in_lane.pop(plan.key.position, None)
+
+    async def act(self, plan: Plan, snapshot: Snapshot) -> Attempt | None:
+        """Carry one plan as far as it goes; None when nothing was sent, which is journaled and alarmed."""
+        try:
+            result = await self.parts.sender.act(plan, snapshot)
+        except Raced as e:
+            return self._not_sent(plan, Refusal(who="lane", code="raced", why=str(e)))
+        except Transient as e:
+            return self._not_sent(plan, Refusal(who="lane", code="unreachable", why=str(e)))
+        except Broken as e:
+            self.stop_acting(str(e))
+            return self._not_sent(plan, Refusal(who="lane", code="broken", why=str(e)))
+        if isinstance(result, Refusal):
+            return self._not_sent(plan, result)
+        subject = str(plan.key.position)
+        self.parts.alarms.clear("not_sent", subject)
+        self._log.info(
+            "attempt",
+            chain=plan.key.position.chain_id,
+            block=snapshot.block.number,
+            plan=str(plan.key),
+            why=plan.why,
+            tx_hash=result.hash or "dry-run",
+            nonce=result.nonce,
+            max_fee_gwei=round(result.fee.max_fee_wei / 1e9, 3),
+        )
+        self.parts.facts.acted(plan)
+        return result
+
+    def stop_acting(self, why: str) -> None:
+        """An invariant failed: watch on, act no more, and keep saying so."""
+        self.broken = why
+        self.parts.alarms.raise_alarm(Severity.CRITICAL, "broken", "", why)
+
+    def _judge(self, snapshot: Snapshot, outcomes: tuple[Outcome, ...], took_ms: Mapping[str, float]) -> Tick:
+        """The pure rooms over one snapshot, and their whys into the journal."""
+        start_s = self.parts.clock.monotonic_s()
+        outlooks = assess(
+            snapshot.positions, snapshot.unreadable, snapshot.prices, self._shocks(snapshot), self.policies
+        )
+        risk_s = self.parts.clock.monotonic_s()
+        decisions, self._memory = decide(
+            snapshot, outlooks, self.policies, self._memory, self._options()
+        )
+        plans, refusals = self._build(decisions, snapshot)
+        decide_s = self.parts.clock.monotonic_s()
+        levels = self._memory.levels()
+        tick = Tick(
+            snapshot=snapshot,
+            outlooks=tuple(replace(o, level=levels.get(o.id, o.level)) for o in outlooks),
+            decisions=decisions,
+            plans=plans,
+            refusals=refusals,
+            outcomes=outcomes,
+            levels_before=self._levels,
+            took_ms={**took_ms, "risk": (risk_s - start_s) * 1e3, "decide": (decide_s - risk_s) * 1e3},
+        )
+        self._write(tick)
+        return tick
+
+    def _build(
+        self, decisions: Sequence[Decision], snapshot: Snapshot
+    ) -> tuple[tuple[Plan, ...], tuple[tuple[PositionId, Refusal], ...]]:
+        """A bounded plan for every chosen proposal, or why there is none."""
+        plans: list[Plan] = []
+        refusals: list[tuple[PositionId, Refusal]] = []
+        for decision in decisions:
+            for proposal in decision.chosen:
+                position = snapshot.position(decision.id)
+                if position is None:
+                    continue
+                seq = self.parts.journal.next_seq(decision.id)
+                policy, venue = self.policies[decision.id], self.venue_of(decision.id)
+                built = compile_plan(proposal, position, venue, policy, snapshot, seq)
+                if isinstance(built, Refusal):
+                    refusals.append((decision.id, built))
+                else:
+                    plans.append(built)
+        return tuple(plans), tuple(refusals)
+
+    def _write(self, tick: Tick) -> None:
+        """One commit: the tick's rows, the memory that the next decision needs, the snapshot or its digest."""
+        with self.parts.journal.batch():
+            self.parts.journal.record_all(ticks.entries(tick))
+            self.parts.journal.save_snapshot(tick.snapshot, full=ticks.worth_keeping(tick))
+            if ticks.worth_keeping(tick):
+                self.parts.journal.set_memories(self._memory.rows())
+        self._levels = {o.id: o.level for o in tick.outlooks}
+        self.last = tick
+        raise_for(tick, self.parts.alarms)
+        self._log.info("tick", **ticks.summary(tick))
+
+    def _options(self) -> Options:
+        journal, now_s = self.parts.journal, self.parts.clock.now_s()
+        waiting = {i.key.position: i.plan for i in journal.open_intents(self.parts.chain.chain_id)}
+        waiting |= self._in_lane
+        return Options(
+            venues=self.venues,
+            strategies=self.parts.strategies,
+            open_intents=frozenset(waiting),
+            promised=tuple(step.amount for plan in waiting.values() for step in plan.steps),
+            spent_today_usd={id: journal.spent_usd_since(id, now_s - DAY_S) for id in self.policies},
+            armed=self.armed,
+        )
+
+    def _shocks(self, snapshot: Snapshot) -> tuple[Shock, ...]:
+        symbols = {r.feed: r.token.symbol for r in snapshot.means.reserves}
+        return tuple(for_feeds(shock, symbols) for shock in self.parts.shocks)
+
+    def venue_of(self, id: PositionId) -> Venue:
+        """The venue of a guarded position."""
+        return next(self.venues[g.venue_id] for g in self.parts.guarded if g.id == id)
+
+    def _lost(self, id: PositionId, why: str, block: Block) -> Unreadable:
+        since = self._since.setdefault(id, block.number)
+        return Unreadable(id=id, why=why, since_block=since)
+
+    def _not_sent(self, plan: Plan, refusal: Refusal) -> None:
+        """Nothing left the machine: free the cooldown, so that the next tick may try anew, and say why."""
+        id = plan.key.position
+        intent = self.parts.journal.intent(plan.key)
+        if intent is None or not intent.state.open:
+            self._memory = self._memory.with_action(id, None)
+        self._log.warning("not sent", plan=str(plan.key), code=refusal.code, why=refusal.why)
+        self.parts.journal.record(
+            Entry(
+                kind="refusal",
+                chain_id=id.chain_id,
+                block_number=plan.block.number,
+                subject=str(id),
+                why=refusal.why,
+                data={"who": refusal.who, "code": refusal.code, "plan": str(plan.key)},
+            )
+        )
+        if refusal.code != "raced":
+            self.parts.alarms.raise_alarm(
+                Severity.CRITICAL, "not_sent", str(id), f"{refusal.code}: {refusal.why}"
+            )

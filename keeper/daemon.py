@@ -1,0 +1,277 @@
+"""The daemon on one screen: heads -> ticks -> act-lane, with slow jobs, watchdog and control socket beside."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+
+import structlog
+
+from keeper.chain.endpoint import EndpointEvent, Kind
+from keeper.chain.endpoints import Endpoints
+from keeper.chain.head import Heads, Mailbox, latest
+from keeper.chain.line import HeadEvent
+from keeper.chainloop import ChainLoop, Parts
+from keeper.clock import SystemClock
+from keeper.config import ChainSettings, Settings
+from keeper.control import Controls
+from keeper.discovery import Discovery
+from keeper.errors import EXIT_BROKEN, EXIT_FINDINGS, EXIT_OK, EXIT_UNREACHABLE, Broken, Transient
+from keeper.journal.recover import recover
+from keeper.journal.write import Journal
+from keeper.model import Block, Entry, Level
+from keeper.notify import control
+from keeper.notify.alarm import Alarms
+from keeper.risk import cache
+from keeper.risk.shocks import LIBRARY
+from keeper.schedule import SlowJobs
+from keeper.seams import Severity
+from keeper.senders import sending
+from keeper.transaction.send import silent
+from keeper.watchdog import Notifier, Pulse
+from keeper.wiring import Site, site
+from strategies.registry import resolve
+
+Probe = Callable[[str], None]
+TICK_TIMEOUT_S = 10.0
+"""A tick older than this would act on a photograph that no longer holds."""
+RETRY_S = 1.0
+PULSE_S = 1.0
+DRAIN_S = 30.0
+EVERY_S = {"discover": 600.0, "refresh": 3600.0}
+
+
+class ChainDaemon:
+    """One chain, from endpoints to lane."""
+
+    def __init__(self, settings: Settings, chain: ChainSettings, journal: Journal, probe: Probe) -> None:
+        self.settings = settings
+        self.chain = chain
+        self.journal = journal
+        self.clock = SystemClock()
+        self.alarms = Alarms(journal.record, self.clock, chain.chain_id)
+        self.loop: ChainLoop | None = None
+        self.heads: Heads | None = None
+        self.blind = False
+        self.jobs = SlowJobs(EVERY_S)
+        self._probe = probe
+        self._log = structlog.get_logger("keeper")
+
+    async def start(self) -> tuple[Endpoints, Site]:
+        """Endpoints, venues and recovery; waits, BLIND and saying so, while nobody answers."""
+        endpoints = await Endpoints.open(self.chain, self.clock, self._on_endpoint)
+        while True:
+            try:
+                here = await site(self.settings, self.chain, endpoints, await latest(endpoints))
+                parts = await self._parts(here)
+                self.loop = ChainLoop(parts, here.venues)
+                return endpoints, here
+            except Transient as e:
+                self._go_blind(f"no endpoint answers: {e}")
+                await asyncio.sleep(RETRY_S)
+            except BaseException:
+                await endpoints.close()
+                raise
+
+    async def once(self) -> Level:
+        """One tick on the newest block, acted on; the worst level found. Raises Transient."""
+        endpoints = await Endpoints.open(self.chain, self.clock, self._on_endpoint)
+        try:
+            here = await site(self.settings, self.chain, endpoints, await latest(endpoints))
+            self.loop = ChainLoop(await self._parts(here), here.venues)
+            tick = await self.loop.tick(here.block)
+            for plan in self.loop.hand(tick):
+                await self.loop.act(plan, tick.snapshot)
+            return max((o.level for o in tick.outlooks), key=list(Level).index, default=Level.SAFE)
+        finally:
+            await endpoints.close()
+
+    async def run(self, notifier: Notifier) -> None:
+        """For ever; cancelled at shutdown, after the lane has drained."""
+        blind = asyncio.create_task(self._pulse(notifier))
+        endpoints, here = await self.start()
+        assert self.loop is not None
+        mailbox = Mailbox()
+        self.heads = Heads(self.chain, endpoints, self.clock, self._on_head)
+        self.jobs.start()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.heads.run(mailbox))
+                group.create_task(self.loop.serve_lane())
+                group.create_task(self._slow(here))
+                group.create_task(self._ticks(mailbox))
+        finally:
+            blind.cancel()
+            self.jobs.stop()
+            await endpoints.close()
+
+    async def drain(self) -> None:
+        """Wait until no plan is on the lane: a transaction between signature and journal is not abandoned."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                while self.loop is not None and not self.loop.idle:
+                    await asyncio.sleep(0.05)
+
+    async def _parts(self, here: Site) -> Parts:
+        acting = await sending(self.settings, here, self.journal, self.alarms, self._probe)
+        parts = Parts(
+            chain=self.chain,
+            facts=acting.facts,
+            guarded=here.guarded,
+            journal=self.journal,
+            sender=acting.sender,
+            dry=self.settings.mode != "live",
+            alarms=self.alarms,
+            clock=self.clock,
+            strategies=resolve(tuple(sorted({n for g in here.guarded for n in g.policy.strategies}))),
+            shocks=LIBRARY,
+            armed_digest=self.settings.digest,
+        )
+        if acting.signer_address is not None:
+            for finding in await recover(
+                self.journal, here.endpoints, self.clock, self.chain.chain_id, acting.signer_address
+            ):
+                self._log.warning("recovered", chain=self.chain.name, finding=str(finding))
+        return parts
+
+    async def _ticks(self, mailbox: Mailbox) -> None:
+        """Own pace: always the newest head, never a backlog."""
+        while True:
+            await self._tick(await mailbox.get())
+
+    async def _tick(self, block: Block) -> None:
+        assert self.loop is not None
+        try:
+            async with asyncio.timeout(TICK_TIMEOUT_S):
+                tick = await self.loop.tick(block)
+        except (Transient, TimeoutError) as e:
+            self.loop.unseen(block, str(e) or f"the tick took longer than {TICK_TIMEOUT_S:.0f} s")
+            return
+        except Broken as e:
+            self.loop.stop_acting(str(e))
+            return
+        except Exception as e:  # the supervisor: whatever it was, watching goes on and acting stops
+            self._log.exception("tick failed", chain=self.chain.name, block=block.number)
+            self.loop.stop_acting(f"{type(e).__name__}: {e}")
+            return
+        self.loop.hand(tick)
+        if self.blind:
+            self.blind = False
+            self.alarms.clear("blind", self.chain.name)
+
+    async def _pulse(self, notifier: Notifier) -> None:
+        """Feed systemd's watchdog while the loop turns and the head is fresh, or its absence is written down."""
+        ready = False
+        started_s = self.clock.monotonic_s()
+        while True:
+            await asyncio.sleep(PULSE_S)
+            age_s = self.heads.fresh_age_s(self.clock) if self.heads else float("inf")
+            age_s = min(age_s, self.clock.monotonic_s() - started_s)
+            pulse = Pulse(head_age_s=age_s, block_time_s=self.chain.block_time_s, blind_journaled=self.blind)
+            if not pulse.fresh and not self.blind:
+                self._go_blind(f"no new head for {age_s:.0f} s from any endpoint")
+                pulse = replace(pulse, blind_journaled=True)
+            ticked = self.loop is not None and self.loop.last is not None
+            status = "BLIND" if self.blind else "watching" if ticked else "starting"
+            if not ready and (ticked or self.blind):
+                notifier.ready(status)
+                ready = True
+            if pulse.deserved:
+                notifier.ping(status)
+
+    async def _slow(self, here: Site) -> None:
+        """What the scheduler asked for, done between ticks."""
+        discovery = Discovery(here, self.alarms)
+        while True:
+            job = await self.jobs.next()
+            assert self.loop is not None
+            with contextlib.suppress(Transient):
+                if job == "discover":
+                    await discovery.look(self.loop.last)
+                else:
+                    await self.loop.refresh(here.camera, here.settings)
+
+    def _go_blind(self, why: str) -> None:
+        if self.blind:
+            return
+        self.blind = True
+        number = self.loop.last.block.number if self.loop and self.loop.last else 0
+        shown = f"{why}; last known state is of block {number}" if number else why
+        self.alarms.raise_alarm(Severity.CRITICAL, "blind", self.chain.name, shown)
+
+    def _on_endpoint(self, event: EndpointEvent) -> None:
+        self._log.warning("endpoint", chain=self.chain.name, name=event.name, kind=event.kind, why=event.why)
+        if event.kind in (Kind.DOWN, Kind.WRONG_CHAIN):
+            loud = Severity.CRITICAL if event.kind is Kind.WRONG_CHAIN else Severity.WARNING
+            self.alarms.raise_alarm(loud, f"endpoint_{event.kind}", event.name, event.why)
+        else:
+            self.alarms.clear(f"endpoint_{Kind.DOWN}", event.name)
+
+    def _on_head(self, event: HeadEvent) -> None:
+        self._log.info("head", chain=self.chain.name, kind=event.kind, why=event.why, depth=event.depth)
+        self.journal.record(
+            Entry(
+                kind="head",
+                chain_id=self.chain.chain_id,
+                block_number=event.block_number or 0,
+                subject=self.chain.name,
+                why=f"{event.kind}: {event.why}",
+            )
+        )
+
+
+async def run(settings: Settings, *, once: bool, dry_run: bool, probe: Probe = silent) -> int:
+    """The daemon, or one tick of it; returns an exit code. Raises ConfigError before anything is started."""
+    settings = replace(settings, mode="dry-run") if dry_run else settings
+    settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    cache.warm()
+    with Journal.open(settings.journal_path, SystemClock()) as journal:
+        chains = [ChainDaemon(settings, chain, journal, probe) for chain in settings.chains]
+        journal.record(Entry(kind="start", chain_id=0, block_number=0, subject="", why=f"{settings.mode} start"))
+        try:
+            return await (_once(chains) if once else _serve(settings, chains, journal))
+        finally:
+            journal.record(Entry(kind="stop", chain_id=0, block_number=0, subject="", why="stopped"))
+
+
+async def _once(chains: list[ChainDaemon]) -> int:
+    try:
+        levels = [await chain.once() for chain in chains]
+    except Transient as e:
+        structlog.get_logger("keeper").error("unreachable", why=str(e))
+        return EXIT_UNREACHABLE
+    worried = any(level in (Level.ACT, Level.URGENT, Level.UNKNOWN) for level in levels)
+    return EXIT_FINDINGS if worried else EXIT_OK
+
+
+async def _serve(settings: Settings, chains: list[ChainDaemon], journal: Journal) -> int:
+    """Until SIGTERM or SIGINT: then drain the lanes, then go."""
+    notifier = Notifier.from_systemd()
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+
+    async def answer(request: dict[str, object]) -> dict[str, object]:
+        loops = [c.loop for c in chains if c.loop is not None]
+        return await Controls(settings, journal, loops).answer(request)
+
+    server = await control.serve(settings.control_path, answer)
+    running: list[asyncio.Task[None]] = [asyncio.create_task(c.run(notifier)) for c in chains]
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([*running, stopping], return_when=asyncio.FIRST_COMPLETED)
+    notifier.stopping()
+    await asyncio.gather(*(c.drain() for c in chains))
+    for task in (*running, stopping):
+        task.cancel()
+    ended = await asyncio.gather(*running, return_exceptions=True)
+    server.close()
+    settings.control_path.unlink(missing_ok=True)
+    for failure in ended:
+        if isinstance(failure, BaseException) and not isinstance(failure, asyncio.CancelledError):
+            raise failure
+    return EXIT_OK if stop.is_set() else EXIT_BROKEN
+
+

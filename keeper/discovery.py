@@ -1,0 +1,54 @@
+"""A guarded account's new, unguarded position: looked for on every market known, by a slow job."""
+
+from __future__ import annotations
+
+from keeper.camera import Camera
+from keeper.errors import ConfigError
+from keeper.phrases import health_text
+from keeper.seams import Alarm, Severity, Venue
+from keeper.shadow import ShadowBook
+from keeper.tick import Tick
+from keeper.venues import registry
+from keeper.wiring import Site
+
+
+class Discovery:
+    """Looks beyond the configuration, with a camera of its own so that ticks keep their batches."""
+
+    def __init__(self, site: Site, alarms: Alarm) -> None:
+        self._site = site
+        self._alarms = alarms
+        self._camera = Camera(site.chain, site.endpoints, None)
+        self._beyond: dict[str, Venue] | None = None
+
+    async def look(self, tick: Tick | None) -> None:
+        """Every guarded account on every configured and known market at the last block. Raises Transient."""
+        if tick is None:
+            return
+        if self._beyond is None:
+            self._beyond = await self._known(tick)
+        venues = {**self._beyond, **self._site.venues}
+        accounts = tuple(sorted({g.id.account for g in self._site.guarded}))
+        everywhere = {id: accounts for id in venues}
+        snapshot = await self._camera.photograph(venues, everywhere, tick.block, ShadowBook(), {})
+        guarded = {g.id for g in self._site.guarded}
+        for position in snapshot.positions:
+            if position.id in guarded or not position.debt:
+                continue
+            why = (
+                f"health {health_text(position.health_wad)}: a guarded account has debt here that no policy "
+                "covers; add it to [[positions]] or close it"
+            )
+            self._alarms.raise_alarm(Severity.WARNING, "unguarded", str(position.id), why)
+
+    async def _known(self, tick: Tick) -> dict[str, Venue]:
+        """Markets of this chain that the configuration does not name; one that cannot be loaded is left out."""
+        found: dict[str, Venue] = {}
+        for settings in registry.known(self._site.chain.chain_id):
+            try:
+                venue = await self._camera.load(settings, tick.block)
+            except ConfigError:
+                continue
+            if venue.id not in self._site.venues:
+                found[venue.id] = venue
+        return found

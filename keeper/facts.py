@@ -1,0 +1,168 @@
+"""What a tick decides on: the chain's own facts when live, the shadows' when dry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from keeper import shadow as shadows
+from keeper.camera import Camera
+from keeper.confirmation import Confirmation
+from keeper.journal.write import Journal
+from keeper.model import Block, IntentState, Outcome, Plan, Policy, Position, PositionId, Snapshot
+from keeper.seams import Alarm, Severity, Venue
+from keeper.shadow import ShadowBook, Shadowed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guarded:
+    """A configured position with its policy."""
+
+    label: str
+    policy: Policy
+    venue_id: str
+    id: PositionId
+
+
+class Facts(Protocol):
+    """Where a tick's snapshot comes from."""
+
+    async def take(self, block: Block, venues: Mapping[str, Venue]) -> tuple[Snapshot, tuple[Outcome, ...]]:
+        """The snapshot to decide on, and what became of earlier plans. Raises Transient."""
+        ...
+
+    def acted(self, plan: Plan) -> None:
+        """The sender carried this plan as far as it goes."""
+        ...
+
+
+class Lens:
+    """The camera pointed at the guarded accounts; remembers since when each has been unreadable."""
+
+    def __init__(self, camera: Camera, guarded: Sequence[Guarded]) -> None:
+        self.camera = camera
+        self.guarded = tuple(guarded)
+        self._since: dict[PositionId, int] = {}
+
+    async def look(self, block: Block, venues: Mapping[str, Venue], book: ShadowBook) -> Snapshot:
+        """One photograph with ``book``'s shadows in place of the positions that they shadow."""
+        accounts = {
+            venue: tuple(g.id.account for g in self.guarded if g.venue_id == venue) for venue in venues
+        }
+        snapshot = await self.camera.photograph(venues, accounts, block, book, self._since)
+        self._since = {u.id: u.since_block for u in snapshot.unreadable}
+        return snapshot
+
+
+class LiveFacts:
+    """The chain, and the confirmation of what was sent."""
+
+    def __init__(self, lens: Lens, confirmation: Confirmation) -> None:
+        self._lens = lens
+        self._confirmation = confirmation
+
+    async def take(self, block: Block, venues: Mapping[str, Venue]) -> tuple[Snapshot, tuple[Outcome, ...]]:
+        """The chain at ``block``; every open transaction is tended before anything is planned."""
+        snapshot = await self._lens.look(block, venues, ShadowBook())
+        return snapshot, await self._confirmation.tend(block, snapshot)
+
+    def acted(self, plan: Plan) -> None:
+        """Confirmation finds the intent in the journal."""
+
+
+class DryFacts:
+    """The chain with this dry-run's own fills applied, so that the second decision is as true as the first."""
+
+    def __init__(self, lens: Lens, journal: Journal, alarms: Alarm, chain_id: int) -> None:
+        self._lens = lens
+        self._journal = journal
+        self._alarms = alarms
+        self._to_fill: list[Plan] = []
+        self._last_block = 0
+        self._kept = {id: s for id, s in journal.shadows().items() if id.chain_id == chain_id}
+        self._book = ShadowBook(wallet=journal.wallet_deltas(chain_id))
+
+    def apart(self, id: PositionId) -> bool:
+        """True once the shadow is no longer the chain's position, which a node then cannot simulate."""
+        return id in self._book.positions
+
+    def acted(self, plan: Plan) -> None:
+        """Fill the plan at the next block, where a live transaction would be mined at the earliest."""
+        self._to_fill.append(plan)
+
+    async def take(self, block: Block, venues: Mapping[str, Venue]) -> tuple[Snapshot, tuple[Outcome, ...]]:
+        """Follow the chain, fill what the last tick planned, and look again at the shadows."""
+        real = await self._lens.look(block, venues, ShadowBook())
+        self._restore(real)
+        for id, shadowed in tuple(self._book.positions.items()):
+            position = real.position(id)
+            if position is not None and shadows.moved(shadowed, position):
+                await self._follow(position, shadowed, venues)
+        self._last_block = block.number
+        outcomes = tuple(self._fill(plan, real, venues) for plan in self._to_fill)
+        self._to_fill.clear()
+        if not self._book.positions:
+            return real, outcomes
+        seen = await self._lens.look(block, venues, self._book)
+        return seen, tuple(self._settled(o, seen) for o in outcomes)
+
+    def _restore(self, real: Snapshot) -> None:
+        """After a restart: shadows from the journal; what the chain did meanwhile is not attributed."""
+        for id, shadow in tuple(self._kept.items()):
+            position = real.position(id)
+            if position is not None:
+                fresh = replace(shadows.begin(position), shadow=shadow)
+                self._book = replace(self._book, positions={**self._book.positions, id: fresh})
+                del self._kept[id]
+
+    async def _follow(self, position: Position, shadowed: Shadowed, venues: Mapping[str, Venue]) -> None:
+        first = self._last_block + 1 if self._last_block else position.block_number
+        venue = self._venue(position.id, venues)
+        liquidated = await self._lens.camera.liquidated(
+            venue, position.id.account, first, position.block_number
+        )
+        self._book = shadows.follow(self._book, position, liquidated=liquidated)
+        if liquidated and shadowed.liquidated_block is None:
+            why = "the real position was liquidated here; its shadow, guarded by this dry-run, was not"
+            self._alarms.raise_alarm(Severity.WARNING, "liquidated_unguarded", str(position.id), why)
+
+    def _fill(self, plan: Plan, real: Snapshot, venues: Mapping[str, Venue]) -> Outcome:
+        """A planned action as if it had been included in this block."""
+        id = plan.key.position
+        position = real.position(id)
+        if position is None:
+            return _outcome(plan, real.block, "the position could not be read when the fill was due")
+        shadowed = self._book.positions.get(id) or shadows.begin(position)
+        after = self._venue(id, venues).fill(plan.steps, real.block, real, shadowed.shadow)
+        self._book = shadows.filled(self._book, position, after, plan.steps)
+        self._journal.set_shadow(after, self._book.wallet)
+        return _outcome(plan, real.block, "")
+
+    def _settled(self, outcome: Outcome, seen: Snapshot) -> Outcome:
+        """The outcome with the health that the shadow now shows, journaled."""
+        position = seen.position(outcome.key.position)
+        health_wad = position.health_wad if position else None
+        kept = health_wad is not None and health_wad >= outcome.promised_min_wad
+        surprise = outcome.surprise or ("" if kept else "the health found is below the health promised")
+        settled = replace(outcome, health_after_wad=health_wad, surprise=surprise)
+        self._journal.record_outcome(settled)
+        return settled
+
+    def _venue(self, id: PositionId, venues: Mapping[str, Venue]) -> Venue:
+        return next(venues[g.venue_id] for g in self._lens.guarded if g.id == id)
+
+
+def _outcome(plan: Plan, block: Block, surprise: str) -> Outcome:
+    """A dry fill: no transaction, no gas; its health is filled in when the shadow has been read."""
+    return Outcome(
+        key=plan.key,
+        state=IntentState.DRY,
+        block_number=block.number,
+        tx_hash=None,
+        gas_used=0,
+        gas_price_wei=block.base_fee_wei,
+        health_after_wad=None,
+        promised_min_wad=plan.bounds.health_after_min_wad,
+        surprise=surprise,
+    )

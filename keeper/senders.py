@@ -1,0 +1,108 @@
+"""Live or dry: the parts that can spend are built here, and dry never imports the ones that hold a key."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from keeper.config import Settings
+from keeper.confirmation import Confirmation
+from keeper.errors import ConfigError
+from keeper.facts import DryFacts, Facts, Lens, LiveFacts
+from keeper.journal.write import Journal
+from keeper.model import Means, Reserve
+from keeper.seams import Alarm, Sender, Signer
+from keeper.transaction.dry import Dry
+from keeper.transaction.send import Live, silent
+from keeper.units import WAD, mul_div_up
+from keeper.wiring import Site
+
+PRICE_FALL = 4
+"""The signer's own limits are set at start and must survive a fall to a quarter without a restart."""
+FEE_WEI_MAX_UNPRICED = WAD
+"""Where no feed prices the native token, one token is the most that a transaction may burn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sending:
+    """What a loop acts with, and what it then sees."""
+
+    facts: Facts
+    sender: Sender
+    signer_address: str | None
+
+
+async def sending(
+    settings: Settings, site: Site, journal: Journal, alarms: Alarm, probe: Callable[[str], None] = silent
+) -> Sending:
+    """The rooms that act on one chain. Raises ConfigError when live and the key cannot be used."""
+    lens = Lens(site.camera, site.guarded)
+    if settings.mode != "live":
+        facts = DryFacts(lens, journal, alarms, site.chain.chain_id)
+        dry = Dry(journal, site.endpoints, apart=facts.apart)
+        return Sending(facts=facts, sender=dry, signer_address=None)
+    view = await site.view()
+    signer = await live_signer(settings, site, view.snapshot.means)
+    live = Live(journal, site.endpoints, signer, probe=probe)
+    confirmation = Confirmation(journal, site.endpoints, live, signer.address)
+    return Sending(
+        facts=LiveFacts(lens, confirmation), sender=live, signer_address=signer.address
+    )
+
+
+async def live_signer(settings: Settings, site: Site, means: Means) -> Signer:
+    """The key of ``[wallet]``, bound to the guarded accounts and the caps of their policies. Raises ConfigError."""
+    from keeper.signer.key import load_key
+    from keeper.signer.local import LocalSigner
+    from keeper.signer.policy import SigningPolicy, aave_v3_calls
+
+    wallet = settings.wallet
+    if wallet.address is None or wallet.keystore is None or wallet.password_file is None:
+        raise ConfigError(
+            ("wallet: mode is live, which needs address, keystore and password_file in [wallet]",)
+        )
+    key = await load_key(
+        wallet.keystore, wallet.password_file, wallet.address, credentials_dir=credentials_dir()
+    )
+    per_action_usd = max((g.policy.caps.per_action_usd for g in site.guarded), default=0)
+    gas_usd = max((g.policy.caps.gas_usd_emergency for g in site.guarded), default=0)
+    calls = tuple(
+        call
+        for venue in site.venues.values()
+        for call in aave_v3_calls(
+            venue.spender,
+            {r.token.address: _units_max(per_action_usd, r) for r in means.reserves if r.venue == venue.id},
+            tuple(g.id.account for g in site.guarded if g.venue_id == venue.id),
+        )
+    )
+    return LocalSigner(
+        key,
+        SigningPolicy(
+            chain_id=site.chain.chain_id,
+            address=wallet.address,
+            calls=calls,
+            fee_wei_max=_fee_wei_max(gas_usd, means),
+        ),
+    )
+
+
+def credentials_dir() -> Path | None:
+    """Where systemd puts this unit's credentials; the environment names the folder, never a secret."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    return Path(folder) if folder else None
+
+
+def _units_max(per_action_usd: int, reserve: Reserve) -> int | None:
+    """Most units of a token in one call: the cap in money at a quarter of today's price."""
+    if reserve.price_base <= 0:
+        return None
+    scale = 10 ** (reserve.token.decimals + reserve.base_decimals)
+    return mul_div_up(per_action_usd * PRICE_FALL, scale, reserve.price_base)
+
+
+def _fee_wei_max(gas_usd: int, means: Means) -> int:
+    if not means.native_price_base:
+        return FEE_WEI_MAX_UNPRICED
+    return mul_div_up(gas_usd * PRICE_FALL, WAD * 10**means.native_price_decimals, means.native_price_base)

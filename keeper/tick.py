@@ -1,0 +1,163 @@
+"""One block, start to finish: gather -> assess -> decide -> build, and every why of it into the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from keeper.model import (
+    Block,
+    Decision,
+    Entry,
+    Level,
+    Outcome,
+    Outlook,
+    Plan,
+    PositionId,
+    Proposal,
+    Refusal,
+    Snapshot,
+)
+from keeper.phrases import health_text
+from keeper.seams import Alarm, Severity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """What one tick found and wishes."""
+
+    snapshot: Snapshot
+    outlooks: tuple[Outlook, ...]
+    decisions: tuple[Decision, ...]
+    plans: tuple[Plan, ...]
+    refusals: tuple[tuple[PositionId, Refusal], ...]
+    outcomes: tuple[Outcome, ...] = ()
+    levels_before: Mapping[PositionId, Level] = field(default_factory=dict)
+    took_ms: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def block(self) -> Block:
+        """The block that it is about."""
+        return self.snapshot.block
+
+
+def entries(tick: Tick) -> tuple[Entry, ...]:
+    """The journal's rows of one tick, in the order in which it happened; pure."""
+    rows = [_tick_row(tick)]
+    rows += [
+        _row(tick, "level", str(o.id), _level_why(o, tick), {"level": o.level.value})
+        for o in tick.outlooks
+        if tick.levels_before.get(o.id) not in (None, o.level)
+    ]
+    rows += [_row(tick, "decision", str(d.id), d.why, _decision_data(d)) for d in tick.decisions]
+    rows += [
+        _row(tick, "refusal", str(id), r.why, {"who": r.who, "code": r.code}) for id, r in tick.refusals
+    ]
+    return tuple(rows)
+
+
+def worth_keeping(tick: Tick) -> bool:
+    """True when the whole snapshot is stored: a level changed, or something is wished or was done."""
+    changed = any(tick.levels_before.get(o.id) not in (None, o.level) for o in tick.outlooks)
+    return changed or bool(tick.decisions or tick.plans or tick.outcomes)
+
+
+def summary(tick: Tick) -> dict[str, object]:
+    """The canonical log line's fields."""
+    healths = [p.health_wad for p in tick.snapshot.positions if p.health_wad is not None]
+    levels = [o.level for o in tick.outlooks]
+    worst = max(levels, key=list(Level).index, default=Level.SAFE)
+    return {
+        "chain": tick.block.chain_id,
+        "block": tick.block.number,
+        "positions": len(tick.outlooks),
+        "unknown": sum(x is Level.UNKNOWN for x in levels),
+        "worst": worst.value,
+        "lowest_health": health_text(min(healths, default=None)),
+        "plans": len(tick.plans),
+        "outcomes": len(tick.outcomes),
+        "base_fee_gwei": round(tick.block.base_fee_wei / 1e9, 3),
+        **{f"{name}_ms": round(ms, 1) for name, ms in tick.took_ms.items()},
+    }
+
+
+def _row(tick: Tick, kind: str, subject: str, why: str, data: Mapping[str, object]) -> Entry:
+    return Entry(
+        kind=kind,
+        chain_id=tick.block.chain_id,
+        block_number=tick.block.number,
+        subject=subject,
+        why=why,
+        data=data,
+    )
+
+
+def _tick_row(tick: Tick) -> Entry:
+    line = summary(tick)
+    why = (
+        f"{line['positions']} positions, worst {line['worst']}, lowest health {line['lowest_health']}"
+        f"{', ' + str(line['unknown']) + ' unknown' if line['unknown'] else ''}"
+    )
+    return _row(tick, "tick", "", why, {"digest": tick.snapshot.digest, "block_hash": tick.block.hash})
+
+
+def _level_why(outlook: Outlook, tick: Tick) -> str:
+    before = tick.levels_before[outlook.id]
+    position = tick.snapshot.position(outlook.id)
+    health = health_text(position.health_wad if position else None)
+    tail = f": {outlook.why}" if outlook.why else ""
+    return f"{before.value} -> {outlook.level.value} at health {health}{tail}"
+
+
+def _decision_data(d: Decision) -> dict[str, object]:
+    return {
+        "level": d.level.value,
+        "health_wad": None if d.health_wad is None else str(d.health_wad),
+        "chosen": [_proposal_data(p) for p in d.chosen],
+        "rejected": [
+            {"strategy": r.strategy, "code": r.code, "why": r.why, "cost_usd": r.cost_usd} for r in d.rejected
+        ],
+    }
+
+
+def _proposal_data(p: Proposal) -> dict[str, object]:
+    return {
+        "strategy": p.strategy,
+        "steps": [
+            {"do": type(s).__name__, "token": s.amount.token.symbol, "units": str(s.amount.units)}
+            for s in p.steps
+        ],
+        "health_after_wad": str(p.health_after_wad),
+        "gas_usd": p.gas_usd,
+        "idle_usd": p.idle_usd,
+        "cost_usd": p.cost_usd,
+        "spend_usd": p.spend_usd,
+    }
+
+
+def raise_for(tick: Tick, alarms: Alarm) -> None:
+    """Raise what a person must hear of this tick, and clear what is over."""
+    why_unread = {u.id: u.why for u in tick.snapshot.unreadable}
+    for outlook in tick.outlooks:
+        _raise_level(outlook, why_unread.get(outlook.id, outlook.why), alarms)
+    for decision in tick.decisions:
+        if decision.level in (Level.ACT, Level.URGENT) and not decision.chosen:
+            for rejection in decision.rejected:
+                alarms.raise_alarm(Severity.CRITICAL, rejection.code, str(decision.id), rejection.why)
+    for id, refusal in tick.refusals:
+        alarms.raise_alarm(Severity.CRITICAL, refusal.code, str(id), refusal.why)
+    for outcome in tick.outcomes:
+        if outcome.surprise:
+            alarms.raise_alarm(Severity.CRITICAL, "surprise", str(outcome.key), outcome.surprise)
+
+
+def _raise_level(outlook: Outlook, why: str, alarms: Alarm) -> None:
+    subject = str(outlook.id)
+    if outlook.level is Level.UNKNOWN:
+        alarms.raise_alarm(Severity.CRITICAL, "unknown", subject, why)
+        return
+    alarms.clear("unknown", subject)
+    if outlook.level is Level.WATCH:
+        alarms.raise_alarm(Severity.INFO, "watch", subject, "health is below the warning line")
+    elif outlook.level is Level.SAFE:
+        alarms.clear("watch", subject)

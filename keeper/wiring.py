@@ -1,0 +1,203 @@
+"""Settings -> living parts, and the one-shot readings of the commands."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from keeper.camera import Camera
+from keeper.chain.endpoint import EndpointEvent
+from keeper.chain.endpoints import Endpoints
+from keeper.chain.head import latest
+from keeper.clock import SystemClock
+from keeper.config import ChainSettings, EndpointSettings, Settings, VenueSettings
+from keeper.errors import ConfigError, KeeperError
+from keeper.facts import Guarded, Lens
+from keeper.model import Block, Outlook, Policy, Position, PositionId, Snapshot
+from keeper.risk import shocks as library
+from keeper.risk.outlook import assess
+from keeper.seams import Severity, Venue
+from keeper.shadow import ShadowBook
+from keeper.venues import registry
+
+MULTICALL3 = "0xcA11bde05977b3631167028862bE2a173976CA11"
+"""Multicall3 at its address of every chain it was deployed to (mds1/multicall, deployments)."""
+SCAN_RATE_PER_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """One chain as it stands."""
+
+    chain: ChainSettings
+    snapshot: Snapshot
+    outlooks: tuple[Outlook, ...]
+    labels: Mapping[PositionId, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that ``check`` found."""
+
+    severity: Severity
+    code: str
+    subject: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """One chain, opened: endpoints, venues at a block, the camera and the guarded positions."""
+
+    chain: ChainSettings
+    endpoints: Endpoints
+    block: Block
+    venues: Mapping[str, Venue]
+    settings: Mapping[str, VenueSettings]
+    """Venue id -> what the configuration says of it."""
+    camera: Camera
+    guarded: tuple[Guarded, ...]
+
+    async def view(self, block: Block | None = None) -> View:
+        """The guarded positions as they are, without shadows."""
+        lens = Lens(self.camera, self.guarded)
+        snapshot = await lens.look(block or self.block, self.venues, ShadowBook())
+        return View(
+            chain=self.chain,
+            snapshot=snapshot,
+            outlooks=outlooks(snapshot, {g.id: g.policy for g in self.guarded}),
+            labels={g.id: g.label for g in self.guarded},
+        )
+
+
+def outlooks(snapshot: Snapshot, policies: Mapping[PositionId, Policy]) -> tuple[Outlook, ...]:
+    """The risk room over a snapshot, under the library's shocks."""
+    symbols = {r.feed: r.token.symbol for r in snapshot.means.reserves}
+    shocks = tuple(library.for_feeds(s, symbols) for s in library.LIBRARY)
+    return assess(snapshot.positions, snapshot.unreadable, snapshot.prices, shocks, policies)
+
+
+@asynccontextmanager
+async def opened(
+    settings: Settings, chain: ChainSettings, on_event: Callable[[EndpointEvent], None] = lambda _: None
+) -> AsyncIterator[Site]:
+    """A chain's endpoints and venues, closed again at the end. Raises ConfigError, Transient."""
+    endpoints = await Endpoints.open(chain, SystemClock(), on_event)
+    try:
+        yield await site(settings, chain, endpoints, await latest(endpoints))
+    finally:
+        await endpoints.close()
+
+
+async def site(settings: Settings, chain: ChainSettings, endpoints: Endpoints, block: Block) -> Site:
+    """Everything that ``settings`` name on ``chain``, static facts as of ``block``. Raises ConfigError, Transient."""
+    camera = Camera(chain, endpoints, settings.wallet.address)
+    venues: dict[str, Venue] = {}
+    by_name: dict[str, Venue] = {}
+    named: dict[str, VenueSettings] = {}
+    problems: list[str] = []
+    for venue_settings in (v for v in settings.venues if v.chain == chain.name):
+        try:
+            venue = await camera.load(venue_settings, block)
+        except ConfigError as e:
+            problems += e.problems
+            continue
+        venues[venue.id] = by_name[venue_settings.name] = venue
+        named[venue.id] = venue_settings
+    if problems:
+        raise ConfigError(tuple(problems))
+    return Site(
+        chain=chain,
+        endpoints=endpoints,
+        block=block,
+        venues=venues,
+        settings=named,
+        camera=camera,
+        guarded=tuple(
+            Guarded(
+                label=p.label,
+                policy=settings.policy(p.policy),
+                venue_id=by_name[p.venue].id,
+                id=by_name[p.venue].position_id(p.account),
+            )
+            for p in settings.positions
+            if p.venue in by_name
+        ),
+    )
+
+
+async def photograph(settings: Settings) -> tuple[View, ...]:
+    """Every chain of the configuration as it stands now."""
+
+    async def one(chain: ChainSettings) -> View:
+        async with opened(settings, chain) as here:
+            return await here.view()
+
+    return tuple(await asyncio.gather(*(one(c) for c in settings.chains)))
+
+
+async def scan(address: str, rpc_url: str, provider: str | None) -> View:
+    """The address's positions on every market known for the endpoint's chain. Raises ConfigError, Transient."""
+    chain = await _chain_of(rpc_url)
+    endpoints = await Endpoints.open(chain, SystemClock(), lambda _: None)
+    try:
+        block = await latest(endpoints)
+        camera = Camera(chain, endpoints, None)
+        venues = await _markets(camera, chain, block, provider)
+        accounts = {id: (address,) for id in venues}
+        snapshot = await camera.photograph(venues, accounts, block, ShadowBook(), {})
+    finally:
+        await endpoints.close()
+    held = tuple(p for p in snapshot.positions if p.collateral or p.debt)
+    seen = Snapshot(
+        block=block,
+        positions=held,
+        unreadable=snapshot.unreadable,
+        means=snapshot.means,
+        prices=snapshot.prices,
+        digest=snapshot.digest,
+    )
+    return View(chain=chain, snapshot=seen, outlooks=outlooks(seen, {}))
+
+
+async def _markets(
+    camera: Camera, chain: ChainSettings, block: Block, provider: str | None
+) -> dict[str, Venue]:
+    """The markets to look at: the one asked for, or all that are known on the chain."""
+    known = registry.known(chain.chain_id) if provider is None else ()
+    if provider is not None:
+        known = (VenueSettings(name="--provider", kind="aave_v3", chain=chain.name, provider=provider),)
+    if not known:
+        raise ConfigError(
+            (f"no market is known on chain {chain.chain_id}: name one with --provider ADDRESS",)
+        )
+    venues = [await camera.load(v, block) for v in known]
+    return {v.id: v for v in venues}
+
+
+async def _chain_of(rpc_url: str) -> ChainSettings:
+    """A chain by what its endpoint says of itself."""
+    from keeper.chain.rpc import Rpc
+
+    rpc = Rpc("--rpc", rpc_url)
+    try:
+        answer = await rpc.call("eth_chainId", [], timeout_s=5.0)
+    finally:
+        await rpc.close()
+    try:
+        chain_id = int(str(answer), 16)
+    except ValueError as e:
+        raise KeeperError(f"--rpc answered {answer!r} as its chain id") from e
+    endpoint = EndpointSettings(
+        name="--rpc", url=rpc_url, ws_url=None, rate_per_s=SCAN_RATE_PER_S, concurrency=8
+    )
+    return ChainSettings(
+        name=f"chain-{chain_id}",
+        chain_id=chain_id,
+        block_time_s=12.0,
+        multicall=MULTICALL3,
+        native_token=None,
+        endpoints=(endpoint,),
+    )
