@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from tests.arch.sources import Source, imports, read, sources
+from tests.arch.sources import ROOT, Source, imports, read, sources
 
 pytestmark = pytest.mark.unit
 
@@ -32,8 +32,9 @@ NETWORK = {"socket", "http", "urllib.request", "ssl", "requests", "httpx"}
 VOCABULARY = {"units", "errors", "model", "seams", "clock", "sizing", "words", "config", "keeper"}
 VOCABULARY |= {"phrases", "triggers"}
 """What every room may read."""
-WIRING = {"daemon", "wiring", "tick", "chainloop", "cli", "__main__"}
-"""Modules that exist to join rooms."""
+WIRING = {"daemon", "wiring", "tick", "chainloop", "camera", "facts", "senders", "control", "discovery"}
+WIRING |= {"granting", "cli", "__main__"}
+"""Modules that exist to join rooms: files at the top of keeper, and the commands."""
 PURE = {"units", "errors", "model", "sizing", "words", "phrases", "triggers"}
 PURE |= {"risk", "decision", "plan", "strategies"}
 """No network, no clock, no log."""
@@ -65,6 +66,11 @@ def test_vocabulary__when_it_imports_ours__then_only_vocabulary() -> None:
         if (room := _room_of(name)) and room not in VOCABULARY
     ]
     assert wrong == []
+
+
+def test_room__when_it_is_a_folder__then_only_the_commands_join_others() -> None:
+    folders = {p.parent.name for p in (ROOT / "keeper").glob("*/__init__.py")}
+    assert folders & WIRING == {"cli"}
 
 
 def test_pure_room__when_read__then_it_has_no_network_clock_or_log() -> None:
