@@ -1,0 +1,104 @@
+"""What becomes of a plan: intents, attempts, outcomes, and the journal's entries. Facts again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from keeper.model.wish import Plan, PlanKey
+
+
+class IntentState(StrEnum):
+    """Life of an intent. Terminal: FINAL, REVERTED, REPLACED, CANCELLED, EXPIRED, ABANDONED, DRY."""
+
+    PLANNED = "PLANNED"
+    SIGNED = "SIGNED"
+    SENT = "SENT"
+    INCLUDED = "INCLUDED"
+    SETTLED = "SETTLED"
+    FINAL = "FINAL"
+    REVERTED = "REVERTED"
+    REPLACED = "REPLACED"
+    CANCELLING = "CANCELLING"
+    CANCELLED = "CANCELLED"
+    EXPIRED = "EXPIRED"
+    ABANDONED = "ABANDONED"
+    DRY = "DRY"
+    """Dry-run: simulated and filled on the shadow position, never signed."""
+
+    @property
+    def open(self) -> bool:
+        """True while the intent may still have an effect that planning must wait for."""
+        return self in _OPEN
+
+
+_OPEN = frozenset({IntentState.PLANNED, IntentState.SIGNED, IntentState.SENT, IntentState.CANCELLING})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fee:
+    """EIP-1559 fee fields of one attempt."""
+
+    gas_limit: int
+    max_fee_wei: int
+    tip_wei: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One signed transaction of an intent: same nonce, rising ``n`` and fees."""
+
+    key: PlanKey
+    nonce: int
+    n: int
+    raw: bytes = field(repr=False)
+    hash: str
+    fee: Fee
+    sent_block: int
+    cancel: bool = False
+    """True for the self-send that frees the nonce of a plan whose time has passed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """A plan that the journal has accepted, and where it stands."""
+
+    key: PlanKey
+    plan: Plan
+    state: IntentState
+    attempts: tuple[Attempt, ...] = ()
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of an intent, as the chain tells it."""
+
+    key: PlanKey
+    state: IntentState
+    block_number: int
+    tx_hash: str | None
+    gas_used: int
+    gas_price_wei: int
+    health_after_wad: int | None
+    promised_min_wad: int
+    surprise: str
+    """Empty when the promise was kept; else what differs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One row of the append-only journal."""
+
+    kind: str
+    """tick, level, decision, plan, attempt, outcome, alarm, control, shadow, start, stop."""
+    chain_id: int
+    block_number: int
+    subject: str
+    """The position, plan key or endpoint that it is about; empty for the daemon itself."""
+    why: str
+    data: Mapping[str, object] = field(default_factory=dict)
+    """Plain JSON; integers beyond 2**53 as strings."""
+    id: int = 0
+    at_s: float = 0.0

@@ -1,0 +1,208 @@
+"""What is read of the chain at one block: tokens, positions, means. Facts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """One block header of one chain."""
+
+    chain_id: int
+    number: int
+    hash: str
+    parent_hash: str
+    timestamp_s: int
+    base_fee_wei: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """An ERC-20 token; ``address`` is EIP-55."""
+
+    chain_id: int
+    address: str
+    symbol: str
+    decimals: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amount:
+    """An exact number of a token's smallest units. Two tokens never add."""
+
+    token: Token
+    units: int
+
+    def __add__(self, other: Amount) -> Amount:
+        self._same(other)
+        return Amount(token=self.token, units=self.units + other.units)
+
+    def __sub__(self, other: Amount) -> Amount:
+        self._same(other)
+        return Amount(token=self.token, units=self.units - other.units)
+
+    def _same(self, other: Amount) -> None:
+        if self.token != other.token:
+            raise ValueError(f"amounts of {self.token.symbol} and {other.token.symbol} do not add")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class PositionId:
+    """Which position: protocol kind, chain, account, and the protocol's own key (market, vault, position)."""
+
+    venue: str
+    chain_id: int
+    account: str
+    key: str
+
+    def __str__(self) -> str:
+        return f"{self.venue}:{self.chain_id}:{self.account}:{self.key}"
+
+    @classmethod
+    def parse(cls, text: str) -> PositionId:
+        """Inverse of ``str``. Raises ValueError."""
+        venue, chain_id, account, key = text.split(":", 3)
+        return cls(venue=venue, chain_id=int(chain_id), account=account, key=key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holding:
+    """One asset inside a position, as the protocol counts it at the block read."""
+
+    amount: Amount
+    """Accrued units at the block's timestamp, rounded as the protocol rounds them."""
+    stored: int
+    """The protocol's own stored integer (Aave: scaled balance; Morpho: shares)."""
+    price_base: int
+    """The venue's oracle price of one whole token, in base-currency units."""
+    value_base: int
+    """Value in base-currency units, rounded as the protocol rounds it."""
+    threshold_wad: int
+    """Collateral: liquidation threshold that applies (e-mode resolved), 0 when it does not count. Debt: 1e18."""
+    feed: str
+    """Identity of the price that this venue uses for it (a price belongs to a venue's oracle)."""
+    bonus_bps: int = 0
+    """Collateral: what a liquidator gets per 10_000 of debt value (10_500 = 5 % bonus; e-mode resolved)."""
+    bonus_fee_bps: int = 0
+    """Collateral: the protocol's share of that bonus."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BookRow:
+    """A position as two affine forms in feed prices: assets a0 + a.p, requirement b0 + b.p (docs/ARCHITECTURE.md, the affine book)."""
+
+    feeds: tuple[str, ...]
+    a: tuple[float, ...]
+    b: tuple[float, ...]
+    a0: float = 0.0
+    b0: float = 0.0
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """One guarded position at one block: the protocol's exact integers, and its row of the book."""
+
+    id: PositionId
+    owner: str
+    block_number: int
+    health_wad: int | None
+    """The protocol's own health integer; 2**256-1 without debt; None where a venue has none."""
+    collateral: tuple[Holding, ...]
+    debt: tuple[Holding, ...]
+    base_decimals: int
+    """Decimals of the base currency in which value_base and price_base are given (USD)."""
+    row: BookRow
+    mode: str = ""
+    """The venue's name for a special regime (Aave e-mode label), empty in the ordinary one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """A position that could not be read; it is UNKNOWN, whatever it was before."""
+
+    id: PositionId
+    why: str
+    since_block: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reserve:
+    """What planning must know of one asset on one venue and may not fetch."""
+
+    venue: str
+    """The venue's id (``seams.Venue.id``)."""
+    token: Token
+    feed: str
+    price_base: int
+    base_decimals: int
+    active: bool
+    frozen: bool
+    paused: bool
+    supply_room_units: int | None
+    """Units that may still be supplied under the cap; None when there is no cap."""
+    cash_units: int
+    """Units that can be withdrawn or borrowed now."""
+    supply_rate_ray: int
+    borrow_rate_ray: int
+    supply_index_ray: int = 0
+    """Index of deposits as stored at ``updated_s`` (not accrued); 0 where a venue has none."""
+    borrow_index_ray: int = 0
+    """Index of debt as stored at ``updated_s``."""
+    updated_s: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """What a spender may pull of a token from the keeper's wallet."""
+
+    token: Token
+    spender: str
+    units: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """All that planning needs and may not fetch: the keeper's wallet, allowances, reserves, gas."""
+
+    wallet: str
+    native_wei: int
+    nonce: int
+    balances: tuple[Amount, ...]
+    allowances: tuple[Allowance, ...]
+    reserves: tuple[Reserve, ...]
+    tip_wei: int
+    native_price_base: int | None
+    """Price of one native token in USD with ``native_price_decimals``; None when no feed gives it."""
+    native_price_decimals: int = 8
+
+    def balance(self, token: Token) -> int:
+        """Units of ``token`` in the wallet (0 when it was not among those read)."""
+        return next((a.units for a in self.balances if a.token == token), 0)
+
+    def allowance(self, token: Token, spender: str) -> int:
+        """Units of ``token`` that ``spender`` may pull from the wallet."""
+        return next((a.units for a in self.allowances if a.token == token and a.spender == spender), 0)
+
+    def reserve(self, venue: str, token: Token) -> Reserve | None:
+        """The reserve of ``token`` on ``venue``, if read."""
+        return next((r for r in self.reserves if r.venue == venue and r.token == token), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Everything known of one chain at one block hash."""
+
+    block: Block
+    positions: tuple[Position, ...]
+    unreadable: tuple[Unreadable, ...]
+    means: Means
+    prices: Mapping[str, float]
+    """Feed identity -> price of one whole token in USD."""
+    digest: str
+
+    def position(self, id: PositionId) -> Position | None:
+        """The position of that identity, if it could be read."""
+        return next((p for p in self.positions if p.id == id), None)

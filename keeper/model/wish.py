@@ -1,0 +1,165 @@
+"""What an owner wants and what the keeper means to do: policies, proposals, decisions, plans. Wishes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from keeper.model.outlook import Level
+from keeper.model.position import Amount, Block, PositionId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caps:
+    """Limits in money that hold whatever the price does."""
+
+    per_action_usd: int
+    per_day_usd: int
+    gas_usd_max: int
+    """Most that the gas of one action may cost in ordinary times."""
+    gas_usd_emergency: int
+    """Hard ceiling below emergency health; relaxed there, never removed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """An owner's wish for a position, in health factor on the liquidation threshold (wad)."""
+
+    name: str
+    warn_wad: int
+    trigger_wad: int
+    target_wad: int
+    emergency_wad: int
+    max_health_wad: int
+    hysteresis_wad: int
+    cooldown_blocks: int
+    act: str
+    """``always`` (a crossed trigger is a promise) or ``break_even``."""
+    strategies: tuple[str, ...]
+    caps: Caps
+    idle_rate: float
+    """Yearly return the keeper's idle capital would earn elsewhere (0.05 = 5 %)."""
+    horizon_days: float
+    """How long rescue capital is expected to stay tied up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Supply:
+    """Add collateral to a position from the keeper's wallet, on behalf of its owner."""
+
+    amount: Amount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repay:
+    """Repay a position's debt from the keeper's wallet, on behalf of its owner."""
+
+    amount: Amount
+
+
+Step = Supply | Repay
+"""One action on a venue. Further steps (withdraw, flash repay, swap, perps) join as venues need them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """An expected no, with a code that is stable and a reason that a person can read."""
+
+    who: str
+    """The strategy, guard or room that said no."""
+    code: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """One way to bring a position to target, and what it costs."""
+
+    ids: tuple[PositionId, ...]
+    strategy: str
+    steps: tuple[Step, ...]
+    health_after_wad: int
+    """Expected, rounded down."""
+    spend_usd: float
+    gas_usd: float
+    idle_usd: float
+    cost_usd: float
+    """gas_usd + idle_usd: what the choice is made by."""
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """An alternative that was not taken, and why."""
+
+    strategy: str
+    code: str
+    why: str
+    cost_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What is wished for one owner's position at one block, with every alternative that was not taken."""
+
+    owner: str
+    id: PositionId
+    level: Level
+    health_wad: int | None
+    chosen: tuple[Proposal, ...]
+    rejected: tuple[Rejection, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A contract call: calldata to a target. ``gas`` is 0 where a batch decides."""
+
+    target: str
+    data: bytes
+    value_wei: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What must hold for a plan to be worth sending, and what must be true afterwards."""
+
+    health_after_min_wad: int
+    health_after_max_wad: int
+    cost_usd_max: int
+    fee_wei_max: int
+    """Most wei that the transaction may burn: gas limit x maxFeePerGas never exceeds it."""
+    gas_limit: int
+    deadline_block: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class PlanKey:
+    """Idempotency key: ``seq`` is allotted in the journal's check-and-insert, one action each."""
+
+    position: PositionId
+    seq: int
+
+    def __str__(self) -> str:
+        return f"{self.position}#{self.seq}"
+
+    @classmethod
+    def parse(cls, text: str) -> PlanKey:
+        """Inverse of ``str``. Raises ValueError."""
+        position, seq = text.rsplit("#", 1)
+        return cls(position=PositionId.parse(position), seq=int(seq))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One bounded transaction."""
+
+    key: PlanKey
+    strategy: str
+    steps: tuple[Step, ...]
+    call: Call
+    bounds: Bounds
+    block: Block
+    urgent: bool
+    """True below emergency health: fees escalate every block."""
+    health_before_wad: int | None
+    why: str
