@@ -1,7 +1,7 @@
 """The records that pass between the rooms: frozen, slotted, keyword-only, holding tuples.
 
-Snapshot and Outcome are facts; Decision and Plan are wishes. A failed read is an ``Unreadable`` record, never a
-zero debt and never an infinite health factor.
+Snapshot and Outcome are facts; Decision and Plan are wishes. A failed read is an ``Unreadable`` record, never
+a zero debt and never an infinite health factor.
 """
 
 from keeper.model.life import Attempt, Entry, Fee, Intent, IntentState, Outcome

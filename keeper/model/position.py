@@ -80,7 +80,7 @@ class Holding:
     value_base: int
     """Value in base-currency units, rounded as the protocol rounds it."""
     threshold_wad: int
-    """Collateral: liquidation threshold that applies (e-mode resolved), 0 when it does not count. Debt: 1e18."""
+    """Collateral: the liquidation threshold that applies (e-mode resolved), 0 when not counted. Debt: 1e18."""
     feed: str
     """Identity of the price that this venue uses for it (a price belongs to a venue's oracle)."""
     bonus_bps: int = 0
@@ -91,7 +91,10 @@ class Holding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BookRow:
-    """A position as two affine forms in feed prices: assets a0 + a.p, requirement b0 + b.p (docs/ARCHITECTURE.md, the affine book)."""
+    """A position as two affine forms in feed prices: assets a0 + a.p, requirement b0 + b.p.
+
+    See docs/ARCHITECTURE.md, "The affine book".
+    """
 
     feeds: tuple[str, ...]
     a: tuple[float, ...]
