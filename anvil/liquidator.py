@@ -62,12 +62,10 @@ class Liquidator:
         With ``mine`` a block is mined here after the calls are handed in (a node with ``mining=False``).
         A call that the pool refuses at mining time (the user was saved in the same block) is left out.
         """
-        sent = []
-        for user in users:
-            if self._actors.account(user).health_wad < 10**18:
-                choice = self._best_pair(user)
-                if choice is not None:
-                    sent.append((user, choice, self._submit(user, *choice)))
+        # all reading before all sending: while anvil mines, an eth_call on ``latest`` may pair the new
+        # block's state with the old one's timestamp, and the pool's accrual then underflows
+        chosen = [(u, self._best_pair(u)) for u in users if self._actors.account(u).health_wad < 10**18]
+        sent = [(u, pair, self._submit(u, *pair)) for u, pair in chosen if pair is not None]
         if sent and mine:
             self._actors.chain.mine()
         done = []
