@@ -155,11 +155,12 @@ def _why(position: Position, outlook: Outlook, moves: Moves, policy: Policy) -> 
     mode = f" (mode {position.mode}: assets that move together)" if position.mode else ""
     leverage = f"; leverage {outlook.leverage:.1f}x" if outlook.leverage is not None else ""
     emergency, trigger = health_text(policy.emergency_wad), health_text(policy.trigger_wad)
+    emergency, trigger = health_text(policy.emergency_wad), health_text(policy.trigger_wad)
     text = (
         f"collateral against debt can lose {100 * moves.step:.1f} % in one oracle update and "
-        f"{100 * moves.sigma_day:.1f} % on an ordinary day{mode}{leverage}: at emergency {emergency} one such "
-        f"update is survived, trigger {trigger} leaves two such days on top, warn {health_text(policy.warn_wad)} "
-        f"two more"
+        f"{100 * moves.sigma_day:.1f} % on an ordinary day{mode}{leverage}: at emergency {emergency} one "
+        f"such update is survived, trigger {trigger} leaves two such days on top, warn "
+        f"{health_text(policy.warn_wad)} two more"
     )
     health = position.health_wad
     if health is None or health == UINT256_MAX or health >= policy.trigger_wad:
