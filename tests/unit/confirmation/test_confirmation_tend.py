@@ -161,7 +161,8 @@ NAMES = (
     "gasUsed",
     "effectiveGasPrice",
 )
-FORGED = [(n, v) for n in NAMES for v in (None, 5, "nonsense", "0xzz", [], {})]
+NONSENSE: tuple[object, ...] = (None, 5, "nonsense", "0xzz", [], {})
+FORGED: list[tuple[str, object]] = [(n, v) for n in NAMES for v in NONSENSE]
 FORGED += [(n, "0x" + "00" * 32) for n in NAMES[:4]]
 FORGED += [("status", "0x2"), ("blockNumber", hex(10**9))]
 
