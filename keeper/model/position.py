@@ -80,7 +80,7 @@ class Holding:
     value_base: int
     """Value in base-currency units, rounded as the protocol rounds it."""
     threshold_wad: int
-    """Collateral: the liquidation threshold that applies (e-mode resolved), 0 when not counted. Debt: 1e18."""
+    """Collateral: liquidation threshold that applies (e-mode resolved), 0 when not counted. Debt: 1e18."""
     feed: str
     """Identity of the price that this venue uses for it (a price belongs to a venue's oracle)."""
     bonus_bps: int = 0
