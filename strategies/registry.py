@@ -42,7 +42,7 @@ def _third_party(name: str) -> Strategy | str:
     module, _, attribute = name.partition(":")
     try:
         made = getattr(importlib.import_module(module), attribute)()
-    except (ImportError, ValueError) as error:
+    except (ImportError, SyntaxError, ValueError) as error:
         return f"module {module!r} cannot be imported: {error}"
     except AttributeError:
         return f"module {module!r} has no class {attribute!r}"
