@@ -88,6 +88,10 @@ def crowd(chain: Chain, deployment: Deployment) -> tuple[random.Random, list[str
     actors = Actors(chain, deployment)
     prices = {s: actors.price_usd8(s) for s in ASSETS}
     people = [_borrower(kind, rng, deployment, prices) for kind in CLASSES for _ in range(EACH)]
+    # somebody borrows most of the cash: at real rates every term of the compounding shows within weeks
+    whale = {s: _units(deployment, prices, s, 45_000_000) for s in ("USDC", "DAI", "WETH")}
+    pledge = {"WBTC": _units(deployment, prices, "WBTC", 400_000_000)}
+    actors.open(Borrower(account=deployment.roles.actors[0], collateral=pledge, debt=whale))
     actors.open_many(people)
     return rng, [b.account for b in people]
 
