@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from keeper.model import Block, Call
 from keeper.units import RAY
 from keeper.venues.aave_v3 import AaveV3, book, load
-from keeper.venues.aave_v3.math import LINE_3_5, supply_index, value_down
+from keeper.venues.aave_v3.math import LINE_3_0, LINE_3_5, supply_index, value_down
 from keeper.words import Words
 
 NOW_S = 1_750_000_000
@@ -51,13 +51,15 @@ class FakeReserve:
     scaled_supply: int = 10**24
     scaled_debt: int = 10**23
     cash: int = 10**24
+    category: int = 0
+    """E-mode category in the configuration (3.0 line)."""
 
     @property
     def config(self) -> int:
         """The pool's configuration word."""
         flags = self.active << 56 | self.frozen << 57 | 1 << 58 | self.paused << 60
         numbers = self.ltv | self.threshold << 16 | self.bonus << 32 | self.decimals << 48
-        return numbers | flags | 1_000 << 64 | self.supply_cap << 116 | 1_000 << 152
+        return numbers | flags | 1_000 << 64 | self.supply_cap << 116 | 1_000 << 152 | self.category << 168
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +184,9 @@ class FakeMarket:
     def _mode(self, name: bytes, mode: FakeMode | None) -> bytes | None:
         if mode is None:
             return None
+        if name == book.GET_EMODE_DATA:
+            numbers = words(32, mode.ltv, mode.threshold, mode.bonus, 0, 160, len(mode.label))
+            return numbers + mode.label.encode().ljust(32, b"\0")
         if name == book.GET_EMODE_LABEL:
             return words(32, len(mode.label)) + mode.label.encode().ljust(32, b"\0")
         return {
@@ -210,6 +215,7 @@ class FakeMarket:
 
     def _account_data(self, account: str, user: FakeUser) -> bytes | None:
         c = d = by_threshold = by_ltv = 0
+        line = LINE_3_0 if self.revision == 1 else LINE_3_5
         for id, r in enumerate(self.reserves):
             unit, age = 10**r.decimals, self.now_s - r.updated_s
             mode = self.modes.get(user.mode)
@@ -219,12 +225,12 @@ class FakeMarket:
                 return None
             if user.config >> 2 * id & 2:
                 index = supply_index(r.supply_index, r.supply_rate, age)
-                base = value_down(LINE_3_5.collateral(user.collateral[id], index), r.price, unit)
+                base = value_down(line.collateral(user.collateral[id], index), r.price, unit)
                 c, by_threshold, by_ltv = c + base, by_threshold + base * threshold, by_ltv + base * ltv
             if user.config >> 2 * id & 1:
-                index = LINE_3_5.borrow_index(r.borrow_index, r.borrow_rate, age)
-                d += LINE_3_5.debt_value(LINE_3_5.debt(user.debt[id], index), r.price, unit)
-        six = LINE_3_5.account(c, d, by_threshold, by_ltv)
+                index = line.borrow_index(r.borrow_index, r.borrow_rate, age)
+                d += line.debt_value(line.debt(user.debt[id], index), r.price, unit)
+        six = line.account(c, d, by_threshold, by_ltv)
         return words(*six[:5], six[5] + self.lies.get(account, 0))
 
 

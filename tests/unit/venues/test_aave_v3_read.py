@@ -296,3 +296,26 @@ def test_reserve__flags_and_rates__are_those_of_the_pool() -> None:
     assert (wbtc.frozen, wbtc.paused) == (True, True)
     assert weth.cash_units == 10**24
     assert weth.supply_index_ray == chain.reserves[0].supply_index
+
+
+def test_health__of_the_3_0_line__cuts_the_average_threshold_and_flags_the_row() -> None:
+    user = FakeUser(collateral={0: 10**18, 2: 3 * 10**6}, debt={1: 10**9})
+    found = position(market(users={ALICE: user}, revision=1))
+    c, d = sum(h.value_base for h in found.collateral), sum(h.value_base for h in found.debt)
+    weighted = sum(h.value_base * h.threshold_wad // 10**14 for h in found.collateral)
+    cut = (c * (weighted // c) + 5_000) // 10_000
+    assert found.health_wad == (cut * WAD + d // 2) // d
+    assert found.health_wad < weighted * WAD // d // 10_000
+    assert found.row.flags == ("threshold_cut_to_bps",)
+
+
+def test_position__e_mode_of_the_3_0_line__is_named_by_the_reserves_configuration() -> None:
+    mode = FakeMode(
+        label="ETH correlated", ltv=9_300, threshold=9_500, bonus=10_100, collateral=frozenset({0})
+    )
+    user = FakeUser(collateral={0: 10**18, 2: 10**7}, debt={1: 10**9}, mode=3)
+    chain = market(users={ALICE: user}, modes={3: mode}, revision=1)
+    chain.set(0, category=3)
+    found = position(chain)
+    assert [h.threshold_wad for h in found.collateral] == [95 * 10**16, 78 * 10**16]
+    assert found.mode == "ETH correlated"
