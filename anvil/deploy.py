@@ -23,6 +23,8 @@ def deploy(chain: Chain, code: dict[str, Artifact] | None = None) -> Deployment:
     code = compile_aave() if code is None else code
     chain.rpc("anvil_setBlockTimestampInterval", 1)
     roles = _roles(chain)
+    # the well-known development accounts carry foreign EIP-7702 code on public chains, which a fork inherits
+    chain.batch(("anvil_setCode", (account, "0x")) for account in chain.accounts if chain.has_code(account))
     market = deploy_aave_v3(chain, code, roles.treasury)
     prices = {r.symbol: r.price_usd8 for r in RESERVES}
     tokens = {t.symbol: t for t in market.tokens}

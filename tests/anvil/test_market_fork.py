@@ -9,8 +9,11 @@ import pytest
 from anvil import shock
 from anvil.actors import Actors, Borrower
 from anvil.client import Chain
+from anvil.compile import Artifact
+from anvil.deploy import deploy
 from anvil.deployment import Deployment
 from anvil.liquidator import Liquidator
+from anvil.node import Anvil, AnvilSettings
 
 pytestmark = pytest.mark.fork
 WAD = 10**18
@@ -43,3 +46,17 @@ def test_fork__position_crashes__is_liquidated_and_upstream_is_untouched(
 def test_fork__next_test__sees_nothing_of_the_last(fork_actors: Actors, fork_deployment: Deployment) -> None:
     assert fork_actors.price_usd8("WETH") == 3_000 * 10**8
     assert fork_actors.account(fork_deployment.roles.actors[0]).debt_base == 0
+
+
+def test_deploy__on_a_fork_whose_accounts_carry_foreign_code__makes_a_market_of_its_own(
+    upstream: Anvil, deployment: Deployment, market_code: dict[str, Artifact]
+) -> None:
+    with Anvil(AnvilSettings(fork_url=upstream.url)) as node:
+        client = Chain(node.url)
+        foreign_code = "0xef0100" + deployment.multicall[2:].lower()
+        client.rpc("anvil_setCode", client.accounts[2], foreign_code)
+        second = deploy(client, market_code)
+        assert second.pool != deployment.pool
+        assert client.call(second.pool, "POOL_REVISION()(uint256)") == 10
+        assert not client.has_code(second.roles.treasury)
+        client.close()
