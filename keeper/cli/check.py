@@ -21,7 +21,10 @@ def command(config: arguments.Config = arguments.CONFIG, json: arguments.Json = 
     from keeper.errors import EXIT_FINDINGS, EXIT_OK
 
     settings = load(config)  # before the slow imports: a wrong file is told at once
-    from keeper.wiring import inspect
+    from keeper.cli import kernels
+
+    kernels.prepare()
+    from keeper.inspection import inspect
 
     findings = drive(inspect(settings))
     rows = [(str(f.severity), f.code, f.subject, f.why) for f in findings]

@@ -36,6 +36,9 @@ def command(
         say("the demo's packages are not installed: run `make demo` in the checkout, it installs them")
         raise typer.Exit(EXIT_UNREACHABLE)
     sys.path.insert(0, str(root))
+    from keeper.cli import kernels
+
+    kernels.prepare()
     from anvil.demo import run
 
     raise typer.Exit(run(scenario, json, dry_run))

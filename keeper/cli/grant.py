@@ -35,6 +35,9 @@ def command(
 
     wanted = amounts(amount or [])
     settings = load(config)  # before the slow imports: a wrong file is told at once
+    from keeper.cli import kernels
+
+    kernels.prepare()
     from keeper.granting import grant
 
     granted = drive(grant(settings, wanted, send))

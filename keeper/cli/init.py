@@ -46,27 +46,29 @@ def _blank(rpc: str | None) -> str:
     url = "https://your-endpoint.example" if rpc is None else arguments.http_url("--rpc", rpc)
     chain = template.chain_table("ethereum", 1, url)
     venue = template.venue_table("aave", "ethereum", "0x2f39d218133AFaB8F2B819B1066c7E434Ad94E9e")
-    return template.file_text(chain, [venue], [])
+    return template.file_text(chain, [venue])
 
 
 def _scanned(source: str, rpc: str | None, provider: str | None) -> str:
-    """A file for every position that the scan finds."""
+    """A file for every position that the scan finds, each under thresholds that suit it."""
     from keeper.cli import template
-    from keeper.cli.endings import drive, usage
+    from keeper.cli.endings import usage
+    from keeper.cli.scan import look
     from keeper.errors import ConfigError
-    from keeper.wiring import scan
 
-    account = arguments.address("--from", source)
     if rpc is None:
         raise usage("--rpc", "is required with --from: the endpoint to scan with")
     url = arguments.http_url("--rpc", rpc)
-    market = None if provider is None else arguments.address("--provider", provider)
-    view = drive(scan(account, url, market))
-    ids = [p.id for p in (*view.snapshot.positions, *view.snapshot.unreadable)]
-    if not ids:
+    account = arguments.address("--from", source)
+    view, policies = look(account, url, provider)
+    guards = [
+        template.Guard(id=p.id, policy=policies[p.id][0], why=policies[p.id][1])
+        for p in view.snapshot.positions
+    ]
+    guards += [template.Guard(id=u.id, policy=None) for u in view.snapshot.unreadable]
+    if not guards:
         raise ConfigError((f"--from: no position of {account} on the venues known for this chain",))
-    chain_id = view.snapshot.block.chain_id
-    return template.from_positions(view.chain.name, chain_id, url, ids)
+    return template.from_guards(view.chain.name, view.chain.chain_id, url, guards)
 
 
 def _write(out: Path, text: str) -> None:

@@ -21,10 +21,12 @@ def command(config: arguments.Config = arguments.CONFIG, json: arguments.Json = 
 
     Example: keeper positions --config keeper.toml --json
     """
+    from keeper.cli import kernels
     from keeper.cli.endings import drive
     from keeper.config import load
 
     settings = load(config)  # before the slow imports: a wrong file is told at once
+    kernels.prepare()
     from keeper.wiring import photograph
 
     raise typer.Exit(show_positions(drive(photograph(settings)), json=json))

@@ -29,6 +29,9 @@ def command(
     from keeper.config import load
 
     settings = load(config)  # before the slow imports: a wrong file is told at once
+    from keeper.cli import kernels
+
+    kernels.prepare()
     from keeper import daemon
     from keeper.notify import log
 

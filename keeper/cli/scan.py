@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from keeper.cli import arguments
+
+if TYPE_CHECKING:
+    from keeper.model import Policy, PositionId
+    from keeper.wiring import View
 
 
 def command(
@@ -20,18 +25,38 @@ def command(
     """Show an address's positions, without a config.
 
     Prints health, distance and liquidation prices on every market known for the endpoint's chain. Needs no
-    configuration, no key and no node of your own. Exits with 1 when a position is in danger or unreadable.
+    configuration, no key and no node of your own. Levels are by thresholds that suit the position. Exits
+    with 1 when a position is in danger or unreadable.
 
     Example: keeper scan 0xYourAddress --rpc https://your-endpoint
     """
     account = arguments.address("ADDRESS", address)
     url = arguments.http_url("--rpc", rpc)
-    market = None if provider is None else arguments.address("--provider", provider)
-    from keeper.cli.endings import drive, say
+    from keeper.cli.endings import say
     from keeper.cli.positions import show_positions
-    from keeper.wiring import scan
 
-    view = drive(scan(account, url, market))
+    view, _ = look(account, url, provider)
     if not (view.snapshot.positions or view.snapshot.unreadable):
         say(f"no position of {account} on the venues known for chain {view.chain.chain_id}")
     raise typer.Exit(show_positions((view,), json=json))
+
+
+def look(
+    account: str, url: str, provider: str | None
+) -> tuple[View, Mapping[PositionId, tuple[Policy, str]]]:
+    """The scan, judged by thresholds that suit each position (nobody has chosen any yet), and those."""
+    market = None if provider is None else arguments.address("--provider", provider)
+    from dataclasses import replace
+
+    from keeper.cli import kernels
+    from keeper.cli.endings import drive
+
+    kernels.prepare()
+    from keeper.decision.defaults import suggest
+    from keeper.wiring import outlooks, scan
+
+    view = drive(scan(account, url, market))
+    found = {o.id: o for o in view.outlooks}
+    policies = {p.id: suggest(p, found[p.id], {}, {}) for p in view.snapshot.positions}
+    judged = outlooks(view.snapshot, {id: policy for id, (policy, _) in policies.items()})
+    return replace(view, outlooks=judged), policies

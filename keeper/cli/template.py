@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from json import dumps
+from textwrap import wrap
 
-from keeper.model import PositionId
+from keeper.model import Policy, PositionId
+from keeper.units import decimal_text
 
 HEAD = """\
 # keeper.toml - what to guard, how, and within which limits. Every key: docs/reference/config.md
@@ -30,14 +33,15 @@ emergency = "1.10"          # below: gas cap and cooldown are relaxed (never rem
 # act = "always"            # a crossed trigger is a promise; "break_even" weighs costs first
 # strategies = ["repay", "add_collateral"]
 # idle_rate = "0.05"        # what the wallet's idle capital would earn a year
-# horizon_days = 30         # how long rescue capital is expected to stay tied up
+# horizon_days = 7          # how long rescue capital is expected to stay tied up
 
 [policies.default.caps]     # whole dollars, whatever the price does
 per_action_usd = 10000
 per_day_usd = 25000
 gas_usd_max = 50            # one action's gas in ordinary times
 gas_usd_emergency = 500     # hard ceiling below emergency
-
+"""
+SHOCKS = """\
 [shocks]
 ladder_pct = [-5, -10, -20, -30, -40, -50]    # moves of every price at once, in per cent
 """
@@ -50,32 +54,47 @@ NO_POSITION = """\
 """
 
 
-def file_text(chain: str, venues: Sequence[str], positions: Sequence[str]) -> str:
-    """The whole file."""
-    return "\n".join([HEAD, chain, *venues, *(positions or [NO_POSITION]), POLICY])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """A position to write down, and the policy proposed for it with its reason; None for the default one."""
+
+    id: PositionId
+    policy: Policy | None
+    why: str = ""
 
 
-def from_positions(chain_name: str, chain_id: int, url: str, ids: Sequence[PositionId]) -> str:
-    """The file that guards ``ids`` (all on one chain) under the default policy."""
-    markets = sorted({(id.venue, id.key) for id in ids})
+def file_text(
+    chain: str, venues: Sequence[str], positions: Sequence[str] = (NO_POSITION,), policies: Sequence[str] = ()
+) -> str:
+    """The whole file; the default policy stands in it when no other does."""
+    return "\n".join([HEAD, chain, *venues, *positions, *(policies or [POLICY]), SHOCKS])
+
+
+def from_guards(chain_name: str, chain_id: int, url: str, guards: Sequence[Guard]) -> str:
+    """The file that guards every position of ``guards`` (all on one chain), each under its own policy."""
+    markets = sorted({(g.id.venue, g.id.key) for g in guards})
     names = {market: f"{market[0]}-{n}" for n, market in enumerate(markets, 1)}
     venues = [venue_table(names[m], chain_name, m[1], kind=m[0]) for m in markets]
-    positions = [
-        position_table(f"position-{n}", names[id.venue, id.key], id.account) for n, id in enumerate(ids, 1)
-    ]
-    return file_text(chain_table(chain_name, chain_id, url), venues, positions)
+    positions, policies = [], []
+    for n, g in enumerate(guards, 1):
+        policy = "default" if g.policy is None else f"policy-{n}"
+        venue = names[g.id.venue, g.id.key]
+        positions.append(position_table(f"position-{n}", venue, g.id.account, policy))
+        policies.append(POLICY if g.policy is None else policy_table(policy, g.policy, g.why))
+    chain = chain_table(chain_name, chain_id, url)
+    return file_text(chain, venues, positions, list(dict.fromkeys(policies)))
 
 
 def chain_table(name: str, chain_id: int, url: str) -> str:
     """``[[chains]]`` with one endpoint."""
     return f"""\
 [[chains]]
-name = {_text(name)}
+name = {toml_text(name)}
 chain_id = {chain_id}
 
 [[chains.endpoints]]        # in order of preference; two of different providers are better than one
 name = "first"
-url = {_text(url)}          # or url_file = "endpoint.url", when it holds a token
+url = {toml_text(url)}          # or url_file = "endpoint.url", when it holds a token
 # ws_url = "wss://..."      # heads by subscription instead of polling
 # rate_per_s = 10
 # concurrency = 8
@@ -86,24 +105,65 @@ def venue_table(name: str, chain: str, provider: str, *, kind: str = "aave_v3") 
     """``[[venues]]``."""
     return f"""\
 [[venues]]
-name = {_text(name)}
-kind = {_text(kind)}
-chain = {_text(chain)}
-provider = {_text(provider)}    # the market's PoolAddressesProvider
+name = {toml_text(name)}
+kind = {toml_text(kind)}
+chain = {toml_text(chain)}
+provider = {toml_text(provider)}    # the market's PoolAddressesProvider
 """
 
 
-def position_table(label: str, venue: str, account: str) -> str:
-    """``[[positions]]`` under the default policy."""
+def position_table(label: str, venue: str, account: str, policy: str) -> str:
+    """``[[positions]]``."""
     return f"""\
 [[positions]]
-label = {_text(label)}
-venue = {_text(venue)}
-account = {_text(account)}
-policy = "default"
+label = {toml_text(label)}
+venue = {toml_text(venue)}
+account = {toml_text(account)}
+policy = {toml_text(policy)}
 """
 
 
-def _text(value: str) -> str:
+def policy_table(name: str, policy: Policy, why: str) -> str:
+    """``[policies.NAME]`` with every number written out, and above it the reason for them."""
+    reason = "\n".join(wrap(why, 108, initial_indent="# ", subsequent_indent="# "))
+    health = {
+        key: toml_text(decimal_text(wad, 18))
+        for key, wad in (
+            ("warn", policy.warn_wad),
+            ("trigger", policy.trigger_wad),
+            ("target", policy.target_wad),
+            ("emergency", policy.emergency_wad),
+            ("max_health", policy.max_health_wad),
+            ("hysteresis", policy.hysteresis_wad),
+        )
+    }
+    caps = policy.caps
+    return f"""\
+{reason}
+[policies.{name}]
+warn = {health["warn"]}             # below: an alarm
+trigger = {health["trigger"]}          # below: act
+target = {health["target"]}           # restore to here
+emergency = {health["emergency"]}        # below: gas cap and cooldown are relaxed (never removed)
+max_health = {health["max_health"]}       # never above after acting
+hysteresis = {health["hysteresis"]}
+cooldown_blocks = {policy.cooldown_blocks}
+act = {toml_text(policy.act)}            # a crossed trigger is a promise; "break_even" weighs costs first
+strategies = [{", ".join(toml_text(s) for s in policy.strategies)}]
+idle_rate = {policy.idle_rate!r}            # what the wallet's idle capital would earn a year
+horizon_days = {policy.horizon_days!r}          # how long rescue capital is expected to stay tied up
+
+[policies.{name}.caps]      # whole dollars, whatever the price does
+per_action_usd = {caps.per_action_usd}
+per_day_usd = {caps.per_day_usd}
+gas_usd_max = {caps.gas_usd_max}
+gas_usd_emergency = {caps.gas_usd_emergency}
+"""
+
+
+def toml_text(value: str) -> str:
     """A TOML basic string; JSON's escapes are a subset of TOML's."""
     return dumps(value)
+
+
+_text = toml_text

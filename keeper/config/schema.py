@@ -156,7 +156,7 @@ class PolicyTable(Table):
     act: Literal["always", "break_even"] = "always"
     strategies: Annotated[list[str], Field(min_length=1)] = list(STRATEGIES)
     idle_rate: NotNegative = Decimal("0.05")
-    horizon_days: Positive = Decimal(30)
+    horizon_days: Positive = Decimal(7)
     caps: CapsTable = CapsTable()
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from keeper.cli import app, invoke
+from keeper.cli import app, invoke, template
 from keeper.cli.endings import exit_code_of
 from keeper.config import parse
 from keeper.errors import Broken, ConfigError, Raced, Rejected, Transient
+from keeper.model import Caps, Policy, PositionId
 
 pytestmark = pytest.mark.unit
 
@@ -284,11 +285,7 @@ def test_init__when_the_comments_are_taken_away__then_they_were_true(tmp_path: P
     """Every commented default is the default: uncommenting changes nothing."""
     import re
 
-    from keeper.cli import template
-    from keeper.model import PositionId
-
-    id = PositionId(venue="aave_v3", chain_id=1, account=ADDRESS, key=ADDRESS)
-    text = template.from_positions("chain-1", 1, "https://x.example", [id])
+    text = template.from_guards("chain-1", 1, "https://x.example", [guard(policy=None)])
     plain = parse(text, tmp_path / "k.toml")
     defaults = "max_health|hysteresis|cooldown_blocks|act|strategies|idle_rate|horizon_days|rate_per_s"
     opened = re.sub(rf"^# ({defaults}|concurrency|state_dir) =", r"\1 =", text, flags=re.MULTILINE)
@@ -297,6 +294,34 @@ def test_init__when_the_comments_are_taken_away__then_they_were_true(tmp_path: P
     assert again == plain
     assert plain.policies[0] == parse(text[: text.index("[policies")], tmp_path / "k.toml").policies[0]
     assert plain.shocks_pct == parse(text[: text.index("[shocks]")], tmp_path / "k.toml").shocks_pct
+
+
+def test_init__when_a_policy_is_proposed__then_the_file_holds_it_to_the_digit(tmp_path: Path) -> None:
+    proposed = Policy(
+        name="policy-1",
+        warn_wad=1_045_000_000_000_000_001,
+        trigger_wad=1_030_000_000_000_000_000,
+        target_wad=1_050_000_000_000_000_000,
+        emergency_wad=1_010_100_000_000_000_000,
+        max_health_wad=1_090_000_000_000_000_000,
+        hysteresis_wad=1_000_000_000_000_000,
+        cooldown_blocks=3,
+        act="break_even",
+        strategies=("add_collateral",),
+        caps=Caps(per_action_usd=1, per_day_usd=2, gas_usd_max=3, gas_usd_emergency=4),
+        idle_rate=0.031,
+        horizon_days=2.5,
+    )
+    text = template.from_guards("chain-1", 1, "https://x.example", [guard(policy=proposed)])
+    settings = parse(text, tmp_path / "k.toml")
+    assert settings.policy("policy-1") == proposed
+    assert settings.positions[0].policy == "policy-1"
+    assert "# why, in words" in text
+
+
+def guard(policy: Policy | None) -> template.Guard:
+    id = PositionId(venue="aave_v3", chain_id=1, account=ADDRESS, key=ADDRESS)
+    return template.Guard(id=id, policy=policy, why="why, in words")
 
 
 def test_init__when_the_file_exists__then_it_is_kept_without_force(
@@ -314,18 +339,19 @@ def test_init__when_the_file_exists__then_it_is_kept_without_force(
 def test_check__when_nothing_is_found__then_it_says_so(
     config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from keeper import wiring
+    inspection = pytest.importorskip("keeper.inspection")
     from keeper.seams import Severity
+    from keeper.wiring import Finding
 
     found: list[object] = []
 
     async def inspect(settings: object) -> tuple[object, ...]:
         return tuple(found)
 
-    monkeypatch.setattr(wiring, "inspect", inspect, raising=False)
+    monkeypatch.setattr(inspection, "inspect", inspect)
     assert invoke(["check", "-c", str(config)]) == 0
     assert "nothing found" in capsys.readouterr().out
-    found.append(wiring.Finding(severity=Severity.WARNING, code="low_gas", subject="wallet", why="0 ETH"))
+    found.append(Finding(severity=Severity.WARNING, code="low_gas", subject="wallet", why="0 ETH"))
     assert invoke(["check", "-c", str(config), "--json"]) == 1
     assert json.loads(capsys.readouterr().out) == {
         "schema": 1,
