@@ -41,7 +41,11 @@ def account(line: Line, state: dict) -> AccountData:  # type: ignore[type-arg]
         if p["coll"] and (line.bare_threshold_counts or int(p.get("lt_raw", p["lt"]))):
             index = supply_index(r["liquidityIndex"], r["liquidityRate"], age)
             base = value_down(line.collateral(int(p["scaledA"]), index), price, unit)
-            c, by_threshold, by_ltv = c + base, by_threshold + base * int(p["lt"]), by_ltv + base * int(p["ltv"])
+            c, by_threshold, by_ltv = (
+                c + base,
+                by_threshold + base * int(p["lt"]),
+                by_ltv + base * int(p["ltv"]),
+            )
         if int(p["scaledD"]):
             index = line.borrow_index(r["borrowIndex"], r["borrowRate"], age)
             d += line.debt_value(line.debt(int(p["scaledD"]), index), price, unit)
