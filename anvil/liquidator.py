@@ -10,7 +10,7 @@ from eth_utils.crypto import keccak
 
 from anvil.abi import decode, encode_call
 from anvil.actors import UINT256_MAX, Actors
-from anvil.client import Reverted
+from anvil.client import TIP_WEI, Reverted
 
 _LIQUIDATE = "liquidationCall(address,address,address,uint256,bool)"
 _CONFIGURATION = (
@@ -51,6 +51,8 @@ class Liquidator:
     def __init__(self, actors: Actors, *, funds_usd: int = 50_000_000) -> None:
         self._actors = actors
         self.account = actors.market.roles.liquidator
+        self.tip_wei = TIP_WEI
+        """What it pays to be ahead in the block."""
         for token in actors.market.tokens:
             units = funds_usd * 10**8 * token.unit // actors.price_usd8(token.symbol)
             actors.mint(token.symbol, self.account, units)
@@ -110,7 +112,7 @@ class Liquidator:
 
     def _submit(self, user: str, collateral: str, debt: str) -> str:
         data = encode_call(_LIQUIDATE, *self._arguments(user, collateral, debt))
-        return self._actors.chain.submit(self.account, self._actors.market.pool, data, gas=2_000_000)
+        return self._actors.chain.submit(self.account, self._actors.market.pool, data, gas=2_000_000, tip_wei=self.tip_wei)
 
     def _facts(self, user: str, collateral: str, debt: str, receipt: Mapping[str, Any]) -> Liquidation:
         market, number = self._actors.market, int(receipt["blockNumber"], 16)

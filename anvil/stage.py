@@ -63,9 +63,7 @@ def stage(scenario: Scenario, folder: Path, *, mode: str) -> Iterator[Stage]:
             pairs = open_pairs(actors, scenario)
             address = keystore(folder)
             fund(actors, scenario, address)
-            home = Home(
-                folder=folder, mode=mode, address=address, block_s=scenario.seconds_per_block
-            )
+            home = Home(folder=folder, mode=mode, address=address, block_s=scenario.seconds_per_block)
             config = write_config(node, market, pairs, home)
             yield Stage(
                 folder=folder,
@@ -96,11 +94,11 @@ def keystore(folder: Path) -> str:
 
 
 POLICIES = {
-    "": {"warn": "1.35", "trigger": "1.20", "target": "1.30", "emergency": "1.08", "hysteresis": "0.02"},
+    "": {"warn": "1.35", "trigger": "1.20", "target": "1.25", "emergency": "1.08", "hysteresis": "0.02"},
     "ETH correlated": {
         "warn": "1.045",
         "trigger": "1.03",
-        "target": "1.045",
+        "target": "1.04",
         "emergency": "1.012",
         "hysteresis": "0.005",
     },

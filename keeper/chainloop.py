@@ -13,19 +13,17 @@ from keeper.camera import Camera
 from keeper.config import ChainSettings, VenueSettings
 from keeper.decision import Memory, Options, decide
 from keeper.errors import Broken, Raced, Transient
+from keeper.facts import Facts, Guarded
 from keeper.journal.write import Journal
 from keeper.model import (
     Attempt,
     Block,
     Decision,
     Entry,
-    IntentState,
     Level,
     Means,
     Outcome,
     Plan,
-    Policy,
-    Position,
     PositionId,
     Refusal,
     Shock,
@@ -33,11 +31,10 @@ from keeper.model import (
     Unreadable,
 )
 from keeper.notify.alarm import Alarms
-from keeper.plan import compile_plan
+from keeper.plan import Case, compile_plan
 from keeper.risk.outlook import assess
 from keeper.risk.shocks import for_feeds
 from keeper.seams import Clock, Sender, Severity, Strategy, Venue
-from keeper.facts import Facts, Guarded
 from keeper.tick import Tick, raise_for
 
 NO_MEANS = Means(
@@ -199,9 +196,7 @@ class ChainLoop:
             snapshot.positions, snapshot.unreadable, snapshot.prices, self._shocks(snapshot), self.policies
         )
         risk_s = self.parts.clock.monotonic_s()
-        decisions, self._memory = decide(
-            snapshot, outlooks, self.policies, self._memory, self._options()
-        )
+        decisions, self._memory = decide(snapshot, outlooks, self.policies, self._memory, self._options())
         plans, refusals = self._build(decisions, snapshot)
         decide_s = self.parts.clock.monotonic_s()
         levels = self._memory.levels()
@@ -224,14 +219,21 @@ class ChainLoop:
         """A bounded plan for every chosen proposal, or why there is none."""
         plans: list[Plan] = []
         refusals: list[tuple[PositionId, Refusal]] = []
+        spent = self._spent_today_usd()
         for decision in decisions:
             for proposal in decision.chosen:
                 position = snapshot.position(decision.id)
                 if position is None:
                     continue
-                seq = self.parts.journal.next_seq(decision.id)
-                policy, venue = self.policies[decision.id], self.venue_of(decision.id)
-                built = compile_plan(proposal, position, venue, policy, snapshot, seq)
+                case = Case(
+                    position=position,
+                    venue=self.venue_of(decision.id),
+                    policy=self.policies[decision.id],
+                    snapshot=snapshot,
+                    seq=self.parts.journal.next_seq(decision.id),
+                    spent_today_usd=spent.get(decision.id, 0.0),
+                )
+                built = compile_plan(proposal, case)
                 if isinstance(built, Refusal):
                     refusals.append((decision.id, built))
                 else:
@@ -251,17 +253,21 @@ class ChainLoop:
         self._log.info("tick", **ticks.summary(tick))
 
     def _options(self) -> Options:
-        journal, now_s = self.parts.journal, self.parts.clock.now_s()
-        waiting = {i.key.position: i.plan for i in journal.open_intents(self.parts.chain.chain_id)}
+        opened = self.parts.journal.open_intents(self.parts.chain.chain_id)
+        waiting = {i.key.position: i.plan for i in opened}
         waiting |= self._in_lane
         return Options(
             venues=self.venues,
             strategies=self.parts.strategies,
             open_intents=frozenset(waiting),
             promised=tuple(step.amount for plan in waiting.values() for step in plan.steps),
-            spent_today_usd={id: journal.spent_usd_since(id, now_s - DAY_S) for id in self.policies},
+            spent_today_usd=self._spent_today_usd(),
             armed=self.armed,
         )
+
+    def _spent_today_usd(self) -> dict[PositionId, float]:
+        since_s = self.parts.clock.now_s() - DAY_S
+        return {id: self.parts.journal.spent_usd_since(id, since_s) for id in self.policies}
 
     def _shocks(self, snapshot: Snapshot) -> tuple[Shock, ...]:
         symbols = {r.feed: r.token.symbol for r in snapshot.means.reserves}

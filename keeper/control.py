@@ -41,6 +41,7 @@ class Controls:
                     "idle": loop.idle,
                     "armed": loop.armed,
                     "broken": loop.broken or None,
+                    "positions": _standing(loop),
                 }
                 for loop in self._loops
             ],
@@ -73,6 +74,23 @@ class Controls:
         self._journal.set_control(key, value, actor, why)
 
 
+def _standing(loop: ChainLoop) -> list[dict[str, object]]:
+    """Level and health of each guarded position as the last tick judged them."""
+    if loop.last is None:
+        return []
+    healths = {p.id: p.health_wad for p in loop.last.snapshot.positions}
+    labels = {g.id: g.label for g in loop.parts.guarded}
+    return [
+        {
+            "id": str(o.id),
+            "label": labels.get(o.id, ""),
+            "level": o.level.value,
+            "health_wad": None if healths.get(o.id) is None else str(healths[o.id]),
+        }
+        for o in loop.last.outlooks
+    ]
+
+
 def thresholds(loop: ChainLoop) -> list[str]:
     """For each guarded position: its health, and the prices at which each line of its policy lies."""
     tick = loop.last
@@ -101,8 +119,7 @@ def _prices(tick: Tick, position: Position, policy: Policy) -> list[str]:
     for feed in position.row.feeds:
         now = tick.snapshot.prices[feed]
         at = {
-            name: price_at_health(position.row, tick.snapshot.prices, feed, wad / WAD)
-            for name, wad in levels
+            name: price_at_health(position.row, tick.snapshot.prices, feed, wad / WAD) for name, wad in levels
         }
         text = ", ".join(f"{name} {'-' if p is None else f'{p:,.4f}'}" for name, p in at.items())
         lines.append(f"  {symbols.get(feed, feed)} now {now:,.4f}: {text}")

@@ -230,7 +230,9 @@ async def run(settings: Settings, *, once: bool, dry_run: bool, probe: Probe = s
     cache.warm()
     with Journal.open(settings.journal_path, SystemClock()) as journal:
         chains = [ChainDaemon(settings, chain, journal, probe) for chain in settings.chains]
-        journal.record(Entry(kind="start", chain_id=0, block_number=0, subject="", why=f"{settings.mode} start"))
+        journal.record(
+            Entry(kind="start", chain_id=0, block_number=0, subject="", why=f"{settings.mode} start")
+        )
         try:
             return await (_once(chains) if once else _serve(settings, chains, journal))
         finally:
@@ -273,5 +275,3 @@ async def _serve(settings: Settings, chains: list[ChainDaemon], journal: Journal
         if isinstance(failure, BaseException) and not isinstance(failure, asyncio.CancelledError):
             raise failure
     return EXIT_OK if stop.is_set() else EXIT_BROKEN
-
-

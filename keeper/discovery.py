@@ -29,7 +29,7 @@ class Discovery:
             self._beyond = await self._known(tick)
         venues = {**self._beyond, **self._site.venues}
         accounts = tuple(sorted({g.id.account for g in self._site.guarded}))
-        everywhere = {id: accounts for id in venues}
+        everywhere = dict.fromkeys(venues, accounts)
         snapshot = await self._camera.photograph(venues, everywhere, tick.block, ShadowBook(), {})
         guarded = {g.id for g in self._site.guarded}
         for position in snapshot.positions:

@@ -39,7 +39,9 @@ async def grant(settings: Settings, amounts: Mapping[str, str], send: bool) -> t
             rows += await _on_chain(settings, site, amounts, send)
     unknown = [s for s in amounts if not any(r["token"] == s for r in rows)]
     if unknown:
-        raise ConfigError(tuple(f"--amount {s}: no configured venue lists a token of this symbol" for s in unknown))
+        raise ConfigError(
+            tuple(f"--amount {s}: no configured venue lists a token of this symbol" for s in unknown)
+        )
     return tuple(rows)
 
 
@@ -120,9 +122,7 @@ async def _signer(settings: Settings, chain: ChainSettings, wanted: list[tuple[T
     return LocalSigner(key, policy)
 
 
-async def _approval(
-    site: Site, means: Means, token: Token, to: tuple[str, int], nonce: int
-) -> TxFields:
+async def _approval(site: Site, means: Means, token: Token, to: tuple[str, int], nonce: int) -> TxFields:
     from eth_abi.abi import encode
     from eth_utils.crypto import keccak
 
@@ -158,7 +158,9 @@ async def _mined(site: Site, tx_hash: str) -> None:
                     break
                 await asyncio.sleep(0.2)
     except TimeoutError as e:
-        raise Transient(f"approval {tx_hash} has no receipt after {RECEIPT_S:.0f} s; run the grant again") from e
+        raise Transient(
+            f"approval {tx_hash} has no receipt after {RECEIPT_S:.0f} s; run the grant again"
+        ) from e
     if receipt.get("status") != "0x1":
         raise Transient(f"approval {tx_hash} reverted")
 

@@ -50,9 +50,7 @@ def entries(tick: Tick) -> tuple[Entry, ...]:
         if tick.levels_before.get(o.id) not in (None, o.level)
     ]
     rows += [_row(tick, "decision", str(d.id), d.why, _decision_data(d)) for d in tick.decisions]
-    rows += [
-        _row(tick, "refusal", str(id), r.why, {"who": r.who, "code": r.code}) for id, r in tick.refusals
-    ]
+    rows += [_row(tick, "refusal", str(id), r.why, {"who": r.who, "code": r.code}) for id, r in tick.refusals]
     return tuple(rows)
 
 

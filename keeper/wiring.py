@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -15,7 +15,7 @@ from keeper.clock import SystemClock
 from keeper.config import ChainSettings, EndpointSettings, Settings, VenueSettings
 from keeper.errors import ConfigError, KeeperError
 from keeper.facts import Guarded, Lens
-from keeper.model import Block, Outlook, Policy, Position, PositionId, Snapshot
+from keeper.model import Block, Outlook, Policy, PositionId, Snapshot
 from keeper.risk import shocks as library
 from keeper.risk.outlook import assess
 from keeper.seams import Severity, Venue
@@ -146,7 +146,7 @@ async def scan(address: str, rpc_url: str, provider: str | None) -> View:
         block = await latest(endpoints)
         camera = Camera(chain, endpoints, None)
         venues = await _markets(camera, chain, block, provider)
-        accounts = {id: (address,) for id in venues}
+        accounts = dict.fromkeys(venues, (address,))
         snapshot = await camera.photograph(venues, accounts, block, ShadowBook(), {})
     finally:
         await endpoints.close()

@@ -32,9 +32,8 @@ def _redact(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMappi
     return event
 
 
-def configure(*, json_lines: bool, debug: bool = False) -> None:
+def configure(*, json_lines: bool, level: int = logging.INFO) -> None:
     """Set up structlog and the standard library's root logger; both write to stderr."""
-    level = logging.DEBUG if debug else logging.INFO
     renderer = (
         structlog.processors.JSONRenderer()
         if json_lines

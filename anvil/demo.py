@@ -1,0 +1,139 @@
+"""``keeper demo``: a story played twice at once, for guarded borrowers and for their unprotected twins."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from anvil import shock
+from anvil.gap import Gap
+from anvil.guard import START_S, Guard, GuardFailed
+from anvil.liquidator import Liquidation
+from anvil.node import AnvilFailed
+from anvil.report import Played, Report, build, show
+from anvil.scenario import ScenarioError, load_scenario, submit_step
+from anvil.stage import Stage, stage
+from anvil.tools import ToolMissing
+from keeper.config import load
+from keeper.errors import EXIT_FINDINGS, EXIT_OK, EXIT_UNREACHABLE, EXIT_USAGE
+from keeper.granting import grant
+from keeper.notify import log
+
+
+class Clock:
+    """Says what is being done, and afterwards where the time went."""
+
+    def __init__(self) -> None:
+        self._start_s = self._last_s = time.monotonic()
+        self.spent: list[tuple[str, float]] = []
+
+    def say(self, text: str) -> None:
+        """Progress, on stderr."""
+        print(f"[{time.monotonic() - self._start_s:6.1f} s] {text}", file=sys.stderr, flush=True)
+
+    def lap(self, name: str) -> None:
+        """Everything since the last lap was ``name``."""
+        now_s = time.monotonic()
+        self.spent.append((name, now_s - self._last_s))
+        self._last_s = now_s
+
+
+def run(scenario: str, json_out: bool, dry_run: bool = False) -> int:
+    """Play a shipped scenario, print what came of it, and exit non-zero unless every promise was kept."""
+    try:
+        story = load_scenario(scenario)
+    except ScenarioError as e:
+        print(e, file=sys.stderr)
+        return EXIT_USAGE
+    clock = Clock()
+    # the daemon logs to a file of its own; what probes on snapshots would log is noise here
+    log.configure(json_lines=False, level=logging.CRITICAL)
+    try:
+        with tempfile.TemporaryDirectory(prefix="keeper-demo-") as folder:
+            clock.say("a fresh chain, the Aave v3.6 market, borrowers and their twins")
+            with stage(story, Path(folder), mode="dry-run" if dry_run else "live") as on:
+                report = tell(on, clock, dry_run=dry_run)
+    except (ToolMissing, AnvilFailed, GuardFailed) as e:
+        print(e, file=sys.stderr)
+        return EXIT_UNREACHABLE
+    show(report, clock.spent, json_out=json_out)
+    return EXIT_OK if report.ok else EXIT_FINDINGS
+
+
+def tell(on: Stage, clock: Clock, *, dry_run: bool) -> Report:
+    """Grants, the story, and (live) how large a single step each position would have survived."""
+    clock.lap("chain and market")
+    tokens = {s: str(amount) for s, amount in on.scenario.keeper.tokens.items()}
+    asyncio.run(grant(load(on.config), tokens, True))
+    clock.lap("grants")
+    gap = Gap(on)
+    played = play(on, clock, dry_run=dry_run)
+    report = build(on, played)
+    clock.lap("the fall")
+    if dry_run:
+        return report
+    clock.say("how large a single oracle step would each position have survived? (bisected on snapshots)")
+    steps = {p.label: gap.largest(p.guarded, tuple(p.borrower.collateral)) for p in on.pairs}
+    clock.lap("largest steps")
+    return replace(report, largest_step=steps)
+
+
+def play(on: Stage, clock: Clock, *, dry_run: bool) -> Played:
+    """The whole story, block by block, against a real daemon in a process of its own."""
+    health: dict[str, list[int]] = {account: [] for account in on.accounts}
+    liquidations: list[Liquidation] = []
+    nonce_before = nonce(on)
+    with Guard(on.config) as guard:
+        guard.caught_up(on.chain.block().number, within_s=START_S)
+        if not dry_run:
+            guard.ask({"do": "arm", "actor": "demo", "why": "the demo"})
+        clock.lap("daemon start")
+        first = on.chain.block().number
+        on.chain.rpc("evm_setAutomine", False)
+        for index, step in enumerate(on.scenario.step):
+            if step.why:
+                clock.say(f"block {on.chain.block().number + 1}: {step.why}")
+            submit_step(on.chain, on.market, on.scenario, index)
+            look(on, guard, health, on.chain.mine().number)
+            shock.set_base_fee(on.chain, on.scenario.base_fee_wei(index))
+            liquidations += race(on)
+            look(on, guard, health, on.chain.block().number)
+        on.chain.rpc("evm_setAutomine", True)
+    return Played(
+        dry_run=dry_run,
+        health={account: tuple(path) for account, path in health.items()},
+        liquidations=tuple(liquidations),
+        transactions=nonce(on) - nonce_before,
+        first_block=first,
+        last_block=on.chain.block().number,
+    )
+
+
+def race(on: Stage) -> tuple[Liquidation, ...]:
+    """The block after an oracle update: the liquidator takes what it may, beside whatever the keeper sent."""
+    before = on.chain.block().number
+    done = on.liquidator.act(on.accounts, mine=True)
+    if on.chain.block().number == before:
+        on.chain.mine()
+    return done
+
+
+def look(on: Stage, guard: Guard, health: dict[str, list[int]], block_number: int) -> None:
+    """Health after a block: guarded positions as the keeper sees them, twins as the pool does."""
+    view = guard.caught_up(block_number)
+    seen = {p["label"]: p["health_wad"] for p in view["positions"]}
+    for pair in on.pairs:
+        told = seen.get(pair.label)
+        health[pair.guarded].append(0 if told is None else int(told))
+        health[pair.twin].append(on.actors.account(pair.twin, block=block_number).health_wad)
+
+
+def nonce(on: Stage) -> int:
+    """Transactions that the keeper's wallet has sent."""
+    wallet = load(on.config).wallet.address
+    return int(on.chain.rpc("eth_getTransactionCount", wallet, "latest"), 16)
