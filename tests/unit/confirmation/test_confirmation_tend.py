@@ -295,6 +295,32 @@ def test_tend__when_a_foreign_transaction_took_the_nonce__then_replaced_on_the_s
     assert len(keeper.chain.sent) == 1
 
 
+def test_tend__when_the_foreign_transaction_is_old_already__then_still_two_looks_in_two_blocks(
+    keeper: Keeper,
+) -> None:
+    keeper.act()
+    keeper.chain.foreign()
+    for _ in range(6):
+        keeper.chain.mine()
+    assert keeper.tend() == ()
+    assert keeper.tend() == ()
+    keeper.chain.mine()
+    assert [o.state for o in keeper.tend()] == [S.REPLACED]
+
+
+def test_tend__when_our_receipt_shows_late__then_it_was_never_replaced(keeper: Keeper) -> None:
+    """The nonce is used, by us, and the node that answers has not indexed the receipt yet."""
+    keeper.act()
+    for _ in range(5):
+        keeper.chain.mine()
+    real = keeper.chain._receipt
+    keeper.chain._receipt = lambda tx_hash: None  # type: ignore[method-assign]
+    assert keeper.tend() == ()
+    keeper.chain._receipt = real  # type: ignore[method-assign]
+    keeper.chain.mine()
+    assert [o.state for o in keeper.tend()] == [S.INCLUDED]
+
+
 def test_tend__when_the_replacement_is_reorganised_away__then_open_again(keeper: Keeper) -> None:
     keeper.act()
     keeper.chain.foreign()
