@@ -1,0 +1,30 @@
+"""The real daemon that kills itself with SIGKILL at one named point of its first transaction; for tests only."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+
+def main(config: str, point: str) -> None:
+    """``point``: planned, signed, journaled, broadcast or sent."""
+    from keeper.cli import kernels
+
+    kernels.prepare()
+    from keeper import daemon
+    from keeper.config import load
+    from keeper.notify import log
+
+    def probe(reached: str) -> None:
+        if reached == point:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    log.configure(json_lines=True)
+    asyncio.run(daemon.run(load(Path(config)), once=False, dry_run=False, probe=probe))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:3])
