@@ -334,7 +334,7 @@ class Journal(Queries):
 
     def _insert(self, name: str, values: Mapping[str, object]) -> int:
         with self._transaction() as connection:
-            result: Any = connection.execute(insert(table(name)).values(**values))
+            result: Any = connection.execute(insert(table(name)), dict(values))
             return int(result.inserted_primary_key[0] or 0)
 
     def _put(
