@@ -111,7 +111,7 @@ class Camera:
         return await asyncio.gather(self._nonce(self._wallet, block), self._tip())
 
     async def _nonce(self, wallet: str, block: Block) -> int:
-        answer = await self._transport.request("eth_getTransactionCount", [wallet, hex(block.number)])
+        answer = await self._transport.request("eth_getTransactionCount", [wallet, {"blockHash": block.hash}])
         return _quantity(answer, "eth_getTransactionCount")
 
     async def _tip(self) -> int:

@@ -161,14 +161,15 @@ class ChainLoop:
         try:
             result = await self.parts.sender.act(plan, snapshot)
         except Raced as e:
-            return self._not_sent(plan, Refusal(who="lane", code="raced", why=str(e)))
+            result = Refusal(who="lane", code="raced", why=str(e))
         except Transient as e:
-            return self._not_sent(plan, Refusal(who="lane", code="unreachable", why=str(e)))
+            result = Refusal(who="lane", code="unreachable", why=str(e))
         except Broken as e:
             self.stop_acting(str(e))
-            return self._not_sent(plan, Refusal(who="lane", code="broken", why=str(e)))
+            result = Refusal(who="lane", code="broken", why=str(e))
         if isinstance(result, Refusal):
-            return self._not_sent(plan, result)
+            self._not_sent(plan, result)
+            return None
         subject = str(plan.key.position)
         self.parts.alarms.clear("not_sent", subject)
         self._log.info(

@@ -58,14 +58,26 @@ class Lens:
 class LiveFacts:
     """The chain, and the confirmation of what was sent."""
 
-    def __init__(self, lens: Lens, confirmation: Confirmation) -> None:
+    def __init__(self, lens: Lens, confirmation: Confirmation, alarms: Alarm) -> None:
         self._lens = lens
         self._confirmation = confirmation
+        self._alarms = alarms
+        self._stuck: frozenset[str] = frozenset()
 
     async def take(self, block: Block, venues: Mapping[str, Venue]) -> tuple[Snapshot, tuple[Outcome, ...]]:
         """The chain at ``block``; every open transaction is tended before anything is planned."""
         snapshot = await self._lens.look(block, venues, ShadowBook())
-        return snapshot, await self._confirmation.tend(block, snapshot)
+        outcomes = await self._confirmation.tend(block, snapshot)
+        self._say_stuck({str(key): why for key, why in self._confirmation.troubles.items()})
+        return snapshot, outcomes
+
+    def _say_stuck(self, troubles: Mapping[str, str]) -> None:
+        """A plan that was sent and can be pushed no further is as bad as one that was not sent."""
+        for plan, why in troubles.items():
+            self._alarms.raise_alarm(Severity.CRITICAL, "stuck", plan, why)
+        for plan in self._stuck - troubles.keys():
+            self._alarms.clear("stuck", plan)
+        self._stuck = frozenset(troubles)
 
     def acted(self, plan: Plan) -> None:
         """Confirmation finds the intent in the journal."""

@@ -47,7 +47,7 @@ async def sending(
     signer = await live_signer(settings, site, view.snapshot.means)
     live = Live(journal, site.endpoints, signer, probe=probe)
     confirmation = Confirmation(journal, site.endpoints, live, signer.address)
-    return Sending(facts=LiveFacts(lens, confirmation), sender=live, signer_address=signer.address)
+    return Sending(facts=LiveFacts(lens, confirmation, alarms), sender=live, signer_address=signer.address)
 
 
 async def live_signer(settings: Settings, site: Site, means: Means) -> Signer:

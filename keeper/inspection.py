@@ -1,0 +1,147 @@
+"""What ``keeper check`` looks at: endpoints, contracts, wallet, means against need, key, journal."""
+
+from __future__ import annotations
+
+from keeper.chain.endpoint import EndpointEvent, Kind
+from keeper.config import ChainSettings, Settings
+from keeper.errors import Broken, ConfigError, Transient
+from keeper.facts import Guarded
+from keeper.model import Means, Policy, Position, Snapshot
+from keeper.phrases import usd_text
+from keeper.seams import Severity
+from keeper.senders import credentials_dir
+from keeper.sizing import repay_base_up
+from keeper.units import GWEI, UINT256_MAX, mul_div_down
+from keeper.wiring import Finding, Site, View, opened
+
+ACTION_GAS = 250_000
+"""More than a supply or a repay uses on any venue that ships."""
+TANK_ACTIONS = 10
+TANK_BASE_FEES = 5
+"""The gas tank should hold ten actions at five times today's base fee (and never less than at 20 gwei)."""
+TANK_GWEI_MIN = 20
+
+
+async def inspect(settings: Settings) -> tuple[Finding, ...]:
+    """Every finding of every chain, worst first."""
+    findings = [*_key(settings), *_journal(settings)]
+    for chain in settings.chains:
+        findings += await _chain(settings, chain)
+    order = list(Severity)
+    return tuple(sorted(findings, key=lambda f: order.index(f.severity), reverse=True))
+
+
+async def _chain(settings: Settings, chain: ChainSettings) -> list[Finding]:
+    events: list[EndpointEvent] = []
+    try:
+        async with opened(settings, chain, events.append) as site:
+            found = [_endpoint(chain, e) for e in events if e.kind in (Kind.DOWN, Kind.WRONG_CHAIN)]
+            found += await _multicall(site)
+            return found + _view(await site.view(), site, settings)
+    except ConfigError as e:
+        return [_bad(Severity.CRITICAL, "contract", chain.name, problem) for problem in e.problems]
+    except Transient as e:
+        return [_bad(Severity.CRITICAL, "unreachable", chain.name, str(e))]
+
+
+async def _multicall(site: Site) -> list[Finding]:
+    code = await site.endpoints.request("eth_getCode", [site.chain.multicall, "latest"])
+    if code not in ("0x", None):
+        return []
+    why = "no contract there: every read of a tick goes through Multicall3; set chains.multicall"
+    return [_bad(Severity.CRITICAL, "multicall", site.chain.multicall, why)]
+
+
+def _view(view: View, site: Site, settings: Settings) -> list[Finding]:
+    """Positions, and the wallet's means against what a rescue of each may need."""
+    snapshot = view.snapshot
+    found = [_bad(Severity.CRITICAL, "unreadable", str(u.id), u.why) for u in snapshot.unreadable]
+    if settings.wallet.address is None:
+        why = "no wallet: this dry-run will decide, and find nothing to act with; set wallet.address"
+        return [*found, _bad(Severity.WARNING, "wallet", "wallet.address", why)]
+    found += _tank(snapshot)
+    for guarded in site.guarded:
+        position = snapshot.position(guarded.id)
+        if position is not None:
+            found += _need(position, guarded, site, snapshot.means)
+    return found
+
+
+def _tank(snapshot: Snapshot) -> list[Finding]:
+    base_fee_wei = max(TANK_BASE_FEES * snapshot.block.base_fee_wei, TANK_GWEI_MIN * GWEI)
+    need_wei = TANK_ACTIONS * ACTION_GAS * base_fee_wei
+    if snapshot.means.native_wei >= need_wei:
+        return []
+    why = (
+        f"holds {snapshot.means.native_wei / 1e18:.4f} native, {TANK_ACTIONS} actions at "
+        f"{base_fee_wei / GWEI:.0f} gwei need {need_wei / 1e18:.4f}: send it gas"
+    )
+    return [_bad(Severity.WARNING, "gas_tank", snapshot.means.wallet, why)]
+
+
+def _need(position: Position, guarded: Guarded, site: Site, means: Means) -> list[Finding]:
+    """Whether wallet and allowances could bring the position from emergency back to target."""
+    debt_base = sum(h.value_base for h in position.debt)
+    if not debt_base or position.health_wad == UINT256_MAX:
+        return []
+    need_base = _repay_from_emergency_up(debt_base, guarded.policy)
+    venue = site.venues[guarded.venue_id]
+    usable = 0
+    for holding in (*position.debt, *(h for h in position.collateral if h.threshold_wad)):
+        token = holding.amount.token
+        units = min(means.balance(token), means.allowance(token, venue.spender))
+        usable = max(usable, mul_div_down(units, holding.price_base, 10**token.decimals))
+    if usable >= need_base:
+        return []
+    scale = 10**position.base_decimals
+    why = (
+        f"from emergency health back to target takes {usd_text(need_base / scale)} of one asset; wallet and "
+        f"allowance have {usd_text(usable / scale)}: fund the wallet and run `keeper grant`"
+    )
+    return [_bad(Severity.WARNING, "means", guarded.label, why)]
+
+
+def _repay_from_emergency_up(debt_base: int, policy: Policy) -> int:
+    """Base units to repay at emergency health so that target is reached."""
+    return repay_base_up(debt_base * policy.emergency_wad, debt_base, policy.target_wad)
+
+
+def _key(settings: Settings) -> list[Finding]:
+    """Whether key files can be read and are closed to others; nothing is decrypted."""
+    if settings.mode != "live":
+        return []
+    from keeper.signer.key import find_secret, read_secret
+
+    found = []
+    for path in (settings.wallet.keystore, settings.wallet.password_file):
+        if path is not None:
+            try:
+                read_secret(find_secret(path, credentials_dir()), credentials_dir())
+            except ConfigError as e:
+                found += [_bad(Severity.CRITICAL, "key", "wallet", problem) for problem in e.problems]
+    return found
+
+
+def _journal(settings: Settings) -> list[Finding]:
+    from keeper.journal.read import Reader
+
+    if not settings.journal_path.exists():
+        return []
+    try:
+        with Reader.open(settings.journal_path) as journal:
+            armed = journal.control("armed")
+    except (ConfigError, Broken) as e:
+        return [_bad(Severity.CRITICAL, "journal", str(settings.journal_path), str(e))]
+    if settings.mode == "live" and (armed is None or armed.value != settings.digest):
+        why = "live and disarmed for this configuration: the daemon will watch and alarm, and send nothing"
+        return [_bad(Severity.WARNING, "disarmed", "keeper arm", why)]
+    return []
+
+
+def _endpoint(chain: ChainSettings, event: EndpointEvent) -> Finding:
+    loud = Severity.CRITICAL if event.kind is Kind.WRONG_CHAIN else Severity.WARNING
+    return _bad(loud, f"endpoint_{event.kind}", f"{chain.name}/{event.name}", event.why)
+
+
+def _bad(severity: Severity, code: str, subject: str, why: str) -> Finding:
+    return Finding(severity=severity, code=code, subject=subject, why=why)

@@ -1,0 +1,120 @@
+"""The same crash live and in dry-run: the same whole sequence of decisions and plans, and nothing sent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from anvil.demo import Clock, tell
+from anvil.report import Report
+from anvil.scenario import load_scenario
+from anvil.stage import stage
+from keeper.config import load
+from keeper.journal.read import Reader
+from keeper.model import Entry
+from tests.bench.figures import record
+
+AMOUNT_REL_MAX = 1e-6
+"""A live repayment moves its reserve's rate, so interest, and with it the next amount, differs by dust."""
+SEED = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """One story and the journal it left."""
+
+    report: Report
+    entries: tuple[Entry, ...]
+    log: str
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Told:
+    return _told(tmp_path_factory.mktemp("live"), dry_run=False)
+
+
+@pytest.fixture(scope="module")
+def dry(tmp_path_factory: pytest.TempPathFactory) -> Told:
+    return _told(tmp_path_factory.mktemp("dry"), dry_run=True)
+
+
+@pytest.mark.anvil
+def test_story__live__keeps_every_guarded_position_and_loses_every_twin(live: Told) -> None:
+    assert live.report.ok, live.report
+    for line in live.report.lines:
+        assert line.done
+        assert not line.liquidated
+        assert line.end_wad >= line.target_wad
+        assert line.lowest_wad > 10**18
+        assert line.twin_liquidated
+        assert 0 < live.report.largest_step[line.label] < 1
+    # one transaction an action, and none without one
+    assert live.report.transactions == sum(len(x.done) for x in live.report.lines)
+
+
+@pytest.mark.anvil
+def test_story__dry_run__sends_nothing_and_loads_no_key(dry: Told) -> None:
+    assert dry.report.transactions == 0
+    assert dry.report.ok, dry.report
+    assert not [e for e in dry.entries if e.kind == "attempt" and "SIGNED" in json.dumps(dict(e.data))]
+
+
+@pytest.mark.anvil
+def test_story__live_and_dry_run__journal_the_same_decisions_and_plans(live: Told, dry: Told) -> None:
+    ours, theirs = list(_wishes(live)), list(_wishes(dry))
+    assert [shape for shape, _ in ours] == [shape for shape, _ in theirs]
+    gaps = [
+        abs(a - b) / max(a, b)
+        for (_, one), (_, other) in zip(ours, theirs, strict=True)
+        for a, b in zip(one, other, strict=True)
+    ]
+    assert len(gaps) >= 10
+    worst = max(gaps)
+    record(
+        "dry_run_amount_gap_max",
+        worst,
+        unit="relative",
+        bound=f"<= {AMOUNT_REL_MAX}",
+        holds=worst <= AMOUNT_REL_MAX,
+        evidence="real_bytecode",
+        n=len(gaps),
+        seed=SEED,
+    )
+    assert worst <= AMOUNT_REL_MAX
+
+
+def _told(folder: Path, *, dry_run: bool) -> Told:
+    with stage(load_scenario("crash"), folder, mode="dry-run" if dry_run else "live") as on:
+        report = tell(on, Clock(), dry_run=dry_run)
+        with Reader.open(load(on.config).journal_path) as journal:
+            entries = tuple(journal.entries(limit=100_000))
+        return Told(report=report, entries=entries, log=on.config.with_suffix(".log").read_text())
+
+
+def _wishes(told: Told) -> Iterator[tuple[tuple[object, ...], tuple[int, ...]]]:
+    """(shape, amounts) of every decision and plan in order: what must be equal, and what may differ by dust."""
+    for entry in told.entries:
+        if entry.kind == "decision":
+            data = entry.data
+            steps = [step for chosen in _list(data["chosen"]) for step in _list(chosen["steps"])]
+            shape = (
+                "decision",
+                entry.block_number,
+                entry.subject,
+                data["level"],
+                tuple(c["strategy"] for c in _list(data["chosen"])),
+                tuple((s["do"], s["token"]) for s in steps),
+                tuple((r["strategy"], r["code"]) for r in _list(data["rejected"])),
+            )
+            yield shape, tuple(int(s["units"]) for s in steps)
+        elif entry.kind == "plan":
+            yield ("plan", entry.block_number, entry.subject, entry.data["strategy"]), ()
+
+
+def _list(value: object) -> list[Mapping[str, object]]:
+    assert isinstance(value, list)
+    return value
