@@ -21,7 +21,7 @@ _nb: Any = numba
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-KERNEL_MODULES = ("keeper.risk.kernels",)
+KERNEL_MODULES = ("keeper.risk.kernels", "keeper.risk.form")
 """Modules whose ``KERNELS`` are warmed, callees before callers."""
 
 Kernels = tuple[tuple[Any, Callable[[], Any]], ...]
@@ -81,7 +81,7 @@ def warm() -> int:
 
 
 def _compile(function: Any, signature: Any) -> None:
-    if signature in function.overloads:
+    if signature.args in function.overloads:
         return
     try:
         function.compile(signature)
