@@ -10,7 +10,7 @@ import typer
 from keeper.cli import arguments
 
 if TYPE_CHECKING:
-    from keeper.config import Settings
+    from keeper.config import PositionSettings, Settings
     from keeper.journal.read import Reader
     from keeper.model import Entry, Intent, PositionId
 
@@ -31,7 +31,7 @@ def command(
     Example: keeper explain position-1
     """
     from keeper.cli import table
-    from keeper.cli.endings import usage
+    from keeper.cli.endings import say, usage
     from keeper.cli.journal import entry_json
     from keeper.config import load
 
@@ -40,8 +40,12 @@ def command(
         id, seq = _named(subject, settings)
         intents = tuple(i for i in reader.intents(id) if seq is None or i.key.seq == seq)
         entries = _story(reader, id, seq, intents)
+        ticks = reader.entries("tick", limit=1, newest=True)
     if not (entries or intents):
-        raise usage("SUBJECT", f'"{subject}" is not in the journal yet; see keeper journal for what is')
+        if seq is not None or not ticks or not _guarded(id, settings):
+            raise usage("SUBJECT", f'"{subject}" is not in the journal; see keeper journal for what is')
+        say(f"{subject}: no level changed and nothing had to be decided; this is the last block seen")
+        entries = ticks
     if json:
         body = {"subject": subject, "entries": [entry_json(e) for e in entries]}
         print(table.document({**body, "intents": [intent_json(i) for i in intents]}))
@@ -70,16 +74,24 @@ def _named(subject: str, settings: Settings) -> tuple[PositionId, int | None]:
     text, _, seq = subject.partition("#")
     labelled = next((p for p in settings.positions if p.label == text), None)
     try:
-        if labelled is not None:
-            venue = settings.venue(labelled.venue)
-            chain_id = settings.chain(venue.chain).chain_id
-            id = PositionId(venue=venue.kind, chain_id=chain_id, account=labelled.account, key=venue.provider)
-        else:
-            id = PositionId.parse(text)
+        id = PositionId.parse(text) if labelled is None else _id(labelled, settings)
         return id, int(seq) if seq else None
     except ValueError:
         labels = ", ".join(p.label for p in settings.positions)
         raise usage("SUBJECT", f'"{subject}" is neither a label ({labels}), a position nor a plan') from None
+
+
+def _id(position: PositionSettings, settings: Settings) -> PositionId:
+    """The identity that the daemon gives a configured position."""
+    from keeper.model import PositionId
+
+    venue = settings.venue(position.venue)
+    chain_id = settings.chain(venue.chain).chain_id
+    return PositionId(venue=venue.kind, chain_id=chain_id, account=position.account, key=venue.provider)
+
+
+def _guarded(id: PositionId, settings: Settings) -> bool:
+    return any(_id(p, settings) == id for p in settings.positions)
 
 
 def _story(reader: Reader, id: PositionId, seq: int | None, intents: tuple[Intent, ...]) -> tuple[Entry, ...]:

@@ -339,7 +339,7 @@ def test_init__when_the_file_exists__then_it_is_kept_without_force(
 def test_check__when_nothing_is_found__then_it_says_so(
     config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    inspection = pytest.importorskip("keeper.inspection")
+    from keeper import inspection
     from keeper.seams import Severity
     from keeper.wiring import Finding
 
