@@ -14,7 +14,6 @@ from keeper.config.records import (
     WalletSettings,
 )
 from keeper.errors import ConfigError
-from keeper.model import Policy
 
 __all__ = [
     "ChainSettings",
@@ -23,7 +22,6 @@ __all__ = [
     "Settings",
     "VenueSettings",
     "WalletSettings",
-    "default_policy",
     "load",
     "parse",
 ]
@@ -52,11 +50,3 @@ def parse(text: str, path: Path, *, credentials_dir: Path | None = None) -> Sett
     from keeper.config.build import settings_from
 
     return settings_from(text, path, credentials_dir)
-
-
-def default_policy() -> Policy:
-    """The built-in policy ``default``: what guards a position when the file says nothing else."""
-    from keeper.config.build import policy_from
-    from keeper.config.schema import PolicyTable
-
-    return policy_from("default", PolicyTable())

@@ -49,7 +49,7 @@ def settings_from(text: str, path: Path, credentials_dir: Path | None) -> Settin
         for i, p in enumerate(parts.positions, 1)
         if p
     )
-    policies = tuple(policy_from(name, p) for name, p in parts.policies.items())
+    policies = tuple(_policy(name, p) for name, p in parts.policies.items())
     return Settings(
         path=path,
         mode=parts.top.mode,
@@ -165,8 +165,7 @@ def _wallet(parts: Parts, files: Files, problems: list[str]) -> WalletSettings:
     )
 
 
-def policy_from(name: str, p: schema.PolicyTable) -> Policy:
-    """The record of a validated ``[policies.NAME]``."""
+def _policy(name: str, p: schema.PolicyTable) -> Policy:
     return Policy(
         name=name,
         warn_wad=wad_from(p.warn),
