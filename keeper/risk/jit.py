@@ -19,9 +19,11 @@ from keeper.risk.cache import writable
 _nb: Any = numba
 """numba's own types stop half way; here it is what it is at run time."""
 
+types: Any = numba.types
+
 F = TypeVar("F", bound=Callable[..., Any])
 
-KERNEL_MODULES = ("keeper.risk.kernels", "keeper.risk.form")
+KERNEL_MODULES = ("keeper.risk.kernels", "keeper.risk.form", "keeper.risk.fused", "keeper.risk.pruned")
 """Modules whose ``KERNELS`` are warmed, callees before callers."""
 
 Kernels = tuple[tuple[Any, Callable[[], Any]], ...]
@@ -46,9 +48,14 @@ def inlined(function: F) -> F:
     return cast(F, _nb.njit(cache=_cached(), error_model="numpy", nogil=True)(function))
 
 
-def signature(pattern: str) -> Any:
+def record_type(example: object) -> Any:
+    """The numba type of a NamedTuple of arrays, by an example of it."""
+    return _nb.typeof(example)
+
+
+def signature(pattern: str, **records: Any) -> Any:
     """A kernel's void signature from letters: B book, d float64, l int64, v float64[:], m float64[:, :],
-    i int64[:], t int32[:]; every array contiguous."""
+    i int64[:], t int32[:], and those of ``records``; every array contiguous."""
     letters = {
         "B": _nb.typeof(EMPTY),
         "d": _nb.float64,
@@ -57,6 +64,7 @@ def signature(pattern: str) -> Any:
         "m": _nb.float64[:, ::1],
         "i": _nb.int64[::1],
         "t": _nb.int32[::1],
+        **records,
     }
     return _nb.void(*(letters[c] for c in pattern))
 

@@ -1,0 +1,157 @@
+"""Scenario statistics that never materialise U x S (kernels): memory is O(U + S).
+
+For position u and scenario s: c = a0 + sum a p, d = b0 + sum b p; liquidatable where c < d. Out: the minimum
+of c / d over s and its scenario, the first s with c < d, and for every s how many positions are liquidatable
+and the sum of their requirements. The minimum is kept without a division per pair: c < m d decides (d >= 0).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from keeper.risk.book import Floats, Index, Ints
+from keeper.risk.jit import Kernels, inlined, kernel, record_type, signature
+from keeper.risk.simd import LANES, add, bits, either, fma, less, load, lowest, mul, spread, store, where
+
+GROUP = 4 * LANES
+"""Scenarios judged at once: four vectors of each side stay in registers."""
+TILE = 128
+"""Scenarios per pass over a block of positions: 30 feeds x 128 prices fit the first-level cache."""
+_USERS = 512
+_LARGEST = 1.7976931348623157e308
+"""Stands for +inf in m d: inf x 0 would be NaN, and a bankrupt position without requirement read healthy."""
+HEALTHY = -1
+"""``first`` of a position that no scenario liquidates."""
+UNKNOWN = -2
+"""``first`` of a position that misses a price or has no row; its minimum is NaN, it is counted nowhere."""
+
+
+class Sides(NamedTuple):
+    """A book with each row's entries split by side. U positions, N entries.
+
+    ``start`` int64[U+1]; ``middle`` int64[U]: assets stand in start[u]:middle[u], requirements after them;
+    ``feed`` int32[N]; ``weight`` float64[N]; ``a0``, ``b0`` float64[U]; ``known`` int64[U]: 0 where NaN.
+    """
+
+    start: Ints
+    middle: Ints
+    feed: Index
+    weight: Floats
+    a0: Floats
+    b0: Floats
+    known: Ints
+
+
+class Tally(NamedTuple):
+    """Results: ``low`` float64[U], ``worst`` and ``first`` int64[U], ``count`` and ``notional``
+    float64[S].
+    """
+
+    low: Floats
+    worst: Ints
+    first: Ints
+    hits: Floats
+    notional: Floats
+
+
+@inlined
+def smallest(sides: Sides, prices: Floats, u: int, s0: int, best: float, at: int) -> tuple[float, int]:
+    """The minimum over one group of scenarios by division, where it undercuts ``best``."""
+    for s in range(s0, s0 + GROUP):
+        c, d = sides.a0[u], sides.b0[u]
+        for j in range(sides.start[u], sides.middle[u]):
+            c += sides.weight[j] * prices[sides.feed[j], s]
+        for j in range(sides.middle[u], sides.start[u + 1]):
+            d += sides.weight[j] * prices[sides.feed[j], s]
+        h = c / d if d > 0.0 else (math.inf if c >= 0.0 else -math.inf)
+        if h < best:
+            best, at = h, s
+    return best, at
+
+
+@kernel
+def fused(sides: Sides, prices: Floats, tally: Tally) -> None:
+    """All statistics of every position under ``prices`` float64[F, S], S a multiple of ``GROUP``.
+
+    Padding scenarios are the caller's: repeat the last one and cut the result.
+    """
+    users, scenarios = sides.a0.shape[0], prices.shape[1]
+    one = spread(1.0)
+    for u0 in range(0, users, _USERS):
+        u1 = min(u0 + _USERS, users)
+        for u in range(u0, u1):
+            known = sides.known[u] != 0
+            tally.low[u] = math.inf if known else math.nan
+            tally.worst[u] = HEALTHY if known else UNKNOWN
+            tally.first[u] = HEALTHY if known else UNKNOWN
+        for t0 in range(0, scenarios, TILE):
+            t1 = min(t0 + TILE, scenarios)
+            for u in range(u0, u1):
+                if sides.known[u] == 0:
+                    continue
+                begin, mid, end = sides.start[u], sides.middle[u], sides.start[u + 1]
+                low = tally.low[u]
+                edge = spread(min(low, _LARGEST))
+                a0, b0 = spread(sides.a0[u]), spread(sides.b0[u])
+                for s in range(t0, t1, GROUP):
+                    c0, c1, c2, c3 = a0, a0, a0, a0
+                    for j in range(begin, mid):
+                        o = sides.feed[j] * scenarios + s
+                        x = spread(sides.weight[j])
+                        c0 = fma(x, load(prices, o), c0)
+                        c1 = fma(x, load(prices, o + LANES), c1)
+                        c2 = fma(x, load(prices, o + 2 * LANES), c2)
+                        c3 = fma(x, load(prices, o + 3 * LANES), c3)
+                    d0, d1, d2, d3 = b0, b0, b0, b0
+                    for j in range(mid, end):
+                        o = sides.feed[j] * scenarios + s
+                        x = spread(sides.weight[j])
+                        d0 = fma(x, load(prices, o), d0)
+                        d1 = fma(x, load(prices, o + LANES), d1)
+                        d2 = fma(x, load(prices, o + 2 * LANES), d2)
+                        d3 = fma(x, load(prices, o + 3 * LANES), d3)
+                    lower = either(
+                        either(less(c0, mul(edge, d0)), less(c1, mul(edge, d1))),
+                        either(less(c2, mul(edge, d2)), less(c3, mul(edge, d3))),
+                    )
+                    if bits(lower) != 0:
+                        low, at = smallest(sides, prices, u, s, low, tally.worst[u])
+                        tally.worst[u] = at
+                        edge = spread(min(low, _LARGEST))
+                    if low < 1.0:
+                        m0, m1, m2, m3 = less(c0, d0), less(c1, d1), less(c2, d2), less(c3, d3)
+                        hits = (
+                            bits(m0)
+                            | (bits(m1) << LANES)
+                            | (bits(m2) << (2 * LANES))
+                            | (bits(m3) << (3 * LANES))
+                        )
+                        if hits != 0:
+                            if tally.first[u] < 0:
+                                tally.first[u] = s + lowest(hits)
+                            record(tally, s, m0, d0, one)
+                            record(tally, s + LANES, m1, d1, one)
+                            record(tally, s + 2 * LANES, m2, d2, one)
+                            record(tally, s + 3 * LANES, m3, d3, one)
+                tally.low[u] = low
+
+
+@inlined
+def record(tally: Tally, s: int, mask: Any, d: Any, one: Any) -> None:
+    """Count and add up the requirements of the lanes that are liquidatable."""
+    store(tally.hits, s, add(load(tally.hits, s), where(mask, one)))
+    store(tally.notional, s, add(load(tally.notional, s), where(mask, d)))
+
+
+def _types() -> object:
+    """The signature of ``fused``."""
+    floats, whole, index = np.zeros(1), np.zeros(1, np.int64), np.zeros(1, np.int32)
+    sides = record_type(Sides(whole, whole, index, floats, floats, floats, whole))
+    tally = record_type(Tally(floats, whole, whole, floats, floats))
+    return signature("SmT", S=sides, T=tally)
+
+
+KERNELS: Kernels = ((fused, _types),)

@@ -1,0 +1,145 @@
+"""Fused, pruned and plain sweeps say the same; pruned counts equal brute force exactly, signed books
+included.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keeper.risk import plain
+from keeper.risk.book import Book
+from keeper.risk.sweep import HEALTHY, UNKNOWN, breaks, split, statistics
+
+pytestmark = pytest.mark.property
+
+SETTINGS = settings(max_examples=60, deadline=None)
+
+
+def random_book(rng, users, feeds, signed):
+    sizes = rng.integers(0, 6, users)
+    indptr = np.concatenate([[0], np.cumsum(sizes)])
+    n = int(indptr[-1])
+    feed = rng.integers(0, feeds, n).astype(np.int32)
+    own = rng.random(n) < 0.6
+    a = np.where(own, rng.lognormal(0, 1, n), 0.0)
+    b = np.where(own, 0.0, rng.lognormal(-0.6, 1, n))
+    a0, b0 = np.zeros(users), np.zeros(users)
+    if signed:
+        perp = rng.random(n) < 0.3
+        a = np.where(perp, rng.normal(0, 2, n), a)
+        b = np.where(perp, np.abs(a) * 0.01, b)
+        a0, b0 = rng.normal(0, 2, users), rng.random(users) * 0.1
+    return Book(indptr.astype(np.int64), feed, a, b, a0, b0, np.ones(feeds))
+
+
+def brute(book, prices):
+    """Dense numpy, one matrix per side."""
+    users, feeds = len(book.a0), prices.shape[0]
+    row = np.repeat(np.arange(users), np.diff(book.indptr))
+    own, owe = np.zeros((users, feeds)), np.zeros((users, feeds))
+    np.add.at(own, (row, book.feed), book.a)
+    np.add.at(owe, (row, book.feed), book.b)
+    return own @ prices + book.a0[:, None], owe @ prices + book.b0[:, None]
+
+
+@SETTINGS
+@given(st.integers(0, 10_000), st.integers(1, 40), st.integers(1, 300), st.booleans())
+def test_statistics__random_books__equal_dense_arithmetic(seed, users, scenarios, signed):
+    rng = np.random.default_rng(seed)
+    book = random_book(rng, users, 7, signed)
+    prices = np.exp(rng.normal(0, 0.5, (7, scenarios)))
+    got = statistics(book, prices)
+    c, d = brute(book, prices)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        health = np.where(d > 0, c / d, np.where(c >= 0, math.inf, -math.inf))
+    np.testing.assert_allclose(got.low, health.min(axis=1), rtol=1e-9, atol=1e-12)
+    clear = np.abs(c - d) > 1e-12 * (np.abs(c) + d)
+    hit = c < d
+    if clear.all():
+        np.testing.assert_array_equal(got.count, hit.sum(axis=0))
+        np.testing.assert_allclose(got.notional_usd, (hit * d).sum(axis=0), rtol=1e-9, atol=1e-12)
+        np.testing.assert_array_equal(got.first, np.where(hit.any(axis=1), hit.argmax(axis=1), HEALTHY))
+    rows = np.flatnonzero(got.worst >= 0)
+    np.testing.assert_allclose(health[rows, got.worst[rows]], got.low[rows], rtol=1e-9, atol=1e-12)
+
+
+@SETTINGS
+@given(st.integers(0, 10_000), st.integers(1, 60), st.integers(1, 900), st.booleans(), st.floats(0.05, 1.5))
+def test_breaks__random_books__identical_to_brute_force(seed, users, scenarios, signed, spread):
+    rng = np.random.default_rng(seed)
+    book = random_book(rng, users, 5, signed)
+    prices = np.exp(rng.normal(0, spread, (1, scenarios)) + rng.normal(0, 0.1 * spread, (5, scenarios)))
+    whole, fast = statistics(book, prices), breaks(book, prices)
+    np.testing.assert_array_equal(fast.count, whole.count)
+    np.testing.assert_array_equal(fast.first, whole.first)
+    np.testing.assert_allclose(fast.notional_usd, whole.notional_usd, rtol=1e-11, atol=1e-12)
+
+
+@SETTINGS
+@given(st.integers(0, 10_000), st.integers(1, 12), st.integers(1, 40))
+def test_plain_twin__random_books__same_as_vectors(seed, users, scenarios):
+    rng = np.random.default_rng(seed)
+    book = random_book(rng, users, 4, True)
+    prices = np.exp(rng.normal(0, 0.5, (4, scenarios)))
+    sides = split(book, prices)
+    found = (
+        np.empty(users),
+        np.empty(users, np.int64),
+        np.empty(users, np.int64),
+        np.zeros(scenarios),
+        np.zeros(scenarios),
+    )
+    numbers = (sides.weight, sides.a0, sides.b0, prices)
+    plain.statistics(sides.start, sides.middle, sides.feed, numbers, sides.known, found)
+    got = statistics(book, prices)
+    np.testing.assert_allclose(got.low, found[0], rtol=1e-12, atol=1e-13)
+    np.testing.assert_array_equal(got.first, found[2])
+    np.testing.assert_array_equal(got.count, found[3])
+
+
+def test_statistics__many_positions_in_threads__do_not_depend_on_them():
+    rng = np.random.default_rng(3)
+    book = random_book(rng, 5000, 6, True)
+    prices = np.exp(rng.normal(0, 0.4, (6, 200)))
+    for sweep in (statistics, breaks):
+        one, two = sweep(book, prices, threads=1), sweep(book, prices, threads=3)
+        np.testing.assert_array_equal(one.first, two.first)
+        np.testing.assert_array_equal(one.count, two.count)
+        np.testing.assert_array_equal(one.low, two.low)
+        np.testing.assert_allclose(one.notional_usd, two.notional_usd, rtol=1e-12)
+        again = sweep(book, prices, threads=3)
+        np.testing.assert_array_equal(again.notional_usd, two.notional_usd)
+
+
+@pytest.mark.parametrize("sweep", [statistics, breaks])
+def test_sweep__degenerate_books__never_healthy_from_nothing(sweep):
+    # no debt; zero price; a NaN price; a NaN constant; nothing at all; a naked short
+    book = Book(
+        np.array([0, 1, 3, 4, 4, 4, 5]),
+        np.array([0, 0, 1, 2, 1], np.int32),
+        np.array([1.0, 1.0, 0.0, 1.0, -1.0]),
+        np.array([0.0, 0.0, 1.0, 0.0, 0.0]),
+        np.array([0.0, 0.0, 0.0, math.nan, 0.0, 0.5]),
+        np.zeros(6),
+        np.ones(3),
+    )
+    prices = np.array([[1.0, 0.0], [0.5, 1.0], [1.0, math.nan]])
+    got = sweep(book, prices)
+    assert list(got.first) == [HEALTHY, 1, UNKNOWN, UNKNOWN, HEALTHY, 1]
+    assert list(got.count) == [0.0, 2.0]
+    if len(got.low):
+        assert got.low[0] == math.inf
+        assert got.low[1] == 0.0
+        assert math.isnan(got.low[2])
+        assert math.isnan(got.low[3])
+        assert got.low[5] == -math.inf
+    nobody = np.zeros(0)
+    no_one = Book(np.zeros(1, np.int64), np.zeros(0, np.int32), nobody, nobody, nobody, nobody, np.ones(3))
+    empty = sweep(no_one, prices)
+    assert len(empty.first) == 0
+    assert list(empty.count) == [0.0, 0.0]
