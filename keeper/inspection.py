@@ -36,20 +36,11 @@ async def _chain(settings: Settings, chain: ChainSettings) -> list[Finding]:
     try:
         async with opened(settings, chain, events.append) as site:
             found = [_endpoint(chain, e) for e in events if e.kind in (Kind.DOWN, Kind.WRONG_CHAIN)]
-            found += await _multicall(site)
             return found + _view(await site.view(), site, settings)
     except ConfigError as e:
         return [_bad(Severity.CRITICAL, "contract", chain.name, problem) for problem in e.problems]
     except Transient as e:
         return [_bad(Severity.CRITICAL, "unreachable", chain.name, str(e))]
-
-
-async def _multicall(site: Site) -> list[Finding]:
-    code = await site.endpoints.request("eth_getCode", [site.chain.multicall, "latest"])
-    if code not in ("0x", None):
-        return []
-    why = "no contract there: every read of a tick goes through Multicall3; set chains.multicall"
-    return [_bad(Severity.CRITICAL, "multicall", site.chain.multicall, why)]
 
 
 def _view(view: View, site: Site, settings: Settings) -> list[Finding]:

@@ -92,7 +92,11 @@ async def opened(
 
 
 async def site(settings: Settings, chain: ChainSettings, endpoints: Endpoints, block: Block) -> Site:
-    """Everything that ``settings`` name on ``chain``, static facts as of ``block``. Raises ConfigError, Transient."""
+    """Everything that ``settings`` name on ``chain``, static facts as of ``block``.
+
+    Raises ConfigError with every problem of the chain's contracts, or Transient.
+    """
+    await _multicall(chain, endpoints)
     camera = Camera(chain, endpoints, settings.wallet.address)
     venues: dict[str, Venue] = {}
     by_name: dict[str, Venue] = {}
@@ -128,6 +132,13 @@ async def site(settings: Settings, chain: ChainSettings, endpoints: Endpoints, b
     )
 
 
+async def _multicall(chain: ChainSettings, endpoints: Endpoints) -> None:
+    """Every read of a tick goes through this contract. Raises ConfigError when it is none."""
+    if await endpoints.request("eth_getCode", [chain.multicall, "latest"]) in ("0x", None):
+        why = "no contract there; set it to a Multicall3 of this chain"
+        raise ConfigError((f"chains.{chain.name}.multicall: {chain.multicall}: {why}",))
+
+
 async def photograph(settings: Settings) -> tuple[View, ...]:
     """Every chain of the configuration as it stands now."""
 
@@ -139,7 +150,10 @@ async def photograph(settings: Settings) -> tuple[View, ...]:
 
 
 async def scan(address: str, rpc_url: str, provider: str | None) -> View:
-    """The address's positions on every market known for the endpoint's chain. Raises ConfigError, Transient."""
+    """The address's positions on every market known for the endpoint's chain.
+
+    Raises ConfigError (no market known, none there) or Transient.
+    """
     chain = await _chain_of(rpc_url)
     endpoints = await Endpoints.open(chain, SystemClock(), lambda _: None)
     try:
