@@ -45,6 +45,17 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Facts:
+    """The snapshot, what the risk core says of it, and the memory, each by position."""
+
+    block: int
+    positions: Mapping[PositionId, Position]
+    outlooks: Mapping[PositionId, Outlook]
+    unreadable: Mapping[PositionId, str]
+    remembered: Mapping[PositionId, PositionMemory]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Case:
     """One guarded position at this block."""
 
@@ -78,8 +89,14 @@ def decide(
     Worth saying: a level changed, or stands at ACT or URGENT. Money reserved for one position is not offered
     to the next. Pure: the same arguments give the same answer.
     """
-    known = {o.id: o for o in outlooks}
-    cases = [_case(id, p, known.get(id), snapshot, memory) for id, p in policies.items()]
+    facts = _Facts(
+        block=snapshot.block.number,
+        positions=snapshot.by_id(),
+        outlooks={o.id: o for o in outlooks},
+        unreadable={u.id: u.why for u in snapshot.unreadable},
+        remembered=memory.rows(),
+    )
+    cases = [_case(id, p, facts) for id, p in policies.items()]
     purse = Purse(means=snapshot.means).without(options.promised)
     decisions, remembered = [], {}
     for case in sorted(cases, key=lambda c: (_order(c), c.id)):
@@ -102,11 +119,9 @@ def _order(case: _Case) -> int:
     return UINT256_MAX + 1 if case.health_wad is None else case.health_wad
 
 
-def _case(
-    id: PositionId, policy: Policy, outlook: Outlook | None, snapshot: Snapshot, memory: Memory
-) -> _Case:
-    before, number = memory.of(id), snapshot.block.number
-    position = snapshot.position(id)
+def _case(id: PositionId, policy: Policy, facts: _Facts) -> _Case:
+    before, number = facts.remembered.get(id) or PositionMemory(id=id), facts.block
+    position, outlook = facts.positions.get(id), facts.outlooks.get(id)
     raw = level_of(position, outlook, policy) if position is not None else Level.UNKNOWN
     health = position.health_wad if position is not None else None
     level = level_after(before, raw, health, policy)
@@ -118,7 +133,7 @@ def _case(
         last_health_wad=before.last_health_wad if health is None else health,
         last_health_block=before.last_health_block if health is None else number,
     )
-    missing = next((u.why for u in snapshot.unreadable if u.id == id), "it is missing from the snapshot")
+    missing = facts.unreadable.get(id, "it is missing from the snapshot")
     unread = (outlook.why if outlook else "") or "the risk core does not vouch for it"
     return _Case(
         id=id,

@@ -171,6 +171,15 @@ class Queries:
             )
         )
 
+    def spent_usd_each_since(self, since_s: float) -> dict[PositionId, int]:
+        """``spent_usd_since`` of every position that spent something, in one query."""
+        t = table("intent")
+        spent = select(t.c.position, func.sum(t.c.spend_usd).label("usd")).where(
+            t.c.at_s >= since_s, t.c.state.not_in(_SPENT_NOTHING)
+        )
+        rows = self._all(spent.group_by(t.c.position))
+        return {PositionId.parse(r["position"]): int(r["usd"]) for r in rows}
+
     def control(self, key: str) -> Control | None:
         """The switch as last set; None when it never was."""
         t = table("control")

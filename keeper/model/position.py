@@ -209,3 +209,7 @@ class Snapshot:
     def position(self, id: PositionId) -> Position | None:
         """The position of that identity, if it could be read."""
         return next((p for p in self.positions if p.id == id), None)
+
+    def by_id(self) -> dict[PositionId, Position]:
+        """Every position by its identity, for whoever looks up more than one: ``position`` is a search."""
+        return {p.id: p for p in self.positions}

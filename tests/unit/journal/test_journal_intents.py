@@ -16,6 +16,7 @@ from tests.plans import CHAIN_ID, WALLET, attempt, block, cancelling, plan, posi
 
 pytestmark = pytest.mark.unit
 S = IntentState
+OTHER = "0x" + "c4" * 20
 
 
 @pytest.fixture
@@ -200,6 +201,20 @@ def test_spent_usd__when_actions_fail_or_age__then_they_do_not_count(journal: Jo
     assert journal.spent_usd_since(position_id(), 0.0) == 0
     journal.open_intent(plan(2), dry=True)
     assert journal.spent_usd_since(position_id(), 0.0) == 50
+
+
+def test_spent_usd_each__when_several_positions_spent__then_it_is_what_each_alone_says(
+    journal: Journal,
+) -> None:
+    first, other = plan(), plan(position=position_id(OTHER))
+    journal.open_intent(first, spend_usd=30)
+    journal.set_state(first.key, S.ABANDONED, "not signed", 100)
+    journal.open_intent(plan(2), spend_usd=7)
+    journal.open_intent(other, spend_usd=11)
+    assert journal.spent_usd_each_since(0.0) == {position_id(): 7, position_id(OTHER): 11}
+    for id in (position_id(), position_id(OTHER)):
+        assert journal.spent_usd_each_since(1000.0).get(id, 0) == journal.spent_usd_since(id, 1000.0)
+    assert journal.spent_usd_each_since(1000.1) == {}
 
 
 def test_open_intent__when_dry__then_it_blocks_nothing(journal: Journal) -> None:
