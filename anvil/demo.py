@@ -94,6 +94,7 @@ def play(on: Stage, clock: Clock, *, dry_run: bool) -> Played:
             guard.ask({"do": "arm", "actor": "demo", "why": "the demo"})
         clock.lap("daemon start")
         first = on.chain.block().number
+        look(on, guard, health, first)
         on.chain.rpc("evm_setAutomine", False)
         for index, step in enumerate(on.scenario.step):
             if step.why:

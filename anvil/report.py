@@ -11,7 +11,7 @@ from anvil.stage import Stage
 from keeper.cli import table
 from keeper.config import load
 from keeper.journal.read import Reader
-from keeper.model import Intent, IntentState
+from keeper.model import Amount, Intent, IntentState
 from keeper.phrases import amount_text, health_text
 
 WAD = 10**18
@@ -37,7 +37,8 @@ class Done:
     """One action of the keeper."""
 
     block_number: int
-    what: str
+    steps: tuple[tuple[str, Amount], ...]
+    """(verb, amount)."""
     gas_used: int
     gas_usd: float
 
@@ -133,11 +134,10 @@ def _done(
         gas_used, price_wei = int(str(outcome.get("gas_used", 0))), int(str(outcome.get("gas_price_wei", 0)))
         block_number = int(str(outcome.get("block_number", intent.plan.block.number)))
         eth_usd = on.actors.price_usd8("WETH", block=block_number) / 1e8
-        what = ", ".join(f"{type(s).__name__.lower()} {amount_text(s.amount)}" for s in intent.plan.steps)
         found.append(
             Done(
                 block_number=block_number,
-                what=what,
+                steps=tuple((type(s).__name__.lower(), s.amount) for s in intent.plan.steps),
                 gas_used=gas_used,
                 gas_usd=gas_used * price_wei / 1e18 * eth_usd,
             )
@@ -164,16 +164,30 @@ def _row(x: Line) -> tuple[str, ...]:
     twin = (
         f"liquidated {x.twin_liquidated}x, lost ${x.twin_lost_usd:,.2f}" if x.twin_liquidated else "survived"
     )
+    gas_used, gas_usd = sum(d.gas_used for d in x.done), sum(d.gas_usd for d in x.done)
     return (
         x.label + ("" if x.kept else " (NOT KEPT)"),
         health_text(x.start_wad),
         health_text(x.lowest_wad),
         health_text(x.end_wad),
-        "\n".join(d.what for d in x.done) or "nothing",
-        "\n".join(f"{d.gas_used:,}" for d in x.done),
-        "\n".join(f"{d.gas_usd:.2f}" for d in x.done),
+        _together(x.done),
+        f"{gas_used:,}" if gas_used else "-",
+        f"{gas_usd:.2f}" if gas_used else "-",
         twin,
     )
+
+
+def _together(done: Sequence[Done]) -> str:
+    """``repay 5x, 3,925.60 USDC``: how often each thing was done, and how much in all."""
+    sums: dict[tuple[str, str], list[Amount]] = {}
+    for d in done:
+        for verb, amount in d.steps:
+            sums.setdefault((verb, amount.token.symbol), []).append(amount)
+    parts = [
+        f"{verb} {len(amounts)}x, {amount_text(sum(amounts[1:], amounts[0]))}"
+        for (verb, _), amounts in sums.items()
+    ]
+    return "\n".join(parts) or "nothing"
 
 
 def _plain(report: Report, spent: Sequence[tuple[str, float]]) -> dict[str, object]:
@@ -192,7 +206,15 @@ def _plain(report: Report, spent: Sequence[tuple[str, float]]) -> dict[str, obje
                 "target_wad": str(x.target_wad),
                 "liquidated": x.liquidated,
                 "done": [
-                    {"block": d.block_number, "what": d.what, "gas_used": d.gas_used, "gas_usd": d.gas_usd}
+                    {
+                        "block": d.block_number,
+                        "steps": [
+                            {"do": verb, "token": a.token.symbol, "units": str(a.units)}
+                            for verb, a in d.steps
+                        ],
+                        "gas_used": d.gas_used,
+                        "gas_usd": d.gas_usd,
+                    }
                     for d in x.done
                 ],
                 "twin": {"liquidations": x.twin_liquidated, "lost_usd": x.twin_lost_usd},
