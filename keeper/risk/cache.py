@@ -62,11 +62,12 @@ def writable(folder: Path) -> bool:
     return True
 
 
-def warm() -> int:
-    """Compile, or load, every kernel with its one signature; how many. After it nothing compiles any more."""
+def warm(*, everything: bool = False) -> int:
+    """Compile, or load, every kernel that the daemon needs with its one signature; how many. After it they
+    compile no more. ``everything``: those of commands and replays too."""
     from keeper.risk import jit
 
-    return jit.warm()
+    return jit.warm(everything)
 
 
 def _set(variable: str, option: str, value: str) -> None:

@@ -23,8 +23,10 @@ types: Any = numba.types
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-KERNEL_MODULES = ("keeper.risk.kernels", "keeper.risk.form", "keeper.risk.fused", "keeper.risk.pruned")
-"""Modules whose ``KERNELS`` are warmed, callees before callers."""
+EVERY_BLOCK = ("keeper.risk.kernels", "keeper.risk.watch")
+"""Modules whose ``KERNELS`` the daemon needs before it is ready."""
+ON_REQUEST = ("keeper.risk.form", "keeper.risk.fused", "keeper.risk.pruned")
+"""Those that only commands and replays use: compiled, or loaded, at first use."""
 
 Kernels = tuple[tuple[Any, Callable[[], Any]], ...]
 """(kernel, maker of its numba signature) pairs; signatures are made late because NamedTuple types cost
@@ -74,12 +76,10 @@ def scalars() -> Any:
     return _nb.float64(_nb.float64, _nb.float64)
 
 
-def warm() -> int:
-    """Compile every kernel of every module; returns how many. Raises nothing when the disk is full: no
-    cache.
-    """
+def warm(everything: bool) -> int:
+    """Compile, or load, the daemon's kernels, or every one; returns how many."""
     count = 0
-    for name in KERNEL_MODULES:
+    for name in EVERY_BLOCK + (ON_REQUEST if everything else ()):
         kernels: Kernels = importlib.import_module(name).KERNELS
         for function, signature in kernels:
             count += 1
