@@ -61,25 +61,30 @@ def assess(
 
     ``prices``: feed identity -> USD per whole token; ``shocks``: moves by feed (see ``shocks.for_feeds``).
     """
-    sweep = _sweep(build([conservative(p) for p in positions], prices), shocks)
-    exact = build([p.row for p in positions], prices)
-    plain = _sides(exact)
+    rows, bounds = [p.row for p in positions], [conservative(p) for p in positions]
+    sweep = _sweep(build(bounds, prices), shocks)
+    # nearly always every row is exact: then there is one book
+    same = all(row is bound for row, bound in zip(rows, bounds, strict=True))
+    plain = sweep.assets if same else _sides(build(rows, prices))[0].tolist()
     read = tuple(
-        _outlook(_Seen(position=p, sweep=sweep, u=u, assets_plain=float(plain[0][u])), policies.get(p.id))
-        for u, p in enumerate(positions)
+        [_outlook(_seen(p, sweep, u, plain[u]), policies.get(p.id)) for u, p in enumerate(positions)]
     )
     return read + tuple(_unread(u) for u in unreadable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sweep:
-    """The arrays of one pass: float64[U] sides, float64[U, S] health, float64[N] one-price roots."""
+    """What one pass found, as plain numbers (indexing arrays one by one costs more than the pass): [U] sides,
+    [U][S] health, [N] one-price roots, and the book's own [U+1] indptr, [N] feed, [F] prices."""
 
     shelf: Shelf
-    assets: Floats
-    requirement: Floats
-    under: Floats
-    roots: Floats
+    assets: list[float]
+    requirement: list[float]
+    under: list[list[float]]
+    roots: list[float]
+    indptr: list[int]
+    feed: list[int]
+    prices: list[float]
     shocks: tuple[str, ...]
     bad_shocks: frozenset[str]
 
@@ -91,19 +96,25 @@ class _Seen:
     position: Position
     sweep: _Sweep
     u: int
-    assets_plain: float
+    assets: float
+    requirement: float
+    health: float
+    health_plain: float
+    """By the row as it stands; ``health`` is by its conservative bound."""
 
-    @property
-    def assets(self) -> float:
-        return float(self.sweep.assets[self.u])
 
-    @property
-    def requirement(self) -> float:
-        return float(self.sweep.requirement[self.u])
-
-    @property
-    def health(self) -> float:
-        return float(kernels.health_of(self.assets, self.requirement))
+def _seen(position: Position, sweep: _Sweep, u: int, plain: float) -> _Seen:
+    assets, requirement = sweep.assets[u], sweep.requirement[u]
+    health = float(kernels.health_of(assets, requirement))
+    return _Seen(
+        position=position,
+        sweep=sweep,
+        u=u,
+        assets=assets,
+        requirement=requirement,
+        health=health,
+        health_plain=health if plain == assets else float(kernels.health_of(plain, requirement)),
+    )
 
 
 def _sides(shelf: Shelf) -> tuple[Floats, Floats]:
@@ -128,10 +139,13 @@ def _sweep(shelf: Shelf, shocks: Sequence[Shock]) -> _Sweep:
     names = tuple(s.name for s in shocks)
     return _Sweep(
         shelf=shelf,
-        assets=assets,
-        requirement=requirement,
-        under=under,
-        roots=roots,
+        assets=assets.tolist(),
+        requirement=requirement.tolist(),
+        under=under.tolist(),
+        roots=roots.tolist(),
+        indptr=shelf.book.indptr.tolist(),
+        feed=shelf.book.feed.tolist(),
+        prices=shelf.book.prices.tolist(),
         shocks=names,
         bad_shocks=frozenset(bad),
     )
@@ -184,11 +198,11 @@ def _health_wad(seen: _Seen) -> int:
 
 def _fault(seen: _Seen) -> str:
     """Why the row gives no number, or ""."""
-    position, shelf = seen.position, seen.sweep.shelf
+    position, sweep, shelf = seen.position, seen.sweep, seen.sweep.shelf
     if shelf.faults[seen.u]:
         return shelf.faults[seen.u]
-    start, stop = shelf.book.indptr[seen.u], shelf.book.indptr[seen.u + 1]
-    missing = [shelf.feeds[k] for k in shelf.book.feed[start:stop] if math.isnan(shelf.book.prices[k])]
+    start, stop = sweep.indptr[seen.u], sweep.indptr[seen.u + 1]
+    missing = [shelf.feeds[k] for k in sweep.feed[start:stop] if math.isnan(sweep.prices[k])]
     if missing:
         return f"no usable price of {', '.join(missing)}"
     if position.health_wad is None and start == stop and seen.assets == seen.requirement == 0.0:
@@ -213,10 +227,9 @@ def _disagreement(seen: _Seen) -> str:
     chain = position.health_wad / WAD
     gap = HEALTH_GAP_REL * chain + _HEALTH_GAP_ABS
     # both ends coincide but for rows that carry a conservative bound (a whole-bps average threshold)
-    plain = float(kernels.health_of(seen.assets_plain, seen.requirement))
-    if seen.health <= chain + gap and plain >= chain - gap:
+    if seen.health <= chain + gap and seen.health_plain >= chain - gap:
         return ""
-    return f"health {plain:.12g} by the row, {chain:.12g} by the protocol"
+    return f"health {seen.health_plain:.12g} by the row, {chain:.12g} by the protocol"
 
 
 def _health_under(seen: _Seen) -> tuple[tuple[str, float | None], ...]:
@@ -224,10 +237,12 @@ def _health_under(seen: _Seen) -> tuple[tuple[str, float | None], ...]:
     where the row gives no number."""
     if math.isnan(seen.health):
         return ()
-    values = seen.sweep.under[seen.u]
+    values, bad = seen.sweep.under[seen.u], seen.sweep.bad_shocks
     return tuple(
-        (name, 0.0 if name in seen.sweep.bad_shocks or math.isnan(h) else _shown(float(h)))
-        for name, h in zip(seen.sweep.shocks, values, strict=True)
+        [
+            (name, 0.0 if name in bad or math.isnan(h) else _shown(h))
+            for name, h in zip(seen.sweep.shocks, values, strict=True)
+        ]
     )
 
 
@@ -248,16 +263,15 @@ def _shown(health: float) -> float | None:
 
 def _distance(seen: _Seen) -> tuple[LiquidationPrice, ...]:
     """Where each feed alone brings margin to 0, nearest first."""
-    shelf = seen.sweep.shelf
+    sweep = seen.sweep
     if not (math.isfinite(seen.health) and seen.requirement > 0.0):
         return ()
     found = []
-    for j in range(int(shelf.book.indptr[seen.u]), int(shelf.book.indptr[seen.u + 1])):
-        k = int(shelf.book.feed[j])
-        price = float(seen.sweep.roots[j])
+    for j in range(sweep.indptr[seen.u], sweep.indptr[seen.u + 1]):
+        k, price = sweep.feed[j], sweep.roots[j]
         if math.isfinite(price):
-            away = price / float(shelf.book.prices[k]) - 1.0
-            found.append(LiquidationPrice(feed=shelf.feeds[k], price=price, distance=away))
+            away = price / sweep.prices[k] - 1.0
+            found.append(LiquidationPrice(feed=sweep.shelf.feeds[k], price=price, distance=away))
     return tuple(sorted(found, key=lambda x: abs(x.distance)))
 
 
