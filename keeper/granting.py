@@ -1,42 +1,81 @@
-"""Finite ERC-20 approvals from the keeper's wallet to the venues: shown exactly, and sent only when asked."""
+"""Finite ERC-20 approvals from the keeper's wallet to the venues: shown exactly, and sent only when asked.
+
+An approval goes the way of every plan: journaled, signed, its bytes durable before they are broadcast. A
+crash at any point leaves an intent that the next grant, or the daemon, settles by itself.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from decimal import Decimal
+
+from eth_abi.abi import encode
+from eth_utils.crypto import keccak
 
 from keeper.chain.head import latest
 from keeper.clock import SystemClock
 from keeper.config import ChainSettings, Settings
-from keeper.errors import ConfigError, Rejected, Transient
+from keeper.confirmation import Confirmation
+from keeper.errors import ConfigError, Transient
+from keeper.journal.recover import recover
 from keeper.journal.write import Journal
-from keeper.model import Means, Refusal, Token
-from keeper.seams import Signer, TxFields
+from keeper.model import (
+    Attempt,
+    Bounds,
+    Call,
+    IntentState,
+    Means,
+    Plan,
+    PlanKey,
+    PositionId,
+    Refusal,
+    Snapshot,
+    Token,
+)
+from keeper.seams import Signer
 from keeper.senders import credentials_dir
-from keeper.transaction.fees import Market, first_fee
-from keeper.units import WAD, decimal_text
+from keeper.transaction.send import Live, silent
+from keeper.units import UINT256_MAX, WAD, decimal_text
 from keeper.wiring import Site, opened
 
+VENUE = "grant"
+"""What stands for a venue in the key of an approval's plan; its account is the wallet."""
 APPROVE_GAS = 120_000
 FEE_WEI_MAX = WAD // 10
 """An approval is never urgent: it waits rather than cost more than a tenth of a native token."""
-RECEIPT_S = 120.0
+DEADLINE_BLOCKS = 10
+RECEIPT_S = 180.0
+POLL_S = 0.2
+Probe = Callable[[str], None]
 Row = dict[str, object]
+SENT = (IntentState.INCLUDED, IntentState.SETTLED, IntentState.FINAL)
 
 
-async def grant(settings: Settings, amounts: Mapping[str, str], send: bool) -> tuple[Row, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """One approval that is wanted."""
+
+    token: Token
+    spender: str
+    units: int
+
+
+async def grant(
+    settings: Settings, amounts: Mapping[str, str], send: bool, *, probe: Probe = silent
+) -> tuple[Row, ...]:
     """The approvals for ``amounts`` (symbol -> whole tokens) on every venue of every chain; sent when asked.
 
-    Raises ConfigError (no wallet, unknown token, key), Transient (nobody answered, no receipt in time).
+    Raises ConfigError (no wallet, unknown token, key), Broken (foreign nonce), Transient (nobody answered, no
+    receipt in time). ``probe`` is for tests, as in ``Live``.
     """
     if settings.wallet.address is None:
         raise ConfigError(("wallet.address: is not set; a grant is an approval from the keeper's wallet",))
     rows: list[Row] = []
     for chain in settings.chains:
         async with opened(settings, chain) as site:
-            rows += await _on_chain(settings, site, amounts, send)
+            rows += await _on_chain(settings, site, amounts, probe if send else None)
     unknown = [s for s in amounts if not any(r["token"] == s for r in rows)]
     if unknown:
         raise ConfigError(
@@ -45,63 +84,126 @@ async def grant(settings: Settings, amounts: Mapping[str, str], send: bool) -> t
     return tuple(rows)
 
 
-async def _on_chain(settings: Settings, site: Site, amounts: Mapping[str, str], send: bool) -> list[Row]:
+async def _on_chain(
+    settings: Settings, site: Site, amounts: Mapping[str, str], probe: Probe | None
+) -> list[Row]:
     means = (await site.view()).snapshot.means
-    wanted = [
-        (token, venue.spender, _units(token, amounts[token.symbol]))
+    wanted = tuple(
+        Approval(token=token, spender=venue.spender, units=_units(token, amounts[token.symbol]))
         for venue in site.venues.values()
         for token in venue.tokens
         if token.symbol in amounts
-    ]
-    rows: list[Row] = [
-        {
-            "token": token.symbol,
-            "address": token.address,
-            "amount": decimal_text(units, token.decimals),
-            "units": str(units),
-            "spender": spender,
-            "now allowed": decimal_text(means.allowance(token, spender), token.decimals),
-            "signs": f"approve({spender}, {units}) on {token.address}",
-            "transaction": "not sent: add --send",
-        }
-        for token, spender, units in wanted
-    ]
-    if send and wanted:
-        hashes = await _send(settings, site, means, wanted)
+    )
+    rows = [_row(a, means) for a in wanted]
+    if probe is not None and wanted:
+        hashes = await _send(settings, site, wanted, probe)
         rows = [{**row, "transaction": h} for row, h in zip(rows, hashes, strict=True)]
     return rows
 
 
-async def _send(
-    settings: Settings, site: Site, means: Means, wanted: list[tuple[Token, str, int]]
-) -> list[str]:
-    """Sign, send and wait for each approval; the journal then answers for the nonces used."""
+def _row(wanted: Approval, means: Means) -> Row:
+    token, spender = wanted.token, wanted.spender
+    return {
+        "token": token.symbol,
+        "address": token.address,
+        "amount": decimal_text(wanted.units, token.decimals),
+        "units": str(wanted.units),
+        "spender": spender,
+        "now allowed": decimal_text(means.allowance(token, spender), token.decimals),
+        "signs": f"approve({spender}, {wanted.units}) on {token.address}",
+        "transaction": "not sent: add --send",
+    }
+
+
+async def _send(settings: Settings, site: Site, wanted: tuple[Approval, ...], probe: Probe) -> list[str]:
+    """Send and wait for each approval, after settling what an earlier grant left open."""
     live = replace(settings, mode="live")
     live.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     signer = await _signer(live, site.chain, wanted)
     # the journal's lock keeps a running daemon and a grant from taking the same nonce
     with Journal.open(live.journal_path, SystemClock()) as journal:
-        nonce = _quantity(
-            await site.endpoints.request("eth_getTransactionCount", [signer.address, "pending"])
-        )
-        known = journal.next_nonce(site.chain.chain_id, signer.address)
-        if known is not None and known != nonce:
-            why = f"the chain's nonce is {nonce}, the journal's {known}: run the daemon to settle it first"
-            raise ConfigError((f"wallet.address {signer.address}: {why}",))
-        hashes = []
-        for i, (token, spender, units) in enumerate(wanted):
-            tx = await _approval(site, means, token, (spender, units), nonce + i)
-            signed = await signer.sign(tx)
-            await _broadcast(site, signed.raw)
-            await _mined(site, signed.hash)
-            journal.adopt_nonce(
-                site.chain.chain_id, signer.address, nonce + i + 1, f"grant {token.symbol}", "grant"
-            )
-            hashes.append(signed.hash)
-    return hashes
+        await recover(journal, site.endpoints, SystemClock(), site.chain.chain_id, signer.address)
+        counter = _Counter(site, journal, signer, probe)
+        await counter.settle()
+        return [await counter.approve(a) for a in wanted]
 
 
-async def _signer(settings: Settings, chain: ChainSettings, wanted: list[tuple[Token, str, int]]) -> Signer:
+class _Counter:
+    """Where approvals are handed in, one after the other."""
+
+    def __init__(self, site: Site, journal: Journal, signer: Signer, probe: Probe) -> None:
+        self._site = site
+        self._journal = journal
+        self._live = Live(journal, site.endpoints, signer, probe=probe)
+        self._confirmation = Confirmation(journal, site.endpoints, self._live, signer.address)
+
+    async def approve(self, wanted: Approval) -> str:
+        """The hash of the mined approval, or words when the chain allows exactly that already."""
+        snapshot = await self._look()
+        if snapshot.means.allowance(wanted.token, wanted.spender) == wanted.units:
+            return "not needed: allowed already"
+        plan = plan_of(wanted, snapshot, self._journal)
+        sent = await self._live.act(plan, snapshot)
+        if isinstance(sent, Refusal):
+            raise ConfigError((f"approval of {wanted.token.symbol}: {sent.code}: {sent.why}",))
+        await self.settle()
+        return self._hash_of(plan, sent)
+
+    async def settle(self) -> None:
+        """Wait until no transaction of this key is open. Raises ConfigError, Transient."""
+        try:
+            async with asyncio.timeout(RECEIPT_S):
+                while opened := self._journal.open_intents(self._site.chain.chain_id):
+                    if any(i.key.position.venue != VENUE for i in opened):
+                        why = "a rescue is under way: let `keeper run` settle it first"
+                        raise ConfigError((f"{opened[0].key}: {why}",))
+                    snapshot = await self._look()
+                    await self._confirmation.tend(snapshot.block, snapshot)
+                    await asyncio.sleep(POLL_S)
+        except TimeoutError as e:
+            why = f"no receipt after {RECEIPT_S:.0f} s; it is journaled: run the grant again, or the daemon"
+            raise Transient(f"the approval has {why}") from e
+
+    async def _look(self) -> Snapshot:
+        return (await self._site.view(await latest(self._site.endpoints))).snapshot
+
+    def _hash_of(self, plan: Plan, sent: Attempt) -> str:
+        intent = self._journal.intent(plan.key)
+        if intent is None or intent.state not in SENT:
+            became = intent.state if intent is not None else "lost"
+            raise Transient(f"approval {sent.hash}: {became}; run the grant again")
+        return sent.hash
+
+
+def plan_of(wanted: Approval, snapshot: Snapshot, journal: Journal) -> Plan:
+    """An approval as a plan: it moves no position, promises no health and spends nothing but gas."""
+    token, block = wanted.token, snapshot.block
+    key = f"{token.address}/{wanted.spender}"
+    id = PositionId(venue=VENUE, chain_id=block.chain_id, account=snapshot.means.wallet, key=key)
+    data = keccak(text="approve(address,uint256)")[:4] + encode(
+        ["address", "uint256"], [wanted.spender, wanted.units]
+    )
+    return Plan(
+        key=PlanKey(position=id, seq=journal.next_seq(id)),
+        strategy=VENUE,
+        steps=(),
+        call=Call(target=token.address, data=data),
+        bounds=Bounds(
+            health_after_min_wad=0,
+            health_after_max_wad=UINT256_MAX,
+            cost_usd_max=0,
+            fee_wei_max=min(FEE_WEI_MAX, snapshot.means.native_wei),
+            gas_limit=APPROVE_GAS,
+            deadline_block=block.number + DEADLINE_BLOCKS,
+        ),
+        block=block,
+        urgent=False,
+        health_before_wad=None,
+        why=f"allow {wanted.spender} {decimal_text(wanted.units, token.decimals)} {token.symbol}",
+    )
+
+
+async def _signer(settings: Settings, chain: ChainSettings, wanted: tuple[Approval, ...]) -> Signer:
     from keeper.signer.key import load_key
     from keeper.signer.local import LocalSigner
     from keeper.signer.policy import SigningPolicy, grant_call, revoke_call
@@ -113,56 +215,15 @@ async def _signer(settings: Settings, chain: ChainSettings, wanted: list[tuple[T
         wallet.keystore, wallet.password_file, wallet.address, credentials_dir=credentials_dir()
     )
     calls = tuple(
-        grant_call(token.address, spender, units) if units else revoke_call(token.address, spender)
-        for token, spender, units in wanted
+        grant_call(a.token.address, a.spender, a.units)
+        if a.units
+        else revoke_call(a.token.address, a.spender)
+        for a in wanted
     )
     policy = SigningPolicy(
         chain_id=chain.chain_id, address=wallet.address, calls=calls, fee_wei_max=FEE_WEI_MAX
     )
     return LocalSigner(key, policy)
-
-
-async def _approval(site: Site, means: Means, token: Token, to: tuple[str, int], nonce: int) -> TxFields:
-    from eth_abi.abi import encode
-    from eth_utils.crypto import keccak
-
-    block = await latest(site.endpoints)
-    market = Market(base_fee_wei=block.base_fee_wei, tip_wei=means.tip_wei)
-    fee = first_fee(market, APPROVE_GAS, min(FEE_WEI_MAX, means.native_wei), urgent=False)
-    if isinstance(fee, Refusal):
-        raise ConfigError((f"wallet.address {means.wallet}: {fee.why}",))
-    return TxFields(
-        chain_id=site.chain.chain_id,
-        nonce=nonce,
-        to=token.address,
-        data=keccak(text="approve(address,uint256)")[:4] + encode(["address", "uint256"], to),
-        value_wei=0,
-        gas_limit=fee.gas_limit,
-        max_fee_wei=fee.max_fee_wei,
-        tip_wei=fee.tip_wei,
-    )
-
-
-async def _broadcast(site: Site, raw: bytes) -> None:
-    answers = await site.endpoints.broadcast(raw)
-    if all(isinstance(a, Rejected) for a in answers):
-        raise Transient(f"every endpoint refused the approval: {answers[0]}")
-
-
-async def _mined(site: Site, tx_hash: str) -> None:
-    try:
-        async with asyncio.timeout(RECEIPT_S):
-            while True:
-                receipt = await site.endpoints.request("eth_getTransactionReceipt", [tx_hash])
-                if isinstance(receipt, dict):
-                    break
-                await asyncio.sleep(0.2)
-    except TimeoutError as e:
-        raise Transient(
-            f"approval {tx_hash} has no receipt after {RECEIPT_S:.0f} s; run the grant again"
-        ) from e
-    if receipt.get("status") != "0x1":
-        raise Transient(f"approval {tx_hash} reverted")
 
 
 def _units(token: Token, text: str) -> int:
@@ -171,7 +232,3 @@ def _units(token: Token, text: str) -> int:
     if units != units.to_integral_value():
         raise ConfigError((f"--amount {token.symbol}={text}: {token.symbol} has {token.decimals} decimals",))
     return int(units)
-
-
-def _quantity(answer: object) -> int:
-    return int(str(answer), 16)

@@ -137,6 +137,8 @@ class ChainDouble:
             if self.revert is not None:
                 raise self.revert
             return "0x"
+        if method == "eth_blockNumber":
+            return hex(self.head.number)
         if method == "eth_getTransactionCount":
             return hex(self._count(params[1]))
         if method == "eth_getTransactionReceipt":

@@ -10,6 +10,7 @@ import typer
 
 import keeper
 from keeper.cli import (
+    adopt,
     arm,
     check,
     demo,
@@ -39,7 +40,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # rich would double the time of --help
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (init, scan, check, positions, run, arm, disarm, explain, journal, grant, demo):
+for module in (init, scan, check, positions, run, arm, disarm, explain, journal, grant, adopt, demo):
     app.command(name=module.__name__.rsplit(".", 1)[1])(module.command)
 
 

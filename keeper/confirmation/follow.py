@@ -150,6 +150,8 @@ class Confirmation:
             state = IntentState.CANCELLED
         elif not receipt.succeeded:
             state, surprise = IntentState.REVERTED, "the transaction reverted on the chain"
+        elif not intent.plan.steps:
+            health_wad = None  # an approval moves no position and promises none
         elif position is None:
             surprise = "the position could not be read after the inclusion"
         else:
@@ -215,7 +217,7 @@ class Confirmation:
                 answer = await self._lane.bump(intent.key, block, means)
             if not isinstance(answer, Attempt):
                 verdict = await self._lane.rebroadcast(intent)
-                if answer is None and verdict.wants_more and block.number > top.sent_block:
+                if answer is None and verdict.wants_more and _may_raise(intent, top, block):
                     answer = await self._lane.bump(intent.key, block, means)
                 elif not verdict.reached:
                     self._trouble(intent.key, block, f"no pool holds it: {verdict}")
@@ -326,11 +328,16 @@ def _broken_promise(intent: Intent, health_wad: int | None) -> str:
     return ""
 
 
+def _may_raise(intent: Intent, top: Attempt, block: Block) -> bool:
+    """Once a block; an approval, which the daemon may not sign anew, only as the self-send that ends it."""
+    return block.number > top.sent_block and (bool(intent.plan.steps) or top.cancel)
+
+
 def _wants_bump(intent: Intent, top: Attempt, block: Block) -> bool:
     """The fee rises every block when urgent, when outbid by the base fee, or when patience is over."""
-    waited = block.number - top.sent_block
-    if waited < 1:
+    if not _may_raise(intent, top, block):
         return False
+    waited = block.number - top.sent_block
     outbid = block.base_fee_wei + top.fee.tip_wei > top.fee.max_fee_wei
     return outbid or intent.plan.urgent or waited >= _PATIENCE_BLOCKS
 

@@ -12,8 +12,11 @@ from enum import StrEnum
 
 from keeper.errors import Broken, Transient
 from keeper.journal.write import Journal
-from keeper.model import Attempt, Entry, Intent, IntentState
+from keeper.model import Attempt, Entry, Intent, IntentState, PlanKey
 from keeper.seams import Clock, Priority, Transport
+
+ADOPT_DEPTH = 2
+"""Blocks on top before a foreign transaction is accepted: one that vanished again would leave a gap."""
 
 
 class Remedy(StrEnum):
@@ -80,7 +83,7 @@ async def recover(
 def _reconcile(
     journal: Journal, chain_id: int, address: str, latest: int, pending: int
 ) -> list[RecoverFinding]:
-    """Refuse a chain that is ahead of the journal; a journal that never signed adopts the chain's nonce."""
+    """Refuse a chain that is ahead of the journal; only a key that never sent anything needs no adoption."""
     known = journal.next_nonce(chain_id, address)
     if known is None:
         if pending > latest:
@@ -88,16 +91,76 @@ def _reconcile(
                 f"{address} has {pending - latest} transactions pending on chain {chain_id} that journal "
                 f"{journal.path} does not know: wait until they are mined, or restore the one that sent them"
             )
-        why = f"new journal: transactions of {address} are accounted for from nonce {latest} on"
+        if latest > 0:
+            raise Broken(
+                f"foreign nonce: {address} has sent {latest} transactions on chain {chain_id}, and journal "
+                f"{journal.path} is new: restore the one that belongs to this key, or look at what was sent "
+                "and accept it with `keeper adopt`. Nothing is signed until then"
+            )
+        why = f"new journal, unused key: transactions of {address} are accounted for from the first on"
         journal.adopt_nonce(chain_id, address, latest, why)
         return [RecoverFinding(subject=address, remedy=Remedy.ADOPTED, why=why)]
     if latest > known:
         raise Broken(
             f"foreign nonce: {address} has sent {latest} transactions on chain {chain_id}, journal "
             f"{journal.path} accounts for {known}. Another program uses this key, or this journal is an old "
-            "copy: restore the newest one, or give the keeper a key of its own. Nothing is signed until then"
+            "copy: restore the newest one, give the keeper a key of its own, or accept what was sent with "
+            "`keeper adopt`. Nothing is signed until then"
         )
     return []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where journal and chain stand for one key, as `keeper adopt` shows it."""
+
+    chain_id: int
+    address: str
+    known: int | None
+    """The nonce that the journal would sign next; None when it answers for nothing yet."""
+    latest: int
+    pending: int
+    deep: int
+    """The chain's nonce ADOPT_DEPTH blocks ago."""
+    passed: tuple[PlanKey, ...]
+    """Open plans of the journal whose nonce the chain has used; confirmation judges them."""
+
+    @property
+    def in_step(self) -> bool:
+        """Nothing has to be accepted."""
+        return self.latest <= (self.known or 0)
+
+    @property
+    def refuses(self) -> str:
+        """Why the chain's nonce cannot be accepted yet; empty when it can."""
+        if self.pending > max(self.latest, self.known or 0):
+            return (
+                f"{self.pending - self.latest} transactions of this key are pending: "
+                "wait until they are mined, for they may still act"
+            )
+        if self.deep < self.latest:
+            return f"the newest transaction is less than {ADOPT_DEPTH} blocks deep: try again in a minute"
+        return ""
+
+
+async def standing(journal: Journal, transport: Transport, chain_id: int, address: str) -> Standing:
+    """What adopting would accept. Raises Transient when no node answers."""
+    head = _quantity(await transport.request("eth_blockNumber", []), "block number")
+    latest, pending, deep = await asyncio.gather(
+        _count(transport, address, "latest"),
+        _count(transport, address, "pending"),
+        _count(transport, address, hex(max(0, head - ADOPT_DEPTH))),
+    )
+    passed = [i.key for i in journal.open_intents(chain_id) if i.attempts and i.attempts[-1].nonce < latest]
+    return Standing(
+        chain_id=chain_id,
+        address=address,
+        known=journal.next_nonce(chain_id, address),
+        latest=latest,
+        pending=pending,
+        deep=deep,
+        passed=tuple(passed),
+    )
 
 
 async def _mend(journal: Journal, transport: Transport, intent: Intent, latest: int) -> RecoverFinding:
@@ -141,10 +204,13 @@ async def _any_mined(transport: Transport, intent: Intent) -> bool:
 
 
 async def _count(transport: Transport, address: str, tag: str) -> int:
-    answer = await transport.request("eth_getTransactionCount", [address, tag])
+    return _quantity(await transport.request("eth_getTransactionCount", [address, tag]), "transaction count")
+
+
+def _quantity(answer: object, what: str) -> int:
     if not isinstance(answer, str) or not answer.startswith("0x"):
-        raise Transient(f"transaction count answered as {type(answer).__name__}")
+        raise Transient(f"{what} answered as {type(answer).__name__}")
     try:
         return int(answer, 16)
     except ValueError:
-        raise Transient("transaction count is no hex quantity") from None
+        raise Transient(f"{what} is no hex quantity") from None

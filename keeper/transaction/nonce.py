@@ -25,7 +25,7 @@ def agreed(known: int | None, latest: int, address: str) -> int:
         raise Broken(
             f"foreign nonce: {address} has sent {latest} transactions, this journal accounts for {known}; "
             "another program uses this key, or the journal is not the newest. Nothing is signed until a "
-            "person has looked"
+            "person has looked (`keeper adopt`)"
         )
     # behind is harmless: our own transactions are in flight, or the endpoint lags
     return known

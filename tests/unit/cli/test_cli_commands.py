@@ -107,6 +107,7 @@ def test_commands__when_listed__then_they_are_the_documented_ones() -> None:
                 "explain",
                 "journal",
                 "grant",
+                "adopt",
                 "demo",
             ]
         )
@@ -123,7 +124,7 @@ WITH_CONFIG = [
     ["disarm"],
     ["explain", "vault"],
 ]
-WITH_CONFIG += [["journal"], ["grant", "--amount", "USDC=0"]]
+WITH_CONFIG += [["journal"], ["grant", "--amount", "USDC=0"], ["adopt"]]
 
 
 @pytest.mark.parametrize("line", WITH_CONFIG)

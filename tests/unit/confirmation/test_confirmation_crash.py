@@ -10,7 +10,7 @@ import pytest
 from keeper.clock import ManualClock
 from keeper.confirmation import Confirmation
 from keeper.errors import Broken, Raced, Transient
-from keeper.journal.recover import Remedy, recover
+from keeper.journal.recover import Remedy, Standing, recover, standing
 from keeper.journal.write import Journal
 from keeper.model import Attempt, Fee, IntentState
 from keeper.transaction.send import Live
@@ -209,9 +209,53 @@ def test_recover__when_a_new_journal_meets_pending_transactions__then_broken(tmp
     process = Process(path, chain)
     with pytest.raises(Broken, match="pending"):
         process.recover()
+    assert standing_of(process).refuses.startswith("1 transactions of this key are pending")
     chain.mine()
+    with pytest.raises(Broken, match="keeper adopt"):
+        process.recover()
+    process.journal.close()
+
+
+def standing_of(process: Process) -> Standing:
+    """What `keeper adopt` would show."""
+    return asyncio.run(standing(process.journal, process.chain, CHAIN_ID, WALLET))
+
+
+def test_standing__when_the_key_was_used_before_the_journal__then_accepted_at_depth_two_only(
+    tmp_path: Path,
+) -> None:
+    path, chain = tmp_path / "journal.sqlite", ChainDouble(nonce=4)
+    chain.foreign()
+    chain.mine()
+    process = Process(path, chain)
+    found = standing_of(process)
+    assert (found.known, found.latest, found.deep, found.in_step) == (None, 5, 4, False)
+    assert "less than 2 blocks deep" in found.refuses
+    chain.mine()
+    chain.mine()
+    assert standing_of(process).refuses == ""
+    process.journal.adopt_nonce(CHAIN_ID, WALLET, 5, "looked at it", "somebody")
+    assert standing_of(process).in_step
+    assert process.recover() == []
+    process.tick()
+    assert [a.nonce for i in process.journal.intents() for a in i.attempts] == [5]
+    process.journal.close()
+
+
+def test_standing__when_the_journal_is_an_old_copy__then_its_passed_plans_are_named(tmp_path: Path) -> None:
+    path, chain = tmp_path / "journal.sqlite", ChainDouble()
+    process = Process(path, chain)
     assert process.recover() == [Remedy.ADOPTED]
-    assert process.journal.next_nonce(CHAIN_ID, WALLET) == 5
+    process.tick()
+    chain.pool.clear()
+    for _ in range(2):
+        chain.foreign()
+        chain.mine()
+    chain.mine()
+    chain.mine()
+    found = standing_of(process)
+    assert (found.known, found.latest, found.refuses) == (1, 2, "")
+    assert [k.seq for k in found.passed] == [1]
     process.journal.close()
 
 

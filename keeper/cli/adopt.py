@@ -1,0 +1,102 @@
+"""``keeper adopt``: accept, explicitly, what the key has sent and the journal does not know."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from keeper.cli import arguments
+
+if TYPE_CHECKING:
+    from keeper.config import Settings
+    from keeper.journal.recover import Standing
+
+HEADERS = ("chain", "wallet", "the journal's next nonce", "sent on the chain", "then")
+
+
+def command(
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Accept it; without this nothing is changed.")
+    ] = False,
+    why: Annotated[str, typer.Option("--why", help="A reason for the journal; required to accept.")] = "",
+    config: arguments.Config = arguments.CONFIG,
+    json: arguments.Json = False,
+) -> None:
+    """Accept transactions that the journal does not know.
+
+    For a journal that is new, or an old copy, while the wallet has sent transactions: shows what would be
+    accepted as sent by somebody else; --accept lets the journal answer from the next nonce on. The daemon
+    must not be running.
+
+    Example: keeper adopt --accept --why "moved to a new machine, journal lost"
+    """
+    from keeper.cli import table
+    from keeper.cli.arm import actor
+    from keeper.cli.endings import drive, say, usage
+    from keeper.config import load
+    from keeper.errors import EXIT_FINDINGS, EXIT_OK
+
+    if accept and not why.strip():
+        raise usage("--why", "is required with --accept: the journal keeps the reason")
+    found = drive(adopt(load(config), accept=accept, actor=actor(), why=why))
+    if json:
+        print(table.document({"chains": [row(s, accept=accept) for s in found]}))
+    else:
+        table.show(HEADERS, [tuple(str(row(s, accept=accept)[h]) for h in HEADERS) for s in found])
+    waiting = [s for s in found if not s.in_step and (s.refuses or not accept)]
+    if waiting:
+        say("nothing was changed" if not accept else "not everything could be accepted")
+    raise typer.Exit(EXIT_FINDINGS if waiting else EXIT_OK)
+
+
+async def adopt(settings: Settings, *, accept: bool, actor: str, why: str) -> tuple[Standing, ...]:
+    """Where each chain stands; with ``accept`` the journal takes over what may be taken.
+
+    Raises ConfigError (no wallet, a daemon holds the journal), Broken (damaged journal), Transient.
+    """
+    from dataclasses import replace
+
+    from keeper.chain.endpoints import Endpoints
+    from keeper.clock import SystemClock
+    from keeper.errors import ConfigError
+    from keeper.journal.recover import standing
+    from keeper.journal.write import Journal
+
+    address = settings.wallet.address
+    if address is None:
+        raise ConfigError(("wallet.address: is not set; adopting is about the wallet's transactions",))
+    path = replace(settings, mode="live").journal_path
+    found = []
+    with Journal.open(path, SystemClock()) as journal:
+        for chain in settings.chains:
+            endpoints = await Endpoints.open(chain, SystemClock(), lambda _: None)
+            try:
+                stands = await standing(journal, endpoints, chain.chain_id, address)
+            finally:
+                await endpoints.close()
+            if accept and not stands.in_step and not stands.refuses:
+                journal.adopt_nonce(chain.chain_id, address, stands.latest, why, actor)
+            found.append(stands)
+    return tuple(found)
+
+
+def row(stands: Standing, *, accept: bool) -> dict[str, object]:
+    """One chain's standing for the table and for JSON."""
+    if stands.in_step:
+        then = "in step: nothing to accept"
+    elif stands.refuses:
+        then = f"cannot be accepted: {stands.refuses}"
+    else:
+        first = stands.known or 0
+        verb = "accepted" if accept else "to accept"
+        then = f"{verb}: nonces {first} to {stands.latest - 1} as sent by somebody else"
+    if stands.passed:
+        then += f"; open plans whose nonce was used: {', '.join(map(str, stands.passed))}"
+    return {
+        "chain": stands.chain_id,
+        "wallet": stands.address,
+        "the journal's next nonce": "none" if stands.known is None else stands.known,
+        "sent on the chain": stands.latest,
+        "then": then,
+    }
