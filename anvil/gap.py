@@ -56,19 +56,21 @@ class Gap:
         chain.rpc("evm_setAutomine", False)
         shock.set_prices(chain, on.market, prices, wait=False)
         chain.mine()
-        _tick(self._settings, on.folder / f"gap-{fall:.4f}-{'-'.join(moving)}")
+        self._tick(on.folder / f"gap-{fall:.4f}-{'-'.join(moving)}")
         on.liquidator.tip_wei = AHEAD_WEI
         lost = {x.user for x in on.liquidator.act([p.guarded for p in on.pairs], mine=True)}
         chain.mine()
         return frozenset(p.guarded for p in on.pairs) - lost
 
+    def _tick(self, home: Path) -> None:
+        """One armed tick of the real daemon, with a journal of its own."""
+        from keeper.daemon import run
 
-def _tick(settings: Settings, home: Path) -> None:
-    """One armed tick of the real daemon, with a journal of its own."""
-    from keeper.daemon import run
-
-    alone = replace(settings, state_dir=home)
-    home.mkdir(mode=0o700)
-    with Journal.open(alone.journal_path, SystemClock()) as journal:
-        journal.set_control("armed", alone.digest, "demo", "a probe on a snapshot")
-    asyncio.run(run(alone, once=True, dry_run=False))
+        alone = replace(self._settings, state_dir=home)
+        wallet = alone.wallet.address or ""
+        used = int(self._on.chain.rpc("eth_getTransactionCount", wallet, "latest"), 16)
+        home.mkdir(mode=0o700)
+        with Journal.open(alone.journal_path, SystemClock()) as journal:
+            journal.set_control("armed", alone.digest, "demo", "a probe on a snapshot")
+            journal.adopt_nonce(self._on.market.chain_id, wallet, used, "a probe on a snapshot", "demo")
+        asyncio.run(run(alone, once=True, dry_run=False))

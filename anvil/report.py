@@ -117,7 +117,7 @@ def _line(pair: Pair, played: Played, target_wad: int, done: tuple[Done, ...]) -
         target_wad=target_wad,
         done=done,
         # in a dry-run nobody guards the real account: its shadow is what is judged
-        liquidated=bool(mine) and not played.dry_run or min(path) < WAD,
+        liquidated=(bool(mine) and not played.dry_run) or min(path) < WAD,
         twin_lost_usd=sum(x.loss_usd8 for x in twins) / 1e8,
         twin_liquidated=len(twins),
     )
