@@ -11,8 +11,8 @@ import structlog
 from keeper import tick as ticks
 from keeper.camera import Camera
 from keeper.config import ChainSettings, VenueSettings
-from keeper.decision import Memory, Options, decide
-from keeper.errors import Broken, Raced, Transient
+from keeper.decision import Memory, Options, PositionMemory, decide
+from keeper.errors import Broken, ConfigError, Raced, Transient
 from keeper.facts import Facts, Guarded
 from keeper.journal.write import Journal
 from keeper.model import (
@@ -78,12 +78,16 @@ class ChainLoop:
         self.parts = parts
         self.venues = dict(venues)
         self.policies = {g.id: g.policy for g in parts.guarded}
+        self._homes = {g.id: g.venue_id for g in parts.guarded}
         self.last: Tick | None = None
         self.broken = ""
         """Why acting has stopped for good; empty while all is well."""
         self._levels: dict[PositionId, Level] = {}
         self._memory = Memory.restore(parts.journal.memories())
-        self._since: dict[PositionId, int] = {}
+        self._refused: dict[PositionId, frozenset[str]] = {}
+        """Codes of the refusals that stand as alarms."""
+        self._paper: frozenset[str] = frozenset()
+        """Positions whose plans stayed on paper in the last tick."""
         self._lane: asyncio.Queue[tuple[Plan, Snapshot]] = asyncio.Queue(maxsize=LANE_MAX)
         self._in_lane: dict[PositionId, Plan] = {}
         self._log = structlog.get_logger("keeper")
@@ -107,6 +111,8 @@ class ChainLoop:
         """Everything that one block asks for, journaled; plans are returned, not yet handed over."""
         start_s = self.parts.clock.monotonic_s()
         self.parts.alarms.at_block(block.number)
+        if self.broken:
+            self.stop_acting(self.broken)
         snapshot, outcomes = await self.parts.facts.take(block, self.venues)
         return self._judge(snapshot, outcomes, {"read": (self.parts.clock.monotonic_s() - start_s) * 1e3})
 
@@ -122,6 +128,7 @@ class ChainLoop:
     def hand(self, tick: Tick) -> tuple[Plan, ...]:
         """Give the tick's plans to the lane, or say loudly why they stay on paper; those given."""
         given: list[Plan] = []
+        paper: set[str] = set()
         for plan in tick.plans:
             subject = str(plan.key.position)
             if not self.armed:
@@ -129,8 +136,8 @@ class ChainLoop:
                 self.parts.alarms.raise_alarm(
                     Severity.CRITICAL, "not_acting", subject, f"{plan.why}; not done: {why}"
                 )
+                paper.add(subject)
                 continue
-            self.parts.alarms.clear("not_acting", subject)
             try:
                 self._lane.put_nowait((plan, tick.snapshot))
             except asyncio.QueueFull:
@@ -138,14 +145,33 @@ class ChainLoop:
                 continue
             self._in_lane[plan.key.position] = plan
             given.append(plan)
+        # what could not be read may still be in need of what was not done
+        lost = {str(u.id) for u in tick.snapshot.unreadable}
+        for subject in self._paper - paper - lost:
+            self.parts.alarms.clear("not_acting", subject)
+        self._paper = frozenset(paper | (self._paper & lost))
         return tuple(given)
 
+    def remembered(self, id: PositionId) -> PositionMemory:
+        """The last judgement of a position, restarts included."""
+        return self._memory.of(id)
+
     async def refresh(self, camera: Camera, settings: Mapping[str, VenueSettings]) -> None:
-        """Load anew the static facts of every venue whose reading said that they changed. Raises Transient."""
+        """Load anew the static facts of every venue whose reading said that they changed. Raises Transient.
+
+        A market that can no longer be used stays as it was: its positions stay UNKNOWN, which is alarmed.
+        """
         if self.last is None:
             return
-        for id in camera.stale:
-            self.venues[id] = await camera.load(settings[id], self.last.block)
+        for id, why in camera.stale.items():
+            try:
+                self.venues[id] = await camera.load(settings[id], self.last.block)
+            except ConfigError as e:
+                shown = f"{why}; it cannot be used as it is now: {'; '.join(e.problems)}"
+                self.parts.alarms.raise_alarm(Severity.CRITICAL, "market_changed", id, shown)
+                continue
+            self.parts.alarms.clear("market_changed", id)
+            self._log.warning("market loaded anew", chain=self.parts.chain.name, venue=id, why=why)
 
     async def serve_lane(self) -> None:
         """The act-lane of this chain and key: one plan at a time, for ever."""
@@ -197,8 +223,9 @@ class ChainLoop:
             snapshot.positions, snapshot.unreadable, snapshot.prices, self._shocks(snapshot), self.policies
         )
         risk_s = self.parts.clock.monotonic_s()
-        decisions, self._memory = decide(snapshot, outlooks, self.policies, self._memory, self._options())
-        plans, refusals = self._build(decisions, snapshot)
+        options = self._options()
+        decisions, self._memory = decide(snapshot, outlooks, self.policies, self._memory, options)
+        plans, refusals = self._build(decisions, snapshot, options.spent_today_usd)
         decide_s = self.parts.clock.monotonic_s()
         levels = self._memory.levels()
         tick = Tick(
@@ -215,15 +242,18 @@ class ChainLoop:
         return tick
 
     def _build(
-        self, decisions: Sequence[Decision], snapshot: Snapshot
+        self,
+        decisions: Sequence[Decision],
+        snapshot: Snapshot,
+        spent_today_usd: Mapping[PositionId, float],
     ) -> tuple[tuple[Plan, ...], tuple[tuple[PositionId, Refusal], ...]]:
         """A bounded plan for every chosen proposal, or why there is none."""
         plans: list[Plan] = []
         refusals: list[tuple[PositionId, Refusal]] = []
-        spent = self._spent_today_usd()
+        positions = snapshot.by_id()
         for decision in decisions:
             for proposal in decision.chosen:
-                position = snapshot.position(decision.id)
+                position = positions.get(decision.id)
                 if position is None:
                     continue
                 case = Case(
@@ -232,17 +262,19 @@ class ChainLoop:
                     policy=self.policies[decision.id],
                     snapshot=snapshot,
                     seq=self.parts.journal.next_seq(decision.id),
-                    spent_today_usd=spent.get(decision.id, 0.0),
+                    spent_today_usd=spent_today_usd.get(decision.id, 0.0),
                 )
                 built = compile_plan(proposal, case)
                 if isinstance(built, Refusal):
                     refusals.append((decision.id, built))
+                    # nothing was done: no cooldown may keep the next block from trying
+                    self._memory = self._memory.with_action(decision.id, None)
                 else:
                     plans.append(built)
         return tuple(plans), tuple(refusals)
 
     def _write(self, tick: Tick) -> None:
-        """One commit: the tick's rows, the memory that the next decision needs, the snapshot or its digest."""
+        """One commit: the tick's rows, the memory that the next decision needs, the snapshot or a digest."""
         with self.parts.journal.batch():
             self.parts.journal.record_all(ticks.entries(tick))
             self.parts.journal.save_snapshot(tick.snapshot, full=ticks.worth_keeping(tick))
@@ -250,7 +282,7 @@ class ChainLoop:
                 self.parts.journal.set_memories(self._memory.rows())
         self._levels = {o.id: o.level for o in tick.outlooks}
         self.last = tick
-        raise_for(tick, self.parts.alarms)
+        self._refused = raise_for(tick, self.parts.alarms, self._refused)
         self._log.info("tick", **ticks.summary(tick))
 
     def _options(self) -> Options:
@@ -262,13 +294,9 @@ class ChainLoop:
             strategies=self.parts.strategies,
             open_intents=frozenset(waiting),
             promised=tuple(step.amount for plan in waiting.values() for step in plan.steps),
-            spent_today_usd=self._spent_today_usd(),
+            spent_today_usd=self.parts.journal.spent_usd_each_since(self.parts.clock.now_s() - DAY_S),
             armed=self.armed,
         )
-
-    def _spent_today_usd(self) -> dict[PositionId, float]:
-        since_s = self.parts.clock.now_s() - DAY_S
-        return {id: self.parts.journal.spent_usd_since(id, since_s) for id in self.policies}
 
     def _shocks(self, snapshot: Snapshot) -> tuple[Shock, ...]:
         symbols = {r.feed: r.token.symbol for r in snapshot.means.reserves}
@@ -276,10 +304,12 @@ class ChainLoop:
 
     def venue_of(self, id: PositionId) -> Venue:
         """The venue of a guarded position."""
-        return next(self.venues[g.venue_id] for g in self.parts.guarded if g.id == id)
+        return self.venues[self._homes[id]]
 
     def _lost(self, id: PositionId, why: str, block: Block) -> Unreadable:
-        since = self._since.setdefault(id, block.number)
+        """Unreadable since the last tick that could read it."""
+        before = self.last.snapshot.unreadable if self.last else ()
+        since = next((u.since_block for u in before if u.id == id), block.number)
         return Unreadable(id=id, why=why, since_block=since)
 
     def _not_sent(self, plan: Plan, refusal: Refusal) -> None:

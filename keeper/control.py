@@ -3,24 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 from keeper.chainloop import ChainLoop
-from keeper.config import Settings
+from keeper.config import ChainSettings, Settings
+from keeper.facts import Guarded
 from keeper.journal.write import Journal
-from keeper.model import Policy, Position
+from keeper.model import Level, Policy, Position, PositionId
 from keeper.phrases import health_text
 from keeper.risk.thresholds import price_at_health
 from keeper.tick import Tick
 from keeper.units import WAD
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blind:
+    """A chain unseen: why, and since when (wall time)."""
+
+    why: str
+    since_s: float
+
+
+class Watched(Protocol):
+    """What is asked of a chain's daemon."""
+
+    chain: ChainSettings
+    loop: ChainLoop | None
+    blind: Blind | None
+
+
 class Controls:
     """Answers requests for all chains of one daemon."""
 
-    def __init__(self, settings: Settings, journal: Journal, loops: Sequence[ChainLoop]) -> None:
+    def __init__(self, settings: Settings, journal: Journal, chains: Sequence[Watched]) -> None:
         self._settings = settings
         self._journal = journal
-        self._loops = tuple(loops)
+        self._chains = tuple(chains)
 
     async def answer(self, request: dict[str, object]) -> dict[str, object]:
         """One request. ``ok`` false always comes with a why."""
@@ -30,40 +49,57 @@ class Controls:
         return asked(request)
 
     def _status(self, _: dict[str, object]) -> dict[str, object]:
+        chains = [self._chain(watched) for watched in self._chains]
+        return {"ok": True, "schema": 1, "mode": self._settings.mode, "chains": chains}
+
+    def _chain(self, watched: Watched) -> dict[str, object]:
+        loop, blind = watched.loop, watched.blind
+        head = {
+            "chain": watched.chain.name,
+            "blind": None if blind is None else {"since_s": round(blind.since_s, 3), "why": blind.why},
+        }
+        if loop is None:
+            names = {v.name for v in self._settings.venues if v.chain == watched.chain.name}
+            labels = [p.label for p in self._settings.positions if p.venue in names]
+            nothing = {"block": None, "idle": True, "armed": False, "broken": None}
+            return {**head, **nothing, "positions": [_never_seen(label) for label in labels]}
         return {
-            "ok": True,
-            "schema": 1,
-            "mode": self._settings.mode,
-            "chains": [
-                {
-                    "chain": loop.parts.chain.name,
-                    "block": loop.last.block.number if loop.last else None,
-                    "idle": loop.idle,
-                    "armed": loop.armed,
-                    "broken": loop.broken or None,
-                    "positions": _standing(loop),
-                }
-                for loop in self._loops
-            ],
+            **head,
+            "block": loop.last.block.number if loop.last else None,
+            "idle": loop.idle,
+            "armed": loop.armed,
+            "broken": loop.broken or None,
+            "positions": [_standing(loop, g, blind) for g in loop.parts.guarded],
         }
 
     def _arm(self, request: dict[str, object]) -> dict[str, object]:
         if self._settings.mode != "live":
             return {"ok": False, "why": 'dry-run needs no arming; arming is for mode = "live"'}
-        unseen = [loop.parts.chain.name for loop in self._loops if loop.last is None]
-        if unseen:
-            return {"ok": False, "why": f"no block has been seen yet on {', '.join(unseen)}: try again"}
-        broken = [loop.broken for loop in self._loops if loop.broken]
-        if broken:
-            return {"ok": False, "why": f"an invariant failed, restart after looking: {'; '.join(broken)}"}
-        lines = [line for loop in self._loops for line in thresholds(loop)]
-        acts = [plan.why for loop in self._loops if loop.last for plan in loop.last.plans]
-        lines += [f"would act now: {why}" for why in acts] or ["nothing would be done now"]
-        if acts and request.get("accept_immediate") is not True:
-            why = "an action would follow at once: pass --accept-immediate to arm all the same"
+        refused = self._cannot_arm()
+        if refused:
+            return {"ok": False, "why": refused}
+        loops = [w.loop for w in self._chains if w.loop is not None]
+        lines = [line for loop in loops for line in thresholds(loop)]
+        due = [line for loop in loops if loop.last for line in _due(loop, loop.last)]
+        lines += due or ["nothing would be done now"]
+        if due and request.get("accept_immediate") is not True:
+            why = "an action would or might follow at once: pass --accept-immediate to arm all the same"
             return {"ok": False, "lines": lines, "why": why}
         self._set("armed", self._settings.digest, request)
         return {"ok": True, "lines": [*lines, "armed for this configuration, across restarts"]}
+
+    def _cannot_arm(self) -> str:
+        """Why nobody can tell what arming would do; empty when it can be told."""
+        blind = [f"{w.chain.name}: {w.blind.why}" for w in self._chains if w.blind is not None]
+        if blind:
+            return f"a chain cannot be seen, so what would follow is not known: {'; '.join(blind)}"
+        unseen = [w.chain.name for w in self._chains if w.loop is None or w.loop.last is None]
+        if unseen:
+            return f"no block has been seen yet on {', '.join(unseen)}: try again"
+        broken = [w.loop.broken for w in self._chains if w.loop is not None and w.loop.broken]
+        if broken:
+            return f"an invariant failed, restart after looking: {'; '.join(broken)}"
+        return ""
 
     def _disarm(self, request: dict[str, object]) -> dict[str, object]:
         self._set("armed", None, request)
@@ -74,21 +110,60 @@ class Controls:
         self._journal.set_control(key, value, actor, why)
 
 
-def _standing(loop: ChainLoop) -> list[dict[str, object]]:
-    """Level and health of each guarded position as the last tick judged them."""
-    if loop.last is None:
-        return []
-    healths = {p.id: p.health_wad for p in loop.last.snapshot.positions}
+def _due(loop: ChainLoop, tick: Tick) -> list[str]:
+    """What arming would set going now, or might as soon as an obstacle is gone."""
     labels = {g.id: g.label for g in loop.parts.guarded}
-    return [
-        {
-            "id": str(o.id),
-            "label": labels.get(o.id, ""),
-            "level": o.level.value,
-            "health_wad": None if healths.get(o.id) is None else str(healths[o.id]),
-        }
-        for o in loop.last.outlooks
+    lines = [f"would act now: {plan.why}" for plan in tick.plans]
+    lines += [
+        f"would act now if it could: {labels.get(d.id, d.id)}: {d.why}"
+        for d in tick.decisions
+        if d.level in (Level.ACT, Level.URGENT) and d.rejected and not d.chosen
     ]
+    lines += [f"would act now if it could: {labels.get(id, id)}: {r.why}" for id, r in tick.refusals]
+    lines += [f"cannot be judged now: {labels.get(u.id, u.id)}: {u.why}" for u in tick.snapshot.unreadable]
+    return lines
+
+
+def _standing(loop: ChainLoop, guarded: Guarded, blind: Blind | None) -> dict[str, object]:
+    """A guarded position as the last tick judged it; what is not known now is shown as last known, so old."""
+    tick, id = loop.last, guarded.id
+    memory = loop.remembered(id)
+    known = None
+    if memory.last_health_wad is not None:
+        known = {
+            "level": memory.known_level.value,
+            "health_wad": str(memory.last_health_wad),
+            "block": memory.last_health_block,
+        }
+    outlook = next((o for o in tick.outlooks if o.id == id), None) if tick else None
+    position = tick.snapshot.position(id) if tick else None
+    why = _why_unknown(tick, id, blind)
+    current = position is not None and outlook is not None and not why
+    health_wad = position.health_wad if position is not None and current else None
+    return {
+        "id": str(id),
+        "label": guarded.label,
+        "level": outlook.level.value if outlook is not None and current else Level.UNKNOWN.value,
+        "health_wad": None if health_wad is None else str(health_wad),
+        "unreadable": why or None,
+        "last_known": None if current else known,
+    }
+
+
+def _why_unknown(tick: Tick | None, id: PositionId, blind: Blind | None) -> str:
+    """Why the position is not known at this moment; empty when it is."""
+    if blind is not None:
+        return f"the chain cannot be seen: {blind.why}"
+    if tick is None:
+        return "no block has been seen yet"
+    return next((u.why for u in tick.snapshot.unreadable if u.id == id), "")
+
+
+def _never_seen(label: str) -> dict[str, object]:
+    """A configured position of a chain that has not answered since the start."""
+    why = "the chain has not answered yet"
+    nothing = {"id": None, "health_wad": None, "last_known": None}
+    return {**nothing, "label": label, "level": Level.UNKNOWN.value, "unreadable": why}
 
 
 def thresholds(loop: ChainLoop) -> list[str]:

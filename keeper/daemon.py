@@ -1,4 +1,4 @@
-"""The daemon on one screen: heads -> ticks -> act-lane, with slow jobs, watchdog and control socket beside."""
+"""The daemon on one screen: heads -> ticks -> act-lane; slow jobs, watchdog and control socket beside."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from keeper.chain.line import HeadEvent
 from keeper.chainloop import ChainLoop, Parts
 from keeper.clock import SystemClock
 from keeper.config import ChainSettings, Settings
-from keeper.control import Controls
+from keeper.control import Blind, Controls
 from keeper.discovery import Discovery
 from keeper.errors import EXIT_BROKEN, EXIT_FINDINGS, EXIT_OK, EXIT_UNREACHABLE, Broken, Transient
 from keeper.journal.recover import recover
@@ -55,8 +55,11 @@ class ChainDaemon:
         self.alarms = Alarms(journal.record, self.clock, chain.chain_id)
         self.loop: ChainLoop | None = None
         self.heads: Heads | None = None
-        self.blind = False
+        self.blind: Blind | None = None
         self.jobs = SlowJobs(EVERY_S)
+        self._here: Site | None = None
+        self._looked = False
+        """Whether discovery was asked for once; it needs a first tick."""
         self._probe = probe
         self._log = structlog.get_logger("keeper")
 
@@ -67,7 +70,7 @@ class ChainDaemon:
             try:
                 here = await site(self.settings, self.chain, endpoints, await latest(endpoints))
                 parts = await self._parts(here)
-                self.loop = ChainLoop(parts, here.venues)
+                self.loop, self._here = ChainLoop(parts, here.venues), here
                 return endpoints, here
             except Transient as e:
                 self._go_blind(f"no endpoint answers: {e}")
@@ -91,7 +94,7 @@ class ChainDaemon:
 
     async def run(self, notifier: Notifier) -> None:
         """For ever; cancelled at shutdown, after the lane has drained."""
-        blind = asyncio.create_task(self._pulse(notifier))
+        pulse = asyncio.create_task(self._pulse(notifier))
         endpoints, here = await self.start()
         assert self.loop is not None
         mailbox = Mailbox()
@@ -100,11 +103,11 @@ class ChainDaemon:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.heads.run(mailbox))
-                group.create_task(self.loop.serve_lane())
+                group.create_task(self._lane(self.loop))
                 group.create_task(self._slow(here))
                 group.create_task(self._ticks(mailbox))
         finally:
-            blind.cancel()
+            pulse.cancel()
             self.jobs.stop()
             await endpoints.close()
 
@@ -158,69 +161,99 @@ class ChainDaemon:
             self.loop.stop_acting(f"{type(e).__name__}: {e}")
             return
         self.loop.hand(tick)
-        if self.blind:
-            self.blind = False
+        if self.blind is not None:
+            self.blind = None
             self.alarms.clear("blind", self.chain.name)
+        if self._here is not None and self._here.camera.stale:
+            # its positions are UNKNOWN until the market is loaded anew: that cannot wait for the hour
+            self.jobs.ask("refresh")
+        if not self._looked:
+            self._looked = True
+            self.jobs.ask("discover")
+
+    async def _lane(self, loop: ChainLoop) -> None:
+        """The act-lane, for ever: whatever goes wrong in it, watching goes on and acting stops."""
+        while True:
+            try:
+                await loop.serve_lane()
+            except Exception as e:  # the supervisor
+                self._log.exception("act failed", chain=self.chain.name)
+                loop.stop_acting(f"{type(e).__name__}: {e}")
 
     async def _pulse(self, notifier: Notifier) -> None:
-        """Feed systemd's watchdog while the loop turns and the head is fresh, or its absence is written down."""
+        """Feed systemd's watchdog while the loop turns and the head is fresh, or BLIND is written down."""
         ready = False
         started_s = self.clock.monotonic_s()
         while True:
             await asyncio.sleep(PULSE_S)
             age_s = self.heads.fresh_age_s(self.clock) if self.heads else float("inf")
             age_s = min(age_s, self.clock.monotonic_s() - started_s)
-            pulse = Pulse(head_age_s=age_s, block_time_s=self.chain.block_time_s, blind_journaled=self.blind)
-            if not pulse.fresh and not self.blind:
+            known = self.blind is not None
+            pulse = Pulse(head_age_s=age_s, block_time_s=self.chain.block_time_s, blind_journaled=known)
+            if not pulse.fresh:
                 self._go_blind(f"no new head for {age_s:.0f} s from any endpoint")
                 pulse = replace(pulse, blind_journaled=True)
             ticked = self.loop is not None and self.loop.last is not None
-            status = "BLIND" if self.blind else "watching" if ticked else "starting"
-            if not ready and (ticked or self.blind):
+            status = "watching" if ticked else "starting"
+            if self.blind is not None:
+                status = f"BLIND: {self.chain.name}: {self.blind.why}"
+            if not ready and (ticked or self.blind is not None):
                 notifier.ready(status)
                 ready = True
             if pulse.deserved:
                 notifier.ping(status)
 
     async def _slow(self, here: Site) -> None:
-        """What the scheduler asked for, done between ticks."""
+        """What the scheduler, or a tick, asked for, done between ticks; a failure costs that job only."""
         discovery = Discovery(here, self.alarms)
         while True:
             job = await self.jobs.next()
             assert self.loop is not None
-            with contextlib.suppress(Transient):
+            try:
                 if job == "discover":
-                    await discovery.look(self.loop.last)
+                    await discovery.look(self.loop.last, self.loop.venues)
                 else:
                     await self.loop.refresh(here.camera, here.settings)
+            except Transient as e:
+                self._log.warning("slow job failed", chain=self.chain.name, job=job, why=str(e))
+            except Exception as e:  # the supervisor: a job beside the loop must not end the watch
+                self._log.exception("slow job failed", chain=self.chain.name, job=job)
+                why = f"{type(e).__name__}: {e}"
+                self.alarms.raise_alarm(Severity.CRITICAL, "slow_job", f"{self.chain.name} {job}", why)
+            else:
+                self.alarms.clear("slow_job", f"{self.chain.name} {job}")
 
     def _go_blind(self, why: str) -> None:
-        if self.blind:
-            return
-        self.blind = True
-        number = self.loop.last.block.number if self.loop and self.loop.last else 0
-        shown = f"{why}; last known state is of block {number}" if number else why
-        self.alarms.raise_alarm(Severity.CRITICAL, "blind", self.chain.name, shown)
+        """Say BLIND, and say it again by age for as long as this is called."""
+        if self.blind is None:
+            number = self.loop.last.block.number if self.loop and self.loop.last else 0
+            shown = f"{why}; last known state is of block {number}" if number else why
+            self.blind = Blind(why=shown, since_s=self.clock.now_s())
+        self.alarms.raise_alarm(Severity.CRITICAL, "blind", self.chain.name, self.blind.why)
 
     def _on_endpoint(self, event: EndpointEvent) -> None:
         self._log.warning("endpoint", chain=self.chain.name, name=event.name, kind=event.kind, why=event.why)
-        if event.kind in (Kind.DOWN, Kind.WRONG_CHAIN):
-            loud = Severity.CRITICAL if event.kind is Kind.WRONG_CHAIN else Severity.WARNING
-            self.alarms.raise_alarm(loud, f"endpoint_{event.kind}", event.name, event.why)
-        else:
-            self.alarms.clear(f"endpoint_{Kind.DOWN}", event.name)
+        if event.kind in (Kind.UP, Kind.RECOVERED):
+            for over in (Kind.DOWN, Kind.LAGGING, Kind.RATE_LIMITED):
+                self.alarms.clear(f"endpoint_{over}", event.name)
+            return
+        loud = Severity.CRITICAL if event.kind is Kind.WRONG_CHAIN else Severity.WARNING
+        self.alarms.raise_alarm(loud, f"endpoint_{event.kind}", event.name, event.why)
 
     def _on_head(self, event: HeadEvent) -> None:
         self._log.info("head", chain=self.chain.name, kind=event.kind, why=event.why, depth=event.depth)
-        self.journal.record(
-            Entry(
-                kind="head",
-                chain_id=self.chain.chain_id,
-                block_number=event.block_number or 0,
-                subject=self.chain.name,
-                why=f"{event.kind}: {event.why}",
-            )
+        entry = Entry(
+            kind="head",
+            chain_id=self.chain.chain_id,
+            block_number=event.block_number or 0,
+            subject=self.chain.name,
+            why=f"{event.kind}: {event.why}",
         )
+        try:
+            self.journal.record(entry)
+        except Broken as e:
+            # a journal that cannot be written stops acting, in the next tick; heads must go on coming
+            self._log.error("head not journaled", chain=self.chain.name, why=str(e))
 
 
 async def run(settings: Settings, *, once: bool, dry_run: bool, probe: Probe = silent) -> int:
@@ -257,8 +290,7 @@ async def _serve(settings: Settings, chains: list[ChainDaemon], journal: Journal
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
 
     async def answer(request: dict[str, object]) -> dict[str, object]:
-        loops = [c.loop for c in chains if c.loop is not None]
-        return await Controls(settings, journal, loops).answer(request)
+        return await Controls(settings, journal, chains).answer(request)
 
     server = await control.serve(settings.control_path, answer)
     running: list[asyncio.Task[None]] = [asyncio.create_task(c.run(notifier)) for c in chains]

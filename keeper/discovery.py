@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from keeper.camera import Camera
 from keeper.errors import ConfigError
 from keeper.phrases import health_text
@@ -20,18 +22,23 @@ class Discovery:
         self._alarms = alarms
         self._camera = Camera(site.chain, site.endpoints, None)
         self._beyond: dict[str, Venue] | None = None
+        self._found: frozenset[str] = frozenset()
 
-    async def look(self, tick: Tick | None) -> None:
-        """Every guarded account on every configured and known market at the last block. Raises Transient."""
+    async def look(self, tick: Tick | None, venues: Mapping[str, Venue]) -> None:
+        """Every guarded account on every configured (``venues``, as they are now) and known market.
+
+        At the last block. Raises Transient.
+        """
         if tick is None:
             return
         if self._beyond is None:
             self._beyond = await self._known(tick)
-        venues = {**self._beyond, **self._site.venues}
+        venues = {**self._beyond, **venues}
         accounts = tuple(sorted({g.id.account for g in self._site.guarded}))
         everywhere = dict.fromkeys(venues, accounts)
         snapshot = await self._camera.photograph(venues, everywhere, tick.block, ShadowBook(), {})
         guarded = {g.id for g in self._site.guarded}
+        found: set[str] = set()
         for position in snapshot.positions:
             if position.id in guarded or not position.debt:
                 continue
@@ -40,9 +47,17 @@ class Discovery:
                 "covers; add it to [[positions]] or close it"
             )
             self._alarms.raise_alarm(Severity.WARNING, "unguarded", str(position.id), why)
+            found.add(str(position.id))
+        # one that cannot be read now is not gone
+        unread = {str(u.id) for u in snapshot.unreadable}
+        for gone in self._found - found - unread:
+            self._alarms.clear("unguarded", gone)
+        self._found = frozenset(found | (self._found & unread))
+        if self._beyond.keys() & self._camera.stale.keys():
+            self._beyond = None
 
     async def _known(self, tick: Tick) -> dict[str, Venue]:
-        """Markets of this chain that the configuration does not name; one that cannot be loaded is left out."""
+        """Markets of this chain that the configuration does not name; one that cannot be used is left out."""
         found: dict[str, Venue] = {}
         for settings in registry.known(self._site.chain.chain_id):
             try:

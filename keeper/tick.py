@@ -133,20 +133,63 @@ def _proposal_data(p: Proposal) -> dict[str, object]:
     }
 
 
-def raise_for(tick: Tick, alarms: Alarm) -> None:
-    """Raise what a person must hear of this tick, and clear what is over."""
+def raise_for(
+    tick: Tick, alarms: Alarm, standing: Mapping[PositionId, frozenset[str]]
+) -> dict[PositionId, frozenset[str]]:
+    """Raise what a person must hear of this tick, and clear what is over.
+
+    ``standing``: codes of the refusals raised by earlier ticks and not cleared; the new ones are returned.
+    """
     why_unread = {u.id: u.why for u in tick.snapshot.unreadable}
     for outlook in tick.outlooks:
         _raise_level(outlook, why_unread.get(outlook.id, outlook.why), alarms)
-    for decision in tick.decisions:
-        if decision.level in (Level.ACT, Level.URGENT) and not decision.chosen:
-            for rejection in decision.rejected:
-                alarms.raise_alarm(Severity.CRITICAL, rejection.code, str(decision.id), rejection.why)
-    for id, refusal in tick.refusals:
-        alarms.raise_alarm(Severity.CRITICAL, refusal.code, str(id), refusal.why)
+    refused = _refused(tick)
+    for id, found in refused.items():
+        for code, (severity, why) in found.items():
+            alarms.raise_alarm(severity, code, str(id), why)
     for outcome in tick.outcomes:
         if outcome.surprise:
             alarms.raise_alarm(Severity.CRITICAL, "surprise", str(outcome.key), outcome.surprise)
+    unjudged = _unjudged(tick)
+    after: dict[PositionId, frozenset[str]] = {}
+    for id in {**standing, **refused}:
+        before, now = standing.get(id, frozenset()), frozenset(refused.get(id, {}))
+        kept = before if id in unjudged else frozenset()
+        for code in sorted(before - now - kept):
+            alarms.clear(code, str(id))
+        after[id] = now | kept
+    return {id: codes for id, codes in after.items() if codes}
+
+
+def _refused(tick: Tick) -> dict[PositionId, dict[str, tuple[Severity, str]]]:
+    """By position and code: why there is no rescue (CRITICAL), or only by other means (WARNING)."""
+    found: dict[PositionId, dict[str, tuple[Severity, str]]] = {}
+    for decision in tick.decisions:
+        if decision.level not in (Level.ACT, Level.URGENT):
+            continue
+        severity = Severity.WARNING if decision.chosen else Severity.CRITICAL
+        for r in decision.rejected:
+            # one that was only outranked has its price: nothing is wrong with it
+            if decision.chosen and r.cost_usd is not None:
+                continue
+            codes = found.setdefault(decision.id, {})
+            before = f"{codes[r.code][1]}; " if r.code in codes else ""
+            name = f"{r.strategy}: " if r.strategy else ""
+            codes[r.code] = (severity, f"{before}{name}{r.why}")
+    for id, refusal in tick.refusals:
+        found.setdefault(id, {})[refusal.code] = (Severity.CRITICAL, refusal.why)
+    return found
+
+
+def _unjudged(tick: Tick) -> frozenset[PositionId]:
+    """Positions of which this tick cannot say whether a rescue would be refused: unread, or waiting."""
+    unknown = {o.id for o in tick.outlooks if o.level is Level.UNKNOWN}
+    waiting = {
+        d.id
+        for d in tick.decisions
+        if d.level in (Level.ACT, Level.URGENT) and not d.chosen and not d.rejected
+    }
+    return frozenset(unknown | waiting)
 
 
 def _raise_level(outlook: Outlook, why: str, alarms: Alarm) -> None:

@@ -21,10 +21,11 @@ class Notifier:
         return cls(os.environ.get("NOTIFY_SOCKET"))
 
     def send(self, message: str) -> None:
-        """Say ``message``; a missing receiver is no fault of ours."""
+        """Say ``message``; a missing or full receiver is no fault of ours, and never holds up the loop."""
         if self._address is None:
             return
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+            s.setblocking(False)
             s.connect(self._address)
             s.send(message.encode())
 

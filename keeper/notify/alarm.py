@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from keeper.errors import Broken
 from keeper.model import Entry
 from keeper.seams import Clock, Severity
 
@@ -73,13 +74,16 @@ class Alarms:
     def _write(self, severity: str, code: str, subject: str, why: str) -> None:
         say = self._log.error if severity == Severity.CRITICAL.value else self._log.warning
         say("alarm", severity=severity, code=code, subject=subject, why=why, block=self._block_number)
-        self._record(
-            Entry(
-                kind="alarm",
-                chain_id=self._chain_id,
-                block_number=self._block_number,
-                subject=subject,
-                why=why,
-                data={"severity": severity, "code": code},
-            )
+        entry = Entry(
+            kind="alarm",
+            chain_id=self._chain_id,
+            block_number=self._block_number,
+            subject=subject,
+            why=why,
+            data={"severity": severity, "code": code},
         )
+        try:
+            self._record(entry)
+        except Broken as e:
+            # a full disk must not silence the alarm about it, nor end the watch
+            self._log.error("alarm not journaled", code=code, subject=subject, why=str(e))

@@ -9,14 +9,17 @@ import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from keeper.errors import Transient
+from keeper.errors import ConfigError, Transient
 
 Handler = Callable[[dict[str, object]], Awaitable[dict[str, object]]]
 LINE_MAX = 64 * 1024
 
 
 async def serve(path: Path, handler: Handler) -> asyncio.Server:
-    """Listen at ``path``; a stale socket of a dead daemon is replaced (the journal's lock says who lives)."""
+    """Listen at ``path``; the stale socket of a dead daemon is replaced, that of a living one never.
+
+    Raises ConfigError when another daemon (a dry-run beside a live one) listens there, or none can be made.
+    """
 
     async def on_client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, TimeoutError, asyncio.IncompleteReadError):
@@ -25,12 +28,29 @@ async def serve(path: Path, handler: Handler) -> asyncio.Server:
                 await writer.drain()
         writer.close()
 
-    path.unlink(missing_ok=True)
+    if await _listens(path):
+        raise ConfigError(
+            (f"{path}: another keeper answers here; stop it, or give this one its own state_dir",)
+        )
     old = os.umask(0o177)
     try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
         return await asyncio.start_unix_server(on_client, path=str(path), limit=LINE_MAX)
+    except OSError as e:
+        raise ConfigError((f"state_dir: the control socket {path} cannot be made: {e}",)) from e
     finally:
         os.umask(old)
+
+
+async def _listens(path: Path) -> bool:
+    """Whether a living process accepts connections at ``path``; one that hangs still does."""
+    try:
+        _, writer = await asyncio.open_unix_connection(str(path))
+    except OSError:
+        return False
+    writer.close()
+    return True
 
 
 async def _answer(reader: asyncio.StreamReader, handler: Handler) -> dict[str, object]:

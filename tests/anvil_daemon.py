@@ -1,0 +1,149 @@
+"""A stage with one real daemon on it, and everything that a test may look at: status, journal, log, commands."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from anvil import shock
+from anvil.abi import encode_call
+from anvil.demo import nonce
+from anvil.guard import START_S, Guard
+from anvil.stage import Stage
+from keeper.clock import SystemClock
+from keeper.config import Settings, load
+from keeper.granting import grant
+from keeper.journal.read import Reader
+from keeper.journal.write import Journal
+from keeper.model import Entry, Intent, IntentState
+
+ROOT = Path(__file__).resolve().parents[1]
+MINED = (IntentState.INCLUDED, IntentState.SETTLED, IntentState.FINAL)
+GRANTS = {"USDC": "60000", "WETH": "20"}
+
+
+def armed(on: Stage) -> None:
+    """Grant the wallet's means to the pool, and arm the configuration before the daemon starts."""
+    settings = load(on.config)
+    asyncio.run(grant(settings, GRANTS, True))
+    with Journal.open(settings.journal_path, SystemClock()) as journal:
+        journal.set_control("armed", settings.digest, "test", "for the night")
+
+
+def rewritten(on: Stage, changes: Mapping[str, str]) -> None:
+    """The stage's configuration with each text replaced; every one must be there."""
+    text = on.config.read_text()
+    for old, new in changes.items():
+        assert old in text, old
+        text = text.replace(old, new)
+    on.config.write_text(text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Night:
+    """One daemon living through the blocks that a test makes by hand."""
+
+    on: Stage
+    guard: Guard
+    settings: Settings
+    prices: dict[str, int] = field(default_factory=dict)
+
+    def block(self) -> dict[str, Any]:
+        """Mine one block, wait until the daemon has judged it and acted; its view."""
+        return self.guard.caught_up(self.on.chain.mine().number)
+
+    def falls(self, **shares: float) -> dict[str, Any]:
+        """Prices at these shares of their start, in one block."""
+        start = self.on.scenario.prices_usd8(-1)
+        moved = {s: int(start[s] * share) for s, share in shares.items()}
+        shock.set_prices(self.on.chain, self.on.market, moved, wait=False)
+        return self.block()
+
+    def position(self, label: str, view: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """A position as the daemon's status shows it."""
+        chain = view or self.guard.ask({"do": "status"})["chains"][0]
+        return next(dict(p) for p in chain["positions"] if p["label"] == label)
+
+    def health(self, label: str) -> int:
+        """The pool's own health of a guarded account."""
+        return self.on.actors.account(self.account(label)).health_wad
+
+    def account(self, label: str) -> str:
+        """The guarded account of that label."""
+        return next(p.guarded for p in self.on.pairs if p.label == label)
+
+    def entries(self, kind: str, label: str | None = None) -> list[Entry]:
+        """Journal rows, oldest first; of one position when ``label`` is given."""
+        with Reader.open(self.settings.journal_path) as journal:
+            found = journal.entries(kind, limit=10_000)
+        return [e for e in found if label is None or self.account(label) in e.subject]
+
+    def intents(self, label: str) -> list[Intent]:
+        """What was ever planned for a position."""
+        with Reader.open(self.settings.journal_path) as journal:
+            return [i for i in journal.intents() if i.key.position.account == self.account(label)]
+
+    def rescues(self, label: str) -> int:
+        """Actions that the chain has included."""
+        return sum(i.state in MINED for i in self.intents(label))
+
+    def alarms(self, label: str, code: str) -> list[str]:
+        """Severities of an alarm about a position, as journaled; the log must have said each of them too."""
+        journaled = [
+            (str(e.data["severity"]), e.why)
+            for e in self.entries("alarm", label)
+            if e.data["code"] == code
+        ]
+        logged = [
+            (line["severity"], line["why"])
+            for line in self.logged("alarm")
+            if line["code"] == code and self.account(label) in line["subject"]
+        ]
+        assert journaled == logged
+        return [severity for severity, _ in journaled]
+
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """Lines of the daemon's log."""
+        return logged(self.guard, event)
+
+    @property
+    def nonce(self) -> int:
+        """Transactions that the keeper's wallet has sent."""
+        return nonce(self.on)
+
+
+@contextmanager
+def night(on: Stage, *arguments: str) -> Iterator[Night]:
+    """Start ``keeper run`` on the stage; blocks are made by hand while it lives."""
+    on.chain.rpc("evm_setAutomine", False)
+    with Guard(on.config, *arguments) as guard:
+        guard.caught_up(on.chain.block().number, within_s=START_S)
+        yield Night(on=on, guard=guard, settings=load(on.config))
+
+
+def logged(guard: Guard, event: str) -> list[dict[str, Any]]:
+    """The structured lines of one event in a daemon's log."""
+    lines = [json.loads(x) for x in guard.log.read_text().splitlines() if x.startswith("{")]
+    return [x for x in lines if x["event"] == event]
+
+
+def keeper(on: Stage, *line: str) -> subprocess.CompletedProcess[str]:
+    """A command as a user types it, on the stage's configuration."""
+    command = [sys.executable, "-m", "keeper", *line, "--config", str(on.config)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        command, cwd=on.folder, env=environment, capture_output=True, text=True, timeout=120
+    )
+
+
+def submit(on: Stage, to: str, signature: str, *arguments: object) -> None:
+    """Hand in a transaction of the market's owner, for the next block."""
+    on.chain.submit(on.market.roles.deployer, to, encode_call(signature, *arguments))
