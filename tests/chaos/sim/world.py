@@ -1,0 +1,687 @@
+"""One seed: a chain and a disk that survive, and daemon after daemon that lives on them and is killed.
+
+The daemon is the real ``ChainDaemon`` with the real endpoints, heads, loop, lane, confirmation, recovery and
+journal (SQLite on a memory file system). Only its sockets, its clock and its key are simulated. A crash is an
+exception that nothing may survive: from then on the dead process can neither write nor send.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import hashlib
+import random
+import shutil
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import create_engine
+
+from keeper import daemon as daemons
+from keeper import senders
+from keeper.camera import Camera
+from keeper.chain.endpoints import Endpoints
+from keeper.config import ChainSettings, EndpointSettings, Settings, WalletSettings
+from keeper.daemon import ChainDaemon
+from keeper.errors import Broken
+from keeper.facts import Guarded
+from keeper.journal import opening
+from keeper.journal.write import Journal
+from keeper.model import Attempt, Block, PlanKey
+from keeper.seams import Signer, TxFields
+from keeper.watchdog import Notifier
+from keeper.wiring import Site
+from tests.build import ALICE, CHAIN_ID, VENUE, WALLET, WETH, units
+from tests.chaos.sim.chain import BLOCK_S, FIRST, START_S, Held, SimChain, State, Weather
+from tests.chaos.sim.market import ACCOUNTS, SimSigner, SimVenue, outside_policy, policy
+from tests.chaos.sim.node import HEALTHY, MULTICALL, Faults, Node
+from tests.chaos.sim.virtual import Deadlock, VirtualClock, VirtualLoop
+from tests.build import USDC
+
+DIGEST = "simulated configuration"
+ENDPOINTS = 3
+STORM_BLOCKS = 16
+QUIET_BLOCKS = 17
+"""After the storm: no fault, no crash; what is needed must be done and what was done must become final."""
+SERVED_BLOCKS = 8
+"""A need that the storm left must be served within this many quiet blocks, restart included."""
+PROMPT_BLOCKS = 4
+"""A need that arises in the quiet must be served within this many blocks."""
+BLIND_S = 90.0
+PROBES = ("planned", "signed", "journaled", "broadcast", "sent")
+
+
+class Crash(BaseException):
+    """The process dies here; no handler of ordinary errors may stop it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mix:
+    """Which faults this seed has, and how many: every seed is unpleasant in its own way."""
+
+    weather: Weather
+    faults: tuple[Faults, ...]
+    crash_at_probe: float
+    crash_at_write: float
+    crash_at_call: float
+    life_s: float
+    disk_full: float
+    outage: float
+    """Chance, per block, that every endpoint dies for a while."""
+
+    @classmethod
+    def draw(cls, rng: random.Random) -> Mix:
+        """Swarm testing: most kinds of fault are absent from most seeds, so that none hides another."""
+
+        def some(share: float, most: float) -> float:
+            return rng.uniform(most / 4, most) if rng.random() < share else 0.0
+
+        weather = Weather(
+            reorg=some(0.5, 0.2),
+            deep=rng.random() < 0.5,
+            drop=some(0.4, 0.3),
+            lost_in_reorg=rng.choice((0.0, 0.5, 1.0)),
+            full_blocks=some(0.4, 0.6),
+            rise=rng.choice((0.1, 0.3, 0.8)),
+        )
+        faults = tuple(
+            Faults(
+                error=some(0.5, 0.25),
+                silent=some(0.4, 0.1),
+                limited=some(0.2, 0.1),
+                garbled=some(0.3, 0.1),
+                swallow=some(0.4, 0.5),
+                lag=some(0.5, 0.5),
+                slow_s=rng.choice((0.05, 0.3, 1.5)),
+            )
+            for _ in range(ENDPOINTS)
+        )
+        return cls(
+            weather=weather,
+            faults=faults,
+            crash_at_probe=some(0.8, 0.25),
+            crash_at_write=some(0.5, 0.02),
+            crash_at_call=some(0.5, 0.004),
+            life_s=rng.choice((15.0, 30.0, 80.0)),
+            disk_full=some(0.1, 0.02),
+            outage=some(0.2, 0.08),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What one seed showed."""
+
+    seed: int
+    violations: tuple[str, ...]
+    crashes: int
+    blocks: int
+    reorgs: int
+    actions: int
+    trace_hash: str
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What the invariants remember across lives."""
+
+    durable: set[str] = field(default_factory=set)
+    """Hashes of attempts whose commit has returned."""
+    wired: set[str] = field(default_factory=set)
+    violations: list[str] = field(default_factory=list)
+    unserved_since: dict[str, int] = field(default_factory=dict)
+    blind_since_s: float | None = None
+    last_block_told: str = ""
+
+
+class World:
+    """Chain, disk and time of one seed."""
+
+    def __init__(self, seed: int, *, verbose: bool = False) -> None:
+        self.seed = seed
+        self.rng = random.Random(seed)
+        self.mix = Mix.draw(self.rng)
+        self.verbose = verbose
+        self.now_s = START_S
+        self.end_s = START_S + BLOCK_S * (STORM_BLOCKS + QUIET_BLOCKS)
+        self.storm_until_s = START_S + BLOCK_S * STORM_BLOCKS
+        self.next_block_s = START_S + BLOCK_S
+        self.chain = SimChain(
+            rng=self.rng, prices=_prices(self.rng), genesis=_genesis(self.rng), weather=self.mix.weather
+        )
+        self.nodes: list[Node] = []
+        self.book = Ledger()
+        self.crashes = 0
+        self.dead = False
+        self.disk_failed = False
+        self.daemon: ChainDaemon | None = None
+        self.journal: Journal | None = None
+        self.loop: VirtualLoop | None = None
+        self.outage_until_s = 0.0
+        self._trace = hashlib.sha256()
+        self.lines: list[str] = []
+
+    @property
+    def stormy(self) -> bool:
+        """Whether faults may still happen."""
+        return self.now_s < self.storm_until_s
+
+    def say(self, text: str) -> None:
+        """One line of the trace; its hash tells whether two runs of a seed were the same."""
+        at = self.loop.now_s if self.loop is not None else self.now_s
+        line = f"{at - START_S:8.2f} {text}"
+        self._trace.update(line.encode())
+        if self.verbose:
+            self.lines.append(line)
+
+    def violated(self, what: str) -> None:
+        """An invariant does not hold."""
+        self.say(f"VIOLATION {what}")
+        self.book.violations.append(what)
+
+    def point(self, name: str, chance: float) -> None:
+        """A place where the process may die; where it is dead already it stays dead."""
+        if self.dead:
+            raise Crash
+        if self.stormy_now and chance and self.rng.random() < chance:
+            self.die(f"at {name}")
+            raise Crash
+
+    @property
+    def stormy_now(self) -> bool:
+        """The same on the running loop's clock."""
+        return (self.loop.now_s if self.loop else self.now_s) < self.storm_until_s
+
+    def die(self, why: str) -> None:
+        """SIGKILL."""
+        self.dead = True
+        self.crashes += 1
+        self.say(f"CRASH {why}")
+        assert self.loop is not None
+        self.loop.stop()
+
+    def on_call(self, name: str) -> None:
+        self.point(name, self.mix.crash_at_call)
+
+    def on_probe(self, name: str) -> None:
+        self.say(f"  {name}")
+        self.point(name, self.mix.crash_at_probe)
+
+    def on_signed(self, tx: TxFields) -> None:
+        self.say(f"  sign nonce={tx.nonce} max_fee={tx.max_fee_wei} to={tx.to[:6]}")
+        why = outside_policy(tx)
+        if why is not None:
+            self.violated(f"signed outside the policy: {why}")
+
+    def advance_chain(self) -> None:
+        """One block, and what replicas hear of it."""
+        self.chain.weather = self.mix.weather if self.stormy_now else Weather(rise=0.3)
+        before, reorgs = self.chain.head.number, self.chain.reorgs
+        self.chain.step()
+        self.next_block_s += BLOCK_S
+        self._weather_of_nodes()
+        head = self.chain.head
+        reorged = f" after a reorganisation of {before - 0}" if self.chain.reorgs > reorgs else ""
+        mined = [f"{m.tx.nonce}:{m.hash[2:8]}{'' if m.ok else '!'}" for m in head.txs]
+        if self.verbose:
+            healths = [self.chain.health_wad(a) / 1e18 for a in ACCOUNTS]
+            self.say(
+                f"block {head.number} base {head.header.base_fee_wei / 1e9:.1f} price "
+                f"{self.chain.price_base(head.number) / 1e8:.0f} mined {mined} pool "
+                f"{ {n: h[2:8] for n, (_, h) in self.chain.pool.items()} } health "
+                f"{[f'{h:.3f}' for h in healths]}{reorged}"
+            )
+        else:
+            self.say(f"block {head.number} {head.header.hash} {mined}")
+        self.check_served()
+
+    def _weather_of_nodes(self) -> None:
+        now_s = self.loop.now_s if self.loop else self.now_s
+        if self.stormy_now and self.rng.random() < self.mix.outage:
+            self.outage_until_s = now_s + self.rng.uniform(20, 150)
+            self.say(f"outage for {self.outage_until_s - now_s:.0f} s")
+        for node, faults in zip(self.nodes, self.mix.faults, strict=True):
+            node.dead = self.stormy_now and now_s < self.outage_until_s
+            node.faults = faults if self.stormy_now else HEALTHY
+            node.new_block()
+
+    def check_served(self) -> None:
+        """In the quiet every crossed trigger is answered within so many blocks."""
+        number = self.chain.head.number
+        quiet_from = FIRST + STORM_BLOCKS
+        for account in ACCOUNTS:
+            if self.chain.health_wad(account) >= policy().trigger_wad:
+                self.book.unserved_since.pop(account, None)
+                continue
+            since = self.book.unserved_since.setdefault(account, number)
+            most = SERVED_BLOCKS if since <= quiet_from else PROMPT_BLOCKS
+            if number - max(since, quiet_from) > most:
+                self.violated(f"need of {account[:6]} unserved since block {since}, now {number}")
+                self.book.unserved_since[account] = number
+
+    def check_awake(self) -> None:
+        """Every second of a life: a blind daemon must say so, and a tick must not call danger healthy."""
+        daemon, loop = self.daemon, self.loop
+        assert loop is not None
+        if daemon is None:
+            return
+        unseen = bool(self.nodes) and all(n.dead for n in self.nodes)
+        if not unseen:
+            self.book.blind_since_s = None
+        elif self.book.blind_since_s is None:
+            self.book.blind_since_s = loop.now_s
+        elif loop.now_s - self.book.blind_since_s > BLIND_S:
+            if not any(s.code == "blind" for s in daemon.alarms.standing):
+                self.violated("blind without an alarm")
+                self.book.blind_since_s = None
+        if daemon.loop is None:
+            return
+        if daemon.loop.broken and not self.disk_failed:
+            self.violated(f"stopped acting without cause: {daemon.loop.broken}")
+            self.disk_failed = True
+        tick = daemon.loop.last
+        if tick is None or f"{tick.block.hash}{tick.snapshot.digest}" == self.book.last_block_told:
+            return
+        self.book.last_block_told = f"{tick.block.hash}{tick.snapshot.digest}"
+        block = self.chain.by_hash[tick.block.hash]
+        for outlook in tick.outlooks:
+            truth = self.chain.health_wad(outlook.id.account, block)
+            if truth < policy().trigger_wad and outlook.level.value in ("SAFE", "WATCH"):
+                self.violated(f"{outlook.level} at health {truth / 1e18:.4f} in block {block.number}")
+
+    def on_wire(self, hash: str) -> None:
+        """Bytes arrive at a node: they must be on the disk already."""
+        if hash not in self.book.durable and hash not in self.book.wired:
+            self.violated(f"broadcast before the journal held it: {hash[:10]}")
+        self.book.wired.add(hash)
+
+
+class SimJournal(Journal):
+    """The real journal, which can be killed between and inside its commits, and whose disk may be full."""
+
+    world: World
+
+    @contextmanager
+    def _transaction(self) -> Generator[Any]:
+        if self.world.dead:
+            raise Crash
+        with super()._transaction() as connection:
+            yield connection
+
+    def _insert(self, name: str, values: Any) -> int:
+        self._write_point(name)
+        made = super()._insert(name, values)
+        return made
+
+    def _update_intent(self, intent_id: int, values: Any) -> None:
+        self._write_point("intent")
+        super()._update_intent(intent_id, values)
+
+    def _write_point(self, name: str) -> None:
+        world = self.world
+        if world.stormy_now and world.mix.disk_full and world.rng.random() < world.mix.disk_full:
+            world.say(f"disk full at {name}")
+            world.disk_failed = True
+            raise Broken(f"journal {name} failed: OperationalError: database or disk is full")
+        world.point(f"write {name}", world.mix.crash_at_write)
+
+    def add_attempt(self, attempt: Attempt, signer: str) -> None:
+        super().add_attempt(attempt, signer)
+        self.world.book.durable.add(attempt.hash)
+        self.world.point("attempt committed", self.world.mix.crash_at_write)
+
+
+class SimNode(Node):
+    """A node that tells the world what reached it."""
+
+    world: World
+
+    def _send(self, raw: bytes) -> str:
+        from tests.chaos.sim.chain import read_tx
+
+        self.world.on_wire(read_tx(raw)[1])
+        return super()._send(raw)
+
+
+class _NoJobs:
+    """The scheduler of slow jobs is left out: it keeps wall-clock time."""
+
+    def __init__(self, every_s: object) -> None:
+        pass
+
+    def start(self) -> None:
+        pass
+
+    def stop(self) -> None:
+        pass
+
+    def ask(self, name: str) -> None:
+        pass
+
+    async def next(self) -> str:
+        await asyncio.get_running_loop().create_future()
+        return ""
+
+
+def run(seed: int, *, verbose: bool = False) -> tuple[Result, list[str]]:
+    """One seed from genesis to the end of the quiet, and every invariant."""
+    world = World(seed, verbose=verbose)
+    shm = Path("/dev/shm")
+    gc.collect(1)
+    gc.disable()
+    folder = Path(tempfile.mkdtemp(prefix="keeper-sim-", dir=shm if shm.is_dir() else None))
+    try:
+        with _patched(world):
+            while world.now_s < world.end_s and not world.book.violations:
+                _live(world, folder / "journal.sqlite")
+            if not world.book.violations:
+                _check_journal(world, folder / "journal.sqlite")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        gc.enable()
+    actions = sum(1 for _, m in world.chain.mined() if m.tx.data and m.ok)
+    return (
+        Result(
+            seed=seed,
+            violations=tuple(world.book.violations),
+            crashes=world.crashes,
+            blocks=world.chain.head.number - FIRST,
+            reorgs=world.chain.reorgs,
+            actions=actions,
+            trace_hash=world._trace.hexdigest()[:16],
+        ),
+        world.lines,
+    )
+
+
+def _live(world: World, path: Path) -> None:
+    """One process, from start to kill; then the machine is off for a while."""
+    loop = VirtualLoop(world.now_s)
+    world.loop, world.dead, world.disk_failed = loop, False, False
+    world.book.blind_since_s = None
+    asyncio.set_event_loop(loop)
+    until_s = world.end_s
+    if world.stormy:
+        until_s = min(world.storm_until_s, world.now_s + 1 + world.rng.expovariate(1 / world.mix.life_s))
+    world.say(f"START until {until_s - START_S:.0f}")
+    journal = Journal.open(path, VirtualClock()) if path.exists() else None
+    if journal is None:
+        journal = _first_journal(path, loop, world.chain.genesis.nonce)
+    journal.__class__ = SimJournal
+    assert isinstance(journal, SimJournal)
+    journal.world = world
+    world.journal, world.daemon = journal, None
+    try:
+        loop.create_task(_process(world, journal))
+        loop.call_at(until_s, lambda: world.dead or world.die("by the clock") if until_s < world.end_s else loop.stop())
+        _schedule_block(world, loop)
+        _schedule_watch(world, loop)
+        with suppress(Deadlock):
+            loop.run_forever()
+    finally:
+        world.now_s = loop.now_s
+        world.dead = True
+        _bury(loop)
+        Journal.close(journal)
+        world.loop = None
+    _off(world)
+
+
+def _off(world: World) -> None:
+    """Between two lives the chain goes on."""
+    if world.now_s >= world.end_s:
+        return
+    if world.stormy:
+        world.now_s += world.rng.choice((0.5, 5.0, 30.0)) * world.rng.random() + 0.1
+    while world.next_block_s <= world.now_s:
+        world.advance_chain()
+
+
+def _first_journal(path: Path, loop: VirtualLoop, nonce: int) -> Journal:
+    async def make() -> Journal:
+        journal = Journal.open(path, VirtualClock())
+        journal.set_control("armed", DIGEST, "simulation", "armed from the start")
+        journal.adopt_nonce(CHAIN_ID, WALLET, nonce, "simulation: nobody else uses this key")
+        return journal
+
+    return loop.run_until_complete(make())
+
+
+def _schedule_block(world: World, loop: VirtualLoop) -> None:
+    def mine() -> None:
+        if world.dead:
+            return
+        world.advance_chain()
+        loop.call_at(world.next_block_s, mine)
+
+    loop.call_at(world.next_block_s, mine)
+
+
+def _schedule_watch(world: World, loop: VirtualLoop) -> None:
+    def watch() -> None:
+        if world.dead:
+            return
+        world.check_awake()
+        if world.book.violations:
+            loop.stop()
+        loop.call_later(1.0, watch)
+
+    loop.call_later(1.0, watch)
+
+
+async def _process(world: World, journal: Journal) -> None:
+    """``keeper run``: everything in it is the real thing, but for the sockets."""
+    try:
+        daemon = ChainDaemon(SETTINGS, CHAIN, journal, world.on_probe)
+        world.daemon = daemon
+        await daemon.run(Notifier(None))
+    except (Crash, asyncio.CancelledError):
+        raise
+    except BaseException as error:
+        if world.dead:
+            return
+        causes = error.exceptions if isinstance(error, BaseExceptionGroup) else (error,)
+        if any(isinstance(c, Crash) for c in causes):
+            return
+        if world.disk_failed:
+            # the unit's Restart= brings it back
+            world.die(f"ended on a failing disk: {type(error).__name__}")
+            return
+        world.violated(f"the daemon ended: {causes!r}")
+        assert world.loop is not None
+        world.loop.stop()
+
+
+def _bury(loop: VirtualLoop) -> None:
+    """Unwind a dead process: whatever its handlers try, disk and network are gone."""
+    for _ in range(20):
+        tasks = [t for t in asyncio.all_tasks(loop) if not t.done()]
+        if not tasks:
+            break
+        for task in tasks:
+            task.cancel()
+        with suppress(Deadlock):
+            loop.run_until_complete(asyncio.wait(tasks, timeout=1.0))
+    # results nobody asked for are not worth a message
+    loop.set_exception_handler(lambda *_: None)
+    loop.close()
+    asyncio.set_event_loop(None)
+
+
+SETTINGS = Settings(
+    path=Path("keeper.toml"),
+    mode="live",
+    state_dir=Path("."),
+    chains=(),
+    venues=(),
+    positions=(),
+    policies=(),
+    wallet=WalletSettings(address=WALLET, keystore=None, password_file=None),
+    shocks_pct=(),
+    digest=DIGEST,
+)
+CHAIN = ChainSettings(
+    name="sim",
+    chain_id=CHAIN_ID,
+    block_time_s=float(BLOCK_S),
+    multicall=MULTICALL,
+    native_token=WETH.address,
+    endpoints=tuple(
+        EndpointSettings(name=n, url="http://unused", ws_url=None, rate_per_s=1e9, concurrency=64)
+        for n in "abc"
+    ),
+)
+
+
+@lru_cache(maxsize=1)
+def _compiled() -> tuple[Any, Any]:
+    """A dialect and the statements that it has compiled, kept from life to life: compiling is no I/O."""
+    engine = create_engine("sqlite://")
+    with engine.connect():
+        return engine.dialect, engine._compiled_cache
+
+
+def _warm_engine(*args: Any, **options: Any) -> Any:
+    engine = create_engine(*args, **options)
+    engine.dialect, engine._compiled_cache = _compiled()
+    return engine
+
+
+@contextmanager
+def _patched(world: World) -> Iterator[None]:
+    """The daemon's doors to the outside, opened onto the simulation; closed again afterwards."""
+
+    class Doors(Endpoints):
+        @classmethod
+        async def open(cls, chain: ChainSettings, clock: Any, on_event: Any) -> Endpoints:
+            world.nodes = [SimNode(world.chain, world.rng, world.on_call) for _ in chain.endpoints]
+            for node in world.nodes:
+                node.world = world
+            world._weather_of_nodes()
+            for node in world.nodes:
+                node.tip = world.chain.head
+            made = cls(chain, world.nodes, clock, on_event, seed=world.seed)
+            await made.probe()
+            made._probing = asyncio.create_task(made._probe_forever())
+            return made
+
+    async def site(settings: Settings, chain: ChainSettings, endpoints: Endpoints, block: Block) -> Site:
+        venue = SimVenue()
+        return Site(
+            chain=chain,
+            endpoints=endpoints,
+            block=block,
+            venues={venue.id: venue},
+            settings={},
+            camera=Camera(chain, endpoints, WALLET),
+            guarded=tuple(
+                Guarded(label=a[:6], policy=policy(), venue_id=venue.id, id=venue.position_id(a))
+                for a in ACCOUNTS
+            ),
+        )
+
+    async def signer(*_: object) -> Signer:
+        return SimSigner(world.on_call, world.on_signed)
+
+    with ExitStack() as undo:
+        for module, name, value in (
+            (daemons, "Endpoints", Doors),
+            (daemons, "site", site),
+            (daemons, "SystemClock", VirtualClock),
+            (daemons, "SlowJobs", _NoJobs),
+            (daemons, "LIBRARY", ()),
+            (senders, "live_signer", signer),
+            (opening, "create_engine", _warm_engine),
+        ):
+            undo.callback(setattr, module, name, getattr(module, name))
+            setattr(module, name, value)
+        yield
+
+
+def _prices(rng: random.Random) -> tuple[tuple[int, int], ...]:
+    """A price that falls in steps: some in the storm, one or two in the quiet."""
+    price, steps = 2000, [(FIRST, 2000 * 10**8)]
+    falls = sorted(rng.sample(range(FIRST + 2, FIRST + STORM_BLOCKS), 3))
+    falls.append(FIRST + STORM_BLOCKS + rng.choice((5, 6)))
+    for number in falls:
+        # the last one, in the quiet, crosses every trigger whatever was done before
+        fall = rng.uniform(0.15, 0.2) if number == falls[-1] else rng.uniform(0.05, 0.16)
+        price = int(price * (1 - fall))
+        steps.append((number, price * 10**8))
+    return tuple(steps)
+
+
+def _genesis(rng: random.Random) -> State:
+    return State(
+        accounts={
+            a: Held(units(WETH, "10"), int(10 * 2000 * 0.83 / rng.uniform(1.27, 1.5)) * 10**6)
+            for a in ACCOUNTS
+        },
+        weth=units(WETH, "500"),
+        usdc=units(USDC, "1000000"),
+        native_wei=20 * 10**18,
+        nonce=rng.choice((0, 7)),
+    )
+
+
+def _check_journal(world: World, path: Path) -> None:
+    """After the quiet: the journal tells what the chain holds, and every action happened once."""
+    loop = VirtualLoop(world.now_s)
+    asyncio.set_event_loop(loop)
+    with Journal.open(path, VirtualClock()) as journal:
+        intents = journal.intents(limit=10_000)
+    loop.close()
+    asyncio.set_event_loop(None)
+    owner = {a.hash: (i, a) for i in intents for a in i.attempts}
+    acted: dict[PlanKey, int] = {}
+    where: dict[PlanKey, tuple[Block, bool, bool]] = {}
+    for block, mined in world.chain.mined():
+        if mined.hash not in owner:
+            world.violated(f"mined without a word in the journal: nonce {mined.tx.nonce}")
+            continue
+        intent, attempt = owner[mined.hash]
+        if intent.key in where:
+            world.violated(f"{intent.key} is on the chain twice")
+        where[intent.key] = (block.header, mined.ok, attempt.cancel)
+        if attempt.cancel or not mined.ok:
+            continue
+        acted[intent.key] = acted.get(intent.key, 0) + 1
+        # prices fall by block number; a reorganisation may put the act before the fall that asked for it
+        planned = intent.plan.block.number
+        price = world.chain.price_base(max(block.number, planned))
+        before = mined.health_before_wad or 0
+        seen = before * price // world.chain.price_base(block.number)
+        if seen > policy().trigger_wad * 1_000_001 // 1_000_000:
+            world.violated(f"{intent.key} acted at health {seen / 1e18:.4f}: nothing asked for it")
+    for intent in intents:
+        _check_intent(world, intent, where.get(intent.key))
+
+
+def _check_intent(world: World, intent: Any, where: tuple[Block, bool, bool] | None) -> None:
+    nonces = {a.nonce for a in intent.attempts}
+    if len(nonces) > 1:
+        world.violated(f"{intent.key} has nonces {sorted(nonces)}")
+    for attempt in intent.attempts:
+        fee_wei = attempt.fee.gas_limit * attempt.fee.max_fee_wei
+        if fee_wei > intent.plan.bounds.fee_wei_max:
+            world.violated(f"{intent.key} attempt {attempt.n}: {fee_wei} wei is above the plan's cap")
+    state = intent.state.value
+    if where is None:
+        if state not in ("ABANDONED", "EXPIRED"):
+            world.violated(f"{intent.key} is {state}, the chain holds none of it")
+        return
+    block, ok, cancel = where
+    expected = {"CANCELLED"} if cancel else {"INCLUDED", "SETTLED", "FINAL"} if ok else {"REVERTED"}
+    final = block.number <= world.chain.finalized - 1
+    if final and ok and not cancel:
+        expected = {"FINAL"}
+    if state not in expected:
+        world.violated(f"{intent.key} is {state}, block {block.number} says {sorted(expected)}")
+
+
+__all__ = ["Crash", "Mix", "Result", "World", "run", "replace", "ALICE", "VENUE"]
