@@ -30,6 +30,16 @@ _TEXTUAL: tuple[type[PositionId] | type[PlanKey], ...] = (PositionId, PlanKey)
 
 def to_plain(value: object) -> object:
     """``value`` as plain JSON data. Raises TypeError for what has no place in the journal."""
+    kind: Any = type(value)
+    if kind is str:
+        return value
+    if kind in _TEXTUAL:
+        return str(value)
+    if (members := _members(kind)) is not None:
+        return {
+            name: mark(getattr(value, name)) if mark is not None else to_plain(getattr(value, name))
+            for name, mark in members
+        }
     if value is None or isinstance(value, str | bool):
         return value.value if isinstance(value, Enum) else value
     if isinstance(value, int):
@@ -38,10 +48,6 @@ def to_plain(value: object) -> object:
         return value if math.isfinite(value) else str(value)
     if isinstance(value, bytes):
         return "0x" + value.hex()
-    if isinstance(value, _TEXTUAL):
-        return str(value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _member(value, f.name) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {_key_text(k): to_plain(v) for k, v in value.items()}
     if isinstance(value, Set):
@@ -97,12 +103,13 @@ def snapshot_from_json(text: str) -> Snapshot:
     return loads(Snapshot, text)
 
 
-def _member(record: object, name: str) -> object:
-    """Field ``name`` as plain data, tagged where its annotation is a union of records."""
-    value = getattr(record, name)
-    kind: Any = type(record)
-    mark = _tagger(_hints(kind)[name])
-    return mark(value) if mark is not None else to_plain(value)
+@cache
+def _members(kind: type) -> tuple[tuple[str, Callable[[Any], object] | None], ...] | None:
+    """(field, how to tag it where it holds a union of records) of a record; None for another type."""
+    if not dataclasses.is_dataclass(kind):
+        return None
+    hints = _hints(kind)
+    return tuple((f.name, _tagger(hints[f.name])) for f in dataclasses.fields(kind))
 
 
 @cache

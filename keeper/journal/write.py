@@ -232,10 +232,19 @@ class Journal(Queries):
 
     def set_memories(self, memories: Mapping[PositionId, object]) -> None:
         """Keep decision's memory of several positions in one commit."""
-        with self._transaction():
-            for position, data in memories.items():
-                values = {"position": str(position), "data": codec.dumps(data), "at_s": self._clock.now_s()}
-                self._put("memory", values, ("position",))
+        now_s = self._clock.now_s()
+        rows = [
+            {"position": str(p), "data": codec.dumps(data), "at_s": now_s} for p, data in memories.items()
+        ]
+        if not rows:
+            return
+        # one statement for all: compiled a thousand times it would cost a quarter of a second
+        statement = upsert(table("memory"))
+        fresh = {name: statement.excluded[name] for name in ("data", "at_s")}
+        with self._transaction() as connection:
+            connection.execute(
+                statement.on_conflict_do_update(index_elements=("position",), set_=fresh), rows
+            )
 
     def set_shadow(self, shadow: Shadow, wallet_deltas: Mapping[str, int] | None = None) -> None:
         """Keep a dry-run fill; ``wallet_deltas`` replaces the chain's whole purse in the same commit."""
