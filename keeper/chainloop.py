@@ -20,6 +20,8 @@ from keeper.model import (
     Block,
     Decision,
     Entry,
+    Intent,
+    IntentState,
     Level,
     Means,
     Outcome,
@@ -225,12 +227,17 @@ class ChainLoop:
         risk_s = self.parts.clock.monotonic_s()
         options = self._options()
         decisions, self._memory = decide(snapshot, outlooks, self.policies, self._memory, options)
-        plans, refusals = self._build(decisions, snapshot, options.spent_today_usd)
+        plans, refusals = self._build(decisions, snapshot, options)
         decide_s = self.parts.clock.monotonic_s()
         levels = self._memory.levels()
         tick = Tick(
             snapshot=snapshot,
-            outlooks=tuple(replace(o, level=levels.get(o.id, o.level)) for o in outlooks),
+            outlooks=tuple(
+                [
+                    o if (level := levels.get(o.id, o.level)) is o.level else replace(o, level=level)
+                    for o in outlooks
+                ]
+            ),
             decisions=decisions,
             plans=plans,
             refusals=refusals,
@@ -245,12 +252,13 @@ class ChainLoop:
         self,
         decisions: Sequence[Decision],
         snapshot: Snapshot,
-        spent_today_usd: Mapping[PositionId, float],
+        options: Options,
     ) -> tuple[tuple[Plan, ...], tuple[tuple[PositionId, Refusal], ...]]:
         """A bounded plan for every chosen proposal, or why there is none."""
         plans: list[Plan] = []
         refusals: list[tuple[PositionId, Refusal]] = []
         positions = snapshot.by_id()
+        open_seqs = {id: plan.key.seq for id, plan in options.replaceable.items()}
         for decision in decisions:
             for proposal in decision.chosen:
                 position = positions.get(decision.id)
@@ -261,8 +269,8 @@ class ChainLoop:
                     venue=self.venue_of(decision.id),
                     policy=self.policies[decision.id],
                     snapshot=snapshot,
-                    seq=self.parts.journal.next_seq(decision.id),
-                    spent_today_usd=spent_today_usd.get(decision.id, 0.0),
+                    seq=open_seqs.get(decision.id) or self.parts.journal.next_seq(decision.id),
+                    spent_today_usd=options.spent_today_usd.get(decision.id, 0.0),
                 )
                 built = compile_plan(proposal, case)
                 if isinstance(built, Refusal):
@@ -289,12 +297,19 @@ class ChainLoop:
         opened = self.parts.journal.open_intents(self.parts.chain.chain_id)
         waiting = {i.key.position: i.plan for i in opened}
         waiting |= self._in_lane
+        larger = {i.key.position: i.plan for i in opened if _replaceable(i)}
+        larger = {id: plan for id, plan in larger.items() if id not in self._in_lane}
+        spent_usd = dict(self.parts.journal.spent_usd_each_since(self.parts.clock.now_s() - DAY_S))
+        for id, plan in larger.items():
+            # the larger plan is judged as if the one in whose place it steps did not exist
+            spent_usd[id] = max(0, spent_usd.get(id, 0) - self.parts.journal.spend_usd(plan.key))
         return Options(
             venues=self.venues,
             strategies=self.parts.strategies,
             open_intents=frozenset(waiting),
-            promised=tuple(step.amount for plan in waiting.values() for step in plan.steps),
-            spent_today_usd=self.parts.journal.spent_usd_each_since(self.parts.clock.now_s() - DAY_S),
+            replaceable=larger,
+            promised=tuple(s.amount for id, p in waiting.items() if id not in larger for s in p.steps),
+            spent_today_usd=spent_usd,
             armed=self.armed,
         )
 
@@ -333,3 +348,9 @@ class ChainLoop:
             self.parts.alarms.raise_alarm(
                 Severity.CRITICAL, "not_sent", str(id), f"{refusal.code}: {refusal.why}"
             )
+
+
+def _replaceable(intent: Intent) -> bool:
+    """Broadcast and not mined, not being cancelled: a larger plan may step in its place."""
+    waiting = intent.state in (IntentState.SIGNED, IntentState.SENT)
+    return waiting and bool(intent.plan.steps) and bool(intent.attempts) and not intent.attempts[-1].cancel

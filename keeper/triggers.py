@@ -73,6 +73,13 @@ def useful_gain_wad(before_wad: int, policy: Policy) -> int:
     return policy.hysteresis_wad
 
 
+def useful_shortfall_wad(policy: Policy) -> int:
+    """How far below target an open plan must end before a larger one replaces it (0.1 % of target): every
+    replacement costs a higher fee.
+    """
+    return policy.target_wad // EMERGENCY_GAIN_DIVISOR + 1
+
+
 def kept(before_wad: int, after_wad: int, policy: Policy) -> Refusal | None:
     """None when ``after`` is a result that the table allows, else a refusal that says which rule it breaks.
 

@@ -16,6 +16,7 @@ from keeper.model import (
     IntentState,
     Means,
     Outcome,
+    Plan,
     PlanKey,
     Refusal,
     Snapshot,
@@ -50,6 +51,7 @@ class Record(Protocol):
     def inclusion(self, key: PlanKey) -> Inclusion | None: ...
     def set_state(self, key: PlanKey, state: IntentState, why: str, block_number: int) -> None: ...
     def record_outcome(self, outcome: Outcome, block_hash: str = "") -> None: ...
+    def carried(self, intent: Intent, n: int) -> Plan: ...
     def seal(self, key: PlanKey, block_number: int) -> None: ...
     def record(self, entry: Entry) -> int: ...
 
@@ -68,6 +70,7 @@ class Lane(Protocol):
 
     async def bump(self, key: PlanKey, block: Block, means: Means | None) -> Attempt | Refusal: ...
     async def cancel(self, key: PlanKey, block: Block, means: Means | None) -> Attempt | Refusal: ...
+    async def clear(self, key: PlanKey, behind: PlanKey, block: Block, means: Means) -> Attempt | Refusal: ...
     async def rebroadcast(self, intent: Intent) -> Verdict: ...
 
 
@@ -142,7 +145,8 @@ class Confirmation:
     def _conclude(self, intent: Intent, receipt: Receipt, snapshot: Snapshot) -> Outcome:
         """A receipt on the snapshot's branch: what it did, and whether the promise was kept."""
         self._missing.pop(intent.key, None)
-        bounds = intent.plan.bounds
+        # a larger plan may have replaced the one that was mined: each is held to its own promise
+        plan = self._journal.carried(intent, receipt.attempt.n)
         position = snapshot.position(intent.key.position)
         health_wad = position.health_wad if position is not None else None
         state, surprise = IntentState.INCLUDED, ""
@@ -150,12 +154,12 @@ class Confirmation:
             state = IntentState.CANCELLED
         elif not receipt.succeeded:
             state, surprise = IntentState.REVERTED, "the transaction reverted on the chain"
-        elif not intent.plan.steps:
+        elif not plan.steps:
             health_wad = None  # an approval moves no position and promises none
         elif position is None:
             surprise = "the position could not be read after the inclusion"
         else:
-            surprise = _broken_promise(intent, health_wad)
+            surprise = _broken_promise(plan, health_wad)
         outcome = Outcome(
             key=intent.key,
             state=state,
@@ -164,7 +168,7 @@ class Confirmation:
             gas_used=receipt.gas_used,
             gas_price_wei=receipt.gas_price_wei,
             health_after_wad=health_wad,
-            promised_min_wad=bounds.health_after_min_wad,
+            promised_min_wad=plan.bounds.health_after_min_wad,
             surprise=surprise,
         )
         self._journal.record_outcome(outcome, receipt.block_hash)
@@ -213,6 +217,8 @@ class Confirmation:
         try:
             if block.number > intent.plan.bounds.deadline_block and not top.cancel:
                 answer = await self._lane.cancel(intent.key, block, means)
+            elif (urgent := self._held_up(top, block)) is not None:
+                answer = await self._lane.clear(intent.key, urgent, block, means)
             elif _wants_bump(intent, top, block):
                 answer = await self._lane.bump(intent.key, block, means)
             if not isinstance(answer, Attempt):
@@ -225,6 +231,19 @@ class Confirmation:
             self._trouble(intent.key, block, f"not pressed: {error}")
         if isinstance(answer, Refusal):
             self._trouble(intent.key, block, f"{answer.code}: {answer.why}")
+
+    def _held_up(self, top: Attempt, block: Block) -> PlanKey | None:
+        """The dearest urgent plan that waits behind ``top`` and pays more."""
+        behind = [
+            i.attempts[-1]
+            for i in self._journal.open_intents(block.chain_id)
+            if i.attempts and i.plan.urgent and i.attempts[-1].nonce > top.nonce
+        ]
+        dearest = max(behind, key=lambda a: a.fee.max_fee_wei, default=None)
+        if dearest is None:
+            return None
+        cheaper = top.fee.max_fee_wei < dearest.fee.max_fee_wei or top.fee.tip_wei < dearest.fee.tip_wei
+        return dearest.key if cheaper else None
 
     async def _deepen(self, sights: dict[PlanKey, Sight], block: Block) -> None:
         """SETTLED after two blocks, FINAL where the chain cannot take it back."""
@@ -316,9 +335,9 @@ class Confirmation:
         )
 
 
-def _broken_promise(intent: Intent, health_wad: int | None) -> str:
+def _broken_promise(plan: Plan, health_wad: int | None) -> str:
     """How the health found differs from the plan's bounds; empty when it lies within."""
-    bounds = intent.plan.bounds
+    bounds = plan.bounds
     if health_wad is None or health_wad == UINT256_MAX:
         return ""
     if health_wad < bounds.health_after_min_wad:

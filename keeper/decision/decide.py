@@ -14,6 +14,7 @@ from keeper.model import (
     Decision,
     Level,
     Outlook,
+    Plan,
     Policy,
     Position,
     PositionId,
@@ -24,7 +25,14 @@ from keeper.model import (
 )
 from keeper.phrases import health_text
 from keeper.seams import Strategy, Venue
-from keeper.triggers import SEVERITY, cooldown_blocks, crossed, emergency, spend_cap_usd
+from keeper.triggers import (
+    SEVERITY,
+    cooldown_blocks,
+    crossed,
+    emergency,
+    spend_cap_usd,
+    useful_shortfall_wad,
+)
 from keeper.units import UINT256_MAX, wad_float
 
 
@@ -37,8 +45,10 @@ class Options:
     strategies: tuple[Strategy, ...]
     open_intents: frozenset[PositionId] = frozenset()
     """Positions with an intent that may still have an effect: no second action on them."""
+    replaceable: Mapping[PositionId, Plan] = field(default_factory=dict)
+    """Open plans, among those, that a larger one may still replace under the same nonce."""
     promised: tuple[Amount, ...] = ()
-    """What open intents may still spend from the wallet; not offered again."""
+    """What the open intents that are not replaceable may still spend from the wallet; not offered again."""
     spent_today_usd: Mapping[PositionId, float] = field(default_factory=dict)
     armed: bool = True
     """Disarmed still decides, every block anew; only an armed choice starts a cooldown."""
@@ -97,14 +107,18 @@ def decide(
         remembered=memory.rows(),
     )
     cases = [_case(id, p, facts) for id, p in policies.items()]
-    purse = Purse(means=snapshot.means).without(options.promised)
-    decisions, remembered = [], {}
+    purse = _purse(snapshot, options, ())
+    decisions, remembered, paid = [], {}, list[_Paid]()
     for case in sorted(cases, key=lambda c: (_order(c), c.id)):
         after = case.after
         if case.position is not None and SEVERITY.get(after.level, 0) >= SEVERITY[Level.ACT]:
-            decision = _acting(case, case.position, snapshot, purse, options)
+            replaces = case.id in options.replaceable
+            offered = _purse(snapshot, options, paid, but=case.id) if replaces else purse
+            decision = _acting(case, case.position, snapshot, offered, options)
             if decision.chosen:
-                purse = purse.paying(decision.chosen, _venue(case.id, options), snapshot.block)
+                paid.append((decision.chosen, _venue(case.id, options)))
+                # what was promised before stays promised beside the larger plan: either may be mined
+                purse = purse.paying(*paid[-1], snapshot.block)
                 if options.armed:
                     after = replace(after, last_action_block=snapshot.block.number)
             decisions.append(decision)
@@ -112,6 +126,20 @@ def decide(
             decisions.append(_decision(case, why=_change(case)))
         remembered[case.id] = after
     return tuple(decisions), memory.with_(remembered)
+
+
+_Paid = tuple[tuple[Proposal, ...], Venue | None]
+
+
+def _purse(
+    snapshot: Snapshot, options: Options, paid: Sequence[_Paid], but: PositionId | None = None
+) -> Purse:
+    """The wallet less what is promised and ``paid``; the plan of ``but`` still owns its own promise."""
+    open_steps = [s.amount for id, plan in options.replaceable.items() if id != but for s in plan.steps]
+    purse = Purse(means=snapshot.means).without((*options.promised, *open_steps))
+    for chosen, venue in paid:
+        purse = purse.paying(chosen, venue, snapshot.block)
+    return purse
 
 
 def _order(case: _Case) -> int:
@@ -187,6 +215,9 @@ def _acting(case: _Case, position: Position, snapshot: Snapshot, purse: Purse, o
         rejected = rejected or (none,)
         whys = "; ".join(f"{r.strategy}: {r.code}: {r.why}" for r in rejected)
         return _decision(case, rejected=rejected, why=f"{_situation(case)}: NOTHING CAN BE DONE: {whys}")
+    stands = _stands(case, best, snapshot, options)
+    if stands:
+        return _decision(case, why=f"{_situation(case)}: {stands}")
     waits = deferral(best, position, case.policy)
     if waits:
         deferred = Rejection(strategy=best.strategy, code="break_even", why=waits, cost_usd=best.cost_usd)
@@ -205,17 +236,48 @@ def _quiet(case: _Case, snapshot: Snapshot, options: Options) -> str:
     """Why no action is looked for although the level is ACT or URGENT, or ""."""
     if case.health_wad is None:
         return "the venue gives no health integer, and nothing is spent without one"
-    if case.id in options.open_intents:
+    if case.id in options.open_intents and case.id not in options.replaceable:
         return "an intent is open, no second action until it ends"
+    if (open_plan := options.replaceable.get(case.id)) is not None:
+        reached_wad = _reached_wad(open_plan, case, options)
+        least_wad = case.policy.target_wad - useful_shortfall_wad(case.policy)
+        if reached_wad >= least_wad and not _ends(open_plan, snapshot):
+            return f"an intent is open that reaches health {health_text(reached_wad)}, no second action"
     if not crossed(case.health_wad, case.policy):
         back = health_text(case.policy.trigger_wad + case.policy.hysteresis_wad)
         return f"not below trigger, nothing is spent; the level falls at {back}"
+    if open_plan is not None:
+        return ""  # the same action, larger: its cooldown has not begun
     last, number = case.before.last_action_block, snapshot.block.number
     wait = cooldown_blocks(case.health_wad, case.policy)
     # both ways: after a deep reorganisation an action "in the future" must not silence the position for long
     if last is not None and abs(number - last) < wait:
         return f"cooldown: acted at block {last}, next from block {last + wait}"
     return ""
+
+
+def _stands(case: _Case, best: Proposal, snapshot: Snapshot, options: Options) -> str:
+    """Why the open plan is not replaced by ``best``, or "" (also when there is none)."""
+    open_plan = options.replaceable.get(case.id)
+    if open_plan is None or _ends(open_plan, snapshot):
+        return ""
+    reached_wad = _reached_wad(open_plan, case, options)
+    if best.health_after_wad >= reached_wad + useful_shortfall_wad(case.policy):
+        return ""
+    return f"an intent is open that reaches health {health_text(reached_wad)}, and nothing reaches more"
+
+
+def _ends(open_plan: Plan, snapshot: Snapshot) -> bool:
+    """Whether the open plan's time is over with the next block, while it is still wanted."""
+    return snapshot.block.number >= open_plan.bounds.deadline_block - 1
+
+
+def _reached_wad(open_plan: Plan, case: _Case, options: Options) -> int:
+    """Health that the open plan would reach from the position as it stands now."""
+    venue = _venue(case.id, options)
+    if venue is None or case.position is None:
+        return 0
+    return venue.after(open_plan.steps, case.position).health_wad or 0
 
 
 def _ask(

@@ -22,12 +22,15 @@ from keeper.model import (
     Fee,
     Intent,
     IntentState,
+    Plan,
     PlanKey,
     PositionId,
     Snapshot,
 )
 from keeper.seams import Shadow
 
+REPLAN = "replan"
+"""Kind of the diary entries that keep a plan which a larger one replaced."""
 OPEN_STATES = tuple(s.value for s in IntentState if s.open)
 _SPENT_NOTHING = tuple(
     s.value
@@ -179,6 +182,19 @@ class Queries:
         )
         rows = self._all(spent.group_by(t.c.position))
         return {PositionId.parse(r["position"]): int(r["usd"]) for r in rows}
+
+    def spend_usd(self, key: PlanKey) -> int:
+        """Whole USD that an intent counts for in ``spent_usd_since``; 0 for one that is not there."""
+        t = table("intent")
+        where = and_(t.c.position == str(key.position), t.c.seq == key.seq)
+        return self._integer(select(t.c.spend_usd).where(where))
+
+    def carried(self, intent: Intent, n: int) -> Plan:
+        """The plan that attempt ``n`` carries: the intent's own, or one that a larger one replaced."""
+        for entry in self.entries(REPLAN, str(intent.key)):
+            if n < int(str(entry.data["n"])):
+                return codec.from_plain(Plan, entry.data["was"])
+        return intent.plan
 
     def control(self, key: str) -> Control | None:
         """The switch as last set; None when it never was."""

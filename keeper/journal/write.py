@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from keeper.errors import Broken, Raced
 from keeper.journal import codec, opening
-from keeper.journal.read import OPEN_STATES, Queries
+from keeper.journal.read import OPEN_STATES, REPLAN, Queries
 from keeper.journal.tables import table
 from keeper.model import Attempt, Entry, Intent, IntentState, Outcome, Plan, PlanKey, PositionId, Snapshot
 from keeper.seams import Clock, Shadow
@@ -155,6 +155,32 @@ class Journal(Queries):
             facts = {"nonce": attempt.nonce, "n": attempt.n, "hash": attempt.hash, "fee": attempt.fee}
             why = "cancel" if attempt.cancel else "signed"
             self._note("attempt", key, attempt.sent_block, why, facts)
+
+    def replan(self, plan: Plan, attempt: Attempt, signer: str, *, spend_usd: int) -> None:
+        """A larger plan takes an open intent's place, its signed bytes durable in the same commit.
+
+        Same key, same nonce, so only one of all attempts can ever be mined; what the earlier attempts carry
+        stays readable by ``carried``. Raises Raced (ended or cancelling meanwhile, or planned from before an
+        inclusion) or Broken as ``add_attempt`` does.
+        """
+        with self._transaction():
+            row = self._intent_row(plan.key)
+            if S(row["state"]) not in (S.SIGNED, S.SENT):
+                raise Raced(f"{plan.key} is {row['state']}: it is not replaced any more")
+            if plan.block.number < self.last_inclusion_block(plan.key.position):
+                raise Raced(f"{plan.key}: planned from block {plan.block.number}, before an inclusion")
+            before = self.intent(plan.key)
+            assert before is not None
+            data = {"n": attempt.n, "was": codec.to_plain(before.plan), "bounds": plan.bounds}
+            self._note(REPLAN, plan.key, plan.block.number, plan.why, data)
+            values = {
+                "plan": codec.plan_to_json(plan),
+                "why": plan.why,
+                # either may be mined: the day's cap counts the dearer one
+                "spend_usd": max(spend_usd, self.spend_usd(plan.key)),
+            }
+            self._update_intent(row["id"], values)
+            self.add_attempt(attempt, signer)
 
     def set_state(self, key: PlanKey, state: IntentState, why: str, block_number: int) -> None:
         """Move an intent. Raises Broken on a move that its life does not have; the same state is a no-op."""

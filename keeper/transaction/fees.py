@@ -43,16 +43,22 @@ def first_fee(market: Market, gas_limit: int, cap_wei: int, *, urgent: bool) -> 
     return Fee(gas_limit=gas_limit, max_fee_wei=min(_wish(market, urgent), limit_wei), tip_wei=tip_wei)
 
 
-def raised_fee(old: Fee, market: Market, cap_wei: int, *, urgent: bool, gas_limit: int = 0) -> Fee | Refusal:
-    """Fee that replaces ``old`` in every client's pool; ``gas_limit`` other than 0 is for another payload.
+def raised_fee(
+    old: Fee, market: Market, cap_wei: int, *, urgent: bool, at_least: Fee | None = None
+) -> Fee | Refusal:
+    """Fee that replaces ``old`` in every client's pool; the gas limit is ``old``'s.
 
-    Both fields rise by at least ``ceil(1.125x)``. Refusal ``gas_cap`` when that does not fit ``cap_wei``.
+    Both fields rise by at least ``ceil(1.125x)``, and to ``at_least`` where that is given. Refusal
+    ``gas_cap`` when that does not fit ``cap_wei``.
     """
-    gas_limit = gas_limit or old.gas_limit
+    gas_limit = old.gas_limit
     limit_wei = cap_wei // gas_limit
     step = _STEP_URGENT_PERMILLE if urgent else _STEP_NORMAL_PERMILLE
     max_floor_wei = mul_div_up(old.max_fee_wei, _STEP_LEAST_PERMILLE, 1000)
     tip_floor_wei = mul_div_up(max(old.tip_wei, _TIP_WEI_MIN), _STEP_LEAST_PERMILLE, 1000)
+    if at_least is not None:
+        max_floor_wei = max(max_floor_wei, at_least.max_fee_wei)
+        tip_floor_wei = max(tip_floor_wei, at_least.tip_wei)
     least_wei = max(max_floor_wei, tip_floor_wei)
     if least_wei > limit_wei:
         return _beyond_cap(least_wei * gas_limit, cap_wei)

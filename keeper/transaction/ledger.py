@@ -18,6 +18,10 @@ class Ledger(Protocol):
         """Keep the signed bytes. Raises Broken on a second nonce for one intent."""
         ...
 
+    def replan(self, plan: Plan, attempt: Attempt, signer: str, *, spend_usd: int) -> None:
+        """A larger plan in an open intent's place, with its signed bytes. Raises Raced, Broken."""
+        ...
+
     def set_state(self, key: PlanKey, state: IntentState, why: str, block_number: int) -> None:
         """Move an intent. Raises Broken on an impossible move."""
         ...

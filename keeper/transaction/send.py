@@ -64,11 +64,15 @@ class Live:
     async def act(self, plan: Plan, snapshot: Snapshot) -> Attempt | Refusal:
         """Carry the plan to a broadcast. Refusal: nothing was journaled or signed.
 
-        Raises Raced (the plan is out of date), Broken (foreign nonce, signer or journal refuses), Transient
-        (no node could simulate).
+        A plan whose key has an open intent replaces what that intent carries, under its nonce. An urgent plan
+        behind cheaper transactions raises those to its own fee. Raises Raced (the plan is out of
+        date), Broken (foreign nonce, signer or journal refuses), Transient (no node could simulate).
         """
         async with self._turn:
             self._refuse_stale(plan, snapshot)
+            opened = self._journal.intent(plan.key)
+            if opened is not None:
+                return await self._replan(plan, snapshot)
             fee = self._first_fee(plan, snapshot)
             if isinstance(fee, Refusal):
                 return fee
@@ -85,36 +89,106 @@ class Live:
             finally:
                 self._abandon_unsigned(plan.key, snapshot.block.number)
             await self._broadcast(attempt)
+            if plan.urgent:
+                await self._clear_way(attempt, snapshot)
             return attempt
 
     async def bump(self, key: PlanKey, block: Block, means: Means | None) -> Attempt | Refusal:
         """The same payload under the same nonce at a higher fee. Raises Raced when the intent is not open."""
         async with self._turn:
-            intent = self._open(key)
-            top = intent.attempts[-1]
-            if top.n >= BUMPS_MAX:
-                return Refusal(who=WHO, code="bumps_spent", why=f"raised {top.n} times: held and sent again")
-            fee = raised_fee(
-                top.fee,
-                _market(block, means, top.fee),
-                self._cap_wei(intent.plan, means),
-                urgent=intent.plan.urgent,
-            )
-            if isinstance(fee, Refusal):
-                return fee
-            call = self._nothing() if top.cancel else intent.plan.call
-            return await self._replace(top, fee, call, block)
+            return await self._bump(self._open(key), block, means, None)
 
     async def cancel(self, key: PlanKey, block: Block, means: Means | None) -> Attempt | Refusal:
         """A self-send under the plan's nonce, so that a plan past its time cannot fire. Raises Raced."""
         async with self._turn:
-            intent = self._open(key)
-            top = intent.attempts[-1]
-            market, cap_wei = _market(block, means, top.fee), self._cap_wei(intent.plan, means)
-            fee = raised_fee(top.fee, market, cap_wei, urgent=True, gas_limit=CANCEL_GAS)
-            if isinstance(fee, Refusal):
-                return fee
-            return await self._replace(replace(top, cancel=True), fee, self._nothing(), block)
+            return await self._cancel(self._open(key), block, means, None)
+
+    async def clear(self, key: PlanKey, behind: PlanKey, block: Block, means: Means) -> Attempt | Refusal:
+        """Raise what stands in an urgent transaction's way to at least its fee, or free the nonce by a
+        self-send when that fee is too dear for the payload. Raises Raced.
+        """
+        async with self._turn:
+            return await self._clear(self._open(key), self._open(behind), block, means)
+
+    async def _clear_way(self, attempt: Attempt, snapshot: Snapshot) -> None:
+        """Whatever is open under a lower nonce and pays less holds the urgent one up. A refusal or a failure
+        here is confirmation's to tell and to try again: the urgent bytes are out already.
+        """
+        urgent = self._open(attempt.key)
+        for stuck in self._journal.open_intents(snapshot.block.chain_id):
+            waits = stuck.attempts and stuck.attempts[-1].nonce >= snapshot.means.nonce
+            if waits and holds_up(stuck.attempts[-1], attempt):
+                await self._clear(stuck, urgent, snapshot.block, snapshot.means)
+
+    async def _clear(self, stuck: Intent, urgent: Intent, block: Block, means: Means) -> Attempt | Refusal:
+        raised: Attempt | Refusal | None = None
+        if stuck.plan.steps or stuck.attempts[-1].cancel:
+            raised = await self._bump(stuck, block, means, urgent)
+        # an approval is outside what the daemon may sign anew
+        return raised if isinstance(raised, Attempt) else await self._cancel(stuck, block, means, urgent)
+
+    async def _bump(
+        self, intent: Intent, block: Block, means: Means | None, behind: Intent | None
+    ) -> Attempt | Refusal:
+        top = intent.attempts[-1]
+        if top.n >= BUMPS_MAX and behind is None:
+            return Refusal(who=WHO, code="bumps_spent", why=f"raised {top.n} times: held and sent again")
+        fee = self._raised(top.fee, intent, block, means, behind)
+        if isinstance(fee, Refusal):
+            return fee
+        call = self._nothing() if top.cancel else intent.plan.call
+        return await self._replace(top, fee, call, block)
+
+    async def _cancel(
+        self, intent: Intent, block: Block, means: Means | None, behind: Intent | None
+    ) -> Attempt | Refusal:
+        top = intent.attempts[-1]
+        fee = self._raised(replace(top.fee, gas_limit=CANCEL_GAS), intent, block, means, behind)
+        if isinstance(fee, Refusal):
+            return fee
+        return await self._replace(replace(top, cancel=True), fee, self._nothing(), block)
+
+    def _raised(
+        self, old: Fee, intent: Intent, block: Block, means: Means | None, behind: Intent | None
+    ) -> Fee | Refusal:
+        """A fee that replaces ``old`` within the intent's cap, or within that of the urgent one behind it."""
+        top, market = intent.attempts[-1], _market(block, means, old)
+        urgent = intent.plan.urgent or old.gas_limit != top.fee.gas_limit or top.cancel
+        cap_wei = self._cap_wei(intent.plan, means)
+        if behind is None:
+            return raised_fee(old, market, cap_wei, urgent=urgent)
+        dearer = replace(intent.plan, bounds=behind.plan.bounds)
+        cap_wei = max(cap_wei, self._cap_wei(dearer, means))
+        return raised_fee(old, market, cap_wei, urgent=True, at_least=behind.attempts[-1].fee)
+
+    async def _replan(self, plan: Plan, snapshot: Snapshot) -> Attempt | Refusal:
+        """A larger plan in the place of the one that is not mined yet: one nonce, so one of them acts."""
+        intent = self._open(plan.key)
+        top = intent.attempts[-1]
+        if top.cancel:
+            raise Raced(f"{plan.key} is being cancelled")
+        if plan.block.number <= intent.plan.block.number:
+            raise Raced(f"{plan.key} is under way since block {intent.plan.block.number}")
+        if snapshot.means.nonce > top.nonce:
+            raise Raced(f"{plan.key}: nonce {top.nonce} is used, confirmation will say by what")
+        market = Market(base_fee_wei=snapshot.block.base_fee_wei, tip_wei=snapshot.means.tip_wei)
+        cap_wei = self._cap_wei(plan, snapshot.means)
+        old = replace(top.fee, gas_limit=plan.bounds.gas_limit)
+        fee = raised_fee(old, market, cap_wei, urgent=plan.urgent)
+        if isinstance(fee, Refusal):
+            return fee
+        refusal = await simulate(self._transport, plan, self._signer.address, self._errors)
+        if refusal is not None:
+            return refusal
+        fresh = replace(top, n=top.n + 1, fee=fee, sent_block=snapshot.block.number)
+        kept = await self._signed(fresh, plan.call, plan.block.chain_id)
+        spend_usd = spend_usd_up(plan, snapshot.means)
+        self._journal.replan(plan, kept, self._signer.address, spend_usd=spend_usd)
+        self._probe("journaled")
+        await self._broadcast(kept)
+        if plan.urgent:
+            await self._clear_way(kept, snapshot)
+        return kept
 
     async def rebroadcast(self, intent: Intent) -> Verdict:
         """Send the stored bytes of the highest attempt again, unchanged."""
@@ -142,6 +216,13 @@ class Live:
 
     async def _sign(self, attempt: Attempt, call: Call, chain_id: int) -> Attempt:
         """Sign and make the bytes durable; after this the action may happen whatever becomes of us."""
+        kept = await self._signed(attempt, call, chain_id)
+        self._journal.add_attempt(kept, self._signer.address)
+        self._probe("journaled")
+        return kept
+
+    async def _signed(self, attempt: Attempt, call: Call, chain_id: int) -> Attempt:
+        """The attempt with its bytes, which nobody but this process knows yet."""
         signed = await self._signer.sign(
             TxFields(
                 chain_id=chain_id,
@@ -155,10 +236,7 @@ class Live:
             )
         )
         self._probe("signed")
-        kept = replace(attempt, raw=signed.raw, hash=signed.hash)
-        self._journal.add_attempt(kept, self._signer.address)
-        self._probe("journaled")
-        return kept
+        return replace(attempt, raw=signed.raw, hash=signed.hash)
 
     async def _broadcast(self, attempt: Attempt) -> Verdict:
         answers = await self._transport.broadcast(attempt.raw)
@@ -213,6 +291,12 @@ class Live:
 
     def _nothing(self) -> Call:
         return Call(target=self._signer.address, data=b"")
+
+
+def holds_up(stuck: Attempt, urgent: Attempt) -> bool:
+    """Whether a transaction stands before an urgent one and pays less, so that builders reach neither."""
+    cheaper = stuck.fee.max_fee_wei < urgent.fee.max_fee_wei or stuck.fee.tip_wei < urgent.fee.tip_wei
+    return stuck.nonce < urgent.nonce and cheaper
 
 
 def spend_usd_up(plan: Plan, means: Means) -> int:

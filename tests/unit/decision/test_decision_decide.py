@@ -9,12 +9,13 @@ from dataclasses import replace
 import pytest
 
 from keeper.decision import Memory, Options, PositionMemory, decide
-from keeper.model import Decision, Level, Policy, Position, Proposal, Refusal, Snapshot, Unreadable
+from keeper.model import Decision, Level, Plan, Policy, Position, Proposal, Refusal, Snapshot, Unreadable
 from keeper.units import wad_from
 from strategies.registry import SHIPPED
 from tests import build
 from tests.build import ALICE, BOB, USDC, WETH, amount, collateral, debt, means, position, position_id
 from tests.fakes import LendingDouble
+from tests.plans import plan as build_plan
 
 pytestmark = pytest.mark.unit
 
@@ -297,3 +298,72 @@ def test_memory__when_stored_as_plain_json__then_it_comes_back() -> None:
     }
     assert Memory.restore({kept.id: plain}) == Memory(positions=(kept,))
     assert Memory(positions=(kept,)).rows() == {kept.id: kept}
+
+
+def under_way(price: str, *, deadline_block: int = 110) -> Plan:
+    """The plan that was sent when the price stood there."""
+    chosen = only(judge(build.snapshot([at_price(price)], wallet=RICH))).chosen[0]
+    made = build_plan(position=position_id())
+    bounds = replace(made.bounds, deadline_block=deadline_block)
+    return replace(made, steps=chosen.steps, strategy=chosen.strategy, bounds=bounds)
+
+
+def with_open(plan: Plan, **changes: object) -> Options:
+    """Options in which that plan is under way and may be replaced."""
+    waiting = frozenset({plan.key.position})
+    return options(open_intents=waiting, replaceable={plan.key.position: plan}, **changes)
+
+
+def test_decide__when_an_open_plan_still_reaches_target__then_it_stands() -> None:
+    got = only(judge(build.snapshot([at_price("1700")], wallet=RICH), using=with_open(under_way("1700"))))
+    assert got.chosen == ()
+    assert got.rejected == ()
+    assert "an intent is open that reaches health 1.45" in got.why
+
+
+def test_decide__when_the_price_falls_again__then_sized_as_if_the_open_plan_did_not_exist() -> None:
+    taken = build.snapshot([at_price("1600")], wallet=RICH)
+    got = only(judge(taken, using=with_open(under_way("1700"))))
+    alone = only(judge(taken))
+    assert got.chosen == alone.chosen
+    assert got.chosen[0].health_after_wad >= build.policy().target_wad
+
+
+def test_decide__when_the_open_plans_money_is_all_there_is__then_it_is_offered_to_the_larger_one_only() -> (
+    None
+):
+    first = under_way("1700")
+    (step,) = first.steps
+    held = step.amount.units + amount(USDC, "500").units
+    wallet = means([replace(step.amount, units=held)])
+    policy = build.policy(strategies=("repay",))
+    both = build.snapshot([at_price("1600"), at_price("1650", account=BOB)], wallet=wallet)
+    decisions, _ = judge(both, policy, using=with_open(first))
+    by_account = {d.id.account: d for d in decisions}
+    (larger,) = by_account[ALICE].chosen
+    assert larger.steps[0].amount.units == held
+    # nothing is left for the other: what either plan may take is promised
+    assert by_account[BOB].chosen == ()
+
+
+def test_decide__when_nothing_larger_can_be_done__then_the_open_plan_stands_without_alarm() -> None:
+    first = under_way("1700")
+    wallet = means([first.steps[0].amount])
+    policy = build.policy(strategies=("repay",))
+    got = only(judge(build.snapshot([at_price("1650")], wallet=wallet), policy, using=with_open(first)))
+    assert (got.chosen, got.rejected) == ((), ())
+    assert "nothing reaches more" in got.why
+
+
+def test_decide__when_the_open_plan_ends_with_the_next_block__then_a_fresh_one_takes_its_place() -> None:
+    first = under_way("1700", deadline_block=101)
+    got = only(judge(build.snapshot([at_price("1700")], wallet=RICH), using=with_open(first)))
+    assert [p.steps for p in got.chosen] == [first.steps]
+
+
+def test_decide__when_replaced_within_the_cooldown__then_it_is_the_same_action() -> None:
+    _, memory = judge(build.snapshot([at_price("1700")], wallet=RICH))
+    assert memory.of(position_id()).last_action_block == 100
+    taken = build.snapshot([at_price("1600")], wallet=RICH)
+    assert only(judge(taken, memory=memory, using=with_open(under_way("1700")))).chosen
+    assert not only(judge(taken, memory=memory)).chosen

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,7 +67,7 @@ def test_raised_fee__when_cancelling__then_less_gas_buys_a_higher_price() -> Non
     old = Fee(gas_limit=GAS, max_fee_wei=27 * GWEI, tip_wei=GWEI)
     cap = 27 * GWEI * GAS
     assert isinstance(raised_fee(old, market(100), cap, urgent=True), Refusal)
-    fee = paid(raised_fee(old, market(100), cap, urgent=True, gas_limit=60_000))
+    fee = paid(raised_fee(replace(old, gas_limit=60_000), market(100), cap, urgent=True))
     assert fee.max_fee_wei == cap // 60_000
     assert fee.gas_limit == 60_000
 

@@ -1,0 +1,209 @@
+"""A larger plan in an open one's place, and an urgent one behind a cheaper nonce: one nonce, one effect."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from keeper.clock import ManualClock
+from keeper.confirmation import Confirmation
+from keeper.errors import Raced, Rejected
+from keeper.journal.write import Journal
+from keeper.model import Attempt, Intent, IntentState, Plan, Refusal, Repay
+from keeper.transaction.send import Live
+from keeper.units import GWEI, WAD
+from tests.chain_double import ChainDouble, FakeSigner, read_tx
+from tests.plans import CHAIN_ID, POOL, USDC, WALLET, Amount, plan, position_id, repay_call, snapshot
+
+pytestmark = pytest.mark.unit
+S = IntentState
+
+
+class Keeper:
+    """Journal, double chain, sender and confirmation."""
+
+    def __init__(self, path: Path) -> None:
+        self.journal = Journal.open(path, ManualClock(1.0))
+        self.chain = ChainDouble()
+        self.signer = FakeSigner()
+        self.live = Live(self.journal, self.chain, self.signer)
+        self.confirmation = Confirmation(self.journal, self.chain, self.live, WALLET)
+        self.journal.adopt_nonce(CHAIN_ID, WALLET, 0, "test")
+
+    def act(self, wanted: Plan) -> Attempt | Refusal:
+        """Send at the head."""
+        taken = snapshot(self.chain.head, nonce=self.chain.nonce)
+        return asyncio.run(self.live.act(wanted, taken))
+
+    def tend(self, health_wad: int = WAD * 13 // 10) -> list[tuple[IntentState, str]]:
+        """What a tending at the head concludes."""
+        taken = snapshot(self.chain.head, nonce=self.chain.nonce, health_wad=health_wad)
+        outcomes = asyncio.run(self.confirmation.tend(self.chain.head, taken))
+        return [(o.state, o.surprise) for o in outcomes]
+
+    def plan(self, units: int = 1_000_000, *, name: str = "main", urgent: bool = False) -> Plan:
+        """A repayment of ``units`` at the head, as number 1 of its position."""
+        made = plan(at=self.chain.head, position=position_id(name), urgent=urgent)
+        steps = (Repay(amount=Amount(token=USDC, units=units)),)
+        return replace(made, steps=steps, call=repay_call(units))
+
+    def intent(self, name: str = "main") -> Intent:
+        """Number 1 of a position."""
+        found = self.journal.intent(plan(position=position_id(name)).key)
+        assert found is not None
+        return found
+
+
+@pytest.fixture
+def keeper(tmp_path: Path) -> Iterator[Keeper]:
+    made = Keeper(tmp_path / "journal.sqlite")
+    yield made
+    made.journal.close()
+
+
+def larger(keeper: Keeper, units: int = 3_000_000) -> Plan:
+    """The same intent, one block on, with a larger size and a higher promise."""
+    keeper.chain.mine(empty=True)
+    made = keeper.plan(units)
+    return replace(made, bounds=replace(made.bounds, health_after_min_wad=WAD * 14 // 10))
+
+
+def test_replan__when_the_first_is_stuck__then_same_nonce_new_payload_and_higher_fee(keeper: Keeper) -> None:
+    small = keeper.plan()
+    first = keeper.act(small)
+    wanted = larger(keeper)
+    second = keeper.act(wanted)
+    assert isinstance(first, Attempt)
+    assert isinstance(second, Attempt)
+    assert (second.nonce, second.n) == (first.nonce, 1)
+    assert read_tx(second.raw)[0].data == wanted.call.data
+    assert second.fee.max_fee_wei >= -(-first.fee.max_fee_wei * 1125 // 1000)
+    assert second.fee.tip_wei >= -(-first.fee.tip_wei * 1125 // 1000)
+    found = keeper.intent()
+    assert (found.plan, found.state, len(found.attempts)) == (wanted, S.SENT, 2)
+    assert keeper.journal.carried(found, 0) == small
+    assert keeper.journal.carried(found, 1) == wanted
+    keeper.chain.mine()
+    assert keeper.tend(WAD * 145 // 100) == [(S.INCLUDED, "")]
+    assert [t.data for t in keeper.chain.effects(POOL)] == [wanted.call.data]
+
+
+def test_replan__when_the_smaller_one_is_mined_all_the_same__then_held_to_its_own_promise(
+    keeper: Keeper,
+) -> None:
+    keeper.act(keeper.plan())
+    stuck = dict(keeper.chain.pool)
+    keeper.act(larger(keeper))
+    keeper.chain.pool = stuck
+    keeper.chain.mine()
+    # 1.3 is above what the smaller one promised and below what the larger one would have
+    assert keeper.tend(WAD * 13 // 10) == [(S.INCLUDED, "")]
+    assert len(keeper.chain.effects(POOL)) == 1
+    assert keeper.journal.open_intents() == ()
+
+
+def test_replan__when_the_nonce_is_used_already__then_raced_and_nothing_signed(keeper: Keeper) -> None:
+    keeper.act(keeper.plan())
+    keeper.chain.mine()
+    wanted = keeper.plan(3_000_000)
+    asked = len(keeper.signer.asked)
+    with pytest.raises(Raced, match="nonce 0 is used"):
+        keeper.act(wanted)
+    assert len(keeper.signer.asked) == asked
+
+
+def test_replan__when_it_is_being_cancelled__then_raced(keeper: Keeper) -> None:
+    made = keeper.plan()
+    keeper.act(made)
+    asyncio.run(keeper.live.cancel(made.key, keeper.chain.head, snapshot(keeper.chain.head).means))
+    with pytest.raises(Raced, match="cancelled"):
+        keeper.act(larger(keeper))
+
+
+def test_replan__when_it_would_revert_or_cost_too_much__then_refused_and_the_first_stands(
+    keeper: Keeper,
+) -> None:
+    keeper.act(keeper.plan())
+    wanted = larger(keeper)
+    dear = replace(wanted, bounds=replace(wanted.bounds, fee_wei_max=30 * GWEI * 300_000))
+    refused = keeper.act(dear)
+    assert isinstance(refused, Refusal)
+    assert refused.code == "gas_cap"
+    keeper.chain.revert = Rejected(3, "execution reverted")
+    refused = keeper.act(wanted)
+    assert isinstance(refused, Refusal)
+    assert refused.code == "simulation_reverted"
+    assert len(keeper.intent().attempts) == 1
+
+
+def test_replan__when_counted_for_the_day__then_the_dearer_of_the_two(keeper: Keeper) -> None:
+    keeper.act(keeper.plan(5_000_000))
+    keeper.act(larger(keeper, 9_000_000))
+    assert keeper.journal.spend_usd(keeper.intent().key) == 9
+    keeper.chain.mine(empty=True)
+    keeper.act(keeper.plan(2_000_000))
+    assert keeper.journal.spent_usd_since(position_id(), 0) == 9
+
+
+def test_urgent__when_a_cheaper_nonce_stands_before_it__then_that_one_is_raised_at_once(
+    keeper: Keeper,
+) -> None:
+    keeper.act(keeper.plan())
+    keeper.chain.mine(base_fee_wei=40 * GWEI)
+    urgent = keeper.act(keeper.plan(name="other", urgent=True))
+    assert isinstance(urgent, Attempt)
+    top = keeper.intent().attempts[-1]
+    assert (top.nonce, urgent.nonce) == (0, 1)
+    assert top.fee.max_fee_wei >= urgent.fee.max_fee_wei
+    assert top.fee.tip_wei >= urgent.fee.tip_wei
+    keeper.chain.mine()
+    assert [t.nonce for t in keeper.chain.effects(POOL)] == [0, 1]
+
+
+def test_urgent__when_it_is_raised_further__then_tending_raises_the_one_before_it_too(keeper: Keeper) -> None:
+    keeper.act(keeper.plan())
+    keeper.chain.mine(base_fee_wei=20 * GWEI, empty=True)
+    keeper.act(keeper.plan(name="other", urgent=True))
+    for _ in range(2):
+        keeper.chain.mine(empty=True)
+        keeper.tend()
+    keeper.chain.mine(empty=True)
+    keeper.tend()
+    before, urgent = keeper.intent().attempts, keeper.intent("other").attempts
+    # raised in the same look, or in the next one: never two steps behind
+    assert before[-1].fee.max_fee_wei >= urgent[-2].fee.max_fee_wei
+    keeper.chain.mine()
+    assert len(keeper.chain.effects(POOL)) == 2
+
+
+def test_urgent__when_the_money_is_for_one_only__then_the_one_before_it_gives_way(keeper: Keeper) -> None:
+    keeper.act(keeper.plan())
+    keeper.chain.mine(base_fee_wei=40 * GWEI)
+    wanted = keeper.plan(name="other", urgent=True)
+    # enough for the urgent one and a self-send at its fee, not for both payloads
+    native_wei = 300_000 * 162 * GWEI + 300_000 * 27 * GWEI + 60_000 * 50 * GWEI
+    taken = snapshot(keeper.chain.head, nonce=0, native_wei=native_wei)
+    made = asyncio.run(keeper.live.act(wanted, taken))
+    assert isinstance(made, Attempt)
+    top = keeper.intent().attempts[-1]
+    assert top.cancel
+    assert top.fee.max_fee_wei >= made.fee.max_fee_wei
+    keeper.chain.mine()
+    assert [t.nonce for t in keeper.chain.effects(POOL)] == [1]
+
+
+def test_urgent__when_an_approval_stands_before_it__then_it_is_cancelled_not_signed_anew(
+    keeper: Keeper,
+) -> None:
+    keeper.act(replace(keeper.plan(name="grant"), steps=()))
+    keeper.chain.mine(base_fee_wei=40 * GWEI)
+    keeper.act(keeper.plan(name="other", urgent=True))
+    top = keeper.intent("grant").attempts[-1]
+    assert top.cancel
+    assert read_tx(top.raw)[0].to == WALLET
+    keeper.chain.mine()
+    assert len(keeper.chain.effects(POOL)) == 1
