@@ -15,13 +15,16 @@ from keeper.cli import (
     check,
     demo,
     disarm,
+    distance,
     explain,
     grant,
     init,
     journal,
     positions,
+    risk,
     run,
     scan,
+    shock,
 )
 from keeper.cli.endings import exit_code_of
 
@@ -40,7 +43,23 @@ app = typer.Typer(
     rich_markup_mode=None,  # rich would double the time of --help
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (init, scan, check, positions, run, arm, disarm, explain, journal, grant, adopt, demo):
+for module in (
+    init,
+    scan,
+    check,
+    positions,
+    shock,
+    distance,
+    risk,
+    run,
+    arm,
+    disarm,
+    explain,
+    journal,
+    grant,
+    adopt,
+    demo,
+):
     app.command(name=module.__name__.rsplit(".", 1)[1])(module.command)
 
 

@@ -62,21 +62,17 @@ def nearest_all(shelf: Shelf, factors: Factors, horizon_days: float) -> tuple[Ne
         raise ValueError(f"horizon {horizon_days} days is not positive")
     book = shelf.book
     cov = factors.feed_covariance(shelf.feeds, horizon_days)
-    n = len(shelf)
-    status, beta = np.zeros(n, np.int64), np.zeros(n)
-    shift, off = np.zeros(len(book.a)), np.zeros((n, 2))
-    widest = int(np.diff(book.indptr).max()) if n else 0
-    form.form(book, cov, widest, status, beta, shift, off)
+    near = form.search(book, cov)
     loading = factors.rows(shelf.feeds)
     covariance = factors.covariance * (horizon_days / 365.0)
     found = []
-    for u in range(n):
-        boundary = _STATUS.get(int(status[u]), Boundary.UNKNOWN)
+    for u in range(len(shelf)):
+        boundary = _STATUS.get(int(near.status[u]), Boundary.UNKNOWN)
         part = slice(int(book.indptr[u]), int(book.indptr[u + 1]))
         feeds = book.feed[part]
-        gradient = (book.a[part] - book.b[part]) * book.prices[feeds] * np.exp(shift[part])
+        gradient = (book.a[part] - book.b[part]) * book.prices[feeds] * np.exp(near.shift[part])
         drivers = _Drivers(names=factors.names, gradient=loading[feeds].T @ gradient, covariance=covariance)
-        found.append(_nearest(boundary, float(beta[u]), drivers))
+        found.append(_nearest(boundary, float(near.beta[u]), drivers))
     return tuple(found)
 
 

@@ -11,12 +11,13 @@ may be singular.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
 from keeper.risk.algebra import dot, margin_at, solve, times, turnover
 from keeper.risk.book import Book, Floats, Ints
-from keeper.risk.jit import Kernels, inlined, kernel, signature
+from keeper.risk.jit import Kernels, inlined, kernel, record_type, signature
 
 FOUND = 0
 """x* satisfies M = 0 and the first-order conditions."""
@@ -26,6 +27,37 @@ UNDER = 2
 """Already liquidatable: beta is 0."""
 LOST = 3
 """No point was found and no proof either: unknown, to be treated as near."""
+
+
+class Problem(NamedTuple):
+    """M(y) = m0 + sum w exp(y): ``w`` float64[n], ``c`` float64[>=n, >=n] covariance of y, ``m0``."""
+
+    w: Floats
+    c: Floats
+    m0: float
+
+
+class Room(NamedTuple):
+    """Scratch for rows of up to n entries: ``w``, ``y`` float64[n], ``c`` float64[n, n], ``place`` int64[n],
+    ``work`` float64[8, n], ``matrix`` float64[n+1, n]."""
+
+    w: Floats
+    y: Floats
+    c: Floats
+    place: Ints
+    work: Floats
+    matrix: Floats
+
+
+class Found(NamedTuple):
+    """Results: ``status`` int64[U], ``beta`` float64[U], ``shift`` float64[N] the log move of each entry's
+    feed at x*, ``off`` float64[U, 2] first-order gap and |M| / turnover there."""
+
+    status: Ints
+    beta: Floats
+    shift: Floats
+    off: Floats
+
 
 _FAR = 60.0
 """A log move beyond which nothing is searched (a factor of 1e26)."""
@@ -63,8 +95,9 @@ def march(w: Floats, m0: float, v: Floats, limit: float, work: Floats) -> float:
 
 
 @inlined
-def converge(w: Floats, c: Floats, m0: float, y: Floats, alpha: Floats, work: Floats) -> int:
+def converge(problem: Problem, y: Floats, alpha: Floats, work: Floats) -> int:
     """HL-RF with step control from (y, alpha); leaves the last point there. FOUND or LOST."""
+    w, c, m0 = problem
     n = w.shape[0]
     g, cg, step, trial, scratch = work[0], work[1], work[2], work[3], work[4]
     weight = 0.0
@@ -107,8 +140,9 @@ def converge(w: Floats, c: Floats, m0: float, y: Floats, alpha: Floats, work: Fl
 
 
 @inlined
-def residual(w: Floats, c: Floats, m0: float, y: Floats, work: Floats) -> tuple[float, float, float]:
+def residual(problem: Problem, y: Floats, work: Floats) -> tuple[float, float, float]:
     """(first-order gap, relative margin, multiplier k): y = k C g and M = 0 hold at a nearest point."""
+    w, c, m0 = problem
     g, cg = work[0], work[1]
     value = margin_at(w, y, m0, g)
     times(c, g, cg)
@@ -122,11 +156,12 @@ def residual(w: Floats, c: Floats, m0: float, y: Floats, work: Floats) -> tuple[
 
 
 @inlined
-def newton(w: Floats, c: Floats, m0: float, y: Floats, work: Floats, matrix: Floats) -> bool:
+def newton(problem: Problem, y: Floats, work: Floats, matrix: Floats) -> bool:
     """Newton on y - k C g = 0, M = 0 from ``y``, kept while it improves. True when both hold."""
+    w, c, m0 = problem
     n = w.shape[0]
     trial, b = work[2], matrix[n + 1]
-    gap, off, k = residual(w, c, m0, y, work)
+    gap, off, k = residual(problem, y, work)
     for _ in range(40):
         if gap <= 1e-12 and off <= _MARGIN_REL:
             return True
@@ -151,7 +186,7 @@ def newton(w: Floats, c: Floats, m0: float, y: Floats, work: Floats, matrix: Flo
         for _halving in range(30):
             for j in range(n):
                 trial[j] = y[j] + t * b[j]
-            new_gap, new_off, new_k = residual(w, c, m0, trial, work)
+            new_gap, new_off, new_k = residual(problem, trial, work)
             if new_gap + new_off < gap + off:
                 better = True
                 break
@@ -166,9 +201,9 @@ def newton(w: Floats, c: Floats, m0: float, y: Floats, work: Floats, matrix: Flo
 
 
 @inlined
-def energy(w: Floats, c: Floats, m0: float, y: Floats, work: Floats) -> float:
+def energy(problem: Problem, y: Floats, work: Floats) -> float:
     """y' C^-1 y at a stationary point: y = k C g gives k (g . y)."""
-    _, _, k = residual(w, c, m0, y, work)
+    _, _, k = residual(problem, y, work)
     return max(0.0, k * dot(work[0], y))
 
 
@@ -209,12 +244,13 @@ def aim(c: Floats, start: int, v: Floats, alpha: Floats, matrix: Floats) -> bool
 
 
 @inlined
-def nearest(w: Floats, c: Floats, m0: float, y: Floats, work: Floats, matrix: Floats) -> tuple[int, float]:
+def nearest(problem: Problem, y: Floats, work: Floats, matrix: Floats) -> tuple[int, float]:
     """(status, beta) and y*: the best of several starts, each brought to the first-order conditions.
 
     Starts: the linear closed form, then the boundary along the directions of ``aim`` (a long and short book
     has boundaries on several sides; M need not be convex).
     """
+    w, c, m0 = problem
     n = w.shape[0]
     best, alpha, direction = work[5], work[6], work[7]
     total, negative = m0, m0 < 0.0
@@ -244,10 +280,10 @@ def nearest(w: Floats, c: Floats, m0: float, y: Floats, work: Floats, matrix: Fl
             for j in range(n):
                 y[j] = t * direction[j]
                 alpha[j] *= t
-        found = converge(w, c, m0, y, alpha, work) == FOUND
-        if not newton(w, c, m0, y, work, matrix) and not found:
+        found = converge(problem, y, alpha, work) == FOUND
+        if not newton(problem, y, work, matrix) and not found:
             continue
-        here = energy(w, c, m0, y, work)
+        here = energy(problem, y, work)
         if here < smallest:
             smallest = here
             for j in range(n):
@@ -258,11 +294,12 @@ def nearest(w: Floats, c: Floats, m0: float, y: Floats, work: Floats, matrix: Fl
 
 
 @inlined
-def gather(book: Book, cov: Floats, u: int, w: Floats, c: Floats, place: Ints) -> tuple[int, float]:
+def gather(book: Book, cov: Floats, u: int, room: Room) -> tuple[int, float]:
     """(n, m0) of row u: feeds that do not vary are folded into m0, feeds that move as one are merged.
 
     ``place[i]`` is the variable to which the row's i-th entry belongs, -1 when it does not vary.
     """
+    w, c, place = room.w, room.c, room.place
     first = book.indptr[u]
     m0 = book.a0[u] - book.b0[u]
     n = 0
@@ -294,33 +331,47 @@ def gather(book: Book, cov: Floats, u: int, w: Floats, c: Floats, place: Ints) -
 
 
 @kernel
-def form(
-    book: Book, cov: Floats, widest: int, status: Ints, beta: Floats, shift: Floats, off: Floats
-) -> None:
+def form(book: Book, cov: Floats, room: Room, found: Found) -> None:
     """Nearest liquidation of every position under covariance ``cov`` float64[F, F] of log feed moves.
 
-    ``widest``: most entries of any row. Out: ``status`` int64[U], ``beta`` float64[U], ``shift`` float64[N]
-    the log move of each entry's feed at x*, ``off`` float64[U, 2] first-order gap and |M| / turnover there.
+    ``room`` holds one entry more than any row. Results are documented at ``Found``.
     """
-    size = widest + 1
-    w_all, y_all = np.zeros(size), np.zeros(size)
-    c_all, matrix = np.zeros((size, size)), np.zeros((size + 1, size))
-    work_all = np.zeros((8, size))
-    place = np.zeros(size, np.int64)
     for u in range(book.a0.shape[0]):
-        n, m0 = gather(book, cov, u, w_all, c_all, place)
-        w, y, work = w_all[:n], y_all[:n], work_all[:, :n]
-        status[u], beta[u], off[u, 0], off[u, 1] = LOST, 0.0, 0.0, 0.0
+        n, m0 = gather(book, cov, u, room)
+        w, y, work = room.w[:n], room.y[:n], room.work[:, :n]
+        problem = Problem(w, room.c, m0)
+        found.status[u], found.beta[u], found.off[u, 0], found.off[u, 1] = LOST, 0.0, 0.0, 0.0
         known = math.isfinite(m0)
         for j in range(n):
             known = known and math.isfinite(w[j])
         if known:
-            status[u], beta[u] = nearest(w, c_all, m0, y, work, matrix)
-            if status[u] == FOUND:
-                off[u, 0], off[u, 1], _ = residual(w, c_all, m0, y, work)
+            found.status[u], found.beta[u] = nearest(problem, y, work, room.matrix)
+            if found.status[u] == FOUND:
+                found.off[u, 0], found.off[u, 1], _ = residual(problem, y, work)
+        hit = known and found.status[u] == FOUND
         first = book.indptr[u]
         for i in range(book.indptr[u + 1] - first):
-            shift[first + i] = y[place[i]] if known and place[i] >= 0 and status[u] == FOUND else 0.0
+            found.shift[first + i] = y[room.place[i]] if hit and room.place[i] >= 0 else 0.0
+
+
+def search(book: Book, cov: Floats) -> Found:
+    """``form`` with its room and results made for the book."""
+    users = len(book.a0)
+    size = int(np.diff(book.indptr).max(initial=0)) + 1
+    found = Found(np.zeros(users, np.int64), np.zeros(users), np.zeros(len(book.a)), np.zeros((users, 2)))
+    form(book, cov, _room(size), found)
+    return found
+
+
+def _room(size: int) -> Room:
+    return Room(
+        w=np.zeros(size),
+        y=np.zeros(size),
+        c=np.zeros((size, size)),
+        place=np.zeros(size, np.int64),
+        work=np.zeros((8, size)),
+        matrix=np.zeros((size + 1, size)),
+    )
 
 
 @kernel
@@ -335,7 +386,12 @@ def ray(w: Floats, v: Floats, m0: float, out: Floats) -> None:
     out[1] = march(w, m0, v, math.inf, work)
 
 
+def _types() -> object:
+    found = Found(np.zeros(1, np.int64), np.zeros(1), np.zeros(1), np.zeros((1, 2)))
+    return signature("BmRO", R=record_type(_room(1)), O=record_type(found))
+
+
 KERNELS: Kernels = (
-    (form, lambda: signature("Bmlivvm")),
+    (form, _types),
     (ray, lambda: signature("vvdv")),
 )

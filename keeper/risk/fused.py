@@ -58,8 +58,8 @@ class Tally(NamedTuple):
 
 
 @inlined
-def smallest(sides: Sides, prices: Floats, u: int, s0: int, best: float, at: int) -> tuple[float, int]:
-    """The minimum over one group of scenarios by division, where it undercuts ``best``."""
+def smallest(sides: Sides, prices: Floats, tally: Tally, u: int, s0: int) -> None:
+    """The minimum over one group of scenarios by division, where it undercuts what the tally has."""
     for s in range(s0, s0 + GROUP):
         c, d = sides.a0[u], sides.b0[u]
         for j in range(sides.start[u], sides.middle[u]):
@@ -67,9 +67,18 @@ def smallest(sides: Sides, prices: Floats, u: int, s0: int, best: float, at: int
         for j in range(sides.middle[u], sides.start[u + 1]):
             d += sides.weight[j] * prices[sides.feed[j], s]
         h = c / d if d > 0.0 else (math.inf if c >= 0.0 else -math.inf)
-        if h < best:
-            best, at = h, s
-    return best, at
+        if h < tally.low[u]:
+            tally.low[u], tally.worst[u] = h, s
+
+
+@inlined
+def reset(sides: Sides, tally: Tally, u0: int, u1: int) -> None:
+    """Nothing seen yet: no minimum, no scenario; NaN and UNKNOWN where a position cannot be judged."""
+    for u in range(u0, u1):
+        known = sides.known[u] != 0
+        tally.low[u] = math.inf if known else math.nan
+        tally.worst[u] = HEALTHY if known else UNKNOWN
+        tally.first[u] = HEALTHY if known else UNKNOWN
 
 
 @kernel
@@ -82,11 +91,7 @@ def fused(sides: Sides, prices: Floats, tally: Tally) -> None:
     one = spread(1.0)
     for u0 in range(0, users, _USERS):
         u1 = min(u0 + _USERS, users)
-        for u in range(u0, u1):
-            known = sides.known[u] != 0
-            tally.low[u] = math.inf if known else math.nan
-            tally.worst[u] = HEALTHY if known else UNKNOWN
-            tally.first[u] = HEALTHY if known else UNKNOWN
+        reset(sides, tally, u0, u1)
         for t0 in range(0, scenarios, TILE):
             t1 = min(t0 + TILE, scenarios)
             for u in range(u0, u1):
@@ -118,8 +123,8 @@ def fused(sides: Sides, prices: Floats, tally: Tally) -> None:
                         either(less(c2, mul(edge, d2)), less(c3, mul(edge, d3))),
                     )
                     if bits(lower) != 0:
-                        low, at = smallest(sides, prices, u, s, low, tally.worst[u])
-                        tally.worst[u] = at
+                        smallest(sides, prices, tally, u, s)
+                        low = tally.low[u]
                         edge = spread(min(low, _LARGEST))
                     if low < 1.0:
                         m0, m1, m2, m3 = less(c0, d0), less(c1, d1), less(c2, d2), less(c3, d3)
@@ -136,7 +141,6 @@ def fused(sides: Sides, prices: Floats, tally: Tally) -> None:
                             record(tally, s + LANES, m1, d1, one)
                             record(tally, s + 2 * LANES, m2, d2, one)
                             record(tally, s + 3 * LANES, m3, d3, one)
-                tally.low[u] = low
 
 
 @inlined

@@ -4,39 +4,34 @@ compiled.
 
 from __future__ import annotations
 
-import math
+from keeper.risk.book import Floats
+from keeper.risk.fused import Sides, Tally, reset
 
-from keeper.risk.book import Floats, Index, Ints
 
-
-def statistics(
-    start: Ints,
-    middle: Ints,
-    feed: Index,
-    numbers: tuple[Floats, Floats, Floats, Floats],
-    known: Ints,
-    found: tuple[Floats, Ints, Ints, Floats, Floats],
-) -> None:
-    """As ``fused.fused``: ``numbers`` are (weight, a0, b0, prices), ``found`` the fields of a ``Tally``."""
-    weight, a0, b0, prices = numbers
-    low, worst, first, count, notional = found
-    for u in range(a0.shape[0]):
-        low[u] = math.inf if known[u] != 0 else math.nan
-        worst[u] = -1 if known[u] != 0 else -2
-        first[u] = -1 if known[u] != 0 else -2
-        if known[u] == 0:
+def statistics(sides: Sides, prices: Floats, tally: Tally) -> None:
+    """As ``fused.fused``, for any number of scenarios."""
+    reset(sides, tally, 0, sides.a0.shape[0])
+    for u in range(sides.a0.shape[0]):
+        if sides.known[u] == 0:
             continue
         for s in range(prices.shape[1]):
-            c, d = a0[u], b0[u]
-            for j in range(start[u], middle[u]):
-                c += weight[j] * prices[feed[j], s]
-            for j in range(middle[u], start[u + 1]):
-                d += weight[j] * prices[feed[j], s]
-            h = c / d if d > 0.0 else (math.inf if c >= 0.0 else -math.inf)
-            if h < low[u]:
-                low[u], worst[u] = h, s
+            c, d = sides.a0[u], sides.b0[u]
+            for j in range(sides.start[u], sides.middle[u]):
+                c += sides.weight[j] * prices[sides.feed[j], s]
+            for j in range(sides.middle[u], sides.start[u + 1]):
+                d += sides.weight[j] * prices[sides.feed[j], s]
+            h = quotient(c, d)
+            if h < tally.low[u]:
+                tally.low[u], tally.worst[u] = h, s
             if c < d:
-                count[s] += 1.0
-                notional[s] += d
-                if first[u] < 0:
-                    first[u] = s
+                tally.hits[s] += 1.0
+                tally.notional[s] += d
+                if tally.first[u] < 0:
+                    tally.first[u] = s
+
+
+def quotient(c: float, d: float) -> float:
+    """c / d; without requirement +inf when nothing is missing, -inf when something is."""
+    if d > 0.0:
+        return c / d
+    return float("inf") if c >= 0.0 else -float("inf")

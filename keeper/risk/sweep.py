@@ -108,15 +108,7 @@ def _fuse(sides: Sides, prices: Floats) -> Tally:
     if jit.compiled():
         fused(sides, prices, tally)
     else:
-        numbers = (sides.weight, sides.a0, sides.b0, prices)
-        plain.statistics(
-            sides.start,
-            sides.middle,
-            sides.feed,
-            numbers,
-            sides.known,
-            (tally.low, tally.worst, tally.first, tally.hits, tally.notional),
-        )
+        plain.statistics(sides, prices, tally)
     return tally
 
 

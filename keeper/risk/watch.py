@@ -35,11 +35,11 @@ NEXT, PREVIOUS, BUCKET, BELOW = 0, 1, 2, 3
 class Watch(NamedTuple):
     """State of B buckets, U positions, F feeds.
 
-    ``head`` int64[B] first member; ``place`` int64[U, 4] next and previous member, bucket, and 1 for an alarm;
-    ``bound`` float64[B] lower bounds; ``seen``, ``unseen`` float64[B+1, F] prices at each bucket's snapshot and
-    their inverses, row B the last block's; ``wild`` float64[F] 1 / s, ``scale`` s; ``moved`` float64[B] a bound on
-    the move since the snapshot; ``changed`` int64[U] whose alarm came or went; ``queue`` int64[U] scratch;
-    ``tally`` int64[3] alarms standing, changes and evaluations of the last block.
+    ``head`` int64[B] first member; ``place`` int64[U, 4] next and previous member, bucket, and 1 for an
+    alarm; ``bound`` float64[B] lower bounds; ``seen``, ``unseen`` float64[B+1, F] prices at each bucket's
+    snapshot and their inverses, row B the last block's; ``wild`` float64[F] 1 / s, ``scale`` s; ``moved``
+    float64[B] a bound on the move since the snapshot; ``changed`` int64[U] whose alarm came or went;
+    ``queue`` int64[U] scratch; ``tally`` int64[3] alarms standing, changes and evaluations of the last block.
     """
 
     head: Ints

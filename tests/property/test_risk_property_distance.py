@@ -42,9 +42,8 @@ def solve(w, m0, cov):
         np.zeros(1),
         np.ones(n),
     )
-    status, beta, shift, off = np.zeros(1, np.int64), np.zeros(1), np.zeros(n), np.zeros((1, 2))
-    form.form(book, cov, n, status, beta, shift, off)
-    return int(status[0]), float(beta[0]), shift, off[0]
+    found = form.search(book, cov)
+    return int(found.status[0]), float(found.beta[0]), found.shift, found.off[0]
 
 
 def margin(w, m0, y):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from keeper.risk import plain
 from keeper.risk.book import Book
+from keeper.risk.fused import Tally
 from keeper.risk.sweep import HEALTHY, UNKNOWN, breaks, split, statistics
 
 pytestmark = pytest.mark.property
@@ -87,19 +88,18 @@ def test_plain_twin__random_books__same_as_vectors(seed, users, scenarios):
     book = random_book(rng, users, 4, True)
     prices = np.exp(rng.normal(0, 0.5, (4, scenarios)))
     sides = split(book, prices)
-    found = (
+    found = Tally(
         np.empty(users),
         np.empty(users, np.int64),
         np.empty(users, np.int64),
         np.zeros(scenarios),
         np.zeros(scenarios),
     )
-    numbers = (sides.weight, sides.a0, sides.b0, prices)
-    plain.statistics(sides.start, sides.middle, sides.feed, numbers, sides.known, found)
+    plain.statistics(sides, prices, found)
     got = statistics(book, prices)
-    np.testing.assert_allclose(got.low, found[0], rtol=1e-12, atol=1e-13)
-    np.testing.assert_array_equal(got.first, found[2])
-    np.testing.assert_array_equal(got.count, found[3])
+    np.testing.assert_allclose(got.low, found.low, rtol=1e-12, atol=1e-13)
+    np.testing.assert_array_equal(got.first, found.first)
+    np.testing.assert_array_equal(got.count, found.hits)
 
 
 def test_statistics__many_positions_in_threads__do_not_depend_on_them():

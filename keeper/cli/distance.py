@@ -1,0 +1,75 @@
+"""``keeper distance``: how far each position is from liquidation, by price and by likelihood."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from keeper.cli import arguments, subject
+
+if TYPE_CHECKING:
+    from keeper.risk.portfolio import Distance
+
+
+def command(
+    config: arguments.Config = arguments.CONFIG,
+    book: subject.BookOption = None,
+    days: Annotated[float, typer.Option("--days", help="Horizon of the likelihoods.")] = 7.0,
+    json: arguments.Json = False,
+) -> None:
+    """Show how far each position is from liquidation.
+
+    By each price alone, and by the most likely joint move over the horizon (beta: how many standard
+    deviations away it is). Exits with 1 when a position is liquidatable or cannot be judged.
+
+    Example: keeper distance --book book.json --days 1
+    """
+    from keeper.cli import table
+    from keeper.cli.endings import usage
+
+    if not 0.0 < days <= 3650.0:
+        raise usage("--days", f"{days:g} is not a horizon above 0 and up to 3650 days")
+    named = subject.named_book(config, book)
+    from keeper.risk.portfolio import distances
+
+    found = distances(named, days)
+    if json:
+        print(table.document({"horizon_days": days, "positions": [document(d) for d in found]}))
+    else:
+        headers = (
+            "position",
+            "health",
+            "liquidation price",
+            "beta",
+            f"P(touch, {days:g} d)",
+            "most likely shock",
+        )
+        table.show(headers, [row(d) for d in found])
+    raise typer.Exit(int(any(d.nearest.boundary.value in ("UNDER", "UNKNOWN") for d in found)))
+
+
+def document(d: Distance) -> dict[str, object]:
+    """One position's distances as JSON."""
+    return {
+        "name": d.name,
+        "health": subject.number(d.health),
+        "margin_usd": subject.number(d.margin_usd),
+        "boundary": d.nearest.boundary.value,
+        "beta": subject.number(d.nearest.beta),
+        "p_end": d.nearest.p_end,
+        "p_touch": d.nearest.p_touch,
+        "moves": dict(d.nearest.moves),
+        "contributions": dict(d.nearest.contributions),
+        "effective_bets": d.nearest.effective_bets,
+        "liquidation_prices": {x.feed: {"price": x.price, "distance": x.distance} for x in d.prices},
+    }
+
+
+def row(d: Distance) -> tuple[str, ...]:
+    """One position's table row."""
+    prices = "\n".join(f"{x.feed} {x.price:.6g} ({100 * x.distance:+.1f} %)" for x in d.prices) or "-"
+    moves = ", ".join(f"{name} {100 * x:+.1f} %" for name, x in d.nearest.moves)
+    known = d.nearest.boundary.value
+    beta = f"{d.nearest.beta:.2f}" if known == "FOUND" else known
+    return (d.name, subject.health_cell(d.health), prices, beta, f"{d.nearest.p_touch:.3g}", moves or "-")

@@ -1,0 +1,133 @@
+"""``keeper shock``: what named shocks, a ladder or a grid of moves do to the book."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from keeper.cli import arguments, subject
+
+if TYPE_CHECKING:
+    from keeper.model import Shock
+    from keeper.risk.portfolio import ShockResult
+
+Ladder = Annotated[
+    str | None, typer.Option("--ladder", help="One asset step by step, e.g. ETH; * is the market.")
+]
+Grid = Annotated[str | None, typer.Option("--grid", help="Two assets against each other, e.g. ETH,USDC.")]
+Steps = Annotated[str, typer.Option("--steps", help="Moves in per cent for --ladder and --grid.")]
+User = Annotated[
+    Path | None, typer.Option("--shocks", help="A TOML file with your own [shocks.NAME] tables.")
+]
+Plot = Annotated[Path | None, typer.Option("--plot", help="Write a ladder or heat map as FILE.svg.")]
+
+
+def command(
+    config: arguments.Config = arguments.CONFIG,
+    book: subject.BookOption = None,
+    ladder: Ladder = None,
+    grid: Grid = None,
+    steps: Steps = "-50,-40,-30,-20,-10,-5,0,5,10,20",
+    shocks: User = None,
+    plot: Plot = None,
+    json: arguments.Json = False,
+) -> None:
+    """Show what shocks do to the book.
+
+    Without an option the named library: what breaks, for how much, and each position's health. Exits with
+    1 when a position is liquidatable without any shock or cannot be judged.
+
+    Example: keeper shock --book book.json --ladder ETH --plot eth.svg
+    """
+    from keeper.cli import table
+    from keeper.cli.endings import usage
+
+    if plot is not None and plot.suffix != ".svg":
+        raise usage("--plot", f"{plot.name} does not end in .svg")
+    chosen = scenarios(ladder, grid, steps, shocks)
+    named = subject.named_book(config, book)
+    from keeper.model import Shock
+    from keeper.risk.portfolio import shock
+
+    now, *found = shock(named, (Shock(name="now", moves={}), *chosen))
+    if plot is not None:
+        from keeper.cli import drawing
+
+        across = len(parsed_steps(steps)) if grid else 0
+        plot.write_text(drawing.heat_map(found, across) if grid else drawing.lines(named.names, found))
+    if json:
+        print(table.document({"positions": list(named.names), "shocks": [document(r) for r in found]}))
+    else:
+        table.show(("shock", "liquidatable", "notional", *named.names), [row(r) for r in found])
+    raise typer.Exit(int(now.liquidatable > 0 or now.unknown > 0))
+
+
+def scenarios(ladder: str | None, grid: str | None, steps: str, user: Path | None) -> tuple[Shock, ...]:
+    """The shocks asked for. Exit 2 on a wrong option, ConfigError on a wrong file."""
+    from keeper.cli.endings import usage
+    from keeper.risk import shocks as library
+
+    if sum(x is not None for x in (ladder, grid, user)) > 1:
+        raise usage("--ladder", "give one of --ladder, --grid and --shocks")
+    if ladder is not None:
+        return library.ladder(ladder, parsed_steps(steps))
+    if grid is not None:
+        names = [n.strip() for n in grid.split(",")]
+        if len(names) != 2 or not all(names) or names[0] == names[1]:
+            raise usage("--grid", f"{grid} does not name two assets, e.g. ETH,USDC")
+        return library.grid((names[0], parsed_steps(steps)), (names[1], parsed_steps(steps)))
+    return library.LIBRARY if user is None else from_file(user)
+
+
+def from_file(path: Path) -> tuple[Shock, ...]:
+    """A user's shocks. Raises ConfigError."""
+    import tomllib
+
+    from keeper.errors import ConfigError
+    from keeper.risk.shocks import from_tables
+
+    try:
+        tables = tomllib.loads(path.read_text()).get("shocks", {})
+    except OSError as error:
+        raise ConfigError((f"{path}: cannot be read: {error.strerror or error}",)) from error
+    except ValueError as error:
+        raise ConfigError((f"{path}: is not TOML: {error}",)) from error
+    if not isinstance(tables, dict) or not tables or not all(isinstance(t, dict) for t in tables.values()):
+        raise ConfigError((f"{path}: has no [shocks.NAME] tables",))
+    return from_tables(tables)
+
+
+def parsed_steps(text: str) -> list[float]:
+    """Relative moves from per cents. Exit 2 when one is no number or below -100."""
+    from keeper.cli.endings import usage
+
+    try:
+        moves = [float(x) / 100.0 for x in text.split(",")]
+    except ValueError:
+        raise usage("--steps", f"{text} is not a list of per cents, e.g. -30,-20,-10") from None
+    if not all(-1.0 <= x <= 100.0 for x in moves) or len(moves) > 200:
+        raise usage("--steps", "takes up to 200 moves from -100 to 10000 per cent")
+    return moves
+
+
+def document(r: ShockResult) -> dict[str, object]:
+    """One shock as JSON."""
+    return {
+        "name": r.name,
+        "liquidatable": r.liquidatable,
+        "unknown": r.unknown,
+        "notional_usd": r.notional_usd,
+        "health": [subject.number(h) for h in r.health],
+    }
+
+
+def row(r: ShockResult) -> tuple[str, ...]:
+    """One shock's table row."""
+    return (
+        r.name,
+        str(r.liquidatable),
+        f"{r.notional_usd:,.0f}",
+        *(subject.health_cell(h) for h in r.health),
+    )

@@ -1,0 +1,188 @@
+"""A book from a JSON file, so that the core is usable without a chain. The format is described in
+``FORMAT``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from keeper.errors import ConfigError
+from keeper.model import BookRow
+
+FORMAT = """\
+{"prices": {"ETH": 2000.0,                         feed: USD of one whole token, or an object:
+            "wst": {"price": 2400, "symbol": "wstETH", "fixed": false}},   what it follows; fixed: never moves
+ "positions": [
+  {"name": "loan", "lending": {"collateral": [{"asset": "ETH", "amount": 10, "threshold": 0.83}],
+                               "debt": [{"asset": "USDC", "amount": 9000}]}},
+  {"name": "short", "perp": {"index": "ETH", "size": -5, "entry": 2100, "maintenance_rate": 0.01,
+                             "margin": [{"asset": "USDC", "amount": 3000, "haircut": 1.0}],
+                             "fees_usd": 0, "minimum_margin_usd": 0}},
+  {"name": "raw", "row": {"feeds": ["ETH"], "a": [1.0], "b": [0.0], "a0": 0.0, "b0": 100.0}}]}
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedBook:
+    """Rows with names, prices of their feeds, what each feed's price follows, and feeds that never move."""
+
+    names: tuple[str, ...]
+    rows: tuple[BookRow, ...]
+    prices: Mapping[str, float]
+    symbols: Mapping[str, str]
+    fixed: frozenset[str] = frozenset()
+
+
+def read(path: Path) -> NamedBook:
+    """The book in a file. Raises ConfigError naming every problem."""
+    try:
+        document = json.loads(path.read_text())
+    except OSError as error:
+        raise ConfigError((f"{path}: cannot be read: {error.strerror or error}",)) from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError((f"{path}: is not JSON: {error}",)) from error
+    return parse(document)
+
+
+def parse(document: object) -> NamedBook:
+    """The book in a decoded JSON document. Raises ConfigError naming every problem."""
+    reader = _Reader()
+    top = reader.table(document, "the document", ("prices", "positions"), optional=("schema",))
+    prices, symbols, fixed = reader.prices(top.get("prices"))
+    names: list[str] = []
+    rows: list[BookRow] = []
+    for n, item in enumerate(reader.items(top.get("positions"), "positions")):
+        where = f"positions[{n}]"
+        table = reader.table(item, where, (), optional=("name", "lending", "perp", "row"))
+        kinds = [k for k in ("lending", "perp", "row") if k in table]
+        if len(kinds) != 1:
+            reader.problems.append(f"{where}: needs exactly one of lending, perp and row, has {len(kinds)}")
+            continue
+        name = table.get("name", str(n))
+        names.append(name if isinstance(name, str) else str(n))
+        rows.append(getattr(reader, kinds[0])(table[kinds[0]], f"{where}.{kinds[0]}"))
+    for name, row in zip(names, rows, strict=True):
+        reader.problems += [f"position {name}: no price of {f}" for f in row.feeds if f not in prices]
+    if reader.problems:
+        raise ConfigError(tuple(reader.problems))
+    return NamedBook(names=tuple(names), rows=tuple(rows), prices=prices, symbols=symbols, fixed=fixed)
+
+
+class _Reader:
+    """Collects every problem instead of stopping at the first."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+
+    def table(
+        self, value: object, where: str, keys: Sequence[str], *, optional: Sequence[str] = ()
+    ) -> Mapping[str, object]:
+        if not isinstance(value, dict):
+            self.problems.append(f"{where}: must be an object")
+            return {}
+        self.problems += [f"{where}: lacks {k}" for k in keys if k not in value]
+        self.problems += [f"{where}: unknown key {k}" for k in value if k not in (*keys, *optional)]
+        return value
+
+    def items(self, value: object, where: str) -> Sequence[object]:
+        if not isinstance(value, list):
+            self.problems.append(f"{where}: must be a list")
+            return ()
+        return value
+
+    def number(self, value: object, where: str, *, low: float = -math.inf) -> float:
+        good = isinstance(value, int | float) and not isinstance(value, bool)
+        if not good or not math.isfinite(float(value)) or float(value) < low:  # type: ignore[arg-type]
+            above = "" if low == -math.inf else f" of at least {low:g}"
+            self.problems.append(f"{where} = {value!r}: must be a number{above}")
+            return 0.0
+        return float(value)  # type: ignore[arg-type]
+
+    def text(self, value: object, where: str) -> str:
+        if not isinstance(value, str) or not value:
+            self.problems.append(f"{where} = {value!r}: must be a name")
+            return ""
+        return value
+
+    def prices(self, value: object) -> tuple[dict[str, float], dict[str, str], frozenset[str]]:
+        prices: dict[str, float] = {}
+        symbols: dict[str, str] = {}
+        fixed: set[str] = set()
+        if not isinstance(value, dict):
+            self.problems.append("prices: must be an object of feed: price")
+            return prices, symbols, frozenset()
+        for feed, entry in value.items():
+            where = f"prices.{feed}"
+            table: Mapping[str, object] = {"price": entry}
+            if isinstance(entry, dict):
+                table = self.table(entry, where, ("price",), optional=("symbol", "fixed"))
+            prices[feed] = self.number(table.get("price"), where, low=5e-324)
+            symbols[feed] = self.text(table.get("symbol", feed), f"{where}.symbol")
+            if not isinstance(table.get("fixed", False), bool):
+                self.problems.append(f"{where}.fixed: must be true or false")
+            elif table.get("fixed"):
+                fixed.add(feed)
+        return prices, symbols, frozenset(fixed)
+
+    def lending(self, value: object, where: str) -> BookRow:
+        table = self.table(value, where, ("collateral", "debt"))
+        feeds: list[str] = []
+        a: list[float] = []
+        b: list[float] = []
+        for n, item in enumerate(self.items(table.get("collateral"), f"{where}.collateral")):
+            at = f"{where}.collateral[{n}]"
+            one = self.table(item, at, ("asset", "amount", "threshold"))
+            feeds.append(self.text(one.get("asset"), f"{at}.asset"))
+            amount = self.number(one.get("amount"), f"{at}.amount", low=0.0)
+            a.append(amount * self.number(one.get("threshold"), f"{at}.threshold", low=0.0))
+            b.append(0.0)
+        for n, item in enumerate(self.items(table.get("debt"), f"{where}.debt")):
+            at = f"{where}.debt[{n}]"
+            one = self.table(item, at, ("asset", "amount"))
+            feeds.append(self.text(one.get("asset"), f"{at}.asset"))
+            a.append(0.0)
+            b.append(self.number(one.get("amount"), f"{at}.amount", low=0.0))
+        return BookRow(feeds=tuple(feeds), a=tuple(a), b=tuple(b))
+
+    def perp(self, value: object, where: str) -> BookRow:
+        """Equity = margin + size (p - entry) - fees; requirement = |size| x rate x p + minimum."""
+        keys = ("index", "size", "entry", "maintenance_rate", "margin")
+        table = self.table(value, where, keys, optional=("fees_usd", "minimum_margin_usd"))
+        size = self.number(table.get("size"), f"{where}.size")
+        entry = self.number(table.get("entry"), f"{where}.entry", low=0.0)
+        rate = self.number(table.get("maintenance_rate"), f"{where}.maintenance_rate", low=0.0)
+        feeds, a, b = [self.text(table.get("index"), f"{where}.index")], [size], [abs(size) * rate]
+        for n, item in enumerate(self.items(table.get("margin"), f"{where}.margin")):
+            at = f"{where}.margin[{n}]"
+            one = self.table(item, at, ("asset", "amount"), optional=("haircut",))
+            feeds.append(self.text(one.get("asset"), f"{at}.asset"))
+            amount = self.number(one.get("amount"), f"{at}.amount", low=0.0)
+            a.append(amount * self.number(one.get("haircut", 1.0), f"{at}.haircut", low=0.0))
+            b.append(0.0)
+        fees = self.number(table.get("fees_usd", 0.0), f"{where}.fees_usd")
+        minimum = self.number(table.get("minimum_margin_usd", 0.0), f"{where}.minimum_margin_usd", low=0.0)
+        return BookRow(feeds=tuple(feeds), a=tuple(a), b=tuple(b), a0=-size * entry - fees, b0=minimum)
+
+    def row(self, value: object, where: str) -> BookRow:
+        table = self.table(value, where, ("feeds", "a", "b"), optional=("a0", "b0"))
+        feeds = [
+            self.text(f, f"{where}.feeds[{n}]") for n, f in enumerate(self.items(table.get("feeds"), where))
+        ]
+        a = [self.number(x, f"{where}.a[{n}]") for n, x in enumerate(self.items(table.get("a"), where))]
+        b = [
+            self.number(x, f"{where}.b[{n}]", low=0.0)
+            for n, x in enumerate(self.items(table.get("b"), where))
+        ]
+        if not len(feeds) == len(a) == len(b):
+            self.problems.append(f"{where}: has {len(feeds)} feeds, {len(a)} a and {len(b)} b")
+        return BookRow(
+            feeds=tuple(feeds),
+            a=tuple(a),
+            b=tuple(b),
+            a0=self.number(table.get("a0", 0.0), f"{where}.a0"),
+            b0=self.number(table.get("b0", 0.0), f"{where}.b0", low=0.0),
+        )

@@ -1,0 +1,137 @@
+"""A whole book at once: what breaks under each shock, what breaks first, how concentrated the risk is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from keeper.model import LiquidationPrice, Shock
+from keeper.risk import kernels
+from keeper.risk.book import build
+from keeper.risk.bookfile import NamedBook
+from keeper.risk.distance import Boundary, Nearest, nearest_all, one_price
+from keeper.risk.factors import Factors, for_symbols
+from keeper.risk.shocks import for_feeds
+from keeper.risk.sweep import scenario_prices, statistics
+
+HORIZONS_DAYS = (1.0 / 24.0, 1.0, 7.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShockResult:
+    """One shock over the book: health by position (None: nothing to cover; NaN: unknown), and what breaks."""
+
+    name: str
+    health: tuple[float | None, ...]
+    liquidatable: int
+    unknown: int
+    notional_usd: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distance:
+    """One position: health now, prices that liquidate, the most likely shock."""
+
+    name: str
+    health: float | None
+    margin_usd: float
+    prices: tuple[LiquidationPrice, ...]
+    nearest: Nearest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Touch:
+    """One position's probability of touching its boundary, and beta, by horizon."""
+
+    name: str
+    by_horizon: tuple[Nearest, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Portfolio:
+    """The book's risk: positions nearest first, concentration of the factors, the worst named shock."""
+
+    touches: tuple[Touch, ...]
+    contributions: tuple[tuple[str, float], ...]
+    """Factor and share of the whole book's margin variance over a day; shares sum to 1."""
+    hhi: float
+    worst_shock: str | None
+    worst_notional_usd: float
+    unknown: tuple[str, ...]
+
+
+def shock(book: NamedBook, shocks: Sequence[Shock]) -> tuple[ShockResult, ...]:
+    """Every shock (written by asset) over every position, in their order."""
+    shelf = build(book.rows, book.prices)
+    symbols = {f: s for f, s in book.symbols.items() if f not in book.fixed}
+    prices = scenario_prices(shelf, [for_feeds(s, symbols) for s in shocks])
+    under = np.empty((len(shelf), len(shocks)))
+    kernels.health_under(shelf.book, np.ascontiguousarray(prices.T), under)
+    found = statistics(shelf.book, prices) if len(shocks) else None
+    return tuple(
+        ShockResult(
+            name=one.name,
+            health=tuple(_shown(float(h)) for h in under[:, s]),
+            liquidatable=0 if found is None else int(found.count[s]),
+            unknown=int(np.isnan(under[:, s]).sum()),
+            notional_usd=0.0 if found is None else float(found.notional_usd[s]),
+        )
+        for s, one in enumerate(shocks)
+    )
+
+
+def distances(book: NamedBook, horizon_days: float, factors: Factors | None = None) -> tuple[Distance, ...]:
+    """Every position's distances, in the book's order."""
+    shelf = build(book.rows, book.prices)
+    near = nearest_all(shelf, factors or factors_of(book), horizon_days)
+    assets, needed = np.empty(len(shelf)), np.empty(len(shelf))
+    kernels.sides(shelf.book, assets, needed)
+    return tuple(
+        Distance(
+            name=name,
+            health=_shown(float(kernels.health_of(float(assets[u]), float(needed[u])))),
+            margin_usd=float(assets[u] - needed[u]),
+            prices=one_price(book.rows[u], book.prices),
+            nearest=near[u],
+        )
+        for u, name in enumerate(book.names)
+    )
+
+
+def portfolio(book: NamedBook, shocks: Sequence[Shock], factors: Factors | None = None) -> Portfolio:
+    """The whole book: who breaks first by P(touch), what drives it, which shock hurts most."""
+    map_ = factors or factors_of(book)
+    shelf = build(book.rows, book.prices)
+    near = [nearest_all(shelf, map_, h) for h in HORIZONS_DAYS]
+    touches = [Touch(name=name, by_horizon=tuple(n[u] for n in near)) for u, name in enumerate(book.names)]
+    touches.sort(key=lambda t: -t.by_horizon[-1].p_touch)
+    weights = (shelf.book.a - shelf.book.b) * shelf.book.prices[shelf.book.feed]
+    known = np.isfinite(weights)
+    gradient = map_.rows(shelf.feeds)[shelf.book.feed[known]].T @ weights[known]
+    pulled = map_.covariance @ gradient
+    variance = float(gradient @ pulled)
+    shares = gradient * pulled / variance if variance > 0.0 else np.zeros(len(pulled))
+    results = shock(book, shocks)
+    worst = max(results, key=lambda r: (r.notional_usd, r.liquidatable), default=None)
+    hurt = worst is not None and worst.liquidatable > 0
+    return Portfolio(
+        touches=tuple(touches),
+        contributions=tuple(sorted(zip(map_.names, shares.tolist(), strict=True), key=lambda x: -abs(x[1]))),
+        hhi=float(np.square(shares).sum()),
+        worst_shock=worst.name if worst is not None and hurt else None,
+        worst_notional_usd=worst.notional_usd if worst is not None and hurt else 0.0,
+        unknown=tuple(t.name for t in touches if t.by_horizon[0].boundary is Boundary.UNKNOWN),
+    )
+
+
+def factors_of(book: NamedBook) -> Factors:
+    """The factor map of a book's feeds with default volatilities."""
+    return for_symbols(book.symbols, book.fixed)
+
+
+def _shown(health: float) -> float | None:
+    """+inf -> None: nothing to cover. NaN stays NaN: unknown."""
+    return None if health == math.inf else health

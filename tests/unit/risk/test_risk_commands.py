@@ -1,0 +1,97 @@
+"""shock, distance and risk over a book file: tables, JSON, drawings, wrong input, exit codes."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from keeper.cli import invoke
+from tests.unit.risk.test_risk_bookfile import GOOD
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def book(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = tmp_path / "book.json"
+    path.write_text(json.dumps(GOOD))
+    return path
+
+
+def run(*arguments):
+    return invoke([str(a) for a in arguments])
+
+
+def test_shock__named__prints_a_table_and_ends_well(book, capsys):
+    assert run("shock", "--book", book) == 0
+    out = capsys.readouterr().out
+    assert "Black Thursday" in out
+    assert "loan" in out
+
+
+def test_shock__json_ladder__has_every_step(book, capsys):
+    assert run("shock", "--book", book, "--ladder", "ETH", "--steps", "0,-40,-60", "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == 1
+    assert [s["liquidatable"] for s in document["shocks"]] == [0, 1, 2]
+
+
+def test_shock__own_toml__is_used(book, tmp_path, capsys):
+    mine = tmp_path / "mine.toml"
+    mine.write_text('[shocks."my night"]\nETH = -0.6\nstable = 0\n')
+    assert run("shock", "--book", book, "--shocks", mine, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["shocks"][0]["name"] == "my night"
+
+
+@pytest.mark.parametrize("options", [("--ladder", "ETH"), ("--grid", "ETH,USDC"), ()])
+def test_shock__plot__is_wellformed_svg(book, tmp_path, options):
+    path = tmp_path / "a.svg"
+    assert run("shock", "--book", book, *options, "--plot", path) == 0
+    assert ElementTree.parse(path).getroot().tag.endswith("svg")
+
+
+def test_distance_and_risk__book__json_and_table(book, capsys):
+    assert run("distance", "--book", book, "--days", "1", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)["positions"]
+    assert rows[0]["liquidation_prices"]["ETH"]["price"] == pytest.approx(1250)
+    assert rows[0]["boundary"] == "FOUND"
+    assert run("risk", "--book", book, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["first_to_break"] == "short"
+    assert run("distance", "--book", book) == run("risk", "--book", book) == 0
+    assert "beta" in capsys.readouterr().out
+
+
+def test_distance__position_under__is_a_finding(book):
+    document = json.loads(json.dumps(GOOD))
+    document["prices"]["ETH"] = 900.0
+    book.write_text(json.dumps(document))
+    assert run("distance", "--book", book) == run("risk", "--book", book) == run("shock", "--book", book) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("shock", "--steps", "x", "--ladder", "ETH"), 2, "--steps"),
+        (("shock", "--steps", "-101", "--ladder", "ETH"), 2, "--steps"),
+        (("shock", "--ladder", "ETH", "--grid", "A,B"), 2, "--ladder"),
+        (("shock", "--grid", "ETH"), 2, "--grid"),
+        (("shock", "--plot", "a.txt"), 2, "--plot"),
+        (("shock", "--shocks", "nowhere.toml"), 78, "nowhere.toml"),
+        (("distance", "--days", "0"), 2, "--days"),
+        (("distance", "--days", "nan"), 2, "--days"),
+    ],
+)
+def test_commands__wrong_option__one_message_no_traceback(book, capsys, arguments, code, says):
+    assert run(*arguments, "--book", book) == code
+    err = capsys.readouterr().err
+    assert says in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("command", ["shock", "distance", "risk"])
+def test_commands__bad_book__exit_78_naming_the_file(command, tmp_path, capsys):
+    assert run(command, "--book", tmp_path / "no.json") == 78
+    assert "no.json" in capsys.readouterr().err
