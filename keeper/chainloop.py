@@ -258,6 +258,7 @@ class ChainLoop:
         plans: list[Plan] = []
         refusals: list[tuple[PositionId, Refusal]] = []
         positions = snapshot.by_id()
+        seqs = self.parts.journal.last_seqs() if decisions else {}
         open_seqs = {id: plan.key.seq for id, plan in options.replaceable.items()}
         for decision in decisions:
             for proposal in decision.chosen:
@@ -269,7 +270,7 @@ class ChainLoop:
                     venue=self.venue_of(decision.id),
                     policy=self.policies[decision.id],
                     snapshot=snapshot,
-                    seq=open_seqs.get(decision.id) or self.parts.journal.next_seq(decision.id),
+                    seq=open_seqs.get(decision.id) or 1 + seqs.get(decision.id, 0),
                     spent_today_usd=options.spent_today_usd.get(decision.id, 0.0),
                 )
                 built = compile_plan(proposal, case)
@@ -290,7 +291,9 @@ class ChainLoop:
                 self.parts.journal.set_memories(self._memory.rows())
         self._levels = {o.id: o.level for o in tick.outlooks}
         self.last = tick
-        self._refused = raise_for(tick, self.parts.alarms, self._refused)
+        # a commit of their own, and one for all: in a crash a thousand alarms are raised at once
+        with self.parts.journal.batch():
+            self._refused = raise_for(tick, self.parts.alarms, self._refused)
         self._log.info("tick", **ticks.summary(tick))
 
     def _options(self) -> Options:

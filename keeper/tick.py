@@ -44,10 +44,18 @@ class Tick:
 def entries(tick: Tick) -> tuple[Entry, ...]:
     """The journal's rows of one tick, in the order in which it happened; pure."""
     rows = [_tick_row(tick)]
+    changed = [o for o in tick.outlooks if tick.levels_before.get(o.id) not in (None, o.level)]
+    # in a crash a thousand levels change at once: one index, not a thousand searches
+    healths = {p.id: p.health_wad for p in tick.snapshot.positions} if changed else {}
     rows += [
-        _row(tick, "level", str(o.id), _level_why(o, tick), {"level": o.level.value})
-        for o in tick.outlooks
-        if tick.levels_before.get(o.id) not in (None, o.level)
+        _row(
+            tick,
+            "level",
+            str(o.id),
+            _level_why(o, tick.levels_before[o.id], healths.get(o.id)),
+            {"level": o.level.value},
+        )
+        for o in changed
     ]
     rows += [_row(tick, "decision", str(d.id), d.why, _decision_data(d)) for d in tick.decisions]
     rows += [_row(tick, "refusal", str(id), r.why, {"who": r.who, "code": r.code}) for id, r in tick.refusals]
@@ -99,12 +107,9 @@ def _tick_row(tick: Tick) -> Entry:
     return _row(tick, "tick", "", why, {"digest": tick.snapshot.digest, "block_hash": tick.block.hash})
 
 
-def _level_why(outlook: Outlook, tick: Tick) -> str:
-    before = tick.levels_before[outlook.id]
-    position = tick.snapshot.position(outlook.id)
-    health = health_text(position.health_wad if position else None)
+def _level_why(outlook: Outlook, before: Level, health_wad: int | None) -> str:
     tail = f": {outlook.why}" if outlook.why else ""
-    return f"{before.value} -> {outlook.level.value} at health {health}{tail}"
+    return f"{before.value} -> {outlook.level.value} at health {health_text(health_wad)}{tail}"
 
 
 def _decision_data(d: Decision) -> dict[str, object]:

@@ -108,6 +108,12 @@ class Queries:
         t = table("intent")
         return 1 + self._integer(select(func.max(t.c.seq)).where(t.c.position == str(position)))
 
+    def last_seqs(self) -> dict[PositionId, int]:
+        """The seq of every position's newest intent, in one query; one that never had any is not in it."""
+        t = table("intent")
+        rows = self._all(select(t.c.position, func.max(t.c.seq).label("seq")).group_by(t.c.position))
+        return {PositionId.parse(r["position"]): int(r["seq"]) for r in rows}
+
     def intent(self, key: PlanKey) -> Intent | None:
         """The intent of that key, with its attempts."""
         t = table("intent")

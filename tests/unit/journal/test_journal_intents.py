@@ -203,7 +203,7 @@ def test_spent_usd__when_actions_fail_or_age__then_they_do_not_count(journal: Jo
     assert journal.spent_usd_since(position_id(), 0.0) == 50
 
 
-def test_spent_usd_each__when_several_positions_spent__then_it_is_what_each_alone_says(
+def test_each_position__when_asked_at_once__then_it_is_what_each_alone_says(
     journal: Journal,
 ) -> None:
     first, other = plan(), plan(position=position_id(OTHER))
@@ -215,6 +215,8 @@ def test_spent_usd_each__when_several_positions_spent__then_it_is_what_each_alon
     for id in (position_id(), position_id(OTHER)):
         assert journal.spent_usd_each_since(1000.0).get(id, 0) == journal.spent_usd_since(id, 1000.0)
     assert journal.spent_usd_each_since(1000.1) == {}
+    assert journal.last_seqs() == {position_id(): 2, position_id(OTHER): 1}
+    assert journal.last_seqs()[position_id()] + 1 == journal.next_seq(position_id())
 
 
 def test_open_intent__when_dry__then_it_blocks_nothing(journal: Journal) -> None:
