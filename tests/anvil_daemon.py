@@ -1,4 +1,4 @@
-"""A stage with one real daemon on it, and everything that a test may look at: status, journal, log, commands."""
+"""A stage with one real daemon on it, and all that a test may look at: status, journal, log, commands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,6 @@ class Night:
     on: Stage
     guard: Guard
     settings: Settings
-    prices: dict[str, int] = field(default_factory=dict)
 
     def block(self) -> dict[str, Any]:
         """Mine one block, wait until the daemon has judged it and acted; its view."""
@@ -62,10 +61,14 @@ class Night:
 
     def falls(self, **shares: float) -> dict[str, Any]:
         """Prices at these shares of their start, in one block."""
+        self.submit_prices(**shares)
+        return self.block()
+
+    def submit_prices(self, **shares: float) -> None:
+        """Prices at these shares of their start, for the next block."""
         start = self.on.scenario.prices_usd8(-1)
         moved = {s: int(start[s] * share) for s, share in shares.items()}
         shock.set_prices(self.on.chain, self.on.market, moved, wait=False)
-        return self.block()
 
     def position(self, label: str, view: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """A position as the daemon's status shows it."""
@@ -98,9 +101,7 @@ class Night:
     def alarms(self, label: str, code: str) -> list[str]:
         """Severities of an alarm about a position, as journaled; the log must have said each of them too."""
         journaled = [
-            (str(e.data["severity"]), e.why)
-            for e in self.entries("alarm", label)
-            if e.data["code"] == code
+            (str(e.data["severity"]), e.why) for e in self.entries("alarm", label) if e.data["code"] == code
         ]
         logged = [
             (line["severity"], line["why"])
