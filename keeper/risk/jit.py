@@ -25,7 +25,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 EVERY_BLOCK = ("keeper.risk.kernels", "keeper.risk.watch")
 """Modules whose ``KERNELS`` the daemon needs before it is ready."""
-ON_REQUEST = ("keeper.risk.form", "keeper.risk.fused", "keeper.risk.pruned")
+ON_REQUEST = ("keeper.risk.form", "keeper.risk.fused", "keeper.risk.pruned", "keeper.risk.passage")
 """Those that only commands and replays use: compiled, or loaded, at first use."""
 
 Kernels = tuple[tuple[Any, Callable[[], Any]], ...]
