@@ -1,5 +1,4 @@
-"""A market with a crowd of guarded borrowers, and a keeper's home for the first n of them: what the tick's cost is
-measured on."""
+"""A market with a crowd of guarded borrowers, and a keeper's home for the first n of them."""
 
 from __future__ import annotations
 
@@ -49,7 +48,7 @@ class Crowd:
     accounts: tuple[str, ...]
 
     def settings(self, n: int) -> Settings:
-        """The first ``n`` guarded, in a journal of their own; live and never armed: all is planned, nothing sent."""
+        """The first ``n`` guarded, in a home of their own; live, never armed: all planned, nothing sent."""
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         pairs = tuple(
             Pair(label=f"guarded {i}", guarded=a, twin=a, borrower=_borrower(self.market, a, i))
