@@ -151,6 +151,9 @@ class ChainDaemon:
         try:
             async with asyncio.timeout(TICK_TIMEOUT_S):
                 tick = await self.loop.tick(block)
+            # one commit: in a crash a thousand plans may stay on paper at once
+            with self.journal.batch():
+                self.loop.hand(tick)
         except (Transient, TimeoutError) as e:
             self.loop.unseen(block, str(e) or f"the tick took longer than {TICK_TIMEOUT_S:.0f} s")
             return
@@ -161,7 +164,6 @@ class ChainDaemon:
             self._log.exception("tick failed", chain=self.chain.name, block=block.number)
             self.loop.stop_acting(f"{type(e).__name__}: {e}")
             return
-        self.loop.hand(tick)
         if self.blind is not None:
             self.blind = None
             self.alarms.clear("blind", self.chain.name)
