@@ -16,13 +16,8 @@ RESIZES_MAX = 4
 """Sizes tried until the venue's own arithmetic confirms the target."""
 NEAREST = ("above_max", "insufficient_means", "caps", "venue_refuses", "no_allowance", "empty_wallet")
 """Which refusal speaks for several tokens: the one nearest to a rescue first."""
-BINDING = {
-    "wallet": "insufficient_means",
-    "allowance": "insufficient_means",
-    "cap": "caps",
-    "supply cap": "venue_refuses",
-}
-"""Which refusal each limit leads to."""
+BINDING = {"cap": "caps", "supply cap": "venue_refuses"}
+"""Which refusal a limit leads to, where it is not ``insufficient_means``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +146,7 @@ def _short(need: Need, holding: Holding, found: tuple[int, int, str]) -> tuple[s
         return "insufficient_means", f"{token.symbol} alone does not bring health to {target}"
     wanted, there = Amount(token=token, units=want), Amount(token=token, units=want - most)
     text = f"{target} needs {amount_text(wanted)}, {amount_text(there)} more than the {binding} allows"
-    return BINDING[binding], text
+    return BINDING.get(binding, "insufficient_means"), text
 
 
 def best(need: Need, line: Line, offers: Sequence[Offer | Refusal]) -> Proposal | Refusal:
@@ -195,8 +190,8 @@ def proposal(need: Need, line: Line, found: Offer) -> Proposal:
 
 def gas_usd(need: Need, step: Step) -> tuple[float, str]:
     """(dollars that the step's gas costs at this block, a note when nothing prices it)."""
-    price, decimals = need.means.native_price_base, need.means.native_price_decimals
-    if price is None:
+    price, means = need.means.native_price_base, need.means
+    if not price:
         return 0.0, " (gas not priced: no feed of the native token)"
-    fee_wei = need.venue.gas(step) * (need.block.base_fee_wei + need.means.tip_wei)
-    return fee_wei * price / 10 ** (18 + decimals), ""
+    fee_wei = need.venue.gas(step) * (need.block.base_fee_wei + means.tip_wei)
+    return fee_wei * price / 10 ** (18 + means.native_price_decimals), ""

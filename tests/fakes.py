@@ -27,6 +27,7 @@ from keeper.model import (
 )
 from keeper.seams import Effect, LiquidationRule, LogFilter, Progress, Reading, Seen, Shadow
 from keeper.sizing import value_base_down, value_base_up
+from keeper.units import WAD
 from keeper.words import Words
 from tests import build
 
@@ -166,7 +167,7 @@ def _moved(held: Holding, moved: Amount, sign: int) -> Holding:
     if held.amount.token != moved.token:
         return held
     units = max(0, held.amount.units + sign * moved.units)
-    debt = held.threshold_wad == build.WAD
+    debt = held.threshold_wad == WAD
     value = value_base_up if debt else value_base_down
     return replace(
         held,

@@ -65,11 +65,11 @@ class Story:
                     snapshot=snapshot,
                     seq=len(self.plans) + 1,
                 )
-                plan = compile_plan(proposal, made)
-                assert isinstance(plan, Plan), plan
+                built = compile_plan(proposal, made)
+                assert isinstance(built, Plan), built
                 if self.armed:
-                    self.plans.append(plan)
-                    self.waiting.append((self.number + self.delay, plan))
+                    self.plans.append(built)
+                    self.waiting.append((self.number + self.delay, built))
         self.said += decisions
         return decisions
 
@@ -177,7 +177,7 @@ def test_crash__when_below_emergency__then_cooldown_is_one_block_and_the_plan_is
 
 
 def test_crash__when_two_positions_share_a_wallet__then_both_live_and_no_unit_is_promised_twice() -> None:
-    both = {ALICE: alice(), BOB: alice(account=BOB)}
+    both: dict[str, Position] = {ALICE: alice(), BOB: alice(account=BOB)}
     story = Story(positions=both, wallet=means([amount(USDC, "6000")]), delay=2)
     for _ in range(12):
         story.block("1700")
