@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import structlog
 
 from keeper import tick as ticks
 from keeper.camera import Camera
 from keeper.config import ChainSettings, VenueSettings
-from keeper.decision import Memory, Options, PositionMemory, decide
+from keeper.decision import Memory, Options, PositionMemory
 from keeper.errors import Broken, ConfigError, Raced, Transient
 from keeper.facts import Facts, Guarded
+from keeper.isolation import alone
 from keeper.journal.write import Journal
+from keeper.judging import World, broken_position, decided, outlooks_of
 from keeper.model import (
     Attempt,
     Block,
@@ -34,9 +37,9 @@ from keeper.model import (
 )
 from keeper.notify.alarm import Alarms
 from keeper.plan import Case, compile_plan
-from keeper.risk.outlook import assess
 from keeper.risk.shocks import for_feeds
 from keeper.seams import Clock, Sender, Severity, Strategy, Venue
+from keeper.stops import Stops
 from keeper.tick import Tick, raise_for
 
 NO_MEANS = Means(
@@ -71,6 +74,8 @@ class Parts:
     shocks: tuple[Shock, ...]
     armed_digest: str
     """Arming holds for this configuration only."""
+    live_endpoints: Callable[[], tuple[int, int]] = lambda: (1, 1)
+    """(usable now, configured)."""
 
 
 class ChainLoop:
@@ -84,6 +89,7 @@ class ChainLoop:
         self.last: Tick | None = None
         self.broken = ""
         """Why acting has stopped for good; empty while all is well."""
+        self.stops = Stops(parts.journal, parts.clock, parts.live_endpoints)
         self._levels: dict[PositionId, Level] = {}
         self._memory = Memory.restore(parts.journal.memories())
         self._refused: dict[PositionId, frozenset[str]] = {}
@@ -102,7 +108,7 @@ class ChainLoop:
     @property
     def armed(self) -> bool:
         """Dry-run always acts (on shadows); live only when armed for exactly this configuration."""
-        if self.broken:
+        if self.broken or self.stops.pause is not None:
             return False
         if self.parts.dry:
             return True
@@ -115,6 +121,7 @@ class ChainLoop:
         self.parts.alarms.at_block(block.number)
         if self.broken:
             self.stop_acting(self.broken)
+        self._say_quorum()
         snapshot, outcomes = await self.parts.facts.take(block, self.venues)
         return self._judge(snapshot, outcomes, {"read": (self.parts.clock.monotonic_s() - start_s) * 1e3})
 
@@ -133,8 +140,9 @@ class ChainLoop:
         paper: set[str] = set()
         for plan in tick.plans:
             subject = str(plan.key.position)
-            if not self.armed:
-                why = self.broken or "disarmed: `keeper arm` shows what would be done now, and arms"
+            why = self._on_paper(plan)
+            if why:
+                self._memory = self._memory.with_action(plan.key.position, None)
                 self.parts.alarms.raise_alarm(
                     Severity.CRITICAL, "not_acting", subject, f"{plan.why}; not done: {why}"
                 )
@@ -153,6 +161,14 @@ class ChainLoop:
             self.parts.alarms.clear("not_acting", subject)
         self._paper = frozenset(paper | (self._paper & lost))
         return tuple(given)
+
+    def _on_paper(self, plan: Plan) -> str:
+        """Why a plan is not handed over; empty when it may be. Narrowest scope first."""
+        if (stop := self.stops.of(plan)) is not None:
+            return f"{stop.code} ({stop.scope}): {stop.why}"
+        if self.armed:
+            return ""
+        return self.broken or "disarmed: `keeper arm` shows what would be done now, and arms"
 
     def remembered(self, id: PositionId) -> PositionMemory:
         """The last judgement of a position, restarts included."""
@@ -221,12 +237,11 @@ class ChainLoop:
     def _judge(self, snapshot: Snapshot, outcomes: tuple[Outcome, ...], took_ms: Mapping[str, float]) -> Tick:
         """The pure rooms over one snapshot, and their whys into the journal."""
         start_s = self.parts.clock.monotonic_s()
-        outlooks = assess(
-            snapshot.positions, snapshot.unreadable, snapshot.prices, self._shocks(snapshot), self.policies
-        )
+        outlooks = outlooks_of(snapshot, self._shocks(snapshot), self.policies)
         risk_s = self.parts.clock.monotonic_s()
         options = self._options()
-        decisions, self._memory = decide(snapshot, outlooks, self.policies, self._memory, options)
+        world = World(snapshot=snapshot, outlooks=outlooks, policies=self.policies, options=options)
+        decisions, self._memory, broken = decided(world, self._memory)
         plans, refusals = self._build(decisions, snapshot, options)
         decide_s = self.parts.clock.monotonic_s()
         levels = self._memory.levels()
@@ -240,7 +255,7 @@ class ChainLoop:
             ),
             decisions=decisions,
             plans=plans,
-            refusals=refusals,
+            refusals=(*broken, *refusals),
             outcomes=outcomes,
             levels_before=self._levels,
             took_ms={**took_ms, "risk": (risk_s - start_s) * 1e3, "decide": (decide_s - risk_s) * 1e3},
@@ -273,7 +288,8 @@ class ChainLoop:
                     seq=open_seqs.get(decision.id) or 1 + seqs.get(decision.id, 0),
                     spent_today_usd=options.spent_today_usd.get(decision.id, 0.0),
                 )
-                built = compile_plan(proposal, case)
+                built, why = alone(partial(compile_plan, proposal, case))
+                built = built or broken_position("plan", why)
                 if isinstance(built, Refusal):
                     refusals.append((decision.id, built))
                     # nothing was done: no cooldown may keep the next block from trying
@@ -323,6 +339,14 @@ class ChainLoop:
     def venue_of(self, id: PositionId) -> Venue:
         """The venue of a guarded position."""
         return self.venues[self._homes[id]]
+
+    def _say_quorum(self) -> None:
+        """One endpoint left of several: rescues from the wallet go on, nothing is sold, and it is told."""
+        if self.stops.quorum_lost:
+            subject = self.parts.chain.name
+            self.parts.alarms.raise_alarm(Severity.CRITICAL, "quorum_lost", subject, self.stops.quorum_lost)
+        else:
+            self.parts.alarms.clear("quorum_lost", self.parts.chain.name)
 
     def _lost(self, id: PositionId, why: str, block: Block) -> Unreadable:
         """Unreadable since the last tick that could read it."""

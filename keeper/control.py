@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from keeper.chainloop import ChainLoop
+from keeper.clock import SystemClock
 from keeper.config import ChainSettings, Settings
 from keeper.facts import Guarded
 from keeper.journal.write import Journal
 from keeper.model import Level, Policy, Position, PositionId
 from keeper.phrases import health_text
 from keeper.risk.thresholds import price_at_health
+from keeper.seams import Clock
+from keeper.stops import PAUSE, PAUSE_S_MAX
 from keeper.tick import Tick
 from keeper.units import WAD
 
@@ -36,16 +39,26 @@ class Watched(Protocol):
 class Controls:
     """Answers requests for all chains of one daemon."""
 
-    def __init__(self, settings: Settings, journal: Journal, chains: Sequence[Watched]) -> None:
+    def __init__(
+        self, settings: Settings, journal: Journal, chains: Sequence[Watched], clock: Clock | None = None
+    ) -> None:
+        self._clock = clock or SystemClock()
         self._settings = settings
         self._journal = journal
         self._chains = tuple(chains)
 
     async def answer(self, request: dict[str, object]) -> dict[str, object]:
         """One request. ``ok`` false always comes with a why."""
-        asked = {"status": self._status, "arm": self._arm, "disarm": self._disarm}.get(str(request.get("do")))
+        known = {
+            "status": self._status,
+            "arm": self._arm,
+            "disarm": self._disarm,
+            "pause": self._pause,
+            "resume": self._resume,
+        }
+        asked = known.get(str(request.get("do")))
         if asked is None:
-            return {"ok": False, "why": f"unknown request {request.get('do')!r}: status, arm or disarm"}
+            return {"ok": False, "why": f"unknown request {request.get('do')!r}: {', '.join(known)}"}
         return asked(request)
 
     def _status(self, _: dict[str, object]) -> dict[str, object]:
@@ -104,6 +117,37 @@ class Controls:
     def _disarm(self, request: dict[str, object]) -> dict[str, object]:
         self._set("armed", None, request)
         return {"ok": True, "lines": ["disarmed: watching, deciding and alarming go on; nothing is sent"]}
+
+    def _pause(self, request: dict[str, object]) -> dict[str, object]:
+        """For ``for_s`` seconds, everything or the position of ``label``; it ends by itself."""
+        for_s = request.get("for_s")
+        if isinstance(for_s, bool) or not isinstance(for_s, int | float) or not 0 < for_s <= PAUSE_S_MAX:
+            return {"ok": False, "why": f"for_s: {for_s!r} is not within 0 to {PAUSE_S_MAX:.0f} seconds"}
+        key, what, why = self._paused_key(request)
+        if why:
+            return {"ok": False, "why": why}
+        self._set(key, repr(self._clock.now_s() + for_s), request)
+        told = f"{what} paused for {for_s / 60:.0f} minutes: watching, deciding and alarming go on"
+        return {"ok": True, "lines": [f"{told}; a transaction under way is still tended"]}
+
+    def _resume(self, request: dict[str, object]) -> dict[str, object]:
+        key, what, why = self._paused_key(request)
+        if why:
+            return {"ok": False, "why": why}
+        self._set(key, None, request)
+        return {"ok": True, "lines": [f"{what}: no longer paused"]}
+
+    def _paused_key(self, request: Mapping[str, object]) -> tuple[str, str, str]:
+        """(control key, what it is about, why it cannot be told)."""
+        label = request.get("label")
+        if label is None:
+            return PAUSE, "everything", ""
+        guarded = [g for w in self._chains if w.loop is not None for g in w.loop.parts.guarded]
+        found = next((g for g in guarded if g.label == label), None)
+        if found is None:
+            known = ", ".join(g.label for g in guarded)
+            return "", "", f"label: {label!r} is no guarded position ({known})"
+        return f"{PAUSE}:{found.id}", found.label, ""
 
     def _set(self, key: str, value: str | None, request: Mapping[str, object]) -> None:
         actor, why = str(request.get("actor") or "unknown"), str(request.get("why") or "")

@@ -8,10 +8,11 @@ import gc
 import signal
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
-from keeper.chain.endpoint import EndpointEvent, Kind
+from keeper.chain.endpoint import EndpointEvent, Kind, State
 from keeper.chain.endpoints import Endpoints
 from keeper.chain.head import Heads, Mailbox, latest
 from keeper.chain.line import HeadEvent
@@ -59,6 +60,8 @@ class ChainDaemon:
         self.blind: Blind | None = None
         self.jobs = SlowJobs(EVERY_S)
         self._here: Site | None = None
+        self._foreign = ""
+        """Why recovery found journal and chain apart; empty when they agree."""
         self._looked = False
         """Whether discovery was asked for once; it needs a first tick."""
         self._probe = probe
@@ -71,7 +74,7 @@ class ChainDaemon:
             try:
                 here = await site(self.settings, self.chain, endpoints, await latest(endpoints))
                 parts = await self._parts(here)
-                self.loop, self._here = ChainLoop(parts, here.venues), here
+                self.loop, self._here = self._looped(parts, here), here
                 return endpoints, here
             except Transient as e:
                 self._go_blind(f"no endpoint answers: {e}")
@@ -85,7 +88,7 @@ class ChainDaemon:
         endpoints = await Endpoints.open(self.chain, self.clock, self._on_endpoint)
         try:
             here = await site(self.settings, self.chain, endpoints, await latest(endpoints))
-            self.loop = ChainLoop(await self._parts(here), here.venues)
+            self.loop = self._looped(await self._parts(here), here)
             tick = await self.loop.tick(here.block)
             for plan in self.loop.hand(tick):
                 await self.loop.act(plan, tick.snapshot)
@@ -133,13 +136,26 @@ class ChainDaemon:
             strategies=resolve(tuple(sorted({n for g in here.guarded for n in g.policy.strategies}))),
             shocks=LIBRARY,
             armed_digest=self.settings.digest,
+            live_endpoints=partial(_live, here.endpoints),
         )
+        self._foreign = ""
         if acting.signer_address is not None:
-            for finding in await recover(
-                self.journal, here.endpoints, self.clock, self.chain.chain_id, acting.signer_address
-            ):
+            try:
+                findings = await recover(
+                    self.journal, here.endpoints, self.clock, self.chain.chain_id, acting.signer_address
+                )
+            except Broken as e:  # nothing may be signed; everything is watched all the same
+                self._foreign, findings = str(e), ()
+            for finding in findings:
                 self._log.warning("recovered", chain=self.chain.name, finding=str(finding))
         return parts
+
+    def _looped(self, parts: Parts, here: Site) -> ChainLoop:
+        """The loop, which only watches when recovery found journal and chain apart."""
+        loop = ChainLoop(parts, here.venues)
+        if self._foreign:
+            loop.stop_acting(self._foreign)
+        return loop
 
     async def _ticks(self, mailbox: Mailbox) -> None:
         """Own pace: always the newest head, never a backlog."""
@@ -259,6 +275,12 @@ class ChainDaemon:
         except Broken as e:
             # a journal that cannot be written stops acting, in the next tick; heads must go on coming
             self._log.error("head not journaled", chain=self.chain.name, why=str(e))
+
+
+def _live(endpoints: Endpoints) -> tuple[int, int]:
+    """(endpoints that can be used now, all that are configured)."""
+    told = endpoints.status()
+    return sum(s.state is State.UP for s in told), len(told)
 
 
 async def run(settings: Settings, *, once: bool, dry_run: bool, probe: Probe = silent) -> int:

@@ -9,8 +9,19 @@ from typing import Protocol
 from keeper import shadow as shadows
 from keeper.camera import Camera
 from keeper.confirmation import Confirmation
+from keeper.isolation import read_without_culprits
 from keeper.journal.write import Journal
-from keeper.model import Block, IntentState, Outcome, Plan, Policy, Position, PositionId, Snapshot
+from keeper.model import (
+    Block,
+    IntentState,
+    Outcome,
+    Plan,
+    Policy,
+    Position,
+    PositionId,
+    Snapshot,
+    Unreadable,
+)
 from keeper.seams import Alarm, Severity, Venue
 from keeper.shadow import ShadowBook, Shadowed
 
@@ -47,10 +58,18 @@ class Lens:
 
     async def look(self, block: Block, venues: Mapping[str, Venue], book: ShadowBook) -> Snapshot:
         """One photograph with ``book``'s shadows in place of the positions that they shadow."""
-        accounts = {
-            venue: tuple(g.id.account for g in self.guarded if g.venue_id == venue) for venue in venues
-        }
-        snapshot = await self.camera.photograph(venues, accounts, block, book, self._since)
+
+        async def take(chosen: Sequence[Guarded]) -> Snapshot:
+            kept = {venue: tuple(g.id.account for g in chosen if g.venue_id == venue) for venue in venues}
+            return await self.camera.photograph(venues, kept, block, book, self._since)
+
+        snapshot, broken = await read_without_culprits(take, self.guarded)
+        if broken:
+            lost = tuple(
+                Unreadable(id=g.id, why=why, since_block=self._since.get(g.id, block.number))
+                for g, why in broken.items()
+            )
+            snapshot = replace(snapshot, unreadable=(*snapshot.unreadable, *lost))
         self._since = {u.id: u.since_block for u in snapshot.unreadable}
         return snapshot
 

@@ -8,8 +8,8 @@
 - ``defaults.py``: thresholds suggested for a position that has no policy yet
 """
 
-from keeper.decision.decide import Options, decide
+from keeper.decision.decide import Options, decide, plain_outlook
 from keeper.decision.levels import level_after
 from keeper.decision.memory import Memory, PositionMemory
 
-__all__ = ["Memory", "Options", "PositionMemory", "decide", "level_after"]
+__all__ = ["Memory", "Options", "PositionMemory", "decide", "level_after", "plain_outlook"]

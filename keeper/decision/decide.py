@@ -167,14 +167,22 @@ def _case(id: PositionId, policy: Policy, facts: _Facts) -> _Case:
         id=id,
         policy=policy,
         position=position,
-        outlook=outlook or _plain_outlook(id, health, raw),
+        outlook=outlook or _outlook_without_core(id, health, raw),
         before=before,
         after=after,
         unread=missing if position is None else unread,
     )
 
 
-def _plain_outlook(id: PositionId, health_wad: int | None, level: Level) -> Outlook:
+def plain_outlook(position: Position, policy: Policy, why: str) -> Outlook:
+    """What is said of a position over which the risk core broke: its own health, and the reason."""
+    level = level_of(position, None, policy)
+    return replace(
+        _outlook_without_core(position.id, position.health_wad, level), why=f"risk core broke: {why}"
+    )
+
+
+def _outlook_without_core(id: PositionId, health_wad: int | None, level: Level) -> Outlook:
     """The least that a strategy must be told when the risk core said nothing: the rescue must not wait for
     it.
     """

@@ -152,6 +152,16 @@ class Queries:
         t = table("intent")
         return self._integer(select(func.max(t.c.included_block)).where(t.c.position == str(position)))
 
+    def reverted_blocks(self, position: PositionId, since_block: int) -> tuple[int, ...]:
+        """Blocks after ``since_block`` in which a transaction of ``position`` reverted."""
+        t = table("intent")
+        where = and_(
+            t.c.position == str(position),
+            t.c.state == IntentState.REVERTED.value,
+            t.c.included_block > since_block,
+        )
+        return tuple(r["included_block"] for r in self._all(select(t.c.included_block).where(where)))
+
     def max_nonce(self, chain_id: int, signer: str) -> int | None:
         """The highest nonce ever signed for; None before the first."""
         t = table("attempt")

@@ -33,7 +33,7 @@ VOCABULARY = {"units", "errors", "model", "seams", "clock", "sizing", "words", "
 VOCABULARY |= {"phrases", "triggers"}
 """What every room may read."""
 WIRING = {"daemon", "wiring", "tick", "chainloop", "camera", "facts", "senders", "control", "discovery"}
-WIRING |= {"granting", "inspection", "cli", "__main__"}
+WIRING |= {"isolation", "judging", "stops", "granting", "inspection", "cli", "__main__"}
 """Modules that exist to join rooms: files at the top of keeper, and the commands."""
 PURE = {"units", "errors", "model", "sizing", "words", "phrases", "triggers"}
 PURE |= {"risk", "decision", "plan", "strategies"}

@@ -107,6 +107,7 @@ def test_commands__when_listed__then_they_are_the_documented_ones() -> None:
                 "run",
                 "arm",
                 "disarm",
+                "pause",
                 "explain",
                 "journal",
                 "grant",
@@ -125,6 +126,7 @@ WITH_CONFIG = [
     ["run", "--once"],
     ["arm"],
     ["disarm"],
+    ["pause", "--for", "30m"],
     ["explain", "vault"],
 ]
 WITH_CONFIG += [["journal"], ["grant", "--amount", "USDC=0"], ["adopt"]]

@@ -13,11 +13,11 @@ from keeper.clock import ManualClock
 from keeper.confirmation import Confirmation
 from keeper.errors import Raced, Rejected
 from keeper.journal.write import Journal
-from keeper.model import Attempt, Intent, IntentState, Plan, Refusal, Repay
+from keeper.model import Amount, Attempt, Intent, IntentState, Plan, Refusal, Repay
 from keeper.transaction.send import Live
 from keeper.units import GWEI, WAD
 from tests.chain_double import ChainDouble, FakeSigner, read_tx
-from tests.plans import CHAIN_ID, POOL, USDC, WALLET, Amount, plan, position_id, repay_call, snapshot
+from tests.plans import CHAIN_ID, POOL, USDC, WALLET, plan, position_id, repay_call, snapshot
 
 pytestmark = pytest.mark.unit
 S = IntentState

@@ -1,0 +1,53 @@
+"""Outlooks and decisions of one snapshot, in which a position that breaks our code stops itself only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from keeper.decision import Memory, Options, decide, plain_outlook
+from keeper.isolation import without_culprits
+from keeper.model import Decision, Outlook, Policy, Position, PositionId, Refusal, Shock, Snapshot
+from keeper.risk.outlook import assess
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What is decided on."""
+
+    snapshot: Snapshot
+    outlooks: tuple[Outlook, ...]
+    policies: Mapping[PositionId, Policy]
+    options: Options
+
+
+def outlooks_of(
+    snapshot: Snapshot, shocks: Sequence[Shock], policies: Mapping[PositionId, Policy]
+) -> tuple[Outlook, ...]:
+    """The risk room; a position over which it breaks is judged by the protocol's own health alone."""
+
+    def run(chosen: Sequence[Position]) -> tuple[Outlook, ...]:
+        return assess(chosen, snapshot.unreadable, snapshot.prices, shocks, policies)
+
+    outlooks, broken = without_culprits(run, snapshot.positions)
+    if not broken:
+        return outlooks
+    return (*outlooks, *(plain_outlook(p, policies[p.id], why) for p, why in broken.items()))
+
+
+def decided(
+    world: World, memory: Memory
+) -> tuple[tuple[Decision, ...], Memory, tuple[tuple[PositionId, Refusal], ...]]:
+    """The decision room; a position over which it breaks is refused by name, and the others go on."""
+
+    def run(chosen: Sequence[PositionId]) -> tuple[tuple[Decision, ...], Memory]:
+        policies = {id: world.policies[id] for id in chosen}
+        return decide(world.snapshot, world.outlooks, policies, memory, world.options)
+
+    (decisions, after), broken = without_culprits(run, tuple(world.policies))
+    return decisions, after, tuple((id, broken_position("decision", why)) for id, why in broken.items())
+
+
+def broken_position(who: str, why: str) -> Refusal:
+    """Our own code broke over one position: CRITICAL, and tried again with the next block."""
+    return Refusal(who=who, code="broken_position", why=f"{who} broke: {why}")

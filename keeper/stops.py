@@ -1,0 +1,91 @@
+"""What stops an action by itself: docs/decisions/automatic-stops.md in code, narrowest scope first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from keeper.journal.read import Queries
+from keeper.model import Plan, Repay, Supply
+from keeper.seams import Clock
+
+REVERTS_MAX = 3
+REVERT_WINDOW_BLOCKS = 10
+"""So many reverts of a position within so many blocks stop it until the first has left the window."""
+PAUSE_S_MAX = 86_400.0
+"""No pause lasts longer than a day without being asked for again."""
+QUORUM = 2
+PAUSE = "pause"
+"""Control key of a pause of everything; ``pause:POSITION`` of one position. The value is its end."""
+
+
+class Scope(StrEnum):
+    """What a stop keeps from acting; the rest goes on."""
+
+    POSITION = "position"
+    CHAIN = "chain"
+    KEY = "key"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """Why a plan stays on paper, and what ends that."""
+
+    scope: Scope
+    code: str
+    why: str
+
+
+class Stops:
+    """Judges each plan of one chain before it goes to the lane; everything durable is in the journal."""
+
+    def __init__(self, journal: Queries, clock: Clock, live_endpoints: Callable[[], tuple[int, int]]) -> None:
+        """``live_endpoints``: (usable now, configured)."""
+        self._journal = journal
+        self._clock = clock
+        self._live_endpoints = live_endpoints
+
+    def of(self, plan: Plan) -> Stop | None:
+        """The first stop that holds for ``plan`` at its block, narrowest scope first."""
+        id = plan.key.position
+        paused = self._paused(f"{PAUSE}:{id}", Scope.POSITION)
+        return paused or self._reverts(plan) or self._quorum(plan) or self._paused(PAUSE, Scope.KEY)
+
+    @property
+    def quorum_lost(self) -> str:
+        """Why one endpoint's word is all there is; empty while two agree or only one was ever configured."""
+        live, configured = self._live_endpoints()
+        if configured < QUORUM or live >= QUORUM:
+            return ""
+        return f"{live} of {configured} endpoints can be used: nothing is sold on the word of fewer than two"
+
+    @property
+    def pause(self) -> Stop | None:
+        """The pause of everything, while it lasts."""
+        return self._paused(PAUSE, Scope.KEY)
+
+    def _reverts(self, plan: Plan) -> Stop | None:
+        since = plan.block.number - REVERT_WINDOW_BLOCKS
+        blocks = self._journal.reverted_blocks(plan.key.position, since)
+        if len(blocks) < REVERTS_MAX:
+            return None
+        again = sorted(blocks)[-REVERTS_MAX] + REVERT_WINDOW_BLOCKS + 1
+        why = f"{len(blocks)} of its transactions reverted within {REVERT_WINDOW_BLOCKS} blocks"
+        return Stop(scope=Scope.POSITION, code="reverts", why=f"{why}; tried again from block {again}")
+
+    def _quorum(self, plan: Plan) -> Stop | None:
+        if all(isinstance(step, Supply | Repay) for step in plan.steps) or not self.quorum_lost:
+            return None
+        return Stop(scope=Scope.CHAIN, code="quorum_lost", why=self.quorum_lost)
+
+    def _paused(self, key: str, scope: Scope) -> Stop | None:
+        control = self._journal.control(key)
+        if control is None or control.value is None:
+            return None
+        left_s = float(control.value) - self._clock.now_s()
+        if left_s <= 0:
+            return None
+        why = f"paused by {control.actor} for {min(left_s, PAUSE_S_MAX) / 60:.0f} more minutes: {control.why}"
+        # a clock set back must not make a pause last
+        return Stop(scope=scope, code="paused", why=why) if left_s <= PAUSE_S_MAX else None

@@ -1,0 +1,430 @@
+"""The table of automatic stops, row by row, on the real loop and a real journal: scope, alarm, end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from keeper import judging
+from keeper.chainloop import ChainLoop, Parts
+from keeper.clock import ManualClock
+from keeper.config import ChainSettings, Settings
+from keeper.control import Blind, Controls
+from keeper.errors import Broken, Transient
+from keeper.facts import Guarded, Lens
+from keeper.isolation import read_without_culprits, without_culprits
+from keeper.journal.write import Journal
+from keeper.model import (
+    Attempt,
+    Block,
+    Fee,
+    IntentState,
+    Level,
+    Outcome,
+    Outlook,
+    Plan,
+    Policy,
+    Position,
+    PositionId,
+    Proposal,
+    Refusal,
+    Snapshot,
+)
+from keeper.notify.alarm import REPEAT_CRITICAL_S, Alarms
+from keeper.seams import Venue
+from keeper.shadow import ShadowBook
+from keeper.stops import PAUSE, REVERT_WINDOW_BLOCKS
+from keeper.tick import Tick
+from strategies.registry import SHIPPED
+from tests import build
+from tests.build import ALICE, BOB, USDC, WETH, amount, collateral, debt, means, position, position_id
+from tests.fakes import LendingDouble
+
+pytestmark = pytest.mark.scenario
+CHAIN = ChainSettings(
+    name="local",
+    chain_id=build.CHAIN_ID,
+    block_time_s=12.0,
+    multicall=build.POOL,
+    native_token=None,
+    endpoints=(),
+)
+
+
+class Bank:
+    """Facts and sender of a loop without a chain: everything needs a rescue until one was sent for it."""
+
+    def __init__(self) -> None:
+        self.price = "1700"
+        self.sent: list[Plan] = []
+        self.refuses_with: Exception | None = None
+
+    async def take(self, block: Block, venues: Mapping[str, Venue]) -> tuple[Snapshot, tuple[Outcome, ...]]:
+        rich = means([amount(USDC, "90000"), amount(WETH, "90")])
+        taken = build.snapshot([self.of(ALICE), self.of(BOB)], wallet=rich, at=block)
+        return replace(taken, prices={**taken.prices, "WETH": float(self.price)}), ()
+
+    def of(self, account: str) -> Position:
+        return position([collateral(WETH, "10", price=self.price)], [debt(USDC, "12000")], account=account)
+
+    def acted(self, plan: Plan) -> None:
+        self.sent.append(plan)
+
+    async def act(self, plan: Plan, snapshot: Snapshot) -> Attempt | Refusal:
+        if self.refuses_with is not None:
+            raise self.refuses_with
+        fee = Fee(gas_limit=1, max_fee_wei=1, tip_wei=1)
+        return Attempt(key=plan.key, nonce=0, n=0, raw=b"", hash="", fee=fee, sent_block=plan.block.number)
+
+
+@dataclass
+class Night:
+    """One loop, stepped block by block."""
+
+    loop: ChainLoop
+    bank: Bank
+    journal: Journal
+    clock: ManualClock
+    number: int = 100
+    live: list[int] = field(default_factory=lambda: [3, 3])
+
+    def block(self, blocks: int = 1) -> set[str]:
+        """Blocks whose plans go to the lane; accounts for which something was sent in the last of them."""
+        for _ in range(blocks):
+            self.number += 1
+            self.clock.advance(12.0)
+            self.bank.sent.clear()
+            tick = asyncio.run(self._block())
+        assert {o.id.account for o in tick.outlooks} == {ALICE, BOB}
+        return {p.key.position.account for p in self.bank.sent}
+
+    async def _block(self) -> Tick:
+        tick = await self.loop.tick(build.block(self.number))
+        for plan in self.loop.hand(tick):
+            await self.loop.act(plan, tick.snapshot)
+            self.loop._in_lane.pop(plan.key.position, None)
+        return tick
+
+    def alarms(self, code: str) -> list[str]:
+        """Severities of an alarm, oldest first."""
+        said = [e for e in self.journal.entries("alarm", limit=10_000) if e.data["code"] == code]
+        return [str(e.data["severity"]) for e in said]
+
+    def standing(self, code: str) -> set[str]:
+        """Subjects for which an alarm stands."""
+        return {a.subject for a in self.loop.parts.alarms.standing if a.code == code}
+
+
+@pytest.fixture
+def night(tmp_path: Path) -> Iterator[Night]:
+    bank, clock, live = Bank(), ManualClock(1_000_000.0), [3, 3]
+    venue = LendingDouble()
+    policy = replace(build.policy(), cooldown_blocks=0)
+    with Journal.open(tmp_path / "journal.sqlite", clock) as journal:
+        parts = Parts(
+            chain=CHAIN,
+            facts=bank,
+            guarded=tuple(
+                Guarded(label=n, policy=policy, venue_id=venue.id, id=position_id(a))
+                for n, a in (("alice", ALICE), ("bob", BOB))
+            ),
+            journal=journal,
+            sender=bank,
+            dry=False,
+            alarms=Alarms(journal.record, clock, build.CHAIN_ID),
+            clock=clock,
+            strategies=SHIPPED,
+            shocks=(),
+            armed_digest="d",
+            live_endpoints=lambda: (live[0], live[1]),
+        )
+        journal.set_control("armed", "d", "test", "go")
+        yield Night(
+            loop=ChainLoop(parts, {venue.id: venue}), bank=bank, journal=journal, clock=clock, live=live
+        )
+
+
+def reverted(night: Night, account: str, block: int) -> None:
+    """A transaction of ``account`` that reverted in ``block``."""
+    tick = night.loop.last
+    assert tick is not None
+    made = next(p for p in tick.plans if p.key.position.account == account)
+    id = made.key.position
+    seq = night.journal.next_seq(id)
+    made = replace(made, key=replace(made.key, seq=seq), block=build.block(block))
+    night.journal.open_intent(made)
+    fee = Fee(gas_limit=1, max_fee_wei=1, tip_wei=1)
+    night.journal.add_attempt(
+        Attempt(key=made.key, nonce=seq, n=0, raw=b"x", hash=f"0x{seq}", fee=fee, sent_block=block), "0x1"
+    )
+    outcome = Outcome(
+        key=made.key,
+        state=IntentState.REVERTED,
+        block_number=block,
+        tx_hash=f"0x{seq}",
+        gas_used=1,
+        gas_price_wei=1,
+        health_after_wad=None,
+        promised_min_wad=0,
+        surprise="reverted",
+    )
+    night.journal.record_outcome(outcome, "0xb")
+
+
+def test_row_reverts__when_three_in_ten_blocks__then_that_position_waits_and_goes_on_by_itself(
+    night: Night,
+) -> None:
+    assert night.block() == {ALICE, BOB}
+    for block in (101, 102):
+        reverted(night, ALICE, block)
+    assert night.block() == {ALICE, BOB}
+    reverted(night, ALICE, 102)
+    assert night.block() == {BOB}
+    assert night.standing("not_acting") == {str(position_id(ALICE))}
+    assert night.alarms("not_acting") == ["CRITICAL"]
+    night.number = 101 + REVERT_WINDOW_BLOCKS - 2
+    assert night.block() == {BOB}
+    assert night.block() == {ALICE, BOB}
+    assert night.standing("not_acting") == set()
+
+
+class Clumsy:
+    """A strategy that breaks over one account."""
+
+    name = "repay"
+
+    def __init__(self, over: str) -> None:
+        self.over = over
+
+    def propose(
+        self, position: Position, outlook: Outlook, policy: Policy, means: object, venue: Venue, block: Block
+    ) -> Proposal | Refusal:
+        if position.id.account == self.over:
+            raise ZeroDivisionError("a strategy's own fault")
+        return SHIPPED[0].propose(position, outlook, policy, means, venue, block)  # type: ignore[arg-type]
+
+
+def test_row_broken_position__when_a_strategy_raises_over_one__then_the_other_is_rescued(
+    night: Night,
+) -> None:
+    whole = night.loop.parts.strategies
+    night.loop.parts = replace(night.loop.parts, strategies=(Clumsy(ALICE), SHIPPED[1]))
+    assert night.block() == {BOB}
+    assert not night.loop.broken
+    assert night.standing("broken_position") == {str(position_id(ALICE))}
+    assert night.alarms("broken_position") == ["CRITICAL"]
+    night.clock.advance(REPEAT_CRITICAL_S)
+    night.block()
+    assert night.alarms("broken_position") == ["CRITICAL", "CRITICAL"]
+    night.loop.parts = replace(night.loop.parts, strategies=whole)
+    assert night.block() == {ALICE, BOB}
+    assert night.standing("broken_position") == set()
+
+
+def test_row_broken_position__when_its_plan_cannot_be_built__then_the_other_is_rescued(night: Night) -> None:
+    venue = night.loop.venues[build.VENUE]
+    encode = venue.encode
+
+    def broken(step: object, of: Position) -> object:
+        if of.id.account == BOB:
+            raise OverflowError("an encoder's own fault")
+        return encode(step, of)  # type: ignore[arg-type]
+
+    venue.encode = broken  # type: ignore[method-assign, assignment]
+    assert night.block() == {ALICE}
+    assert night.standing("broken_position") == {str(position_id(BOB))}
+
+
+def test_row_broken_position__when_the_risk_core_breaks_over_one__then_it_is_rescued_all_the_same(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assess = judging.assess
+
+    def broken(positions: Sequence[Position], *rest: object) -> tuple[Outlook, ...]:
+        if any(p.id.account == ALICE for p in positions):
+            raise ValueError("the core's own fault")
+        return assess(positions, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(judging, "assess", broken)
+    assert night.block() == {ALICE, BOB}
+    tick = night.loop.last
+    assert tick is not None
+    whys = {o.id.account: o.why for o in tick.outlooks}
+    assert "risk core broke: ValueError" in whys[ALICE]
+
+
+class BrokenCamera:
+    """Photographs everybody but one, over whom it breaks."""
+
+    def __init__(self, over: str, error: Exception) -> None:
+        self.over, self.error = over, error
+
+    async def photograph(
+        self,
+        venues: Mapping[str, Venue],
+        accounts: Mapping[str, tuple[str, ...]],
+        block: Block,
+        shadows: ShadowBook,
+        since: Mapping[PositionId, int],
+    ) -> Snapshot:
+        asked = [a for of in accounts.values() for a in of]
+        if self.over in asked:
+            raise self.error
+        return build.snapshot([position([], [], account=a) for a in asked], at=block)
+
+
+def test_row_broken_position__when_it_cannot_be_decoded__then_it_alone_is_unknown(night: Night) -> None:
+    lens = Lens(BrokenCamera(BOB, IndexError("a decoder's own fault")), night.loop.parts.guarded)  # type: ignore[arg-type]
+    seen = asyncio.run(lens.look(build.block(100), night.loop.venues, ShadowBook()))
+    assert [p.id.account for p in seen.positions] == [ALICE]
+    assert [(u.id.account, u.since_block) for u in seen.unreadable] == [(BOB, 100)]
+    seen = asyncio.run(lens.look(build.block(101), night.loop.venues, ShadowBook()))
+    assert [(u.id.account, u.since_block) for u in seen.unreadable] == [(BOB, 100)]
+    lens = Lens(BrokenCamera(BOB, Transient("no answer")), night.loop.parts.guarded)  # type: ignore[arg-type]
+    with pytest.raises(Transient):
+        asyncio.run(lens.look(build.block(100), night.loop.venues, ShadowBook()))
+
+
+def test_isolation__when_nobody_alone_is_to_blame__then_the_error_passes() -> None:
+    def together(keys: Sequence[int]) -> int:
+        if len(keys) > 1:
+            raise ValueError("together only")
+        return 0
+
+    with pytest.raises(ValueError, match="together only"):
+        without_culprits(together, (1, 2))
+
+    async def reading(keys: Sequence[int]) -> int:
+        return together(keys)
+
+    with pytest.raises(ValueError, match="together only"):
+        asyncio.run(read_without_culprits(reading, (1, 2)))
+
+
+def test_row_day_cap__when_one_position_has_used_its_day__then_it_waits_until_the_day_has_passed(
+    night: Night,
+) -> None:
+    night.block()
+    tick = night.loop.last
+    assert tick is not None
+    plan = next(p for p in tick.plans if p.key.position.account == ALICE)
+    day_usd = night.loop.policies[plan.key.position].caps.per_day_usd
+    night.journal.open_intent(plan, spend_usd=day_usd)
+    fee = Fee(gas_limit=1, max_fee_wei=1, tip_wei=1)
+    night.journal.add_attempt(
+        Attempt(key=plan.key, nonce=0, n=0, raw=b"x", hash="0x1", fee=fee, sent_block=101), "0x1"
+    )
+    night.journal.set_state(plan.key, IntentState.INCLUDED, "mined", 101)
+    night.journal.seal(plan.key, 101)
+    assert night.block() == {BOB}
+    assert night.standing("caps") == {str(position_id(ALICE))}
+    night.clock.advance(86_400.0)
+    assert night.block() == {ALICE, BOB}
+
+
+def test_row_pause__when_everything_is_paused__then_nothing_is_sent_until_it_ends_by_itself(
+    night: Night,
+) -> None:
+    night.journal.set_control(PAUSE, repr(night.clock.now_s() + 30), "me", "moving collateral")
+    assert night.block() == set()
+    assert night.alarms("not_acting") == ["CRITICAL", "CRITICAL"]
+    assert {o.level for o in night.loop.last.outlooks} == {Level.ACT}  # type: ignore[union-attr]
+    assert night.block() == set()
+    assert night.block() == {ALICE, BOB}
+    assert night.standing("not_acting") == set()
+
+
+def test_row_pause__when_its_end_lies_beyond_a_day__then_it_does_not_hold(night: Night) -> None:
+    night.journal.set_control(PAUSE, repr(night.clock.now_s() + 90_000), "clock", "set back by an hour")
+    assert night.block() == {ALICE, BOB}
+
+
+def test_row_pause_of_a_position__when_asked_for__then_the_other_is_rescued(night: Night) -> None:
+    key = f"{PAUSE}:{position_id(ALICE)}"
+    night.journal.set_control(key, repr(night.clock.now_s() + 30), "me", "by hand")
+    assert night.block() == {BOB}
+    assert night.standing("not_acting") == {str(position_id(ALICE))}
+    assert night.block(2) == {ALICE, BOB}
+
+
+def test_row_quorum_lost__when_one_endpoint_is_left__then_rescues_from_the_wallet_go_on(night: Night) -> None:
+    night.live[0] = 1
+    assert night.block() == {ALICE, BOB}
+    assert night.alarms("quorum_lost") == ["CRITICAL"]
+    tick = night.loop.last
+    assert tick is not None
+
+    class Sale:
+        amount = tick.plans[0].steps[0].amount
+
+    selling = replace(tick.plans[0], steps=(Sale(),))  # type: ignore[arg-type]
+    stop = night.loop.stops.of(selling)
+    assert stop is not None
+    assert (stop.code, stop.scope) == ("quorum_lost", "chain")
+    night.live[0] = 2
+    assert night.block() == {ALICE, BOB}
+    assert night.loop.stops.of(selling) is None
+    assert night.standing("quorum_lost") == set()
+
+
+def test_row_foreign_nonce__when_found_before_a_signature__then_watching_goes_on_and_critical_repeats(
+    night: Night,
+) -> None:
+    night.bank.refuses_with = Broken("foreign nonce: 0xa1 has sent 5 transactions")
+    assert night.block() == set()
+    assert "foreign nonce" in night.loop.broken
+    night.bank.refuses_with = None
+    assert night.block() == set()
+    night.clock.advance(REPEAT_CRITICAL_S)
+    assert night.block() == set()
+    assert night.alarms("broken") == ["CRITICAL", "CRITICAL"]
+    assert night.standing("not_acting") == {str(position_id(ALICE)), str(position_id(BOB))}
+
+
+def test_row_disarmed__when_disarmed__then_decided_and_alarmed_but_not_sent(night: Night) -> None:
+    night.journal.set_control("armed", None, "me", "by hand")
+    assert night.block() == set()
+    night.clock.advance(REPEAT_CRITICAL_S)
+    night.block()
+    assert night.alarms("not_acting") == ["CRITICAL"] * 4
+    night.journal.set_control("armed", "d", "me", "go on")
+    assert night.block() == {ALICE, BOB}
+
+
+@dataclass
+class Chain:
+    """What the control socket knows of a chain."""
+
+    chain: ChainSettings
+    loop: ChainLoop | None
+    blind: Blind | None = None
+
+
+def test_pause__when_asked_for_over_the_control_socket__then_bounded_named_and_journaled(
+    night: Night,
+) -> None:
+    settings = cast(Settings, SimpleNamespace(mode="live", digest="d"))
+    controls = Controls(settings, night.journal, (Chain(CHAIN, night.loop),), night.clock)
+
+    def ask(**request: object) -> dict[str, object]:
+        return asyncio.run(controls.answer({"actor": "me", "why": "by hand", **request}))
+
+    for for_s in (0, -1, 86_401, True, "60", None):
+        assert ask(do="pause", for_s=for_s)["ok"] is False
+    assert ask(do="pause", for_s=60, label="nobody")["ok"] is False
+    assert night.block() == {ALICE, BOB}
+    assert ask(do="pause", for_s=60, label="alice")["ok"] is True
+    assert night.block() == {BOB}
+    assert ask(do="pause", for_s=60)["ok"] is True
+    assert night.block() == set()
+    assert ask(do="resume")["ok"] is True
+    assert ask(do="resume", label="alice")["ok"] is True
+    assert night.block() == {ALICE, BOB}
+    kept = [(e.subject, e.data["actor"]) for e in night.journal.entries("control") if e.subject != "armed"]
+    assert kept == [(f"{PAUSE}:{position_id(ALICE)}", "me"), (PAUSE, "me")] * 2
