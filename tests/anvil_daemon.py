@@ -7,15 +7,19 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from anvil import shock
 from anvil.abi import encode_call
+from anvil.actors import Actors, Borrower
+from anvil.compile import compile_aave
 from anvil.demo import nonce
+from anvil.deploy_aave_v3 import deploy_aave_v3
 from anvil.guard import START_S, Guard
 from anvil.stage import Stage
 from keeper.clock import SystemClock
@@ -27,6 +31,7 @@ from keeper.model import Entry, Intent, IntentState
 
 ROOT = Path(__file__).resolve().parents[1]
 MINED = (IntentState.INCLUDED, IntentState.SETTLED, IntentState.FINAL)
+WAIT_S = 30.0
 GRANTS = {"USDC": "60000", "WETH": "20"}
 
 
@@ -148,3 +153,37 @@ def keeper(on: Stage, *line: str) -> subprocess.CompletedProcess[str]:
 def submit(on: Stage, to: str, signature: str, *arguments: object) -> None:
     """Hand in a transaction of the market's owner, for the next block."""
     on.chain.submit(on.market.roles.deployer, to, encode_call(signature, *arguments))
+
+
+def second_market(on: Stage) -> Actors:
+    """Another market on the same chain, with tokens of its own and cash to borrow."""
+    made = deploy_aave_v3(on.chain, compile_aave(), on.market.roles.treasury)
+    market = replace(
+        on.market,
+        provider=made.provider,
+        pool=made.pool,
+        configurator=made.configurator,
+        oracle=made.oracle,
+        data_provider=made.data_provider,
+        acl=made.acl,
+        tokens=made.tokens,
+    )
+    actors = Actors(on.chain, market)
+    actors.supply(market.roles.lender, "USDC", 10**6 * market.token("USDC").unit)
+    return actors
+
+
+def owes(actors: Actors, account: str) -> None:
+    """Open a position with debt."""
+    units = {s: actors.market.token(s).unit for s in ("WETH", "USDC")}
+    actors.open(
+        Borrower(account=account, collateral={"WETH": 2 * units["WETH"]}, debt={"USDC": 900 * units["USDC"]})
+    )
+
+
+def until(holds: Callable[[], bool], within_s: float = WAIT_S) -> None:
+    """Wait for something that the daemon does in its own time."""
+    deadline_s = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < deadline_s, "it did not come about in time"
+        time.sleep(0.1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,13 @@ from anvil.guard import START_S, Guard
 from anvil.scenario import load_scenario
 from anvil.stage import stage
 from keeper.config import load
-from tests.anvil_daemon import Night, armed, rewritten
+from tests.anvil_daemon import Night, armed, rewritten, until
 from tests.anvil_wire import Wire
 
 pytestmark = pytest.mark.anvil
 
 FRESH_LIMIT_S = 13
 """Three blocks of one second and ten seconds: after that the chain counts as unseen."""
-WAIT_S = 30.0
 
 
 class Receiver:
@@ -205,11 +204,3 @@ def said(lives: Night, code: str) -> list[tuple[str, str]]:
         (line["severity"], line["subject"]) for line in lives.logged("alarm") if line["code"] == code
     ]
     return journaled
-
-
-def until(holds: Callable[[], bool], within_s: float = WAIT_S) -> None:
-    """Wait for something that the daemon does in its own time."""
-    deadline_s = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < deadline_s, "it did not come about in time"
-        time.sleep(0.1)

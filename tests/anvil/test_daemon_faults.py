@@ -12,7 +12,17 @@ from anvil.compile import compile_aave
 from anvil.deploy_aave_v3 import USD, ZERO
 from anvil.scenario import load_scenario
 from anvil.stage import stage
-from tests.anvil_daemon import Night, armed, keeper, night, rewritten, submit
+from tests.anvil_daemon import (
+    Night,
+    armed,
+    keeper,
+    night,
+    owes,
+    rewritten,
+    second_market,
+    submit,
+    until,
+)
 
 pytestmark = pytest.mark.anvil
 
@@ -41,7 +51,11 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
     with stage(load_scenario("crash"), tmp_path_factory.mktemp("faults"), mode="live") as on:
         mixed = f'account = "{on.pairs[1].guarded}"\npolicy = '
         rewritten(on, {f"{mixed}'plain'": f"{mixed}'topup'"})
-        on.config.write_text(on.config.read_text() + TOPUP)
+        other = second_market(on)
+        owes(other, on.pairs[0].guarded)
+        named = f'name = "other"\nkind = "aave_v3"\nchain = "local"\nprovider = "{other.market.provider}"'
+        venue = f"[[venues]]\n{named}"
+        on.config.write_text(f"{on.config.read_text()}{TOPUP}{venue}\n")
         armed(on)
         with night(on) as lives:
             pid = lives.guard.pid
@@ -49,6 +63,17 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
             # whatever happened, nobody restarted it
             assert lives.guard.pid == pid
             lives.block()
+
+
+def test_account__when_it_owes_on_a_market_that_no_policy_covers__then_it_is_told_at_the_start(
+    lived: Night,
+) -> None:
+    until(lambda: bool(lived.alarms("plain", "unguarded")))
+    (said,) = [e for e in lived.entries("alarm", "plain") if e.data["code"] == "unguarded"]
+    assert said.data["severity"] == "WARNING"
+    assert "no policy covers" in said.why
+    assert lived.on.market.provider not in said.subject
+    assert lived.alarms("mixed", "unguarded") == []
 
 
 def test_feed__when_it_reverts__then_only_its_holders_are_unknown_and_never_healthy(lived: Night) -> None:
@@ -236,5 +261,5 @@ def _deal(lived: Night, symbol: str, units: int) -> None:
 
 
 def _granted(lived: Night) -> int:
-    """Approvals that were sent before the night."""
-    return 2
+    """Approvals that were sent before the night: two tokens to each of two markets."""
+    return 2 * 2
