@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 from keeper.chain.batch import Batch
 from keeper.config import ChainSettings, VenueSettings
@@ -19,9 +21,22 @@ from keeper.words import Words
 READ_TIMEOUT_S = 4.0
 """A batch that takes longer than this is of a block too old to act on."""
 LOGS_BLOCKS_MAX = 1_000
+TIP_TIMEOUT_S = 1.0
+"""A bid only: the tick does not wait longer for it."""
 _BATCHES_KEPT = 4
 _DEFAULT_TIP_WEI = 10**8
 """Tip where a node does not suggest one; a bid only, the cap is the plan's."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Shot:
+    """What was asked at one block, and answered."""
+
+    block: Block
+    answers: dict[Batch, Words] = field(default_factory=dict)
+    """By the batch itself, which lives as long as its answers: an ``id`` would be given to another."""
+    account: tuple[int, int] | None = None
+    """(nonce, tip in wei); None until both are known."""
 
 
 class Camera:
@@ -31,11 +46,9 @@ class Camera:
         self._chain = chain
         self._transport = transport
         self._wallet = wallet
-        self._batches: list[tuple[Sequence[Call], Batch]] = []
+        self._batches: list[tuple[tuple[Call, ...], Batch]] = []
         self._seen: Mapping[str, Seen] = {}
-        self._block_hash = ""
-        self._answers: dict[int, Words] = {}
-        self._account: asyncio.Future[tuple[int, int]] | None = None
+        self._shot: _Shot | None = None
 
     @property
     def stale(self) -> dict[str, str]:
@@ -54,17 +67,17 @@ class Camera:
 
         Raises Transient when the batch, or the wallet's nonce, could not be read.
         """
-        if self._block_hash != block.hash:
-            self._block_hash, self._answers = block.hash, {}
-            self._account = asyncio.ensure_future(self._ask_account(block))
-        assert self._account is not None
+        shot = self._shot
+        if shot is None or shot.block.hash != block.hash:
+            shot = self._shot = _Shot(block=block)
         spenders = [v.spender for v in venues.values()]
         request = GatherRequest(
             chain_id=block.chain_id,
             block=block,
             venues=tuple((v, accounts.get(id, ())) for id, v in venues.items()),
             multicall=self._chain.multicall,
-            read=self._read,
+            # bound to this block: another photograph may begin before this one is read
+            read=partial(self._read, shot),
             wallet=self._wallet,
             native_token=self._chain.native_token,
             seen=self._seen,
@@ -74,7 +87,12 @@ class Camera:
             since=since,
         )
         # one round trip: what no multicall can tell is asked while the batch is under way
-        (snapshot, self._seen), (nonce, tip_wei) = await asyncio.gather(gather(request), self._account)
+        asking = asyncio.ensure_future(self._account(shot))
+        try:
+            snapshot, self._seen = await gather(request)
+            nonce, tip_wei = await asking
+        finally:
+            await _ended(asking)
         return replace(snapshot, means=replace(snapshot.means, nonce=nonce, tip_wei=tip_wei))
 
     async def load(self, settings: VenueSettings, block: Block) -> Venue:
@@ -104,11 +122,18 @@ class Camera:
             return True
         return bool(logs)
 
-    async def _ask_account(self, block: Block) -> tuple[int, int]:
-        """(nonce at ``block``, suggested tip in wei) of the wallet."""
+    async def _account(self, shot: _Shot) -> tuple[int, int]:
+        """(nonce at the shot's block, suggested tip in wei) of the wallet; a failure is asked again."""
         if self._wallet is None:
             return 0, _DEFAULT_TIP_WEI
-        return await asyncio.gather(self._nonce(self._wallet, block), self._tip())
+        if shot.account is None:
+            tip = asyncio.ensure_future(self._tip())
+            try:
+                nonce = await self._nonce(self._wallet, shot.block)
+                shot.account = nonce, await tip
+            finally:
+                await _ended(tip)
+        return shot.account
 
     async def _nonce(self, wallet: str, block: Block) -> int:
         answer = await self._transport.request("eth_getTransactionCount", [wallet, {"blockHash": block.hash}])
@@ -116,27 +141,36 @@ class Camera:
 
     async def _tip(self) -> int:
         try:
-            answer = await self._transport.request("eth_maxPriorityFeePerGas", [])
+            answer = await self._transport.request("eth_maxPriorityFeePerGas", [], timeout_s=TIP_TIMEOUT_S)
             return _quantity(answer, "eth_maxPriorityFeePerGas")
         except Transient:
             return _DEFAULT_TIP_WEI
 
-    async def _read(self, calls: Sequence[Call]) -> Words:
-        """The answers of ``calls`` at the current block; asked once, encoded once for ever."""
-        batch = self._batch(calls)
-        if id(batch) not in self._answers:
-            self._answers[id(batch)] = await batch.read(
-                self._transport, self._chain.multicall, self._block_hash, timeout_s=READ_TIMEOUT_S
+    async def _read(self, shot: _Shot, calls: Sequence[Call]) -> Words:
+        """The answers of ``calls`` at the shot's block; asked once, encoded once for ever."""
+        batch = self._batch(tuple(calls))
+        if batch not in shot.answers:
+            shot.answers[batch] = await batch.read(
+                self._transport, self._chain.multicall, shot.block.hash, timeout_s=READ_TIMEOUT_S
             )
-        return self._answers[id(batch)]
+        return shot.answers[batch]
 
-    def _batch(self, calls: Sequence[Call]) -> Batch:
-        for known, batch in self._batches:
-            if len(known) == len(calls) and all(a is b or a == b for a, b in zip(known, calls, strict=True)):
+    def _batch(self, calls: tuple[Call, ...]) -> Batch:
+        """The batch of those calls; encoding five thousand takes longer than reading their answers."""
+        for i, (known, batch) in enumerate(self._batches):
+            if known == calls:
+                # the one in use stays, however many others are tried
+                self._batches.insert(0, self._batches.pop(i))
                 return batch
         batch = Batch(calls)
         self._batches = [(calls, batch), *self._batches][:_BATCHES_KEPT]
         return batch
+
+
+async def _ended(task: asyncio.Future[Any]) -> None:
+    """Nothing of it is left behind: neither running, nor an exception that nobody looked at."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def _quantity(answer: object, method: str) -> int:
