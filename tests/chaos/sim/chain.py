@@ -126,7 +126,7 @@ class SimChain:
     _made: int = 0
 
     def __post_init__(self) -> None:
-        self._append(None, (), self.genesis, 10 * GWEI)
+        self._append(None, (), self.genesis, self.rng.choice((5, 10, 30)) * GWEI)
 
     @property
     def head(self) -> SimBlock:
@@ -199,7 +199,9 @@ class SimChain:
         """Whether ``block`` is ``tip`` or an ancestor of it."""
         if tip.number - block.number > 2 * FINALITY:
             return self.blocks[block.number - FIRST] is block
-        return any(b is block for b in itertools.takewhile(lambda b: b.number >= block.number, self.branch(tip)))
+        return any(
+            b is block for b in itertools.takewhile(lambda b: b.number >= block.number, self.branch(tip))
+        )
 
     def mined(self) -> Iterator[tuple[SimBlock, Mined]]:
         """Every transaction of the canonical chain."""
@@ -235,13 +237,17 @@ class SimChain:
     def _mine(self) -> None:
         parent, rng = self.head, self.rng
         base = parent.header.base_fee_wei
-        turn = rng.uniform(0, 0.125)
+        # the steepest that EIP-1559 allows, where this seed has a rush
+        turn = 0.125 if self.weather.rise >= 1 else rng.uniform(0, 0.125)
         base = int(base * (1 + turn)) if rng.random() < self.weather.rise else int(base * (1 - turn))
         base = max(GWEI, min(base, BASE_FEE_MAX_WEI))
         state, txs, number = parent.state, [], parent.number + 1
         while (found := self.pool.get(state.nonce)) is not None:
             tx, hash = found
-            if tx.max_fee_wei < base + min(tx.tip_wei, GWEI // 1000) or rng.random() < self.weather.full_blocks:
+            if (
+                tx.max_fee_wei < base + min(tx.tip_wei, GWEI // 1000)
+                or rng.random() < self.weather.full_blocks
+            ):
                 break
             del self.pool[state.nonce]
             after, ok, before = self.run(state, tx, self.price_base(number))

@@ -29,7 +29,7 @@ FEE_WEI_MAX = 2 * 10**18
 def policy() -> Policy:
     """A policy whose cooldown is short, so that a simulated hour holds many rescues."""
     return build.policy(
-        cooldown_blocks=2, caps=build.limits(action=60_000, day=500_000, gas=60, gas_emergency=300)
+        cooldown_blocks=2, caps=build.limits(action=60_000, day=500_000, gas=30, gas_emergency=300)
     )
 
 
@@ -112,7 +112,7 @@ class SimSigner:
 
 
 def outside_policy(tx: TxFields) -> str | None:
-    """Why nobody should ever have signed this, judged without the signer's own code; None when all is well."""
+    """Why nobody should ever have signed this, judged without the signer's code; None when all is well."""
     if tx.chain_id != CHAIN_ID or tx.value_wei or tx.gas_limit * tx.max_fee_wei > FEE_WEI_MAX:
         return f"chain {tx.chain_id}, value {tx.value_wei}, fee {tx.gas_limit * tx.max_fee_wei}"
     if tx.to.lower() == WALLET.lower():

@@ -30,6 +30,8 @@ class Faults:
     garbled: float = 0.0
     swallow: float = 0.0
     """A broadcast is answered with its hash and forgotten."""
+    deaf: float = 0.0
+    """A broadcast arrives and its answer is lost."""
     lag: float = 0.0
     """A new block does not reach this replica now."""
     slow_s: float = 0.2
@@ -71,6 +73,9 @@ class Node:
             await asyncio.sleep(timeout_s)
             raise Transient("did not answer in time")
         await asyncio.sleep(min(slow_s, timeout_s))
+        if sending and rng.random() < f.deaf:
+            self._quietly_submit(params)
+            raise Transient("connection reset")
         luck = rng.random()
         if luck < f.error:
             if sending and luck < f.error / 2:
@@ -89,7 +94,7 @@ class Node:
 
     def _quietly_submit(self, params: Sequence[object]) -> None:
         try:
-            self._chain.submit(bytes.fromhex(str(params[0])[2:]))
+            self._send(bytes.fromhex(str(params[0])[2:]))
         except Rejected:
             return
 
@@ -167,7 +172,9 @@ class Node:
                 "blockNumber": hex(block.number),
                 "blockHash": block.header.hash,
                 "gasUsed": hex(found.tx.gas_limit // 2),
-                "effectiveGasPrice": hex(min(found.tx.max_fee_wei, block.header.base_fee_wei + found.tx.tip_wei)),
+                "effectiveGasPrice": hex(
+                    min(found.tx.max_fee_wei, block.header.base_fee_wei + found.tx.tip_wei)
+                ),
             }
         return None
 
@@ -187,8 +194,14 @@ class Node:
             return _aggregate([self._view(at, to, data) for to, data in _calls(str(call["data"]))])
         data = bytes.fromhex(str(call["data"])[2:])
         tx = TxFields(
-            chain_id=CHAIN_ID, nonce=0, to=str(call["to"]), data=data, value_wei=0, gas_limit=10**6,
-            max_fee_wei=0, tip_wei=0,
+            chain_id=CHAIN_ID,
+            nonce=0,
+            to=str(call["to"]),
+            data=data,
+            value_wei=0,
+            gas_limit=10**6,
+            max_fee_wei=0,
+            tip_wei=0,
         )
         _, ok, _ = self._chain.run(at.state, tx, self._chain.price_base(at.number))
         if not ok:

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import structlog
 
-SILENT = logging.CRITICAL
-
 
 def quiet() -> None:
-    """No log line of the code under test, and its kernels compiled before the first seed."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(SILENT))
+    """No log line of the code under test, for the rest of the process."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     logging.disable(logging.CRITICAL)
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """The same for a while."""
+    before = structlog.get_config()
+    quiet()
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+        logging.disable(logging.NOTSET)

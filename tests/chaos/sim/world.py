@@ -32,16 +32,15 @@ from keeper.errors import Broken
 from keeper.facts import Guarded
 from keeper.journal import opening
 from keeper.journal.write import Journal
-from keeper.model import Attempt, Block, PlanKey
+from keeper.model import Attempt, Block, Intent, PlanKey
 from keeper.seams import Signer, TxFields
 from keeper.watchdog import Notifier
 from keeper.wiring import Site
-from tests.build import ALICE, CHAIN_ID, VENUE, WALLET, WETH, units
+from tests.build import ALICE, CHAIN_ID, USDC, VENUE, WALLET, WETH, units
 from tests.chaos.sim.chain import BLOCK_S, FIRST, START_S, Held, SimChain, State, Weather
 from tests.chaos.sim.market import ACCOUNTS, SimSigner, SimVenue, outside_policy, policy
 from tests.chaos.sim.node import HEALTHY, MULTICALL, Faults, Node
 from tests.chaos.sim.virtual import Deadlock, VirtualClock, VirtualLoop
-from tests.build import USDC
 
 DIGEST = "simulated configuration"
 ENDPOINTS = 3
@@ -84,11 +83,12 @@ class Mix:
         weather = Weather(
             reorg=some(0.5, 0.2),
             deep=rng.random() < 0.5,
-            drop=some(0.4, 0.3),
+            drop=some(0.4, 0.6),
             lost_in_reorg=rng.choice((0.0, 0.5, 1.0)),
             full_blocks=some(0.4, 0.6),
-            rise=rng.choice((0.1, 0.3, 0.8)),
+            rise=rng.choice((0.1, 0.3, 1.0)),
         )
+        deaf = some(0.3, 0.9)
         faults = tuple(
             Faults(
                 error=some(0.5, 0.25),
@@ -96,6 +96,7 @@ class Mix:
                 limited=some(0.2, 0.1),
                 garbled=some(0.3, 0.1),
                 swallow=some(0.4, 0.5),
+                deaf=deaf,
                 lag=some(0.5, 0.5),
                 slow_s=rng.choice((0.05, 0.3, 1.5)),
             )
@@ -220,7 +221,7 @@ class World:
 
     def advance_chain(self) -> None:
         """One block, and what replicas hear of it."""
-        self.chain.weather = self.mix.weather if self.stormy_now else Weather(rise=0.3)
+        self.chain.weather = self.mix.weather if self.stormy_now else Weather(rise=self.mix.weather.rise)
         before, reorgs = self.chain.head.number, self.chain.reorgs
         self.chain.step()
         self.next_block_s += BLOCK_S
@@ -275,10 +276,11 @@ class World:
             self.book.blind_since_s = None
         elif self.book.blind_since_s is None:
             self.book.blind_since_s = loop.now_s
-        elif loop.now_s - self.book.blind_since_s > BLIND_S:
-            if not any(s.code == "blind" for s in daemon.alarms.standing):
-                self.violated("blind without an alarm")
-                self.book.blind_since_s = None
+        elif loop.now_s - self.book.blind_since_s > BLIND_S and not any(
+            s.code == "blind" for s in daemon.alarms.standing
+        ):
+            self.violated("blind without an alarm")
+            self.book.blind_since_s = None
         if daemon.loop is None:
             return
         if daemon.loop.broken and not self.disk_failed:
@@ -294,6 +296,17 @@ class World:
             if truth < policy().trigger_wad and outlook.level.value in ("SAFE", "WATCH"):
                 self.violated(f"{outlook.level} at health {truth / 1e18:.4f} in block {block.number}")
 
+    def check_fee(self, attempt: Attempt, opened: tuple[Intent, ...]) -> None:
+        """No attempt may burn more than its plan allows, or than an urgent plan that waits behind it does."""
+        caps = [
+            i.plan.bounds.fee_wei_max
+            for i in opened
+            if i.key == attempt.key or (i.plan.urgent and i.attempts and i.attempts[-1].nonce > attempt.nonce)
+        ]
+        fee_wei = attempt.fee.gas_limit * attempt.fee.max_fee_wei
+        if fee_wei > max(caps, default=0):
+            self.violated(f"{attempt.key} attempt {attempt.n}: {fee_wei} wei is above every cap {caps}")
+
     def on_wire(self, hash: str) -> None:
         """Bytes arrive at a node: they must be on the disk already."""
         if hash not in self.book.durable and hash not in self.book.wired:
@@ -305,18 +318,28 @@ class SimJournal(Journal):
     """The real journal, which can be killed between and inside its commits, and whose disk may be full."""
 
     world: World
+    pending: set[str]
 
     @contextmanager
     def _transaction(self) -> Generator[Any]:
         if self.world.dead:
             raise Crash
-        with super()._transaction() as connection:
-            yield connection
+        outermost = not self._connection.in_transaction()
+        try:
+            with super()._transaction() as connection:
+                yield connection
+        except BaseException:
+            if outermost:
+                self.pending.clear()
+            raise
+        if outermost and self.pending:
+            self.world.book.durable |= self.pending
+            self.pending.clear()
+            self.world.point("attempt committed", self.world.mix.crash_at_write)
 
     def _insert(self, name: str, values: Any) -> int:
         self._write_point(name)
-        made = super()._insert(name, values)
-        return made
+        return super()._insert(name, values)
 
     def _update_intent(self, intent_id: int, values: Any) -> None:
         self._write_point("intent")
@@ -331,9 +354,9 @@ class SimJournal(Journal):
         world.point(f"write {name}", world.mix.crash_at_write)
 
     def add_attempt(self, attempt: Attempt, signer: str) -> None:
+        self.pending.add(attempt.hash)
         super().add_attempt(attempt, signer)
-        self.world.book.durable.add(attempt.hash)
-        self.world.point("attempt committed", self.world.mix.crash_at_write)
+        self.world.check_fee(attempt, self.open_intents(CHAIN_ID))
 
 
 class SimNode(Node):
@@ -414,11 +437,13 @@ def _live(world: World, path: Path) -> None:
         journal = _first_journal(path, loop, world.chain.genesis.nonce)
     journal.__class__ = SimJournal
     assert isinstance(journal, SimJournal)
-    journal.world = world
+    journal.world, journal.pending = world, set()
     world.journal, world.daemon = journal, None
     try:
         loop.create_task(_process(world, journal))
-        loop.call_at(until_s, lambda: world.dead or world.die("by the clock") if until_s < world.end_s else loop.stop())
+        loop.call_at(
+            until_s, lambda: world.dead or world.die("by the clock") if until_s < world.end_s else loop.stop()
+        )
         _schedule_block(world, loop)
         _schedule_watch(world, loop)
         with suppress(Deadlock):
@@ -662,14 +687,10 @@ def _check_journal(world: World, path: Path) -> None:
         _check_intent(world, intent, where.get(intent.key))
 
 
-def _check_intent(world: World, intent: Any, where: tuple[Block, bool, bool] | None) -> None:
+def _check_intent(world: World, intent: Intent, where: tuple[Block, bool, bool] | None) -> None:
     nonces = {a.nonce for a in intent.attempts}
     if len(nonces) > 1:
         world.violated(f"{intent.key} has nonces {sorted(nonces)}")
-    for attempt in intent.attempts:
-        fee_wei = attempt.fee.gas_limit * attempt.fee.max_fee_wei
-        if fee_wei > intent.plan.bounds.fee_wei_max:
-            world.violated(f"{intent.key} attempt {attempt.n}: {fee_wei} wei is above the plan's cap")
     state = intent.state.value
     if where is None:
         if state not in ("ABANDONED", "EXPIRED"):
@@ -684,4 +705,4 @@ def _check_intent(world: World, intent: Any, where: tuple[Block, bool, bool] | N
         world.violated(f"{intent.key} is {state}, block {block.number} says {sorted(expected)}")
 
 
-__all__ = ["Crash", "Mix", "Result", "World", "run", "replace", "ALICE", "VENUE"]
+__all__ = ["ALICE", "VENUE", "Crash", "Mix", "Result", "World", "replace", "run"]

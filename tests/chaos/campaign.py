@@ -1,0 +1,183 @@
+"""Long campaigns in shards: ``python -m tests.chaos.campaign [name ...]``; what was done stays done.
+
+Each shard is a process that keeps its counts under ``build/chaos/``; a campaign that is stopped, or runs out
+of its time, goes on where it was. Changed sources begin it anew: a count belongs to the code that it counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+STATE = ROOT / "build" / "chaos"
+MINUTES_MAX = 40.0
+PROGRESS_S = 10.0
+FAILURES_KEPT = 20
+
+Counts = dict[str, int]
+
+
+@dataclass(kw_only=True)
+class Verdict:
+    """What one unit of a campaign showed."""
+
+    counts: Counts = field(default_factory=dict)
+    failure: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Campaign:
+    """So many independent units, numbered from 0."""
+
+    name: str
+    units: int
+    run: Callable[[int], Verdict]
+    record: Callable[[Counts, int, list[str]], None]
+    """(counts of all shards, units done, failures) into figures."""
+    around: Callable[[], AbstractContextManager[object]] = nullcontext
+    """Opened once a shard."""
+    shards: int = 2
+
+
+NAMES = {
+    "sim": "tests.chaos.sim.campaigns:SIM",
+    "bugs": "tests.chaos.sim.campaigns:BUGS",
+}
+"""Campaign -> where it is defined; imported only by the process that needs it."""
+
+
+def find(name: str) -> Campaign:
+    """A campaign by name."""
+    module, _, attribute = NAMES[name].partition(":")
+    found = getattr(importlib.import_module(module), attribute)
+    assert isinstance(found, Campaign)
+    return found
+
+
+def digest() -> str:
+    """A hash of everything that a campaign runs."""
+    h = hashlib.sha256()
+    for path in sorted(
+        [*ROOT.glob("keeper/**/*.py"), *ROOT.glob("strategies/*.py"), *ROOT.glob("tests/chaos/**/*.py")]
+    ):
+        h.update(path.read_bytes())
+    return h.hexdigest()[:16]
+
+
+def work(name: str, shard: int, until_s: float) -> None:
+    """One shard, until it is done or its time is over."""
+    campaign, path = find(name), STATE / f"{name}.{shard}.json"
+    state = _state(path, digest())
+    with campaign.around():
+        saved_s = 0.0
+        for unit in range(state["next"] * campaign.shards + shard, campaign.units, campaign.shards):
+            verdict = campaign.run(unit)
+            state["next"] += 1
+            for key, count in verdict.counts.items():
+                state["counts"][key] = state["counts"].get(key, 0) + count
+            if verdict.failure:
+                state["failed"] += 1
+                state["failures"] = [*state["failures"], f"{unit}: {verdict.failure}"][:FAILURES_KEPT]
+            if verdict.failure or time.time() - saved_s > 1:
+                _save(path, state)
+                saved_s = time.time()
+            if time.time() > until_s:
+                break
+    _save(path, state)
+
+
+def _state(path: Path, sources: str) -> dict:  # type: ignore[type-arg]
+    fresh = {"sources": sources, "next": 0, "counts": {}, "failed": 0, "failures": []}
+    if not path.is_file():
+        return fresh
+    kept = json.loads(path.read_text())
+    return kept if kept["sources"] == sources else fresh
+
+
+def _save(path: Path, state: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".tmp")
+    draft.write_text(json.dumps(state))
+    draft.replace(path)
+
+
+def drive(name: str, minutes: float) -> bool:
+    """All shards of a campaign, with progress; records its figures. False when something failed."""
+    campaign, sources = find(name), digest()
+    until_s = time.time() + minutes * 60
+    env = {**os.environ, "NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.chaos.campaign", name, "--shard", str(s), "--until", str(until_s)],
+            cwd=ROOT,
+            env=env,
+        )
+        for s in range(campaign.shards)
+    ]
+    try:
+        told_s = time.time()
+        while any(p.poll() is None for p in running):
+            time.sleep(0.2)
+            if time.time() - told_s >= PROGRESS_S:
+                told_s = time.time()
+                _tell(campaign, sources)
+    finally:
+        for process in running:
+            if process.poll() is None:
+                process.terminate()
+    counts, done, failed, failures = _tell(campaign, sources)
+    campaign.record(counts, done, failures)
+    crashed = [p.returncode for p in running if p.returncode]
+    if crashed:
+        print(f"{name}: {len(crashed)} shards ended with {crashed}")
+    return not failed and not crashed and done >= campaign.units
+
+
+def _tell(campaign: Campaign, sources: str) -> tuple[Counts, int, int, list[str]]:
+    states = list(_states(campaign, sources))
+    counts: Counts = {}
+    for state in states:
+        for key, count in state["counts"].items():
+            counts[key] = counts.get(key, 0) + count
+    done = sum(s["next"] for s in states)
+    failed = sum(s["failed"] for s in states)
+    failures = [f for s in states for f in s["failures"]]
+    shown = ", ".join(f"{n} {k}" for k, n in sorted(counts.items()))
+    print(f"{campaign.name}: {done}/{campaign.units}, {failed} failed; {shown}", flush=True)
+    for failure in failures[:3]:
+        print(f"    {failure[:300]}")
+    return counts, done, failed, failures
+
+
+def _states(campaign: Campaign, sources: str) -> Iterator[dict]:  # type: ignore[type-arg]
+    for shard in range(campaign.shards):
+        yield _state(STATE / f"{campaign.name}.{shard}.json", sources)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", default=list(NAMES))
+    parser.add_argument("--minutes", type=float, default=MINUTES_MAX, help="most for each campaign")
+    parser.add_argument("--shard", type=int)
+    parser.add_argument("--until", type=float, default=float("inf"))
+    args = parser.parse_args()
+    if args.shard is not None:
+        work(args.names[0], args.shard, args.until)
+        return 0
+    good = [drive(name, args.minutes) for name in args.names or NAMES]
+    return 0 if all(good) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""The simulation's campaigns: many seeds of the real code, and the planted bugs that seeds must find."""
+
+from __future__ import annotations
+
+from tests.bench.figures import record
+from tests.chaos.campaign import Campaign, Counts, Verdict
+from tests.chaos.sim import bugs
+from tests.chaos.sim.quiet import hushed
+from tests.chaos.sim.world import run
+
+SEEDS = 20_000
+BUG_SEEDS = 2_000
+EVIDENCE = "own_double"
+
+
+def seed(number: int) -> Verdict:
+    """One seed of the code as it is."""
+    result, _ = run(number)
+    counts = {
+        "crashes": result.crashes,
+        "blocks": result.blocks,
+        "reorganisations": result.reorgs,
+        "actions": result.actions,
+        "violations": len(result.violations),
+    }
+    return Verdict(counts=counts, failure="; ".join(result.violations))
+
+
+def hunt(name: str, seeds: int) -> int | None:
+    """The first seed that catches a planted bug, or None."""
+    with bugs.BUGS[name]():
+        return next((s for s in range(seeds) if run(s)[0].violations), None)
+
+
+def planted(number: int) -> Verdict:
+    """One planted bug, looked for with as many seeds as it takes."""
+    name = list(bugs.BUGS)[number]
+    first = hunt(name, BUG_SEEDS)
+    if first is None:
+        return Verdict(counts={"missed": 1}, failure=f"{name} was not caught by {BUG_SEEDS} seeds")
+    return Verdict(counts={"caught": 1, "seeds": first + 1})
+
+
+def record_seeds(counts: Counts, done: int, failures: list[str]) -> None:
+    """sim_seeds, sim_crashes, sim_violations."""
+    record("sim_seeds", done, bound=f">= {SEEDS}", holds=done >= SEEDS, evidence=EVIDENCE, n=done)
+    crashes, violations = counts.get("crashes", 0), counts.get("violations", 0)
+    record("sim_crashes", crashes, bound=">= 100000", holds=crashes >= 100_000, evidence=EVIDENCE, n=done)
+    record("sim_violations", violations, bound="= 0", holds=violations == 0, evidence=EVIDENCE, n=done)
+
+
+def record_bugs(counts: Counts, done: int, failures: list[str]) -> None:
+    """planted_bugs_caught."""
+    caught, all_of_them = counts.get("caught", 0), len(bugs.BUGS)
+    record(
+        "planted_bugs_caught",
+        caught,
+        unit=f"of {all_of_them}",
+        bound=f">= 20 and all {all_of_them}",
+        holds=caught == all_of_them and caught >= 20,
+        evidence=EVIDENCE,
+        n=done,
+    )
+
+
+SIM = Campaign(name="sim", units=SEEDS, run=seed, record=record_seeds, around=hushed)
+BUGS = Campaign(name="bugs", units=len(bugs.BUGS), run=planted, record=record_bugs, around=hushed)
