@@ -164,7 +164,8 @@ def _due(loop: ChainLoop, tick: Tick) -> list[str]:
         if d.level in (Level.ACT, Level.URGENT) and d.rejected and not d.chosen
     ]
     lines += [f"would act now if it could: {labels.get(id, id)}: {r.why}" for id, r in tick.refusals]
-    lines += [f"cannot be judged now: {labels.get(u.id, u.id)}: {u.why}" for u in tick.snapshot.unreadable]
+    unknown = [o.id for o in tick.outlooks if o.level is Level.UNKNOWN]
+    lines += [f"cannot be judged now: {labels.get(id, id)}: {_why_unknown(tick, id, None)}" for id in unknown]
     return lines
 
 
@@ -200,7 +201,13 @@ def _why_unknown(tick: Tick | None, id: PositionId, blind: Blind | None) -> str:
         return f"the chain cannot be seen: {blind.why}"
     if tick is None:
         return "no block has been seen yet"
-    return next((u.why for u in tick.snapshot.unreadable if u.id == id), "")
+    if unread := next((u.why for u in tick.snapshot.unreadable if u.id == id), ""):
+        return unread
+    outlook = next((o for o in tick.outlooks if o.id == id), None)
+    if outlook is None or outlook.level is Level.UNKNOWN:
+        # it was read, and the risk core could not vouch for what was read
+        return outlook.why if outlook is not None and outlook.why else "it could not be judged"
+    return ""
 
 
 def _never_seen(label: str) -> dict[str, object]:
