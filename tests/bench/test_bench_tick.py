@@ -1,8 +1,8 @@
 """What one tick costs our own process, stage by stage, for 1, 100 and 1,000 guarded accounts.
 
-The real daemon ticks over the real transport on the real market; its stages are timed where they are called. CPU
-is this process' own (the node is another one), so it hardly depends on what else the machine does; wall is what
-a block waits.
+The real daemon ticks over the real transport on the real market; its stages are timed where they are called.
+CPU is of this process alone (the node is another), so it hardly depends on what else the machine does; wall is
+what a block waits.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from keeper import chainloop, snapshot
+from keeper import judging, snapshot
 from keeper.chain.head import latest
 from keeper.chainloop import ChainLoop
 from keeper.clock import SystemClock
@@ -339,8 +339,8 @@ def _time(watch: Stopwatch, loop: ChainLoop, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(loop.parts.facts, "take", watch.around_await("read", loop.parts.facts.take))
     patch.setattr(snapshot, "_decode", watch.around("decode", snapshot._decode))
     patch.setattr(snapshot, "_digest", watch.around("digest", snapshot._digest))
-    patch.setattr(chainloop, "assess", watch.around("risk", chainloop.assess))
-    patch.setattr(chainloop, "decide", watch.around("decide", chainloop.decide))
+    patch.setattr(judging, "assess", watch.around("risk", judging.assess))
+    patch.setattr(judging, "decide", watch.around("decide", judging.decide))
     patch.setattr(loop, "_build", watch.around("plan", loop._build))
     patch.setattr(loop, "_write", watch.around("journal", loop._write))
 
