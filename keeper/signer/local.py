@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from eth_account import Account
-from eth_utils.address import to_checksum_address
-from eth_utils.exceptions import ValidationError
+from coincurve import PrivateKey
 
 from keeper.errors import Broken, ConfigError
 from keeper.seams import Signed, TxFields
+from keeper.signer import eip1559
 from keeper.signer.key import Key
 from keeper.signer.policy import SigningPolicy
 
@@ -15,7 +14,7 @@ from keeper.signer.policy import SigningPolicy
 class LocalSigner:
     """Holds one key and one policy; ``repr`` shows the address only."""
 
-    __slots__ = ("_key", "_policy")
+    __slots__ = ("_key", "_policy", "_prepared")
 
     def __init__(self, key: Key, policy: SigningPolicy) -> None:
         """Raises ConfigError when key and policy are for different addresses."""
@@ -23,6 +22,8 @@ class LocalSigner:
             raise ConfigError((f"signing policy is for {policy.address}, the key for {key.address}",))
         self._key = key
         self._policy = policy
+        # coincurve's own repr names no secret either
+        self._prepared = PrivateKey(key.reveal())
 
     def __repr__(self) -> str:
         return f"LocalSigner({self._key.address}, chain {self._policy.chain_id})"
@@ -36,21 +37,8 @@ class LocalSigner:
         """Signed bytes. Raises Broken, with nothing signed, when the policy does not allow ``tx``."""
         if (why := self._policy.refuses(tx)) is not None:
             raise Broken(f"signer refuses: {why}")
-        fields = {
-            "type": 2,
-            "chainId": self._policy.chain_id,
-            "nonce": tx.nonce,
-            "to": to_checksum_address(tx.to),
-            "data": tx.data,
-            "value": 0,
-            "gas": tx.gas_limit,
-            "maxFeePerGas": tx.max_fee_wei,
-            "maxPriorityFeePerGas": tx.tip_wei,
-            "accessList": (),
-        }
         try:
-            signed = Account.sign_transaction(fields, self._key.reveal())
-        except (ValueError, TypeError, KeyError, ValidationError) as error:
+            return eip1559.sign(tx, self._prepared)
+        except (ValueError, TypeError, AttributeError, OverflowError) as error:
             # frames below hold the key: named by type, not chained
             raise Broken(f"signing failed: {type(error).__name__}") from None
-        return Signed(raw=bytes(signed.raw_transaction), hash="0x" + bytes(signed.hash).hex())
