@@ -70,11 +70,12 @@ class Words:
         if not self.ok[start:stop].all() or (self.count[start:stop] < width).any():
             raise Transient("a call of the batch failed or answered short")
         out = np.empty((stop - start, width, 4), np.uint64)
-        for chunk in np.unique(self._chunk[start:stop]):
-            mine = np.flatnonzero(self._chunk[start:stop] == chunk)
-            grid = np.frombuffer(self._answers[int(chunk)], ">u8").reshape(-1, 4)
-            at = self._first[start:stop][mine][:, None] + np.arange(width)[None, :]
-            out[mine] = grid[at]
+        chunks, at = self._chunk[start:stop], self._first[start:stop, None] + np.arange(width)
+        for chunk, answer in enumerate(self._answers):
+            mine = chunks == chunk
+            if mine.any():
+                # take is nine times faster here than indexing by an array
+                out[mine] = np.frombuffer(answer, ">u8").reshape(-1, 4).take(at[mine], axis=0)
         return out
 
     def failed(self) -> list[int]:
@@ -126,19 +127,19 @@ def _locate(answer: bytes, n: int) -> tuple[Flags, I64, I64]:
     if len(answer) % 32 or len(answer) < 64 + 32 * n:
         raise Transient(f"multicall answered {len(answer)} bytes for {n} calls")
     grid = np.frombuffer(answer, ">u8").reshape(-1, 4)
-    low, total = grid[:, 3], len(grid)
-    if grid[:2, :3].any() or int(low[0]) != 32 or int(low[1]) != n:
+    top, total = grid[: 2 + n].astype(np.uint64), len(grid)
+    if top[:2, :3].any() or int(top[0, 3]) != 32 or int(top[1, 3]) != n:
         raise Transient(f"multicall did not answer {n} results")
     if n == 0:
         return np.zeros(0, np.bool_), np.zeros(0, np.int64), np.zeros(0, np.int64)
-    offsets = low[2 : 2 + n]
+    offsets = top[2:, 3]
     # compared as uint64 first: a hostile offset above 2**63 must not turn negative
-    if grid[2 : 2 + n, :3].any() or (offsets % 32).any() or int(offsets.max()) > 32 * total:
+    if top[2:, :3].any() or (offsets & np.uint64(31)).any() or int(offsets.max()) > 32 * total:
         raise Transient("multicall answer points outside itself")
-    heads = (offsets // 32).astype(np.int64) + 2
+    heads = (offsets >> np.uint64(5)).astype(np.int64) + 2
     if int(heads.min()) < 2 + n or int(heads.max()) + 3 > total:
         raise Transient("multicall answer points outside itself")
-    table = grid[heads[:, None] + np.arange(3)[None, :]]
+    table = grid.take(heads[:, None] + np.arange(3), axis=0).astype(np.uint64)
     flags, inner, sizes = table[:, 0, 3], table[:, 1, 3], table[:, 2, 3]
     if table[:, :, :3].any() or (flags > 1).any() or (inner != 64).any():
         raise Transient("multicall answer is malformed")
