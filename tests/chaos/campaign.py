@@ -53,6 +53,7 @@ class Campaign:
 NAMES = {
     "sim": "tests.chaos.sim.campaigns:SIM",
     "bugs": "tests.chaos.sim.campaigns:BUGS",
+    "kill9": "tests.chaos.kill9:KILL9",
 }
 """Campaign -> where it is defined; imported only by the process that needs it."""
 
