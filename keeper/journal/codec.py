@@ -31,16 +31,22 @@ _TEXTUAL: tuple[type[PositionId] | type[PlanKey], ...] = (PositionId, PlanKey)
 def to_plain(value: object) -> object:
     """``value`` as plain JSON data. Raises TypeError for what has no place in the journal."""
     kind: Any = type(value)
-    if kind is str:
+    it: Any = value
+    # the commonest types by identity: a snapshot of a thousand positions is a hundred thousand values
+    if kind is str or kind is bool or value is None:
         return value
+    if kind is int:
+        return it if -_SAFE_INT <= it <= _SAFE_INT else str(it)
+    if kind is tuple:
+        return [to_plain(v) for v in it]
     if kind in _TEXTUAL:
         return str(value)
     if (members := _members(kind)) is not None:
         return {
-            name: mark(getattr(value, name)) if mark is not None else to_plain(getattr(value, name))
+            name: mark(getattr(it, name)) if mark is not None else to_plain(getattr(it, name))
             for name, mark in members
         }
-    if value is None or isinstance(value, str | bool):
+    if isinstance(value, str | bool):
         return value.value if isinstance(value, Enum) else value
     if isinstance(value, int):
         return int(value) if abs(value) <= _SAFE_INT else str(int(value))
