@@ -1,8 +1,8 @@
 """What one tick costs our own process, stage by stage, for 1, 100 and 1,000 guarded accounts.
 
 The real daemon ticks over the real transport on the real market; its stages are timed where they are called.
-CPU is of this process alone (the node is another), so it hardly depends on what else the machine does; wall is
-what a block waits.
+CPU is of this process alone (the node is another), so it hardly depends on what else the machine does; wall
+is what a block waits.
 """
 
 from __future__ import annotations
