@@ -138,11 +138,13 @@ class ChainLoop:
         """Give the tick's plans to the lane, or say loudly why they stay on paper; those given."""
         given: list[Plan] = []
         paper: set[str] = set()
+        freed: set[PositionId] = set()
+        armed = self.armed
         for plan in tick.plans:
             subject = str(plan.key.position)
-            why = self._on_paper(plan)
+            why = self._on_paper(plan, armed)
             if why:
-                self._memory = self._memory.with_action(plan.key.position, None)
+                freed.add(plan.key.position)
                 self.parts.alarms.raise_alarm(
                     Severity.CRITICAL, "not_acting", subject, f"{plan.why}; not done: {why}"
                 )
@@ -155,6 +157,7 @@ class ChainLoop:
                 continue
             self._in_lane[plan.key.position] = plan
             given.append(plan)
+        self._memory = self._memory.without_actions(freed)
         # what could not be read may still be in need of what was not done
         lost = {str(u.id) for u in tick.snapshot.unreadable}
         for subject in self._paper - paper - lost:
@@ -162,11 +165,11 @@ class ChainLoop:
         self._paper = frozenset(paper | (self._paper & lost))
         return tuple(given)
 
-    def _on_paper(self, plan: Plan) -> str:
+    def _on_paper(self, plan: Plan, armed: bool) -> str:
         """Why a plan is not handed over; empty when it may be. Narrowest scope first."""
         if (stop := self.stops.of(plan)) is not None:
             return f"{stop.code} ({stop.scope}): {stop.why}"
-        if self.armed:
+        if armed:
             return ""
         return self.broken or "disarmed: `keeper arm` shows what would be done now, and arms"
 

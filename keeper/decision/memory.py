@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from keeper.model import Level, PositionId
@@ -49,6 +49,14 @@ class Memory:
         None (or the block before) frees the cooldown of an action that was chosen and never broadcast.
         """
         return self.with_({id: replace(self.of(id), last_action_block=block_number)})
+
+    def without_actions(self, ids: Collection[PositionId]) -> Memory:
+        """``with_action(id, None)`` of several at once: a thousand plans may stay on paper in one tick."""
+        if not ids:
+            return self
+        known = self.rows()
+        freed = {id: known.get(id) or PositionMemory(id=id) for id in ids}
+        return self.with_({id: replace(p, last_action_block=None) for id, p in freed.items()})
 
     def rows(self) -> dict[PositionId, PositionMemory]:
         """Each position's record, as the journal keeps them."""
