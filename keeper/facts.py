@@ -103,7 +103,7 @@ class LiveFacts:
 
 
 class DryFacts:
-    """The chain with this dry-run's own fills applied, so that the second decision is as true as the first."""
+    """The chain with this dry-run's own fills, so that the second decision is as true as the first."""
 
     def __init__(self, lens: Lens, journal: Journal, alarms: Alarm, chain_id: int) -> None:
         self._lens = lens
@@ -131,8 +131,10 @@ class DryFacts:
             if position is not None and shadows.moved(shadowed, position):
                 await self._follow(position, shadowed, venues)
         self._last_block = block.number
-        outcomes = tuple(self._fill(plan, real, venues) for plan in self._to_fill)
-        self._to_fill.clear()
+        # a transaction is included whether or not we can read: its fill waits until we can
+        due = [(plan, p) for plan in self._to_fill if (p := real.position(plan.key.position)) is not None]
+        self._to_fill = [plan for plan in self._to_fill if real.position(plan.key.position) is None]
+        outcomes = tuple(self._fill(plan, position, real, venues) for plan, position in due)
         if not self._book.positions:
             return real, outcomes
         seen = await self._lens.look(block, venues, self._book)
@@ -158,24 +160,21 @@ class DryFacts:
             why = "the real position was liquidated here; its shadow, guarded by this dry-run, was not"
             self._alarms.raise_alarm(Severity.WARNING, "liquidated_unguarded", str(position.id), why)
 
-    def _fill(self, plan: Plan, real: Snapshot, venues: Mapping[str, Venue]) -> Outcome:
+    def _fill(self, plan: Plan, position: Position, real: Snapshot, venues: Mapping[str, Venue]) -> Outcome:
         """A planned action as if it had been included in this block."""
         id = plan.key.position
-        position = real.position(id)
-        if position is None:
-            return _outcome(plan, real.block, "the position could not be read when the fill was due")
         shadowed = self._book.positions.get(id) or shadows.begin(position)
         after = self._venue(id, venues).fill(plan.steps, real.block, real, shadowed.shadow)
         self._book = shadows.filled(self._book, position, after, plan.steps)
         self._journal.set_shadow(after, self._book.wallet)
-        return _outcome(plan, real.block, "")
+        return _outcome(plan, real.block)
 
     def _settled(self, outcome: Outcome, seen: Snapshot) -> Outcome:
         """The outcome with the health that the shadow now shows, journaled."""
         position = seen.position(outcome.key.position)
         health_wad = position.health_wad if position else None
         kept = health_wad is not None and health_wad >= outcome.promised_min_wad
-        surprise = outcome.surprise or ("" if kept else "the health found is below the health promised")
+        surprise = "" if kept else "the health found is below the health promised"
         settled = replace(outcome, health_after_wad=health_wad, surprise=surprise)
         self._journal.record_outcome(settled)
         return settled
@@ -184,7 +183,7 @@ class DryFacts:
         return next(venues[g.venue_id] for g in self._lens.guarded if g.id == id)
 
 
-def _outcome(plan: Plan, block: Block, surprise: str) -> Outcome:
+def _outcome(plan: Plan, block: Block) -> Outcome:
     """A dry fill: no transaction, no gas; its health is filled in when the shadow has been read."""
     return Outcome(
         key=plan.key,
@@ -195,5 +194,5 @@ def _outcome(plan: Plan, block: Block, surprise: str) -> Outcome:
         gas_price_wei=block.base_fee_wei,
         health_after_wad=None,
         promised_min_wad=plan.bounds.health_after_min_wad,
-        surprise=surprise,
+        surprise="",
     )

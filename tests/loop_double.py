@@ -110,11 +110,11 @@ class Loop:
         """(severity, code) of every alarm entry."""
         return [(str(e.data["severity"]), str(e.data["code"])) for e in self.journal.entries("alarm")]
 
-    def lay(self, *positions: Position, wallet: Sequence[str] = ("20000",)) -> Block:
+    def lay(self, *positions: Position, wallet: Sequence[str] = ("20000",), native: str = "10") -> Block:
         """The next block shows these positions, and a wallet with that much USDC."""
         self.number += 1
         at = build.block(self.number)
-        means = build.means([amount(USDC, units) for units in wallet])
+        means = build.means([amount(USDC, units) for units in wallet], native=native)
         shown = tuple(_at(p, self.number) for p in positions)
         holdings = [h for p in shown for h in (*p.collateral, *p.debt)]
         prices = {h.feed: h.price_base / 10**build.BASE_DECIMALS for h in holdings}

@@ -1,0 +1,281 @@
+"""What a tick decides on: live, the chain after its transactions were tended; dry, the shadows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from keeper.clock import ManualClock
+from keeper.confirmation import Confirmation
+from keeper.facts import DryFacts, Guarded, Lens, LiveFacts
+from keeper.journal.write import Journal
+from keeper.model import (
+    Block,
+    IntentState,
+    Plan,
+    PlanKey,
+    Position,
+    PositionId,
+    Proposal,
+    Repay,
+    Snapshot,
+    Unreadable,
+)
+from keeper.plan import Case, compile_plan
+from keeper.seams import Severity, Venue
+from keeper.shadow import ShadowBook
+from keeper.units import WAD
+from tests import build
+from tests.build import USDC, WETH, amount, collateral, debt, units
+from tests.fakes import LendingDouble
+from tests.loop_double import Heard, heard
+
+pytestmark = [pytest.mark.unit]
+
+ID = build.position_id()
+BY_ADDRESS = {t.address: t for t in build.TOKENS}
+
+
+class Chain:
+    """A camera over one position that the test moves; shadows are shown in its place."""
+
+    def __init__(self) -> None:
+        self.price = "1400"
+        self.collateral = "10"
+        self.debt = "10000"
+        self.lost = ""
+        self.was_liquidated = False
+        self.asked: list[tuple[int, int]] = []
+
+    async def photograph(
+        self,
+        venues: Mapping[str, Venue],
+        accounts: Mapping[str, tuple[str, ...]],
+        block: Block,
+        shadows: ShadowBook,
+        since: Mapping[PositionId, int],
+    ) -> Snapshot:
+        assert accounts == {build.VENUE: (build.ALICE,)}
+        if self.lost:
+            first = min(block.number, since.get(ID, block.number))
+            return build.snapshot(at=block, unreadable=[Unreadable(id=ID, why=self.lost, since_block=first)])
+        shadow = shadows.shadows.get(ID)
+        supplied, borrowed = (
+            {WETH.address: units(WETH, self.collateral)},
+            {USDC.address: units(USDC, self.debt)},
+        )
+        if shadow is not None:
+            supplied, borrowed = dict(shadow.collateral), dict(shadow.debt)
+        return build.snapshot([self.position(supplied, borrowed, block)], at=block)
+
+    def position(self, supplied: Mapping[str, int], borrowed: Mapping[str, int], block: Block) -> Position:
+        def text(address: str, have: int) -> str:
+            return str(have / 10 ** BY_ADDRESS[address].decimals)
+
+        bare = build.position(
+            [collateral(BY_ADDRESS[a], text(a, n)) for a, n in supplied.items()],
+            [debt(BY_ADDRESS[a], text(a, n)) for a, n in borrowed.items()],
+            at=block.number,
+        )
+        return build.repriced(bare, {"WETH": self.price})
+
+    async def liquidated(self, venue: Venue, account: str, first: int, last: int) -> bool:
+        self.asked.append((first, last))
+        return self.was_liquidated
+
+
+class Dry:
+    """Dry facts over the chain, and the journal that they keep."""
+
+    def __init__(self, home: Path) -> None:
+        self.venue = LendingDouble()
+        self.venues: dict[str, Venue] = {self.venue.id: self.venue}
+        self.chain, self.alarms = Chain(), heard()
+        self.journal = Journal.open(home / "journal.sqlite", ManualClock(5.0))
+        self.facts = self.begun()
+        self.number = 100
+
+    def begun(self) -> DryFacts:
+        """Facts as a (re)start makes them."""
+        policy = build.policy()
+        guarded = (Guarded(label="vault", policy=policy, venue_id=self.venue.id, id=ID),)
+        lens = Lens(self.chain, guarded)  # type: ignore[arg-type]
+        return DryFacts(lens, self.journal, self.alarms, build.CHAIN_ID)
+
+    async def block(self) -> tuple[Snapshot, tuple[IntentState, ...]]:
+        """One more block: what is seen, and which fills were told."""
+        self.number += 1
+        snapshot, outcomes = await self.facts.take(build.block(self.number), self.venues)
+        return snapshot, tuple(o.state for o in outcomes)
+
+    def plan(self, snapshot: Snapshot, repaid: str) -> Plan:
+        """A repayment as the dry sender would have journaled it."""
+        position = snapshot.positions[0]
+        step = Repay(amount=amount(USDC, repaid))
+        after = self.venue.after((step,), position).health_wad
+        assert after is not None
+        proposal = Proposal(
+            ids=(ID,),
+            strategy="repay",
+            steps=(step,),
+            health_after_wad=after,
+            spend_usd=float(repaid),
+            gas_usd=1.0,
+            idle_usd=0.0,
+            cost_usd=1.0,
+            why="for the test",
+        )
+        wallet = build.means([amount(USDC, "20000")])
+        case = Case(
+            position=position,
+            venue=self.venue,
+            policy=build.policy(max_health="3"),
+            snapshot=replace(snapshot, means=wallet),
+            seq=self.journal.next_seq(ID),
+        )
+        plan = compile_plan(proposal, case)
+        assert isinstance(plan, Plan), plan
+        self.journal.open_intent(plan, dry=True)
+        self.facts.acted(plan)
+        return plan
+
+
+@pytest.fixture
+def dry(tmp_path: Path) -> Iterator[Dry]:
+    made = Dry(tmp_path)
+    yield made
+    made.journal.close()
+
+
+def owed(snapshot: Snapshot) -> int:
+    return snapshot.positions[0].debt[0].amount.units
+
+
+@pytest.mark.asyncio
+async def test_fill__when_a_plan_was_acted__then_it_shows_from_the_next_block_on(dry: Dry) -> None:
+    first, none = await dry.block()
+    assert none == ()
+    assert not dry.facts.apart(ID)
+    plan = dry.plan(first, "4000")
+    seen, states = await dry.block()
+    assert states == (IntentState.DRY,)
+    assert owed(seen) == units(USDC, "6000")
+    assert dry.facts.apart(ID)
+    assert dry.journal.wallet_deltas(build.CHAIN_ID) == {USDC.address: -units(USDC, "4000")}
+    (row,) = dry.journal.entries("outcome")
+    assert row.subject == str(plan.key)
+    assert row.data["health_after_wad"] == str(seen.positions[0].health_wad)
+    assert row.data["surprise"] == ""
+    again, states = await dry.block()
+    assert (owed(again), states) == (units(USDC, "6000"), ())
+
+
+@pytest.mark.asyncio
+async def test_fill__when_the_price_fell_meanwhile__then_the_broken_promise_is_a_surprise(dry: Dry) -> None:
+    first, _ = await dry.block()
+    dry.plan(first, "4000")
+    dry.chain.price = "1000"
+    await dry.block()
+    (row,) = dry.journal.entries("outcome")
+    assert row.data["surprise"] == "the health found is below the health promised"
+
+
+@pytest.mark.asyncio
+async def test_fill__when_the_position_cannot_be_read__then_it_waits_and_is_not_lost(dry: Dry) -> None:
+    first, _ = await dry.block()
+    dry.plan(first, "4000")
+    dry.chain.lost = "the feed reverts"
+    for _ in range(2):
+        seen, states = await dry.block()
+        assert (seen.positions, states) == ((), ())
+    assert [u.since_block for u in seen.unreadable] == [102]
+    assert dry.journal.wallet_deltas(build.CHAIN_ID) == {}
+    dry.chain.lost = ""
+    seen, states = await dry.block()
+    assert (owed(seen), states) == (units(USDC, "6000"), (IntentState.DRY,))
+    assert len(dry.journal.entries("outcome")) == 1
+
+
+@pytest.mark.asyncio
+async def test_owner__when_she_acts__then_the_shadow_follows_by_the_difference(dry: Dry) -> None:
+    dry.plan((await dry.block())[0], "4000")
+    await dry.block()
+    dry.chain.debt = "9000"
+    seen, _ = await dry.block()
+    assert owed(seen) == units(USDC, "5000")
+    assert dry.chain.asked == [(103, 103)]
+    assert dry.alarms.raised == []
+
+
+@pytest.mark.asyncio
+async def test_liquidation__when_it_hits_the_real_position__then_told_once_and_the_shadow_lives_on(
+    dry: Dry,
+) -> None:
+    dry.plan((await dry.block())[0], "4000")
+    await dry.block()
+    dry.chain.collateral, dry.chain.debt, dry.chain.was_liquidated = "5", "5000", True
+    seen, _ = await dry.block()
+    assert owed(seen) == units(USDC, "6000")
+    assert seen.positions[0].collateral[0].amount.units == units(WETH, "10")
+    dry.chain.collateral = "4"
+    await dry.block()
+    assert [(s, code) for s, code, _, _ in dry.alarms.raised] == [(Severity.WARNING, "liquidated_unguarded")]
+
+
+@pytest.mark.asyncio
+async def test_restart__when_shadows_were_kept__then_they_are_shown_as_soon_as_the_chain_is(dry: Dry) -> None:
+    dry.plan((await dry.block())[0], "4000")
+    await dry.block()
+    dry.facts = dry.begun()
+    dry.chain.lost = "the feed reverts"
+    seen, _ = await dry.block()
+    assert seen.positions == ()
+    dry.chain.lost = ""
+    seen, _ = await dry.block()
+    assert owed(seen) == units(USDC, "6000")
+    assert dry.facts.apart(ID)
+
+
+class Troubled:
+    """A confirmation that tells troubles and remembers what it was shown."""
+
+    def __init__(self) -> None:
+        self.troubles: dict[PlanKey, str] = {}
+        self.refused: dict[PlanKey, str] = {}
+        self.tended: list[int] = []
+
+    async def tend(self, block: Block, snapshot: Snapshot) -> tuple[object, ...]:
+        assert snapshot.block == block
+        self.tended.append(block.number)
+        return ()
+
+
+@pytest.mark.asyncio
+async def test_live__when_a_sent_plan_is_stuck__then_critical_until_it_is_not() -> None:
+    chain, confirmation, alarms = Chain(), Troubled(), heard()
+    guarded = (Guarded(label="vault", policy=build.policy(), venue_id=build.VENUE, id=ID),)
+    lens = Lens(chain, guarded)  # type: ignore[arg-type]
+    facts = LiveFacts(lens, _as_confirmation(confirmation), alarms)
+    venue = LendingDouble()
+    key = PlanKey(position=ID, seq=1)
+    confirmation.troubles = {key: "gas_cap: it would cost more than the cap"}
+    snapshot, _ = await facts.take(build.block(101), {venue.id: venue})
+    assert snapshot.positions[0].health_wad == WAD * 1162 // 1000
+    confirmation.troubles = {}
+    await facts.take(build.block(102), {venue.id: venue})
+    assert confirmation.tended == [101, 102]
+    _stuck(alarms, key)
+
+
+def _as_confirmation(double: Troubled) -> Confirmation:
+    return double  # type: ignore[return-value]
+
+
+def _stuck(alarms: Heard, key: PlanKey) -> None:
+    assert alarms.raised == [
+        (Severity.CRITICAL, "stuck", str(key), "gas_cap: it would cost more than the cap")
+    ]
+    assert alarms.cleared == [("stuck", str(key))]
