@@ -152,16 +152,18 @@ def _chain(chain: schema.Chain, number: int, urls: Urls) -> ChainSettings:
 
 def _wallet(parts: Parts, files: Files, problems: list[str]) -> WalletSettings:
     given = parts.wallet or schema.Wallet()
+    here = given.signer == "in-process"
     if parts.live and parts.wallet is not None:
         problems += [
             f'wallet.{field}: is required when mode is "live"'
-            for field in ("address", "keystore", "password_file")
+            for field in (("address", "keystore", "password_file") if here else ("address",))
             if getattr(given, field) is None
         ]
     return WalletSettings(
         address=given.address,
-        keystore=files.secret("wallet.keystore", given.keystore, needed=parts.live),
-        password_file=files.secret("wallet.password_file", given.password_file, needed=parts.live),
+        keystore=files.secret("wallet.keystore", given.keystore, needed=parts.live and here),
+        password_file=files.secret("wallet.password_file", given.password_file, needed=parts.live and here),
+        signer=given.signer,
     )
 
 

@@ -37,10 +37,10 @@ class Files:
                 path.stat()
             except PermissionError:
                 pass  # commands without the key run as another user
-            except OSError as e:
-                self.problems.append(
-                    f"{field}: {shown(text)}: {e.strerror}; name the file that holds the secret"
-                )
+            except (OSError, ValueError) as e:
+                # ValueError: no path may hold a null byte
+                why = e.strerror if isinstance(e, OSError) else "is no path"
+                self.problems.append(f"{field}: {shown(text)}: {why}; name the file that holds the secret")
         return path
 
     def url(self, at: tuple[str | int, ...], field: str, text: str | None, file: str | None) -> str | None:
@@ -77,8 +77,8 @@ class Files:
             return None
         try:
             return path.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as e:
-            why = e.strerror if isinstance(e, OSError) else "not UTF-8 text"
+        except (OSError, ValueError) as e:
+            why = e.strerror if isinstance(e, OSError) else "not UTF-8 text, or no path"
             self.problems.append(f"{where}: {shown(file)}: {why}; it must be a readable file holding one URL")
             return None
 

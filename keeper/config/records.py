@@ -62,6 +62,13 @@ class WalletSettings:
     address: str | None
     keystore: Path | None
     password_file: Path | None
+    signer: str = "in-process"
+    """``in-process``, or ``unix:PATH`` of a signer in a process of its own, which then holds the key."""
+
+    @property
+    def signer_socket(self) -> Path | None:
+        """The socket of a signer in a process of its own."""
+        return Path(self.signer[5:]) if self.signer.startswith("unix:") else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Literal
 
@@ -16,6 +17,8 @@ STRATEGIES = ("repay", "add_collateral")
 """Strategies that ship; a test keeps this equal to the strategy registry."""
 BLOCK_TIME_S = {1: 12.0, 10: 2.0, 56: 0.75, 100: 5.0, 137: 2.0, 8453: 2.0, 42161: 0.25}
 BLOCK_TIME_S_UNKNOWN = 12.0
+HEALTH_MAX = 100
+"""A larger threshold is a percentage by mistake, and would act at once."""
 WRAPPED_NATIVE = {
     1: "0xC02aaA39b223FE8D0A0e5C4F27eAD9083C756Cc2",
     10: "0x4200000000000000000000000000000000000006",
@@ -59,6 +62,21 @@ def _above_one(value: Decimal) -> Decimal:
     return value
 
 
+def _no_percentage(value: Decimal) -> Decimal:
+    if value > HEALTH_MAX:
+        raise ValueError(f"must be at most {HEALTH_MAX}: it is a health factor such as 1.25, not per cent")
+    return value
+
+
+def _at_most(most: int, why: str) -> Callable[[Decimal], Decimal]:
+    def check(value: Decimal) -> Decimal:
+        if value > most:
+            raise ValueError(f"must be at most {most}{why}")
+        return value
+
+    return check
+
+
 def _positive(value: Decimal) -> Decimal:
     if value <= 0:
         raise ValueError("must be above 0")
@@ -77,6 +95,18 @@ def _shock(value: Decimal) -> Decimal:
     return value
 
 
+def _signer(value: str) -> str:
+    if value != "in-process" and not (value.startswith("unix:/") and len(value) > len("unix:/")):
+        raise ValueError('must be "in-process", or "unix:" and the absolute path of the signer\'s socket')
+    return value
+
+
+def _path(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("is no path: it holds a null byte")
+    return value
+
+
 def _name(value: str) -> str:
     if not value.strip() or value != value.strip() or not value.isprintable():
         raise ValueError("must be a printable name without spaces around it")
@@ -85,7 +115,7 @@ def _name(value: str) -> str:
 
 Dec = Annotated[Decimal, BeforeValidator(_decimal)]
 Address = Annotated[str, AfterValidator(_address)]
-Health = Annotated[Dec, AfterValidator(_above_one)]
+Health = Annotated[Dec, AfterValidator(_above_one), AfterValidator(_no_percentage)]
 Positive = Annotated[Dec, AfterValidator(_positive)]
 NotNegative = Annotated[Dec, AfterValidator(_not_negative)]
 Name = Annotated[str, AfterValidator(_name), Field(max_length=64)]
@@ -106,7 +136,7 @@ class Endpoint(Table):
     url_file: str | None = None
     ws_url: str | None = None
     ws_url_file: str | None = None
-    rate_per_s: Positive = Decimal(10)
+    rate_per_s: Annotated[Positive, AfterValidator(_at_most(1_000_000, " requests a second"))] = Decimal(10)
     concurrency: Annotated[int, Field(ge=1, le=1024)] = 8
 
 
@@ -115,7 +145,8 @@ class Chain(Table):
 
     name: Name
     chain_id: Annotated[int, Field(gt=0, lt=2**63)]
-    block_time_s: Positive | None = None
+    # a block time beyond an hour would let a dead chain pass for a quiet one
+    block_time_s: Annotated[Positive, AfterValidator(_at_most(3_600, " seconds"))] | None = None
     multicall: Address = MULTICALL
     native_token: Address | None = None
     endpoints: Annotated[list[Endpoint], Field(min_length=1)]
@@ -160,8 +191,8 @@ class PolicyTable(Table):
     cooldown_blocks: Annotated[int, Field(ge=0, le=100_000)] = 5
     act: Literal["always", "break_even"] = "always"
     strategies: Annotated[list[str], Field(min_length=1)] = list(STRATEGIES)
-    idle_rate: NotNegative = Decimal("0.05")
-    horizon_days: Positive = Decimal(7)
+    idle_rate: Annotated[NotNegative, AfterValidator(_at_most(10, ": 0.05 is 5 % a year"))] = Decimal("0.05")
+    horizon_days: Annotated[Positive, AfterValidator(_at_most(3_650, " days"))] = Decimal(7)
     caps: CapsTable = CapsTable()
 
 
@@ -171,6 +202,7 @@ class Wallet(Table):
     address: Address | None = None
     keystore: str | None = None
     password_file: str | None = None
+    signer: Annotated[str, AfterValidator(_signer)] = "in-process"
 
 
 class Shocks(Table):
@@ -186,7 +218,7 @@ class File(Table):
 
     version: Literal[1] = Field(alias="schema")
     mode: Literal["dry-run", "live"] = "dry-run"
-    state_dir: str = "~/.local/state/keeper"
+    state_dir: Annotated[str, AfterValidator(_path)] = "~/.local/state/keeper"
     wallet: object = Field(default_factory=dict)
     chains: object = Field(default_factory=list)
     venues: object = Field(default_factory=list)

@@ -42,7 +42,7 @@ def path_text(at: Iterable[str | int]) -> str:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``; did you mean "x"?`` for the nearest known word, else ``; known: ...``."""
-    names = sorted(set(known))
+    names = sorted({masked(k) for k in known})
     near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     if near:
         return f'; did you mean "{near[0]}"?'

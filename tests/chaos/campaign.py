@@ -54,6 +54,7 @@ NAMES = {
     "sim": "tests.chaos.sim.campaigns:SIM",
     "bugs": "tests.chaos.sim.campaigns:BUGS",
     "kill9": "tests.chaos.kill9:KILL9",
+    "config": "tests.chaos.config_fuzz:CONFIG",
 }
 """Campaign -> where it is defined; imported only by the process that needs it."""
 

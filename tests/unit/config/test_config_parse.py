@@ -345,3 +345,30 @@ def test_known_names__when_the_registries_change__then_the_configuration_knows()
 
     assert set(KINDS) == {k.name for k in VENUES}
     assert set(STRATEGIES) == {s.name for s in SHIPPED}
+
+
+@pytest.mark.parametrize(
+    ("line", "bad", "words"),
+    [
+        ("trigger = ", "trigger = 125", "not per cent"),
+        ("chain_id = 1", "chain_id = 1\nblock_time_s = 1e400", "at most 3600"),
+        ("chain_id = 1", "chain_id = 1\nblock_time_s = 86400", "at most 3600"),
+        ("warn = 1.5", "warn = 1.5\nhorizon_days = 99999", "at most 3650"),
+        ("warn = 1.5", "warn = 1.5\nidle_rate = 11", "at most 10"),
+        ('url = "https://first', 'rate_per_s = 1e9\nurl = "https://first', "at most 1000000"),
+    ],
+)
+def test_parse__when_a_number_is_beyond_reason__then_refused(line: str, bad: str, words: str) -> None:
+    text = GOOD.replace('trigger = "1.25"', bad) if line == "trigger = " else GOOD.replace(line, bad)
+    assert text != GOOD
+    assert any(words in p for p in problems(text)), problems(text)
+
+
+def test_parse__when_a_path_holds_a_null_byte__then_refused_in_words() -> None:
+    live = 'mode = "live"\n' + GOOD + WALLET.replace("credential:keystore", "\\u0000")
+    assert any("is no path" in p for p in problems(live))
+
+
+def test_parse__when_a_name_is_a_key__then_no_suggestion_repeats_it() -> None:
+    text = GOOD.replace('name = "aave"', f'name = "{KEY}"')
+    assert KEY[2:] not in "\n".join(problems(text))
