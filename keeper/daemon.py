@@ -92,6 +92,8 @@ class ChainDaemon:
             tick = await self.loop.tick(here.block)
             for plan in self.loop.hand(tick):
                 await self.loop.act(plan, tick.snapshot)
+            if self.loop.broken:
+                raise Broken(self.loop.broken)
             return max((o.level for o in tick.outlooks), key=list(Level).index, default=Level.SAFE)
         finally:
             await endpoints.close()

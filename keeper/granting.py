@@ -209,6 +209,9 @@ async def _signer(settings: Settings, chain: ChainSettings, wanted: tuple[Approv
     from keeper.signer.policy import SigningPolicy, grant_call, revoke_call
 
     wallet = settings.wallet
+    if wallet.signer_socket is not None:
+        why = "signs for rescues only: approve from a configuration with the keystore, then adopt its nonce"
+        raise ConfigError((f"wallet.signer: {wallet.signer} {why}",))
     if wallet.address is None or wallet.keystore is None or wallet.password_file is None:
         raise ConfigError(("wallet: --send needs address, keystore and password_file in [wallet]",))
     key = await load_key(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from keeper.model import (
     Allowance,
@@ -231,6 +231,8 @@ class TxFields:
     gas_limit: int
     max_fee_wei: int
     tip_wei: int
+    intent: str = ""
+    """What it is for, as the signer's own memory keeps it: the plan's key. Not part of the transaction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,6 +241,27 @@ class Signed:
 
     raw: bytes = field(repr=False)
     hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A signature that a signer with a memory of its own still has."""
+
+    nonce: int
+    gas_limit: int
+    max_fee_wei: int
+    tip_wei: int
+    cancel: bool
+    signed: Signed
+
+
+@runtime_checkable
+class Remembers(Protocol):
+    """A signer whose own memory outlives the daemon: what it signed for an intent can be asked again."""
+
+    async def stored(self, intent: str) -> tuple[Kept, ...]:
+        """Everything signed for the intent, oldest first. Raises Transient."""
+        ...
 
 
 class Signer(Protocol):

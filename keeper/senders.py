@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from keeper.config import Settings
 from keeper.confirmation import Confirmation
@@ -16,13 +17,19 @@ from keeper.model import Means, Reserve
 from keeper.seams import Alarm, Sender, Signer
 from keeper.transaction.dry import Dry
 from keeper.transaction.send import Live, silent
-from keeper.units import WAD, mul_div_up
+from keeper.units import UINT256_MAX, WAD, mul_div_up
 from keeper.wiring import Site
+
+if TYPE_CHECKING:
+    from keeper.signer.policy import SigningPolicy
+    from keeper.signer.store import DayCaps
 
 PRICE_FALL = 4
 """The signer's own limits are set at start and must survive a fall to a quarter without a restart."""
 FEE_WEI_MAX_UNPRICED = WAD
 """Where no feed prices the native token, one token is the most that a transaction may burn."""
+ACTIONS_PER_DAY = 24
+"""So many transactions at the highest fee may a signer with a memory sign within 24 hours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,17 +53,21 @@ async def sending(
     view = await site.view()
     signer = await live_signer(settings, site, view.snapshot.means)
     live = Live(journal, site.endpoints, signer, probe=probe)
+    await live.settle(site.chain.chain_id)
     confirmation = Confirmation(journal, site.endpoints, live, signer.address)
     return Sending(facts=LiveFacts(lens, confirmation, alarms), sender=live, signer_address=signer.address)
 
 
 async def live_signer(settings: Settings, site: Site, means: Means) -> Signer:
-    """The key of ``[wallet]``, bound to the guarded accounts and the caps of their policies. Raises ConfigError."""
+    """The key of ``[wallet]`` under its policy, or the signer that holds it. Raises ConfigError."""
     from keeper.signer.key import load_key
     from keeper.signer.local import LocalSigner
-    from keeper.signer.policy import SigningPolicy, aave_v3_calls
 
     wallet = settings.wallet
+    if wallet.address is not None and (socket := wallet.signer_socket) is not None:
+        from keeper.signer.remote import RemoteSigner
+
+        return await RemoteSigner.open(socket, wallet.address)
     if wallet.address is None or wallet.keystore is None or wallet.password_file is None:
         raise ConfigError(
             ("wallet: mode is live, which needs address, keystore and password_file in [wallet]",)
@@ -64,8 +75,18 @@ async def live_signer(settings: Settings, site: Site, means: Means) -> Signer:
     key = await load_key(
         wallet.keystore, wallet.password_file, wallet.address, credentials_dir=credentials_dir()
     )
-    per_action_usd = max((g.policy.caps.per_action_usd for g in site.guarded), default=0)
-    gas_usd = max((g.policy.caps.gas_usd_emergency for g in site.guarded), default=0)
+    return LocalSigner(key, signing_policy(site, means, wallet.address)[0])
+
+
+def signing_policy(site: Site, means: Means, address: str) -> tuple[SigningPolicy, DayCaps]:
+    """What the key may sign for on one chain: the guarded accounts, within the caps of their policies."""
+    from keeper.signer.policy import SigningPolicy, aave_v3_calls
+    from keeper.signer.store import DayCaps
+
+    caps = [g.policy.caps for g in site.guarded]
+    per_action_usd = max((c.per_action_usd for c in caps), default=0)
+    per_day_usd = sum(c.per_day_usd for c in caps)
+    fee_wei_max = _fee_wei_max(max((c.gas_usd_emergency for c in caps), default=0), means)
     calls = tuple(
         call
         for venue in site.venues.values()
@@ -75,15 +96,11 @@ async def live_signer(settings: Settings, site: Site, means: Means) -> Signer:
             tuple(g.id.account for g in site.guarded if g.venue_id == venue.id),
         )
     )
-    return LocalSigner(
-        key,
-        SigningPolicy(
-            chain_id=site.chain.chain_id,
-            address=wallet.address,
-            calls=calls,
-            fee_wei_max=_fee_wei_max(gas_usd, means),
-        ),
+    policy = SigningPolicy(
+        chain_id=site.chain.chain_id, address=address, calls=calls, fee_wei_max=fee_wei_max
     )
+    units = {r.token.address.lower(): _units_max(per_day_usd, r) or UINT256_MAX for r in means.reserves}
+    return policy, DayCaps(fee_wei=fee_wei_max * ACTIONS_PER_DAY, units=units)
 
 
 def credentials_dir() -> Path | None:

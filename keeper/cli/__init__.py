@@ -21,6 +21,7 @@ from keeper.cli import (
     init,
     journal,
     pause,
+    policy,
     positions,
     risk,
     run,
@@ -60,6 +61,7 @@ for module in (
     journal,
     grant,
     adopt,
+    policy,
     demo,
 ):
     app.command(name=module.__name__.rsplit(".", 1)[1])(module.command)

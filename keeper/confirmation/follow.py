@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -71,6 +72,9 @@ class Lane(Protocol):
     async def bump(self, key: PlanKey, block: Block, means: Means | None) -> Attempt | Refusal: ...
     async def cancel(self, key: PlanKey, block: Block, means: Means | None) -> Attempt | Refusal: ...
     async def clear(self, key: PlanKey, behind: PlanKey, block: Block, means: Means) -> Attempt | Refusal: ...
+    @property
+    def unsure(self) -> bool: ...
+    async def settle(self, chain_id: int) -> None: ...
     async def rebroadcast(self, intent: Intent) -> Verdict: ...
 
 
@@ -105,6 +109,9 @@ class Confirmation:
         Network failures conclude nothing; Broken and ConfigError of the journal or signer pass through.
         """
         self.troubles = {}
+        if self._lane.unsure:
+            with contextlib.suppress(Transient):
+                await self._lane.settle(block.chain_id)
         opened = [i for i in self._journal.open_intents(block.chain_id) if i.attempts]
         followed = list(self._journal.followed_intents(block.chain_id))
         if not opened and not followed:

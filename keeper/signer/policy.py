@@ -19,6 +19,10 @@ _REPAY_VARIABLE = 2
 """Aave's DataTypes.InterestRateMode.VARIABLE, the only mode left."""
 
 
+_SPENDING = frozenset({bytes.fromhex("617ba037"), bytes.fromhex("573ade81")})
+"""supply(address,uint256,address,uint16) and repay(address,uint256,uint256,address)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Argument:
     """One static ABI argument: among listed values, or an integer of at most ``at_most``."""
@@ -139,6 +143,17 @@ def aave_v3_calls(
         calls.append(AllowedCall(target=pool, name="supply", arguments=(asset, units, owners, referral)))
         calls.append(AllowedCall(target=pool, name="repay", arguments=(asset, units, mode, owners)))
     return tuple(calls)
+
+
+def spend_of(data: bytes) -> tuple[str, int]:
+    """(token in lower case, units) that a supply or a repayment takes from the wallet; ("", 0) of the rest.
+
+    The calldata must have passed a policy: its first two arguments are then asset and amount.
+    """
+    if data[:4] not in _SPENDING:
+        return "", 0
+    asset, units = decode(["address", "uint256"], data[4:68])
+    return str(asset).lower(), int(units)
 
 
 def grant_call(token: str, spender: str, units_max: int) -> AllowedCall:

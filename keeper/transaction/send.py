@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from keeper.errors import Broken, Raced
+from keeper.errors import Broken, Raced, Transient
 from keeper.model import (
     Attempt,
     Block,
@@ -24,7 +24,7 @@ from keeper.model import (
     Refusal,
     Snapshot,
 )
-from keeper.seams import Signer, Transport, TxFields
+from keeper.seams import Remembers, Signer, Transport, TxFields
 from keeper.transaction import nonce as nonces
 from keeper.transaction.answers import Verdict, best
 from keeper.transaction.fees import BUMPS_MAX, WHO, Market, first_fee, raised_fee
@@ -60,6 +60,8 @@ class Live:
         self._errors = dict(errors or {})
         self._probe = probe
         self._turn = asyncio.Lock()
+        self._unsure: set[PlanKey] = set()
+        """Intents for which the signer may have signed what this process never received."""
 
     async def act(self, plan: Plan, snapshot: Snapshot) -> Attempt | Refusal:
         """Carry the plan to a broadcast. Refusal: nothing was journaled or signed.
@@ -87,7 +89,8 @@ class Live:
             try:
                 attempt = await self._sign(attempt, plan.call, plan.block.chain_id)
             finally:
-                self._abandon_unsigned(plan.key, snapshot.block.number)
+                if plan.key not in self._unsure:
+                    self._abandon_unsigned(plan.key, snapshot.block.number)
             await self._broadcast(attempt)
             if plan.urgent:
                 await self._clear_way(attempt, snapshot)
@@ -190,6 +193,44 @@ class Live:
             await self._clear_way(kept, snapshot)
         return kept
 
+    @property
+    def unsure(self) -> bool:
+        """Whether the signer must be asked what it signed."""
+        return bool(self._unsure)
+
+    async def settle(self, chain_id: int) -> None:
+        """Take over what a signer with a memory signed and this journal never got; let go what it did not.
+
+        At start before recovery, and while intents stand without an attempt. Raises Transient.
+        """
+        if not isinstance(self._signer, Remembers):
+            return
+        async with self._turn:
+            for intent in self._journal.open_intents(chain_id):
+                await self._settle(intent, self._signer)
+
+    async def _settle(self, intent: Intent, signer: Remembers) -> None:
+        have = {a.hash for a in intent.attempts}
+        n = len(intent.attempts)
+        for kept in await signer.stored(str(intent.key)):
+            if kept.signed.hash in have:
+                continue
+            fee = Fee(gas_limit=kept.gas_limit, max_fee_wei=kept.max_fee_wei, tip_wei=kept.tip_wei)
+            found = Attempt(
+                key=intent.key,
+                nonce=kept.nonce,
+                n=n,
+                raw=kept.signed.raw,
+                hash=kept.signed.hash,
+                fee=fee,
+                sent_block=intent.plan.block.number,
+                cancel=kept.cancel,
+            )
+            self._journal.add_attempt(found, self._signer.address)
+            n += 1
+        self._unsure.discard(intent.key)
+        self._abandon_unsigned(intent.key, intent.plan.block.number)
+
     async def rebroadcast(self, intent: Intent) -> Verdict:
         """Send the stored bytes of the highest attempt again, unchanged."""
         return await self._broadcast(intent.attempts[-1])
@@ -223,18 +264,25 @@ class Live:
 
     async def _signed(self, attempt: Attempt, call: Call, chain_id: int) -> Attempt:
         """The attempt with its bytes, which nobody but this process knows yet."""
-        signed = await self._signer.sign(
-            TxFields(
-                chain_id=chain_id,
-                nonce=attempt.nonce,
-                to=call.target,
-                data=call.data,
-                value_wei=call.value_wei,
-                gas_limit=attempt.fee.gas_limit,
-                max_fee_wei=attempt.fee.max_fee_wei,
-                tip_wei=attempt.fee.tip_wei,
-            )
+        tx = TxFields(
+            chain_id=chain_id,
+            nonce=attempt.nonce,
+            to=call.target,
+            data=call.data,
+            value_wei=call.value_wei,
+            gas_limit=attempt.fee.gas_limit,
+            max_fee_wei=attempt.fee.max_fee_wei,
+            tip_wei=attempt.fee.tip_wei,
+            intent=str(attempt.key),
         )
+        if attempt.key in self._unsure:
+            raise Raced(f"{attempt.key}: the signer has not said yet what it signed")
+        try:
+            signed = await self._signer.sign(tx)
+        except (Transient, asyncio.CancelledError):
+            if isinstance(self._signer, Remembers):
+                self._unsure.add(attempt.key)
+            raise
         self._probe("signed")
         return replace(attempt, raw=signed.raw, hash=signed.hash)
 

@@ -112,6 +112,7 @@ def test_commands__when_listed__then_they_are_the_documented_ones() -> None:
                 "journal",
                 "grant",
                 "adopt",
+                "policy",
                 "demo",
             ]
         )
@@ -129,7 +130,7 @@ WITH_CONFIG = [
     ["pause", "--for", "30m"],
     ["explain", "vault"],
 ]
-WITH_CONFIG += [["journal"], ["grant", "--amount", "USDC=0"], ["adopt"]]
+WITH_CONFIG += [["journal"], ["grant", "--amount", "USDC=0"], ["adopt"], ["policy"]]
 
 
 @pytest.mark.parametrize("line", WITH_CONFIG)

@@ -68,6 +68,7 @@ def test_act__when_all_is_well__then_every_step_in_this_order(journal: Journal) 
         gas_limit=300_000,
         max_fee_wei=27 * GWEI,
         tip_wei=GWEI,
+        intent=str(plan().key),
     )
     chain.mine()
     assert len(chain.effects(POOL)) == 1
@@ -144,14 +145,17 @@ def test_act__when_the_signer_refuses__then_abandoned_and_the_position_is_free(j
 
 
 def test_act__when_cancelled_while_signing__then_abandoned(journal: Journal) -> None:
+    asked = asyncio.Event()
+
     class Slow(FakeSigner):
         async def sign(self, tx: TxFields) -> Signed:
+            asked.set()
             await asyncio.sleep(60)
             raise AssertionError("not reached")
 
     async def run() -> None:
         task = asyncio.create_task(Live(journal, ChainDouble(), Slow()).act(plan(), snapshot()))
-        await asyncio.sleep(0.01)
+        await asked.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

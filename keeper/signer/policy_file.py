@@ -1,0 +1,71 @@
+"""The signer's policy as a file that a person reviews: JSON, refused unless every member is known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from keeper.errors import ConfigError
+from keeper.signer.key import read_secret
+from keeper.signer.policy import AllowedCall, Argument, SigningPolicy
+from keeper.signer.store import DayCaps
+
+_MEMBERS = {"chain_id", "address", "fee_wei_max", "fee_wei_per_day", "units_per_day", "calls"}
+
+
+def to_text(policy: SigningPolicy, caps: DayCaps) -> str:
+    """The policy as JSON text; integers as decimal text."""
+    body = {
+        "chain_id": policy.chain_id,
+        "address": policy.address,
+        "fee_wei_max": str(policy.fee_wei_max),
+        "fee_wei_per_day": str(caps.fee_wei),
+        "units_per_day": {token: str(units) for token, units in caps.units.items()},
+        "calls": [
+            {
+                "target": call.target,
+                "name": call.name,
+                "arguments": [_argument_out(a) for a in call.arguments],
+            }
+            for call in policy.calls
+        ],
+    }
+    return json.dumps(body, indent=1) + "\n"
+
+
+def load(path: Path) -> tuple[SigningPolicy, DayCaps]:
+    """From a file that nobody else may read or write. Raises ConfigError naming it."""
+    try:
+        body = json.loads(read_secret(path))
+        if set(body) != _MEMBERS:
+            raise ConfigError((f"{path}: members {sorted(set(body) ^ _MEMBERS)} are missing or unknown",))
+        policy = SigningPolicy(
+            chain_id=int(body["chain_id"]),
+            address=str(body["address"]),
+            calls=tuple(_call_in(c) for c in body["calls"]),
+            fee_wei_max=int(body["fee_wei_max"]),
+        )
+        units = {str(t).lower(): int(u) for t, u in body["units_per_day"].items()}
+        return policy, DayCaps(fee_wei=int(body["fee_wei_per_day"]), units=units)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ConfigError((f"{path}: is no signing policy ({type(error).__name__}: {error})",)) from None
+
+
+def _call_in(row: Any) -> AllowedCall:
+    arguments = tuple(_argument_in(a) for a in row["arguments"])
+    return AllowedCall(target=str(row["target"]), name=str(row["name"]), arguments=arguments)
+
+
+def _argument_in(row: Any) -> Argument:
+    if "at_most" in row:
+        return Argument(kind=str(row["kind"]), at_most=int(row["at_most"]))
+    kind = str(row["kind"])
+    among = (str(v).lower() if kind == "address" else int(v) for v in row["among"])
+    return Argument(kind=kind, among=frozenset(among))
+
+
+def _argument_out(argument: Argument) -> dict[str, object]:
+    if argument.among:
+        return {"kind": argument.kind, "among": sorted(str(v) for v in argument.among)}
+    return {"kind": argument.kind, "at_most": str(argument.at_most)}

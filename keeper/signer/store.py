@@ -1,0 +1,259 @@
+"""What the signer has signed, in a file of its own that nobody else can open while it lives.
+
+Check and insert are one exclusive transaction, committed with ``synchronous=FULL`` before a signature leaves.
+The rules (S1 to S7) hold whatever the daemon claims: a claim about the chain never unlocks a second nonce.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from keeper.errors import Broken, ConfigError
+from keeper.seams import Kept, Signed, TxFields
+from keeper.units import mul_div_up
+
+SCHEMA = 1
+DAY_S = 86_400.0
+BUMP_PERMILLE = 1_125
+"""Least rise of both fee fields between two signatures for one nonce."""
+_TABLES = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE adopted (chain_id TEXT PRIMARY KEY, nonce TEXT NOT NULL, why TEXT NOT NULL, at_s REAL NOT NULL);
+CREATE TABLE signed (
+  chain_id TEXT NOT NULL, nonce INTEGER NOT NULL, n INTEGER NOT NULL, intent TEXT NOT NULL,
+  payload BLOB NOT NULL, max_fee TEXT NOT NULL, tip TEXT NOT NULL, fee_wei TEXT NOT NULL,
+  token TEXT NOT NULL, units TEXT NOT NULL, cancel INTEGER NOT NULL,
+  raw BLOB NOT NULL, hash TEXT NOT NULL, at_s REAL NOT NULL,
+  PRIMARY KEY (chain_id, nonce, n));
+CREATE INDEX signed_intent ON signed (chain_id, intent);
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One request for a signature, after the policy has read it."""
+
+    tx: TxFields
+    intent: str
+    """The plan's key; a nonce is for one intent, an intent for one nonce."""
+    payload: bytes
+    """The unsigned transaction: what makes two requests the same."""
+    cancel: bool
+    token: str = ""
+    """Token that it spends, lower case; empty for none."""
+    units: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayCaps:
+    """Most that may be signed away within 24 hours, each nonce counted once at its dearest."""
+
+    fee_wei: int
+    units: dict[str, int]
+    """By token, lower case; a token that is not named may not be spent at all."""
+
+
+class Refused(Broken):
+    """A rule of the store says no; nothing was signed."""
+
+
+class Store:
+    """The signer's memory. One connection, locked exclusively for as long as the process lives."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._connection = connection
+
+    @classmethod
+    def create(cls, path: Path) -> Store:
+        """A new empty store; an explicit act. Raises ConfigError when something is there already."""
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        except OSError as error:
+            raise ConfigError((f"{path}: signer store cannot be created: {error.strerror}",)) from error
+        connection = _connect(path)
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {_TABLES} INSERT INTO meta VALUES ('schema', '1'); COMMIT;"
+        )
+        return cls(path, connection)
+
+    @classmethod
+    def open(cls, path: Path) -> Store:
+        """Raises ConfigError (missing, held by another signer) or Broken (damaged); nothing is signed."""
+        if not path.is_file():
+            raise ConfigError(
+                (f"{path}: signer store is missing; create it explicitly, and adopt the key's nonce",)
+            )
+        try:
+            connection = _connect(path)
+            verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            row = connection.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()
+        except sqlite3.OperationalError as error:
+            raise ConfigError((f"{path}: signer store cannot be opened: {error}",)) from error
+        except sqlite3.DatabaseError as error:
+            raise Broken(f"signer store {path} is damaged: {error}") from error
+        if verdict != "ok" or row is None or row[0] != str(SCHEMA):
+            raise Broken(f"signer store {path} is damaged or of another version")
+        return cls(path, connection)
+
+    def close(self) -> None:
+        """Give the file up."""
+        self._connection.close()
+
+    def adopt(self, chain_id: int, nonce: int, why: str, at_s: float) -> None:
+        """An operator's word that every lower nonce is accounted for. Raises Refused when it goes back."""
+        with _Exclusive(self):
+            top = self._top(chain_id)
+            if top is not None and nonce <= top:
+                raise Refused(f"nonce {top} was signed: adopting {nonce} would sign it a second time")
+            values = (str(chain_id), str(nonce), why, at_s)
+            self._connection.execute("INSERT OR REPLACE INTO adopted VALUES (?, ?, ?, ?)", values)
+
+    def sign(self, asked: Asked, caps: DayCaps, now_s: float, make: Callable[[], Signed]) -> Signed:
+        """Check, sign and insert as one; what was signed before comes back unchanged. Raises Refused."""
+        tx = asked.tx
+        with _Exclusive(self):
+            rows = self._of_nonce(tx.chain_id, tx.nonce)
+            for row in rows:
+                if row["payload"] == asked.payload and row["intent"] == asked.intent:
+                    return Signed(raw=bytes(row["raw"]), hash=str(row["hash"]))
+            self._refuse_other_nonce(asked)
+            if rows:
+                _refuse_replacement(asked, rows)
+            else:
+                self._refuse_gap(tx)
+            self._refuse_day(asked, caps, now_s)
+            signed = make()
+            self._insert(asked, len(rows), signed, now_s)
+        return signed
+
+    def stored(self, chain_id: int, intent: str) -> tuple[Kept, ...]:
+        """Everything signed for an intent, oldest first: for a daemon that died asking."""
+        rows = self._connection.execute(
+            "SELECT * FROM signed WHERE chain_id = ? AND intent = ? ORDER BY n",
+            (str(chain_id), intent),
+        )
+        return tuple(_kept(r) for r in rows)
+
+    def _refuse_other_nonce(self, asked: Asked) -> None:
+        """S5: an intent has one nonce, whatever is said of the chain."""
+        tx = asked.tx
+        row = self._connection.execute(
+            "SELECT nonce FROM signed WHERE chain_id = ? AND intent = ? AND nonce != ? LIMIT 1",
+            (str(tx.chain_id), asked.intent, tx.nonce),
+        ).fetchone()
+        if row is not None:
+            raise Refused(f"S5: {asked.intent} was signed for nonce {row['nonce']}, never for {tx.nonce}")
+
+    def _refuse_gap(self, tx: TxFields) -> None:
+        """S1: the next nonce after the highest signed, or the one that an operator adopted."""
+        top = self._top(tx.chain_id)
+        row = self._connection.execute(
+            "SELECT nonce FROM adopted WHERE chain_id = ?", (str(tx.chain_id),)
+        ).fetchone()
+        if row is None and top is None:
+            raise Refused(f"S7: no nonce was adopted for chain {tx.chain_id}")
+        following = -1 if top is None else top + 1
+        expected = max(following, -1 if row is None else int(row["nonce"]))
+        if tx.nonce != expected:
+            raise Refused(f"S1: nonce {tx.nonce} is not the next one, {expected}")
+
+    def _refuse_day(self, asked: Asked, caps: DayCaps, now_s: float) -> None:
+        """S6: the day's sums, each nonce at its dearest, this one included."""
+        fees: dict[int, int] = {}
+        units: dict[int, int] = {}
+        since = (str(asked.tx.chain_id), now_s - DAY_S)
+        for row in self._connection.execute("SELECT * FROM signed WHERE chain_id = ? AND at_s > ?", since):
+            nonce = row["nonce"]
+            fees[nonce] = max(fees.get(nonce, 0), int(row["fee_wei"]))
+            if row["token"] == asked.token:
+                units[nonce] = max(units.get(nonce, 0), int(row["units"]))
+        nonce = asked.tx.nonce
+        fees[nonce] = max(fees.get(nonce, 0), asked.tx.gas_limit * asked.tx.max_fee_wei)
+        # what frees a nonce must stay possible when the day is used up, and must not drain the tank either
+        most_wei = caps.fee_wei * (2 if asked.cancel else 1)
+        if sum(fees.values()) > most_wei:
+            raise Refused(f"S6: the day's fees would reach {sum(fees.values())} wei, the cap is {most_wei}")
+        if asked.token:
+            units[nonce] = max(units.get(nonce, 0), asked.units)
+            most = caps.units.get(asked.token, 0)
+            if sum(units.values()) > most:
+                raise Refused(f"S6: the day's {asked.token} would reach {sum(units.values())}, cap {most}")
+
+    def _insert(self, asked: Asked, n: int, signed: Signed, now_s: float) -> None:
+        tx = asked.tx
+        values = (
+            *(str(tx.chain_id), tx.nonce, n, asked.intent, asked.payload),
+            *(str(tx.max_fee_wei), str(tx.tip_wei), str(tx.gas_limit * tx.max_fee_wei)),
+            *(asked.token, str(asked.units), int(asked.cancel), signed.raw, signed.hash, now_s),
+        )
+        self._connection.execute(f"INSERT INTO signed VALUES ({', '.join('?' * len(values))})", values)
+
+    def _of_nonce(self, chain_id: int, nonce: int) -> list[sqlite3.Row]:
+        query = "SELECT * FROM signed WHERE chain_id = ? AND nonce = ? ORDER BY n"
+        return self._connection.execute(query, (str(chain_id), nonce)).fetchall()
+
+    def _top(self, chain_id: int) -> int | None:
+        query = "SELECT max(nonce) FROM signed WHERE chain_id = ?"
+        found = self._connection.execute(query, (str(chain_id),)).fetchone()[0]
+        return None if found is None else int(found)
+
+
+def _refuse_replacement(asked: Asked, rows: list[sqlite3.Row]) -> None:
+    """S3: the same intent, both fees up by an eighth. S4: once it is cancelled, only cancelled again."""
+    tx, intent = asked.tx, rows[0]["intent"]
+    if intent != asked.intent:
+        raise Refused(f"S3: nonce {tx.nonce} is for {intent}, not for {asked.intent}")
+    if any(r["cancel"] for r in rows) and not asked.cancel:
+        raise Refused(f"S4: {intent} is being cancelled")
+    for name, fee_wei in (("max_fee", tx.max_fee_wei), ("tip", tx.tip_wei)):
+        least_wei = mul_div_up(max(int(r[name]) for r in rows), BUMP_PERMILLE, 1000)
+        if fee_wei < least_wei:
+            raise Refused(f"S3: {name} {fee_wei} of nonce {tx.nonce} is below {least_wei}, 1.125x the last")
+
+
+def _kept(row: sqlite3.Row) -> Kept:
+    max_fee_wei = int(row["max_fee"])
+    return Kept(
+        nonce=int(row["nonce"]),
+        gas_limit=int(row["fee_wei"]) // max_fee_wei if max_fee_wei else 0,
+        max_fee_wei=max_fee_wei,
+        tip_wei=int(row["tip"]),
+        cancel=bool(row["cancel"]),
+        signed=Signed(raw=bytes(row["raw"]), hash=str(row["hash"])),
+    )
+
+
+class _Exclusive:
+    """One exclusive transaction; a failure of the disk is Broken, and nothing leaves."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __enter__(self) -> None:
+        self._run("BEGIN EXCLUSIVE")
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._run("COMMIT" if error is None else "ROLLBACK")
+
+    def _run(self, statement: str) -> None:
+        try:
+            self._store._connection.execute(statement)
+        except sqlite3.Error as error:
+            raise Broken(f"signer store {self._store.path} failed: {error}") from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, timeout=0.0)
+    connection.row_factory = sqlite3.Row
+    # the lock is taken with the first transaction and kept until the process ends
+    connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("BEGIN EXCLUSIVE")
+    connection.execute("COMMIT")
+    return connection
