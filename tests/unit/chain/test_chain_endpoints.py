@@ -171,13 +171,14 @@ async def test_circuit__when_there_is_one_endpoint__then_it_never_rests() -> Non
                 await bench.endpoints.request("eth_call", [])
             assert len(bench.bodies[0].asked) > asked
         assert bench.kinds == [("a", "up"), ("a", "down")]
-        bench.bodies[0].answer = lambda m, p: 4
-        assert await bench.endpoints.request("eth_call", []) == 4
-        assert bench.kinds[-1] == ("a", "recovered")
+        bench.bodies[0].answer = lambda m, p: "0x4"
+        await bench.endpoints.probe()
+        assert bench.kinds[-1] == ("a", "recovered"), "the last live one is not even probed"
+        assert await bench.endpoints.request("eth_call", []) == "0x4"
 
 
 @pytest.mark.asyncio
-async def test_chain_id__when_wrong_at_the_start__then_that_endpoint_is_never_used() -> None:
+async def test_chain_id__when_wrong_at_the_start__then_that_endpoint_is_asked_nothing_else() -> None:
     async with Bench(FakeBody(chain_id=1), FakeBody(lambda m, p: 7)) as bench:
         assert ("a", "wrong_chain") in bench.kinds
         for _ in range(5):
@@ -188,7 +189,19 @@ async def test_chain_id__when_wrong_at_the_start__then_that_endpoint_is_never_us
         assert bench.bodies[0].asked == ["eth_chainId"]
         bench.clock.advance(10_000)
         await bench.endpoints.probe()
-        assert bench.bodies[0].asked == ["eth_chainId"]
+        assert set(bench.bodies[0].asked) == {"eth_chainId"}
+
+
+@pytest.mark.asyncio
+async def test_chain_id__when_right_again_after_being_wrong__then_the_endpoint_is_taken_back() -> None:
+    async with Bench(FakeBody(chain_id=1), FakeBody(chain_id=1)) as bench:
+        with pytest.raises(Transient):
+            await bench.endpoints.request("eth_call", [])
+        bench.bodies[0].chain_id = CHAIN_ID
+        await bench.endpoints.probe()
+        assert ("a", "recovered") in bench.kinds
+        assert await bench.endpoints.request("eth_call", []) == "eth_call ok"
+        assert set(bench.bodies[1].asked) == {"eth_chainId"}
 
 
 @pytest.mark.asyncio

@@ -152,7 +152,7 @@ async def test_lane__when_the_queue_is_full__then_the_least_urgent_is_shed() -> 
 async def test_lane__when_waiters_are_cancelled__then_no_slot_is_lost() -> None:
     lane = Lane("a", 10_000, 1, SystemClock())
     for _ in range(5):
-        await lane.acquire(Priority.TRIGGER)
+        await asyncio.wait_for(lane.acquire(Priority.TRIGGER), 1)
         waiting = asyncio.create_task(lane.acquire(Priority.TRIGGER))
         granted = asyncio.create_task(lane.acquire(Priority.TRIGGER))
         await _settle()
