@@ -213,7 +213,7 @@ def test_tick__when_accounts_grow__then_the_cost_of_a_block_stays_within_its_bou
     )
     _figure("tick_ms_1000_aave_v3_one_acting", _total(large.patient)[0])
     _figure("tick_ms_1000_aave_v3_all_acting", max(sum(s.cpu_ms.values()) for s in large.storm))
-    # the figure is the median; asserted is the best, since a crowded machine inflates even CPU (shared caches)
+    # the figure is the median; asserted is the best, for a crowded machine inflates even CPU (shared caches)
     best_ms = min(sum(s.cpu_ms.values()) for s in large.quiet)
     _figure("tick_ms_1000_aave_v3_best", best_ms)
     assert best_ms <= TICK_MS_MAX
