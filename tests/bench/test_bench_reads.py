@@ -43,7 +43,7 @@ WORKER = Path(__file__).with_name("read_worker.py")
 PEERS = {"banteg": "multicall==0.15.2", "dank_mids": "dank-mids==4.20.215"}
 BOUNDS = {"web3_multicall": (1 / 300, "<= 1/300"), "banteg": (1 / 20, "<= 1/20"), "dank_mids": (None, "")}
 FLOORS = {"web3_multicall": 1 / 100, "banteg": 1 / 8, "dank_mids": 1 / 60}
-"""What holds on a busy machine too; worse than this is a regression and fails. The bounds are for the figures."""
+"""What holds on a busy machine too: worse is a regression and fails. The bounds are for the figures."""
 UNLIMITED = {"DANKMIDS_REQUESTS_PER_SECOND": "100000", "DANKMIDS_MIN_REQUESTS_PER_SECOND": "100000"}
 """dank_mids limits itself to 50 requests a second; that would be its subject, not its cost."""
 ANSWER_S_MAX = 120.0
