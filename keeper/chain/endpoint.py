@@ -145,7 +145,7 @@ class Endpoint:
         self._on_event(EndpointEvent(name=self.name, kind=kind, why=why))
 
     def rule_out(self, told: int) -> None:
-        """Never ask it again: it serves another chain."""
+        """Ask it nothing but its chain id: it serves another chain."""
         if self.state is not State.WRONG_CHAIN:
             self.state = State.WRONG_CHAIN
             self.last_error = f"serves chain id {told}, configured is {self._chain_id}"
@@ -170,6 +170,18 @@ class Endpoint:
         except TimeoutError:
             pass
         raise Transient(f"{self.name}: no answer in time")
+
+    async def prove_again(self, ask: Ask) -> None:
+        """Take it back once it tells the right chain id: one misrouted answer must not blind us for good."""
+        question = Ask(method="eth_chainId", params=(), priority=ask.priority, deadline_s=ask.deadline_s)
+        try:
+            async with asyncio.timeout_at(ask.deadline_s):
+                told = await self._call(question)
+        except (Transient, TimeoutError):
+            return
+        if isinstance(told, str) and QUANTITY.fullmatch(told) and int(told, 16) == self._chain_id:
+            self.state, self.failures, self._verified_at = State.NEW, 0, None
+            self.tell(Kind.RECOVERED, f"serves chain id {self._chain_id} again")
 
     async def close(self) -> None:
         """End the lane and the session."""

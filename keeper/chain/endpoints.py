@@ -159,7 +159,7 @@ class Endpoints:
         return True
 
     def rule_out(self, name: str, told: int) -> None:
-        """Never use an endpoint again: its stream answered the chain id ``told``."""
+        """Use an endpoint no more until it proves its chain: its stream answered the chain id ``told``."""
         self._named(name).rule_out(told)
 
     def usable(self, name: str) -> bool:
@@ -170,6 +170,8 @@ class Endpoints:
         """Ask every endpoint for its height once: who lives, who lags, who serves another chain."""
         deadline_s = asyncio.get_running_loop().time() + PROBE_TIMEOUT_S
         ask = Ask(method="eth_blockNumber", params=(), priority=Priority.PAGE, deadline_s=deadline_s)
+        wrong = [e for e in self._all if e.state is State.WRONG_CHAIN]
+        await asyncio.gather(*(e.prove_again(ask) for e in wrong))
         asked = [e for e in self._all if not e.resting and e.state is not State.WRONG_CHAIN]
         for result in await asyncio.gather(*(self._attempt(e, ask) for e in asked), return_exceptions=True):
             if isinstance(result, BaseException) and not isinstance(result, Transient):
