@@ -99,4 +99,4 @@ def _stored(position: Position) -> tuple[dict[str, int], dict[str, int]]:
 def _shift(shadow: Mapping[str, int], before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
     tokens = {**shadow, **before, **after}
     moved_units = {t: shadow.get(t, 0) + after.get(t, 0) - before.get(t, 0) for t in tokens}
-    return {t: max(0, units) for t, units in moved_units.items() if units > 0}
+    return {t: units for t, units in moved_units.items() if units > 0}

@@ -20,6 +20,7 @@ from tests.anvil_daemon import GRANTS, Night, keeper, night, rewritten
 
 pytestmark = pytest.mark.anvil
 
+EOA = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
 TARGET_WAD = 1_249 * 10**15
 
 
@@ -45,6 +46,34 @@ def test_run_once__when_safe_in_danger_or_unreachable__then_the_exit_code_says_s
     on.config.write_text(text)
     assert nobody.returncode == 69, nobody.stderr
     assert "Traceback" not in nobody.stderr
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "by", "said"),
+    [("provider = ", EOA, EOA), ("chain_id = ", "1", "serves chain id 31337, configured is 1")],
+)
+def test_daemon__when_the_chain_contradicts_the_configuration__then_it_does_not_start(
+    on: Stage, spoiled: str, by: str, said: str
+) -> None:
+    text = on.config.read_text()
+    line = next(x for x in text.splitlines() if x.startswith(spoiled))
+    value = f'"{by}"' if by.startswith("0x") else by
+    rewritten(on, {line: f"{spoiled}{value}"})
+    done = keeper(on, "run", "--dry-run")
+    on.config.write_text(text)
+    assert done.returncode == 78, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", [("arm",), ("disarm",)])
+def test_command__when_no_daemon_runs__then_69_and_the_one_to_start_is_named(
+    on: Stage, command: tuple[str, ...]
+) -> None:
+    done = keeper(on, *command)
+    assert done.returncode == 69
+    assert "is `keeper run` running" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_dry_run__when_told_to_arm__then_it_refuses_and_a_live_daemon_cannot_share_its_home(
