@@ -23,6 +23,7 @@ from keeper.control import Blind, Controls
 from keeper.discovery import Discovery
 from keeper.errors import EXIT_BROKEN, EXIT_FINDINGS, EXIT_OK, EXIT_UNREACHABLE, Broken, Transient
 from keeper.journal.recover import recover
+from keeper.journal.retention import KEEP_S
 from keeper.journal.write import Journal
 from keeper.model import Block, Entry, Level
 from keeper.notify import control
@@ -43,7 +44,7 @@ TICK_TIMEOUT_S = 10.0
 RETRY_S = 1.0
 PULSE_S = 1.0
 DRAIN_S = 30.0
-EVERY_S = {"discover": 600.0, "refresh": 3600.0}
+EVERY_S = {"discover": 600.0, "refresh": 3600.0, "prune": 300.0}
 
 
 class ChainDaemon:
@@ -235,6 +236,8 @@ class ChainDaemon:
             try:
                 if job == "discover":
                     await discovery.look(self.loop.last, self.loop.venues)
+                elif job == "prune":
+                    self.journal.prune(self.clock.now_s() - KEEP_S)
                 else:
                     await self.loop.refresh(here.camera, here.settings)
             except Transient as e:
@@ -257,7 +260,7 @@ class ChainDaemon:
     def _on_endpoint(self, event: EndpointEvent) -> None:
         self._log.warning("endpoint", chain=self.chain.name, name=event.name, kind=event.kind, why=event.why)
         if event.kind in (Kind.UP, Kind.RECOVERED):
-            for over in (Kind.DOWN, Kind.LAGGING, Kind.RATE_LIMITED):
+            for over in (Kind.DOWN, Kind.LAGGING, Kind.RATE_LIMITED, Kind.WRONG_CHAIN):
                 self.alarms.clear(f"endpoint_{over}", event.name)
             return
         loud = Severity.CRITICAL if event.kind is Kind.WRONG_CHAIN else Severity.WARNING

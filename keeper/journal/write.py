@@ -14,7 +14,7 @@ from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import IntegrityError
 
 from keeper.errors import Broken, Raced
-from keeper.journal import codec, opening
+from keeper.journal import codec, opening, retention
 from keeper.journal.read import OPEN_STATES, REPLAN, Queries
 from keeper.journal.tables import table
 from keeper.model import Attempt, Entry, Intent, IntentState, Outcome, Plan, PlanKey, PositionId, Snapshot
@@ -305,6 +305,11 @@ class Journal(Queries):
         keep = () if full else ("body",)
         with self._transaction():
             self._put("snapshot", values, ("chain_id", "block_hash"), keep=keep)
+
+    def prune(self, before_s: float) -> int:
+        """Forget some old rows that explain nothing; how many. 0 when there are no more."""
+        with self._transaction() as connection:
+            return retention.forget(connection, before_s)
 
     def _refuse_raced(self, plan: Plan) -> None:
         t, position = table("intent"), plan.key.position

@@ -111,7 +111,7 @@ def _wishes(told: Told) -> Iterator[tuple[tuple[object, ...], tuple[int, ...]]]:
                 tuple((r["strategy"], r["code"]) for r in _list(data["rejected"])),
             )
             yield shape, tuple(int(s["units"]) for s in steps)
-        elif entry.kind == "plan":
+        elif entry.kind == "plan" and not entry.subject.startswith("grant:"):
             yield ("plan", entry.block_number, entry.subject, entry.data["strategy"]), ()
 
 
