@@ -7,10 +7,10 @@ from __future__ import annotations
 import math
 
 from keeper.risk.book import Floats
-from keeper.risk.jit import inlined
+from keeper.risk.jit import formula
 
 
-@inlined
+@formula
 def margin_at(w: Floats, y: Floats, m0: float, g: Floats) -> float:
     """M(y) and g_j = w_j exp(y_j), the gradient."""
     total = m0
@@ -20,7 +20,7 @@ def margin_at(w: Floats, y: Floats, m0: float, g: Floats) -> float:
     return total
 
 
-@inlined
+@formula
 def turnover(g: Floats, m0: float) -> float:
     """What M's rounding is measured against."""
     total = abs(m0)
@@ -29,7 +29,7 @@ def turnover(g: Floats, m0: float) -> float:
     return total
 
 
-@inlined
+@formula
 def dot(a: Floats, b: Floats) -> float:
     """a . b"""
     total = 0.0
@@ -38,7 +38,7 @@ def dot(a: Floats, b: Floats) -> float:
     return total
 
 
-@inlined
+@formula
 def times(c: Floats, v: Floats, out: Floats) -> None:
     """out = C v"""
     for i in range(v.shape[0]):
@@ -48,7 +48,7 @@ def times(c: Floats, v: Floats, out: Floats) -> None:
         out[i] = total
 
 
-@inlined
+@formula
 def solve(matrix: Floats, b: Floats, n: int) -> bool:
     """Gauss with partial pivoting, in place; the solution in ``b``. False when singular."""
     for i in range(n):

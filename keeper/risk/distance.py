@@ -127,18 +127,27 @@ def linear_beta(row: BookRow, prices: Mapping[str, float], factors: Factors, hor
 
 def one_price(row: BookRow, prices: Mapping[str, float]) -> tuple[LiquidationPrice, ...]:
     """Where each feed alone brings margin to 0, nearest first; empty when a price is missing."""
-    shelf = build([row], prices)
-    assets, requirement = np.empty(1), np.empty(1)
-    kernels.sides(shelf.book, assets, requirement)
-    roots = np.empty(len(shelf.book.a))
-    kernels.one_price(shelf.book, assets, requirement, roots)
-    found = [
-        LiquidationPrice(feed=shelf.feeds[k], price=float(p), distance=float(p) / float(now) - 1.0)
-        for p, k in zip(roots, shelf.book.feed, strict=True)
-        for now in (shelf.book.prices[k],)
-        if math.isfinite(p)
-    ]
-    return tuple(sorted(found, key=lambda x: abs(x.distance)))
+    return one_price_all(build([row], prices))[0]
+
+
+def one_price_all(shelf: Shelf) -> tuple[tuple[LiquidationPrice, ...], ...]:
+    """``one_price`` of every row of a shelf, in order."""
+    book, n = shelf.book, len(shelf)
+    assets, requirement, roots = np.empty(n), np.empty(n), np.empty(len(shelf.book.a))
+    kernels.sides(book, assets, requirement)
+    kernels.one_price(book, assets, requirement, roots)
+    now = book.prices.tolist()
+    found = []
+    for u in range(n):
+        part = slice(int(book.indptr[u]), int(book.indptr[u + 1]))
+        pairs = zip(roots[part].tolist(), book.feed[part].tolist(), strict=True)
+        line = [
+            LiquidationPrice(feed=shelf.feeds[k], price=p, distance=p / now[k] - 1.0)
+            for p, k in pairs
+            if math.isfinite(p)
+        ]
+        found.append(tuple(sorted(line, key=lambda x: abs(x.distance))))
+    return tuple(found)
 
 
 def along(

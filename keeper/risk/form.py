@@ -17,7 +17,7 @@ import numpy as np
 
 from keeper.risk.algebra import dot, margin_at, solve, times, turnover
 from keeper.risk.book import Book, Floats, Ints
-from keeper.risk.jit import Kernels, inlined, kernel, record_type, signature
+from keeper.risk.jit import Kernels, formula, kernel, record_type, signature
 
 FOUND = 0
 """x* satisfies M = 0 and the first-order conditions."""
@@ -66,7 +66,7 @@ _MARGIN_REL = 1e-13
 _STATIONARY = 1e-9
 
 
-@inlined
+@formula
 def march(w: Floats, m0: float, v: Floats, limit: float, work: Floats) -> float:
     """Smallest t in (0, limit) with M(t v) <= 0, inf when there is none.
 
@@ -94,7 +94,7 @@ def march(w: Floats, m0: float, v: Floats, limit: float, work: Floats) -> float:
     return t
 
 
-@inlined
+@formula
 def converge(problem: Problem, y: Floats, alpha: Floats, work: Floats) -> int:
     """HL-RF with step control from (y, alpha); leaves the last point there. FOUND or LOST."""
     w, c, m0 = problem
@@ -139,7 +139,7 @@ def converge(problem: Problem, y: Floats, alpha: Floats, work: Floats) -> int:
     return LOST
 
 
-@inlined
+@formula
 def residual(problem: Problem, y: Floats, work: Floats) -> tuple[float, float, float]:
     """(first-order gap, relative margin, multiplier k): y = k C g and M = 0 hold at a nearest point."""
     w, c, m0 = problem
@@ -155,7 +155,7 @@ def residual(problem: Problem, y: Floats, work: Floats) -> tuple[float, float, f
     return gap / size, abs(value) / turnover(g, m0), k
 
 
-@inlined
+@formula
 def newton(problem: Problem, y: Floats, work: Floats, matrix: Floats) -> bool:
     """Newton on y - k C g = 0, M = 0 from ``y``, kept while it improves. True when both hold."""
     w, c, m0 = problem
@@ -200,14 +200,14 @@ def newton(problem: Problem, y: Floats, work: Floats, matrix: Floats) -> bool:
     return gap <= 1e-7 and off <= 1e-11
 
 
-@inlined
+@formula
 def energy(problem: Problem, y: Floats, work: Floats) -> float:
     """y' C^-1 y at a stationary point: y = k C g gives k (g . y)."""
     _, _, k = residual(problem, y, work)
     return max(0.0, k * dot(work[0], y))
 
 
-@inlined
+@formula
 def aim(c: Floats, start: int, v: Floats, alpha: Floats, matrix: Floats) -> bool:
     """Direction number ``start`` with v' C^-1 v = 1 and v = C alpha; False when it is none.
 
@@ -243,7 +243,7 @@ def aim(c: Floats, start: int, v: Floats, alpha: Floats, matrix: Floats) -> bool
     return True
 
 
-@inlined
+@formula
 def nearest(problem: Problem, y: Floats, work: Floats, matrix: Floats) -> tuple[int, float]:
     """(status, beta) and y*: the best of several starts, each brought to the first-order conditions.
 
@@ -293,7 +293,7 @@ def nearest(problem: Problem, y: Floats, work: Floats, matrix: Floats) -> tuple[
     return (FOUND, math.sqrt(smallest)) if smallest < math.inf else (LOST, 0.0)
 
 
-@inlined
+@formula
 def gather(book: Book, cov: Floats, u: int, room: Room) -> tuple[int, float]:
     """(n, m0) of row u: feeds that do not vary are folded into m0, feeds that move as one are merged.
 

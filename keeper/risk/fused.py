@@ -14,11 +14,28 @@ import numpy as np
 
 from keeper.risk.book import Floats, Index, Ints
 from keeper.risk.jit import Kernels, inlined, kernel, record_type, signature
-from keeper.risk.simd import LANES, add, bits, either, fma, less, load, lowest, mul, spread, store, where
+from keeper.risk.simd import (
+    LANES,
+    add,
+    bits,
+    choose,
+    div,
+    either,
+    fma,
+    least,
+    less,
+    load,
+    lowest,
+    minimum,
+    mul,
+    spread,
+    store,
+    where,
+)
 
 GROUP = 4 * LANES
 """Scenarios judged at once: four vectors of each side stay in registers."""
-TILE = 128
+TILE = 1024
 """Scenarios per pass over a block of positions: 30 feeds x 128 prices fit the first-level cache."""
 _USERS = 512
 _LARGEST = 1.7976931348623157e308
@@ -58,17 +75,61 @@ class Tally(NamedTuple):
 
 
 @inlined
-def smallest(sides: Sides, prices: Floats, tally: Tally, u: int, s0: int) -> None:
+def total(sides: Sides, prices: Floats, first: Any, last: Any, s: Any) -> Any:
+    """Four vectors of sum weight x price over entries first:last, for the scenarios from s on; last > first.
+
+    Unsigned numbers throughout: a signed index would be tested for counting from the end at every access.
+    """
+    n = np.uint64(prices.shape[1])
+    o = np.uint64(sides.feed[first]) * n + s
+    x = spread(sides.weight[first])
+    c0 = mul(x, load(prices, o))
+    c1 = mul(x, load(prices, o + np.uint64(LANES)))
+    c2 = mul(x, load(prices, o + np.uint64(2 * LANES)))
+    c3 = mul(x, load(prices, o + np.uint64(3 * LANES)))
+    for j in range(first + np.uint64(1), last):
+        o = np.uint64(sides.feed[j]) * n + s
+        x = spread(sides.weight[j])
+        c0 = fma(x, load(prices, o), c0)
+        c1 = fma(x, load(prices, o + np.uint64(LANES)), c1)
+        c2 = fma(x, load(prices, o + np.uint64(2 * LANES)), c2)
+        c3 = fma(x, load(prices, o + np.uint64(3 * LANES)), c3)
+    return c0, c1, c2, c3
+
+
+@inlined
+def side(sides: Sides, prices: Floats, first: Any, last: Any, s: Any) -> Any:
+    """As ``total``, zero without entries."""
+    if first < last:
+        return total(sides, prices, first, last, s)
+    zero = spread(0.0)
+    return zero, zero, zero, zero
+
+
+@inlined
+def quotient(c: Any, d: Any) -> Any:
+    """c / d in every lane; without requirement +inf when nothing is missing, -inf when something is."""
+    zero, far = spread(0.0), spread(math.inf)
+    bare = choose(less(c, zero), spread(-math.inf), far)
+    return choose(less(zero, d), div(c, d), bare)
+
+
+@inlined
+def smallest(tally: Tally, u: int, s: int, c: Any, d: Any) -> None:
     """The minimum over one group of scenarios by division, where it undercuts what the tally has."""
-    for s in range(s0, s0 + GROUP):
-        c, d = sides.a0[u], sides.b0[u]
-        for j in range(sides.start[u], sides.middle[u]):
-            c += sides.weight[j] * prices[sides.feed[j], s]
-        for j in range(sides.middle[u], sides.start[u + 1]):
-            d += sides.weight[j] * prices[sides.feed[j], s]
-        h = c / d if d > 0.0 else (math.inf if c >= 0.0 else -math.inf)
-        if h < tally.low[u]:
-            tally.low[u], tally.worst[u] = h, s
+    h0, h1, h2, h3 = quotient(c[0], d[0]), quotient(c[1], d[1]), quotient(c[2], d[2]), quotient(c[3], d[3])
+    here = least(minimum(minimum(h0, h1), minimum(h2, h3)))
+    if here < tally.low[u]:
+        tally.low[u] = here
+        # the first lane that is not above the least
+        x = spread(here)
+        above = (
+            bits(less(x, h0))
+            | (bits(less(x, h1)) << LANES)
+            | (bits(less(x, h2)) << (2 * LANES))
+            | (bits(less(x, h3)) << (3 * LANES))
+        )
+        tally.worst[u] = s + lowest(~above)
 
 
 @inlined
@@ -88,63 +149,51 @@ def fused(sides: Sides, prices: Floats, tally: Tally) -> None:
     Padding scenarios are the caller's: repeat the last one and cut the result.
     """
     users, scenarios = sides.a0.shape[0], prices.shape[1]
-    one = spread(1.0)
     for u0 in range(0, users, _USERS):
         u1 = min(u0 + _USERS, users)
         reset(sides, tally, u0, u1)
         for t0 in range(0, scenarios, TILE):
             t1 = min(t0 + TILE, scenarios)
             for u in range(u0, u1):
-                if sides.known[u] == 0:
-                    continue
-                begin, mid, end = sides.start[u], sides.middle[u], sides.start[u + 1]
-                low = tally.low[u]
-                edge = spread(min(low, _LARGEST))
-                a0, b0 = spread(sides.a0[u]), spread(sides.b0[u])
-                for s in range(t0, t1, GROUP):
-                    c0, c1, c2, c3 = a0, a0, a0, a0
-                    for j in range(begin, mid):
-                        o = sides.feed[j] * scenarios + s
-                        x = spread(sides.weight[j])
-                        c0 = fma(x, load(prices, o), c0)
-                        c1 = fma(x, load(prices, o + LANES), c1)
-                        c2 = fma(x, load(prices, o + 2 * LANES), c2)
-                        c3 = fma(x, load(prices, o + 3 * LANES), c3)
-                    d0, d1, d2, d3 = b0, b0, b0, b0
-                    for j in range(mid, end):
-                        o = sides.feed[j] * scenarios + s
-                        x = spread(sides.weight[j])
-                        d0 = fma(x, load(prices, o), d0)
-                        d1 = fma(x, load(prices, o + LANES), d1)
-                        d2 = fma(x, load(prices, o + 2 * LANES), d2)
-                        d3 = fma(x, load(prices, o + 3 * LANES), d3)
-                    lower = either(
-                        either(less(c0, mul(edge, d0)), less(c1, mul(edge, d1))),
-                        either(less(c2, mul(edge, d2)), less(c3, mul(edge, d3))),
-                    )
-                    if bits(lower) != 0:
-                        smallest(sides, prices, tally, u, s)
-                        low = tally.low[u]
-                        edge = spread(min(low, _LARGEST))
-                    if low < 1.0:
-                        m0, m1, m2, m3 = less(c0, d0), less(c1, d1), less(c2, d2), less(c3, d3)
-                        hits = (
-                            bits(m0)
-                            | (bits(m1) << LANES)
-                            | (bits(m2) << (2 * LANES))
-                            | (bits(m3) << (3 * LANES))
-                        )
-                        if hits != 0:
-                            if tally.first[u] < 0:
-                                tally.first[u] = s + lowest(hits)
-                            record(tally, s, m0, d0, one)
-                            record(tally, s + LANES, m1, d1, one)
-                            record(tally, s + 2 * LANES, m2, d2, one)
-                            record(tally, s + 3 * LANES, m3, d3, one)
+                if sides.known[u] != 0:
+                    judge(sides, prices, tally, u, (t0, t1))
 
 
 @inlined
-def record(tally: Tally, s: int, mask: Any, d: Any, one: Any) -> None:
+def judge(sides: Sides, prices: Floats, tally: Tally, u: int, span: tuple[int, int]) -> None:
+    """One position under the scenarios of a tile."""
+    begin, mid, end = np.uint64(sides.start[u]), np.uint64(sides.middle[u]), np.uint64(sides.start[u + 1])
+    low = tally.low[u]
+    edge, one = spread(min(low, _LARGEST)), spread(1.0)
+    a0, b0 = spread(sides.a0[u]), spread(sides.b0[u])
+    for place in range(span[0], span[1], GROUP):
+        s = np.uint64(place)
+        c0, c1, c2, c3 = side(sides, prices, begin, mid, s)
+        d0, d1, d2, d3 = side(sides, prices, mid, end, s)
+        c0, c1, c2, c3 = add(c0, a0), add(c1, a0), add(c2, a0), add(c3, a0)
+        d0, d1, d2, d3 = add(d0, b0), add(d1, b0), add(d2, b0), add(d3, b0)
+        lower = either(
+            either(less(c0, mul(edge, d0)), less(c1, mul(edge, d1))),
+            either(less(c2, mul(edge, d2)), less(c3, mul(edge, d3))),
+        )
+        if bits(lower) != 0:
+            smallest(tally, u, place, (c0, c1, c2, c3), (d0, d1, d2, d3))
+            low = tally.low[u]
+            edge = spread(min(low, _LARGEST))
+        if low < 1.0:
+            m0, m1, m2, m3 = less(c0, d0), less(c1, d1), less(c2, d2), less(c3, d3)
+            hits = bits(m0) | (bits(m1) << LANES) | (bits(m2) << (2 * LANES)) | (bits(m3) << (3 * LANES))
+            if hits != 0:
+                if tally.first[u] < 0:
+                    tally.first[u] = place + lowest(hits)
+                record(tally, s, m0, d0, one)
+                record(tally, s + np.uint64(LANES), m1, d1, one)
+                record(tally, s + np.uint64(2 * LANES), m2, d2, one)
+                record(tally, s + np.uint64(3 * LANES), m3, d3, one)
+
+
+@inlined
+def record(tally: Tally, s: Any, mask: Any, d: Any, one: Any) -> None:
     """Count and add up the requirements of the lanes that are liquidatable."""
     store(tally.hits, s, add(load(tally.hits, s), where(mask, one)))
     store(tally.notional, s, add(load(tally.notional, s), where(mask, d)))

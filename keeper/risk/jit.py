@@ -23,9 +23,16 @@ types: Any = numba.types
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-EVERY_BLOCK = ("keeper.risk.kernels", "keeper.risk.watch")
+EVERY_BLOCK = ("keeper.risk.kernels",)
 """Modules whose ``KERNELS`` the daemon needs before it is ready."""
-ON_REQUEST = ("keeper.risk.form", "keeper.risk.fused", "keeper.risk.pruned", "keeper.risk.passage")
+ON_REQUEST = (
+    "keeper.risk.watch",
+    "keeper.risk.form",
+    "keeper.risk.fused",
+    "keeper.risk.pruned",
+    "keeper.risk.passage",
+    "keeper.risk.cascade",
+)
 """Those that only commands and replays use: compiled, or loaded, at first use."""
 
 Kernels = tuple[tuple[Any, Callable[[], Any]], ...]
@@ -46,7 +53,12 @@ def kernel(function: F) -> F:
 
 
 def inlined(function: F) -> F:
-    """A scalar formula used inside kernels."""
+    """A piece of a kernel, always inlined: a call would pass every array of a book by value."""
+    return cast(F, _nb.njit(cache=_cached(), error_model="numpy", nogil=True, forceinline=True)(function))
+
+
+def formula(function: F) -> F:
+    """A longer piece of a kernel, called: inlined everywhere it would take minutes to compile."""
     return cast(F, _nb.njit(cache=_cached(), error_model="numpy", nogil=True)(function))
 
 
@@ -57,7 +69,7 @@ def record_type(example: object) -> Any:
 
 def signature(pattern: str, **records: Any) -> Any:
     """A kernel's void signature from letters: B book, d float64, l int64, v float64[:], m float64[:, :],
-    i int64[:], t int32[:], and those of ``records``; every array contiguous."""
+    i int64[:], t int32[:], b boolean, and those of ``records``; every array contiguous."""
     letters = {
         "B": _nb.typeof(EMPTY),
         "d": _nb.float64,
@@ -66,6 +78,7 @@ def signature(pattern: str, **records: Any) -> Any:
         "m": _nb.float64[:, ::1],
         "i": _nb.int64[::1],
         "t": _nb.int32[::1],
+        "b": _nb.boolean,
         **records,
     }
     return _nb.void(*(letters[c] for c in pattern))

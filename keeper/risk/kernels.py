@@ -21,10 +21,13 @@ def health_of(assets: float, requirement: float) -> float:
 
     An overflow is no health: A or R beyond float64 is unknown, and a quotient beyond it stays finite.
     """
-    if not (math.isfinite(assets) and math.isfinite(requirement)) or requirement < 0.0:
+    if 0.0 < requirement <= LARGEST:
+        quotient = assets / requirement
+        if abs(quotient) <= LARGEST:
+            return quotient
+        return min(max(quotient, -LARGEST), LARGEST) if math.isfinite(assets) else math.nan
+    if requirement != 0.0 or not math.isfinite(assets):
         return math.nan
-    if requirement > 0.0:
-        return min(max(assets / requirement, -LARGEST), LARGEST)
     return math.inf if assets >= 0.0 else -math.inf
 
 

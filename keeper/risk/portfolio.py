@@ -12,7 +12,7 @@ from keeper.model import LiquidationPrice, Shock
 from keeper.risk import kernels
 from keeper.risk.book import build
 from keeper.risk.bookfile import NamedBook
-from keeper.risk.distance import Boundary, Nearest, nearest_all, one_price
+from keeper.risk.distance import Boundary, Nearest, nearest_all, one_price_all
 from keeper.risk.factors import Factors, for_symbols
 from keeper.risk.shocks import for_feeds
 from keeper.risk.sweep import scenario_prices, statistics
@@ -87,6 +87,7 @@ def distances(book: NamedBook, horizon_days: float, factors: Factors | None = No
     """Every position's distances, in the book's order."""
     shelf = build(book.rows, book.prices)
     near = nearest_all(shelf, factors or factors_of(book), horizon_days)
+    roots = one_price_all(shelf)
     assets, needed = np.empty(len(shelf)), np.empty(len(shelf))
     kernels.sides(shelf.book, assets, needed)
     return tuple(
@@ -94,7 +95,7 @@ def distances(book: NamedBook, horizon_days: float, factors: Factors | None = No
             name=name,
             health=_shown(float(kernels.health_of(float(assets[u]), float(needed[u])))),
             margin_usd=float(assets[u] - needed[u]),
-            prices=one_price(book.rows[u], book.prices),
+            prices=roots[u],
             nearest=near[u],
         )
         for u, name in enumerate(book.names)

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keeper.risk.book import Floats, Ints
-from keeper.risk.fused import GROUP, HEALTHY, UNKNOWN, Sides, Tally, record
+from keeper.risk.fused import GROUP, HEALTHY, UNKNOWN, Sides, Tally, record, side
 from keeper.risk.jit import Kernels, inlined, kernel, record_type, signature
-from keeper.risk.simd import LANES, bits, fma, less, load, lowest, spread
+from keeper.risk.simd import LANES, add, bits, fma, less, load, lowest, spread
 
 TILE = 64
 """Scenarios per tile: smaller prunes more and costs more bounds."""
@@ -53,19 +53,19 @@ def bound(sides: Sides, one: Floats, other: Floats, u: int, at: int) -> Any:
     """Margin of position u at ``one`` for what it owns and ``other`` for what it owes, over four vectors of
     tiles.
     """
-    width = one.shape[1]
+    width = np.uint64(one.shape[1])
     base = spread(sides.a0[u] - sides.b0[u])
     c0, c1, c2, c3 = base, base, base, base
-    mid = sides.middle[u]
-    for j in range(sides.start[u], sides.start[u + 1]):
+    mid = np.uint64(sides.middle[u])
+    for j in range(np.uint64(sides.start[u]), np.uint64(sides.start[u + 1])):
         weight = sides.weight[j] if j < mid else -sides.weight[j]
-        side = one if weight >= 0.0 else other
+        edge = one if weight >= 0.0 else other
         x = spread(weight)
-        o = sides.feed[j] * width + at
-        c0 = fma(x, load(side, o), c0)
-        c1 = fma(x, load(side, o + LANES), c1)
-        c2 = fma(x, load(side, o + 2 * LANES), c2)
-        c3 = fma(x, load(side, o + 3 * LANES), c3)
+        o = np.uint64(sides.feed[j]) * width + np.uint64(at)
+        c0 = fma(x, load(edge, o), c0)
+        c1 = fma(x, load(edge, o + np.uint64(LANES)), c1)
+        c2 = fma(x, load(edge, o + np.uint64(2 * LANES)), c2)
+        c3 = fma(x, load(edge, o + np.uint64(3 * LANES)), c3)
     return c0, c1, c2, c3
 
 
@@ -86,26 +86,13 @@ def below(vectors: Any, edge: float) -> int:
 @inlined
 def compute(sides: Sides, tiles: Tiles, tally: Tally, u: int, tile: int) -> None:
     """One tile of one position, scenario by scenario, as ``fused.fused``."""
-    scenarios = tiles.prices.shape[1]
-    begin, mid, end = sides.start[u], sides.middle[u], sides.start[u + 1]
+    begin, mid, end = np.uint64(sides.start[u]), np.uint64(sides.middle[u]), np.uint64(sides.start[u + 1])
     a0, b0, one = spread(sides.a0[u]), spread(sides.b0[u]), spread(1.0)
     for s in range(tile * TILE, (tile + 1) * TILE, GROUP):
-        c0, c1, c2, c3 = a0, a0, a0, a0
-        for j in range(begin, mid):
-            o = sides.feed[j] * scenarios + s
-            x = spread(sides.weight[j])
-            c0 = fma(x, load(tiles.prices, o), c0)
-            c1 = fma(x, load(tiles.prices, o + LANES), c1)
-            c2 = fma(x, load(tiles.prices, o + 2 * LANES), c2)
-            c3 = fma(x, load(tiles.prices, o + 3 * LANES), c3)
-        d0, d1, d2, d3 = b0, b0, b0, b0
-        for j in range(mid, end):
-            o = sides.feed[j] * scenarios + s
-            x = spread(sides.weight[j])
-            d0 = fma(x, load(tiles.prices, o), d0)
-            d1 = fma(x, load(tiles.prices, o + LANES), d1)
-            d2 = fma(x, load(tiles.prices, o + 2 * LANES), d2)
-            d3 = fma(x, load(tiles.prices, o + 3 * LANES), d3)
+        c0, c1, c2, c3 = side(sides, tiles.prices, begin, mid, np.uint64(s))
+        d0, d1, d2, d3 = side(sides, tiles.prices, mid, end, np.uint64(s))
+        c0, c1, c2, c3 = add(c0, a0), add(c1, a0), add(c2, a0), add(c3, a0)
+        d0, d1, d2, d3 = add(d0, b0), add(d1, b0), add(d2, b0), add(d3, b0)
         m0, m1, m2, m3 = less(c0, d0), less(c1, d1), less(c2, d2), less(c3, d3)
         hits = bits(m0) | (bits(m1) << LANES) | (bits(m2) << (2 * LANES)) | (bits(m3) << (3 * LANES))
         if hits == 0:

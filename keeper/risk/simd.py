@@ -76,7 +76,7 @@ def load(_typing: Any, array: Any, offset: Any) -> Any:
         value.align = 8
         return value
 
-    return VECTOR(array, types.intp), emit
+    return VECTOR(array, offset), emit
 
 
 @intrinsic
@@ -88,7 +88,7 @@ def store(_typing: Any, array: Any, offset: Any, vector: Any) -> Any:
         done.align = 8
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, VECTOR), emit
+    return types.void(array, offset, VECTOR), emit
 
 
 @intrinsic
@@ -163,6 +163,50 @@ def where(_typing: Any, mask: Any, x: Any) -> Any:
         return builder.select(args[0], args[1], ir.Constant(_VECTOR, [0.0] * LANES))
 
     return VECTOR(MASK, VECTOR), emit
+
+
+@intrinsic
+def choose(_typing: Any, mask: Any, x: Any, y: Any) -> Any:
+    """x where the mask holds, y elsewhere."""
+
+    def emit(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.select(args[0], args[1], args[2])
+
+    return VECTOR(MASK, VECTOR, VECTOR), emit
+
+
+@intrinsic
+def div(_typing: Any, x: Any, y: Any) -> Any:
+    """x / y"""
+
+    def emit(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.fdiv(args[0], args[1])
+
+    return VECTOR(VECTOR, VECTOR), emit
+
+
+@intrinsic
+def minimum(_typing: Any, x: Any, y: Any) -> Any:
+    """The smaller of x and y in every lane; neither may be NaN."""
+
+    def emit(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.select(builder.fcmp_ordered("<", args[0], args[1]), args[0], args[1])
+
+    return VECTOR(VECTOR, VECTOR), emit
+
+
+@intrinsic
+def least(_typing: Any, x: Any) -> Any:
+    """The smallest lane; lanes must not be NaN."""
+
+    def emit(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        lane = builder.extract_element(args[0], ir.Constant(_I32, 0))
+        for i in range(1, LANES):
+            other = builder.extract_element(args[0], ir.Constant(_I32, i))
+            lane = builder.select(builder.fcmp_ordered("<", other, lane), other, lane)
+        return lane
+
+    return types.float64(VECTOR), emit
 
 
 @intrinsic

@@ -138,7 +138,9 @@ def slack(book: Book, threshold: float, scale: Floats, u: int) -> tuple[float, b
         return 0.0, below
     if size == 0.0:
         return math.inf, below
-    return math.log1p(abs(margin) / size) * (1.0 - _ROUNDING) - 1e-12, below
+    # ln(1 + x) >= 2 x / (2 + x): no logarithm, and never too long
+    x = abs(margin) / size
+    return 2.0 * x / (2.0 + x) * (1.0 - _ROUNDING) - 1e-12, below
 
 
 @inlined
