@@ -14,6 +14,8 @@ STEPS := source .ci/steps.sh
 TESTS ?= tests
 PYTEST ?=
 DEMO ?=
+# CHAOS="sim kill9 --minutes 5" names campaigns and the time for each; what was done before is not done again
+CHAOS ?=
 
 .PHONY: help tools setup artifacts demo test bench chaos lint format lock clean clean-all
 
@@ -40,8 +42,8 @@ test: setup  ## all tests but chaos and bench
 bench: setup  ## figures of speed, into build/figures.json
 	$(PY) -m pytest -m bench -s $(PYTEST) $(TESTS)
 
-chaos: setup  ## processes killed, faults injected
-	$(PY) -m pytest -m chaos $(PYTEST) $(TESTS)
+chaos: setup  ## processes killed, faults injected, in campaigns of 40 minutes at most; CHAOS="sim --minutes 5" narrows
+	$(PY) -m tests.chaos.campaign $(CHAOS)
 
 artifacts: setup  ## compile our own contracts and rewrite contracts/artifacts
 	$(PY) -m anvil.compile --write-artifacts

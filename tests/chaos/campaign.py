@@ -55,6 +55,9 @@ NAMES = {
     "bugs": "tests.chaos.sim.campaigns:BUGS",
     "kill9": "tests.chaos.kill9:KILL9",
     "config": "tests.chaos.config_fuzz:CONFIG",
+    "mutation": "tests.chaos.mutation:MUTATION",
+    "reorg": "tests.chaos.reorg:REORG",
+    "race": "tests.chaos.race:RACE",
 }
 """Campaign -> where it is defined; imported only by the process that needs it."""
 

@@ -1,4 +1,4 @@
-"""SIGKILL again and again: real signatures, real sockets, a real node and a real disk; each action happens once.
+"""SIGKILL again and again: real signatures, sockets, node and disk; each action happens once.
 
 The parent has everything imported and forks a worker for each life. A worker recovers, follows heads and acts
 on the first action that the chain does not show as done; it dies at a named point, or at a random moment.
@@ -78,10 +78,10 @@ class Ground:
 
 
 @contextmanager
-def ground(seed: int) -> Iterator[Ground]:
-    """A fresh node without automatic mining."""
+def ground(seed: int, *, history: bool = False) -> Iterator[Ground]:
+    """A fresh node without automatic mining; ``history`` keeps old states, which a reorganisation needs."""
     folder = Path(tempfile.mkdtemp(prefix="keeper-kill9-"))
-    with Anvil(AnvilSettings(mining=False, prune_history=True)) as node:
+    with Anvil(AnvilSettings(mining=False, prune_history=not history)) as node:
         chain = Chain(node.url)
         try:
             chain.rpc("anvil_setCode", TALLY, "0x" + COUNT_BY_ID.hex())
@@ -185,9 +185,8 @@ async def _worker(url: str, path: Path, first: int, die: tuple[str, int]) -> Non
 
     clock, address = SystemClock(), address_of()
     endpoints = await Endpoints.open(_settings(url), clock, lambda event: None)
-    fresh = not path.exists()
     journal = Journal.open(path, clock)
-    if fresh or journal.next_nonce(CHAIN_ID, address) is None:
+    if journal.next_nonce(CHAIN_ID, address) is None:
         journal.adopt_nonce(CHAIN_ID, address, 0, "nobody else uses this key")
     policy = SigningPolicy(chain_id=CHAIN_ID, address=address, calls=(CALL,), fee_wei_max=10**20)
     live = Live(journal, endpoints, LocalSigner(Key(CANARY), policy), probe=probe)

@@ -1,0 +1,85 @@
+"""Two daemons on one key: one may hold the journal, the other must go; nothing is ever done twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.bench.figures import record
+from tests.chaos.campaign import Campaign, Counts, Verdict
+from tests.chaos.kill9 import BLOCK_S, Ground, _fork, ground
+
+RACES = 1_000
+RACES_A_UNIT = 10
+SETTLED_S_MAX = 20.0
+
+
+def races(on: Ground, many: int) -> Verdict:
+    """So many pairs of workers started together on one journal; the one that stays is killed at work."""
+    counts, whys, first = {"races": 0, "doubles": 0}, [], on.first
+    for _ in range(many):
+        why = _race(on)
+        counts["races"] += 1
+        if why:
+            whys.append(why)
+    while on.times(on.first):
+        on.first += 1
+    twice = [k for k in range(first, on.first + 5) if on.times(k) > 1]
+    counts["actions"], counts["doubles"] = on.first - first, len(twice) + len(whys)
+    return Verdict(counts=counts, failure="; ".join([*whys[:2], *(f"action {k} done twice" for k in twice)]))
+
+
+def _race(on: Ground) -> str:
+    alive = {_fork(on, "", 0), _fork(on, "", 0)}
+    started_s = time.monotonic()
+    why = ""
+    try:
+        while len(alive) == 2 and not why:
+            time.sleep(BLOCK_S / 2)
+            on.mine()
+            alive -= {pid for pid in alive if os.waitpid(pid, os.WNOHANG)[0]}
+            if time.monotonic() - started_s > SETTLED_S_MAX:
+                why = "both stayed"
+        for _ in range(on.rng.randint(1, 6)):
+            time.sleep(BLOCK_S)
+            on.mine()
+        if not why and any(os.waitpid(pid, os.WNOHANG)[0] for pid in alive):
+            alive, why = set(), f"the one that stayed ended: {(on.folder / 'worker.log').read_text()[-300:]}"
+        return why or ("" if alive else "both went")
+    finally:
+        for pid in alive:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def record_races(counts: Counts, done: int, failures: list[str]) -> None:
+    """race_doubles."""
+    n, bad = counts.get("races", 0), counts.get("doubles", 0)
+    record(
+        "race_doubles",
+        bad,
+        bound=f"= 0 in {RACES}",
+        holds=bad == 0 if n >= RACES else None,
+        evidence="own_double",
+        n=n,
+    )
+
+
+_GROUND: list[Ground] = []
+
+
+@contextmanager
+def _on_ground() -> Iterator[None]:
+    with ground(os.getpid()) as made:
+        _GROUND.append(made)
+        yield
+
+
+def _unit(number: int) -> Verdict:
+    return races(_GROUND[-1], RACES_A_UNIT)
+
+
+RACE = Campaign(name="race", units=RACES // RACES_A_UNIT, run=_unit, record=record_races, around=_on_ground)
