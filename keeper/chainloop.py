@@ -202,6 +202,11 @@ class ChainLoop:
                 await self.act(plan, snapshot)
             finally:
                 self._in_lane.pop(plan.key.position, None)
+                self._lane.task_done()
+
+    async def drained(self) -> None:
+        """Returns when no plan waits for the lane or is on it."""
+        await self._lane.join()
 
     async def act(self, plan: Plan, snapshot: Snapshot) -> Attempt | None:
         """Carry one plan as far as it goes; None when nothing was sent, which is journaled and alarmed."""

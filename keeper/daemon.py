@@ -122,8 +122,8 @@ class ChainDaemon:
         """Wait until no plan is on the lane: a transaction between signature and journal is not abandoned."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):
-                while self.loop is not None and not self.loop.idle:
-                    await asyncio.sleep(0.05)
+                if self.loop is not None:
+                    await self.loop.drained()
 
     async def _parts(self, here: Site) -> Parts:
         acting = await sending(self.settings, here, self.journal, self.alarms, self._probe)

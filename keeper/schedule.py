@@ -1,7 +1,7 @@
 """Slow jobs, and only here: APScheduler puts a word on a bounded queue, the daemon does the work.
 
-A job never runs work itself: APScheduler cancels running coroutine jobs at shutdown, and an action must not be
-cancelled half way.
+A job never runs work itself: APScheduler cancels running coroutine jobs at shutdown, and an action must not
+be cancelled half way.
 """
 
 from __future__ import annotations

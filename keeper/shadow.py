@@ -1,4 +1,4 @@
-"""A dry-run's own version of each position: its fills applied, the owner's acts followed, liquidations survived.
+"""A dry-run's own version of each position: fills applied, the owner's acts followed, liquidations survived.
 
 Dry-run decides on shadow positions so that the second decision is as true as the first: once a plan has been
 "filled", the chain's position is no longer the one that a live keeper would see.
@@ -26,7 +26,7 @@ class Shadowed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShadowBook:
-    """Every shadow of one chain, and what dry fills took from the keeper's wallet (token address -> units)."""
+    """Every shadow of one chain, and what dry fills took from the wallet (token address -> units)."""
 
     positions: Mapping[PositionId, Shadowed] = field(default_factory=dict)
     wallet: Mapping[str, int] = field(default_factory=dict)
@@ -48,7 +48,7 @@ def begin(position: Position) -> Shadowed:
 
 
 def filled(book: ShadowBook, real: Position, shadow: Shadow, steps: tuple[Step, ...]) -> ShadowBook:
-    """The book after a dry fill: ``shadow`` replaces the position's, and the wallet has paid for ``steps``."""
+    """The book after a dry fill: ``shadow`` replaces the position's, and the wallet has paid ``steps``."""
     before = book.positions.get(real.id) or begin(real)
     wallet = dict(book.wallet)
     for step in steps:
@@ -60,7 +60,7 @@ def filled(book: ShadowBook, real: Position, shadow: Shadow, steps: tuple[Step, 
 
 
 def moved(shadowed: Shadowed, real: Position) -> bool:
-    """True when the chain's stored integers differ from those last seen (the owner, or a liquidator, acted)."""
+    """True when the chain's stored integers differ from those last seen: owner or liquidator acted."""
     collateral, debt = _stored(real)
     return dict(shadowed.chain_collateral) != collateral or dict(shadowed.chain_debt) != debt
 
@@ -68,8 +68,8 @@ def moved(shadowed: Shadowed, real: Position) -> bool:
 def follow(book: ShadowBook, real: Position, *, liquidated: bool) -> ShadowBook:
     """The book after the chain's position moved at ``real.block_number``.
 
-    The owner's acts are applied to the shadow as differences of stored integers, never below zero. A liquidation
-    is not: with the keeper armed it would not have happened, so the shadow stands on its own.
+    The owner's acts are applied to the shadow as differences of stored integers, never below zero. A
+    liquidation is not: with the keeper armed it would not have happened, so the shadow stands on its own.
     """
     before = book.positions[real.id]
     collateral, debt = _stored(real)

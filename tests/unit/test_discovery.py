@@ -15,6 +15,7 @@ from keeper.facts import Guarded
 from keeper.model import Block, Position, Unreadable
 from keeper.seams import Severity
 from keeper.tick import Tick
+from keeper.venues import registry
 from tests import build
 from tests.build import USDC, WETH, collateral, debt
 from tests.fakes import LendingDouble
@@ -66,7 +67,7 @@ class Everywhere:
 def camera(monkeypatch: pytest.MonkeyPatch) -> Everywhere:
     made = Everywhere()
     monkeypatch.setattr(room, "Camera", lambda *_: made)
-    monkeypatch.setattr(room.registry, "known", lambda chain_id: ("refused", "usable"))
+    monkeypatch.setattr(registry, "known", lambda chain_id: ("refused", "usable"))
     return made
 
 
