@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -48,12 +49,13 @@ class Alarms:
         return tuple(self._standing.values())
 
     def raise_alarm(self, severity: Severity, code: str, subject: str, why: str) -> None:
-        """Say it, unless the same (code, subject) stands at the same severity and is not due again."""
+        """Say it, unless the same (code, subject) stands as severe, for the same cause, and is not due."""
         now_s = self._clock.monotonic_s()
         before = self._standing.get((code, subject))
         due = (
             before is None
             or before.severity != severity
+            or _cause(before.why) != _cause(why)
             or (severity is Severity.CRITICAL and now_s - before.said_s >= REPEAT_CRITICAL_S)
         )
         if not due:
@@ -87,3 +89,9 @@ class Alarms:
         except Broken as e:
             # a full disk must not silence the alarm about it, nor end the watch
             self._log.error("alarm not journaled", code=code, subject=subject, why=str(e))
+
+
+def _cause(why: str) -> str:
+    """The leading code of a ``why`` ("caps: ..."), blind to figures, which move every block; "" without one."""
+    code, colon, _ = why.partition(":")
+    return re.sub(r"\d+", "#", code) if colon else ""

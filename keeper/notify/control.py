@@ -9,7 +9,7 @@ import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from keeper.errors import ConfigError, Transient
+from keeper.errors import ConfigError, KeeperError, Transient
 
 Handler = Callable[[dict[str, object]], Awaitable[dict[str, object]]]
 LINE_MAX = 64 * 1024
@@ -60,7 +60,11 @@ async def _answer(reader: asyncio.StreamReader, handler: Handler) -> dict[str, o
         return {"ok": False, "why": "the request is not one line of JSON"}
     if not isinstance(request, dict):
         return {"ok": False, "why": "the request is not a JSON object"}
-    return await handler(request)
+    try:
+        return await handler(request)
+    except KeeperError as e:
+        # a dropped connection would read as "no daemon runs", and somebody would start a second one
+        return {"ok": False, "why": str(e) or type(e).__name__}
 
 
 async def ask(path: Path, request: dict[str, object], *, timeout_s: float = 10.0) -> dict[str, object]:

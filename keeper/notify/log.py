@@ -1,17 +1,20 @@
-"""structlog set up once: JSON under systemd or a pipe, colours on a terminal, always on stderr, redacted at the root."""
+"""structlog set up once: JSON in a pipe, colours on a terminal, always on stderr, redacted at the root."""
 
 from __future__ import annotations
 
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
+from ipaddress import ip_address
 from typing import Any
 
 import structlog
 
 _KEY = re.compile(r"(?<![0-9a-fA-F])(?:0x)?[0-9a-fA-F]{64}(?![0-9a-fA-F])")
 _URL = re.compile(r"\b(https?|wss?)://([^\s'\"<>]+)")
+_BARE_HOST = re.compile(r"(?<![\w./@-])((?:[A-Za-z0-9_-]+\.){2,}[A-Za-z][A-Za-z0-9-]*)(?=:\d)")
+"""``name.of.host:443``, as connection errors print it."""
 _PUBLIC = frozenset({"hash", "tx_hash", "digest", "block_hash", "parent_hash"})
 """Fields that hold a 32-byte hash by definition; everywhere else 32 bytes of hex may be a key."""
 
@@ -19,17 +22,49 @@ _PUBLIC = frozenset({"hash", "tx_hash", "digest", "block_hash", "parent_hash"})
 def redact_text(text: str) -> str:
     """``text`` without anything that looks like a private key, and URLs cut down to their host.
 
-    RPC tokens live in a URL's path, query and user part, so only scheme and host survive.
+    RPC tokens live in a URL's path, query, user part and subdomains, so only scheme and the last two labels
+    of the host survive; an address or ``localhost`` stays whole.
     """
     text = _KEY.sub("<redacted 32 bytes>", text)
-    return _URL.sub(lambda m: f"{m[1]}://{m[2].split('@')[-1].split('/')[0].split('?')[0]}/…", text)
+    text = _URL.sub(lambda m: f"{m[1]}://{_host(m[2])}/…", text)
+    return _BARE_HOST.sub(lambda m: _last_labels(m[1]), text)
+
+
+def _host(rest: str) -> str:
+    """Host and port of a URL without its scheme."""
+    place = re.split(r"[/?#\\]", rest, maxsplit=1)[0].rsplit("@", 1)[-1]
+    name, colon, port = place.rpartition(":")
+    if not colon or place.endswith("]"):  # an IPv6 address holds colons of its own
+        return _last_labels(place)
+    return f"{_last_labels(name)}:{port}"
+
+
+def _last_labels(name: str) -> str:
+    try:
+        ip_address(name.strip("[]"))
+    except ValueError:
+        return ".".join(name.rstrip(".").split(".")[-2:])
+    return name
 
 
 def _redact(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for name, value in event.items():
-        if isinstance(value, str) and name not in _PUBLIC:
-            event[name] = redact_text(value)
+        event[name] = _clean(name, value)
     return event
+
+
+def _clean(name: object, value: Any) -> Any:
+    """``value`` with every text in it redacted, however deep."""
+    if isinstance(value, str):
+        return value if name in _PUBLIC else redact_text(value)
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {redact_text(str(key)): _clean(key, one) for key, one in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_clean(name, one) for one in value]
+    # what a renderer would print of it
+    return redact_text(repr(value))
 
 
 def configure(*, json_lines: bool, level: int = logging.INFO) -> None:
@@ -62,4 +97,6 @@ class _StdlibRedaction(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg = redact_text(record.getMessage())
         record.args = ()
+        if record.exc_info:
+            record.exc_text = redact_text(logging.Formatter().formatException(record.exc_info))
         return True

@@ -118,3 +118,17 @@ def test_alarm__when_the_journal_fails__then_it_is_still_logged_and_nothing_is_r
         alarms.raise_alarm(Severity.CRITICAL, "broken", "", "disk is full")
     assert [line["event"] for line in lines] == ["alarm", "alarm not journaled"]
     assert lines[0]["severity"] == "CRITICAL"
+
+
+def test_alarm__when_its_cause_changes__then_said_at_once_and_figures_are_no_cause(
+    alarms: Alarms, diary: Diary
+) -> None:
+    for why in (
+        "caps: day cap",
+        "caps: day cap of 5",
+        "means: wallet empty",
+        "3 blocks: old",
+        "4 blocks: old",
+    ):
+        alarms.raise_alarm(Severity.CRITICAL, "not_acting", "position", why)
+    assert [why for _, why in diary.said] == ["caps: day cap", "means: wallet empty", "3 blocks: old"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from keeper.errors import ConfigError, Transient
+from keeper.errors import Broken, ConfigError, Transient
 from keeper.notify.control import ask, serve
 
 pytestmark = pytest.mark.unit
@@ -98,3 +98,17 @@ async def test_serve__when_the_path_is_too_long_for_a_socket__then_the_setting_i
     deep.mkdir()
     with pytest.raises(ConfigError, match="state_dir: the control socket"):
         await serve(deep / "control.sock", echo)
+
+
+@pytest.mark.asyncio
+async def test_serve__when_the_handler_fails_with_one_of_our_errors__then_the_answer_says_why(
+    tmp_path: Path,
+) -> None:
+    async def broken(_: dict[str, object]) -> dict[str, object]:
+        raise Broken("journal: disk is full")
+
+    path = tmp_path / "control.sock"
+    server = await serve(path, broken)
+    for _ in range(2):
+        assert await ask(path, {"do": "arm"}) == {"ok": False, "why": "journal: disk is full"}
+    server.close()
