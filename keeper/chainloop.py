@@ -10,14 +10,13 @@ from functools import partial
 import structlog
 
 from keeper import tick as ticks
-from keeper.camera import Camera
-from keeper.config import ChainSettings, VenueSettings
+from keeper.config import ChainSettings
 from keeper.decision import Memory, Options, PositionMemory
-from keeper.errors import Broken, ConfigError, Raced, Transient
+from keeper.errors import Broken, Raced, Transient, Unsigned
 from keeper.facts import Facts, Guarded
 from keeper.isolation import alone
 from keeper.journal.write import Journal
-from keeper.judging import World, broken_position, decided, outlooks_of
+from keeper.judging import World, broken_position, decided, outlooks_of, overtaken
 from keeper.model import (
     Attempt,
     Block,
@@ -52,6 +51,7 @@ NO_MEANS = Means(
     tip_wei=0,
     native_price_base=None,
 )
+WITHOUT_EFFECT = frozenset({IntentState.REVERTED, IntentState.REPLACED, IntentState.CANCELLED})
 DAY_S = 86_400.0
 LANE_MAX = 64
 """Plans that may wait for the lane; beyond it a plan is dropped and the next tick decides anew."""
@@ -87,6 +87,8 @@ class ChainLoop:
         self.policies = {g.id: g.policy for g in parts.guarded}
         self._homes = {g.id: g.venue_id for g in parts.guarded}
         self.last: Tick | None = None
+        self.closing = False
+        """Set at shutdown: what is on the lane goes on, nothing new is sent."""
         self.broken = ""
         """Why acting has stopped for good; empty while all is well."""
         self.stops = Stops(parts.journal, parts.clock, parts.live_endpoints)
@@ -123,6 +125,9 @@ class ChainLoop:
             self.stop_acting(self.broken)
         self._say_quorum()
         snapshot, outcomes = await self.parts.facts.take(block, self.venues)
+        # what had no effect must not keep the next block from trying
+        missed = {o.key.position for o in outcomes if o.state in WITHOUT_EFFECT}
+        self._memory = self._memory.without_actions(missed)
         return self._judge(snapshot, outcomes, {"read": (self.parts.clock.monotonic_s() - start_s) * 1e3})
 
     def unseen(self, block: Block, why: str) -> Tick:
@@ -177,23 +182,6 @@ class ChainLoop:
         """The last judgement of a position, restarts included."""
         return self._memory.of(id)
 
-    async def refresh(self, camera: Camera, settings: Mapping[str, VenueSettings]) -> None:
-        """Load anew the static facts of every venue whose reading said that they changed. Raises Transient.
-
-        A market that can no longer be used stays as it was: its positions stay UNKNOWN, which is alarmed.
-        """
-        if self.last is None:
-            return
-        for id, why in camera.stale.items():
-            try:
-                self.venues[id] = await camera.load(settings[id], self.last.block)
-            except ConfigError as e:
-                shown = f"{why}; it cannot be used as it is now: {'; '.join(e.problems)}"
-                self.parts.alarms.raise_alarm(Severity.CRITICAL, "market_changed", id, shown)
-                continue
-            self.parts.alarms.clear("market_changed", id)
-            self._log.warning("market loaded anew", chain=self.parts.chain.name, venue=id, why=why)
-
     async def serve_lane(self) -> None:
         """The act-lane of this chain and key: one plan at a time, for ever."""
         while True:
@@ -208,10 +196,30 @@ class ChainLoop:
         """Returns when no plan waits for the lane or is on it."""
         await self._lane.join()
 
+    def may_send(self, plan: Plan) -> Refusal | None:
+        """Why a plan that waited must not be sent now; asked before anything, and again before a signature.
+
+        A disarm, a stop or a shutdown counts at once. A newer block judges the plan anew: its trigger, health
+        bounds, caps and deadline must still hold there.
+        """
+        if self.closing:
+            return Refusal(who="lane", code="closing", why="the daemon is stopping")
+        if why := self._on_paper(plan, self.armed):
+            return Refusal(who="lane", code="disarmed", why=why)
+        if self.last is None:
+            return None
+        id = plan.key.position
+        return overtaken(plan, self.last.snapshot, self.venue_of(id), self.policies[id])
+
     async def act(self, plan: Plan, snapshot: Snapshot) -> Attempt | None:
         """Carry one plan as far as it goes; None when nothing was sent, which is journaled and alarmed."""
+        if (why := self.may_send(plan)) is not None:
+            self._not_sent(plan, why)
+            return None
         try:
             result = await self.parts.sender.act(plan, snapshot)
+        except Unsigned as e:
+            result = Refusal(who="signer", code="unsigned", why=str(e))
         except Raced as e:
             result = Refusal(who="lane", code="raced", why=str(e))
         except Transient as e:
@@ -379,7 +387,7 @@ class ChainLoop:
                 data={"who": refusal.who, "code": refusal.code, "plan": str(plan.key)},
             )
         )
-        if refusal.code != "raced":
+        if refusal.code not in ("raced", "overtaken"):
             self.parts.alarms.raise_alarm(
                 Severity.CRITICAL, "not_sent", str(id), f"{refusal.code}: {refusal.why}"
             )

@@ -20,7 +20,7 @@ from keeper.chainloop import ChainLoop, Parts
 from keeper.clock import SystemClock
 from keeper.config import ChainSettings, Settings
 from keeper.control import Blind, Controls
-from keeper.discovery import Discovery
+from keeper.discovery import Discovery, reload_changed
 from keeper.errors import EXIT_BROKEN, EXIT_FINDINGS, EXIT_OK, EXIT_UNREACHABLE, Broken, Transient
 from keeper.journal.recover import recover
 from keeper.journal.retention import KEEP_S
@@ -32,7 +32,7 @@ from keeper.risk import cache
 from keeper.risk.shocks import LIBRARY
 from keeper.schedule import SlowJobs
 from keeper.seams import Severity
-from keeper.senders import sending
+from keeper.senders import Sending, sending
 from keeper.transaction.send import silent
 from keeper.watchdog import Notifier, Pulse
 from keeper.wiring import Site, site
@@ -61,6 +61,7 @@ class ChainDaemon:
         self.blind: Blind | None = None
         self.jobs = SlowJobs(EVERY_S)
         self._here: Site | None = None
+        self._acting: Sending | None = None
         self._foreign = ""
         """Why recovery found journal and chain apart; empty when they agree."""
         self._looked = False
@@ -123,6 +124,7 @@ class ChainDaemon:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):
                 if self.loop is not None:
+                    self.loop.closing = True
                     await self.loop.drained()
 
     async def _parts(self, here: Site) -> Parts:
@@ -141,6 +143,7 @@ class ChainDaemon:
             armed_digest=self.settings.digest,
             live_endpoints=partial(_live, here.endpoints),
         )
+        self._acting = acting
         self._foreign = ""
         if acting.signer_address is not None:
             try:
@@ -156,6 +159,8 @@ class ChainDaemon:
     def _looped(self, parts: Parts, here: Site) -> ChainLoop:
         """The loop, which only watches when recovery found journal and chain apart."""
         loop = ChainLoop(parts, here.venues)
+        if self._acting is not None and self._acting.live is not None:
+            self._acting.live.may_send = loop.may_send
         if self._foreign:
             loop.stop_acting(self._foreign)
         return loop
@@ -174,7 +179,7 @@ class ChainDaemon:
             with self.journal.batch():
                 self.loop.hand(tick)
         except (Transient, TimeoutError) as e:
-            self.loop.unseen(block, str(e) or f"the tick took longer than {TICK_TIMEOUT_S:.0f} s")
+            self._unseen(self.loop, block, str(e) or f"the tick took longer than {TICK_TIMEOUT_S:.0f} s")
             return
         except Broken as e:
             self.loop.stop_acting(str(e))
@@ -194,6 +199,14 @@ class ChainDaemon:
             # what stands after a first tick stands for good; to walk it in the middle of a tick costs 0.2 s
             gc.freeze()
             self.jobs.ask("discover")
+
+    def _unseen(self, loop: ChainLoop, block: Block, why: str) -> None:
+        """A block that could not be read, journaled if that is possible; watching goes on either way."""
+        try:
+            loop.unseen(block, why)
+        except Exception as e:  # the supervisor
+            self._log.exception("unread block not judged", chain=self.chain.name, block=block.number)
+            loop.stop_acting(f"{type(e).__name__}: {e}")
 
     async def _lane(self, loop: ChainLoop) -> None:
         """The act-lane, for ever: whatever goes wrong in it, watching goes on and acting stops."""
@@ -239,7 +252,9 @@ class ChainDaemon:
                 elif job == "prune":
                     self.journal.prune(self.clock.now_s() - KEEP_S)
                 else:
-                    await self.loop.refresh(here.camera, here.settings)
+                    await reload_changed(self.loop, here.camera, here.settings)
+                    if self._acting is not None and self.loop.last is not None:
+                        self._acting.renew(self.loop.last.snapshot.means)
             except Transient as e:
                 self._log.warning("slow job failed", chain=self.chain.name, job=job, why=str(e))
             except Exception as e:  # the supervisor: a job beside the loop must not end the watch

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import structlog
+
 from keeper.camera import Camera
+from keeper.chainloop import ChainLoop
+from keeper.config import VenueSettings
 from keeper.errors import ConfigError
 from keeper.phrases import health_text
 from keeper.seams import Alarm, Severity, Venue
@@ -12,6 +16,8 @@ from keeper.shadow import ShadowBook
 from keeper.tick import Tick
 from keeper.venues import registry
 from keeper.wiring import Site
+
+_log = structlog.get_logger("keeper")
 
 
 class Discovery:
@@ -67,3 +73,22 @@ class Discovery:
             if venue.id not in self._site.venues:
                 found[venue.id] = venue
         return found
+
+
+async def reload_changed(loop: ChainLoop, camera: Camera, settings: Mapping[str, VenueSettings]) -> None:
+    """Load anew the static facts of every venue whose reading said that they changed. Raises Transient.
+
+    A market that can no longer be used stays as it was: its positions stay UNKNOWN, which is alarmed.
+    """
+    if loop.last is None:
+        return
+    alarms = loop.parts.alarms
+    for id, why in camera.stale.items():
+        try:
+            loop.venues[id] = await camera.load(settings[id], loop.last.block)
+        except ConfigError as e:
+            shown = f"{why}; it cannot be used as it is now: {'; '.join(e.problems)}"
+            alarms.raise_alarm(Severity.CRITICAL, "market_changed", id, shown)
+            continue
+        alarms.clear("market_changed", id)
+        _log.warning("market loaded anew", chain=loop.parts.chain.name, venue=id, why=why)

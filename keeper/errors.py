@@ -7,6 +7,7 @@
     ├─ Unread         this position is UNKNOWN: keep the rest going, alarm by age, never healthy
     ├─ Raced          the chain or the journal moved: drop the plan, the next tick decides anew
     └─ Broken         an invariant failed: stop acting, keep watching, alarm loudly
+        └─ Unsigned   the signer's policy does not allow one request: that plan is not sent, nothing else stops
 
 An expected "no" is not an error but a value: see ``keeper.model.Refusal``.
 """
@@ -55,3 +56,7 @@ class Raced(KeeperError):
 
 class Broken(KeeperError):
     """An invariant of our own failed; acting stops until a person has looked."""
+
+
+class Unsigned(Broken):
+    """The signer refused one request and signed nothing; the plan's position is told, the others go on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -24,6 +25,9 @@ from keeper.model import (
 )
 from keeper.seams import Alarm, Severity, Venue
 from keeper.shadow import ShadowBook, Shadowed
+
+TEND_S = 4.0
+"""Of a tick's ten seconds, what the following of sent transactions may take at the most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,11 +86,24 @@ class LiveFacts:
         self._confirmation = confirmation
         self._alarms = alarms
         self._stuck: frozenset[str] = frozenset()
+        self._slow = False
 
     async def take(self, block: Block, venues: Mapping[str, Venue]) -> tuple[Snapshot, tuple[Outcome, ...]]:
         """The chain at ``block``; every open transaction is tended before anything is planned."""
         snapshot = await self._lens.look(block, venues, ShadowBook())
-        outcomes = await self._confirmation.tend(block, snapshot)
+        outcomes: tuple[Outcome, ...] = ()
+        try:
+            async with asyncio.timeout(TEND_S):
+                outcomes = await self._confirmation.tend(block, snapshot)
+        except TimeoutError:
+            # what was concluded is journaled; the photograph is true, and must not be lost with the rest
+            why = f"following what was sent took longer than {TEND_S:.0f} s; the next block goes on"
+            self._alarms.raise_alarm(Severity.WARNING, "tending_slow", "", why)
+            self._slow = True
+        else:
+            if self._slow:
+                self._alarms.clear("tending_slow", "")
+            self._slow = False
         self._say_stuck({str(key): why for key, why in self._confirmation.troubles.items()})
         return snapshot, outcomes
 

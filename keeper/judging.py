@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from keeper.decision import Memory, Options, decide, plain_outlook
 from keeper.isolation import without_culprits
-from keeper.model import Decision, Outlook, Policy, Position, PositionId, Refusal, Shock, Snapshot
+from keeper.model import Decision, Outlook, Plan, Policy, Position, PositionId, Refusal, Shock, Snapshot
+from keeper.plan import Case, check
 from keeper.risk.outlook import assess
+from keeper.seams import Venue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,3 +53,16 @@ def decided(
 def broken_position(who: str, why: str) -> Refusal:
     """Our own code broke over one position: CRITICAL, and tried again with the next block."""
     return Refusal(who=who, code="broken_position", why=f"{who} broke: {why}")
+
+
+def overtaken(plan: Plan, now: Snapshot, venue: Venue, policy: Policy) -> Refusal | None:
+    """Why a plan of an older block no longer holds at ``now``: trigger, health bounds, means or deadline."""
+    if now.block.number <= plan.block.number:
+        return None
+    position = now.position(plan.key.position)
+    if position is None:
+        return Refusal(who="lane", code="overtaken", why="the position cannot be read any more")
+    no = check(plan, Case(position=position, venue=venue, policy=policy, snapshot=now, seq=plan.key.seq))
+    if no is None:
+        return None
+    return Refusal(who="lane", code="overtaken", why=f"block {now.block.number}: {no.code}: {no.why}")

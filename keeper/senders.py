@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from keeper.config import Settings
 from keeper.confirmation import Confirmation
@@ -32,12 +32,25 @@ ACTIONS_PER_DAY = 24
 """So many transactions at the highest fee may a signer with a memory sign within 24 hours."""
 
 
+@runtime_checkable
+class Renewable(Protocol):
+    """A signer in process, whose limits follow the market."""
+
+    def renew(self, policy: SigningPolicy) -> None:
+        """The same key under new limits."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sending:
     """What a loop acts with, and what it then sees."""
 
     facts: Facts
     sender: Sender
+    live: Live | None
+    """The sender when it is live: the loop that is built later has the last word before a signature."""
+    renew: Callable[[Means], None]
+    """Follow the market: the signer's own limits at today's prices and listings."""
     signer_address: str | None
 
 
@@ -49,13 +62,28 @@ async def sending(
     if settings.mode != "live":
         facts = DryFacts(lens, journal, alarms, site.chain.chain_id)
         dry = Dry(journal, site.endpoints, apart=facts.apart)
-        return Sending(facts=facts, sender=dry, signer_address=None)
+        return Sending(facts=facts, sender=dry, live=None, renew=_nothing, signer_address=None)
     view = await site.view()
     signer = await live_signer(settings, site, view.snapshot.means)
     live = Live(journal, site.endpoints, signer, probe=probe)
     await live.settle(site.chain.chain_id)
     confirmation = Confirmation(journal, site.endpoints, live, signer.address)
-    return Sending(facts=LiveFacts(lens, confirmation, alarms), sender=live, signer_address=signer.address)
+
+    def renew(means: Means) -> None:
+        if isinstance(signer, Renewable):
+            signer.renew(signing_policy(site, means, signer.address)[0])
+
+    return Sending(
+        facts=LiveFacts(lens, confirmation, alarms),
+        sender=live,
+        live=live,
+        renew=renew,
+        signer_address=signer.address,
+    )
+
+
+def _nothing(_: Means) -> None:
+    """A dry-run has no signer."""
 
 
 async def live_signer(settings: Settings, site: Site, means: Means) -> Signer:
@@ -92,7 +120,7 @@ def signing_policy(site: Site, means: Means, address: str) -> tuple[SigningPolic
         for venue in site.venues.values()
         for call in aave_v3_calls(
             venue.spender,
-            {r.token.address: _units_max(per_action_usd, r) for r in means.reserves if r.venue == venue.id},
+            {t.address: _token_max(per_action_usd, means.reserve(venue.id, t)) for t in venue.tokens},
             tuple(g.id.account for g in site.guarded if g.venue_id == venue.id),
         )
     )
@@ -107,6 +135,11 @@ def credentials_dir() -> Path | None:
     """Where systemd puts this unit's credentials; the environment names the folder, never a secret."""
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     return Path(folder) if folder else None
+
+
+def _token_max(per_action_usd: int, reserve: Reserve | None) -> int | None:
+    """A token that cannot be priced now is bounded by its finite allowance until the policy is renewed."""
+    return None if reserve is None else _units_max(per_action_usd, reserve)
 
 
 def _units_max(per_action_usd: int, reserve: Reserve) -> int | None:

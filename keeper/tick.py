@@ -203,6 +203,15 @@ def _raise_level(outlook: Outlook, why: str, alarms: Alarm) -> None:
         alarms.raise_alarm(Severity.CRITICAL, "unknown", subject, why)
         return
     alarms.clear("unknown", subject)
+    if outlook.level is Level.URGENT:
+        alarms.raise_alarm(Severity.CRITICAL, "urgent", subject, "health is below emergency")
+    else:
+        alarms.clear("urgent", subject)
+    if outlook.level is Level.ACT:
+        alarms.raise_alarm(Severity.WARNING, "act", subject, "health is below trigger")
+    elif outlook.level is not Level.URGENT:
+        alarms.clear("act", subject)
+        alarms.clear("not_sent", subject)
     if outlook.level is Level.WATCH:
         alarms.raise_alarm(Severity.INFO, "watch", subject, "health is below the warning line")
     elif outlook.level is Level.SAFE:

@@ -32,6 +32,8 @@ HEDGE_S = 0.8
 AGAIN_S = 0.1
 """Pause before the second round when every endpoint failed (a stale keep-alive, a restart)."""
 ROUNDS = 2
+GRACE_S = 0.3
+"""After the first acceptance the other endpoints of a broadcast are waited for so long."""
 PROBE_S = 15.0
 """Every endpoint is asked for its height this often: connections, circuit and status stay fresh."""
 PROBE_TIMEOUT_S = 4.0
@@ -68,6 +70,8 @@ class Endpoints:
             for s, b in zip(chain.endpoints, bodies, strict=True)
         )
         self._probing: asyncio.Task[None] | None = None
+        self._sending: set[asyncio.Task[str | Exception]] = set()
+        """Broadcasts that somebody has accepted and others have not answered."""
 
     @classmethod
     async def open(cls, chain: ChainSettings, clock: Clock, on_event: OnEvent) -> Endpoints:
@@ -91,6 +95,9 @@ class Endpoints:
         if self._probing is not None:
             self._probing.cancel()
             await asyncio.gather(self._probing, return_exceptions=True)
+        for task in tuple(self._sending):
+            task.cancel()
+        await asyncio.gather(*self._sending, return_exceptions=True)
         for endpoint in self._all:
             await endpoint.close()
 
@@ -123,7 +130,9 @@ class Endpoints:
     async def broadcast(self, raw: bytes, *, timeout_s: float = 4.0) -> tuple[str | Exception, ...]:
         """``eth_sendRawTransaction`` to every endpoint at once: a hash or the error of each, in their order.
 
-        Resting and lagging endpoints are asked too; one on a wrong chain never is.
+        Resting and lagging endpoints are asked too; one on a wrong chain never is. Once one has accepted, the
+        others are waited for no longer than GRACE_S: a silent endpoint must not hold up the next rescue.
+        What is under way then goes on, and counts as unanswered.
         """
         ask = Ask(
             method="eth_sendRawTransaction",
@@ -131,7 +140,24 @@ class Endpoints:
             priority=Priority.SEND,
             deadline_s=asyncio.get_running_loop().time() + timeout_s,
         )
-        return tuple(await asyncio.gather(*(self._send(e, ask) for e in self._all)))
+        tasks = [asyncio.create_task(self._send(e, ask)) for e in self._all]
+        self._sending.update(tasks)
+        for task in tasks:
+            task.add_done_callback(self._sending.discard)
+        waiting: set[asyncio.Task[str | Exception]] = set(tasks)
+        while waiting:
+            accepted = any(t.done() and isinstance(t.result(), str) for t in tasks)
+            done, waiting = await asyncio.wait(
+                waiting,
+                timeout=GRACE_S if accepted else None,
+                return_when=asyncio.ALL_COMPLETED if accepted else asyncio.FIRST_COMPLETED,
+            )
+            if accepted:
+                break
+        return tuple(
+            t.result() if t.done() else Transient(f"{e.name}: has not answered yet")
+            for e, t in zip(self._all, tasks, strict=True)
+        )
 
     @property
     def head_numbers(self) -> Mapping[str, int | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from coincurve import PrivateKey
 
-from keeper.errors import Broken, ConfigError
+from keeper.errors import Broken, ConfigError, Unsigned
 from keeper.seams import Signed, TxFields
 from keeper.signer import eip1559
 from keeper.signer.key import Key
@@ -33,10 +33,16 @@ class LocalSigner:
         """EIP-55 address of the key."""
         return self._key.address
 
+    def renew(self, policy: SigningPolicy) -> None:
+        """Follow the market: the same key under limits of today's prices. Raises ConfigError."""
+        if (policy.address.lower(), policy.chain_id) != (self._policy.address.lower(), self._policy.chain_id):
+            raise ConfigError((f"signing policy is for {policy.address} on chain {policy.chain_id}",))
+        self._policy = policy
+
     async def sign(self, tx: TxFields) -> Signed:
-        """Signed bytes. Raises Broken, with nothing signed, when the policy does not allow ``tx``."""
+        """Signed bytes. Raises Unsigned, with nothing signed, when the policy does not allow ``tx``."""
         if (why := self._policy.refuses(tx)) is not None:
-            raise Broken(f"signer refuses: {why}")
+            raise Unsigned(f"signer refuses: {why}")
         try:
             return eip1559.sign(tx, self._prepared)
         except (ValueError, TypeError, AttributeError, OverflowError) as error:

@@ -36,6 +36,11 @@ CANCEL_GAS = 60_000
 """A self-send uses 21,000; rollups charge their data as gas on top. Unused gas costs nothing."""
 
 
+def always(plan: Plan) -> Refusal | None:
+    """Nobody objects."""
+    return None
+
+
 def silent(point: str) -> None:
     """The probe of ordinary life: nothing happens at the named points."""
 
@@ -51,6 +56,7 @@ class Live:
         *,
         errors: Mapping[bytes, str] | None = None,
         probe: Callable[[str], None] = silent,
+        may_send: Callable[[Plan], Refusal | None] = always,
     ) -> None:
         """``errors``: custom error selector -> name. ``probe`` is for tests: called at planned, signed,
         journaled, broadcast, sent."""
@@ -59,6 +65,8 @@ class Live:
         self._signer = signer
         self._errors = dict(errors or {})
         self._probe = probe
+        self.may_send = may_send
+        """Asked last, right before a first signature: a disarm, a stop or a newer block may have come."""
         self._turn = asyncio.Lock()
         self._unsure: set[PlanKey] = set()
         """Intents for which the signer may have signed what this process never received."""
@@ -79,6 +87,7 @@ class Live:
             if isinstance(fee, Refusal):
                 return fee
             refusal, nonce = await self._ask_chain(plan)
+            refusal = refusal or self.may_send(plan)
             if refusal is not None:
                 return refusal
             self._journal.open_intent(plan, spend_usd=spend_usd_up(plan, snapshot.means))

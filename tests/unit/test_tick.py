@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from keeper.discovery import reload_changed
 from keeper.errors import Broken, ConfigError, Raced, Transient
 from keeper.model import Block, IntentState, Level, Outcome, PlanKey, Refusal
 from tests import build
@@ -242,11 +243,11 @@ async def test_refresh__when_the_market_changed__then_loaded_or_alarmed_but_neve
     await block(on, SAFE)
     before = on.running.venues[build.VENUE]
     refused = Markets(ConfigError(("POOL_REVISION 99 is not known",)))
-    await on.running.refresh(refused, {build.VENUE: None})  # type: ignore[arg-type, dict-item]
+    await reload_changed(on.running, refused, {build.VENUE: None})  # type: ignore[arg-type, dict-item]
     assert on.running.venues[build.VENUE] is before
     assert on.said == [("CRITICAL", "market_changed")]
     assert "POOL_REVISION 99" in on.journal.entries("alarm")[0].why
     fresh = object()
-    await on.running.refresh(Markets(fresh), {build.VENUE: None})  # type: ignore[arg-type, dict-item]
+    await reload_changed(on.running, Markets(fresh), {build.VENUE: None})  # type: ignore[arg-type, dict-item]
     assert on.running.venues[build.VENUE] is fresh
     assert on.said[-1] == ("CLEARED", "market_changed")
