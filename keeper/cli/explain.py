@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 ENTRIES_MAX = 2000
 """How far back a position's story is read."""
+CHAIN_WIDE = frozenset({"blind", "broken", "quorum_lost"})
+"""Alarms that concern every position of their chain, whatever their subject."""
+NEVER_SEEN = "never seen yet; start `keeper run`"
 
 
 def command(
@@ -26,7 +29,8 @@ def command(
 ) -> None:
     """Tell why, for one position or plan.
 
-    Prints what the keeper saw, decided, refused and did, or why it did nothing.
+    Prints what the keeper saw, decided, refused and did, or why it did nothing; then alarms that stand, and
+    the age of the last block seen on the position's chain. Exits with 1 when that chain was never seen.
 
     Example: keeper explain position-1
     """
@@ -34,23 +38,29 @@ def command(
     from keeper.cli.endings import say, usage
     from keeper.cli.journal import entry_json
     from keeper.config import load
+    from keeper.errors import EXIT_FINDINGS
 
     settings = load(config)
     with open_journal(config, dry_run=dry_run) as reader:
         id, seq = _named(subject, settings)
         intents = tuple(i for i in reader.intents(id) if seq is None or i.key.seq == seq)
         entries = _story(reader, id, seq, intents)
-        ticks = reader.entries("tick", limit=1, newest=True)
+        last = reader.newest_entry("tick", id.chain_id)
+        standing = _standing(reader, id, settings)
     if not (entries or intents):
-        if seq is not None or not ticks or not _guarded(id, settings):
+        if seq is not None or not _guarded(id, settings):
             raise usage("SUBJECT", f'"{subject}" is not in the journal; see keeper journal for what is')
-        say(f"{subject}: no level changed and nothing had to be decided; this is the last block seen")
-        entries = ticks
+        if last is not None:
+            say(f"{subject}: no level changed and nothing had to be decided")
     if json:
         body = {"subject": subject, "entries": [entry_json(e) for e in entries]}
-        print(table.document({**body, "intents": [intent_json(i) for i in intents]}))
+        body |= {"intents": [intent_json(i) for i in intents]}
+        body |= {"standing": [entry_json(e) for e in standing], "last_tick": last and entry_json(last)}
+        print(table.document(body))
     else:
-        print("\n".join(story_lines(entries, intents)))
+        print("\n".join([*story_lines(entries, intents), *now_lines(standing, last)]))
+    if last is None:
+        raise typer.Exit(EXIT_FINDINGS)
 
 
 def open_journal(config: Path, *, dry_run: bool) -> Reader:
@@ -103,6 +113,44 @@ def _story(reader: Reader, id: PositionId, seq: int | None, intents: tuple[Inten
     for intent in intents:
         found += reader.entries(subject=str(intent.key), limit=ENTRIES_MAX, newest=True)
     return tuple(sorted(found, key=lambda e: e.id))
+
+
+def _standing(reader: Reader, id: PositionId, settings: Settings) -> tuple[Entry, ...]:
+    """Alarms about the position, or its whole chain, raised since the daemon's last start and not cleared."""
+    names = {c.name for c in settings.chains if c.chain_id == id.chain_id}
+    start = reader.entries("start", "", limit=1, newest=True)
+    since_id = start[-1].id if start else 0
+    standing: dict[tuple[str, str], Entry] = {}
+    for e in reader.entries("alarm", since_id=since_id, limit=ENTRIES_MAX, newest=True):
+        code = str(e.data.get("code"))
+        whole_chain = e.subject in names or code in CHAIN_WIDE
+        if e.chain_id != id.chain_id or not (whole_chain or e.subject == str(id)):
+            continue
+        if e.data.get("severity") == "CLEARED":
+            standing.pop((code, e.subject), None)
+        else:
+            standing[code, e.subject] = e
+    return tuple(standing.values())
+
+
+def now_lines(standing: tuple[Entry, ...], last: Entry | None) -> list[str]:
+    """What is wrong at this moment, and how old the newest block is that anything here is known from."""
+    from keeper.clock import SystemClock
+
+    lines = [f"standing {e.data.get('severity')} {e.data.get('code')}: {e.why}" for e in standing]
+    if last is None:
+        return [*lines, NEVER_SEEN]
+    age_s = max(0.0, SystemClock().now_s() - last.at_s)
+    return [*lines, f"last block seen: {last.block_number}, {age_text(age_s)} ago: {last.why}"]
+
+
+def age_text(age_s: float) -> str:
+    """``42 s``, ``12 min``, ``3.5 h``, ``2.0 days``."""
+    if age_s < 120:
+        return f"{age_s:.0f} s"
+    if age_s < 7200:
+        return f"{age_s / 60:.0f} min"
+    return f"{age_s / 3600:.1f} h" if age_s < 172_800 else f"{age_s / 86_400:.1f} days"
 
 
 def story_lines(entries: tuple[Entry, ...], intents: tuple[Intent, ...]) -> list[str]:

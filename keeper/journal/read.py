@@ -103,6 +103,13 @@ class Queries:
         found = tuple(_entry(r) for r in rows)
         return found[::-1] if newest else found
 
+    def newest_entry(self, kind: str, chain_id: int) -> Entry | None:
+        """The last diary entry of that kind about that chain; None when there is none."""
+        t = table("entry")
+        of = and_(t.c.kind == kind, t.c.chain_id == chain_id)
+        row = self._one(select(t).where(of).order_by(t.c.id.desc()).limit(1))
+        return None if row is None else _entry(row)
+
     def next_seq(self, position: PositionId) -> int:
         """The seq that the next plan of ``position`` must carry (1 for the first)."""
         t = table("intent")

@@ -1,0 +1,113 @@
+"""explain: only the position's own chain vouches for it, and what stands or is old is said."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from keeper.cli import invoke
+from keeper.clock import ManualClock
+from keeper.config import load
+from keeper.journal.write import Journal
+from keeper.model import Entry
+from tests.unit.cli.test_cli_commands import ADDRESS, GOOD
+
+pytestmark = pytest.mark.unit
+NOW_S = 1_800_000_000.0
+PROVIDER = "0x2f39d218133AFaB8F2B819B1066c7E434Ad94E9e"
+ID = f"aave_v3:1:{ADDRESS}:{PROVIDER}"
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "keeper.toml"
+    path.write_text(GOOD)
+    return path
+
+
+@pytest.fixture
+def journal(config: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Journal]:
+    monkeypatch.setattr("keeper.clock.SystemClock.now_s", lambda _: NOW_S)
+    path = load(config).journal_path
+    path.parent.mkdir(parents=True)
+    with Journal.open(path, Then(NOW_S - 3600)) as journal:
+        yield journal
+
+
+class Then(ManualClock):
+    """A wall clock that stands still."""
+
+    def __init__(self, wall_s: float) -> None:
+        super().__init__(0.0)
+        self.wall_s = wall_s
+
+    def now_s(self) -> float:
+        return self.wall_s
+
+
+def tick(chain_id: int, number: int) -> Entry:
+    return Entry(
+        kind="tick", chain_id=chain_id, block_number=number, subject="", why="1 positions, worst SAFE"
+    )
+
+
+def alarm(severity: str, code: str, subject: str, *, chain_id: int = 1) -> Entry:
+    data = {"severity": severity, "code": code}
+    return Entry(
+        kind="alarm", chain_id=chain_id, block_number=0, subject=subject, why=f"why {code}", data=data
+    )
+
+
+def test_explain__when_only_another_chain_was_seen__then_never_seen_and_1(
+    config: Path, journal: Journal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal.record(tick(10, 777))
+    assert invoke(["explain", "vault", "-c", str(config)]) == 1
+    shown = capsys.readouterr()
+    assert "never seen yet; start `keeper run`" in shown.out
+    assert "777" not in shown.out + shown.err
+    assert "nothing had to be decided" not in shown.err
+
+
+def test_explain__when_the_journal_is_empty__then_never_seen_and_no_usage_error(
+    config: Path, journal: Journal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke(["explain", "vault", "-c", str(config), "--json"]) == 1
+    body = json.loads(capsys.readouterr().out)
+    assert (body["entries"], body["standing"], body["last_tick"]) == ([], [], None)
+
+
+def test_explain__when_the_chain_is_blind__then_it_stands_with_the_age_of_the_last_block(
+    config: Path, journal: Journal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal.record_all(
+        [
+            alarm("CRITICAL", "unknown", "m"),
+            Entry(kind="start", chain_id=0, block_number=0, subject="", why="live start"),
+            tick(1, 41),
+            tick(10, 777),
+            alarm("CRITICAL", "blind", "m"),
+            alarm("CRITICAL", "unknown", ID),
+            alarm("CRITICAL", "quorum_lost", "m"),
+            alarm("CLEARED", "quorum_lost", "m"),
+            alarm("CRITICAL", "blind", "other", chain_id=10),
+        ]
+    )
+    assert invoke(["explain", "vault", "-c", str(config)]) == 0
+    out = capsys.readouterr().out
+    assert [x for x in out.splitlines() if x.startswith("standing")] == [
+        "standing CRITICAL blind: why blind",
+        "standing CRITICAL unknown: why unknown",
+    ]
+    assert "last block seen: 41, 60 min ago" in out
+    assert "777" not in out
+
+
+def test_explain__when_a_plan_is_not_there__then_it_is_a_wrong_argument(
+    config: Path, journal: Journal
+) -> None:
+    assert invoke(["explain", "vault#7", "-c", str(config)]) == 2
+    assert invoke(["explain", "stranger", "-c", str(config)]) == 2
