@@ -328,6 +328,18 @@ async def test_broadcast__when_sent__then_each_endpoint_is_asked_once_and_answer
 
 
 @pytest.mark.asyncio
+async def test_broadcast__when_one_accepts_and_one_is_silent__then_it_does_not_wait_for_the_silent() -> None:
+    async with Bench(FakeBody(lambda m, p: HASH), FakeBody()) as bench:
+        bench.bodies[1].answer = lambda m, p: SILENT
+        started = time.monotonic()
+        results = await bench.endpoints.broadcast(b"\x02", timeout_s=30.0)
+        assert time.monotonic() - started < 5.0
+        assert results[0] == HASH
+        assert isinstance(results[1], Transient)
+        assert bench.bodies[1].times("eth_sendRawTransaction") == 1
+
+
+@pytest.mark.asyncio
 async def test_broadcast__when_an_endpoint_rests__then_it_is_asked_all_the_same() -> None:
     async with Bench(FakeBody(), FakeBody(lambda m, p: HASH)) as bench:
         bench.bodies[0].answer = lambda m, p: Transient("a: down")

@@ -1,0 +1,88 @@
+"""What waits for the act-lane is asked about again: a disarm, a shutdown and a newer block count at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from keeper.errors import Unsigned
+from keeper.model import Plan, Snapshot
+from tests import build
+from tests.loop_double import DIGEST, Loop, loop, vault
+
+pytestmark = pytest.mark.unit
+DANGER = "1450"
+"""Health 1.2: below the trigger of the builders' policy."""
+
+
+@pytest.fixture
+def on(tmp_path: Path) -> Iterator[Loop]:
+    made = loop(tmp_path)
+    made.journal.set_control("armed", DIGEST, "test", "")
+    yield made
+    made.journal.close()
+
+
+async def waiting(on: Loop) -> tuple[Plan, Snapshot]:
+    """A plan that was handed over while armed and has not been taken up yet."""
+    tick = await on.running.tick(on.lay(vault(DANGER)))
+    given = on.running.hand(tick)
+    assert len(given) == 1
+    return given[0], tick.snapshot
+
+
+@pytest.mark.asyncio
+async def test_plan__when_nothing_changed_while_it_waited__then_it_is_sent(on: Loop) -> None:
+    plan, snapshot = await waiting(on)
+    assert await on.running.act(plan, snapshot) is not None
+    assert on.sender.asked == [plan]
+
+
+@pytest.mark.asyncio
+async def test_plan__when_disarmed_while_it_waited__then_it_is_not_sent(on: Loop) -> None:
+    plan, snapshot = await waiting(on)
+    on.journal.set_control("armed", None, "test", "")
+    assert await on.running.act(plan, snapshot) is None
+    assert on.sender.asked == []
+    assert ("CRITICAL", "not_sent") in on.said
+
+
+@pytest.mark.asyncio
+async def test_plan__when_the_daemon_is_stopping__then_it_is_not_sent(on: Loop) -> None:
+    plan, snapshot = await waiting(on)
+    on.running.closing = True
+    assert await on.running.act(plan, snapshot) is None
+    assert on.sender.asked == []
+
+
+@pytest.mark.asyncio
+async def test_plan__when_a_newer_block_shows_the_position_healthy__then_it_is_not_sent(on: Loop) -> None:
+    plan, snapshot = await waiting(on)
+    await on.running.tick(on.lay(vault("2000")))
+    assert await on.running.act(plan, snapshot) is None
+    assert on.sender.asked == []
+    told = [e for e in on.journal.entries("refusal") if e.data["code"] == "overtaken"]
+    assert "not_crossed" in told[0].why
+
+
+@pytest.mark.asyncio
+async def test_plan__when_its_deadline_passed_while_it_waited__then_it_is_not_sent(on: Loop) -> None:
+    plan, snapshot = await waiting(on)
+    on.number = plan.bounds.deadline_block
+    await on.running.tick(on.lay(vault(DANGER)))
+    assert await on.running.act(plan, snapshot) is None
+    assert on.sender.asked == []
+
+
+@pytest.mark.asyncio
+async def test_plan__when_the_signer_refuses_it__then_only_this_plan_stops(on: Loop) -> None:
+    plan, snapshot = await waiting(on)
+    on.sender.answer = Unsigned("signer refuses: repay, argument 0")
+    assert await on.running.act(plan, snapshot) is None
+    assert on.running.broken == ""
+    assert on.running.armed
+    assert ("CRITICAL", "not_sent") in on.said
+    # and the next block may try again at once
+    assert on.running.remembered(build.position_id()).last_action_block is None
