@@ -18,6 +18,8 @@ from keeper.risk.book import Book, Floats, Ints
 from keeper.risk.jit import Kernels, inlined, kernel, record_type, signature
 
 ROUNDS_MAX = 1000
+DUST = 1e-12
+"""Share of a side below which it counts as gone."""
 
 
 class Market(NamedTuple):
@@ -57,8 +59,8 @@ def seize(book: Book, market: Market, fall: Fall, u: int, fresh: Floats) -> floa
     Returns USD repaid; adds USD sold by feed to ``fresh``. All collateral is gone where it does not cover.
     """
     worth, weighted, owed = 0.0, 0.0, 0.0
-    for j in range(book.indptr[u], book.indptr[u + 1]):
-        p = fall.price[book.feed[j]]
+    for j in range(np.uint64(book.indptr[u]), np.uint64(book.indptr[u + 1])):
+        p = fall.price[np.uint64(book.feed[j])]
         weighted += fall.a[j] * p
         worth += fall.a[j] * fall.value[j] * p
         owed += fall.b[j] * p
@@ -66,10 +68,13 @@ def seize(book: Book, market: Market, fall: Fall, u: int, fresh: Floats) -> floa
     repaid = min(share * owed, worth / (1.0 + market.bonus))
     if not repaid > 0.0:
         return 0.0
-    kept = max(0.0, 1.0 - repaid * (1.0 + market.bonus) / worth)
-    left = max(0.0, 1.0 - repaid / owed)
-    for j in range(book.indptr[u], book.indptr[u + 1]):
-        k = book.feed[j]
+    kept = 1.0 - repaid * (1.0 + market.bonus) / worth
+    left = 1.0 - repaid / owed
+    # what rounding leaves is nothing: else a dust of collateral is seized again in every round
+    kept = kept if kept > DUST else 0.0
+    left = left if left > DUST else 0.0
+    for j in range(np.uint64(book.indptr[u]), np.uint64(book.indptr[u + 1])):
+        k = np.uint64(book.feed[j])
         fresh[k] += fall.a[j] * fall.value[j] * fall.price[k] * (1.0 - kept)
         fall.a[j] *= kept
         fall.b[j] *= left
@@ -84,15 +89,18 @@ def slack(book: Book, fall: Fall, u: int) -> float:
     margin(y) >= A e^-r - R for falls up to r, so r = ln(A / R); debts that fall only help.
     """
     owned, owed = 0.0, 0.0
-    for j in range(book.indptr[u], book.indptr[u + 1]):
-        p = fall.price[book.feed[j]]
+    for j in range(np.uint64(book.indptr[u]), np.uint64(book.indptr[u + 1])):
+        p = fall.price[np.uint64(book.feed[j])]
         owned += fall.a[j] * p
         owed += fall.b[j] * p
     if not owed > 0.0:
         return math.inf if owed == 0.0 else -1.0
     if owned < owed:
         return -1.0
-    return math.log(owned / owed) * (1.0 - 1e-9) - 1e-12 if owned < math.inf else -1.0
+    if not owned < math.inf:
+        return -1.0
+    # ln x >= 2 (x - 1) / (x + 1) for x >= 1: no logarithm, and never too long
+    return 2.0 * (owned - owed) / (owned + owed) * (1.0 - 1e-9) - 1e-12
 
 
 @kernel
@@ -119,12 +127,12 @@ def run(book: Book, market: Market, fall: Fall, certified: bool) -> None:
             if r >= 0.0:
                 fall.due[u] = fallen + r
                 continue
-            fall.due[u] = fallen
             repaid = seize(book, market, fall, u, fresh)
             fall.total[1] += repaid
             if repaid > 0.0:
                 fall.hit[u] += 1
                 hits += 1
+                fall.due[u] = fallen + max(0.0, slack(book, fall, u))
             else:
                 fall.due[u] = math.inf
         fall.total[0] += 1.0
