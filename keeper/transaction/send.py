@@ -56,7 +56,6 @@ class Live:
         *,
         errors: Mapping[bytes, str] | None = None,
         probe: Callable[[str], None] = silent,
-        may_send: Callable[[Plan], Refusal | None] = always,
     ) -> None:
         """``errors``: custom error selector -> name. ``probe`` is for tests: called at planned, signed,
         journaled, broadcast, sent."""
@@ -65,7 +64,7 @@ class Live:
         self._signer = signer
         self._errors = dict(errors or {})
         self._probe = probe
-        self.may_send = may_send
+        self.may_send: Callable[[Plan], Refusal | None] = always
         """Asked last, right before a first signature: a disarm, a stop or a newer block may have come."""
         self._turn = asyncio.Lock()
         self._unsure: set[PlanKey] = set()

@@ -25,7 +25,7 @@ DOORS = {
     "pydantic": {"config"},
     "typer": {"cli"},
     "rich": {"cli"},
-    "structlog": {"notify", "daemon", "chainloop"},
+    "structlog": {"notify", "daemon", "chainloop", "discovery"},
 }
 """Third-party package -> the only rooms that may open it."""
 NETWORK = {"socket", "http", "urllib.request", "ssl", "requests", "httpx"}
