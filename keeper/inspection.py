@@ -1,14 +1,18 @@
-"""What ``keeper check`` looks at: endpoints, contracts, wallet, means against need, key, journal."""
+"""What ``keeper check`` looks at: endpoints, contracts, wallet, means against need, key, nonce, journal."""
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import nullcontext
+
 from keeper.chain.endpoint import EndpointEvent, Kind
-from keeper.config import ChainSettings, Settings
+from keeper.config import ChainSettings, EndpointSettings, Settings
 from keeper.errors import Broken, ConfigError, Transient
 from keeper.facts import Guarded
-from keeper.model import Means, Policy, Position, Snapshot
+from keeper.journal.recover import standing
+from keeper.model import Intent, Means, Policy, Position, Snapshot
 from keeper.phrases import usd_text
-from keeper.seams import Severity
+from keeper.seams import Severity, Transport
 from keeper.senders import credentials_dir
 from keeper.sizing import repay_base_up
 from keeper.units import GWEI, UINT256_MAX, mul_div_down
@@ -20,6 +24,8 @@ TANK_ACTIONS = 10
 TANK_BASE_FEES = 5
 """The gas tank should hold ten actions at five times today's base fee (and never less than at 20 gwei)."""
 TANK_GWEI_MIN = 20
+WEB3_S = 5.0
+"""For each of the two questions that an endpoint's node is asked about itself."""
 
 
 async def inspect(settings: Settings) -> tuple[Finding, ...]:
@@ -33,14 +39,81 @@ async def inspect(settings: Settings) -> tuple[Finding, ...]:
 
 async def _chain(settings: Settings, chain: ChainSettings) -> list[Finding]:
     events: list[EndpointEvent] = []
+    syncing = await nodes(chain)
     try:
         async with opened(settings, chain, events.append) as site:
             found = [_endpoint(chain, e) for e in events if e.kind in (Kind.DOWN, Kind.WRONG_CHAIN)]
-            return found + _view(await site.view(), site, settings)
+            found += await books(settings, chain, site.endpoints)
+            return syncing + found + _view(await site.view(), site, settings)
     except ConfigError as e:
-        return [_bad(Severity.CRITICAL, "contract", chain.name, problem) for problem in e.problems]
+        return syncing + [_bad(Severity.CRITICAL, "contract", chain.name, problem) for problem in e.problems]
     except Transient as e:
-        return [_bad(Severity.CRITICAL, "unreachable", chain.name, str(e))]
+        return [*syncing, _bad(Severity.CRITICAL, "unreachable", chain.name, str(e))]
+
+
+async def nodes(chain: ChainSettings) -> list[Finding]:
+    """What each endpoint's node says of itself: one that is still syncing tells of an old chain."""
+    # one that does not answer is found as down by the transport, and many a provider hides both methods
+    told = await asyncio.gather(*(_syncing(e) for e in chain.endpoints), return_exceptions=True)
+    return [
+        _bad(Severity.WARNING, "endpoint_syncing", f"{chain.name}/{endpoint.name}", why)
+        for endpoint, why in zip(chain.endpoints, told, strict=True)
+        if isinstance(why, str) and why
+    ]
+
+
+async def _syncing(endpoint: EndpointSettings) -> str:
+    """Which client is syncing and how far it has come; empty when it is not."""
+    from keeper.chain.contract import close_web3, open_web3
+
+    w3 = await open_web3(endpoint.url, timeout_s=WEB3_S)
+    try:
+        state = await w3.eth.syncing
+        if isinstance(state, bool):
+            return "it is syncing" if state else ""
+        at, of = state.get("currentBlock"), state.get("highestBlock")
+        return f"{await w3.client_version} is syncing: at block {at} of {of}; wait, or use another endpoint"
+    finally:
+        await close_web3(w3)
+
+
+async def books(settings: Settings, chain: ChainSettings, transport: Transport) -> list[Finding]:
+    """Whether journal and chain agree on the wallet's transactions, and what a daemon would find unfinished.
+
+    Live mode only: a dry-run signs nothing. Raises Transient when no node answers.
+    """
+    from keeper.journal.read import Reader
+
+    address = settings.wallet.address
+    if settings.mode != "live" or address is None:
+        return []
+    try:
+        with (
+            nullcontext()
+            if not settings.journal_path.exists()
+            else Reader.open(settings.journal_path) as journal
+        ):
+            stands = await standing(journal, transport, chain.chain_id, address)
+            unfinished = () if journal is None else journal.open_intents(chain.chain_id)
+    except (ConfigError, Broken):
+        return []  # said once, by the look at the journal itself
+    found = [_unfinished(intent) for intent in unfinished]
+    if not stands.in_step or (stands.known is None and stands.pending > stands.latest):
+        why = (
+            f"foreign nonce: the chain has {stands.latest} transactions of this key ({stands.pending} with "
+            f"pending ones), the journal accounts for {stands.known or 0}: the daemon signs nothing until "
+            "the right journal is restored, or `keeper adopt` accepts them"
+        )
+        found.append(_bad(Severity.CRITICAL, "foreign_nonce", f"{chain.name}/{address}", why))
+    return found
+
+
+def _unfinished(intent: Intent) -> Finding:
+    why = (
+        f"{intent.state.value} since block {intent.plan.block.number}, {len(intent.attempts)} attempts signed"
+    )
+    then = "a running daemon tends it, one that starts recovers it first"
+    return _bad(Severity.WARNING, "open_intent", str(intent.key), f"{why}: {then}")
 
 
 def _view(view: View, site: Site, settings: Settings) -> list[Finding]:

@@ -53,7 +53,7 @@ def command(
         if last is not None:
             say(f"{subject}: no level changed and nothing had to be decided")
     if json:
-        body = {"subject": subject, "entries": [entry_json(e) for e in entries]}
+        body: dict[str, object] = {"subject": subject, "entries": [entry_json(e) for e in entries]}
         body |= {"intents": [intent_json(i) for i in intents]}
         body |= {"standing": [entry_json(e) for e in standing], "last_tick": last and entry_json(last)}
         print(table.document(body))

@@ -34,22 +34,24 @@ def command(
         raise usage("--out", f"{out} exists; choose another name, or --force to overwrite it")
     if not out.absolute().parent.is_dir():
         raise usage("--out", f"the folder {out.absolute().parent} does not exist")
-    text = _scanned(source, rpc, provider) if source is not None else _blank(rpc)
+    # each file its own folder: two daemons over one journal would account for each other's transactions
+    state_dir = out.name.removesuffix(".toml") + "-state"
+    text = _scanned(source, rpc, provider, state_dir) if source is not None else _blank(rpc, state_dir)
     _write(out, text)
     print(f"wrote {out}; next: keeper check --config {out}")
 
 
-def _blank(rpc: str | None) -> str:
+def _blank(rpc: str | None, state_dir: str) -> str:
     """A file to be filled in by hand: the endpoint and the position are left to the user."""
     from keeper.cli import template
 
     url = "https://your-endpoint.example" if rpc is None else arguments.http_url("--rpc", rpc)
     chain = template.chain_table("ethereum", 1, url)
     venue = template.venue_table("aave", "ethereum", "0x2f39d218133AFaB8F2B819B1066c7E434Ad94E9e")
-    return template.file_text(chain, [venue])
+    return template.file_text(chain, [venue], state_dir=state_dir)
 
 
-def _scanned(source: str, rpc: str | None, provider: str | None) -> str:
+def _scanned(source: str, rpc: str | None, provider: str | None, state_dir: str) -> str:
     """A file for every position that the scan finds, each under thresholds that suit it."""
     from keeper.cli import template
     from keeper.cli.endings import usage
@@ -68,7 +70,7 @@ def _scanned(source: str, rpc: str | None, provider: str | None) -> str:
     guards += [template.Guard(id=u.id, policy=None) for u in view.snapshot.unreadable]
     if not guards:
         raise ConfigError((f"--from: no position of {account} on the venues known for this chain",))
-    return template.from_guards(view.chain.name, view.chain.chain_id, url, guards)
+    return template.from_guards(view.chain.name, view.chain.chain_id, url, guards, state_dir)
 
 
 def _write(out: Path, text: str) -> None:

@@ -10,11 +10,12 @@ from textwrap import wrap
 from keeper.model import Policy, PositionId
 from keeper.units import decimal_text
 
+STATE_DIR = "keeper-state"
 HEAD = """\
 # keeper.toml - what to guard, how, and within which limits. Every key: docs/reference/config.md
 schema = 1
 mode = "dry-run"            # "live" sends transactions; it needs [wallet] and `keeper arm`
-# state_dir = "~/.local/state/keeper"     # journal, control socket, compiled kernels
+state_dir = {state_dir}    # journal and control socket, beside this file: never share one between two files
 
 [wallet]                    # the keeper's own wallet: it pays gas, collateral and repayments
 # address = "0x..."         # EIP-55
@@ -64,13 +65,20 @@ class Guard:
 
 
 def file_text(
-    chain: str, venues: Sequence[str], positions: Sequence[str] = (NO_POSITION,), policies: Sequence[str] = ()
+    chain: str,
+    venues: Sequence[str],
+    positions: Sequence[str] = (NO_POSITION,),
+    policies: Sequence[str] = (),
+    state_dir: str = STATE_DIR,
 ) -> str:
     """The whole file; the default policy stands in it when no other does."""
-    return "\n".join([HEAD, chain, *venues, *positions, *(policies or [POLICY]), SHOCKS])
+    head = HEAD.replace("{state_dir}", toml_text(state_dir))
+    return "\n".join([head, chain, *venues, *positions, *(policies or [POLICY]), SHOCKS])
 
 
-def from_guards(chain_name: str, chain_id: int, url: str, guards: Sequence[Guard]) -> str:
+def from_guards(
+    chain_name: str, chain_id: int, url: str, guards: Sequence[Guard], state_dir: str = STATE_DIR
+) -> str:
     """The file that guards every position of ``guards`` (all on one chain), each under its own policy."""
     markets = sorted({(g.id.venue, g.id.key) for g in guards})
     names = {market: f"{market[0]}-{n}" for n, market in enumerate(markets, 1)}
@@ -82,7 +90,7 @@ def from_guards(chain_name: str, chain_id: int, url: str, guards: Sequence[Guard
         positions.append(position_table(f"position-{n}", venue, g.id.account, policy))
         policies.append(POLICY if g.policy is None else policy_table(policy, g.policy, g.why))
     chain = chain_table(chain_name, chain_id, url)
-    return file_text(chain, venues, positions, list(dict.fromkeys(policies)))
+    return file_text(chain, venues, positions, list(dict.fromkeys(policies)), state_dir)
 
 
 def chain_table(name: str, chain_id: int, url: str) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from keeper.errors import Broken, Transient
+from keeper.journal.read import Queries
 from keeper.journal.write import Journal
 from keeper.model import Attempt, Entry, Intent, IntentState, PlanKey
 from keeper.seams import Clock, Priority, Transport
@@ -143,19 +144,20 @@ class Standing:
         return ""
 
 
-async def standing(journal: Journal, transport: Transport, chain_id: int, address: str) -> Standing:
-    """What adopting would accept. Raises Transient when no node answers."""
+async def standing(journal: Queries | None, transport: Transport, chain_id: int, address: str) -> Standing:
+    """What adopting would accept; None for a journal that is not there yet. Raises Transient."""
     head = _quantity(await transport.request("eth_blockNumber", []), "block number")
     latest, pending, deep = await asyncio.gather(
         _count(transport, address, "latest"),
         _count(transport, address, "pending"),
         _count(transport, address, hex(max(0, head - ADOPT_DEPTH))),
     )
-    passed = [i.key for i in journal.open_intents(chain_id) if i.attempts and i.attempts[-1].nonce < latest]
+    open_intents = journal.open_intents(chain_id) if journal is not None else ()
+    passed = [i.key for i in open_intents if i.attempts and i.attempts[-1].nonce < latest]
     return Standing(
         chain_id=chain_id,
         address=address,
-        known=journal.next_nonce(chain_id, address),
+        known=None if journal is None else journal.next_nonce(chain_id, address),
         latest=latest,
         pending=pending,
         deep=deep,

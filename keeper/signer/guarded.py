@@ -11,6 +11,7 @@ from keeper.seams import Clock, Kept, Signed, TxFields
 from keeper.signer import eip1559
 from keeper.signer.key import Key
 from keeper.signer.policy import SigningPolicy, spend_of
+from keeper.signer.selfcheck import check_signing
 from keeper.signer.store import Asked, DayCaps, Store
 
 
@@ -20,12 +21,13 @@ class GuardedSigner:
     __slots__ = ("_caps", "_clock", "_key", "_policy", "_prepared", "_store")
 
     def __init__(self, key: Key, policy: SigningPolicy, caps: DayCaps, store: Store, clock: Clock) -> None:
-        """Raises ConfigError when key and policy are for different addresses."""
+        """Raises ConfigError (key and policy are for different addresses) or Broken (the self-check)."""
         if key.address.lower() != policy.address.lower():
             raise ConfigError((f"signing policy is for {policy.address}, the key for {key.address}",))
         self._key, self._policy, self._caps = key, policy, caps
         self._store, self._clock = store, clock
         self._prepared = PrivateKey(key.reveal())
+        check_signing(key, self._prepared)
 
     def __repr__(self) -> str:
         return f"GuardedSigner({self._key.address}, chain {self._policy.chain_id})"

@@ -9,6 +9,7 @@ from keeper.seams import Signed, TxFields
 from keeper.signer import eip1559
 from keeper.signer.key import Key
 from keeper.signer.policy import SigningPolicy
+from keeper.signer.selfcheck import check_signing
 
 
 class LocalSigner:
@@ -17,13 +18,14 @@ class LocalSigner:
     __slots__ = ("_key", "_policy", "_prepared")
 
     def __init__(self, key: Key, policy: SigningPolicy) -> None:
-        """Raises ConfigError when key and policy are for different addresses."""
+        """Raises ConfigError (key and policy are for different addresses) or Broken (the self-check)."""
         if key.address.lower() != policy.address.lower():
             raise ConfigError((f"signing policy is for {policy.address}, the key for {key.address}",))
         self._key = key
         self._policy = policy
         # coincurve's own repr names no secret either
         self._prepared = PrivateKey(key.reveal())
+        check_signing(key, self._prepared)
 
     def __repr__(self) -> str:
         return f"LocalSigner({self._key.address}, chain {self._policy.chain_id})"

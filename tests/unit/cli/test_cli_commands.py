@@ -288,6 +288,18 @@ def test_init__when_no_address_is_given__then_the_file_needs_only_a_position(tmp
     assert parse(filled, out).positions[0].label == "my vault"
 
 
+def test_init__when_two_files_lie_in_one_folder__then_they_share_no_journal(tmp_path: Path) -> None:
+    told = set()
+    for name in ("keeper.toml", "second.toml"):
+        assert invoke(["init", "--out", str(tmp_path / name), "--rpc", "https://x.example"]) == 0
+        text = (tmp_path / name).read_text()
+        position = f'[[positions]]\nlabel = "a"\nvenue = "aave"\naccount = "{ADDRESS}"\n'
+        told.add(parse(text + position, tmp_path / name).state_dir)
+    assert told == {tmp_path / "keeper-state", tmp_path / "second-state"}
+    scanned = template.from_guards("c", 1, "https://x.example", [guard(policy=None)], "third-state")
+    assert parse(scanned, tmp_path / "third.toml").state_dir == tmp_path / "third-state"
+
+
 def test_init__when_the_comments_are_taken_away__then_they_were_true(tmp_path: Path) -> None:
     """Every commented default is the default: uncommenting changes nothing."""
     import re
@@ -295,7 +307,7 @@ def test_init__when_the_comments_are_taken_away__then_they_were_true(tmp_path: P
     text = template.from_guards("chain-1", 1, "https://x.example", [guard(policy=None)])
     plain = parse(text, tmp_path / "k.toml")
     defaults = "max_health|hysteresis|cooldown_blocks|act|strategies|idle_rate|horizon_days|rate_per_s"
-    opened = re.sub(rf"^# ({defaults}|concurrency|state_dir) =", r"\1 =", text, flags=re.MULTILINE)
+    opened = re.sub(rf"^# ({defaults}|concurrency) =", r"\1 =", text, flags=re.MULTILINE)
     assert opened.count("\n# ") < text.count("\n# ") - 8
     again = parse(opened, tmp_path / "k.toml")
     assert again == plain

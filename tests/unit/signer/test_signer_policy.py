@@ -94,9 +94,10 @@ def test_signer__when_request_is_outside__then_broken_and_nothing_signed(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request, word = REFUSED[name]
+    signer = LocalSigner(Key(CANARY), POLICY)
     monkeypatch.setattr(Account, "sign_transaction", lambda *_: pytest.fail("signed"))
     with pytest.raises(Broken, match="signer refuses") as refused:
-        asyncio.run(LocalSigner(Key(CANARY), POLICY).sign(request))
+        asyncio.run(signer.sign(request))
     assert word in str(refused.value)
 
 
