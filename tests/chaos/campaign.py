@@ -185,4 +185,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # by its own name: a record defined twice is two records
+    sys.exit(importlib.import_module("tests.chaos.campaign").main())

@@ -101,8 +101,8 @@ async def _reorganise(on: Ground, journal: Journal, signer: LocalSigner) -> int:
         # a self-send with our key that our journal never saw; the signer's self-send rule lets it be made
         foreign = await signer.sign(
             TxFields(
-                chain_id=CHAIN_ID, nonce=first.nonce, to=address_of(), data=b"", value_wei=0, gas_limit=30_000,
-                max_fee_wei=10**14, tip_wei=10**9,
+                chain_id=CHAIN_ID, nonce=first.nonce, to=address_of(), data=b"", value_wei=0,
+                gas_limit=30_000, max_fee_wei=10**14, tip_wei=10**9,
             )
         )  # fmt: skip
         planted = [["0x" + foreign.raw.hex(), 0]]

@@ -45,13 +45,13 @@ from tests.chaos.sim.virtual import Deadlock, VirtualClock, VirtualLoop
 DIGEST = "simulated configuration"
 ENDPOINTS = 3
 STORM_BLOCKS = 16
-QUIET_BLOCKS = 17
+QUIET_BLOCKS = 20
 """After the storm: no fault, no crash; what is needed must be done and what was done must become final."""
 SERVED_BLOCKS = 8
 """A need that the storm left must be served within this many quiet blocks, restart included."""
 PROMPT_BLOCKS = 4
 """A need that arises in the quiet must be served within this many blocks."""
-BLIND_S = 90.0
+BLIND_S = 55.0
 PROBES = ("planned", "signed", "journaled", "broadcast", "sent")
 
 
@@ -108,9 +108,9 @@ class Mix:
             crash_at_probe=some(0.8, 0.25),
             crash_at_write=some(0.5, 0.02),
             crash_at_call=some(0.5, 0.004),
-            life_s=rng.choice((15.0, 30.0, 80.0)),
+            life_s=rng.choice((15.0, 30.0, 80.0, 200.0)),
             disk_full=some(0.1, 0.02),
-            outage=some(0.2, 0.08),
+            outage=some(0.3, 0.1),
         )
 
 
@@ -243,8 +243,9 @@ class World:
 
     def _weather_of_nodes(self) -> None:
         now_s = self.loop.now_s if self.loop else self.now_s
-        if self.stormy_now and self.rng.random() < self.mix.outage:
-            self.outage_until_s = now_s + self.rng.uniform(20, 150)
+        over = now_s >= self.outage_until_s
+        if self.stormy_now and over and self.rng.random() < self.mix.outage:
+            self.outage_until_s = now_s + self.rng.uniform(20, 250)
             self.say(f"outage for {self.outage_until_s - now_s:.0f} s")
         for node, faults in zip(self.nodes, self.mix.faults, strict=True):
             node.dead = self.stormy_now and now_s < self.outage_until_s
@@ -632,7 +633,7 @@ def _prices(rng: random.Random) -> tuple[tuple[int, int], ...]:
     """A price that falls in steps: some in the storm, one or two in the quiet."""
     price, steps = 2000, [(FIRST, 2000 * 10**8)]
     falls = sorted(rng.sample(range(FIRST + 2, FIRST + STORM_BLOCKS), 3))
-    falls.append(FIRST + STORM_BLOCKS + rng.choice((5, 6)))
+    falls.append(FIRST + STORM_BLOCKS + rng.choice((9, 10)))
     for number in falls:
         # the last one, in the quiet, crosses every trigger whatever was done before
         fall = rng.uniform(0.15, 0.2) if number == falls[-1] else rng.uniform(0.05, 0.16)
