@@ -56,8 +56,25 @@ def tally(users: int, scenarios: int) -> Tally:
     )
 
 
-@pytest.mark.parametrize(("users", "scenarios"), [(10_000, 1024), (100_000, 112)])
-def test_fused__beside_peers__keeps_its_ratios(users: int, scenarios: int) -> None:
+FUSED = {"scipy": 12.0, "blas": 12.0, "c_autovec": 1.7}
+SHAPES = ((10_000, 1024), (100_000, 112))
+
+
+def test_fused__beside_peers__keeps_its_ratios() -> None:
+    """The plain names carry the worse of both shapes."""
+    found = [fused_contest(users, scenarios) for users, scenarios in SHAPES]
+    for name, least in FUSED.items():
+        ratios = [f[name] for f in found if name in f]
+        worst = min(ratios, default=None)
+        tell(f"fused_vs_{name}", worst, f">= {least:g}", None if worst is None else worst >= least, unit="x")
+    times = [f["c_hand"] for f in found if "c_hand" in f]
+    slowest = max(times, default=None)
+    holds = None if slowest is None else slowest <= 1.3
+    tell("fused_vs_c_hand", slowest, "<= 1.3", holds, unit="of its time", evidence="one thread each")
+
+
+def fused_contest(users: int, scenarios: int) -> dict[str, float]:
+    """One shape: every output equal, ratios told and returned (c_hand: our share of its time)."""
     book, _ = lending_book(users, SEED)
     prices = shocked_prices(scenarios)
     sides = split(book, prices)
@@ -93,31 +110,21 @@ def test_fused__beside_peers__keeps_its_ratios(users: int, scenarios: int) -> No
         np.testing.assert_allclose(out["low"], ours.low, rtol=1e-12, err_msg=name)
     size = f"{users // 1000}k_{scenarios}"
     pace = users * scenarios / spent["ours"] / 1e9
-    for name, bound, least in (("scipy", ">= 12", 12.0), ("blas", ">= 12", 12.0), ("autovec", ">= 1.7", 1.7)):
-        ratio = spent[name] / spent["ours"] if name in spent else None
-        label = f"fused_vs_{'c_autovec' if name == 'autovec' else name}_{size}"
+    ratios = {"c_" + n if n == "autovec" else n: s / spent["ours"] for n, s in spent.items() if n != "ours"}
+    for name, least in FUSED.items():
+        ratio = ratios.get(name)
+        holds = None if ratio is None else ratio >= least
+        more: dict[str, Any] = {"unit": "x", "n": users, "evidence": f"{pace:.2f} G/s"}
+        tell(f"fused_vs_{name}_{size}", ratio, f">= {least:g}", holds, **more)
+    ratios.pop("hand", None)
+    if "hand" in spent:
+        ratios["c_hand"] = spent["ours"] / spent["hand"]
+        evidence = f"{hand.lanes()} lanes"
+        share, holds = ratios["c_hand"], ratios["c_hand"] <= 1.3
         tell(
-            label,
-            ratio,
-            bound,
-            None if ratio is None else ratio >= least,
-            unit="x",
-            n=users,
-            evidence=f"{pace:.2f} G/s",
+            f"fused_vs_c_hand_{size}", share, "<= 1.3", holds, unit="of its time", n=users, evidence=evidence
         )
-    ratio = spent["ours"] / spent["hand"] if "hand" in spent else None
-    lanes = hand.lanes() if hand is not None else 0
-    holds = None if ratio is None else ratio <= 1.3
-    tell(
-        f"fused_vs_c_hand_{size}",
-        ratio,
-        "<= 1.3",
-        holds,
-        unit="of its time",
-        n=users,
-        evidence=f"{lanes} lanes",
-    )
-    assert holds is not False
+    return ratios
 
 
 def test_pruned__100k_by_10k__beside_hand_written_c() -> None:
@@ -225,6 +232,7 @@ def test_certificates__beside_a_full_rescan__same_alarms(users: int) -> None:
         evidence=evidence,
     )
     if users == 1_000_000:
+        tell("certificates_vs_rescan", ratio, ">= 100", ratio >= 100, unit="x", n=users, evidence=evidence)
         tell("certificates_ms_1m", 1e3 * ours, "<= 0.5", 1e3 * ours <= 0.5, unit="ms", n=users)
 
 
@@ -441,14 +449,13 @@ def test_beta__a_million_books__all_solved_or_proved() -> None:
 
 def test_memory__fused__grows_with_users_plus_scenarios() -> None:
     code = (
-        "import resource, sys; sys.path.insert(0, '.')\n"
+        "import sys, tracemalloc; sys.path.insert(0, '.')\n"
         "from tests.bench.risk_data import lending_book, shocked_prices\n"
         "from keeper.risk.sweep import breaks, statistics\n"
         "book, _ = lending_book(100_000); prices = shocked_prices(4096)\n"
         "statistics(book, prices[:, :64].copy()); breaks(book, prices[:, :64].copy())\n"
-        "one = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "statistics(book, prices); breaks(book, prices)\n"
-        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - one) * 1024)\n"
+        "tracemalloc.start(); statistics(book, prices); breaks(book, prices)\n"
+        "print(tracemalloc.get_traced_memory()[1])\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
     grown = int(done.stdout)
