@@ -147,7 +147,7 @@ class ChainLoop:
         armed = self.armed
         for plan in tick.plans:
             subject = str(plan.key.position)
-            why = self._on_paper(plan, armed)
+            why = "the daemon is stopping" if self.closing else self._on_paper(plan, armed)
             if why:
                 freed.add(plan.key.position)
                 self.parts.alarms.raise_alarm(
@@ -199,11 +199,9 @@ class ChainLoop:
     def may_send(self, plan: Plan) -> Refusal | None:
         """Why a plan that waited must not be sent now; asked before anything, and again before a signature.
 
-        A disarm, a stop or a shutdown counts at once. A newer block judges the plan anew: its trigger, health
+        A disarm or a stop counts at once. A newer block judges the plan anew: its trigger, health
         bounds, caps and deadline must still hold there.
         """
-        if self.closing:
-            return Refusal(who="lane", code="closing", why="the daemon is stopping")
         if why := self._on_paper(plan, self.armed):
             return Refusal(who="lane", code="disarmed", why=why)
         if self.last is None:

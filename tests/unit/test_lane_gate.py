@@ -1,4 +1,4 @@
-"""What waits for the act-lane is asked about again: a disarm, a shutdown and a newer block count at once."""
+"""What waits for the act-lane is asked about again: a disarm and a newer block count at once."""
 
 from __future__ import annotations
 
@@ -50,11 +50,17 @@ async def test_plan__when_disarmed_while_it_waited__then_it_is_not_sent(on: Loop
 
 
 @pytest.mark.asyncio
-async def test_plan__when_the_daemon_is_stopping__then_it_is_not_sent(on: Loop) -> None:
+async def test_plan__when_the_daemon_is_stopping__then_what_waits_is_sent_and_nothing_new_is_handed_over(
+    on: Loop,
+) -> None:
     plan, snapshot = await waiting(on)
     on.running.closing = True
-    assert await on.running.act(plan, snapshot) is None
-    assert on.sender.asked == []
+    assert await on.running.act(plan, snapshot) is not None
+    on.running._in_lane.pop(plan.key.position)
+    on.number += 20
+    tick = await on.running.tick(on.lay(vault("1400")))
+    assert len(tick.plans) == 1
+    assert on.running.hand(tick) == ()
 
 
 @pytest.mark.asyncio
