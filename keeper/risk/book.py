@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -65,28 +66,41 @@ EMPTY = Book(
 
 def build(rows: Sequence[BookRow], prices: Mapping[str, float]) -> Shelf:
     """A shelf of ``rows`` at ``prices`` (feed identity -> USD per whole token)."""
-    return with_prices(append(Shelf(book=EMPTY, feeds=(), faults=()), rows), prices)
+    columns: dict[str, int] = {}
+    parts = [_entries(row, columns) for row in rows]
+    column = np.array([usable(prices.get(feed)) for feed in columns], np.float64)
+    return Shelf(book=_stacked(parts, column), feeds=tuple(columns), faults=tuple(p.fault for p in parts))
 
 
 def append(shelf: Shelf, rows: Sequence[BookRow]) -> Shelf:
-    """The shelf with ``rows`` after its own; feeds not seen before get the price NaN until
-    ``with_prices``.
-    """
+    """The shelf with ``rows`` after its own; feeds not seen before get the price NaN until ``with_prices``."""
     columns = {feed: k for k, feed in enumerate(shelf.feeds)}
     parts = [_entries(row, columns) for row in rows]
-    old = shelf.book
-    counts = np.array([len(p.feed) for p in parts], np.int64)
     unknown = np.full(len(columns) - len(shelf.feeds), math.nan)
+    old, new = shelf.book, _stacked(parts, np.concatenate([shelf.book.prices, unknown]))
     book = Book(
-        indptr=np.concatenate([old.indptr, old.indptr[-1] + np.cumsum(counts)]),
-        feed=np.concatenate([old.feed, np.array([k for p in parts for k in p.feed], np.int32)]),
-        a=np.concatenate([old.a, np.array([x for p in parts for x in p.a], np.float64)]),
-        b=np.concatenate([old.b, np.array([x for p in parts for x in p.b], np.float64)]),
-        a0=np.concatenate([old.a0, np.array([p.a0 for p in parts], np.float64)]),
-        b0=np.concatenate([old.b0, np.array([p.b0 for p in parts], np.float64)]),
-        prices=np.concatenate([old.prices, unknown]),
+        indptr=np.concatenate([old.indptr, old.indptr[-1] + new.indptr[1:]]),
+        feed=np.concatenate([old.feed, new.feed]),
+        a=np.concatenate([old.a, new.a]),
+        b=np.concatenate([old.b, new.b]),
+        a0=np.concatenate([old.a0, new.a0]),
+        b0=np.concatenate([old.b0, new.b0]),
+        prices=new.prices,
     )
     return Shelf(book=book, feeds=tuple(columns), faults=shelf.faults + tuple(p.fault for p in parts))
+
+
+def _stacked(parts: Sequence[_Entries], prices: Floats) -> Book:
+    """Compiled rows as one book."""
+    return Book(
+        indptr=np.array([0, *accumulate(len(p.feed) for p in parts)], np.int64),
+        feed=np.array([k for p in parts for k in p.feed], np.int32),
+        a=np.array([x for p in parts for x in p.a], np.float64),
+        b=np.array([x for p in parts for x in p.b], np.float64),
+        a0=np.array([p.a0 for p in parts], np.float64),
+        b0=np.array([p.b0 for p in parts], np.float64),
+        prices=prices,
+    )
 
 
 def replace(shelf: Shelf, u: int, row: BookRow) -> Shelf:

@@ -408,9 +408,9 @@ def test_distance__one_account__under_200_us() -> None:
     full()
     times = []
     for _ in range(200):
-        began = time.perf_counter()
+        began = time.process_time()
         full()
-        times.append(time.perf_counter() - began)
+        times.append(time.process_time() - began)
     value = 1e6 * statistics.median(times)
     tell(
         "distance_us_account",
