@@ -73,7 +73,9 @@ def build(rows: Sequence[BookRow], prices: Mapping[str, float]) -> Shelf:
 
 
 def append(shelf: Shelf, rows: Sequence[BookRow]) -> Shelf:
-    """The shelf with ``rows`` after its own; feeds not seen before get the price NaN until ``with_prices``."""
+    """The shelf with ``rows`` after its own; feeds not seen before get the price NaN until
+    ``with_prices``.
+    """
     columns = {feed: k for k, feed in enumerate(shelf.feeds)}
     parts = [_entries(row, columns) for row in rows]
     unknown = np.full(len(columns) - len(shelf.feeds), math.nan)

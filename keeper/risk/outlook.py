@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from keeper.model import (
+    WHOLE_BPS_AVERAGE,
     Level,
     LiquidationPrice,
     Outlook,
@@ -24,7 +25,7 @@ from keeper.model import (
 )
 from keeper.risk import kernels
 from keeper.risk.book import Floats, Shelf, build
-from keeper.risk.rows import WHOLE_BPS_AVERAGE, conservative
+from keeper.risk.rows import conservative
 from keeper.risk.shocks import moved
 from keeper.units import UINT256_MAX, WAD, wad_float
 

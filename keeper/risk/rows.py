@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from keeper.model import BookRow, Position
+from keeper.model import WHOLE_BPS_AVERAGE, BookRow, Position
 
-WHOLE_BPS_AVERAGE = "whole_bps_average"
-"""Flag: the protocol floors the average liquidation threshold to whole basis points (Aave v3 before 3.1)."""
 _BPS = 1e-4
 
 
