@@ -7,6 +7,7 @@ a zero debt and never an infinite health factor.
 from keeper.model.life import Attempt, Entry, Fee, Intent, IntentState, Outcome
 from keeper.model.outlook import Level, LiquidationPrice, Outlook, Shock
 from keeper.model.position import (
+    WHOLE_BPS_AVERAGE,
     Allowance,
     Amount,
     Block,
@@ -37,6 +38,7 @@ from keeper.model.wish import (
 )
 
 __all__ = [
+    "WHOLE_BPS_AVERAGE",
     "Allowance",
     "Amount",
     "Attempt",

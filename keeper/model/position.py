@@ -89,6 +89,10 @@ class Holding:
     """Collateral: the protocol's share of that bonus."""
 
 
+WHOLE_BPS_AVERAGE = "whole_bps_average"
+"""Flag of a row: the protocol floors the average liquidation threshold to whole basis points (Aave v3.0.x)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BookRow:
     """A position as two affine forms in feed prices: assets a0 + a.p, requirement b0 + b.p.

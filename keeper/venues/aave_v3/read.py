@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from keeper.model import Amount, Block, BookRow, Holding, Position, PositionId, Unreadable
+from keeper.model import (
+    WHOLE_BPS_AVERAGE,
+    Amount,
+    Block,
+    BookRow,
+    Holding,
+    Position,
+    PositionId,
+    Unreadable,
+)
 from keeper.seams import Reading, Seen, Shadow
 from keeper.units import WAD
 from keeper.venues.aave_v3 import reserves as rsv
@@ -249,7 +258,7 @@ def book_row(line: Line, collateral: Iterable[Holding], debt: Iterable[Holding])
         feeds=feeds,
         a=tuple([a.get(f, 0.0) for f in feeds]),
         b=tuple([b.get(f, 0.0) for f in feeds]),
-        flags=() if line.bare_threshold_counts else ("threshold_cut_to_bps",),
+        flags=() if line.bare_threshold_counts else (WHOLE_BPS_AVERAGE,),
     )
 
 

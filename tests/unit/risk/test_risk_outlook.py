@@ -7,9 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from keeper.model import BookRow, Level, Shock, Unreadable
+from keeper.model import WHOLE_BPS_AVERAGE, BookRow, Level, Shock, Unreadable
 from keeper.risk.outlook import assess, level_of
-from keeper.risk.rows import WHOLE_BPS_AVERAGE
 from keeper.units import UINT256_MAX, WAD
 from tests.unit.risk.risk_positions import Held, identity, lending, policy, prices
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from keeper.model import Position, Unreadable
+from keeper.model import WHOLE_BPS_AVERAGE, Level, Position, Unreadable
+from keeper.risk.outlook import assess
 from keeper.seams import Reading, Seen, Shadow
 from keeper.units import UINT256_MAX, WAD
 from keeper.venues.aave_v3 import AaveV3, book
+from tests import build
 from tests.aave_market import (
     ALICE,
     BOB,
@@ -306,7 +308,11 @@ def test_health__of_the_3_0_line__cuts_the_average_threshold_and_flags_the_row()
     cut = (c * (weighted // c) + 5_000) // 10_000
     assert found.health_wad == (cut * WAD + d // 2) // d
     assert found.health_wad < weighted * WAD // d // 10_000
-    assert found.row.flags == ("threshold_cut_to_bps",)
+    assert found.row.flags == (WHOLE_BPS_AVERAGE,)
+    # the risk room knows the flag: such a position is judged, not UNKNOWN
+    prices = {h.feed: h.price_base / 10**found.base_decimals for h in (*found.collateral, *found.debt)}
+    (outlook,) = assess([found], [], prices, [], {found.id: build.policy()})
+    assert outlook.level is not Level.UNKNOWN, outlook.why
 
 
 def test_position__e_mode_of_the_3_0_line__is_named_by_the_reserves_configuration() -> None:
