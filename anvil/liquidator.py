@@ -112,7 +112,9 @@ class Liquidator:
 
     def _submit(self, user: str, collateral: str, debt: str) -> str:
         data = encode_call(_LIQUIDATE, *self._arguments(user, collateral, debt))
-        return self._actors.chain.submit(self.account, self._actors.market.pool, data, gas=2_000_000, tip_wei=self.tip_wei)
+        return self._actors.chain.submit(
+            self.account, self._actors.market.pool, data, gas=2_000_000, tip_wei=self.tip_wei
+        )
 
     def _facts(self, user: str, collateral: str, debt: str, receipt: Mapping[str, Any]) -> Liquidation:
         market, number = self._actors.market, int(receipt["blockNumber"], 16)

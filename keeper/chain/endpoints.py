@@ -147,7 +147,7 @@ class Endpoints:
         waiting: set[asyncio.Task[str | Exception]] = set(tasks)
         while waiting:
             accepted = any(t.done() and isinstance(t.result(), str) for t in tasks)
-            done, waiting = await asyncio.wait(
+            _, waiting = await asyncio.wait(
                 waiting,
                 timeout=GRACE_S if accepted else None,
                 return_when=asyncio.ALL_COMPLETED if accepted else asyncio.FIRST_COMPLETED,
