@@ -7,6 +7,7 @@ import logging
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,12 +18,29 @@ from anvil.liquidator import Liquidation
 from anvil.node import AnvilFailed
 from anvil.report import Played, Report, build, show
 from anvil.scenario import ScenarioError, load_scenario, submit_step
-from anvil.stage import Stage, stage
+from anvil.stage import Stage, forget_key, stage
 from anvil.tools import ToolMissing
 from keeper.config import load
 from keeper.errors import EXIT_FINDINGS, EXIT_OK, EXIT_UNREACHABLE, EXIT_USAGE
 from keeper.granting import grant
 from keeper.notify import log
+
+
+class Reactions:
+    """How long the daemon took from a mined block to being idle again; the largest decides a race."""
+
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._now_s = now_s
+        self._mined_s = now_s()
+        self.slowest_s = 0.0
+
+    def mined(self) -> None:
+        """A block was mined at this moment."""
+        self._mined_s = self._now_s()
+
+    def idle(self) -> None:
+        """The daemon has judged that block and has nothing under way."""
+        self.slowest_s = max(self.slowest_s, self._now_s() - self._mined_s)
 
 
 class Clock:
@@ -71,6 +89,8 @@ def tell(on: Stage, clock: Clock, *, dry_run: bool) -> Report:
     tokens = {s: str(amount) for s, amount in on.scenario.keeper.tokens.items()}
     asyncio.run(grant(load(on.config), tokens, True))
     clock.lap("grants")
+    if dry_run:
+        forget_key(on.folder)  # a dry-run that loads a key ends here
     gap = Gap(on)
     played = play(on, clock, dry_run=dry_run)
     report = build(on, played)
@@ -88,6 +108,7 @@ def play(on: Stage, clock: Clock, *, dry_run: bool) -> Played:
     health: dict[str, list[int]] = {account: [] for account in on.accounts}
     liquidations: list[Liquidation] = []
     nonce_before = nonce(on)
+    reactions = Reactions()
     with Guard(on.config) as guard:
         guard.caught_up(on.chain.block().number, within_s=START_S)
         if not dry_run:
@@ -100,9 +121,16 @@ def play(on: Stage, clock: Clock, *, dry_run: bool) -> Played:
             if step.why:
                 clock.say(f"block {on.chain.block().number + 1}: {step.why}")
             submit_step(on.chain, on.market, on.scenario, index)
-            look(on, guard, health, on.chain.mine().number)
+            number = on.chain.mine().number
+            reactions.mined()
+            guard.caught_up(number)
+            reactions.idle()
+            look(on, guard, health, number)
             shock.set_base_fee(on.chain, on.scenario.base_fee_wei(index))
             liquidations += race(on)
+            reactions.mined()
+            guard.caught_up(on.chain.block().number)
+            reactions.idle()
             look(on, guard, health, on.chain.block().number)
         on.chain.rpc("evm_setAutomine", True)
     return Played(
@@ -112,6 +140,7 @@ def play(on: Stage, clock: Clock, *, dry_run: bool) -> Played:
         transactions=nonce(on) - nonce_before,
         first_block=first,
         last_block=on.chain.block().number,
+        slowest_s=reactions.slowest_s,
     )
 
 

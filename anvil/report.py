@@ -11,7 +11,7 @@ from anvil.stage import Stage
 from keeper.cli import table
 from keeper.config import load
 from keeper.journal.read import Reader
-from keeper.model import Amount, Intent, IntentState
+from keeper.model import Amount, Entry, Intent, IntentState
 from keeper.phrases import amount_text, health_text
 
 WAD = 10**18
@@ -30,6 +30,8 @@ class Played:
     """Sent by the keeper's wallet."""
     first_block: int
     last_block: int
+    slowest_s: float
+    """The longest time from a mined block to the daemon being idle."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,9 @@ class Done:
     """(verb, amount)."""
     gas_used: int
     gas_usd: float
+    """Of the receipt; in a dry-run the estimate of the decision."""
+    idle_usd: float | None = None
+    """What the capital put in would have earned elsewhere, as it was decided; None when not journaled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +66,7 @@ class Line:
 
     @property
     def kept(self) -> bool:
-        """Never liquidated, and at the end not below the line at which the keeper acts."""
+        """Never liquidated, and at the end at target or above."""
         return not self.liquidated and self.end_wad >= self.target_wad
 
 
@@ -75,13 +80,17 @@ class Report:
     lines: tuple[Line, ...]
     transactions: int
     blocks: int
+    slowest_s: float
+    """The longest time from a mined block to the daemon being idle."""
+    seconds_per_block: float
     largest_step: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
-        """Every position kept, every twin lost, and a dry-run sent nothing."""
+        """Every position kept, every twin lost, never slower than a block, and a dry-run sent nothing."""
         sent_nothing = not self.dry_run or self.transactions == 0
-        return sent_nothing and all(x.kept and x.twin_liquidated for x in self.lines)
+        in_time = self.slowest_s <= self.seconds_per_block
+        return sent_nothing and in_time and all(x.kept and x.twin_liquidated for x in self.lines)
 
 
 def build(on: Stage, played: Played) -> Report:
@@ -90,9 +99,10 @@ def build(on: Stage, played: Played) -> Report:
     policies = {p.label: settings.policy(p.policy) for p in settings.positions}
     with Reader.open(settings.journal_path) as journal:
         intents = journal.intents(limit=10_000)
+        wishes = proposals(journal.entries(kind="decision", limit=100_000))
         outcomes = {e.subject: dict(e.data) for e in journal.entries(kind="outcome", limit=10_000)}
     lines = tuple(
-        _line(pair, played, policies[pair.label].target_wad, _done(pair, intents, outcomes, on))
+        _line(pair, played, policies[pair.label].target_wad, _done(pair, intents, outcomes, wishes, on))
         for pair in on.pairs
     )
     return Report(
@@ -102,6 +112,8 @@ def build(on: Stage, played: Played) -> Report:
         lines=lines,
         transactions=played.transactions,
         blocks=played.last_block - played.first_block,
+        slowest_s=played.slowest_s,
+        seconds_per_block=on.scenario.seconds_per_block,
     )
 
 
@@ -123,8 +135,26 @@ def _line(pair: Pair, played: Played, target_wad: int, done: tuple[Done, ...]) -
     )
 
 
+Wishes = Mapping[tuple[str, int, str], Mapping[str, object]]
+"""(position, block, strategy) -> the proposal as it was journaled."""
+
+
+def proposals(decisions: Sequence[Entry]) -> Wishes:
+    """Every chosen proposal of the journal's decisions."""
+    found: dict[tuple[str, int, str], Mapping[str, object]] = {}
+    for entry in decisions:
+        chosen = entry.data.get("chosen")
+        for one in chosen if isinstance(chosen, list) else ():
+            found[entry.subject, entry.block_number, str(one["strategy"])] = one
+    return found
+
+
 def _done(
-    pair: Pair, intents: Sequence[Intent], outcomes: Mapping[str, Mapping[str, object]], on: Stage
+    pair: Pair,
+    intents: Sequence[Intent],
+    outcomes: Mapping[str, Mapping[str, object]],
+    wishes: Wishes,
+    on: Stage,
 ) -> tuple[Done, ...]:
     found = []
     for intent in sorted(intents, key=lambda i: i.key.seq):
@@ -134,12 +164,18 @@ def _done(
         gas_used, price_wei = int(str(outcome.get("gas_used", 0))), int(str(outcome.get("gas_price_wei", 0)))
         block_number = int(str(outcome.get("block_number", intent.plan.block.number)))
         eth_usd = on.actors.price_usd8("WETH", block=block_number) / 1e8
+        plan = intent.plan
+        wish = wishes.get((str(intent.key.position), plan.block.number, plan.strategy))
+        gas_usd = gas_used * price_wei / 1e18 * eth_usd
+        if wish is not None and intent.state is IntentState.DRY:
+            gas_usd = float(str(wish["gas_usd"]))
         found.append(
             Done(
                 block_number=block_number,
                 steps=tuple((type(s).__name__.lower(), s.amount) for s in intent.plan.steps),
                 gas_used=gas_used,
-                gas_usd=gas_used * price_wei / 1e18 * eth_usd,
+                gas_usd=gas_usd,
+                idle_usd=None if wish is None else float(str(wish["idle_usd"])),
             )
         )
     return tuple(found)
@@ -151,8 +187,13 @@ def show(report: Report, spent: Sequence[tuple[str, float]], *, json_out: bool) 
         print(table.document(_plain(report, spent)))
         return
     print(f"{report.title}: {report.blocks} blocks" + (", dry-run" if report.dry_run else ""))
-    headers = ("position", "start", "lowest", "end", "what the keeper did", "gas", "gas $", "its twin")
-    table.show(headers, [_row(x) for x in report.lines])
+    whole = all(d.idle_usd is not None for x in report.lines for d in x.done)
+    cost = "cost $ (gas + idle)" if whole else "gas $"
+    headers = ("position", "start", "lowest", "end", "what the keeper did", "gas", cost, "its twin")
+    table.show(headers, [_row(x, whole=whole) for x in report.lines])
+    print(
+        f"slowest reaction: {report.slowest_s:.2f} s of the {report.seconds_per_block:g} s that a block lasts"
+    )
     for label, step in report.largest_step.items():
         print(f"{label}: would have survived a single oracle step of -{step:.1%} from the start")
     verdict = "kept: none liquidated, health at target or above" if report.ok else "NOT KEPT"
@@ -160,11 +201,12 @@ def show(report: Report, spent: Sequence[tuple[str, float]], *, json_out: bool) 
     print(f"{verdict}; {sent}; time: " + ", ".join(f"{name} {s:.1f} s" for name, s in spent))
 
 
-def _row(x: Line) -> tuple[str, ...]:
+def _row(x: Line, *, whole: bool) -> tuple[str, ...]:
     twin = (
         f"liquidated {x.twin_liquidated}x, lost ${x.twin_lost_usd:,.2f}" if x.twin_liquidated else "survived"
     )
     gas_used, gas_usd = sum(d.gas_used for d in x.done), sum(d.gas_usd for d in x.done)
+    idle_usd = sum(d.idle_usd or 0.0 for d in x.done) if whole else 0.0
     return (
         x.label + ("" if x.kept else " (NOT KEPT)"),
         health_text(x.start_wad),
@@ -172,7 +214,7 @@ def _row(x: Line) -> tuple[str, ...]:
         health_text(x.end_wad),
         _together(x.done),
         f"{gas_used:,}" if gas_used else "-",
-        f"{gas_usd:.2f}" if gas_used else "-",
+        f"{gas_usd + idle_usd:.2f}" if x.done else "-",
         twin,
     )
 
@@ -214,6 +256,7 @@ def _plain(report: Report, spent: Sequence[tuple[str, float]]) -> dict[str, obje
                         ],
                         "gas_used": d.gas_used,
                         "gas_usd": d.gas_usd,
+                        "idle_usd": d.idle_usd,
                     }
                     for d in x.done
                 ],
@@ -222,5 +265,7 @@ def _plain(report: Report, spent: Sequence[tuple[str, float]]) -> dict[str, obje
             }
             for x in report.lines
         ],
+        "slowest_reaction_s": report.slowest_s,
+        "seconds_per_block": report.seconds_per_block,
         "seconds": dict(spent),
     }

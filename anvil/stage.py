@@ -18,6 +18,7 @@ from anvil.node import Anvil, AnvilSettings
 from anvil.scenario import Pair, Scenario, fund, open_pairs
 
 GENESIS_S = 1_750_000_000
+KEY_FILES = ("keystore.json", "password")
 PASSWORD = "a demo's password protects nothing"
 CAPS = ("per_action_usd = 50000", "per_day_usd = 200000", "gas_usd_max = 100", "gas_usd_emergency = 500")
 
@@ -86,11 +87,17 @@ def keystore(folder: Path) -> str:
 
     secret = hashlib.sha256(b"keeper demo wallet: worthless by intent").digest()
     sealed, address = seal(secret, PASSWORD)
-    for name, text in (("keystore.json", sealed), ("password", PASSWORD)):
+    for name, text in zip(KEY_FILES, (sealed, PASSWORD), strict=True):
         path = folder / name
         path.touch(mode=0o600)
         path.write_text(text)
     return address
+
+
+def forget_key(folder: Path) -> None:
+    """Take keystore and password away, so that whoever tries to load the key fails."""
+    for name in KEY_FILES:
+        (folder / name).unlink()
 
 
 POLICIES = {

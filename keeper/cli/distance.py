@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,7 +10,11 @@ import typer
 from keeper.cli import arguments, subject
 
 if TYPE_CHECKING:
+    from keeper.model import LiquidationPrice
     from keeper.risk.portfolio import Distance
+
+MOVES = 2
+"""So many moves of the likeliest shock are shown in the table."""
 
 
 def command(
@@ -40,12 +45,13 @@ def command(
         headers = (
             "position",
             "health",
-            "liquidation price",
+            "liquidates at",
             "beta",
-            f"P(touch, {days:g} d)",
+            f"P({days:g} d)",
             "most likely shock",
         )
-        table.show(headers, [row(d) for d in found])
+        names = subject.feed_names(named.symbols)
+        table.show(headers, [row(d, names) for d in found])
     raise typer.Exit(int(any(d.nearest.boundary.value in ("UNDER", "UNKNOWN") for d in found)))
 
 
@@ -66,10 +72,18 @@ def document(d: Distance) -> dict[str, object]:
     }
 
 
-def row(d: Distance) -> tuple[str, ...]:
-    """One position's table row."""
-    prices = "\n".join(f"{x.feed} {x.price:.6g} ({100 * x.distance:+.1f} %)" for x in d.prices) or "-"
-    moves = ", ".join(f"{name} {100 * x:+.1f} %" for name, x in d.nearest.moves)
+def row(d: Distance, names: Mapping[str, str]) -> tuple[str, ...]:
+    """One position's table row: the nearest price and the two largest moves; the JSON holds all."""
+    near = sorted(d.prices, key=lambda x: abs(x.distance))
+    prices = "-" if not near else _price(near[0], names)
+    large = sorted(d.nearest.moves, key=lambda m: -abs(m[1]))
+    moves = ", ".join(f"{subject.cut(name, 10)} {100 * x:+.1f}%" for name, x in large[:MOVES])
+    moves += f" +{len(large) - MOVES}" if len(large) > MOVES else ""
     known = d.nearest.boundary.value
     beta = f"{d.nearest.beta:.2f}" if known == "FOUND" else known
-    return (d.name, subject.health_cell(d.health), prices, beta, f"{d.nearest.p_touch:.3g}", moves or "-")
+    name = subject.cut(d.name, subject.NAME_MAX)
+    return (name, subject.health_cell(d.health), prices, beta, f"{d.nearest.p_touch:.3g}", moves or "-")
+
+
+def _price(x: LiquidationPrice, names: Mapping[str, str]) -> str:
+    return f"{subject.cut(names.get(x.feed, x.feed), 14)} {x.price:.6g} ({100 * x.distance:+.1f}%)"

@@ -52,7 +52,11 @@ def command(
         print(table.document(body))
         raise typer.Exit(int(bad))
     rows = [
-        (t.name, t.by_horizon[-1].boundary.value, *(f"{n.p_touch:.3g}" for n in t.by_horizon))
+        (
+            subject.cut(t.name, 40),
+            t.by_horizon[-1].boundary.value,
+            *(f"{n.p_touch:.3g}" for n in t.by_horizon),
+        )
         for t in found.touches
     ]
     table.show(("position", "boundary", "P(touch) 1 h", "1 d", "7 d"), rows)

@@ -26,7 +26,8 @@ def command(
 
     Prints health, distance and liquidation prices on every market known for the endpoint's chain. Needs no
     configuration, no key and no node of your own. Levels are by thresholds that suit the position. Exits
-    with 1 when a position is in danger or unreadable.
+    with 1 when a position is in danger or unreadable, with 78 on a chain without known markets and no
+    --provider.
 
     Example: keeper scan 0xYourAddress --rpc https://your-endpoint
     """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from keeper.model import Shock
     from keeper.risk.portfolio import ShockResult
 
+COLUMNS = 3
+"""So many positions stand side by side in a table that a terminal can show."""
 Ladder = Annotated[
     str | None, typer.Option("--ladder", help="One asset step by step, e.g. ETH; * is the market.")
 ]
@@ -60,7 +64,11 @@ def command(
     if json:
         print(table.document({"positions": list(named.names), "shocks": [document(r) for r in found]}))
     else:
-        table.show(("shock", "liquidatable", "notional", *named.names), [row(r) for r in found])
+        shown = columns(now)
+        names = [subject.cut(named.names[u], subject.NAME_MAX) for u in shown]
+        table.show(("shock", "breaks", "notional", *names), [row(r, shown) for r in found])
+        if len(shown) < len(named.names):
+            print(f"the {len(shown)} nearest of {len(named.names)} positions; all of them with --json")
     raise typer.Exit(int(now.liquidatable > 0 or now.unknown > 0))
 
 
@@ -123,11 +131,19 @@ def document(r: ShockResult) -> dict[str, object]:
     }
 
 
-def row(r: ShockResult) -> tuple[str, ...]:
-    """One shock's table row."""
+def columns(now: ShockResult) -> list[int]:
+    """Positions that fit into the table: unknown ones first, then those nearest to liquidation."""
+    known = {u: h for u, h in enumerate(now.health) if h is not None and not math.isnan(h)}
+    unknown = [u for u, h in enumerate(now.health) if h is not None and u not in known]
+    idle = [u for u, h in enumerate(now.health) if h is None]
+    return [*unknown, *sorted(known, key=lambda u: known[u]), *idle][:COLUMNS]
+
+
+def row(r: ShockResult, shown: Sequence[int]) -> tuple[str, ...]:
+    """One shock's table row, with the health of the positions ``shown``."""
     return (
-        r.name,
+        subject.cut(r.name, 30),
         str(r.liquidatable),
         f"{r.notional_usd:,.0f}",
-        *(subject.health_cell(h) for h in r.health),
+        *(subject.health_cell(r.health[u]) for u in shown),
     )

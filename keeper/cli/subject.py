@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,8 @@ import typer
 if TYPE_CHECKING:
     from keeper.risk.bookfile import NamedBook
 
+NAME_MAX = 20
+"""Characters of a position's name in a table: a label, or a cut id."""
 BookOption = Annotated[
     Path | None, typer.Option("--book", help="A JSON book instead of a live configuration (see docs).")
 ]
@@ -35,15 +38,29 @@ def named_book(config: Path, book: Path | None) -> NamedBook:
     from keeper.wiring import photograph
 
     views = drive(photograph(settings))
+    labels = {id: label for v in views for id, label in v.labels.items()}
     positions = [p for v in views for p in v.snapshot.positions]
     lost = [u for v in views for u in v.snapshot.unreadable]
     nothing = BookRow(feeds=(), a=(), b=(), a0=math.nan)
     return bookfile.NamedBook(
-        names=tuple(str(p.id) for p in positions) + tuple(str(u.id) for u in lost),
+        names=tuple(labels.get(item.id) or str(item.id) for item in (*positions, *lost)),
         rows=tuple(conservative(p) for p in positions) + (nothing,) * len(lost),
         prices={feed: price for v in views for feed, price in v.snapshot.prices.items()},
         symbols={h.feed: h.amount.token.symbol for p in positions for h in (*p.collateral, *p.debt)},
     )
+
+
+def feed_names(symbols: Mapping[str, str]) -> dict[str, str]:
+    """Feed -> what a table calls it: its token's symbol, with the feed's end where two share a symbol."""
+    taken = list(symbols.values())
+    return {f: s if taken.count(s) == 1 else f"{s} {cut(f, 6, tail=True)}" for f, s in symbols.items()}
+
+
+def cut(text: str, size: int, *, tail: bool = False) -> str:
+    """At most ``size`` characters of it, its end when ``tail``; what is left out shows as one dot."""
+    if len(text) <= size:
+        return text
+    return "…" + text[1 - size :] if tail else text[: size - 1] + "…"
 
 
 def number(x: float | None) -> float | None:

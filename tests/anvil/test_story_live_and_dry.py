@@ -12,7 +12,7 @@ import pytest
 from anvil.demo import Clock, tell
 from anvil.report import Report
 from anvil.scenario import load_scenario
-from anvil.stage import stage
+from anvil.stage import KEY_FILES, stage
 from keeper.config import load
 from keeper.journal.read import Reader
 from keeper.model import Entry
@@ -30,6 +30,8 @@ class Told:
     report: Report
     entries: tuple[Entry, ...]
     log: str
+    key_files: tuple[str, ...]
+    """Those that lay there when the daemon had ended."""
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +49,7 @@ def test_story__live__keeps_every_guarded_position_and_loses_every_twin(live: To
     assert live.report.ok, live.report
     for line in live.report.lines:
         assert line.done
+        assert all(d.gas_usd > 0 and d.idle_usd is not None for d in line.done)
         assert not line.liquidated
         assert line.end_wad >= line.target_wad
         assert line.lowest_wad > 10**18
@@ -58,6 +61,7 @@ def test_story__live__keeps_every_guarded_position_and_loses_every_twin(live: To
 
 @pytest.mark.anvil
 def test_story__dry_run__sends_nothing_and_loads_no_key(dry: Told) -> None:
+    assert dry.key_files == ()  # taken away before the daemon started: loading them would have ended it
     assert dry.report.transactions == 0
     assert dry.report.ok, dry.report
     assert not [e for e in dry.entries if e.kind == "attempt" and "SIGNED" in json.dumps(dict(e.data))]
@@ -92,7 +96,9 @@ def _told(folder: Path, *, dry_run: bool) -> Told:
         report = tell(on, Clock(), dry_run=dry_run)
         with Reader.open(load(on.config).journal_path) as journal:
             entries = tuple(journal.entries(limit=100_000))
-        return Told(report=report, entries=entries, log=on.config.with_suffix(".log").read_text())
+        left = tuple(name for name in KEY_FILES if (folder / name).exists())
+        log = on.config.with_suffix(".log").read_text()
+        return Told(report=report, entries=entries, log=log, key_files=left)
 
 
 def _wishes(told: Told) -> Iterator[tuple[tuple[object, ...], tuple[int, ...]]]:
