@@ -14,7 +14,7 @@ from pathlib import Path
 from anvil import shock
 from anvil.stage import Stage
 from keeper.clock import SystemClock
-from keeper.config import Settings, load
+from keeper.config import load
 from keeper.journal.write import Journal
 
 PRECISION = 0.001
