@@ -41,9 +41,10 @@ def named_book(config: Path, book: Path | None) -> NamedBook:
     labels = {id: label for v in views for id, label in v.labels.items()}
     positions = [p for v in views for p in v.snapshot.positions]
     lost = [u for v in views for u in v.snapshot.unreadable]
+    ids = [p.id for p in positions] + [u.id for u in lost]
     nothing = BookRow(feeds=(), a=(), b=(), a0=math.nan)
     return bookfile.NamedBook(
-        names=tuple(labels.get(item.id) or str(item.id) for item in (*positions, *lost)),
+        names=tuple(labels.get(id) or str(id) for id in ids),
         rows=tuple(conservative(p) for p in positions) + (nothing,) * len(lost),
         prices={feed: price for v in views for feed, price in v.snapshot.prices.items()},
         symbols={h.feed: h.amount.token.symbol for p in positions for h in (*p.collateral, *p.debt)},
