@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import orjson
 
 from keeper.errors import ConfigError
 from keeper.model import BookRow
@@ -40,10 +41,11 @@ class NamedBook:
 def read(path: Path) -> NamedBook:
     """The book in a file. Raises ConfigError naming every problem."""
     try:
-        document = json.loads(path.read_text())
+        # orjson bounds its own depth: the standard parser's recursion can overflow the stack of the process
+        document = orjson.loads(path.read_bytes())
     except OSError as error:
         raise ConfigError((f"{path}: cannot be read: {error.strerror or error}",)) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ConfigError((f"{path}: is not JSON: {error}",)) from error
     return parse(document)
 
