@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from keeper.confirmation.receipt import Receipt, object_of, quantity_of, receipt_of, text_of
@@ -19,6 +19,7 @@ from keeper.model import (
     Outcome,
     Plan,
     PlanKey,
+    PositionId,
     Refusal,
     Snapshot,
 )
@@ -53,6 +54,7 @@ class Record(Protocol):
     def set_state(self, key: PlanKey, state: IntentState, why: str, block_number: int) -> None: ...
     def record_outcome(self, outcome: Outcome, block_hash: str = "") -> None: ...
     def carried(self, intent: Intent, n: int) -> Plan: ...
+    def next_seq(self, position: PositionId) -> int: ...
     def seal(self, key: PlanKey, block_number: int) -> None: ...
     def record(self, entry: Entry) -> int: ...
 
@@ -196,10 +198,16 @@ class Confirmation:
         )
 
     async def _reopen(self, intent: Intent, block: Block, snapshot: Snapshot) -> Outcome:
-        """A reorganisation took it back: pools do not always remember it, so the bytes are sent again."""
+        """A reorganisation took it back: pools do not always remember it, so the bytes are sent again.
+
+        Not those of a plan that had ended without effect and whose place a later one took: both would act.
+        """
         why = f"reorganisation: the receipt of {intent.attempts[-1].hash} vanished"
-        outcome = self._without_receipt(intent, IntentState.SENT, block, why)
-        await self._press(intent, block, snapshot.means)
+        in_vain = intent.state in (IntentState.REPLACED, IntentState.REVERTED)
+        late = in_vain and self._journal.next_seq(intent.key.position) > intent.key.seq + 1
+        state = IntentState.CANCELLING if late else IntentState.SENT
+        outcome = self._without_receipt(intent, state, block, why)
+        await self._press(replace(intent, state=state), block, snapshot.means)
         return outcome
 
     def _without_receipt(self, intent: Intent, state: IntentState, block: Block, why: str) -> Outcome:
@@ -221,14 +229,15 @@ class Confirmation:
         """Cancel, raise or send again. A failure is a trouble to tell; the next block tries anew."""
         top = intent.attempts[-1]
         answer: Attempt | Refusal | None = None
+        void = intent.state is IntentState.CANCELLING and not top.cancel
         try:
-            if block.number > intent.plan.bounds.deadline_block and not top.cancel:
+            if void or (block.number > intent.plan.bounds.deadline_block and not top.cancel):
                 answer = await self._lane.cancel(intent.key, block, means)
             elif (urgent := self._held_up(top, block)) is not None:
                 answer = await self._lane.clear(intent.key, urgent, block, means)
             elif _wants_bump(intent, top, block):
                 answer = await self._lane.bump(intent.key, block, means)
-            if not isinstance(answer, Attempt):
+            if not isinstance(answer, Attempt) and not void:
                 verdict = await self._lane.rebroadcast(intent)
                 if answer is None and verdict.wants_more and _may_raise(intent, top, block):
                     answer = await self._lane.bump(intent.key, block, means)

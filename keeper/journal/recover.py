@@ -31,6 +31,8 @@ class Remedy(StrEnum):
     """A receipt exists; confirmation judges it."""
     CONSUMED = "CONSUMED"
     """Its nonce is used and no receipt is ours yet; confirmation decides, nothing is sent."""
+    VOID = "VOID"
+    """A later plan took its place; confirmation cancels it, nothing is sent."""
     RESENT = "RESENT"
     """The stored bytes were broadcast again."""
 
@@ -50,6 +52,9 @@ def judge(intent: Intent, mined: bool, latest_nonce: int) -> Remedy:
         return Remedy.ABANDONED
     if mined:
         return Remedy.MINED
+    if intent.state is IntentState.CANCELLING and not intent.attempts[-1].cancel:
+        # a later plan acts in its place: its bytes must not go out again before the self-send is signed
+        return Remedy.VOID
     return Remedy.CONSUMED if latest_nonce > intent.attempts[-1].nonce else Remedy.RESENT
 
 
@@ -181,9 +186,12 @@ async def _mend(journal: Journal, transport: Transport, intent: Intent, latest: 
 
 
 async def _resend(transport: Transport, intent: Intent) -> str:
-    """Broadcast the stored bytes, highest fee first: where a pool takes that, it refuses the lower ones."""
+    """Broadcast the stored bytes, highest fee first: where a pool takes that, it refuses the lower ones.
+
+    Where a self-send cancels, only self-sends: what is cancelled must not be offered to a pool that lost both.
+    """
     told: list[str] = []
-    for attempt in _dearest_first(intent.attempts):
+    for attempt in _dearest_first(tuple(a for a in intent.attempts if a.cancel) or intent.attempts):
         answers = await transport.broadcast(attempt.raw)
         taken = any(isinstance(a, str) for a in answers)
         told.append(f"attempt {attempt.n} {'taken' if taken else 'not taken'}")

@@ -29,8 +29,8 @@ _NEXT: Mapping[IntentState, frozenset[IntentState]] = {
     S.INCLUDED: frozenset({S.SETTLED, S.FINAL, S.SENT, S.REVERTED, S.REPLACED, S.CANCELLED}),
     S.SETTLED: frozenset({S.FINAL, S.SENT, S.INCLUDED, S.REVERTED, S.REPLACED, S.CANCELLED}),
     # the chain may take these back while they are followed
-    S.REVERTED: frozenset({S.SENT, S.INCLUDED, S.REPLACED, S.CANCELLED}),
-    S.REPLACED: frozenset({S.SENT, S.INCLUDED, S.REVERTED, S.CANCELLED}),
+    S.REVERTED: frozenset({S.SENT, S.CANCELLING, S.INCLUDED, S.REPLACED, S.CANCELLED}),
+    S.REPLACED: frozenset({S.SENT, S.CANCELLING, S.INCLUDED, S.REVERTED, S.CANCELLED}),
     S.CANCELLED: frozenset({S.SENT, S.CANCELLING, S.INCLUDED, S.REVERTED, S.REPLACED}),
     S.FINAL: frozenset(),
     S.EXPIRED: frozenset(),

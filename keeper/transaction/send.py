@@ -133,7 +133,8 @@ class Live:
 
     async def _clear(self, stuck: Intent, urgent: Intent, block: Block, means: Means) -> Attempt | Refusal:
         raised: Attempt | Refusal | None = None
-        if stuck.plan.steps or stuck.attempts[-1].cancel:
+        void = stuck.state is IntentState.CANCELLING
+        if stuck.attempts[-1].cancel or (stuck.plan.steps and not void):
             raised = await self._bump(stuck, block, means, urgent)
         # an approval is outside what the daemon may sign anew
         return raised if isinstance(raised, Attempt) else await self._cancel(stuck, block, means, urgent)

@@ -291,6 +291,63 @@ def test_recover__when_cancelling__then_the_self_send_goes_first(tmp_path: Path)
     process.journal.close()
 
 
+def _superseded(path: Path, chain: ChainDouble) -> Process:
+    """A foreign transaction took the first plan's nonce, a second plan acted; then both blocks are gone."""
+    process = Process(path, chain)
+    process.recover()
+    process.tick()
+    chain.pool.clear()
+    chain.foreign()
+    for _ in range(6):
+        chain.mine()
+        process.tick()
+    chain.mine()
+    process.tick()
+    assert len(chain.effects(POOL)) == 1
+    assert [i.state.value for i in process.journal.intents()] == ["REPLACED", "SETTLED"]
+    chain.reorg(7)
+    assert chain.nonce == 0
+    return process
+
+
+def test_reopened__when_a_later_plan_took_its_place__then_it_is_cancelled_and_one_effect_remains(
+    tmp_path: Path,
+) -> None:
+    path, chain = tmp_path / "journal.sqlite", ChainDouble()
+    process = _superseded(path, chain)
+    for _ in range(8):
+        process.tick()
+        chain.mine()
+    process.tick()
+    assert len(chain.effects(POOL)) == 1
+    first, second = process.journal.intents()
+    assert (first.state, second.state.open) == (IntentState.CANCELLED, False)
+    process.journal.close()
+
+
+def test_reopened__when_it_cannot_be_cancelled_yet__then_its_bytes_stay_unsent_and_a_restart_sends_none(
+    tmp_path: Path,
+) -> None:
+    path, chain = tmp_path / "journal.sqlite", ChainDouble()
+    process = _superseded(path, chain)
+    first = process.journal.intents()[0].attempts[-1].raw
+    chain.sent.clear()
+    poor = snapshot(chain.head, nonce=chain.nonce, health_wad=SICK, native_wei=0)
+    asyncio.run(process.confirmation.tend(chain.head, poor))
+    assert process.journal.intents()[0].state is IntentState.CANCELLING
+    assert first not in chain.sent
+    process.journal.close()
+    process = Process(path, chain)
+    process.recover()
+    assert first not in chain.sent
+    for _ in range(8):
+        process.tick()
+        chain.mine()
+    process.tick()
+    assert len(chain.effects(POOL)) == 1
+    process.journal.close()
+
+
 def test_attempt_builder__when_used__then_fees_rise_with_n() -> None:
     """The builder that the journal tests rely on."""
     fees: list[Fee] = [attempt(plan().key, n=n).fee for n in range(3)]
