@@ -273,6 +273,7 @@ def _on_ground() -> Iterator[None]:
 
 
 def _unit(number: int) -> Verdict:
+    _GROUND[-1].rng.seed(number)
     return kills(_GROUND[-1], KILLS_A_UNIT)
 
 

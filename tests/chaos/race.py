@@ -79,6 +79,7 @@ def _on_ground() -> Iterator[None]:
 
 
 def _unit(number: int) -> Verdict:
+    _GROUND[-1].rng.seed(number)
     return races(_GROUND[-1], RACES_A_UNIT)
 
 

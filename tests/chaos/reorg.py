@@ -154,6 +154,7 @@ def _on_ground() -> Iterator[None]:
 
 
 def _unit(number: int) -> Verdict:
+    _GROUND[-1].rng.seed(number)
     return storm(_GROUND[-1], REORGS_A_UNIT)
 
 
