@@ -97,7 +97,7 @@ def ground(seed: int, *, history: bool = False) -> Iterator[Ground]:
 def kills(on: Ground, many: int) -> Verdict:
     """So many lives that end by SIGKILL, then one that may finish; what was doubled, what was missed."""
     done_before = on.first
-    counts = {"kills": 0, "doubled": 0, "missed": 0, "slow": 0, "worst_resume_ms": 0}
+    counts = {"kills": 0, "doubled": 0, "missed": 0, "slow": 0}
     for _ in range(many):
         point = on.rng.choice((*POINTS, ""))
         after_s = on.rng.uniform(0.02, LIFE_S_MAX) if not point else 5.0
