@@ -18,6 +18,8 @@ from keeper.chain.head import latest
 from keeper.clock import SystemClock
 from keeper.config import ChainSettings, Settings
 from keeper.confirmation import Confirmation
+from keeper.daemon.senders import credentials_dir
+from keeper.daemon.wiring import Site, opened
 from keeper.errors import ConfigError, Transient
 from keeper.journal.recover import recover
 from keeper.journal.write import Journal
@@ -35,10 +37,8 @@ from keeper.model import (
     Token,
 )
 from keeper.seams import Signer
-from keeper.senders import credentials_dir
 from keeper.transaction.send import Live, silent
 from keeper.units import UINT256_MAX, WAD, decimal_text
-from keeper.wiring import Site, opened
 
 VENUE = "grant"
 """What stands for a venue in the key of an approval's plan; its account is the wallet."""

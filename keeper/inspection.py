@@ -7,16 +7,16 @@ from contextlib import nullcontext
 
 from keeper.chain.endpoint import EndpointEvent, Kind
 from keeper.config import ChainSettings, EndpointSettings, Settings
+from keeper.daemon.facts import Guarded
+from keeper.daemon.senders import credentials_dir
+from keeper.daemon.wiring import Finding, Site, View, opened
 from keeper.errors import Broken, ConfigError, Transient
-from keeper.facts import Guarded
 from keeper.journal.recover import standing
 from keeper.model import Intent, Means, Policy, Position, Snapshot
 from keeper.phrases import usd_text
 from keeper.seams import Severity, Transport
-from keeper.senders import credentials_dir
 from keeper.sizing import repay_base_up
 from keeper.units import GWEI, UINT256_MAX, mul_div_down
-from keeper.wiring import Finding, Site, View, opened
 
 ACTION_GAS = 250_000
 """More than a supply or a repay uses on any venue that ships."""

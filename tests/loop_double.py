@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from keeper.chainloop import ChainLoop, Parts
 from keeper.clock import ManualClock
 from keeper.config import ChainSettings, PositionSettings, Settings, VenueSettings, WalletSettings
-from keeper.control import Blind
-from keeper.facts import Guarded
+from keeper.daemon.control import Blind
+from keeper.daemon.facts import Guarded
+from keeper.daemon.loop import ChainLoop, Parts
 from keeper.journal.write import Journal
 from keeper.model import (
     Attempt,
@@ -87,7 +87,7 @@ class GivenSender:
 
 @dataclass(kw_only=True)
 class Loop:
-    """A loop with its doubles; ``chain``, ``loop`` and ``blind`` as ``keeper.control`` asks for them."""
+    """A loop with its doubles; ``chain``, ``loop`` and ``blind`` as ``keeper.daemon.control`` asks for them."""
 
     loop: ChainLoop | None
     facts: GivenFacts

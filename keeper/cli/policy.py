@@ -32,10 +32,10 @@ def command(config: arguments.Config = arguments.CONFIG) -> None:
 
 async def policy_text(settings: Settings) -> str:
     """The policy file of a configuration with one chain. Raises ConfigError, Transient."""
+    from keeper.daemon.senders import signing_policy
+    from keeper.daemon.wiring import opened
     from keeper.errors import ConfigError
-    from keeper.senders import signing_policy
     from keeper.signer.policy_file import to_text
-    from keeper.wiring import opened
 
     address = settings.wallet.address
     if address is None:

@@ -27,7 +27,7 @@ def command(config: arguments.Config = arguments.CONFIG, json: arguments.Json = 
 
     settings = load(config)  # before the slow imports: a wrong file is told at once
     kernels.prepare()
-    from keeper.wiring import photograph
+    from keeper.daemon.wiring import photograph
 
     raise typer.Exit(show_positions(drive(photograph(settings)), json=json))
 

@@ -17,7 +17,7 @@ POSITION_HEADERS = ("position", "level", "health", "distance", "collateral", "de
 
 
 class Photograph(Protocol):
-    """One chain as it stands (``keeper.wiring.View``)."""
+    """One chain as it stands (``keeper.daemon.wiring.View``)."""
 
     @property
     def snapshot(self) -> Snapshot: ...

@@ -10,8 +10,8 @@ import typer
 from keeper.cli import arguments
 
 if TYPE_CHECKING:
+    from keeper.daemon.wiring import View
     from keeper.model import Policy, PositionId
-    from keeper.wiring import View
 
 
 def command(
@@ -53,8 +53,8 @@ def look(
     from keeper.cli.endings import drive
 
     kernels.prepare()
+    from keeper.daemon.wiring import outlooks, scan
     from keeper.decision.defaults import suggest
-    from keeper.wiring import outlooks, scan
 
     view = drive(scan(account, url, market))
     found = {o.id: o for o in view.outlooks}

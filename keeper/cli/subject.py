@@ -33,9 +33,9 @@ def named_book(config: Path, book: Path | None) -> NamedBook:
 
     settings = load(config)
     kernels.prepare()
+    from keeper.daemon.wiring import photograph
     from keeper.model import BookRow
     from keeper.risk.rows import conservative
-    from keeper.wiring import photograph
 
     views = drive(photograph(settings))
     labels = {id: label for v in views for id, label in v.labels.items()}

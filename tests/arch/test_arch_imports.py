@@ -25,16 +25,15 @@ DOORS = {
     "pydantic": {"config"},
     "typer": {"cli"},
     "rich": {"cli"},
-    "structlog": {"notify", "daemon", "chainloop", "discovery"},
+    "structlog": {"notify", "daemon"},
 }
 """Third-party package -> the only rooms that may open it."""
 NETWORK = {"socket", "http", "urllib.request", "ssl", "requests", "httpx"}
 VOCABULARY = {"units", "errors", "model", "seams", "clock", "sizing", "words", "config", "keeper"}
 VOCABULARY |= {"phrases", "triggers"}
 """What every room may read."""
-WIRING = {"daemon", "wiring", "tick", "chainloop", "camera", "facts", "senders", "control", "discovery"}
-WIRING |= {"isolation", "judging", "stops", "granting", "inspection", "cli", "__main__"}
-"""Modules that exist to join rooms: files at the top of keeper, and the commands."""
+WIRING = {"daemon", "granting", "inspection", "cli", "__main__"}
+"""What exists to join rooms: the daemon, the commands, and what both need."""
 PURE = {"units", "errors", "model", "sizing", "words", "phrases", "triggers"}
 PURE |= {"risk", "decision", "plan", "strategies"}
 """No network, no clock, no log."""
@@ -68,9 +67,9 @@ def test_vocabulary__when_it_imports_ours__then_only_vocabulary() -> None:
     assert wrong == []
 
 
-def test_room__when_it_is_a_folder__then_only_the_commands_join_others() -> None:
+def test_room__when_it_is_a_folder__then_only_the_daemon_and_the_commands_join_others() -> None:
     folders = {p.parent.name for p in (ROOT / "keeper").glob("*/__init__.py")}
-    assert folders & WIRING == {"cli"}
+    assert folders & WIRING == {"cli", "daemon"}
 
 
 def test_pure_room__when_read__then_it_has_no_network_clock_or_log() -> None:

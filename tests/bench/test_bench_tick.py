@@ -28,19 +28,20 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from keeper import judging, snapshot
+from keeper import snapshot
 from keeper.chain.head import latest
-from keeper.chainloop import ChainLoop
 from keeper.clock import SystemClock
 from keeper.config import Settings
-from keeper.daemon import ChainDaemon
+from keeper.daemon import judging
+from keeper.daemon.loop import ChainLoop
+from keeper.daemon.senders import live_signer
+from keeper.daemon.service import ChainDaemon
+from keeper.daemon.tick import Tick
 from keeper.journal.write import Journal
 from keeper.model import Level, Plan
 from keeper.notify import log
 from keeper.risk import cache
 from keeper.seams import Signer, TxFields
-from keeper.senders import live_signer
-from keeper.tick import Tick
 from keeper.transaction.send import silent
 from tests.bench.figures import ROOT, record
 from tests.bench.tick_crowd import FALLEN, STORM, Crowd, crowd

@@ -20,8 +20,8 @@ def main(config: str, point: str) -> None:
     from keeper.cli import kernels
 
     kernels.prepare()
-    from keeper import daemon
     from keeper.config import load
+    from keeper.daemon import service as daemon
     from keeper.notify import log
 
     left = 1

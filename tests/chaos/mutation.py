@@ -19,9 +19,9 @@ from typing import Any
 
 import structlog
 
-from keeper import daemon as daemons
 from keeper.chain.endpoints import Endpoints
 from keeper.chain.rpc import Rpc
+from keeper.daemon import service as daemons
 from keeper.errors import Rejected
 from keeper.journal.write import Journal
 from keeper.seams import TxFields

@@ -11,14 +11,17 @@ from typing import cast
 
 import pytest
 
-from keeper import judging
-from keeper.chainloop import ChainLoop, Parts
 from keeper.clock import ManualClock
 from keeper.config import ChainSettings, Settings
-from keeper.control import Blind, Controls
+from keeper.daemon import judging
+from keeper.daemon.control import Blind, Controls
+from keeper.daemon.facts import Guarded, Lens
+from keeper.daemon.isolation import read_without_culprits, without_culprits
+from keeper.daemon.loop import ChainLoop, Parts
+from keeper.daemon.shadow import ShadowBook
+from keeper.daemon.stops import PAUSE, REVERT_WINDOW_BLOCKS
+from keeper.daemon.tick import Tick
 from keeper.errors import Broken, Transient
-from keeper.facts import Guarded, Lens
-from keeper.isolation import read_without_culprits, without_culprits
 from keeper.journal.write import Journal
 from keeper.model import (
     Attempt,
@@ -38,9 +41,6 @@ from keeper.model import (
 )
 from keeper.notify.alarm import REPEAT_CRITICAL_S, Alarms
 from keeper.seams import Venue
-from keeper.shadow import ShadowBook
-from keeper.stops import PAUSE, REVERT_WINDOW_BLOCKS
-from keeper.tick import Tick
 from strategies.registry import SHIPPED
 from tests import build
 from tests.build import ALICE, BOB, USDC, WETH, amount, collateral, debt, means, position, position_id

@@ -12,12 +12,12 @@ import pytest
 from eth_abi.abi import decode, encode
 from eth_utils.address import to_checksum_address
 
-from keeper.camera import Camera
 from keeper.config import ChainSettings
+from keeper.daemon.camera import Camera
+from keeper.daemon.shadow import ShadowBook, Shadowed
 from keeper.errors import Transient
 from keeper.model import Block, Call, Snapshot
 from keeper.seams import Priority, Shadow
-from keeper.shadow import ShadowBook, Shadowed
 from keeper.venues.aave_v3 import AaveV3
 from tests.aave_market import ALICE, BOB, MULTICALL, FakeMarket, market
 from tests.aave_snapshot import WALLET

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from keeper.control import Blind, Controls
+from keeper.daemon.control import Blind, Controls
 from tests import build
 from tests.loop_double import DIGEST, Loop, loop, settings, vault
 

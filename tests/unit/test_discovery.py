@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from keeper import discovery as room
-from keeper.discovery import Discovery
+from keeper.daemon import discovery as room
+from keeper.daemon.discovery import Discovery
+from keeper.daemon.facts import Guarded
+from keeper.daemon.tick import Tick
 from keeper.errors import ConfigError, Transient
-from keeper.facts import Guarded
 from keeper.model import Block, Position, Unreadable
 from keeper.seams import Severity
-from keeper.tick import Tick
 from keeper.venues import registry
 from tests import build
 from tests.build import USDC, WETH, collateral, debt

@@ -10,7 +10,8 @@ import pytest
 
 from keeper.clock import ManualClock
 from keeper.confirmation import Confirmation
-from keeper.facts import DryFacts, Guarded, Lens, LiveFacts
+from keeper.daemon.facts import DryFacts, Guarded, Lens, LiveFacts
+from keeper.daemon.shadow import ShadowBook
 from keeper.journal.write import Journal
 from keeper.model import (
     Block,
@@ -26,7 +27,6 @@ from keeper.model import (
 )
 from keeper.plan import Case, compile_plan
 from keeper.seams import Severity, Venue
-from keeper.shadow import ShadowBook
 from keeper.units import WAD
 from tests import build
 from tests.build import USDC, WETH, amount, collateral, debt, units

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from keeper import shadow as shadows
+from keeper.daemon import shadow as shadows
+from keeper.daemon.shadow import ShadowBook
 from keeper.model import Repay, Supply
 from keeper.seams import Shadow
-from keeper.shadow import ShadowBook
 from tests import build
 from tests.build import DAI, USDC, WETH, amount, collateral, debt, units
 

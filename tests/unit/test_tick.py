@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from keeper.discovery import reload_changed
+from keeper.daemon.discovery import reload_changed
 from keeper.errors import Broken, ConfigError, Raced, Transient
 from keeper.model import Block, IntentState, Level, Outcome, PlanKey, Refusal
 from tests import build

@@ -13,10 +13,11 @@ from typing import Any
 
 from sqlalchemy import update
 
-from keeper import chainloop, daemon
 from keeper.chain.endpoints import Endpoints
 from keeper.confirmation.follow import Confirmation, Sight
-from keeper.daemon import ChainDaemon
+from keeper.daemon import loop as chainloop
+from keeper.daemon import service as daemon
+from keeper.daemon.service import ChainDaemon
 from keeper.errors import Broken, Transient
 from keeper.journal import recover
 from keeper.journal.tables import table

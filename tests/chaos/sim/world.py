@@ -22,20 +22,20 @@ from typing import Any
 
 from sqlalchemy import create_engine
 
-from keeper import daemon as daemons
-from keeper import senders
-from keeper.camera import Camera
 from keeper.chain.endpoints import Endpoints
 from keeper.config import ChainSettings, EndpointSettings, Settings, WalletSettings
-from keeper.daemon import ChainDaemon
+from keeper.daemon import senders
+from keeper.daemon import service as daemons
+from keeper.daemon.camera import Camera
+from keeper.daemon.facts import Guarded
+from keeper.daemon.service import ChainDaemon
+from keeper.daemon.wiring import Site
 from keeper.errors import Broken
-from keeper.facts import Guarded
 from keeper.journal import opening
 from keeper.journal.write import Journal
 from keeper.model import Attempt, Block, Intent, PlanKey
 from keeper.seams import Signer, TxFields
 from keeper.watchdog import Notifier
-from keeper.wiring import Site
 from tests.build import ALICE, CHAIN_ID, USDC, VENUE, WALLET, WETH, units
 from tests.chaos.sim.chain import BLOCK_S, FIRST, START_S, Held, SimChain, State, Weather
 from tests.chaos.sim.market import ACCOUNTS, SimSigner, SimVenue, outside_policy, policy

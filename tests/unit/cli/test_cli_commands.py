@@ -359,8 +359,8 @@ def test_check__when_nothing_is_found__then_it_says_so(
     config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from keeper import inspection
+    from keeper.daemon.wiring import Finding
     from keeper.seams import Severity
-    from keeper.wiring import Finding
 
     found: list[object] = []
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from keeper.daemon.isolation import without_culprits
 from keeper.decision import Memory, Options, decide, plain_outlook
-from keeper.isolation import without_culprits
 from keeper.model import Decision, Outlook, Plan, Policy, Position, PositionId, Refusal, Shock, Snapshot
 from keeper.plan import Case, check
 from keeper.risk.outlook import assess

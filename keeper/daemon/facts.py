@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from keeper import shadow as shadows
-from keeper.camera import Camera
 from keeper.confirmation import Confirmation
-from keeper.isolation import read_without_culprits
+from keeper.daemon import shadow as shadows
+from keeper.daemon.camera import Camera
+from keeper.daemon.isolation import read_without_culprits
+from keeper.daemon.shadow import ShadowBook, Shadowed
 from keeper.journal.write import Journal
 from keeper.model import (
     Block,
@@ -24,7 +25,6 @@ from keeper.model import (
     Unreadable,
 )
 from keeper.seams import Alarm, Severity, Venue
-from keeper.shadow import ShadowBook, Shadowed
 
 TEND_S = 4.0
 """Of a tick's ten seconds, what the following of sent transactions may take at the most."""

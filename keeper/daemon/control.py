@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from keeper.chainloop import ChainLoop
 from keeper.clock import SystemClock
 from keeper.config import ChainSettings, Settings
-from keeper.facts import Guarded
+from keeper.daemon.facts import Guarded
+from keeper.daemon.loop import ChainLoop
+from keeper.daemon.stops import PAUSE, PAUSE_S_MAX
+from keeper.daemon.tick import Tick
 from keeper.journal.write import Journal
 from keeper.model import Level, Policy, Position, PositionId
 from keeper.phrases import health_text
 from keeper.risk.thresholds import price_at_health
 from keeper.seams import Clock
-from keeper.stops import PAUSE, PAUSE_S_MAX
-from keeper.tick import Tick
 from keeper.units import WAD
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from keeper.chain.batch import Batch
 from keeper.config import ChainSettings, VenueSettings
+from keeper.daemon.shadow import ShadowBook
 from keeper.errors import Transient
 from keeper.model import Block, Call, PositionId, Snapshot
 from keeper.seams import Priority, Seen, Transport, Venue
-from keeper.shadow import ShadowBook
 from keeper.snapshot import GatherRequest, gather
 from keeper.venues import registry
 from keeper.words import Words

@@ -7,19 +7,19 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from keeper.camera import Camera
 from keeper.chain.endpoint import EndpointEvent
 from keeper.chain.endpoints import Endpoints
 from keeper.chain.head import latest
 from keeper.clock import SystemClock
 from keeper.config import ChainSettings, EndpointSettings, Settings, VenueSettings
+from keeper.daemon.camera import Camera
+from keeper.daemon.facts import Guarded, Lens
+from keeper.daemon.shadow import ShadowBook
 from keeper.errors import ConfigError, KeeperError
-from keeper.facts import Guarded, Lens
 from keeper.model import Block, Outlook, Policy, PositionId, Snapshot
 from keeper.risk import shocks as library
 from keeper.risk.outlook import assess
 from keeper.seams import Severity, Venue
-from keeper.shadow import ShadowBook
 from keeper.venues import registry
 
 MULTICALL3 = "0xcA11bde05977b3631167028862bE2a173976CA11"

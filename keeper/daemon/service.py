@@ -16,11 +16,13 @@ from keeper.chain.endpoint import EndpointEvent, Kind, State
 from keeper.chain.endpoints import Endpoints
 from keeper.chain.head import Heads, Mailbox, latest
 from keeper.chain.line import HeadEvent
-from keeper.chainloop import ChainLoop, Parts
 from keeper.clock import SystemClock
 from keeper.config import ChainSettings, Settings
-from keeper.control import Blind, Controls
-from keeper.discovery import Discovery, reload_changed
+from keeper.daemon.control import Blind, Controls
+from keeper.daemon.discovery import Discovery, reload_changed
+from keeper.daemon.loop import ChainLoop, Parts
+from keeper.daemon.senders import Sending, sending
+from keeper.daemon.wiring import Site, site
 from keeper.errors import EXIT_BROKEN, EXIT_FINDINGS, EXIT_OK, EXIT_UNREACHABLE, Broken, Transient
 from keeper.journal.recover import recover
 from keeper.journal.retention import KEEP_S
@@ -32,10 +34,8 @@ from keeper.risk import cache
 from keeper.risk.shocks import LIBRARY
 from keeper.schedule import SlowJobs
 from keeper.seams import Severity
-from keeper.senders import Sending, sending
 from keeper.transaction.send import silent
 from keeper.watchdog import Notifier, Pulse
-from keeper.wiring import Site, site
 from strategies.registry import resolve
 
 Probe = Callable[[str], None]

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from keeper.config import Settings
 from keeper.confirmation import Confirmation
+from keeper.daemon.facts import DryFacts, Facts, Lens, LiveFacts
+from keeper.daemon.wiring import Site
 from keeper.errors import ConfigError
-from keeper.facts import DryFacts, Facts, Lens, LiveFacts
 from keeper.journal.write import Journal
 from keeper.model import Means, Reserve
 from keeper.seams import Alarm, Sender, Signer
 from keeper.transaction.dry import Dry
 from keeper.transaction.send import Live, silent
 from keeper.units import UINT256_MAX, WAD, mul_div_up
-from keeper.wiring import Site
 
 if TYPE_CHECKING:
     from keeper.signer.policy import SigningPolicy

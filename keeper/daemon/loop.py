@@ -9,14 +9,16 @@ from functools import partial
 
 import structlog
 
-from keeper import tick as ticks
 from keeper.config import ChainSettings
+from keeper.daemon import tick as ticks
+from keeper.daemon.facts import Facts, Guarded
+from keeper.daemon.isolation import alone
+from keeper.daemon.judging import World, broken_position, decided, outlooks_of, overtaken
+from keeper.daemon.stops import Stops
+from keeper.daemon.tick import Tick, raise_for
 from keeper.decision import Memory, Options, PositionMemory
 from keeper.errors import Broken, Raced, Transient, Unsigned
-from keeper.facts import Facts, Guarded
-from keeper.isolation import alone
 from keeper.journal.write import Journal
-from keeper.judging import World, broken_position, decided, outlooks_of, overtaken
 from keeper.model import (
     Attempt,
     Block,
@@ -38,8 +40,6 @@ from keeper.notify.alarm import Alarms
 from keeper.plan import Case, compile_plan
 from keeper.risk.shocks import for_feeds
 from keeper.seams import Clock, Sender, Severity, Strategy, Venue
-from keeper.stops import Stops
-from keeper.tick import Tick, raise_for
 
 NO_MEANS = Means(
     wallet="",

@@ -6,16 +6,16 @@ from collections.abc import Mapping
 
 import structlog
 
-from keeper.camera import Camera
-from keeper.chainloop import ChainLoop
 from keeper.config import VenueSettings
+from keeper.daemon.camera import Camera
+from keeper.daemon.loop import ChainLoop
+from keeper.daemon.shadow import ShadowBook
+from keeper.daemon.tick import Tick
+from keeper.daemon.wiring import Site
 from keeper.errors import ConfigError
 from keeper.phrases import health_text
 from keeper.seams import Alarm, Severity, Venue
-from keeper.shadow import ShadowBook
-from keeper.tick import Tick
 from keeper.venues import registry
-from keeper.wiring import Site
 
 _log = structlog.get_logger("keeper")
 
