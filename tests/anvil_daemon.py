@@ -105,16 +105,17 @@ class Night:
 
     def alarms(self, label: str, code: str) -> list[str]:
         """Severities of an alarm about a position, as journaled; the log must have said each of them too."""
-        journaled = [
-            (str(e.data["severity"]), e.why) for e in self.entries("alarm", label) if e.data["code"] == code
-        ]
-        logged = [
-            (line["severity"], line["why"])
-            for line in self.logged("alarm")
-            if line["code"] == code and self.account(label) in line["subject"]
-        ]
-        assert journaled == logged
-        return [severity for severity, _ in journaled]
+        # the daemon writes one after the other: a moment between the two is not a disagreement
+        until(lambda: self._journaled(label, code) == self._told(label, code), within_s=5)
+        return [severity for severity, _ in self._journaled(label, code)]
+
+    def _journaled(self, label: str, code: str) -> list[tuple[str, str]]:
+        found = self.entries("alarm", label)
+        return [(str(e.data["severity"]), e.why) for e in found if e.data["code"] == code]
+
+    def _told(self, label: str, code: str) -> list[tuple[str, str]]:
+        told = [line for line in self.logged("alarm") if line["code"] == code]
+        return [(line["severity"], line["why"]) for line in told if self.account(label) in line["subject"]]
 
     def logged(self, event: str) -> list[dict[str, Any]]:
         """Lines of the daemon's log."""
