@@ -7,6 +7,7 @@
     ├─ Unread         this position is UNKNOWN: keep the rest going, alarm by age, never healthy
     ├─ Raced          the chain or the journal moved: drop the plan, the next tick decides anew
     └─ Broken         an invariant failed: stop acting, keep watching, alarm loudly
+        ├─ Unwritable a disk takes nothing just now: sign nothing, keep watching, alarm, go on when it does
         └─ Unsigned   the signer's policy does not allow one request: that plan is not sent, nothing else stops
 
 An expected "no" is not an error but a value: see ``keeper.model.Refusal``.
@@ -56,6 +57,10 @@ class Raced(KeeperError):
 
 class Broken(KeeperError):
     """An invariant of our own failed; acting stops until a person has looked."""
+
+
+class Unwritable(Broken):
+    """A disk is full, read-only or failing: nothing was kept, nothing may be signed until a write succeeds."""
 
 
 class Unsigned(Broken):

@@ -1,49 +1,21 @@
-"""How a journal file is created, locked, checked and connected; every refusal names the file."""
+"""How a journal file is created, checked, connected and brought forward; every refusal names the file."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, create_engine, event, insert, select
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from keeper.errors import Broken, ConfigError
-from keeper.journal.tables import APPEND_ONLY, SCHEMA_VERSION, Row, table
+from keeper.journal import migrate
+from keeper.journal.files import FileLock, check_file, guarded, sync_directory
+from keeper.journal.tables import APPEND_ONLY, SCHEMA_VERSION, VERSION, Row, table
 from keeper.seams import Clock
 
-_MAGIC = b"SQLite format 3\x00"
 _BUSY_TIMEOUT_MS = 5_000
-_VERSION = "schema_version"
-
-
-class FileLock:
-    """An exclusive flock on a sidecar file; the kernel drops it when the process dies, however it dies."""
-
-    def __init__(self, path: Path) -> None:
-        """Takes the lock. Raises ConfigError when another process holds it."""
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.pread(self._fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
-            os.close(self._fd)
-            raise ConfigError(
-                (f"{path}: another keeper (process {holder}) holds this journal; stop it first",)
-            ) from error
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
-
-    def release(self) -> None:
-        """Give the journal up. The file stays: removing it would let two holders lock two inodes."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
 
 
 def create(path: Path, clock: Clock) -> None:
@@ -54,15 +26,15 @@ def create(path: Path, clock: Clock) -> None:
     connection = connect(draft, writable=True)
     with guarded(path), connection.begin():
         Row.metadata.create_all(connection)
+        migrate.stamp(connection)
         for trigger in APPEND_ONLY:
             connection.exec_driver_sql(trigger)
-        facts = ((_VERSION, str(SCHEMA_VERSION)), ("created_at_s", repr(clock.now_s())))
+        facts = ((VERSION, str(SCHEMA_VERSION)), ("created_at_s", repr(clock.now_s())))
         connection.execute(insert(table("meta")), [{"name": n, "value": v} for n, v in facts])
     # closing the last connection folds the WAL into the file that is renamed
-    connection.close()
-    connection.engine.dispose()
+    _close(connection)
     os.replace(draft, path)
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def connect(path: Path, *, writable: bool) -> Connection:
@@ -91,39 +63,28 @@ def connect(path: Path, *, writable: bool) -> Connection:
         return engine.connect()
 
 
-def check(connection: Connection, path: Path) -> None:
-    """Refuse what is not a whole journal of this schema. Raises Broken (damaged) or ConfigError (newer)."""
+def check(connection: Connection, path: Path) -> int:
+    """The schema of a whole journal. Raises Broken (damaged, foreign) or ConfigError (of a newer keeper)."""
     meta = table("meta")
     with guarded(path), connection.begin():
         verdict = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
         if verdict != "ok":
             raise Broken(f"journal {path} is damaged ({verdict}); restore it or move it away")
-        found = connection.execute(select(meta.c.value).where(meta.c.name == _VERSION)).scalar()
-    if found is None or not str(found).isdecimal():
+        found = connection.execute(select(meta.c.value).where(meta.c.name == VERSION)).scalar()
+    if found is None or not str(found).isdecimal() or int(found) == 0:
         raise Broken(f"journal {path} names no schema version; it was not written by keeper")
     if int(found) > SCHEMA_VERSION:
         raise ConfigError(
             (f"journal {path} has schema {found}, this keeper knows up to {SCHEMA_VERSION}: upgrade keeper",)
         )
-    if int(found) < SCHEMA_VERSION:
-        raise ConfigError((f"journal {path} has schema {found}, this keeper needs {SCHEMA_VERSION}",))
-
-
-def check_file(path: Path) -> None:
-    """Refuse what is no SQLite file, before SQLite touches it. Raises ConfigError or Broken."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(len(_MAGIC))
-    except FileNotFoundError:
-        raise ConfigError((f"journal {path} does not exist: `keeper run` creates it",)) from None
-    except OSError as error:
-        raise ConfigError((f"journal {path} cannot be read: {error.strerror}",)) from error
-    if head != _MAGIC:
-        raise Broken(f"journal {path} is no SQLite file (damaged or truncated); restore it or move it away")
+    return int(found)
 
 
 def open_writer(path: Path, clock: Clock, *, may_create: bool) -> tuple[Connection, FileLock, bool]:
-    """(connection, lock, whether the journal is new). Raises ConfigError or Broken naming the file."""
+    """(connection, lock, whether the journal is new); an older schema is brought forward first.
+
+    Raises ConfigError or Broken naming the file.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = FileLock(path.with_name(path.name + ".lock"))
@@ -136,8 +97,7 @@ def open_writer(path: Path, clock: Clock, *, may_create: bool) -> tuple[Connecti
             create(path, clock)
         check_file(path)
         path.chmod(0o600)
-        connection = connect(path, writable=True)
-        check(connection, path)
+        connection = _current(path, clock)
         opened = True
         return connection, lock, new
     except OSError as error:
@@ -151,27 +111,36 @@ def open_reader(path: Path) -> Connection:
     """A read-only connection beside a running daemon. Raises ConfigError or Broken naming the file."""
     check_file(path)
     connection = connect(path, writable=False)
-    check(connection, path)
+    whole = False
+    try:
+        found = check(connection, path)
+        whole = found == SCHEMA_VERSION
+    finally:
+        if not whole:
+            _close(connection)
+    if not whole:
+        why = f"has schema {found}, this keeper reads {SCHEMA_VERSION}: `keeper run` brings it forward"
+        raise ConfigError((f"journal {path} {why}",))
     return connection
 
 
-@contextmanager
-def guarded(path: Path) -> Generator[None]:
-    """Turn a database failure into Broken naming the file; IntegrityError stays, callers know its meaning."""
+def _current(path: Path, clock: Clock) -> Connection:
+    """A writable connection to a journal of today's schema."""
+    connection = connect(path, writable=True)
+    whole = False
     try:
-        yield
-    except IntegrityError:
-        raise
-    except (SQLAlchemyError, sqlite3.Error, OverflowError) as error:
-        # str(error) of SQLAlchemy carries statement and parameters (signed bytes): only its cause is told
-        cause = getattr(error, "orig", None) or error
-        raise Broken(f"journal {path} failed: {type(cause).__name__}: {cause}") from None
-
-
-def _sync_directory(directory: Path) -> None:
-    """Make a rename durable."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
+        found = check(connection, path)
+        if found < SCHEMA_VERSION:
+            with guarded(path):
+                migrate.forward(connection, found, migrate.back_up(path, found), clock.now_s())
+        whole = True
+        return connection
     finally:
-        os.close(fd)
+        if not whole:
+            _close(connection)
+
+
+def _close(connection: Connection) -> None:
+    engine = connection.engine
+    connection.close()
+    engine.dispose()

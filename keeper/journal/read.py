@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Connection, and_, func, select
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 from sqlalchemy.engine import RowMapping
 
 from keeper.errors import Broken
 from keeper.journal import codec, opening
+from keeper.journal.files import guarded
 from keeper.journal.tables import table
 from keeper.model import (
     Attempt,
@@ -42,6 +43,9 @@ _SPENT_NOTHING = tuple(
         IntentState.ABANDONED,
     )
 )
+REVIVAL_DEPTH = 7
+"""Blocks for which a plan that ended without effect still counts as spent: so deep a reorganisation, the
+longest run of missed or replaced blocks on Ethereum since the merge, may let it act after all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,11 +193,14 @@ class Queries:
         return int(row["adopted"]) if top is None else max(int(row["adopted"]), top + 1)
 
     def spent_usd_since(self, position: PositionId, since_s: float) -> int:
-        """Whole USD of the plans accepted since ``since_s`` that did or may still take effect, rounded up."""
+        """Whole USD of the plans accepted since ``since_s`` that did or may still take effect, rounded up.
+
+        One that ended without effect counts until REVIVAL_DEPTH blocks lie on top.
+        """
         t = table("intent")
         return self._integer(
             select(func.sum(t.c.spend_usd)).where(
-                t.c.position == str(position), t.c.at_s >= since_s, t.c.state.not_in(_SPENT_NOTHING)
+                t.c.position == str(position), t.c.at_s >= since_s, _may_have_spent()
             )
         )
 
@@ -201,7 +208,7 @@ class Queries:
         """``spent_usd_since`` of every position that spent something, in one query."""
         t = table("intent")
         spent = select(t.c.position, func.sum(t.c.spend_usd).label("usd")).where(
-            t.c.at_s >= since_s, t.c.state.not_in(_SPENT_NOTHING)
+            t.c.at_s >= since_s, _may_have_spent()
         )
         rows = self._all(spent.group_by(t.c.position))
         return {PositionId.parse(r["position"]): int(r["usd"]) for r in rows}
@@ -283,7 +290,7 @@ class Queries:
     @contextmanager
     def _transaction(self) -> Generator[Connection]:
         """One transaction; joins the one that is open, so that several writes can be one commit."""
-        with opening.guarded(self.path):
+        with guarded(self.path):
             if self._connection.in_transaction():
                 yield self._connection
             else:
@@ -321,6 +328,14 @@ class Reader(Queries):
     def open(cls, path: Path) -> Reader:
         """Raises ConfigError (missing, newer schema) or Broken (damaged), naming the file."""
         return Reader(path, opening.open_reader(path))
+
+
+def _may_have_spent() -> ColumnElement[bool]:
+    """Of intents: took effect, may still, or may again after a reorganisation."""
+    t, s = table("intent"), table("snapshot")
+    newest = select(s.c.block_number).where(s.c.chain_id == t.c.chain_id).order_by(s.c.id.desc()).limit(1)
+    shallow = t.c.included_block > newest.scalar_subquery() - REVIVAL_DEPTH
+    return or_(t.c.state.not_in(_SPENT_NOTHING), and_(t.c.watched, shallow))
 
 
 def _on_chain(where: ColumnElement[bool], chain_id: int | None) -> ColumnElement[bool]:

@@ -7,8 +7,10 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
 
-SCHEMA_VERSION = 1
-"""Raised by every migration; a journal with a newer one is refused."""
+SCHEMA_VERSION = 2
+"""The newest revision under ``migrations/``; a journal with a newer one is refused."""
+VERSION = "schema_version"
+"""Row of ``meta`` that says which schema a journal has."""
 
 
 class Uint(TypeDecorator[int]):
@@ -56,7 +58,7 @@ class IntentRow(Row, table=True):
     plan: str = Field(sa_column=Column(Text, nullable=False))
     spend_usd: int
     planned_block: int
-    at_s: float
+    at_s: float = Field(index=True)
     changed_block: int
     included_block: int | None = None
     included_hash: str | None = None

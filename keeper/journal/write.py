@@ -15,38 +15,24 @@ from sqlalchemy.exc import IntegrityError
 
 from keeper.errors import Broken, Raced
 from keeper.journal import codec, opening, retention
+from keeper.journal.files import FileLock, Place
+from keeper.journal.moves import BY_CHAIN, NEXT
 from keeper.journal.read import OPEN_STATES, REPLAN, Queries
 from keeper.journal.tables import table
 from keeper.model import Attempt, Entry, Intent, IntentState, Outcome, Plan, PlanKey, PositionId, Snapshot
 from keeper.seams import Clock, Shadow
 
 S = IntentState
-_NEXT: Mapping[IntentState, frozenset[IntentState]] = {
-    S.PLANNED: frozenset({S.SIGNED, S.ABANDONED, S.EXPIRED}),
-    S.SIGNED: frozenset({S.SENT, S.INCLUDED, S.REVERTED, S.REPLACED, S.CANCELLING, S.CANCELLED}),
-    S.SENT: frozenset({S.INCLUDED, S.REVERTED, S.REPLACED, S.CANCELLING, S.CANCELLED}),
-    S.CANCELLING: frozenset({S.INCLUDED, S.REVERTED, S.REPLACED, S.CANCELLED}),
-    S.INCLUDED: frozenset({S.SETTLED, S.FINAL, S.SENT, S.REVERTED, S.REPLACED, S.CANCELLED}),
-    S.SETTLED: frozenset({S.FINAL, S.SENT, S.INCLUDED, S.REVERTED, S.REPLACED, S.CANCELLED}),
-    # the chain may take these back while they are followed
-    S.REVERTED: frozenset({S.SENT, S.CANCELLING, S.INCLUDED, S.REPLACED, S.CANCELLED}),
-    S.REPLACED: frozenset({S.SENT, S.CANCELLING, S.INCLUDED, S.REVERTED, S.CANCELLED}),
-    S.CANCELLED: frozenset({S.SENT, S.CANCELLING, S.INCLUDED, S.REVERTED, S.REPLACED}),
-    S.FINAL: frozenset(),
-    S.EXPIRED: frozenset(),
-    S.ABANDONED: frozenset(),
-    S.DRY: frozenset(),
-}
-_BY_CHAIN = frozenset({S.INCLUDED, S.SETTLED, S.REVERTED, S.REPLACED, S.CANCELLED})
 
 
 class Journal(Queries):
     """The daemon's journal. Used from one thread; synchronous on the loop, so that a crash has a place."""
 
-    def __init__(self, path: Path, connection: Connection, lock: opening.FileLock, clock: Clock) -> None:
+    def __init__(self, path: Path, connection: Connection, lock: FileLock, clock: Clock) -> None:
         super().__init__(path, connection)
         self._lock = lock
         self._clock = clock
+        self._place = Place(path)
         self.new = False
         """True when this opening created the file."""
 
@@ -62,6 +48,15 @@ class Journal(Queries):
         """Release file and lock; safe to call twice."""
         super().close()
         self._lock.release()
+
+    @contextmanager
+    def _transaction(self) -> Generator[Connection]:
+        """As every query's, and not believed before the file is seen to be where it was opened."""
+        outermost = not self._connection.in_transaction()
+        with super()._transaction() as connection:
+            yield connection
+        if outermost:
+            self._place.refuse_replaced()
 
     @contextmanager
     def batch(self) -> Generator[None]:
@@ -189,10 +184,10 @@ class Journal(Queries):
             now = S(row["state"])
             if now == state:
                 return
-            if state not in _NEXT[now] or (not now.open and not row["watched"]):
+            if state not in NEXT[now] or (not now.open and not row["watched"]):
                 raise Broken(f"{key}: no way from {now} to {state} ({why})")
             values: dict[str, object] = {"state": state.value, "why": why, "changed_block": block_number}
-            values["watched"] = state in _BY_CHAIN
+            values["watched"] = state in BY_CHAIN
             if state.open:
                 values |= {"included_block": None, "included_hash": None}
             self._update_intent(row["id"], values)
@@ -204,7 +199,7 @@ class Journal(Queries):
             row = self._intent_row(outcome.key)
             why = outcome.surprise or outcome.state.value.lower()
             self.set_state(outcome.key, outcome.state, why, outcome.block_number)
-            if outcome.state in _BY_CHAIN:
+            if outcome.state in BY_CHAIN:
                 place = {"included_block": outcome.block_number, "included_hash": block_hash, "watched": True}
                 self._update_intent(row["id"], place)
             data = codec.to_plain(outcome)

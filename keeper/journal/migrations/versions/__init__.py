@@ -1,0 +1,1 @@
+"""Schema 1, 2, ...: each file a revision, frozen once it was released."""
