@@ -70,6 +70,8 @@ class Endpoints:
             for s, b in zip(chain.endpoints, bodies, strict=True)
         )
         self._probing: asyncio.Task[None] | None = None
+        self.probed_s = clock.monotonic_s()
+        """When all endpoints were last asked for their height, to the end (monotonic)."""
         self._sending: set[asyncio.Task[str | Exception]] = set()
         """Broadcasts that somebody has accepted and others have not answered."""
 
@@ -202,6 +204,7 @@ class Endpoints:
         for result in await asyncio.gather(*(self._attempt(e, ask) for e in asked), return_exceptions=True):
             if isinstance(result, BaseException) and not isinstance(result, Transient):
                 raise result
+        self.probed_s = self._clock.monotonic_s()
 
     async def _probe_forever(self) -> None:
         while True:

@@ -1,11 +1,10 @@
-"""The daemon on one screen: heads -> ticks -> act-lane; slow jobs, watchdog and control socket beside."""
+"""One chain's daemon on one screen: heads -> ticks -> act-lane; slow jobs and the watchdog's pulse beside."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import gc
-import signal
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -18,24 +17,24 @@ from keeper.chain.head import Heads, Mailbox, latest
 from keeper.chain.line import HeadEvent
 from keeper.clock import SystemClock
 from keeper.config import ChainSettings, Settings
-from keeper.daemon.control import Blind, Controls
+from keeper.daemon.control import Blind
 from keeper.daemon.discovery import Discovery, reload_changed
 from keeper.daemon.loop import ChainLoop, Parts
 from keeper.daemon.senders import Sending, sending
+from keeper.daemon.supervise import serve
 from keeper.daemon.wiring import Site, site
-from keeper.errors import EXIT_BROKEN, EXIT_FINDINGS, EXIT_OK, EXIT_UNREACHABLE, Broken, Transient
+from keeper.errors import EXIT_FINDINGS, EXIT_OK, EXIT_UNREACHABLE, Broken, Transient
 from keeper.journal.recover import recover
 from keeper.journal.retention import KEEP_S
 from keeper.journal.write import Journal
 from keeper.model import Block, Entry, Level
-from keeper.notify import control
 from keeper.notify.alarm import Alarms
 from keeper.risk import cache
 from keeper.risk.shocks import LIBRARY
 from keeper.schedule import SlowJobs
 from keeper.seams import Severity
 from keeper.transaction.send import silent
-from keeper.watchdog import Notifier, Pulse
+from keeper.watchdog import Listener, Pulse
 from strategies.registry import resolve
 
 Probe = Callable[[str], None]
@@ -50,17 +49,30 @@ EVERY_S = {"discover": 600.0, "refresh": 3600.0, "prune": 300.0}
 class ChainDaemon:
     """One chain, from endpoints to lane."""
 
-    def __init__(self, settings: Settings, chain: ChainSettings, journal: Journal, probe: Probe) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        chain: ChainSettings,
+        journal: Journal,
+        probe: Probe,
+        alarms: Alarms | None = None,
+    ) -> None:
+        """``alarms``: of the daemon of this chain that failed and that this one follows."""
         self.settings = settings
         self.chain = chain
         self.journal = journal
         self.clock = SystemClock()
-        self.alarms = Alarms(journal.record, self.clock, chain.chain_id)
+        self.alarms = alarms or Alarms(journal.record, self.clock, chain.chain_id)
+        self.judged = False
+        """Whether a block was read and judged to its end."""
         self.loop: ChainLoop | None = None
         self.heads: Heads | None = None
         self.blind: Blind | None = None
         self.jobs = SlowJobs(EVERY_S)
+        self._endpoints: Endpoints | None = None
         self._here: Site | None = None
+        self._begun_s = self._stirred_s = self._judged_s = self.clock.monotonic_s()
+        """When a start was last attempted, a block last judged to its end; at first the beginning."""
         self._acting: Sending | None = None
         self._foreign = ""
         """Why recovery found journal and chain apart; empty when they agree."""
@@ -71,8 +83,9 @@ class ChainDaemon:
 
     async def start(self) -> tuple[Endpoints, Site]:
         """Endpoints, venues and recovery; waits, BLIND and saying so, while nobody answers."""
-        endpoints = await Endpoints.open(self.chain, self.clock, self._on_endpoint)
+        endpoints = self._endpoints = await Endpoints.open(self.chain, self.clock, self._on_endpoint)
         while True:
+            self._stirred_s = self.clock.monotonic_s()
             try:
                 here = await site(self.settings, self.chain, endpoints, await latest(endpoints))
                 parts = await self._parts(here)
@@ -100,11 +113,21 @@ class ChainDaemon:
         finally:
             await endpoints.close()
 
-    async def run(self, notifier: Notifier) -> None:
+    async def run(self, listener: Listener) -> None:
         """For ever; cancelled at shutdown, after the lane has drained."""
-        pulse = asyncio.create_task(self._pulse(notifier))
-        endpoints, here = await self.start()
+        pulse = asyncio.create_task(self._pulse(listener))
+        try:
+            endpoints, here = await self.start()
+            try:
+                await self._watch(endpoints, here)
+            finally:
+                await endpoints.close()
+        finally:
+            pulse.cancel()
+
+    async def _watch(self, endpoints: Endpoints, here: Site) -> None:
         assert self.loop is not None
+        self._judged_s = self.clock.monotonic_s()
         mailbox = Mailbox()
         self.heads = Heads(self.chain, endpoints, self.clock, self._on_head)
         self.jobs.start()
@@ -115,9 +138,7 @@ class ChainDaemon:
                 group.create_task(self._slow(here))
                 group.create_task(self._ticks(mailbox))
         finally:
-            pulse.cancel()
             self.jobs.stop()
-            await endpoints.close()
 
     async def drain(self) -> None:
         """Wait until no plan is on the lane: a transaction between signature and journal is not abandoned."""
@@ -188,6 +209,8 @@ class ChainDaemon:
             self._log.exception("tick failed", chain=self.chain.name, block=block.number)
             self.loop.stop_acting(f"{type(e).__name__}: {e}")
             return
+        self._judged_s, self.judged = self.clock.monotonic_s(), True
+        self.alarms.clear("chain_failed", self.chain.name)
         if self.blind is not None:
             self.blind = None
             self.alarms.clear("blind", self.chain.name)
@@ -217,28 +240,46 @@ class ChainDaemon:
                 self._log.exception("act failed", chain=self.chain.name)
                 loop.stop_acting(f"{type(e).__name__}: {e}")
 
-    async def _pulse(self, notifier: Notifier) -> None:
-        """Feed systemd's watchdog while the loop turns and the head is fresh, or BLIND is written down."""
+    async def _pulse(self, listener: Listener) -> None:
+        """Feed the watchdog while blocks are judged, or BLIND is written down; say BLIND by age."""
         ready = False
-        started_s = self.clock.monotonic_s()
         while True:
             await asyncio.sleep(PULSE_S)
-            age_s = self.heads.fresh_age_s(self.clock) if self.heads else float("inf")
-            age_s = min(age_s, self.clock.monotonic_s() - started_s)
-            known = self.blind is not None
-            pulse = Pulse(head_age_s=age_s, block_time_s=self.chain.block_time_s, blind_journaled=known)
+            pulse = self._felt()
             if not pulse.fresh:
-                self._go_blind(f"no new head for {age_s:.0f} s from any endpoint")
-                pulse = replace(pulse, blind_journaled=True)
-            ticked = self.loop is not None and self.loop.last is not None
-            status = "watching" if ticked else "starting"
+                self._go_blind(f"no new head for {pulse.head_age_s:.0f} s from any endpoint")
+            elif not pulse.judging:
+                self._go_blind(f"blocks come, and none could be judged for {pulse.judged_age_s:.0f} s")
+            pulse = replace(pulse, blind_journaled=self.blind is not None)
+            status = "watching" if self.judged else "starting"
             if self.blind is not None:
                 status = f"BLIND: {self.chain.name}: {self.blind.why}"
-            if not ready and (ticked or self.blind is not None):
-                notifier.ready(status)
+            if not ready and (self.judged or self.blind is not None):
+                listener.ready(status)
                 ready = True
             if pulse.deserved:
-                notifier.ping(status)
+                listener.ping(status)
+
+    def _felt(self) -> Pulse:
+        """What the watchdog is to judge; ages count from the start where nothing has happened yet."""
+        now_s, endpoints = self.clock.monotonic_s(), self._endpoints
+        head_age_s = running_s = now_s - self._begun_s
+        stuck_s, missed, dead = now_s - self._stirred_s, 0, False
+        if self.heads is not None and endpoints is not None:
+            told = [s.head_number for s in endpoints.status() if s.state is State.UP]
+            last = self.heads.last
+            head_age_s = min(self.heads.fresh_age_s(self.clock), running_s)
+            stuck_s, dead = now_s - endpoints.probed_s, not told
+            missed = max([n - last.number for n in told if n is not None], default=0) if last else 0
+        return Pulse(
+            head_age_s=head_age_s,
+            judged_age_s=now_s - self._judged_s,
+            block_time_s=self.chain.block_time_s,
+            blind_journaled=self.blind is not None,
+            endpoints_dead=dead,
+            missed_blocks=max(0, missed),
+            stuck_s=stuck_s,
+        )
 
     async def _slow(self, here: Site) -> None:
         """What the scheduler, or a tick, asked for, done between ticks; a failure costs that job only."""
@@ -309,12 +350,17 @@ async def run(settings: Settings, *, once: bool, dry_run: bool, probe: Probe = s
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     cache.warm()
     with Journal.open(settings.journal_path, SystemClock()) as journal:
-        chains = [ChainDaemon(settings, chain, journal, probe) for chain in settings.chains]
+
+        def made(chain: ChainSettings, alarms: Alarms | None) -> ChainDaemon:
+            return ChainDaemon(settings, chain, journal, probe, alarms)
+
         journal.record(
             Entry(kind="start", chain_id=0, block_number=0, subject="", why=f"{settings.mode} start")
         )
         try:
-            return await (_once(chains) if once else _serve(settings, chains, journal))
+            return await (
+                _once([made(c, None) for c in settings.chains]) if once else serve(settings, journal, made)
+            )
         finally:
             journal.record(Entry(kind="stop", chain_id=0, block_number=0, subject="", why="stopped"))
 
@@ -327,30 +373,3 @@ async def _once(chains: list[ChainDaemon]) -> int:
         return EXIT_UNREACHABLE
     worried = any(level in (Level.ACT, Level.URGENT, Level.UNKNOWN) for level in levels)
     return EXIT_FINDINGS if worried else EXIT_OK
-
-
-async def _serve(settings: Settings, chains: list[ChainDaemon], journal: Journal) -> int:
-    """Until SIGTERM or SIGINT: then drain the lanes, then go."""
-    notifier = Notifier.from_systemd()
-    stop = asyncio.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(name, stop.set)
-
-    async def answer(request: dict[str, object]) -> dict[str, object]:
-        return await Controls(settings, journal, chains).answer(request)
-
-    server = await control.serve(settings.control_path, answer)
-    running: list[asyncio.Task[None]] = [asyncio.create_task(c.run(notifier)) for c in chains]
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait([*running, stopping], return_when=asyncio.FIRST_COMPLETED)
-    notifier.stopping()
-    await asyncio.gather(*(c.drain() for c in chains))
-    for task in (*running, stopping):
-        task.cancel()
-    ended = await asyncio.gather(*running, return_exceptions=True)
-    server.close()
-    settings.control_path.unlink(missing_ok=True)
-    for failure in ended:
-        if isinstance(failure, BaseException) and not isinstance(failure, asyncio.CancelledError):
-            raise failure
-    return EXIT_OK if stop.is_set() else EXIT_BROKEN

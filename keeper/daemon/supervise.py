@@ -1,0 +1,137 @@
+"""All chains of one process: each lives by itself, and one that ends is started anew while the others go on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import structlog
+
+from keeper.clock import SystemClock
+from keeper.config import ChainSettings, Settings
+from keeper.daemon.control import Controls, Watched
+from keeper.errors import EXIT_OK, ConfigError
+from keeper.journal.write import Journal
+from keeper.notify import control
+from keeper.notify.alarm import Alarms
+from keeper.seams import Clock, Severity
+from keeper.watchdog import Chorus, Listener, Notifier, Voice
+
+BACK_OFF_S = 1.0
+BACK_OFF_S_MAX = 60.0
+SAY_S = 1.0
+
+
+class Chain(Watched, Protocol):
+    """One chain's daemon, as far as keeping it alive goes."""
+
+    alarms: Alarms
+    judged: bool
+
+    async def run(self, listener: Listener) -> None: ...
+    async def drain(self) -> None: ...
+
+
+Make = Callable[[ChainSettings, Alarms | None], Chain]
+"""A chain's daemon; the alarms are those of the one that it follows."""
+
+
+class Fleet:
+    """Every chain's daemon, whichever of them runs now."""
+
+    def __init__(
+        self, settings: Sequence[ChainSettings], make: Make, notifier: Listener, clock: Clock | None = None
+    ) -> None:
+        self.chains: list[Chain] = [make(chain, None) for chain in settings]
+        self._make = make
+        self._clock = clock or SystemClock()
+        self._chorus = Chorus(notifier, [chain.name for chain in settings])
+        self._log = structlog.get_logger("keeper")
+
+    async def keep(self, i: int) -> None:
+        """Run the chain at ``i`` for ever, anew with growing pauses when it ends.
+
+        What it had signed is in the journal: to be cancelled here is to it what a crash is. Raises ConfigError
+        while no block of the chain was ever judged: then a person is there to mend it. Later the same fault is
+        the world's, and no reason to leave the other chains alone.
+        """
+        name = self.chains[i].chain.name
+        voice, back_off_s, judged = self._chorus.voice(name), BACK_OFF_S, False
+        while True:
+            chain, since_s = self.chains[i], self._clock.monotonic_s()
+            try:
+                await chain.run(voice)
+                why = "it ended by itself"
+            except Exception as e:  # the supervisor: whatever it was, the other chains go on
+                if not (judged or chain.judged) and (config := _config_error(e)) is not None:
+                    raise config from e
+                self._log.exception("chain failed", chain=name)
+                why = _words(e)
+            judged = judged or chain.judged
+            if chain.judged and self._clock.monotonic_s() - since_s > BACK_OFF_S_MAX:
+                back_off_s = BACK_OFF_S
+            await self._rest(voice, chain, why, back_off_s)
+            back_off_s = min(2 * back_off_s, BACK_OFF_S_MAX)
+            self.chains[i] = self._make(chain.chain, chain.alarms)
+
+    async def drain(self) -> None:
+        """Wait until no chain has a plan on its lane."""
+        await asyncio.gather(*(chain.drain() for chain in self.chains))
+
+    async def _rest(self, voice: Voice, chain: Chain, why: str, rest_s: float) -> None:
+        """Say loudly that the chain is not watched, and go on saying it, until it is tried again."""
+        until_s = self._clock.monotonic_s() + rest_s
+        while (left_s := until_s - self._clock.monotonic_s()) > 0:
+            told = f"this chain is not watched: {why}; started anew after {rest_s:.0f} s"
+            chain.alarms.raise_alarm(Severity.CRITICAL, "chain_failed", chain.chain.name, told)
+            voice.failed(f"FAILED: {chain.chain.name}: {why}")
+            await self._clock.sleep(min(SAY_S, left_s))
+
+
+async def serve(settings: Settings, journal: Journal, make: Make) -> int:
+    """Until SIGTERM or SIGINT: then drain the lanes, then go. Raises ConfigError."""
+    notifier = Notifier.from_systemd()
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    fleet = Fleet(settings.chains, make, notifier)
+
+    async def answer(request: dict[str, object]) -> dict[str, object]:
+        return await Controls(settings, journal, fleet.chains).answer(request)
+
+    server = await control.serve(settings.control_path, answer)
+    running = [asyncio.create_task(fleet.keep(i)) for i in range(len(fleet.chains))]
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([*running, stopping], return_when=asyncio.FIRST_COMPLETED)
+        notifier.stopping()
+        await fleet.drain()
+    finally:
+        for task in (*running, stopping):
+            task.cancel()
+        ended = await asyncio.gather(*running, return_exceptions=True)
+        server.close()
+        with contextlib.suppress(OSError):
+            settings.control_path.unlink(missing_ok=True)
+    for failure in ended:
+        if isinstance(failure, BaseException) and not isinstance(failure, asyncio.CancelledError):
+            raise failure
+    return EXIT_OK
+
+
+def _config_error(error: BaseException) -> ConfigError | None:
+    """The configuration error that ``error`` is, or holds (a task group wraps what its tasks raise)."""
+    if isinstance(error, ConfigError):
+        return error
+    inside = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    return next((found for e in inside if (found := _config_error(e)) is not None), None)
+
+
+def _words(error: BaseException) -> str:
+    """The first cause in one line."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}"
