@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass, replace
-from typing import Protocol
 
+from keeper.confirmation import revival
+from keeper.confirmation.needs import Lane, Record
+from keeper.confirmation.promise import broken_promise
 from keeper.confirmation.receipt import Receipt, object_of, quantity_of, receipt_of, text_of
 from keeper.errors import Raced, Transient
 from keeper.model import (
@@ -17,14 +19,11 @@ from keeper.model import (
     IntentState,
     Means,
     Outcome,
-    Plan,
     PlanKey,
-    PositionId,
     Refusal,
     Snapshot,
 )
 from keeper.seams import Priority, Transport
-from keeper.units import UINT256_MAX, WAD, decimal_text
 
 SETTLED_DEPTH = 2
 """Blocks on top after which a person is told that it is done."""
@@ -34,50 +33,6 @@ _REPLACED_DEPTH = 2
 _REPLACED_LOOKS = 2
 _PATIENCE_BLOCKS = 2
 """An ordinary attempt that pays enough is given this many blocks before its fee is raised anyway."""
-
-
-class Inclusion(Protocol):
-    """Where an intent was last seen on the chain."""
-
-    @property
-    def block_number(self) -> int: ...
-    @property
-    def block_hash(self) -> str: ...
-
-
-class Record(Protocol):
-    """What this room needs of the journal."""
-
-    def open_intents(self, chain_id: int | None = None) -> tuple[Intent, ...]: ...
-    def followed_intents(self, chain_id: int | None = None) -> tuple[Intent, ...]: ...
-    def inclusion(self, key: PlanKey) -> Inclusion | None: ...
-    def set_state(self, key: PlanKey, state: IntentState, why: str, block_number: int) -> None: ...
-    def record_outcome(self, outcome: Outcome, block_hash: str = "") -> None: ...
-    def carried(self, intent: Intent, n: int) -> Plan: ...
-    def next_seq(self, position: PositionId) -> int: ...
-    def seal(self, key: PlanKey, block_number: int) -> None: ...
-    def record(self, entry: Entry) -> int: ...
-
-
-class Verdict(Protocol):
-    """How the pools answered a broadcast."""
-
-    @property
-    def reached(self) -> bool: ...
-    @property
-    def wants_more(self) -> bool: ...
-
-
-class Lane(Protocol):
-    """What this room needs of the sender: to press a transaction that is not mined."""
-
-    async def bump(self, key: PlanKey, block: Block, means: Means | None) -> Attempt | Refusal: ...
-    async def cancel(self, key: PlanKey, block: Block, means: Means | None) -> Attempt | Refusal: ...
-    async def clear(self, key: PlanKey, behind: PlanKey, block: Block, means: Means) -> Attempt | Refusal: ...
-    @property
-    def unsure(self) -> bool: ...
-    async def settle(self, chain_id: int) -> None: ...
-    async def rebroadcast(self, intent: Intent) -> Verdict: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +57,8 @@ class Confirmation:
         """Plan -> (looks, block of the last) at which its nonce was used by no receipt of ours."""
         self.troubles: dict[PlanKey, str] = {}
         """Open plans that could not be pressed in the last tending, and why: the daemon's alarm."""
+        self._sights: dict[PlanKey, Sight] = {}
+        """What the running tending saw of every plan."""
 
     async def tend(self, block: Block, snapshot: Snapshot) -> tuple[Outcome, ...]:
         """Judge every open and followed intent at ``block``, of which ``snapshot`` is the photograph.
@@ -118,9 +75,12 @@ class Confirmation:
         followed = list(self._journal.followed_intents(block.chain_id))
         if not opened and not followed:
             return ()
-        sights = await self._look([*opened, *followed], block)
-        outcomes = [await self._tend_followed(i, sights[i.key], block, snapshot) for i in followed]
-        outcomes += [await self._tend_open(i, sights[i.key], block, snapshot) for i in opened]
+        sights = self._sights = await self._look([*opened, *followed], block)
+        outcomes: list[Outcome | None] = []
+        # in the order of the chain: what an earlier plan did decides what is left for a later one
+        for intent in sorted([*opened, *followed], key=_nonce):
+            tend = self._tend_open if intent.state.open else self._tend_followed
+            outcomes.append(await tend(intent, sights[intent.key], block, snapshot))
         await self._deepen(sights, block)
         return tuple(o for o in outcomes if o is not None)
 
@@ -132,8 +92,19 @@ class Confirmation:
         if sight.sure and snapshot.means.nonce > intent.attempts[-1].nonce:
             return await self._missing_receipt(intent, block)
         self._missing.pop(intent.key, None)
-        await self._press(intent, block, snapshot.means)
+        await self._press(self._unless_done(intent, block, snapshot), block, snapshot.means)
         return None
+
+    def _unless_done(self, intent: Intent, block: Block, snapshot: Snapshot) -> Intent:
+        """The intent, CANCELLING from now on where an earlier plan did after all what it is for."""
+        if intent.state is IntentState.CANCELLING or intent.attempts[-1].cancel or not intent.plan.steps:
+            return intent
+        done = revival.needless(self._journal, intent, snapshot)
+        if done is None:
+            return intent
+        why = f"a reorganisation revived {done}, whose place this took: given up"
+        self._journal.set_state(intent.key, IntentState.CANCELLING, why, block.number)
+        return replace(intent, state=IntentState.CANCELLING)
 
     async def _tend_followed(
         self, intent: Intent, sight: Sight, block: Block, snapshot: Snapshot
@@ -168,7 +139,7 @@ class Confirmation:
         elif position is None:
             surprise = "the position could not be read after the inclusion"
         else:
-            surprise = _broken_promise(plan, health_wad)
+            surprise = self._twice(intent.key) or broken_promise(plan, health_wad)
         outcome = Outcome(
             key=intent.key,
             state=state,
@@ -182,6 +153,12 @@ class Confirmation:
         )
         self._journal.record_outcome(outcome, receipt.block_hash)
         return outcome
+
+    def _twice(self, key: PlanKey) -> str:
+        """Words for a plan that acted beside one that it replaced, or that replaced it; else empty."""
+        acted = [k for k, s in self._sights.items() if s.receipt is not None and s.receipt.acted]
+        other = revival.acted_twice(self._journal, key, acted)
+        return "" if other is None else f"acted twice: a reorganisation let {other} act as well"
 
     async def _missing_receipt(self, intent: Intent, block: Block) -> Outcome | None:
         """The nonce is used and no receipt is ours: believed at depth two, on the second look."""
@@ -207,7 +184,8 @@ class Confirmation:
         late = in_vain and self._journal.next_seq(intent.key.position) > intent.key.seq + 1
         state = IntentState.CANCELLING if late else IntentState.SENT
         outcome = self._without_receipt(intent, state, block, why)
-        await self._press(replace(intent, state=state), block, snapshot.means)
+        reopened = self._unless_done(replace(intent, state=state), block, snapshot)
+        await self._press(reopened, block, snapshot.means)
         return outcome
 
     def _without_receipt(self, intent: Intent, state: IntentState, block: Block, why: str) -> Outcome:
@@ -284,12 +262,10 @@ class Confirmation:
         answers = await asyncio.gather(*(self._receipt(i, a) for i, a in wanted), return_exceptions=True)
         found: dict[PlanKey, Receipt] = {}
         unsure: set[PlanKey] = set()
-        for (intent, _), answer in zip(wanted, answers, strict=True):
+        # all at once: a night's followed plans, asked one after another, would hold the next photograph up
+        branches = await asyncio.gather(*(self._surely_on_branch(a, block) for a in answers))
+        for (intent, _), answer, on_branch in zip(wanted, answers, branches, strict=True):
             if isinstance(answer, Receipt):
-                try:
-                    on_branch = await self._on_branch(answer, block)
-                except Transient:
-                    on_branch = False
                 if on_branch:
                     found[intent.key] = answer
                 else:
@@ -308,6 +284,15 @@ class Confirmation:
             return None
         target = self._address if attempt.cancel else intent.plan.call.target
         return receipt_of(answer, attempt, self._address, target)
+
+    async def _surely_on_branch(self, answer: Receipt | BaseException | None, block: Block) -> bool:
+        """As ``_on_branch``; what is no receipt, or cannot be placed now, is not."""
+        if not isinstance(answer, Receipt):
+            return False
+        try:
+            return await self._on_branch(answer, block)
+        except Transient:
+            return False
 
     async def _on_branch(self, receipt: Receipt, block: Block) -> bool:
         """Whether the receipt's block is the snapshot's or an ancestor; a newer one waits for its own."""
@@ -351,16 +336,8 @@ class Confirmation:
         )
 
 
-def _broken_promise(plan: Plan, health_wad: int | None) -> str:
-    """How the health found differs from the plan's bounds; empty when it lies within."""
-    bounds = plan.bounds
-    if health_wad is None or health_wad == UINT256_MAX:
-        return ""
-    if health_wad < bounds.health_after_min_wad:
-        return f"health {_health(health_wad)} is below the promised {_health(bounds.health_after_min_wad)}"
-    if health_wad > bounds.health_after_max_wad:
-        return f"health {_health(health_wad)} is above the promised {_health(bounds.health_after_max_wad)}"
-    return ""
+def _nonce(intent: Intent) -> int:
+    return intent.attempts[-1].nonce if intent.attempts else -1
 
 
 def _may_raise(intent: Intent, top: Attempt, block: Block) -> bool:
@@ -375,7 +352,3 @@ def _wants_bump(intent: Intent, top: Attempt, block: Block) -> bool:
     waited = block.number - top.sent_block
     outbid = block.base_fee_wei + top.fee.tip_wei > top.fee.max_fee_wei
     return outbid or intent.plan.urgent or waited >= _PATIENCE_BLOCKS
-
-
-def _health(wad: int) -> str:
-    return decimal_text(wad // (WAD // 10**4), 4)

@@ -19,6 +19,11 @@ class Receipt:
     gas_used: int
     gas_price_wei: int
 
+    @property
+    def acted(self) -> bool:
+        """Whether it did what its plan is for: no self-send, and not reverted."""
+        return self.succeeded and not self.attempt.cancel
+
 
 def receipt_of(answer: object, attempt: Attempt, sender: str, target: str) -> Receipt:
     """A node's receipt, checked against what we signed. Raises Transient when it is not ours or malformed."""

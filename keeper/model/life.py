@@ -32,8 +32,14 @@ class IntentState(StrEnum):
         """True while the intent may still have an effect that planning must wait for."""
         return self in _OPEN
 
+    @property
+    def in_vain(self) -> bool:
+        """True of an end without effect that the chain may still take back, until it is final."""
+        return self in _IN_VAIN
+
 
 _OPEN = frozenset({IntentState.PLANNED, IntentState.SIGNED, IntentState.SENT, IntentState.CANCELLING})
+_IN_VAIN = frozenset({IntentState.REVERTED, IntentState.REPLACED, IntentState.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

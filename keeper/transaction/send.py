@@ -25,6 +25,7 @@ from keeper.model import (
     Snapshot,
 )
 from keeper.seams import Remembers, Signer, Transport, TxFields
+from keeper.transaction import doubt
 from keeper.transaction import nonce as nonces
 from keeper.transaction.answers import Verdict, best
 from keeper.transaction.fees import BUMPS_MAX, WHO, Market, first_fee, raised_fee
@@ -86,7 +87,7 @@ class Live:
             if isinstance(fee, Refusal):
                 return fee
             refusal, nonce = await self._ask_chain(plan)
-            refusal = refusal or self.may_send(plan)
+            refusal = refusal or self._in_doubt(plan) or self.may_send(plan)
             if refusal is not None:
                 return refusal
             self._journal.open_intent(plan, spend_usd=spend_usd_up(plan, snapshot.means))
@@ -321,6 +322,10 @@ class Live:
         for done in self._journal.followed_intents(plan.block.chain_id):
             if done.attempts and done.attempts[-1].nonce >= snapshot.means.nonce:
                 raise Raced(f"{plan.key}: the snapshot does not show {done.key}, which is {done.state}")
+
+    def _in_doubt(self, plan: Plan) -> Refusal | None:
+        """Asked after the last await before the journal: what has ended in vain by then may come back."""
+        return doubt.refuses(plan, self._journal.followed_intents(plan.block.chain_id))
 
     def _first_fee(self, plan: Plan, snapshot: Snapshot) -> Fee | Refusal:
         market = Market(base_fee_wei=snapshot.block.base_fee_wei, tip_wei=snapshot.means.tip_wei)

@@ -1,0 +1,33 @@
+"""What a plan may be while an earlier one of its position is in doubt: ended without effect, not finally. Pure.
+
+A deeper reorganisation may let the earlier bytes act beside the new ones, under another nonce. Steps of which
+both may land (they move our own money towards safety, and never more than the wallet grants) need not wait;
+all others do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from keeper.model import Intent, Plan, Refusal, Repay, Step, Supply
+
+HARMLESS_TWICE: tuple[type[Step], ...] = (Supply, Repay)
+"""Money of the owner into the owner's own position. Whatever sells, withdraws or borrows is not among them."""
+
+
+def refuses(plan: Plan, followed: Iterable[Intent]) -> Refusal | None:
+    """Why ``plan`` must wait until an earlier plan of its position is final, or None.
+
+    ``followed``: intents whose end the chain may still take back.
+    """
+    doubtful = [i for i in followed if i.key.position == plan.key.position and i.state.in_vain]
+    for earlier in doubtful:
+        harmful = [s for s in (*plan.steps, *earlier.plan.steps) if not isinstance(s, HARMLESS_TWICE)]
+        if harmful:
+            why = f"{earlier.key} is {earlier.state} but not finally: {_names(harmful)} twice would do harm"
+            return Refusal(who="lane", code="in_doubt", why=why)
+    return None
+
+
+def _names(steps: Iterable[Step]) -> str:
+    return ", ".join(sorted({type(s).__name__ for s in steps}))
