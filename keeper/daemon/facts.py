@@ -11,6 +11,7 @@ from keeper.confirmation import Confirmation
 from keeper.daemon import shadow as shadows
 from keeper.daemon.camera import Camera
 from keeper.daemon.isolation import read_without_culprits
+from keeper.daemon.pace import Pace
 from keeper.daemon.shadow import ShadowBook, Shadowed
 from keeper.journal.write import Journal
 from keeper.model import (
@@ -81,7 +82,11 @@ class Lens:
 class LiveFacts:
     """The chain, and the confirmation of what was sent."""
 
-    def __init__(self, lens: Lens, confirmation: Confirmation, alarms: Alarm) -> None:
+    def __init__(
+        self, lens: Lens, confirmation: Confirmation, alarms: Alarm, pace: Pace | None = None
+    ) -> None:
+        """``pace``: told of each block before it is tended."""
+        self._pace = pace or Pace()
         self._lens = lens
         self._confirmation = confirmation
         self._alarms = alarms
@@ -92,6 +97,7 @@ class LiveFacts:
         """The chain at ``block``; every open transaction is tended before anything is planned."""
         snapshot = await self._lens.look(block, venues, ShadowBook())
         outcomes: tuple[Outcome, ...] = ()
+        self._pace.begin(block, snapshot.means.nonce)
         try:
             async with asyncio.timeout(TEND_S):
                 outcomes = await self._confirmation.tend(block, snapshot)
@@ -99,6 +105,8 @@ class LiveFacts:
             # what was concluded is journaled; the photograph is true, and must not be lost with the rest
             why = f"following what was sent took longer than {TEND_S:.0f} s; the next block goes on"
             self._alarms.raise_alarm(Severity.WARNING, "tending_slow", "", why)
+            # whom the time did not suffice for is asked in the next block
+            self._pace.reset()
             self._slow = True
         else:
             if self._slow:

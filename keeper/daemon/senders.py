@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from keeper.config import Settings
 from keeper.confirmation import Confirmation
 from keeper.daemon.facts import DryFacts, Facts, Lens, LiveFacts
+from keeper.daemon.pace import Pace, paced
 from keeper.daemon.wiring import Site
 from keeper.errors import ConfigError
 from keeper.journal.write import Journal
@@ -52,6 +53,8 @@ class Sending:
     renew: Callable[[Means], None]
     """Follow the market: the signer's own limits at today's prices and listings."""
     signer_address: str | None
+    pace: Pace
+    """How often mined transactions are looked at; to be reset when the heads tell of a change behind us."""
 
 
 async def sending(
@@ -62,23 +65,25 @@ async def sending(
     if settings.mode != "live":
         facts = DryFacts(lens, journal, alarms, site.chain.chain_id)
         dry = Dry(journal, site.endpoints, apart=facts.apart)
-        return Sending(facts=facts, sender=dry, live=None, renew=_nothing, signer_address=None)
+        return Sending(facts=facts, sender=dry, live=None, renew=_nothing, signer_address=None, pace=Pace())
     view = await site.view()
     signer = await live_signer(settings, site, view.snapshot.means)
     live = Live(journal, site.endpoints, signer, probe=probe)
     await live.settle(site.chain.chain_id)
-    confirmation = Confirmation(journal, site.endpoints, live, signer.address)
+    pace = Pace()
+    confirmation = Confirmation(paced(journal, pace), site.endpoints, live, signer.address)
 
     def renew(means: Means) -> None:
         if isinstance(signer, Renewable):
             signer.renew(signing_policy(site, means, signer.address)[0])
 
     return Sending(
-        facts=LiveFacts(lens, confirmation, alarms),
+        facts=LiveFacts(lens, confirmation, alarms, pace),
         sender=live,
         live=live,
         renew=renew,
         signer_address=signer.address,
+        pace=pace,
     )
 
 

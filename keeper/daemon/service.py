@@ -14,7 +14,7 @@ import structlog
 from keeper.chain.endpoint import EndpointEvent, Kind, State
 from keeper.chain.endpoints import Endpoints
 from keeper.chain.head import Heads, Mailbox, latest
-from keeper.chain.line import HeadEvent
+from keeper.chain.line import HeadEvent, HeadKind
 from keeper.clock import SystemClock
 from keeper.config import ChainSettings, Settings
 from keeper.daemon.control import Blind
@@ -324,6 +324,8 @@ class ChainDaemon:
 
     def _on_head(self, event: HeadEvent) -> None:
         self._log.info("head", chain=self.chain.name, kind=event.kind, why=event.why, depth=event.depth)
+        if self._acting is not None and event.kind in (HeadKind.GAP, HeadKind.REORG):
+            self._acting.pace.reset()
         entry = Entry(
             kind="head",
             chain_id=self.chain.chain_id,

@@ -1,0 +1,162 @@
+"""How often mined transactions are asked for: young and open ones every block, old ones ever more rarely."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from keeper.clock import ManualClock
+from keeper.confirmation import Confirmation
+from keeper.daemon.pace import STEP_BLOCKS_MAX, Pace, paced
+from keeper.journal.write import Journal
+from keeper.model import Attempt, Block, Intent, IntentState
+from keeper.transaction.send import Live
+from keeper.units import WAD
+from tests.chain_double import ChainDouble, FakeSigner
+from tests.plans import CHAIN_ID, WALLET, block, plan, snapshot
+
+pytestmark = pytest.mark.unit
+RECEIPT = "eth_getTransactionReceipt"
+
+
+class House:
+    """Journal, chain, sender and a confirmation that looks through a pace."""
+
+    def __init__(self, home: Path) -> None:
+        self.journal = Journal.open(home / "journal.sqlite", ManualClock(1.0))
+        self.chain = ChainDouble()
+        self.live = Live(self.journal, self.chain, FakeSigner())
+        self.pace = Pace()
+        self.confirmation = Confirmation(paced(self.journal, self.pace), self.chain, self.live, WALLET)
+        self.journal.adopt_nonce(CHAIN_ID, WALLET, 0, "test")
+
+    def act(self, seq: int = 1) -> None:
+        at = self.chain.head
+        wanted = plan(seq, at=at)
+        made = asyncio.run(self.live.act(wanted, snapshot(at, nonce=self.chain.nonce)))
+        assert isinstance(made, Attempt)
+
+    def tend(self) -> int:
+        """One tending at the head; how many receipts it asked for."""
+        at, nonce = self.chain.head, self.chain.nonce
+        self.chain.calls.clear()
+        self.pace.begin(at, nonce)
+        taken = snapshot(at, nonce=nonce, health_wad=WAD * 13 // 10)
+        asyncio.run(self.confirmation.tend(at, taken))
+        return self.chain.calls.count(RECEIPT)
+
+    def blocks(self, count: int) -> list[int]:
+        """Receipts asked for in each of the next blocks."""
+        asked = []
+        for _ in range(count):
+            self.chain.mine(empty=True)
+            asked.append(self.tend())
+        return asked
+
+    @property
+    def state(self) -> IntentState:
+        found = self.journal.intent(plan(1).key)
+        assert found is not None
+        return found.state
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    made = House(tmp_path)
+    yield made
+    made.journal.close()
+
+
+def included(house: House) -> None:
+    house.act()
+    house.chain.mine()
+    assert house.tend() == 1
+
+
+def test_tend__when_a_transaction_grows_old__then_asked_at_doubling_intervals_until_final(
+    house: House,
+) -> None:
+    included(house)
+    asked = house.blocks(70)
+    at = [depth for depth, n in enumerate(asked, 1) if n]
+    # young until it is settled; then after 1, 2, 4, 8 and every 16 blocks
+    assert at == [1, 2, 3, 4, 6, 10, 18, 34, 50, 66]
+    assert house.state is IntentState.FINAL
+
+
+def test_tend__when_something_is_open__then_that_is_asked_every_block_beside_the_old(house: House) -> None:
+    included(house)
+    house.blocks(20)
+    house.act(2)
+    assert all(n >= 1 for n in house.blocks(6))
+
+
+def test_tend__when_a_reorganisation_takes_it_back_late__then_the_first_block_after_it_sees_that(
+    house: House,
+) -> None:
+    included(house)
+    house.blocks(20)
+    assert house.state is IntentState.SETTLED
+    assert house.blocks(1) == [0]
+    house.chain.reorg(22)
+    assert house.tend() >= 1
+    assert house.state.open
+
+
+def test_tend__when_the_heads_had_a_gap__then_everything_is_asked_again(house: House) -> None:
+    included(house)
+    house.blocks(20)
+    assert house.blocks(1) == [0]
+    house.pace.reset()
+    assert house.blocks(3) == [1, 1, 0]
+
+
+def _intent(number: int = 100) -> Intent:
+    return Intent(key=plan(1).key, plan=plan(1), state=IntentState.SETTLED)
+
+
+def _due(pace: Pace, at: Block, nonce: int = 5) -> bool:
+    pace.begin(at, nonce)
+    due = pace.due(_intent(), 100)
+    assert pace.due(_intent(), 100) is due
+    return due
+
+
+def test_pace__when_the_nonce_falls__then_due_at_once() -> None:
+    pace = Pace()
+    due = [_due(pace, block(n)) for n in range(110, 118)]
+    assert due == [True, True, False, True, False, False, False, True]
+    assert not _due(pace, block(118))
+    assert _due(pace, block(119), nonce=4)
+
+
+@pytest.mark.parametrize(
+    ("after", "due"),
+    [
+        (block(119), False),
+        (replace(block(119), parent_hash=block(118, fork=1).hash), True),
+        (block(118, fork=1), True),
+        (block(117, fork=1), True),
+        (block(122), False),
+    ],
+    ids=["child", "other parent", "same height", "lower", "skipped"],
+)
+def test_pace__when_the_next_block_is_not_built_on_the_last__then_due_at_once(
+    after: Block, due: bool
+) -> None:
+    pace = Pace()
+    for n in range(110, 119):
+        _due(pace, block(n))
+    assert _due(pace, after) is due
+
+
+def test_pace__when_ticks_skip_blocks__then_the_interval_is_still_in_blocks() -> None:
+    pace = Pace()
+    due = [n for n in range(110, 110 + 40 * 10, 10) if _due(pace, block(n))]
+    assert due[:4] == [110, 120, 130, 140]
+    assert max(b - a for a, b in itertools.pairwise(due)) <= STEP_BLOCKS_MAX + 10
