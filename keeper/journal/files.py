@@ -14,6 +14,8 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from keeper.errors import Broken, ConfigError, Unwritable
 
 _MAGIC = b"SQLite format 3\x00"
+_HEAD_BYTES = 100
+"""The file format's header; the page size is in its bytes 16 and 17, 1 for 65,536."""
 _MAY_PASS = frozenset(
     {
         sqlite3.SQLITE_FULL,
@@ -56,13 +58,25 @@ def check_file(path: Path) -> None:
     """Refuse what is no SQLite file, before SQLite touches it. Raises ConfigError or Broken."""
     try:
         with path.open("rb") as file:
-            head = file.read(len(_MAGIC))
+            head = file.read(_HEAD_BYTES)
     except FileNotFoundError:
         raise ConfigError((f"journal {path} does not exist: `keeper run` creates it",)) from None
     except OSError as error:
         raise ConfigError((f"journal {path} cannot be read: {error.strerror}",)) from error
-    if head != _MAGIC:
+    if len(head) < _HEAD_BYTES or not head.startswith(_MAGIC):
         raise Broken(f"journal {path} is no SQLite file (damaged or truncated); restore it or move it away")
+    page_bytes = int.from_bytes(head[16:18]) or 1
+    # a page half written by a checkpoint is whole in the WAL; without one it was cut, and SQLite would read zeros
+    if path.stat().st_size % (65_536 if page_bytes == 1 else page_bytes) and not wal_of(path):
+        raise Broken(f"journal {path} was cut short in the middle of a page; restore it or move it away")
+
+
+def wal_of(path: Path) -> int:
+    """How many bytes of commits wait beside the file, which a crash leaves and the next opening folds in."""
+    try:
+        return path.with_name(f"{path.name}-wal").stat().st_size
+    except OSError:
+        return 0
 
 
 class Place:

@@ -11,7 +11,7 @@ from sqlalchemy.pool import StaticPool
 
 from keeper.errors import Broken, ConfigError
 from keeper.journal import migrate
-from keeper.journal.files import FileLock, check_file, guarded, sync_directory
+from keeper.journal.files import FileLock, check_file, guarded, sync_directory, wal_of
 from keeper.journal.tables import APPEND_ONLY, SCHEMA_VERSION, VERSION, Row, table
 from keeper.seams import Clock
 
@@ -93,6 +93,11 @@ def open_writer(path: Path, clock: Clock, *, may_create: bool) -> tuple[Connecti
     opened = False
     try:
         new = not path.exists()
+        if new and wal_of(path):
+            # SQLite would fold these commits into whatever file bears the name
+            raise Broken(
+                f"journal {path} is gone and its {path.name}-wal is not: restore it, or move that away"
+            )
         if new and may_create:
             create(path, clock)
         check_file(path)

@@ -10,6 +10,8 @@ import asyncio
 from dataclasses import dataclass
 from enum import StrEnum
 
+from eth_utils.crypto import keccak
+
 from keeper.errors import Broken, Transient
 from keeper.journal.read import Queries
 from keeper.journal.write import Journal
@@ -64,14 +66,18 @@ async def recover(
     """Bring journal and chain together for one key on one chain.
 
     Raises Broken (nothing may be signed) when the chain has transactions of ``address`` that this journal
-    does not know, and Transient when no node answers: try again before ticking.
+    does not know, or when stored bytes are not those signed, and Transient when no node answers: try again
+    before ticking.
     """
     started_s = clock.monotonic_s()
     latest, pending = await asyncio.gather(
         _count(transport, address, "latest"), _count(transport, address, "pending")
     )
     findings = _reconcile(journal, chain_id, address, latest, pending)
-    for intent in journal.open_intents(chain_id):
+    opened = journal.open_intents(chain_id)
+    for intent in opened:
+        _refuse_altered(journal, intent)
+    for intent in opened:
         findings.append(await _mend(journal, transport, intent, latest))
     journal.record(
         Entry(
@@ -168,6 +174,16 @@ async def standing(journal: Queries | None, transport: Transport, chain_id: int,
         deep=deep,
         passed=tuple(passed),
     )
+
+
+def _refuse_altered(journal: Queries, intent: Intent) -> None:
+    """Stored bytes that are not what was signed: a page that a checksum would have caught, SQLite has none."""
+    for attempt in intent.attempts:
+        if "0x" + keccak(attempt.raw).hex() != attempt.hash.lower():
+            raise Broken(
+                f"journal {journal.path} is damaged: the bytes of {intent.key} attempt {attempt.n} are not "
+                f"those of {attempt.hash}; restore it"
+            )
 
 
 async def _mend(journal: Journal, transport: Transport, intent: Intent, latest: int) -> RecoverFinding:

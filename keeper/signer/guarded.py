@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 from coincurve import PrivateKey
 
-from keeper.errors import Broken, ConfigError
+from keeper.errors import Broken, ConfigError, Unsigned
 from keeper.seams import Clock, Kept, Signed, TxFields
 from keeper.signer import eip1559
 from keeper.signer.key import Key
@@ -38,9 +36,13 @@ class GuardedSigner:
         return self._key.address
 
     async def sign(self, tx: TxFields) -> Signed:
-        """Signed bytes, durable in the store. Raises Broken, with nothing signed, when a rule says no."""
+        """Signed bytes, durable in the store; what is refused is not signed.
+
+        Raises Unsigned when the policy does not allow ``tx``, Unwritable when the store's disk takes nothing,
+        Broken when a rule of the store says no.
+        """
         if (why := self._policy.refuses(tx)) is not None:
-            raise Broken(f"signer refuses: {why}")
+            raise Unsigned(f"signer refuses: {why}")
         if not tx.intent:
             raise Broken("signer refuses: the request names no intent")
         token, units = spend_of(tx.data)
@@ -56,7 +58,7 @@ class GuardedSigner:
             return self._store.sign(
                 asked, self._caps, self._clock.now_s(), lambda: eip1559.sign(tx, self._prepared)
             )
-        except (sqlite3.Error, ValueError, TypeError, AttributeError, OverflowError) as error:
+        except (ValueError, TypeError, AttributeError, OverflowError) as error:
             # frames below hold the key: named by type, not chained
             raise Broken(f"signing failed: {type(error).__name__}") from None
 

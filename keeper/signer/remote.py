@@ -9,7 +9,7 @@ from pathlib import Path
 
 from keeper.errors import Broken, ConfigError, Transient
 from keeper.seams import Kept, Signed, TxFields
-from keeper.signer.service import LINE_MAX, kept_of, row_of
+from keeper.signer.service import KINDS, LINE_MAX, kept_of, row_of
 
 TIMEOUT_S = 2.0
 TRIES = 3
@@ -44,7 +44,8 @@ class RemoteSigner:
         return self._address
 
     async def sign(self, tx: TxFields) -> Signed:
-        """Signed bytes. Raises Broken when the signer refuses, Transient when it does not answer."""
+        """Signed bytes. Raises Broken (Unsigned, Unwritable) when the signer refuses, Transient when it does
+        not answer."""
         return _signed(await self._ask({"do": "sign", "tx": row_of(tx)}))
 
     async def stored(self, intent: str) -> tuple[Kept, ...]:
@@ -80,7 +81,8 @@ class RemoteSigner:
 
 def _accepted(answer: dict[str, object]) -> dict[str, object]:
     if answer.get("ok") is not True:
-        raise Broken(str(answer.get("why")))
+        refusal = next((k for k, name in KINDS.items() if name == answer.get("kind")), Broken)
+        raise refusal(str(answer.get("why")))
     return answer
 
 

@@ -9,11 +9,13 @@ import os
 from pathlib import Path
 from typing import Any
 
-from keeper.errors import Broken, ConfigError
+from keeper.errors import Broken, ConfigError, Unsigned, Unwritable
 from keeper.seams import Kept, Signed, TxFields
 from keeper.signer.guarded import GuardedSigner
 
 LINE_MAX = 256 * 1024
+KINDS: dict[type[Broken], str] = {Unsigned: "unsigned", Unwritable: "unwritable"}
+"""Refusals after which the daemon goes on, by the name they have on the socket; every other one stops it."""
 _NUMBERS = ("chain_id", "nonce", "value_wei", "gas_limit", "max_fee_wei", "tip_wei")
 
 
@@ -53,7 +55,7 @@ async def answer(line: bytes, signer: GuardedSigner) -> dict[str, object]:
             return {"ok": True, **_told(await signer.sign(fields_of(request["tx"])))}
         return {"ok": False, "why": "unknown request: address, sign or stored"}
     except Broken as error:
-        return {"ok": False, "why": str(error)}
+        return {"ok": False, "why": str(error), "kind": KINDS.get(type(error), "")}
     except (ValueError, TypeError, KeyError) as error:
         return {"ok": False, "why": f"malformed request ({type(error).__name__})"}
 

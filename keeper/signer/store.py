@@ -14,23 +14,12 @@ from pathlib import Path
 
 from keeper.errors import Broken, ConfigError
 from keeper.seams import Kept, Signed, TxFields
+from keeper.signer import disk
 from keeper.units import mul_div_up
 
-SCHEMA = 1
 DAY_S = 86_400.0
 BUMP_PERMILLE = 1_125
 """Least rise of both fee fields between two signatures for one nonce."""
-_TABLES = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE adopted (chain_id TEXT PRIMARY KEY, nonce TEXT NOT NULL, why TEXT NOT NULL, at_s REAL NOT NULL);
-CREATE TABLE signed (
-  chain_id TEXT NOT NULL, nonce INTEGER NOT NULL, n INTEGER NOT NULL, intent TEXT NOT NULL,
-  payload BLOB NOT NULL, max_fee TEXT NOT NULL, tip TEXT NOT NULL, fee_wei TEXT NOT NULL,
-  token TEXT NOT NULL, units TEXT NOT NULL, cancel INTEGER NOT NULL,
-  raw BLOB NOT NULL, hash TEXT NOT NULL, at_s REAL NOT NULL,
-  PRIMARY KEY (chain_id, nonce, n));
-CREATE INDEX signed_intent ON signed (chain_id, intent);
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +56,7 @@ class Store:
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
         self._connection = connection
+        self._exclusive = disk.Exclusive(path, connection)
 
     @classmethod
     def create(cls, path: Path) -> Store:
@@ -75,30 +65,37 @@ class Store:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         except OSError as error:
             raise ConfigError((f"{path}: signer store cannot be created: {error.strerror}",)) from error
-        connection = _connect(path)
-        connection.executescript(
-            f"BEGIN IMMEDIATE; {_TABLES} INSERT INTO meta VALUES ('schema', '1'); COMMIT;"
-        )
+        connection = disk.connect(path)
+        disk.bring_forward(path, connection, 0)
         return cls(path, connection)
 
     @classmethod
     def open(cls, path: Path) -> Store:
-        """Raises ConfigError (missing, held by another signer) or Broken (damaged); nothing is signed."""
+        """A store that is there; one of an older schema is copied and brought forward.
+
+        Raises ConfigError (missing, held by another signer, of a newer one) or Broken (damaged); nothing is
+        signed.
+        """
         if not path.is_file():
             raise ConfigError(
                 (f"{path}: signer store is missing; create it explicitly, and adopt the key's nonce",)
             )
         try:
-            connection = _connect(path)
-            verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-            row = connection.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()
-        except sqlite3.OperationalError as error:
-            raise ConfigError((f"{path}: signer store cannot be opened: {error}",)) from error
-        except sqlite3.DatabaseError as error:
-            raise Broken(f"signer store {path} is damaged: {error}") from error
-        if verdict != "ok" or row is None or row[0] != str(SCHEMA):
-            raise Broken(f"signer store {path} is damaged or of another version")
-        return cls(path, connection)
+            disk.refuse_cut(path)
+            connection = disk.connect(path)
+        except OSError as error:
+            raise ConfigError((f"{path}: signer store cannot be opened: {error.strerror}",)) from error
+        except sqlite3.Error as error:
+            raise _unopened(path, error) from error
+        opened = False
+        try:
+            _bring_forward(path, connection)
+            opened = True
+            return cls(path, connection)
+        finally:
+            # a refusal that is still being told must not keep the file locked
+            if not opened:
+                connection.close()
 
     def close(self) -> None:
         """Give the file up."""
@@ -106,7 +103,7 @@ class Store:
 
     def adopt(self, chain_id: int, nonce: int, why: str, at_s: float) -> None:
         """An operator's word that every lower nonce is accounted for. Raises Refused when it goes back."""
-        with _Exclusive(self):
+        with self._exclusive:
             top = self._top(chain_id)
             if top is not None and nonce <= top:
                 raise Refused(f"nonce {top} was signed: adopting {nonce} would sign it a second time")
@@ -116,7 +113,7 @@ class Store:
     def sign(self, asked: Asked, caps: DayCaps, now_s: float, make: Callable[[], Signed]) -> Signed:
         """Check, sign and insert as one; what was signed before comes back unchanged. Raises Refused."""
         tx = asked.tx
-        with _Exclusive(self):
+        with self._exclusive:
             rows = self._of_nonce(tx.chain_id, tx.nonce)
             for row in rows:
                 if row["payload"] == asked.payload and row["intent"] == asked.intent:
@@ -132,11 +129,12 @@ class Store:
         return signed
 
     def stored(self, chain_id: int, intent: str) -> tuple[Kept, ...]:
-        """Everything signed for an intent, oldest first: for a daemon that died asking."""
-        rows = self._connection.execute(
-            "SELECT * FROM signed WHERE chain_id = ? AND intent = ? ORDER BY n",
-            (str(chain_id), intent),
-        )
+        """Everything signed for an intent, oldest first: for a daemon that died asking. Raises Broken."""
+        query = "SELECT * FROM signed WHERE chain_id = ? AND intent = ? ORDER BY n"
+        try:
+            rows = self._connection.execute(query, (str(chain_id), intent)).fetchall()
+        except sqlite3.Error as error:
+            raise disk.failed(self.path, error) from None
         return tuple(_kept(r) for r in rows)
 
     def _refuse_other_nonce(self, asked: Asked) -> None:
@@ -228,32 +226,22 @@ def _kept(row: sqlite3.Row) -> Kept:
     )
 
 
-class _Exclusive:
-    """One exclusive transaction; a failure of the disk is Broken, and nothing leaves."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def __enter__(self) -> None:
-        self._run("BEGIN EXCLUSIVE")
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        self._run("COMMIT" if error is None else "ROLLBACK")
-
-    def _run(self, statement: str) -> None:
-        try:
-            self._store._connection.execute(statement)
-        except sqlite3.Error as error:
-            raise Broken(f"signer store {self._store.path} failed: {error}") from error
+def _bring_forward(path: Path, connection: sqlite3.Connection) -> None:
+    """A whole store of today's schema, or ConfigError or Broken."""
+    try:
+        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        row = connection.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()
+    except sqlite3.Error as error:
+        raise _unopened(path, error) from error
+    if verdict != "ok" or row is None or not str(row[0]).isdecimal() or int(row[0]) == 0:
+        raise Broken(f"signer store {path} is damaged or of another version")
+    try:
+        disk.bring_forward(path, connection, int(row[0]))
+    except OSError as error:
+        raise ConfigError((f"{path}: signer store cannot be copied: {error.strerror}",)) from error
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, timeout=0.0)
-    connection.row_factory = sqlite3.Row
-    # the lock is taken with the first transaction and kept until the process ends
-    connection.execute("PRAGMA locking_mode=EXCLUSIVE")
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("BEGIN EXCLUSIVE")
-    connection.execute("COMMIT")
-    return connection
+def _unopened(path: Path, error: sqlite3.Error) -> ConfigError | Broken:
+    if isinstance(error, sqlite3.OperationalError):
+        return ConfigError((f"{path}: signer store cannot be opened: {error}",))
+    return Broken(f"signer store {path} is damaged: {error}")
