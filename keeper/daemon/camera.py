@@ -51,6 +51,11 @@ class Camera:
         self._shot: _Shot | None = None
 
     @property
+    def transport(self) -> Transport:
+        """Whom it asks."""
+        return self._transport
+
+    @property
     def stale(self) -> dict[str, str]:
         """Venue id -> why its static facts must be loaded anew."""
         return {venue: seen.stale for venue, seen in self._seen.items() if seen.stale}

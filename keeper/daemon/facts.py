@@ -95,7 +95,9 @@ class LiveFacts:
 
     async def take(self, block: Block, venues: Mapping[str, Venue]) -> tuple[Snapshot, tuple[Outcome, ...]]:
         """The chain at ``block``; every open transaction is tended before anything is planned."""
+        self._pace.learn_beside(self._lens.camera.transport)
         snapshot = await self._lens.look(block, venues, ShadowBook())
+        await self._pace.learned()
         outcomes: tuple[Outcome, ...] = ()
         self._pace.begin(block, snapshot.means.nonce)
         try:

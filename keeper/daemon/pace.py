@@ -7,12 +7,18 @@ heads, a nonce that falls) has them all looked at in the next block.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from keeper.confirmation import SETTLED_DEPTH
+from keeper.errors import Transient
 from keeper.journal.write import Journal
 from keeper.model import Block, Intent, IntentState, PlanKey
+from keeper.seams import Priority, Transport
 
+ASK_S = 1.0
+WAIT_S = 0.2
+"""The finalized height seals a record and saves nobody: a tick that has its photograph waits no longer."""
 STEP_BLOCKS_MAX = 16
 """Longest interval: a quarter of the depth at which a transaction is final without the chain's word."""
 
@@ -23,12 +29,17 @@ class Pace:
     def __init__(self) -> None:
         self._block: Block | None = None
         self._nonce = 0
+        self._finalized = -1
+        self._learning: asyncio.Task[None] | None = None
         self._asked: dict[PlanKey, tuple[int, int]] = {}
         """Plan -> (block in which it was last due, blocks until it is again)."""
+        self._said: dict[PlanKey, bool] = {}
+        """Answers given at this block: what is learned meanwhile must not change them half way."""
 
     def begin(self, block: Block, nonce: int) -> None:
         """The block that is tended next, and the wallet's nonce there."""
         last, self._block = self._block, block
+        self._said.clear()
         fell, self._nonce = nonce < self._nonce, nonce
         if last is None or last.hash == block.hash:
             return
@@ -38,23 +49,50 @@ class Pace:
         if fell or not follows:
             self.reset()
 
+    def learn_beside(self, transport: Transport) -> None:
+        """``learn`` beside whatever comes next, once at a time; nothing waits for it, nothing cuts it short."""
+        if self._asked and (self._learning is None or self._learning.done()):
+            # a request that is cancelled costs its connection, which the next send would have to make anew
+            self._learning = asyncio.ensure_future(self.learn(transport))
+
+    async def learned(self) -> None:
+        """What was asked beside has come, or will be known in the next block."""
+        if self._learning is not None and not self._learning.done():
+            await asyncio.wait([self._learning], timeout=WAIT_S)
+
+    async def learn(self, transport: Transport) -> None:
+        """Where the chain is final by now."""
+        try:
+            told = await transport.request(
+                "eth_getBlockByNumber", ["finalized", False], priority=Priority.RECEIPT, timeout_s=ASK_S
+            )
+            self._finalized = int(str(told["number"]), 16) if isinstance(told, dict) else -1
+        except (Transient, KeyError, ValueError):
+            return
+
     def reset(self) -> None:
         """The chain may have changed behind what was seen: everything is due in the next block."""
         self._asked.clear()
 
     def due(self, intent: Intent, included_block: int | None) -> bool:
         """Whether the intent is to be asked at this block; the same answer however often it is asked."""
+        if intent.key not in self._said:
+            self._said[intent.key] = self._judge(intent, included_block)
+        return self._said[intent.key]
+
+    def _judge(self, intent: Intent, included_block: int | None) -> bool:
         number = self._block.number if self._block is not None else 0
-        young = included_block is None or number - included_block < SETTLED_DEPTH
-        if young or intent.state is IntentState.INCLUDED:
-            self._asked.pop(intent.key, None)
+        if included_block is None or number - included_block < SETTLED_DEPTH:
             return True
-        asked, step = self._asked.get(intent.key, (number - 1, 1))
-        if asked != number and number < asked + step:
+        if intent.state is IntentState.INCLUDED or included_block <= self._finalized:
+            return True
+        if intent.key not in self._asked:
+            self._asked[intent.key] = (number, 1)
+            return True
+        asked, step = self._asked[intent.key]
+        if number < asked + step:
             return False
-        if asked != number:
-            grown = min(2 * step, STEP_BLOCKS_MAX) if intent.key in self._asked else step
-            self._asked[intent.key] = (number, grown)
+        self._asked[intent.key] = (number, min(2 * step, STEP_BLOCKS_MAX))
         return True
 
     def forget(self, kept: set[PlanKey]) -> None:

@@ -23,7 +23,7 @@ from keeper.daemon.loop import ChainLoop, Parts
 from keeper.daemon.senders import Sending, sending
 from keeper.daemon.supervise import serve
 from keeper.daemon.wiring import Site, site
-from keeper.errors import EXIT_FINDINGS, EXIT_OK, EXIT_UNREACHABLE, Broken, Transient
+from keeper.errors import EXIT_FINDINGS, EXIT_OK, EXIT_UNREACHABLE, Broken, Transient, Unwritable
 from keeper.journal.recover import recover
 from keeper.journal.retention import KEEP_S
 from keeper.journal.write import Journal
@@ -203,7 +203,7 @@ class ChainDaemon:
             self._unseen(self.loop, block, str(e) or f"the tick took longer than {TICK_TIMEOUT_S:.0f} s")
             return
         except Broken as e:
-            self.loop.stop_acting(str(e))
+            self.loop.stop_acting(e)
             return
         except Exception as e:  # the supervisor: whatever it was, watching goes on and acting stops
             self._log.exception("tick failed", chain=self.chain.name, block=block.number)
@@ -227,6 +227,8 @@ class ChainDaemon:
         """A block that could not be read, journaled if that is possible; watching goes on either way."""
         try:
             loop.unseen(block, why)
+        except Unwritable as e:
+            loop.stop_acting(e)
         except Exception as e:  # the supervisor
             self._log.exception("unread block not judged", chain=self.chain.name, block=block.number)
             loop.stop_acting(f"{type(e).__name__}: {e}")
@@ -236,6 +238,8 @@ class ChainDaemon:
         while True:
             try:
                 await loop.serve_lane()
+            except Unwritable as e:
+                loop.stop_acting(e)
             except Exception as e:  # the supervisor
                 self._log.exception("act failed", chain=self.chain.name)
                 loop.stop_acting(f"{type(e).__name__}: {e}")

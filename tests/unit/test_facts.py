@@ -42,6 +42,9 @@ BY_ADDRESS = {t.address: t for t in build.TOKENS}
 class Chain:
     """A camera over one position that the test moves; shadows are shown in its place."""
 
+    transport = None
+    """Nothing old is followed here: nobody is asked where the chain is final."""
+
     def __init__(self) -> None:
         self.price = "1400"
         self.collateral = "10"

@@ -89,6 +89,39 @@ def test_tend__when_a_transaction_grows_old__then_asked_at_doubling_intervals_un
     assert house.state is IntentState.FINAL
 
 
+def test_tend__when_the_chain_says_that_it_is_final__then_asked_and_sealed_in_that_block(
+    house: House,
+) -> None:
+    included(house)
+    house.blocks(20)
+    assert house.blocks(1) == [0]
+    house.chain.finalized = 110
+    asyncio.run(house.pace.learn(house.chain))
+    assert house.blocks(1) == [1]
+    assert house.state is IntentState.FINAL
+
+
+@pytest.mark.asyncio
+async def test_learn_beside__when_nothing_old_is_followed__then_nobody_is_asked() -> None:
+    chain, pace = ChainDouble(), Pace()
+    pace.learn_beside(chain)
+    await asyncio.sleep(0)
+    assert chain.calls == []
+    _due(pace, block(110))
+    pace.learn_beside(chain)
+    pace.learn_beside(chain)
+    await asyncio.sleep(0)
+    assert chain.calls == ["eth_getBlockByNumber"]
+
+
+def test_learn__when_nobody_answers__then_no_harm(house: House) -> None:
+    included(house)
+    house.blocks(20)
+    house.chain.dead.add("eth_getBlockByNumber")
+    asyncio.run(house.pace.learn(house.chain))
+    assert house.blocks(1) == [0]
+
+
 def test_tend__when_something_is_open__then_that_is_asked_every_block_beside_the_old(house: House) -> None:
     included(house)
     house.blocks(20)
@@ -153,6 +186,16 @@ def test_pace__when_the_next_block_is_not_built_on_the_last__then_due_at_once(
     for n in range(110, 119):
         _due(pace, block(n))
     assert _due(pace, after) is due
+
+
+def test_pace__when_it_is_reset_half_way__then_this_block_goes_on_as_it_began() -> None:
+    pace = Pace()
+    for n in range(110, 112):
+        assert _due(pace, block(n))
+    assert not _due(pace, block(112))
+    pace.reset()
+    assert not pace.due(_intent(), 100)
+    assert _due(pace, block(113))
 
 
 def test_pace__when_ticks_skip_blocks__then_the_interval_is_still_in_blocks() -> None:
