@@ -17,6 +17,10 @@ from keeper.seams import Clock, Priority
 
 FAILURES_MAX = 3
 """Consecutive transport failures after which an endpoint is down."""
+SHAKY_SHARE = 0.1
+"""An endpoint that fails more of its requests than this is asked after those that do not."""
+_SHAKY_WEIGHT = 0.05
+"""Of the newest request in the running share: the last twenty or so count."""
 QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,16}")
 
 
@@ -112,6 +116,7 @@ class Endpoint:
         self.out_until_s = 0.0
         self.last_error = ""
         self.head_number: int | None = None
+        self._failed_share = 0.0
         self._latency_ms: float | None = None
         self._chain_id = chain_id
         self._clock = clock
@@ -124,6 +129,12 @@ class Endpoint:
     def well(self) -> bool:
         """Whether it can be relied on while another rests."""
         return self.state in (State.UP, State.LAGGING) and self.failures < FAILURES_MAX
+
+    @property
+    def shaky(self) -> bool:
+        """Whether every now and then a request to it is lost: never often enough in a row to let it rest, but
+        each costs a round trip, and the chain id's proof another."""
+        return self._failed_share > SHAKY_SHARE
 
     @property
     def resting(self) -> bool:
@@ -154,6 +165,7 @@ class Endpoint:
     def count_failure(self, why: str) -> None:
         """One more transport failure in a row; the chain id must be proven again before the next answer."""
         self.failures += 1
+        self._failed_share += _SHAKY_WEIGHT * (1.0 - self._failed_share)
         self._verified_at = None
         self.last_error = why
 
@@ -213,9 +225,10 @@ class Endpoint:
     def _count_answer(self) -> None:
         """A question answered; the chain id alone is none, since a sick node may still know it."""
         self.failures = 0
+        self._failed_share -= _SHAKY_WEIGHT * self._failed_share
         if self.state in (State.NEW, State.OUT):
             kind = Kind.UP if self.state is State.NEW else Kind.RECOVERED
-            self.state = State.UP
+            self.state, self._failed_share = State.UP, 0.0
             self.tell(kind, f"serves chain id {self._chain_id}")
 
     async def _verify(self, ask: Ask) -> None:
@@ -257,6 +270,7 @@ class Endpoint:
         return result
 
     def _rest_lane(self, error: RateLimited) -> None:
+        self._failed_share += _SHAKY_WEIGHT * (1.0 - self._failed_share)
         first = self.lane.paused_s <= 0
         pause_s = self.lane.penalise(error.retry_after_s)
         self.last_error = str(error)

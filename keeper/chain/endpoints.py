@@ -222,12 +222,12 @@ class Endpoints:
             )
 
     def _order(self, *, everyone: bool = False) -> list[Endpoint]:
-        """Whom to ask, best first: well by preference, lagging, failing; the resting when nobody is well."""
+        """Whom to ask, best first: well by preference, shaky, lagging, failing; the resting when nobody is well."""
         usable = [e for e in self._all if e.state is not State.WRONG_CHAIN]
         if not usable:
             raise Transient(f"chain {self.chain.name}: no endpoint serves chain id {self.chain.chain_id}")
         live = [e for e in usable if not e.resting]
-        live.sort(key=lambda e: (not e.well, e.state is State.LAGGING, e.lane.paused_s > 0))
+        live.sort(key=lambda e: (not e.well, e.state is State.LAGGING, e.lane.paused_s > 0, e.shaky))
         if everyone or not any(e.well for e in live):
             live += sorted((e for e in usable if e.resting), key=lambda e: e.out_until_s)
         return live
