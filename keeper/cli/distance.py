@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from keeper.cli import arguments, subject
+from keeper.cli import arguments, covariance, progress, subject
 
 if TYPE_CHECKING:
     from keeper.model import LiquidationPrice
@@ -21,6 +21,8 @@ def command(
     config: arguments.Config = arguments.CONFIG,
     book: subject.BookOption = None,
     days: Annotated[float, typer.Option("--days", help="Horizon of the likelihoods.")] = 7.0,
+    history: covariance.HistoryOption = None,
+    half_life: covariance.HalfLife = 30.0,
     json: arguments.Json = False,
 ) -> None:
     """Show how far each position is from liquidation.
@@ -36,11 +38,14 @@ def command(
     if not 0.0 < days <= 3650.0:
         raise usage("--days", f"{days:g} is not a horizon above 0 and up to 3650 days")
     named = subject.named_book(config, book)
+    on = covariance.chosen(named, history, half_life)
     from keeper.risk.portfolio import distances
 
-    found = distances(named, days)
+    with progress.bar(len(named.rows), "positions") as advance:
+        found = distances(named, days, on.factors, advance)
     if json:
-        print(table.document({"horizon_days": days, "positions": [document(d) for d in found]}))
+        positions = [document(d) for d in found]
+        print(table.document({"horizon_days": days, "positions": positions, "covariance": on.document}))
     else:
         headers = (
             "position",
@@ -51,7 +56,10 @@ def command(
             "most likely shock",
         )
         names = subject.feed_names(named.symbols)
-        table.show(headers, [row(d, names) for d in found])
+        nearest = sorted(found, key=lambda d: -d.nearest.p_touch) if len(found) > subject.ROWS_MAX else found
+        table.show(headers, [row(d, names) for d in nearest[: subject.ROWS_MAX]])
+        subject.more(len(found), "positions, likeliest first")
+        subject.say(on.line)
     raise typer.Exit(int(any(d.nearest.boundary.value in ("UNDER", "UNKNOWN") for d in found)))
 
 
@@ -80,9 +88,9 @@ def row(d: Distance, names: Mapping[str, str]) -> tuple[str, ...]:
     moves = ", ".join(f"{subject.cut(name, 10)} {100 * x:+.1f}%" for name, x in large[:MOVES])
     moves += f" +{len(large) - MOVES}" if len(large) > MOVES else ""
     known = d.nearest.boundary.value
-    beta = f"{d.nearest.beta:.2f}" if known == "FOUND" else known
+    beta = f"{d.nearest.beta:.2f}" if known == "FOUND" else subject.boundary(known)
     name = subject.cut(d.name, subject.NAME_MAX)
-    return (name, subject.health_cell(d.health), prices, beta, f"{d.nearest.p_touch:.3g}", moves or "-")
+    return (name, subject.health_cell(d.health), prices, beta, subject.chance(d.nearest), moves or "-")
 
 
 def _price(x: LiquidationPrice, names: Mapping[str, str]) -> str:

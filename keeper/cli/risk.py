@@ -2,34 +2,67 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
-from keeper.cli import arguments, subject
+from keeper.cli import arguments, covariance, odds, progress, subject
+
+if TYPE_CHECKING:
+    from keeper.risk.portfolio import Portfolio, Touch
 
 
 def command(
     config: arguments.Config = arguments.CONFIG,
     book: subject.BookOption = None,
+    history: covariance.HistoryOption = None,
+    half_life: covariance.HalfLife = 30.0,
+    paths: odds.Model = None,
+    horizon: odds.Horizon = "7d",
+    n: odds.Number = 100_000,
+    seed: odds.Seed = 1,
     json: arguments.Json = False,
 ) -> None:
     """Show the risk of the whole book.
 
     Who is likely to touch liquidation within an hour, a day and a week, what drives the book's margin, and
-    which named shock hurts most. Exits with 1 when a position is liquidatable or cannot be judged.
+    which named shock hurts most; with --paths, how often simulated prices touch it. Exits with 1 when a
+    position is liquidatable or cannot be judged.
 
-    Example: keeper risk --book book.json --json
+    Example: keeper risk --book book.json --history prices.csv --paths bootstrap --horizon 7d
     """
     from keeper.cli import table
 
     named = subject.named_book(config, book)
-    from keeper.risk.portfolio import HORIZONS_DAYS, portfolio
+    on = covariance.chosen(named, history, half_life)
+    if paths is not None:
+        asked = odds.Asked(model=paths, horizon=horizon, paths=n, seed=seed)
+        raise typer.Exit(int(odds.show(named, on, asked, json=json)))
+    from keeper.risk.portfolio import portfolio
     from keeper.risk.shocks import LIBRARY
 
-    found = portfolio(named, LIBRARY)
+    with progress.bar(len(named.rows), "positions") as advance:
+        found = portfolio(named, LIBRARY, on.factors, advance)
     bad = any(t.by_horizon[0].boundary.value in ("UNDER", "UNKNOWN") for t in found.touches)
-    bets = 1.0 / found.hhi if found.hhi > 0 else 0.0
     if json:
-        positions = [
+        print(table.document({**document(found), "covariance": on.document}))
+    else:
+        headers = ("position", "boundary", "beta 7 d", "P(touch) 1 h", "1 d", "7 d")
+        table.show(headers, [row(t) for t in found.touches[: subject.ROWS_MAX]])
+        subject.more(len(found.touches), "positions, likeliest first")
+        for line in said(found):
+            subject.say(line)
+        subject.say(on.line)
+    raise typer.Exit(int(bad))
+
+
+def document(found: Portfolio) -> dict[str, object]:
+    """The book's risk as JSON."""
+    from keeper.risk.portfolio import HORIZONS_DAYS
+
+    return {
+        "horizons_days": list(HORIZONS_DAYS),
+        "positions": [
             {
                 "name": t.name,
                 "boundary": t.by_horizon[0].boundary.value,
@@ -37,31 +70,43 @@ def command(
                 "p_touch": [n.p_touch for n in t.by_horizon],
             }
             for t in found.touches
-        ]
-        body = {
-            "horizons_days": list(HORIZONS_DAYS),
-            "positions": positions,
-            "contributions": dict(found.contributions),
-            "hhi": found.hhi,
-            "effective_bets": bets,
-            "first_to_break": found.touches[0].name if found.touches else None,
-            "worst_shock": found.worst_shock,
-            "worst_notional_usd": found.worst_notional_usd,
-            "unknown": list(found.unknown),
-        }
-        print(table.document(body))
-        raise typer.Exit(int(bad))
-    rows = [
-        (
-            subject.cut(t.name, 40),
-            t.by_horizon[-1].boundary.value,
-            *(f"{n.p_touch:.3g}" for n in t.by_horizon),
-        )
-        for t in found.touches
-    ]
-    table.show(("position", "boundary", "P(touch) 1 h", "1 d", "7 d"), rows)
+        ],
+        "contributions": dict(found.contributions),
+        "hhi": found.hhi,
+        "effective_bets": _bets(found),
+        "first_to_break": found.touches[0].name if found.touches else None,
+        "worst_shock": found.worst_shock,
+        "worst_notional_usd": found.worst_notional_usd,
+        "unknown": list(found.unknown),
+    }
+
+
+def row(t: Touch) -> tuple[str, ...]:
+    """One position's table row."""
+    far = t.by_horizon[-1]
+    known = far.boundary.value == "FOUND"
+    return (
+        subject.cut(t.name, 40),
+        subject.boundary(far.boundary.value),
+        f"{far.beta:.2f}" if known else "-",
+        *(subject.chance(n) for n in t.by_horizon),
+    )
+
+
+def said(found: Portfolio) -> list[str]:
+    """What the table does not hold."""
     drivers = ", ".join(f"{name} {100 * share:.0f} %" for name, share in found.contributions if share)
-    print(f"drivers: {drivers or 'none'}; HHI {found.hhi:.2f}, effective bets {bets:.1f}")
-    worst = f"{found.worst_shock} ({found.worst_notional_usd:,.0f} USD liquidatable)"
-    print(f"worst named shock: {worst if found.worst_shock else 'none liquidates'}")
-    raise typer.Exit(int(bad))
+    lines = []
+    if drivers:
+        lines.append(
+            f"what moves the whole book: {drivers}; HHI {found.hhi:.2f}, effective bets {_bets(found):.1f}"
+        )
+    else:
+        lines.append("what moves the whole book: nothing that is known")
+    worst = f"{found.worst_shock} ({found.worst_notional_usd:,.0f} USD of requirements liquidatable)"
+    lines.append(f"worst named shock: {worst if found.worst_shock else 'none liquidates what is known'}")
+    return lines
+
+
+def _bets(found: Portfolio) -> float:
+    return 1.0 / found.hhi if found.hhi > 0 else 0.0

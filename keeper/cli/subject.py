@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +12,14 @@ import typer
 
 if TYPE_CHECKING:
     from keeper.risk.bookfile import NamedBook
+    from keeper.risk.distance import Nearest
 
+ROWS_MAX = 200
+"""Positions that a table shows; the JSON holds all."""
+LEAST = 1e-6
+"""Chances below are not told apart: a model's tail is not known so far out. The JSON has the model's number."""
+WIDE = 110
+"""Columns of a line under a table."""
 NAME_MAX = 20
 """Characters of a position's name in a table: a label, or a cut id."""
 BookOption = Annotated[
@@ -74,3 +82,35 @@ def health_cell(x: float | None) -> str:
     if x is None:
         return "-"
     return "unknown" if math.isnan(x) else f"{x:.4f}"
+
+
+_BOUNDARIES = {
+    "FOUND": "ahead",
+    "NONE": "none",
+    "UNDER": "liquidatable now",
+    "UNKNOWN": "unknown",
+}
+
+
+def boundary(value: str) -> str:
+    """A boundary in a person's words."""
+    return _BOUNDARIES[value]
+
+
+def chance(near: Nearest) -> str:
+    """P(touch) for a table; a proof is 0 and what cannot be judged is no number."""
+    if near.boundary.value == "UNKNOWN":
+        return "unknown"
+    return f"{near.p_touch:.3g}" if near.p_touch == 0.0 or near.p_touch >= LEAST else f"<{LEAST:g}"
+
+
+def say(line: str) -> None:
+    """A line under a table, wrapped."""
+    bound = line.replace(" %", "\0%")
+    print(textwrap.fill(bound, WIDE, subsequent_indent="  ", break_on_hyphens=False).replace("\0", " "))
+
+
+def more(count: int, what: str) -> None:
+    """Say that a table was cut."""
+    if count > ROWS_MAX:
+        say(f"{ROWS_MAX} of {count:,} {what}; all of them with --json")

@@ -78,9 +78,12 @@ def default_covariance(names: Sequence[str]) -> Floats:
 
 
 def with_covariance(factors: Factors, names: Sequence[str], covariance: Floats) -> Factors:
-    """The map with a covariance estimated for some factors; the others keep their default and independence.
+    """The map with a covariance estimated for some factors; the others keep their default volatility.
 
-    Raises ValueError unless ``covariance`` is square, symmetric, finite and positive semidefinite.
+    A volatile factor of which nothing is known follows the mean of the known volatile ones with the default
+    correlation (to call it independent would promise a diversification that nobody has seen); calm ones and
+    ratios stay independent. Raises ValueError unless ``covariance`` is square, symmetric, finite and positive
+    semidefinite.
     """
     if covariance.shape != (len(names), len(names)) or not np.isfinite(covariance).all():
         raise ValueError(f"covariance of {len(names)} factors has shape {covariance.shape} or is not finite")
@@ -88,38 +91,29 @@ def with_covariance(factors: Factors, names: Sequence[str], covariance: Floats) 
         raise ValueError("covariance is not symmetric")
     if len(names) and np.linalg.eigvalsh(covariance)[0] < -1e-9 * np.trace(covariance):
         raise ValueError("covariance is not positive semidefinite")
-    merged = np.diag(np.diag(factors.covariance)).copy()
-    known = [(i, names.index(n)) for i, n in enumerate(factors.names) if n in names]
-    for i, j in known:
-        for i2, j2 in known:
-            merged[i, i2] = covariance[j, j2]
+    known = np.array([n in names for n in factors.names], bool)
+    place = [names.index(n) for n in factors.names if n in names]
+    given = covariance[np.ix_(place, place)]
+    deviation = np.sqrt(np.diag(factors.covariance))
+    deviation[known] = np.sqrt(np.diag(given))
+    merged = factors.covariance.copy()
+    merged[known, :] = merged[:, known] = 0.0
+    merged[np.ix_(known, known)] = given
+    volatile = np.array([is_volatile(n) for n in factors.names], bool)
+    unit = given / np.outer(*2 * [np.where(deviation[known] > 0.0, deviation[known], 1.0)])
+    market = volatile[known].astype(np.float64)
+    spread = float(market @ unit @ market)
+    if spread > 0.0:
+        # z_k = r m + e_k with m the mean of known ones, standardised: positive semidefinite by construction
+        follows = DEFAULT_CORRELATION * (unit @ market) / math.sqrt(spread)
+        for k in np.flatnonzero(volatile & ~known):
+            merged[k, known] = merged[known, k] = follows * deviation[known] * deviation[k]
     return Factors(feeds=factors.feeds, names=factors.names, loading=factors.loading, covariance=merged)
 
 
-def ewma_covariance(returns: Floats, step_s: float, half_life_days: float = 30.0) -> Floats:
-    """Yearly covariance of log ``returns`` float64[T, K] by EWMA, shrunk towards constant correlation.
-
-    RiskMetrics weights by age; intensity k/(k + n_eff) on correlations, so that few effective samples trust
-    the common correlation more. Rows with a gap (NaN) are left out. Raises ValueError below 2 usable rows.
-    """
-    usable = returns[np.isfinite(returns).all(axis=1)]
-    if len(usable) < 2:
-        raise ValueError(f"covariance needs at least 2 complete rows of returns, got {len(usable)}")
-    age_days = np.arange(len(usable))[::-1] * step_s / 86_400.0
-    weight = np.exp2(-age_days / half_life_days)
-    weight /= weight.sum()
-    raw = (usable * weight[:, None]).T @ usable
-    vol = np.sqrt(np.diag(raw))
-    k = len(vol)
-    safe = np.where(vol > 0.0, vol, 1.0)
-    correlation = raw / np.outer(safe, safe)
-    off = ~np.eye(k, dtype=bool)
-    common = float(correlation[off].mean()) if k > 1 else 0.0
-    effective = 1.0 / float((weight**2).sum())
-    trust = effective / (k + effective)
-    shrunk = trust * correlation + (1.0 - trust) * common
-    np.fill_diagonal(shrunk, 1.0)
-    return np.asarray(shrunk * np.outer(vol, vol) * (365.0 * 86_400.0 / step_s), np.float64)
+def is_volatile(factor: str) -> bool:
+    """True for a factor that follows the market: no ratio, and neither stable, currency nor gold."""
+    return "/" not in factor and asset(factor).kind in _VOLATILE
 
 
 def _links(symbol: str) -> tuple[str, ...]:

@@ -21,21 +21,27 @@ Rng = np.random.Generator
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
-    """``steps`` of ``step_days`` for each of ``paths``, from ``seed``."""
+    """``steps`` of ``step_days`` for each of ``paths``, from ``seed``; number ``first`` is the first of them, a
+    multiple of ``CHUNK``: many paths can be drawn piece by piece."""
 
     paths: int
     steps: int
     step_days: float
     seed: int
+    first: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Jumps:
-    """Common jumps of all factors: how many a year, mean and deviation of the log size at loading 1."""
+    """Common jumps of all factors: how many a year, mean and deviation of the log size at loading 1.
 
-    per_year: float
-    mean: float
-    deviation: float
+    Defaults: ETH's hours that fell by more than 6 %, Binance spot 2018-2026 (8.7 a year, mean -8.2 %,
+    deviation 2.9 %), rounded outward.
+    """
+
+    per_year: float = 9.0
+    mean: float = -0.085
+    deviation: float = 0.03
 
 
 def gbm(grid: Grid, covariance_year: Floats) -> Floats:
@@ -114,6 +120,11 @@ def root_of(covariance: Floats) -> Floats:
 def _levels(grid: Grid, chunk: Callable[[Rng], Floats]) -> Floats:
     if grid.paths < 1 or grid.steps < 1 or not (math.isfinite(grid.step_days) and grid.step_days > 0.0):
         raise ValueError(f"no paths to draw: {grid}")
-    seeds = np.random.SeedSequence(grid.seed).spawn(-(-grid.paths // CHUNK))
+    if grid.first < 0 or grid.first % CHUNK or grid.seed < 0:
+        raise ValueError(f"paths begin at a multiple of {CHUNK} and seeds at 0: {grid}")
+    begin = grid.first // CHUNK
+    numbers = range(begin, begin - (-grid.paths // CHUNK))
+    # the children that ``SeedSequence(seed).spawn`` would number so
+    seeds = [np.random.SeedSequence(grid.seed, spawn_key=(n,)) for n in numbers]
     steps = np.concatenate([chunk(np.random.Generator(np.random.PCG64DXSM(s))) for s in seeds])
     return np.asarray(np.cumsum(steps[: grid.paths], axis=1))

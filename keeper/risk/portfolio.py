@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from keeper.model import LiquidationPrice, Shock
 from keeper.risk import kernels
-from keeper.risk.book import build
+from keeper.risk.book import Floats, Shelf, build
 from keeper.risk.bookfile import NamedBook
 from keeper.risk.distance import Boundary, Nearest, nearest_all, one_price_all
 from keeper.risk.factors import Factors, for_symbols
@@ -18,6 +18,10 @@ from keeper.risk.shocks import for_feeds
 from keeper.risk.sweep import scenario_prices, statistics
 
 HORIZONS_DAYS = (1.0 / 24.0, 1.0, 7.0)
+PART = 4096
+"""Positions taken at a time: what a book of a million needs beyond its rows stays small, and progress shows."""
+Advance = Callable[[int], None]
+"""Told after each part how many positions it held."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,55 +67,73 @@ class Portfolio:
     unknown: tuple[str, ...]
 
 
-def shock(book: NamedBook, shocks: Sequence[Shock]) -> tuple[ShockResult, ...]:
+def shock(
+    book: NamedBook, shocks: Sequence[Shock], advance: Advance | None = None
+) -> tuple[ShockResult, ...]:
     """Every shock (written by asset) over every position, in their order."""
-    shelf = build(book.rows, book.prices)
     symbols = {f: s for f, s in book.symbols.items() if f not in book.fixed}
-    prices = scenario_prices(shelf, [for_feeds(s, symbols) for s in shocks])
-    under = np.empty((len(shelf), len(shocks)))
-    kernels.health_under(shelf.book, np.ascontiguousarray(prices.T), under)
-    found = statistics(shelf.book, prices) if len(shocks) else None
+    by_feed = [for_feeds(s, symbols) for s in shocks]
+    healths: list[list[float | None]] = [[] for _ in shocks]
+    count, notional = np.zeros(len(shocks)), np.zeros(len(shocks))
+    unknown = np.zeros(len(shocks), np.int64)
+    for _, shelf in _parts(book, advance):
+        under = _under(shelf, by_feed, count, notional)
+        unknown += np.isnan(under).sum(axis=0)
+        for s, column in enumerate(under.T.tolist()):
+            healths[s] += [_shown(h) for h in column]
     return tuple(
         ShockResult(
             name=one.name,
-            health=tuple(_shown(float(h)) for h in under[:, s]),
-            liquidatable=0 if found is None else int(found.count[s]),
-            unknown=int(np.isnan(under[:, s]).sum()),
-            notional_usd=0.0 if found is None else float(found.notional_usd[s]),
+            health=tuple(healths[s]),
+            liquidatable=int(count[s]),
+            unknown=int(unknown[s]),
+            notional_usd=float(notional[s]),
         )
         for s, one in enumerate(shocks)
     )
 
 
-def distances(book: NamedBook, horizon_days: float, factors: Factors | None = None) -> tuple[Distance, ...]:
+def distances(
+    book: NamedBook, horizon_days: float, factors: Factors | None = None, advance: Advance | None = None
+) -> tuple[Distance, ...]:
     """Every position's distances, in the book's order."""
-    shelf = build(book.rows, book.prices)
-    near = nearest_all(shelf, factors or factors_of(book), horizon_days)
-    roots = one_price_all(shelf)
-    assets, needed = np.empty(len(shelf)), np.empty(len(shelf))
-    kernels.sides(shelf.book, assets, needed)
-    return tuple(
-        Distance(
-            name=name,
-            health=_shown(float(kernels.health_of(float(assets[u]), float(needed[u])))),
-            margin_usd=float(assets[u] - needed[u]),
-            prices=roots[u],
-            nearest=near[u],
-        )
-        for u, name in enumerate(book.names)
-    )
+    map_ = factors or factors_of(book)
+    found: list[Distance] = []
+    for first, shelf in _parts(book, advance):
+        near = nearest_all(shelf, map_, horizon_days)
+        roots = one_price_all(shelf)
+        assets, needed = np.empty(len(shelf)), np.empty(len(shelf))
+        kernels.sides(shelf.book, assets, needed)
+        found += [
+            Distance(
+                name=book.names[first + u],
+                health=_shown(float(kernels.health_of(float(assets[u]), float(needed[u])))),
+                margin_usd=float(assets[u] - needed[u]),
+                prices=roots[u],
+                nearest=near[u],
+            )
+            for u in range(len(shelf))
+        ]
+    return tuple(found)
 
 
-def portfolio(book: NamedBook, shocks: Sequence[Shock], factors: Factors | None = None) -> Portfolio:
+def portfolio(
+    book: NamedBook,
+    shocks: Sequence[Shock],
+    factors: Factors | None = None,
+    advance: Advance | None = None,
+) -> Portfolio:
     """The whole book: who breaks first by P(touch), what drives it, which shock hurts most."""
     map_ = factors or factors_of(book)
-    shelf = build(book.rows, book.prices)
-    near = [nearest_all(shelf, map_, h) for h in HORIZONS_DAYS]
-    touches = [Touch(name=name, by_horizon=tuple(n[u] for n in near)) for u, name in enumerate(book.names)]
+    touches: list[Touch] = []
+    gradient = np.zeros(len(map_.names))
+    for first, shelf in _parts(book, advance):
+        near = [nearest_all(shelf, map_, h) for h in HORIZONS_DAYS]
+        touches += [
+            Touch(name=book.names[first + u], by_horizon=tuple(n[u] for n in near)) for u in range(len(shelf))
+        ]
+        gradient += _gradient(shelf, map_)
     touches.sort(key=lambda t: -t.by_horizon[-1].p_touch)
-    weights = (shelf.book.a - shelf.book.b) * shelf.book.prices[shelf.book.feed]
-    known = np.isfinite(weights)
-    gradient = map_.rows(shelf.feeds)[shelf.book.feed[known]].T @ weights[known]
     pulled = map_.covariance @ gradient
     variance = float(gradient @ pulled)
     shares = gradient * pulled / variance if variance > 0.0 else np.zeros(len(pulled))
@@ -126,6 +148,36 @@ def portfolio(book: NamedBook, shocks: Sequence[Shock], factors: Factors | None 
         worst_notional_usd=worst.notional_usd if worst is not None and hurt else 0.0,
         unknown=tuple(t.name for t in touches if t.by_horizon[0].boundary is Boundary.UNKNOWN),
     )
+
+
+def _parts(book: NamedBook, advance: Advance | None) -> Iterator[tuple[int, Shelf]]:
+    """(number of its first row, shelf) of each part of the book; an empty book is one empty part."""
+    for first in range(0, max(1, len(book.rows)), PART):
+        shelf = build(book.rows[first : first + PART], book.prices)
+        yield first, shelf
+        if advance is not None:
+            advance(len(shelf))
+
+
+def _under(shelf: Shelf, shocks: Sequence[Shock], count: Floats, notional: Floats) -> Floats:
+    """Health float64[U, S]; what each shock breaks is added to ``count`` and ``notional``."""
+    under = np.empty((len(shelf), len(shocks)))
+    if not shocks:
+        return under
+    prices = scenario_prices(shelf, shocks)
+    kernels.health_under(shelf.book, np.ascontiguousarray(prices.T), under)
+    found = statistics(shelf.book, prices)
+    count += found.count
+    notional += found.notional_usd
+    return under
+
+
+def _gradient(shelf: Shelf, factors: Factors) -> Floats:
+    """Of the summed margin in log factors, float64[K]; rows that are not known stay out."""
+    weights = (shelf.book.a - shelf.book.b) * shelf.book.prices[shelf.book.feed]
+    known = np.isfinite(weights)
+    loading = factors.rows(shelf.feeds)[shelf.book.feed[known]]
+    return np.asarray(loading.T @ weights[known], np.float64)
 
 
 def factors_of(book: NamedBook) -> Factors:

@@ -21,7 +21,7 @@ from keeper.risk.distance import (
     nearest_all,
     one_price,
 )
-from keeper.risk.factors import Factors, ewma_covariance, for_symbols, phi, with_covariance
+from keeper.risk.factors import Factors, for_symbols, phi, with_covariance
 
 pytestmark = pytest.mark.unit
 
@@ -153,22 +153,25 @@ def test_effective_bets__shares__inverse_hhi():
     assert effective_bets([]) == 0.0
 
 
-def test_ewma__constant_correlation_returns__recovers_volatility_and_is_positive():
-    rng = np.random.default_rng(7)
-    true = np.array([[0.64, 0.3], [0.3, 0.36]])
-    steps = rng.multivariate_normal([0, 0], true / 365, size=4000)
-    steps[10] = np.nan
-    got = ewma_covariance(steps, 86_400.0, half_life_days=500.0)
-    assert np.sqrt(np.diag(got)) == pytest.approx([0.8, 0.6], rel=0.06)
-    assert got[0, 1] == pytest.approx(0.3, rel=0.15)
-    few = ewma_covariance(rng.normal(size=(5, 20)), 86_400.0)
-    assert np.linalg.eigvalsh(few)[0] > 0, "shrinkage keeps it invertible with fewer rows than factors"
-    with pytest.raises(ValueError, match="at least 2"):
-        ewma_covariance(np.full((5, 2), np.nan), 3600.0)
-
-
 def test_with_covariance__wrong_matrices__are_refused():
     base = for_symbols({"ETH": "ETH", "BTC": "BTC"})
     for bad in (np.zeros((1, 1)), np.array([[1.0, 0.5], [0.2, 1.0]]), np.array([[1.0, 2.0], [2.0, 1.0]])):
         with pytest.raises(ValueError, match="covariance"):
             with_covariance(base, ["ETH", "BTC"], bad)
+
+
+def test_with_covariance__factor_without_history__follows_the_known_market_and_stays_positive():
+    base = for_symbols({"E": "ETH", "B": "WBTC", "L": "LINK", "C": "CRV", "U": "USDC", "W": "wstETH"})
+    known = np.array([[0.25, 0.12], [0.12, 0.09]])
+    made = with_covariance(base, ["ETH", "BTC"], known)
+    place = {n: i for i, n in enumerate(made.names)}
+    deviation = np.sqrt(np.diag(made.covariance))
+    correlation = made.covariance / np.outer(deviation, deviation)
+    assert made.covariance[np.ix_([0, 1], [0, 1])] == pytest.approx(known)
+    assert deviation[place["LINK"]] == pytest.approx(1.10)
+    # ETH and BTC correlate 0.8; with their mean each correlates sqrt(0.9), so 0.8 x 0.9487 with it
+    assert correlation[place["LINK"], place["ETH"]] == pytest.approx(0.8 * math.sqrt(0.9))
+    assert correlation[place["LINK"], place["CRV"]] == pytest.approx(0.8)
+    assert correlation[place["USDC"], place["ETH"]] == 0.0
+    assert np.linalg.eigvalsh(made.covariance)[0] > 0.0
+    assert with_covariance(base, [], np.zeros((0, 0))).covariance == pytest.approx(base.covariance)
