@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -17,7 +18,7 @@ from keeper.daemon.judging import World, broken_position, decided, outlooks_of, 
 from keeper.daemon.stops import Stops
 from keeper.daemon.tick import Tick, raise_for
 from keeper.decision import Memory, Options, PositionMemory
-from keeper.errors import Broken, Raced, Transient, Unsigned
+from keeper.errors import Broken, Raced, Transient, Unsigned, Unwritable
 from keeper.journal.write import Journal
 from keeper.model import (
     Attempt,
@@ -110,7 +111,7 @@ class ChainLoop:
     @property
     def armed(self) -> bool:
         """Dry-run always acts (on shadows); live only when armed for exactly this configuration."""
-        if self.broken or self.stops.pause is not None:
+        if self.broken or self.stops.unwritable or self.stops.pause is not None:
             return False
         if self.parts.dry:
             return True
@@ -223,13 +224,12 @@ class ChainLoop:
         except Transient as e:
             result = Refusal(who="lane", code="unreachable", why=str(e))
         except Broken as e:
-            self.stop_acting(str(e))
+            self.stop_acting(e)
             result = Refusal(who="lane", code="broken", why=str(e))
         if isinstance(result, Refusal):
             self._not_sent(plan, result)
             return None
-        subject = str(plan.key.position)
-        self.parts.alarms.clear("not_sent", subject)
+        self.parts.alarms.clear("not_sent", str(plan.key.position))
         self._log.info(
             "attempt",
             chain=plan.key.position.chain_id,
@@ -243,10 +243,14 @@ class ChainLoop:
         self.parts.facts.acted(plan)
         return result
 
-    def stop_acting(self, why: str) -> None:
-        """An invariant failed: watch on, act no more, and keep saying so."""
-        self.broken = why
-        self.parts.alarms.raise_alarm(Severity.CRITICAL, "broken", "", why)
+    def stop_acting(self, why: str | Broken) -> None:
+        """An invariant failed: watch on, act no more, keep saying so; Unwritable lasts until a tick is kept."""
+        if isinstance(why, Unwritable):
+            self.stops.unwritable = str(why)
+            self.parts.alarms.raise_alarm(Severity.CRITICAL, "unwritable", "", str(why))
+            return
+        self.broken = str(why)
+        self.parts.alarms.raise_alarm(Severity.CRITICAL, "broken", "", str(why))
 
     def _judge(self, snapshot: Snapshot, outcomes: tuple[Outcome, ...], took_ms: Mapping[str, float]) -> Tick:
         """The pure rooms over one snapshot, and their whys into the journal."""
@@ -319,6 +323,8 @@ class ChainLoop:
             self.parts.journal.save_snapshot(tick.snapshot, full=ticks.worth_keeping(tick))
             if ticks.worth_keeping(tick):
                 self.parts.journal.set_memories(self._memory.rows())
+        self.stops.unwritable = ""
+        self.parts.alarms.clear("unwritable", "")
         self._levels = {o.id: o.level for o in tick.outlooks}
         self.last = tick
         # a commit of their own, and one for all: in a crash a thousand alarms are raised at once
@@ -375,16 +381,13 @@ class ChainLoop:
         if intent is None or not intent.state.open:
             self._memory = self._memory.with_action(id, None)
         self._log.warning("not sent", plan=str(plan.key), code=refusal.code, why=refusal.why)
-        self.parts.journal.record(
-            Entry(
-                kind="refusal",
-                chain_id=id.chain_id,
-                block_number=plan.block.number,
-                subject=str(id),
-                why=refusal.why,
-                data={"who": refusal.who, "code": refusal.code, "plan": str(plan.key)},
-            )
+        data = {"who": refusal.who, "code": refusal.code, "plan": str(plan.key)}
+        at, chain_id = plan.block.number, id.chain_id
+        told = Entry(
+            kind="refusal", chain_id=chain_id, block_number=at, subject=str(id), why=refusal.why, data=data
         )
+        with suppress(Unwritable):  # the alarm below is in the log all the same
+            self.parts.journal.record(told)
         if refusal.code not in ("raced", "overtaken"):
             self.parts.alarms.raise_alarm(
                 Severity.CRITICAL, "not_sent", str(id), f"{refusal.code}: {refusal.why}"

@@ -45,9 +45,14 @@ class Stops:
         self._journal = journal
         self._clock = clock
         self._live_endpoints = live_endpoints
+        self.unwritable = ""
+        """Why the last write failed on its disk; empty once one succeeded. Nothing is signed meanwhile."""
 
     def of(self, plan: Plan) -> Stop | None:
-        """The first stop that holds for ``plan`` at its block, narrowest scope first."""
+        """The first stop that holds for ``plan`` at its block, narrowest scope first; a disk that takes
+        nothing before all others, for they are read from it."""
+        if self.unwritable:
+            return Stop(scope=Scope.KEY, code="unwritable", why=self.unwritable)
         id = plan.key.position
         paused = self._paused(f"{PAUSE}:{id}", Scope.POSITION)
         return paused or self._reverts(plan) or self._quorum(plan) or self._paused(PAUSE, Scope.KEY)

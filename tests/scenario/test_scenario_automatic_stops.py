@@ -21,7 +21,7 @@ from keeper.daemon.loop import ChainLoop, Parts
 from keeper.daemon.shadow import ShadowBook
 from keeper.daemon.stops import PAUSE, REVERT_WINDOW_BLOCKS
 from keeper.daemon.tick import Tick
-from keeper.errors import Broken, Transient
+from keeper.errors import Broken, Transient, Unwritable
 from keeper.journal.write import Journal
 from keeper.model import (
     Attempt,
@@ -385,6 +385,45 @@ def test_row_foreign_nonce__when_found_before_a_signature__then_watching_goes_on
     assert night.block() == set()
     assert night.alarms("broken") == ["CRITICAL", "CRITICAL"]
     assert night.standing("not_acting") == {str(position_id(ALICE)), str(position_id(BOB))}
+
+
+def test_row_unwritable_disk__when_the_journal_takes_nothing__then_nothing_is_sent_until_it_does(
+    night: Night,
+) -> None:
+    raw = night.journal._connection.connection.driver_connection
+    assert raw is not None
+    night.block()
+    night.bank.sent.clear()
+    pages = raw.execute("PRAGMA page_count").fetchone()[0]
+    raw.execute(f"PRAGMA max_page_count={pages}")
+    while not night.loop.stops.unwritable:
+        try:
+            night.journal.set_control("filler", "x" * 2_000, "test", "test")
+            night.journal.record_all(e for e in night.journal.entries("control", limit=1))
+        except Unwritable as full:
+            night.loop.stop_acting(full)
+    for _ in range(2):
+        with pytest.raises(Unwritable, match="full"):
+            night.block()
+        night.clock.advance(REPEAT_CRITICAL_S)
+    assert night.bank.sent == []
+    assert night.standing("unwritable") == {""}
+    assert night.loop.broken == ""
+    raw.execute("PRAGMA max_page_count=1000000")
+    assert night.block() == {ALICE, BOB}
+    assert night.standing("unwritable") == set()
+
+
+def test_row_unwritable_disk__when_it_fills_while_a_plan_is_acted_on__then_told_and_tried_again(
+    night: Night,
+) -> None:
+    night.bank.refuses_with = Unwritable("signer store signer.sqlite failed: database or disk is full")
+    assert night.block() == set()
+    assert night.standing("unwritable") == {""}
+    assert night.standing("not_sent") == {str(position_id(ALICE)), str(position_id(BOB))}
+    night.bank.refuses_with = None
+    assert night.block() == {ALICE, BOB}
+    assert night.standing("unwritable") == set()
 
 
 def test_row_disarmed__when_disarmed__then_decided_and_alarmed_but_not_sent(night: Night) -> None:
