@@ -30,7 +30,8 @@ def command(
     """Tell why, for one position or plan.
 
     Prints what the keeper saw, decided, refused and did, or why it did nothing; then alarms that stand, and
-    the age of the last block seen on the position's chain. Exits with 1 when that chain was never seen.
+    the age of the last block seen on the position's chain. Exits with 1 when that chain was never seen, or no
+    journal exists yet.
 
     Example: keeper explain position-1
     """
@@ -64,16 +65,35 @@ def command(
 
 
 def open_journal(config: Path, *, dry_run: bool) -> Reader:
-    """The journal of ``config`` for reading; the dry-run's own one when asked. Raises ConfigError."""
+    """The journal of ``config`` for reading; the dry-run's own one when asked. Raises ConfigError.
+
+    Ends with 1 where no daemon has written one yet: nothing is wrong with the configuration, nothing was seen.
+    """
     from dataclasses import replace
 
+    from keeper.cli.endings import say
     from keeper.config import load
+    from keeper.errors import EXIT_FINDINGS
     from keeper.journal.read import Reader
 
     settings = load(config)
-    if dry_run:
-        settings = replace(settings, mode="dry-run")
-    return Reader.open(settings.journal_path)
+    asked = replace(settings, mode="dry-run") if dry_run else settings
+    if not asked.journal_path.exists():
+        say(f"{asked.journal_path}: {no_journal(asked, config)}")
+        raise typer.Exit(EXIT_FINDINGS)
+    return Reader.open(asked.journal_path)
+
+
+def no_journal(settings: Settings, config: Path) -> str:
+    """What to do where the journal of the mode asked for does not exist."""
+    from dataclasses import replace
+
+    told = f"no journal yet, so nothing was ever seen in {settings.mode}"
+    dry = replace(settings, mode="dry-run")
+    if settings.mode == "live" and dry.journal_path.exists():
+        return f"{told}; a dry-run has left one: add --dry-run to read that"
+    option = " --dry-run" if settings.mode == "dry-run" else ""
+    return f"{told}; start `keeper run --config {config}{option}` and ask again after its first block"
 
 
 def _named(subject: str, settings: Settings) -> tuple[PositionId, int | None]:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from keeper.cli import arguments, subject
+from keeper.cli import arguments, progress, subject
 
 if TYPE_CHECKING:
+    from keeper.cli.drawing import Scene
     from keeper.model import Shock
+    from keeper.risk.bookfile import NamedBook
     from keeper.risk.portfolio import ShockResult
 
 COLUMNS = 3
@@ -21,11 +23,16 @@ Ladder = Annotated[
     str | None, typer.Option("--ladder", help="One asset step by step, e.g. ETH; * is the market.")
 ]
 Grid = Annotated[str | None, typer.Option("--grid", help="Two assets against each other, e.g. ETH,USDC.")]
-Steps = Annotated[str, typer.Option("--steps", help="Moves in per cent for --ladder and --grid.")]
+Steps = Annotated[
+    str | None,
+    typer.Option("--steps", help="Moves in per cent for --ladder and --grid; default: [shocks] ladder_pct."),
+]
+STEPS = "-50,-40,-30,-20,-10,-5,0,5,10,20"
+"""Of a grid, and of a book file, which names no ladder of its own."""
 User = Annotated[
     Path | None, typer.Option("--shocks", help="A TOML file with your own [shocks.NAME] tables.")
 ]
-Plot = Annotated[Path | None, typer.Option("--plot", help="Write a ladder or heat map as FILE.svg.")]
+Plot = Annotated[Path | None, typer.Option("--plot", help="Draw it into FILE.svg or FILE.png.")]
 
 
 def command(
@@ -33,34 +40,42 @@ def command(
     book: subject.BookOption = None,
     ladder: Ladder = None,
     grid: Grid = None,
-    steps: Steps = "-50,-40,-30,-20,-10,-5,0,5,10,20",
+    steps: Steps = None,
     shocks: User = None,
     plot: Plot = None,
     json: arguments.Json = False,
 ) -> None:
     """Show what shocks do to the book.
 
-    Without an option the named library: what breaks, for how much, and each position's health. Exits with
-    1 when a position is liquidatable without any shock or cannot be judged.
+    Without an option the configuration's own ladder ([shocks] ladder_pct, every volatile price at once) and the
+    named library: what breaks, for how much, and each position's health. Exits with 1 when a position is
+    liquidatable without any shock or cannot be judged.
 
     Example: keeper shock --book book.json --ladder ETH --plot eth.svg
     """
     from keeper.cli import table
     from keeper.cli.endings import usage
 
-    if plot is not None and plot.suffix != ".svg":
-        raise usage("--plot", f"{plot.name} does not end in .svg")
+    if plot is not None and plot.suffix not in (".svg", ".png"):
+        raise usage("--plot", f"{plot.name} ends neither in .svg nor in .png")
     chosen = scenarios(ladder, grid, steps, shocks)
     named = subject.named_book(config, book)
     from keeper.model import Shock
     from keeper.risk.portfolio import shock
 
-    now, *found = shock(named, (Shock(name="now", moves={}), *chosen))
+    with progress.bar(len(named.rows), "positions") as advance:
+        now, *found = shock(named, (Shock(name="now", moves={}), *chosen), advance)
     if plot is not None:
         from keeper.cli import drawing
 
-        across = len(parsed_steps(steps)) if grid else 0
-        plot.write_text(drawing.heat_map(found, across) if grid else drawing.lines(named.names, found))
+        drawn = drawing.Scene(
+            names=named.names,
+            now=now,
+            shocks=tuple(found),
+            levels=named.levels,
+            subtitle=subtitle(named, now),
+        )
+        draw(plot, drawn, ladder, grid, steps)
     if json:
         print(table.document({"positions": list(named.names), "shocks": [document(r) for r in found]}))
     else:
@@ -70,6 +85,33 @@ def command(
         if len(shown) < len(named.names):
             print(f"the {len(shown)} nearest of {len(named.names)} positions; all of them with --json")
     raise typer.Exit(int(now.liquidatable > 0 or now.unknown > 0))
+
+
+def own_ladder(config: Path) -> str:
+    """``[shocks] ladder_pct`` as ``--steps`` would have it. Raises ConfigError."""
+    from keeper.config import load
+
+    return ",".join(f"{pct:g}" for pct in load(config).shocks_pct)
+
+
+def draw(path: Path, scene: Scene, ladder: str | None, grid: str | None, steps: str) -> None:
+    """The picture that fits the options."""
+    from keeper.cli import drawing
+
+    if ladder is not None:
+        drawing.ladder(path, scene, ladder, parsed_steps(steps))
+    elif grid is not None:
+        one, two = (n.strip() for n in grid.split(","))
+        drawing.heat_map(path, scene, (one, two), parsed_steps(steps))
+    else:
+        drawing.named(path, scene)
+
+
+def subtitle(named: NamedBook, now: ShockResult) -> str:
+    """What the book is now, in one line of a picture."""
+    shown = ", ".join(f"{named.symbols.get(f, f)} {p:,.6g}" for f, p in list(named.prices.items())[:4])
+    more = ", …" if len(named.prices) > 4 else ""
+    return f"{len(named.names)} positions, {now.liquidatable} liquidatable now; prices in USD: {shown}{more}"
 
 
 def scenarios(ladder: str | None, grid: str | None, steps: str, user: Path | None) -> tuple[Shock, ...]:

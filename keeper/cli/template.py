@@ -43,8 +43,8 @@ gas_usd_max = 50            # one action's gas in ordinary times
 gas_usd_emergency = 500     # hard ceiling below emergency
 """
 SHOCKS = """\
-[shocks]
-ladder_pct = [-5, -10, -20, -30, -40, -50]    # moves of every price at once, in per cent
+[shocks]                    # what `keeper shock` shows first
+ladder_pct = [-5, -10, -20, -30, -40, -50]    # moves of every volatile price at once, in per cent
 """
 NO_POSITION = """\
 # [[positions]]             # one table each; the keeper starts only with at least one

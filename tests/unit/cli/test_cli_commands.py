@@ -12,7 +12,7 @@ import pytest
 
 from keeper.cli import app, invoke, template
 from keeper.cli.endings import exit_code_of
-from keeper.config import parse
+from keeper.config import load, parse
 from keeper.errors import Broken, ConfigError, Raced, Rejected, Transient
 from keeper.model import Caps, Policy, PositionId
 
@@ -228,11 +228,55 @@ def test_control__when_no_daemon_runs__then_it_says_so_with_69(
 
 
 @pytest.mark.parametrize("line", [["journal"], ["explain", "vault"], ["explain", "vault#1"]])
-def test_journal__when_there_is_none_yet__then_it_is_named_with_78(
+def test_journal__when_there_is_none_yet__then_told_what_to_do_with_1(
     config: Path, line: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert invoke([*line, "-c", str(config)]) == 78
-    assert "journal-dry-run.sqlite" in capsys.readouterr().err
+    assert invoke([*line, "-c", str(config)]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "journal-dry-run.sqlite: no journal yet" in said.err
+    assert f"start `keeper run --config {config} --dry-run`" in said.err
+
+
+@pytest.mark.parametrize(
+    ("options", "first"),
+    [
+        ([], ["market -7 %", "market -21 %", "correction 10 %"]),
+        (["--ladder", "ETH"], ["ETH -7 %", "ETH -21 %"]),
+        (["--ladder", "ETH", "--steps", "-1"], ["ETH -1 %"]),
+        (["--grid", "ETH,BTC", "--steps", "-1"], ["ETH -1 %, BTC -1 %"]),
+    ],
+)
+def test_shock__when_the_configuration_has_a_ladder__then_it_is_shown_or_gives_the_steps(
+    config: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    first: list[str],
+) -> None:
+    from keeper.risk.bookfile import NamedBook
+
+    empty = NamedBook(names=(), rows=(), prices={}, symbols={})
+    monkeypatch.setattr("keeper.cli.subject.named_book", lambda *_: empty)
+    config.write_text(config.read_text() + "[shocks]\nladder_pct = [-7, -21]\n")
+    assert invoke(["shock", "-c", str(config), "--json", *options]) == 0
+    names = [shock["name"] for shock in json.loads(capsys.readouterr().out)["shocks"]]
+    assert names[: len(first)] == first
+
+
+def test_explain__when_only_the_dry_run_has_a_journal__then_told_to_ask_for_that(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = load(config).journal_path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "journal-dry-run.sqlite").touch()
+    for name in ("keystore.json", "password"):
+        (config.parent / name).touch()
+    wallet = f'[wallet]\naddress = "{ADDRESS}"\nkeystore = "keystore.json"\npassword_file = "password"\n'
+    text = config.read_text().replace("schema = 1", 'schema = 1\nmode = "live"') + wallet
+    config.write_text(text)
+    assert invoke(["explain", "vault", "-c", str(config)]) == 1
+    assert "add --dry-run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
