@@ -41,6 +41,7 @@ per_action_usd = 10000
 per_day_usd = 25000
 gas_usd_max = 50            # one action's gas in ordinary times
 gas_usd_emergency = 500     # hard ceiling below emergency
+# gas_loss_pct = 20         # gas at most this share of what a liquidation would cost; all of it below emergency
 """
 SHOCKS = """\
 [shocks]                    # what `keeper shock` shows first
@@ -99,6 +100,9 @@ def chain_table(name: str, chain_id: int, url: str) -> str:
 [[chains]]
 name = {toml_text(name)}
 chain_id = {chain_id}
+# private_blocks = 2        # with a private endpoint: blocks before the same bytes go public
+# mempool = true            # false: no fee outbids another (Arbitrum), the same bytes are sent again
+# storm_gwei = 1000         # what gas may cost in a crash; the wallet's gas is measured by it
 
 [[chains.endpoints]]        # in order of preference; two of different providers are better than one
 name = "first"
@@ -106,6 +110,12 @@ url = {toml_text(url)}          # or url_file = "endpoint.url", when it holds a 
 # ws_url = "wss://..."      # heads by subscription instead of polling
 # rate_per_s = 10
 # concurrency = 8
+
+# [[chains.endpoints]]      # a private relay, if you have one: sent to first, never read from
+# name = "relay"
+# url = "https://relay.example"
+# private = true            # bytes go public after private_blocks, after one when urgent, at once below emergency
+# send_method = "eth_sendRawTransaction"    # or "eth_sendPrivateTransaction"
 """
 
 
@@ -166,6 +176,7 @@ per_action_usd = {caps.per_action_usd}
 per_day_usd = {caps.per_day_usd}
 gas_usd_max = {caps.gas_usd_max}
 gas_usd_emergency = {caps.gas_usd_emergency}
+gas_loss_pct = {caps.gas_loss_pct}           # gas at most this share of what a liquidation would cost
 """
 
 

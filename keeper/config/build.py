@@ -71,6 +71,7 @@ def _cross(parts: Parts, problems: list[str]) -> None:
     problems += _unknown("kind", venues, schema.KINDS)
     problems += _unknown("venue", positions, _texts(venues, "name"))
     problems += _unknown("policy", positions, parts.broken)
+    problems += _private(parts)
     problems += _twice(chains, "name")
     problems += _twice(chains, "chain_id")
     problems += _twice(venues, "name")
@@ -84,6 +85,24 @@ def _cross(parts: Parts, problems: list[str]) -> None:
         where = path_text(("policies", name))
         problems += policy_problems(where, policy, parts.broken[name])
         problems += strategy_problems(where, policy.strategies)
+
+
+def _private(parts: Parts) -> list[str]:
+    """A chain is read from somewhere, and never from where transactions go in private."""
+    out = []
+    for at, chain in parts.rows("chains"):
+        given = chain.get("endpoints")
+        rows = [row for row in given if isinstance(row, dict)] if isinstance(given, list) else []
+        if rows and all(row.get("private") is True for row in rows):
+            why = "every endpoint is private, and nothing is read from those; add one without private = true"
+            out.append(f"{path_text((*at, 'endpoints'))}: {why}")
+    for at, row in parts.endpoints():
+        where, private = path_text(at), row.get("private") is True
+        if private and (row.get("ws_url") or row.get("ws_url_file")):
+            out.append(f"{where}.ws_url: a private endpoint is only sent to; remove it")
+        if not private and row.get("send_method") == "eth_sendPrivateTransaction":
+            out.append(f"{where}.send_method: needs private = true: others are read from as well")
+    return out
 
 
 def _texts(rows: Iterable[Row], key: str) -> list[str]:
@@ -138,15 +157,23 @@ def _chain(chain: schema.Chain, number: int, urls: Urls) -> ChainSettings:
                 ws_url=ws_url,
                 rate_per_s=float(e.rate_per_s),
                 concurrency=e.concurrency,
+                private=e.private,
+                send_method=e.send_method,
             )
         )
+    mempool = chain.chain_id not in schema.WITHOUT_MEMPOOL if chain.mempool is None else chain.mempool
+    storm_gwei = chain.storm_gwei or schema.STORM_GWEI.get(chain.chain_id, schema.STORM_GWEI_DEFAULT)
     return ChainSettings(
         name=chain.name,
         chain_id=chain.chain_id,
         block_time_s=float(chain.block_time_s) if chain.block_time_s else default_s,
         multicall=chain.multicall,
         native_token=chain.native_token or schema.WRAPPED_NATIVE.get(chain.chain_id),
-        endpoints=tuple(endpoints),
+        endpoints=tuple(e for e in endpoints if not e.private),
+        private=tuple(e for e in endpoints if e.private),
+        private_blocks=chain.private_blocks,
+        mempool=mempool,
+        storm_gwei=float(storm_gwei),
     )
 
 

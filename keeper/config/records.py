@@ -17,6 +17,9 @@ class EndpointSettings:
     ws_url: str | None
     rate_per_s: float
     concurrency: int
+    private: bool = False
+    """Transactions are sent to it, first and alone for a while; nothing is ever read from it."""
+    send_method: str = "eth_sendRawTransaction"
 
     def __repr__(self) -> str:
         return f"EndpointSettings(name={self.name!r})"
@@ -33,6 +36,15 @@ class ChainSettings:
     native_token: str | None
     """Wrapped native token, listed on one of the venues: its feed prices gas."""
     endpoints: tuple[EndpointSettings, ...]
+    """Those that are read from and broadcast to."""
+    private: tuple[EndpointSettings, ...] = ()
+    """Those that are only sent to, first."""
+    private_blocks: int = 2
+    """Blocks for which a transaction stays with them alone; one when urgent, none in an emergency."""
+    mempool: bool = True
+    """False: no fee outbids another, so the same bytes are sent again instead of dearer ones."""
+    storm_gwei: float = 1_000.0
+    """What a unit of gas may cost in a crash: the gas tank is measured by it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

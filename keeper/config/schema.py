@@ -17,6 +17,12 @@ STRATEGIES = ("repay", "add_collateral")
 """Strategies that ship; a test keeps this equal to the strategy registry."""
 BLOCK_TIME_S = {1: 12.0, 10: 2.0, 56: 0.75, 100: 5.0, 137: 2.0, 8453: 2.0, 42161: 0.25}
 BLOCK_TIME_S_UNKNOWN = 12.0
+WITHOUT_MEMPOOL = frozenset({42161, 42170, 421614})
+"""Arbitrum One, Nova and Sepolia: the sequencer takes transactions as they come; no fee outbids another."""
+STORM_GWEI = {10: 10, 8453: 10, 42161: 10, 42170: 10, 59144: 10, 534352: 10}
+STORM_GWEI_DEFAULT = 1_000
+"""What a unit of gas may cost in a crash: Ethereum reached 1,000 gwei on 2020-03-12 and more in later mints; rollups
+stayed two orders below."""
 HEALTH_MAX = 100
 """A larger threshold is a percentage by mistake, and would act at once."""
 WRAPPED_NATIVE = {
@@ -138,6 +144,8 @@ class Endpoint(Table):
     ws_url_file: str | None = None
     rate_per_s: Annotated[Positive, AfterValidator(_at_most(1_000_000, " requests a second"))] = Decimal(10)
     concurrency: Annotated[int, Field(ge=1, le=1024)] = 8
+    private: bool = False
+    send_method: Literal["eth_sendRawTransaction", "eth_sendPrivateTransaction"] = "eth_sendRawTransaction"
 
 
 class Chain(Table):
@@ -149,6 +157,10 @@ class Chain(Table):
     block_time_s: Annotated[Positive, AfterValidator(_at_most(3_600, " seconds"))] | None = None
     multicall: Address = MULTICALL
     native_token: Address | None = None
+    mempool: bool | None = None
+    # a plan is worth nothing after ten blocks: a private life of more would be its whole life
+    private_blocks: Annotated[int, Field(ge=1, le=8)] = 2
+    storm_gwei: Annotated[Positive, AfterValidator(_at_most(1_000_000, " gwei"))] | None = None
     endpoints: Annotated[list[Endpoint], Field(min_length=1)]
 
 
@@ -177,6 +189,7 @@ class CapsTable(Table):
     per_day_usd: Usd = 25_000
     gas_usd_max: Usd = 50
     gas_usd_emergency: Usd = 500
+    gas_loss_pct: Annotated[int, Field(ge=1, le=100)] = 20
 
 
 class PolicyTable(Table):

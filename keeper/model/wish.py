@@ -18,6 +18,8 @@ class Caps:
     """Most that the gas of one action may cost in ordinary times."""
     gas_usd_emergency: int
     """Hard ceiling below emergency health; relaxed there, never removed."""
+    gas_loss_pct: int = 20
+    """Per cent of the expected liquidation loss that gas may cost; all of that loss below emergency."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

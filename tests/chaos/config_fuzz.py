@@ -32,6 +32,9 @@ password_file = "credential:password"
 name = "mainnet"
 chain_id = 1
 block_time_s = 12
+mempool = true
+private_blocks = 2
+storm_gwei = 1000
 [[chains.endpoints]]
 name = "first"
 url = "https://first.example/token"
@@ -40,6 +43,11 @@ rate_per_s = 10
 name = "second"
 url = "https://second.example/token"
 ws_url = "wss://second.example/token"
+[[chains.endpoints]]
+name = "relay"
+url = "https://relay.example/token"
+private = true
+send_method = "eth_sendPrivateTransaction"
 [[venues]]
 name = "aave"
 kind = "aave_v3"
@@ -71,6 +79,7 @@ per_action_usd = 5000
 per_day_usd = 10000
 gas_usd_max = 50
 gas_usd_emergency = 200
+gas_loss_pct = 20
 [policies.default]
 warn = 1.5
 trigger = 1.25
@@ -136,6 +145,8 @@ def dangerous(settings: Settings) -> str:
         c = p.caps
         if not (0 < c.per_action_usd <= c.per_day_usd and 0 < c.gas_usd_max <= c.gas_usd_emergency):
             return f"{p.name}: caps {c}"
+        if not 1 <= c.gas_loss_pct <= 100:
+            return f"{p.name}: gas may cost {c.gas_loss_pct} per cent of the loss"
         if p.act not in ("always", "break_even") or not p.strategies or p.cooldown_blocks < 0:
             return f"{p.name}: act {p.act}, strategies {p.strategies}, cooldown {p.cooldown_blocks}"
         if not (0 <= p.idle_rate < 1e3 and 0 <= p.horizon_days < 1e6):
@@ -165,7 +176,13 @@ def _wiring(settings: Settings) -> str:
     for chain in settings.chains:
         if chain.chain_id <= 0 or not 0 < chain.block_time_s < 1e6 or not chain.endpoints:
             return f"{chain.name}: chain id {chain.chain_id}, block time {chain.block_time_s}"
-        for e in chain.endpoints:
+        if any(e.private for e in chain.endpoints) or not all(e.private for e in chain.private):
+            return f"{chain.name}: a private endpoint would be read from"
+        if any(e.send_method != "eth_sendRawTransaction" or not e.url for e in chain.endpoints):
+            return f"{chain.name}: a public endpoint is sent to by a private method"
+        if not 1 <= chain.private_blocks <= 8 or not 0 < chain.storm_gwei <= 1e6:
+            return f"{chain.name}: {chain.private_blocks} private blocks, storm {chain.storm_gwei} gwei"
+        for e in (*chain.endpoints, *chain.private):
             if not e.url.startswith(("http://", "https://")) or not 0 < e.rate_per_s < 1e12:
                 return f"{chain.name}: endpoint {e.name}"
     if any(v.chain not in names["chains"] for v in settings.venues):
