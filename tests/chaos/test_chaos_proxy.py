@@ -269,5 +269,7 @@ async def _collect(mailbox: Mailbox, heads: list[int]) -> None:
 
 async def _until(holds: Any, within_s: float = 15.0) -> None:
     async with asyncio.timeout(within_s):
-        while not holds():
+        while True:
+            if holds():
+                return
             await asyncio.sleep(0.02)

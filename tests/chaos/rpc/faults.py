@@ -42,7 +42,7 @@ class Faults:
     rates: Mapping[Fault, float] = field(default_factory=dict)
     """Share of the requests that meet it; together at most 1."""
     latency_s: tuple[float, float] = (0.0, 0.0)
-    """Least and most, evenly."""
+    """Typical and most: drawn from an exponential with that mean, cut at the most."""
     retry_after_s: float = 1.0
     lag_blocks: int = 0
     """So many blocks it is always behind."""
@@ -71,4 +71,5 @@ class Dice:
 
     def latency_s(self) -> float:
         """How long the next request takes on the way."""
-        return self.random.uniform(*self.faults.latency_s)
+        typical_s, most_s = self.faults.latency_s
+        return min(most_s, self.random.expovariate(1 / typical_s)) if typical_s else 0.0

@@ -37,6 +37,9 @@ class Seen:
 
     tx: Tx
     first_s: float
+    """When a pool first had it, on the wall clock."""
+    block: int | None = None
+    """Where it was mined."""
     answers: list[Refused | None] = field(default_factory=list)
 
 
@@ -49,8 +52,9 @@ class Network:
         self.held_back: set[str] = set()
         """Senders whose transactions no builder takes, though every pool has them."""
         self.head: Mapping[str, Any] = {}
-        self.before_block: Callable[[], None] = lambda: None
-        """Called in the blocks' own thread right before each is made."""
+        self.made_s: dict[int, float] = {}
+        """Block -> when it was made, on the wall clock."""
+        self._orders: list[Mapping[str, str]] = []
         self._url, self._ws_url = url, ws_url
         self._listeners: list[Push] = []
         self._loop = asyncio.new_event_loop()
@@ -81,6 +85,10 @@ class Network:
         """One block of whatever the pool can offer; its number."""
         return self.do(self._mine())
 
+    def order(self, *sends: Mapping[str, str]) -> None:
+        """``eth_sendTransaction`` fields of unlocked accounts, all for the next block."""
+        self._orders.extend(sends)
+
     def blocks_every(self, period_s: float) -> None:
         """Blocks by the clock from now on."""
         self.do(self._start(self._blocks(period_s)))
@@ -104,7 +112,7 @@ class Network:
         tx = read_tx(raw)
         state = await self.state_of(tx.sender)
         refused = self.pool.add(tx, state)
-        known = self.seen.setdefault(tx.hash, Seen(tx=tx, first_s=time.monotonic()))
+        known = self.seen.setdefault(tx.hash, Seen(tx=tx, first_s=time.time()))
         known.answers.append(refused)
         return tx, refused
 
@@ -142,11 +150,13 @@ class Network:
         await self._stop_blocks()
         for close in self._closers:
             await close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
         assert self._session is not None
         await self._session.close()
+        # handlers of clients that are gone, heads on their way
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     async def _heads(self, ready: asyncio.Event) -> None:
         assert self._session is not None
@@ -178,7 +188,8 @@ class Network:
 
     async def _mine(self) -> int:
         async with self._mining:
-            self.before_block()
+            while self._orders:
+                await self.call("eth_sendTransaction", [self._orders.pop(0)])
             for tx in (t for s in self.pool.senders for t in self._offered(s)):
                 try:
                     await self.call("eth_sendRawTransaction", ["0x" + tx.raw.hex()])
@@ -191,7 +202,16 @@ class Network:
                 *(self.call("eth_getTransactionCount", [s, "latest"]) for s in senders)
             )
             self.pool.settle({s: int(n, 16) for s, n in zip(senders, nonces, strict=True)})
-            return int(await self.call("eth_blockNumber", []), 16)
+            return await self._note_mined()
+
+    async def _note_mined(self) -> int:
+        block = await self.call("eth_getBlockByNumber", ["latest", False])
+        number = int(block["number"], 16)
+        self.made_s[number] = time.time()
+        for tx_hash in block["transactions"]:
+            if tx_hash in self.seen:
+                self.seen[tx_hash].block = number
+        return number
 
     def _offered(self, sender: str) -> list[Tx]:
         return [] if sender in self.held_back else self.pool.pending(sender)
