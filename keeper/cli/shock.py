@@ -58,8 +58,15 @@ def command(
 
     if plot is not None and plot.suffix not in (".svg", ".png"):
         raise usage("--plot", f"{plot.name} ends neither in .svg nor in .png")
-    chosen = scenarios(ladder, grid, steps, shocks)
+    # an own ladder belongs to a configuration: a book file has none, and a grid is no ladder
+    mine = None if book is not None or grid is not None or shocks is not None else own_ladder(config)
+    chosen = scenarios(ladder, grid, steps or mine or STEPS, shocks)
+    if mine is not None and ladder is None:
+        from keeper.risk import shocks as library
+
+        chosen = (*library.ladder(library.ANY, parsed_steps(steps or mine)), *chosen)
     named = subject.named_book(config, book)
+    check_moves(named, ladder, grid)
     from keeper.model import Shock
     from keeper.risk.portfolio import shock
 
@@ -75,7 +82,7 @@ def command(
             levels=named.levels,
             subtitle=subtitle(named, now),
         )
-        draw(plot, drawn, ladder, grid, steps)
+        draw(plot, drawn, ladder, grid, steps or mine or STEPS)
     if json:
         print(table.document({"positions": list(named.names), "shocks": [document(r) for r in found]}))
     else:
@@ -92,6 +99,22 @@ def own_ladder(config: Path) -> str:
     from keeper.config import load
 
     return ",".join(f"{pct:g}" for pct in load(config).shocks_pct)
+
+
+def check_moves(named: NamedBook, ladder: str | None, grid: str | None) -> None:
+    """A ladder that moves nothing would read as healthy at every step. Exit 2."""
+    from keeper.cli.endings import usage
+    from keeper.model import Shock
+    from keeper.risk.shocks import move
+
+    moving = sorted({s for f, s in named.symbols.items() if f not in named.fixed})
+    asked = (
+        [("--ladder", ladder)] if ladder else [("--grid", n.strip()) for n in (grid or "").split(",") if grid]
+    )
+    for option, name in asked:
+        shock = Shock(name=name, moves={name: -0.5})
+        if moving and not any(move(shock, symbol) for symbol in moving):
+            raise usage(option, f"nothing here follows {name}; this book has {', '.join(moving[:12])}")
 
 
 def draw(path: Path, scene: Scene, ladder: str | None, grid: str | None, steps: str) -> None:

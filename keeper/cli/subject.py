@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from keeper.config import Settings
     from keeper.risk.bookfile import NamedBook
     from keeper.risk.distance import Nearest
 
@@ -56,7 +57,20 @@ def named_book(config: Path, book: Path | None) -> NamedBook:
         rows=tuple(conservative(p) for p in positions) + (nothing,) * len(lost),
         prices={feed: price for v in views for feed, price in v.snapshot.prices.items()},
         symbols={h.feed: h.amount.token.symbol for p in positions for h in (*p.collateral, *p.debt)},
+        levels=_levels(settings),
     )
+
+
+def _levels(settings: Settings) -> tuple[tuple[str, float], ...]:
+    """The levels of the policy, where all guarded positions share one."""
+    from keeper.units import wad_float
+
+    used = {p.policy for p in settings.positions}
+    if len(used) != 1:
+        return ()
+    policy = settings.policy(used.pop())
+    wads = (("warn", policy.warn_wad), ("trigger", policy.trigger_wad), ("emergency", policy.emergency_wad))
+    return tuple((name, wad_float(wad)) for name, wad in wads)
 
 
 def feed_names(symbols: Mapping[str, str]) -> dict[str, str]:

@@ -29,13 +29,17 @@ FORMAT = """\
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedBook:
-    """Rows with names, prices of their feeds, what each feed's price follows, and feeds that never move."""
+    """Rows with names, prices of their feeds, what each feed's price follows, and feeds that never move.
+
+    ``levels``: (name, health) of the policy, where all positions share one.
+    """
 
     names: tuple[str, ...]
     rows: tuple[BookRow, ...]
     prices: Mapping[str, float]
     symbols: Mapping[str, str]
     fixed: frozenset[str] = frozenset()
+    levels: tuple[tuple[str, float], ...] = ()
 
 
 def read(path: Path) -> NamedBook:

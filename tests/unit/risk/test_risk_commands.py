@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -47,10 +48,49 @@ def test_shock__own_toml__is_used(book, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("options", [("--ladder", "ETH"), ("--grid", "ETH,USDC"), ()])
-def test_shock__plot__is_wellformed_svg(book, tmp_path, options):
-    path = tmp_path / "a.svg"
-    assert run("shock", "--book", book, *options, "--plot", path) == 0
-    assert ElementTree.parse(path).getroot().tag.endswith("svg")
+def test_shock__plot_svg__is_wellformed_says_what_it_shows_and_repeats(book, tmp_path, options):
+    one, two = tmp_path / "a.svg", tmp_path / "b.svg"
+    assert run("shock", "--book", book, *options, "--plot", one) == 0
+    assert run("shock", "--book", book, *options, "--plot", two) == 0
+    assert ElementTree.parse(one).getroot().tag.endswith("svg")
+    text = one.read_text()
+    for words in ("ealth", "liquidatable", "3 positions"):
+        assert words in text, "matplotlib notes each text as a comment beside its glyphs"
+    assert one.read_bytes() == two.read_bytes()
+    assert sorted(p.name for p in tmp_path.glob("*.svg*")) == ["a.svg", "b.svg"]
+
+
+@pytest.mark.parametrize("options", [("--ladder", "*"), ("--grid", "ETH,USDC", "--steps", "-10,0"), ()])
+def test_shock__plot_of_what_cannot_be_judged_or_of_nothing__draws(book, tmp_path, options):
+    path = tmp_path / "a.png"
+    odd = json.loads(json.dumps(GOOD))
+    odd["positions"][0] = {"name": "$x_{", "row": {"feeds": [], "a": [], "b": [], "a0": 1e308, "b0": 1e308}}
+    odd["positions"][1] = {"name": "huge", "row": {"feeds": ["ETH"], "a": [1e308], "b": [1e308]}}
+    odd["positions"] += [{"name": f"p{n}", **GOOD["positions"][0]} for n in range(20)]
+    odd["positions"] = [{**p, "name": p.get("name", "2")} for p in odd["positions"]]
+    for positions in (odd["positions"], []):
+        book.write_text(json.dumps({**odd, "positions": positions}))
+        assert run("shock", "--book", book, *options, "--plot", path) == int(bool(positions))
+        assert path.read_bytes().startswith(b"\x89PNG")
+        path.unlink()
+
+
+def test_shock__plot_without_the_library__names_the_extra(book, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert run("shock", "--book", book, "--ladder", "ETH", "--plot", tmp_path / "a.png") == 78
+    assert "keeper[analysis]" in capsys.readouterr().err
+    assert run("shock", "--book", book, "--ladder", "ETH") == 0
+
+
+def test_shock__plot_into_no_folder__is_named(book, tmp_path, capsys):
+    assert run("shock", "--book", book, "--plot", tmp_path / "no" / "a.svg") == 78
+    assert "a.svg cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [("--ladder", "DOGE"), ("--grid", "ETH,DOGE")])
+def test_shock__asset_that_nothing_follows__is_told_not_shown_as_calm(book, capsys, options):
+    assert run("shock", "--book", book, *options) == 2
+    assert "nothing here follows DOGE" in capsys.readouterr().err
 
 
 def test_distance_and_risk__book__json_and_table(book, capsys):
