@@ -31,7 +31,8 @@ SOLC = "solc-0.8.27"
 """The compiler of Aave v3.6's own build; WASM from npm, the only solc there is without a download site."""
 
 _IMPORT = re.compile(r"""(?:^|;)\s*import\s+(?:[^"';]*?\sfrom\s+)?["']([^"']+)["']""", re.MULTILINE)
-_OUTPUT = ["abi", "evm.bytecode.object", "evm.bytecode.linkReferences"]
+_OUTPUT = ("abi", "evm.bytecode.object", "evm.bytecode.linkReferences")
+_WITH_RUNTIME = (*_OUTPUT, "evm.deployedBytecode.object", "evm.deployedBytecode.immutableReferences")
 
 
 class CompileFailed(Exception):
@@ -48,6 +49,10 @@ class Artifact:
     bytecode: str
     links: tuple[tuple[str, int], ...]
     """(library name, byte offset of its 20-byte address in the creation code)."""
+    runtime: str = ""
+    """Code as it lies on chain, in hex, immutables zero; empty where the unit does not ask for it."""
+    immutables: tuple[tuple[int, int], ...] = ()
+    """(byte offset, length) in ``runtime`` of each place that the constructor fills in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,12 +67,13 @@ class Unit:
     evm_version: str = "shanghai"
     runs: int = 200
     solc: str = SOLC
+    outputs: tuple[str, ...] = _OUTPUT
 
     def standard_json(self) -> dict[str, object]:
         """The whole compiler input, sources included. Raises ToolMissing when a source is not installed."""
         selection: dict[str, dict[str, list[str]]] = {}
         for source, contract in self.contracts:
-            selection.setdefault(source, {})[contract] = _OUTPUT
+            selection.setdefault(source, {})[contract] = list(self.outputs)
         return {
             "language": "Solidity",
             "sources": _closure(self),
@@ -133,6 +139,8 @@ def compile_unit(unit: Unit, *, cache_dir: Path = CACHE_DIR, quiet: bool = False
             abi=tuple(item["abi"]),
             bytecode=item["bytecode"],
             links=tuple((lib, start) for lib, start in item["links"]),
+            runtime=item.get("runtime", ""),
+            immutables=tuple((start, length) for start, length in item.get("immutables", ())),
         )
         for name, item in orjson.loads(path.read_bytes()).items()
     }
@@ -162,8 +170,19 @@ def _flatten(output: Mapping[str, Any]) -> dict[str, object]:
                     for library, places in libraries.items()
                     for reference in places
                 ),
+                **_runtime(contract["evm"].get("deployedBytecode")),
             }
     return flat
+
+
+def _runtime(code: Mapping[str, Any] | None) -> dict[str, object]:
+    if code is None:
+        return {}
+    places = [place for uses in code.get("immutableReferences", {}).values() for place in uses]
+    return {
+        "runtime": f"0x{code['object']}",
+        "immutables": sorted((place["start"], place["length"]) for place in places),
+    }
 
 
 def _run_solc(unit: Unit, source: Mapping[str, object], *, quiet: bool) -> dict[str, Any]:
@@ -247,11 +266,26 @@ AAVE_UNITS = (
 )
 """Two units, so that two cores compile them at once; settings are those of the protocol's own build."""
 
-OWN_UNIT = Unit(
-    name="own",
-    base_dir=ROOT,
-    contracts=(("contracts/mocks/PriceFeed.sol", "PriceFeed"),),
+OWN_UNITS = (
+    Unit(
+        name="own",
+        base_dir=ROOT,
+        contracts=(("contracts/mocks/PriceFeed.sol", "PriceFeed"),),
+    ),
+    Unit(
+        name="executor",
+        base_dir=ROOT,
+        contracts=(
+            ("contracts/src/AaveV3Executor.sol", "AaveV3Executor"),
+            ("contracts/src/ExecutorFactory.sol", "ExecutorFactory"),
+        ),
+        remappings=(("@openzeppelin/", "anvil/node_modules/@openzeppelin/"),),
+        # transient storage; without via_ir, whose output nobody reads
+        evm_version="cancun",
+        outputs=_WITH_RUNTIME,
+    ),
 )
+"""What is ours and is committed compiled: a double for feeds, and what owners deploy."""
 
 
 def compile_aave(*, quiet: bool = False) -> dict[str, Artifact]:
@@ -263,27 +297,49 @@ def compile_aave(*, quiet: bool = False) -> dict[str, Artifact]:
 
 def own_artifact_texts(*, cache_dir: Path = CACHE_DIR, quiet: bool = False) -> dict[str, str]:
     """File name -> text of each committed artifact, freshly compiled."""
-    source = OWN_UNIT.standard_json()
-    digest = compile_key(source, OWN_UNIT.solc)
+    return {
+        name: text
+        for unit in OWN_UNITS
+        for name, text in artifact_texts(unit, cache_dir=cache_dir, quiet=quiet).items()
+    }
+
+
+def artifact_texts(unit: Unit, *, cache_dir: Path = CACHE_DIR, quiet: bool = False) -> dict[str, str]:
+    """File name -> JSON text of each artifact of one unit."""
+    digest = compile_key(unit.standard_json(), unit.solc)
     texts: dict[str, str] = {}
-    for name, artifact in sorted(compile_unit(OWN_UNIT, cache_dir=cache_dir, quiet=quiet).items()):
-        record = {
+    for name, artifact in sorted(compile_unit(unit, cache_dir=cache_dir, quiet=quiet).items()):
+        record: dict[str, object] = {
             "contract": name,
             "source": artifact.source,
-            "compiler": OWN_UNIT.solc,
+            "compiler": unit.solc,
             "input_sha256": digest,
             "abi": list(artifact.abi),
             "bytecode": artifact.bytecode,
         }
+        if artifact.runtime:
+            settings = {"evmVersion": unit.evm_version, "optimizerRuns": unit.runs, "viaIR": False}
+            record |= {"settings": settings, "runtime": artifact.runtime, "immutables": artifact.immutables}
         texts[f"{name}.json"] = json.dumps(record, indent=1) + "\n"
     return texts
 
 
 def own_artifact(name: str) -> Artifact:
     """A committed artifact of our own; needs neither node nor solc."""
-    record = orjson.loads((ARTIFACTS_DIR / f"{name}.json").read_bytes())
+    return read_artifact(ARTIFACTS_DIR / f"{name}.json")
+
+
+def read_artifact(path: Path) -> Artifact:
+    """An artifact as ``artifact_texts`` writes it."""
+    record = orjson.loads(path.read_bytes())
     return Artifact(
-        name=name, source=record["source"], abi=tuple(record["abi"]), bytecode=record["bytecode"], links=()
+        name=record["contract"],
+        source=record["source"],
+        abi=tuple(record["abi"]),
+        bytecode=record["bytecode"],
+        links=(),
+        runtime=record.get("runtime", ""),
+        immutables=tuple((start, length) for start, length in record.get("immutables", ())),
     )
 
 
@@ -291,7 +347,7 @@ def main(arguments: list[str]) -> int:
     """Fill the cache. ``--cached`` only tells whether it is full; ``--write-artifacts`` rewrites ours."""
     try:
         if "--cached" in arguments:
-            return 0 if all(is_cached(unit) for unit in (*AAVE_UNITS, OWN_UNIT)) else 1
+            return 0 if all(is_cached(unit) for unit in (*AAVE_UNITS, *OWN_UNITS)) else 1
         quiet = "--quiet" in arguments
         compile_aave(quiet=quiet)
         texts = own_artifact_texts(quiet=quiet)
