@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from keeper.daemon.isolation import without_culprits
 from keeper.decision import Memory, Options, decide, plain_outlook
-from keeper.model import Decision, Outlook, Plan, Policy, Position, PositionId, Refusal, Shock, Snapshot
+from keeper.model import (
+    Decision,
+    Intent,
+    IntentState,
+    Outlook,
+    Plan,
+    Policy,
+    Position,
+    PositionId,
+    Refusal,
+    Shock,
+    Snapshot,
+)
 from keeper.plan import Case, check
 from keeper.risk.outlook import assess
 from keeper.seams import Venue
+
+_NEVER_SENT = (IntentState.ABANDONED, IntentState.EXPIRED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +68,31 @@ def decided(
 def broken_position(who: str, why: str) -> Refusal:
     """Our own code broke over one position: CRITICAL, and tried again with the next block."""
     return Refusal(who=who, code="broken_position", why=f"{who} broke: {why}")
+
+
+class Kept(Protocol):
+    """What the journal keeps of a position."""
+
+    def memories(self) -> dict[PositionId, dict[str, object]]: ...
+    def intents(self, position: PositionId | None = None, limit: int = 100) -> tuple[Intent, ...]: ...
+
+
+def remembered(journal: Kept) -> Memory:
+    """Decision's memory as the last process left it, without the cooldown of an action that it never took.
+
+    A crash may fall between a decision and its intent, or between an end without effect and the memory of
+    it: the position must not wait for something that nobody did.
+    """
+    memory = Memory.restore(journal.memories())
+    undone = []
+    for kept in memory.positions:
+        if kept.last_action_block is None:
+            continue
+        newest = journal.intents(kept.id, limit=1)
+        done = newest and newest[0].plan.block.number >= kept.last_action_block
+        if not done or newest[0].state.in_vain or newest[0].state in _NEVER_SENT:
+            undone.append(kept.id)
+    return memory.without_actions(undone)
 
 
 def overtaken(plan: Plan, now: Snapshot, venue: Venue, policy: Policy) -> Refusal | None:

@@ -14,10 +14,10 @@ from keeper.config import ChainSettings
 from keeper.daemon import tick as ticks
 from keeper.daemon.facts import Facts, Guarded
 from keeper.daemon.isolation import alone
-from keeper.daemon.judging import World, broken_position, decided, outlooks_of, overtaken
+from keeper.daemon.judging import World, broken_position, decided, outlooks_of, overtaken, remembered
 from keeper.daemon.stops import Stops
 from keeper.daemon.tick import Tick, raise_for
-from keeper.decision import Memory, Options, PositionMemory
+from keeper.decision import Options, PositionMemory
 from keeper.errors import Broken, Raced, Transient, Unsigned, Unwritable
 from keeper.journal.write import Journal
 from keeper.model import (
@@ -94,7 +94,7 @@ class ChainLoop:
         """Why acting has stopped for good; empty while all is well."""
         self.stops = Stops(parts.journal, parts.clock, parts.live_endpoints)
         self._levels: dict[PositionId, Level] = {}
-        self._memory = Memory.restore(parts.journal.memories())
+        self._memory = remembered(parts.journal)
         self._refused: dict[PositionId, frozenset[str]] = {}
         """Codes of the refusals that stand as alarms."""
         self._paper: frozenset[str] = frozenset()
