@@ -63,11 +63,14 @@ def connect(path: Path, *, writable: bool) -> Connection:
         return engine.connect()
 
 
-def check(connection: Connection, path: Path) -> int:
-    """The schema of a whole journal. Raises Broken (damaged, foreign) or ConfigError (of a newer keeper)."""
+def check(connection: Connection, path: Path, how: str) -> int:
+    """The schema of a whole journal. Raises Broken (damaged, foreign) or ConfigError (of a newer keeper).
+
+    ``how``: integrity_check also compares every index with its table, which finds an altered nonce or state.
+    """
     meta = table("meta")
     with guarded(path), connection.begin():
-        verdict = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+        verdict = connection.exec_driver_sql(f"PRAGMA {how}(1)").scalar()
         if verdict != "ok":
             raise Broken(f"journal {path} is damaged ({verdict}); restore it or move it away")
         found = connection.execute(select(meta.c.value).where(meta.c.name == VERSION)).scalar()
@@ -118,7 +121,7 @@ def open_reader(path: Path) -> Connection:
     connection = connect(path, writable=False)
     whole = False
     try:
-        found = check(connection, path)
+        found = check(connection, path, "quick_check")
         whole = found == SCHEMA_VERSION
     finally:
         if not whole:
@@ -134,7 +137,7 @@ def _current(path: Path, clock: Clock) -> Connection:
     connection = connect(path, writable=True)
     whole = False
     try:
-        found = check(connection, path)
+        found = check(connection, path, "integrity_check")
         if found < SCHEMA_VERSION:
             with guarded(path):
                 migrate.forward(connection, found, migrate.back_up(path, found), clock.now_s())

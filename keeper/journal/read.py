@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -123,7 +122,7 @@ class Queries:
         """The seq of every position's newest intent, in one query; one that never had any is not in it."""
         t = table("intent")
         rows = self._all(select(t.c.position, func.max(t.c.seq).label("seq")).group_by(t.c.position))
-        return {PositionId.parse(r["position"]): int(r["seq"]) for r in rows}
+        return {_position(r): int(r["seq"]) for r in rows}
 
     def intent(self, key: PlanKey) -> Intent | None:
         """The intent of that key, with its attempts."""
@@ -211,7 +210,7 @@ class Queries:
             t.c.at_s >= since_s, _may_have_spent()
         )
         rows = self._all(spent.group_by(t.c.position))
-        return {PositionId.parse(r["position"]): int(r["usd"]) for r in rows}
+        return {_position(r): int(r["usd"]) for r in rows}
 
     def spend_usd(self, key: PlanKey) -> int:
         """Whole USD that an intent counts for in ``spent_usd_since``; 0 for one that is not there."""
@@ -245,7 +244,7 @@ class Queries:
     def memories(self) -> dict[PositionId, dict[str, object]]:
         """Decision's memory of every position."""
         rows = self._all(select(table("memory")))
-        return {PositionId.parse(r["position"]): _object(r["data"]) for r in rows}
+        return {_position(r): _object(r["data"]) for r in rows}
 
     def shadow(self, position: PositionId) -> Shadow | None:
         """The dry-run's own version of ``position``; None before its first fill."""
@@ -256,7 +255,7 @@ class Queries:
     def shadows(self) -> dict[PositionId, Shadow]:
         """Every shadow position."""
         rows = self._all(select(table("shadow")))
-        return {PositionId.parse(r["position"]): codec.loads(Shadow, r["data"]) for r in rows}
+        return {_position(r): codec.loads(Shadow, r["data"]) for r in rows}
 
     def wallet_deltas(self, chain_id: int) -> dict[str, int]:
         """What the dry-run has taken from (negative) or put into the wallet: units by token address."""
@@ -343,11 +342,11 @@ def _on_chain(where: ColumnElement[bool], chain_id: int | None) -> ColumnElement
 
 
 def _intent(row: RowMapping, attempts: Sequence[RowMapping]) -> Intent:
-    key = PlanKey(position=PositionId.parse(row["position"]), seq=row["seq"])
+    key = PlanKey(position=_position(row), seq=row["seq"])
     return Intent(
         key=key,
         plan=codec.plan_from_json(row["plan"]),
-        state=IntentState(row["state"]),
+        state=_state(row),
         attempts=tuple(_attempt(key, a) for a in attempts),
         why=row["why"],
     )
@@ -371,7 +370,21 @@ def _entry(row: RowMapping) -> Entry:
 
 
 def _object(text: str) -> dict[str, object]:
-    found = json.loads(text)
+    found = codec.parse(text)
     if not isinstance(found, dict):
         raise Broken(f"stored text is no JSON object: {text[:80]}")
     return found
+
+
+def _position(row: RowMapping) -> PositionId:
+    try:
+        return PositionId.parse(row["position"])
+    except ValueError as error:
+        raise Broken(f"stored position is none: {error}") from None
+
+
+def _state(row: RowMapping) -> IntentState:
+    try:
+        return IntentState(row["state"])
+    except ValueError as error:
+        raise Broken(f"stored state is none: {error}") from None

@@ -7,6 +7,8 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
 
+from keeper.errors import Broken
+
 SCHEMA_VERSION = 2
 """The newest revision under ``migrations/``; a journal with a newer one is refused."""
 VERSION = "schema_version"
@@ -26,8 +28,12 @@ class Uint(TypeDecorator[int]):
         return None if value is None else str(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> int | None:
-        """Back to an integer."""
-        return None if value is None else int(value)
+        """Back to an integer. Raises Broken for what none of us wrote."""
+        if value is None:
+            return None
+        if not isinstance(value, str) or not value.isdecimal():
+            raise Broken("stored number is none")
+        return int(value)
 
 
 class Row(SQLModel):

@@ -58,6 +58,7 @@ NAMES = {
     "mutation": "tests.chaos.mutation:MUTATION",
     "reorg": "tests.chaos.reorg:REORG",
     "race": "tests.chaos.race:RACE",
+    "disk": "tests.chaos.disk:DISK",
     "inclusion": "tests.chaos.inclusion:INCLUSION",
 }
 """Campaign -> where it is defined; imported only by the process that needs it."""

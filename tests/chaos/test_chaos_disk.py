@@ -1,0 +1,56 @@
+"""The disk campaign in small: every kind of damage and weather, and that it can find what it looks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from keeper.journal import files
+from keeper.journal.write import Journal
+from tests.chaos.disk import DAMAGES, WEATHER_EVERY, WEATHERS, damage, weather
+from tests.chaos.sim.quiet import hushed
+
+pytestmark = pytest.mark.scenario
+
+
+@pytest.fixture(autouse=True)
+def _hushed() -> Iterator[None]:
+    with hushed():
+        yield
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_journal__when_its_files_are_damaged__then_refused_by_name_or_every_need_is_met_once(
+    kind: str,
+) -> None:
+    for turn in range(2):
+        found = damage(DAMAGES.index(kind) + turn * len(DAMAGES))
+        assert found.failure == ""
+        assert found.counts[kind] == 1
+
+
+@pytest.mark.parametrize("kind", WEATHERS)
+def test_keeper__when_its_disk_fails_under_it__then_nothing_unkept_is_sent_and_it_goes_on(kind: str) -> None:
+    found = weather(WEATHERS.index(kind) * WEATHER_EVERY)
+    assert found.failure == ""
+    assert found.counts[kind] == 1
+
+
+def test_campaign__when_nobody_watches_the_files__then_it_finds_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files.Place, "refuse_replaced", lambda _: None)
+    assert "replaced: nobody noticed" in weather(WEATHERS.index("replaced") * WEATHER_EVERY).failure
+
+
+def test_campaign__when_a_full_disk_stops_for_good__then_it_finds_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(files, "may_pass", lambda _: False)
+    assert "stopped for good" in weather(WEATHERS.index("full") * WEATHER_EVERY).failure
+
+
+def test_campaign__when_signed_bytes_are_not_kept__then_it_finds_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Journal, "add_attempt", lambda *_: None)
+    assert "broadcast before the journal's file held" in weather(WEATHERS.index("full")).failure
