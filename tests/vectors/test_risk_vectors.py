@@ -22,6 +22,7 @@ from keeper.model import BookRow
 from keeper.risk import kernels
 from keeper.risk.assets import CALM, asset
 from keeper.risk.book import build
+from keeper.risk.loss import morpho_incentive
 
 pytestmark = pytest.mark.vectors
 
@@ -166,6 +167,8 @@ def test_health_and_price__morpho_sdk__within_bounds():
             )
         if abs(assets / needed - 1) > 1e-6 and debt > 1:
             assert (assets >= needed) == now["is_healthy"], case["id"]
+        factor = int(case["expected"]["liquidation_incentive_factor_wad"]) / 1e18
+        assert morpho_incentive(lltv) == pytest.approx(factor, rel=1e-12), case["id"]
         checked += 1
     print(f"morpho_blue_sdk: {checked} positions")
     assert checked > 0
@@ -300,6 +303,50 @@ def test_health__aave_contracts__within_bounds_and_never_healthier():
     print(f"lending_vectors: {counts}")
     assert counts
     assert all(counts.values())
+
+
+def comet_row(
+    market: Mapping[str, Any], case: Mapping[str, Any], index: int
+) -> tuple[BookRow, dict[str, float]]:
+    """Liquidation is judged by the debt at ``index`` (stored, or accrued as ``absorb`` does first)."""
+    principal = int(case["principal"])
+    owed = max(0, -principal) * index / 1e15 / int(market["base_scale"])
+    lent = max(0, principal) * int(case["base_supply_index"]) / 1e15 / int(market["base_scale"])
+    feeds, a, b = ["base"], [lent], [owed]
+    at = {"base": int(case["base_price"]) / 1e8}
+    for n, (held, asset_) in enumerate(zip(case["collateral"], market["assets"], strict=True)):
+        feeds.append(f"{n}")
+        a.append(int(held["balance"]) / int(asset_["scale"]) * int(asset_["liquidate_cf"]) / 1e18)
+        b.append(0.0)
+        at[f"{n}"] = int(held["price"]) / 1e8
+    return BookRow(feeds=tuple(feeds), a=tuple(a), b=tuple(b)), at
+
+
+def test_verdict__compound_v3_contract__same_side_stored_and_accrued() -> None:
+    checked = 0
+    for document in documents("*compound_v3_vectors.json"):
+        for n, case in enumerate(document["vectors"]):
+            market, expected = document["markets"][case["market"]], case["expect"]
+            for suffix, index in (
+                ("stored", int(case["base_borrow_index"])),
+                ("accrued", int(expected["base_borrow_index_accrued"])),
+            ):
+                row, at = comet_row(market, case, index)
+                assets, needed = sides(row, at)
+                if needed <= 1.0:
+                    continue
+                want = assets - needed
+                exact = int(case["derived"][f"liquidity_liquidate_{suffix}"]) / 1e8
+                # the contract floors each value to 8 decimals and the principal to a unit of the base token
+                slack = (
+                    1e-9 * needed + 2e-8 * (2 + len(row.feeds)) + 2.0 * at["base"] / int(market["base_scale"])
+                )
+                assert want == pytest.approx(exact, abs=slack), (n, suffix)
+                if abs(want) > 1e-6 * needed:
+                    assert (want < 0) == expected[f"is_liquidatable_{suffix}"], (n, suffix)
+                checked += 1
+    print(f"compound_v3_vectors: {checked} states")
+    assert checked > 0
 
 
 def test_health__real_aave_v2_accounts_by_asset__bound_is_below_and_tight():

@@ -10,7 +10,6 @@ import pytest
 from keeper.errors import ConfigError
 from keeper.risk.bookfile import parse, read
 from keeper.risk.distance import Boundary
-from keeper.risk.loss import AAVE_V3_3, COMPOUND_V3, close_share, loss_usd
 from keeper.risk.portfolio import distances, portfolio, shock
 from keeper.risk.shocks import LIBRARY, ladder
 
@@ -127,16 +126,3 @@ def test_portfolio__faulty_position__is_unknown_and_first():
     assert found.unknown == ("loan",)
     assert found.touches[0].by_horizon[0].boundary is Boundary.UNKNOWN
     assert shock(broken, LIBRARY[:1])[0].unknown == 1
-
-
-def test_loss__aave_rule__close_factor_dust_and_caps():
-    assert loss_usd(20_000, 15_000, 0.99, AAVE_V3_3) == pytest.approx(375)
-    assert loss_usd(20_000, 15_000, 0.94, AAVE_V3_3) == pytest.approx(750)
-    assert close_share(1900, 1500, 0.99, AAVE_V3_3) == 1.0, "small positions are closed whole"
-    assert close_share(2600, 2000, 0.99, AAVE_V3_3) == 0.5
-    assert close_share(2020, 2000, 0.99, AAVE_V3_3) == 1.0, "half would leave dust"
-    assert loss_usd(1000, 15_000, 0.5, AAVE_V3_3) == pytest.approx(1000 * 0.05 / 1.05)
-    assert loss_usd(20_000, 15_000, 1.0, AAVE_V3_3) == 0.0
-    assert loss_usd(20_000, 0.0, 0.5, AAVE_V3_3) == 0.0
-    assert loss_usd(20_000, math.nan, 1.5, AAVE_V3_3) == 20_000
-    assert loss_usd(10_000, 9_000, 0.99, COMPOUND_V3) == pytest.approx(450)
