@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 
-from eth_abi.abi import encode
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
@@ -19,11 +18,11 @@ SALT = bytes(32)
 WAD = 10**18
 COLLATERAL, DEBT = 0, 1
 STEPWISE, UNISWAP_V3_SWAP, UNISWAP_V3_FLASH, AAVE_V3, MORPHO_BLUE, BALANCER = range(6)
-_VENUES = "(address,address,address,address)"
-_POLICY = "(uint64,uint64,uint64,uint64,uint64,uint32,uint32,uint40,uint16,uint16)"
-_ORDER = (
-    "(bytes32,uint64,uint64,address,address,uint256,uint256,uint8,address,uint24,address,uint24,uint256[],bytes[])"
-)
+_VENUES = "(address,address,address,bytes32,address)"
+TERMS = "(uint64,uint64,uint64,uint64,uint64,uint24,uint24,uint40,uint16,uint8,uint40,uint40)"
+UNISWAP_V3_POOL_HASH = bytes.fromhex("e34f199b19b2b4f47f68442619d555527d244f78a3297ea89325f843f87b8b54")
+"""keccak256 of the pools' creation code, the same for every official factory."""
+_ORDER = "(bytes32,uint64,uint64,address,address,uint256,uint256,uint8,address,uint24,address,uint24,uint256[],bytes[])"
 DELEVERAGE = f"deleverage({_ORDER})"
 ADD_COLLATERAL = "addCollateral(bytes32,uint64,address,uint256,uint64)"
 REPAY_FROM_RESERVE = "repayFromReserve(bytes32,uint64,address,uint256,uint64)"
@@ -36,12 +35,13 @@ class ChainVenues:
     aave_v3_pool: str = ZERO
     morpho_blue: str = ZERO
     uniswap_v3_factory: str = ZERO
+    uniswap_v3_pool_hash: bytes = UNISWAP_V3_POOL_HASH
     balancer_vault: str = ZERO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OnChainPolicy:
-    """The struct ``Policy``, in its order. Health in wad."""
+class Terms:
+    """The struct ``Position``, in its order. Health in wad."""
 
     trigger: int = 125 * WAD // 100
     target: int = 140 * WAD // 100
@@ -53,6 +53,9 @@ class OnChainPolicy:
     expiry_s: int
     slippage_bps: int = 100
     flash_fee_bps: int = 10
+    seq: int = 0
+    last_block: int = 0
+    """These two are the contract's own: what the owner gives is ignored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,9 +105,7 @@ def executor_address(factory: str, owner: str, artifact: Artifact) -> str:
 
 def create2_address(deployer: str, salt: bytes, code_hash: bytes) -> str:
     """EIP-1014."""
-    return str(
-        to_checksum_address(keccak(b"\xff" + bytes.fromhex(deployer[2:]) + salt + code_hash)[12:])
-    )
+    return str(to_checksum_address(keccak(b"\xff" + bytes.fromhex(deployer[2:]) + salt + code_hash)[12:]))
 
 
 def code_of(artifact: Artifact) -> bytes:
@@ -117,9 +118,9 @@ def pool_position(pool: str) -> bytes:
     return bytes(12) + bytes.fromhex(pool[2:])
 
 
-def set_position(chain: Chain, owner: str, executor: str, position: bytes, policy: OnChainPolicy) -> None:
+def set_position(chain: Chain, owner: str, executor: str, position: bytes, terms: Terms) -> None:
     """Configure thresholds and bounds of one position."""
-    chain.send(owner, executor, f"setPosition(bytes32,{_POLICY})", position, astuple(policy))
+    chain.send(owner, executor, f"setPosition(bytes32,{TERMS})", position, astuple(terms))
 
 
 def set_assets(
@@ -131,8 +132,3 @@ def set_assets(
             owner, executor, "setAsset(bytes32,address,uint8,uint112,uint112)",
             position, token, side, sell_cap, fund_cap,
         )  # fmt: skip
-
-
-def policy_bytes(policy: OnChainPolicy) -> bytes:
-    """The ABI words of a policy, for announcements."""
-    return encode((_POLICY,), (astuple(policy),))

@@ -13,10 +13,11 @@ from anvil.deploy_executor import (
     COLLATERAL,
     DEBT,
     DELEVERAGE,
+    TERMS,
     UNISWAP_V3_SWAP,
     ChainVenues,
-    OnChainPolicy,
     Order,
+    Terms,
     deploy_executor,
     pool_position,
     set_assets,
@@ -54,9 +55,9 @@ class ExecutorStage:
         self.position = pool_position(market.pool)
         self.collateral, self.debt = "WETH", "USDC"
 
-    def policy(self, **changes: int) -> OnChainPolicy:
+    def policy(self, **changes: int) -> Terms:
         """A policy for ETH against dollars, good for thirty days."""
-        plain = OnChainPolicy(expiry_s=self.now_s() + 30 * 86_400)
+        plain = Terms(expiry_s=self.now_s() + 30 * 86_400)
         return replace(plain, **changes)  # type: ignore[arg-type]
 
     def now_s(self) -> int:
@@ -65,7 +66,7 @@ class ExecutorStage:
 
     def configure(
         self,
-        policy: OnChainPolicy | None = None,
+        policy: Terms | None = None,
         *,
         collateral: str = "WETH",
         debt: str = "USDC",
@@ -105,12 +106,8 @@ class ExecutorStage:
 
     def seq(self) -> int:
         """The number that the next action must carry."""
-        answer = self.chain.call(
-            self.executor,
-            "positionOf(bytes32)((uint64,uint64,(uint64,uint64,uint64,uint64,uint64,uint32,uint32,uint40,uint16,uint16)))",
-            self.position,
-        )
-        return int(answer[0])
+        answer = self.chain.call(self.executor, f"positionOf(bytes32)({TERMS})", self.position)
+        return int(answer[10])
 
     def order(self, repay: int, sell_max: int, source: int = UNISWAP_V3_SWAP, **fields: Any) -> Order:
         """An order with the right seq and a deadline of two minutes."""

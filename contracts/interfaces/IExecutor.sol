@@ -36,12 +36,15 @@ struct Venues {
     address aaveV3Pool;
     address morphoBlue;
     address uniswapV3Factory;
+    /// Of the pools' creation code: a pool's address follows from it and needs no asking.
+    bytes32 uniswapV3PoolHash;
     address balancerVault;
 }
 
-/// @notice What the owner allows for one position. Health numbers are wad, on the liquidation threshold.
-struct Policy {
-    /// Below it, strictly, bots may act.
+/// @notice What the owner allows for one position, and where it stands. Two slots. Health numbers are wad, on the
+/// liquidation threshold.
+struct Position {
+    /// Below it, strictly, bots may act. 0: not configured.
     uint64 trigger;
     /// What an action must reach.
     uint64 target;
@@ -51,23 +54,20 @@ struct Policy {
     uint64 emergency;
     /// The least useful improvement from the owner's own means between emergency and trigger.
     uint64 hysteresis;
-    uint32 cooldownBlocks;
+    /// Blocks between two actions, by the number that the chain's BLOCKNUMBER returns.
+    uint24 cooldownBlocks;
     /// Length of the epoch in which the caps count, in seconds.
-    uint32 epochS;
+    uint24 epochS;
     /// Unix seconds after which no bot acts.
     uint40 expiry;
     /// The most that a swap may cost against the protocol's oracle.
     uint16 slippageBps;
     /// The most that a flash loan may cost.
-    uint16 flashFeeBps;
-}
-
-struct Position {
-    /// The number the next action must carry. Never goes back.
-    uint64 seq;
-    /// Block of the last action.
-    uint64 lastBlock;
-    Policy policy;
+    uint8 flashFeeBps;
+    /// The number the next action must carry. Never goes back; what the owner gives here is ignored.
+    uint40 seq;
+    /// Block of the last action, or of the first configuration; what the owner gives here is ignored.
+    uint40 lastBlock;
 }
 
 /// @notice What was moved in the epoch of that number, in units of the token.
@@ -100,7 +100,7 @@ struct Bot {
 struct Order {
     bytes32 position;
     uint64 seq;
-    /// Unix seconds.
+    /// Unix seconds: the last in which the order is worth anything.
     uint64 deadline;
     address collateral;
     address debt;
@@ -126,7 +126,7 @@ struct Order {
 interface IExecutor is IExecutorErrors {
     event Acted(
         bytes32 indexed position,
-        uint64 indexed seq,
+        uint256 indexed seq,
         address indexed bot,
         Act act,
         address collateral,
@@ -144,7 +144,7 @@ interface IExecutor is IExecutorErrors {
     event GuardianSet(address guardian);
     event BotSet(address indexed bot, uint16 shareBps, uint40 expiry);
     event RouterSet(address indexed router, bool allowed);
-    event PositionSet(bytes32 indexed position, Policy policy);
+    event PositionSet(bytes32 indexed position, Position terms);
     event PositionRemoved(bytes32 indexed position);
     event AssetSet(bytes32 indexed position, address indexed token, Side side, uint112 sellCap, uint112 fundCap);
     event AssetRemoved(bytes32 indexed position, address indexed token, Side side);
@@ -180,7 +180,7 @@ interface IExecutor is IExecutorErrors {
     function setRouter(address router, bool allowed) external;
 
     /// @notice `position` is the pool's address for an AaveV3Executor.
-    function setPosition(bytes32 position, Policy calldata policy) external;
+    function setPosition(bytes32 position, Position calldata terms) external;
 
     function removePosition(bytes32 position) external;
 

@@ -23,11 +23,11 @@ interface IExecutorErrors {
     /// @notice The token is not on the position's list for this side.
     error AssetUnknown(bytes32 position, address token);
     /// @notice A plan that was carried out already, or one made before another.
-    error WrongSeq(uint64 expected, uint64 given);
+    error WrongSeq(uint256 expected, uint256 given);
     /// @notice The owner's policy has ended.
-    error PolicyExpired(uint40 expiry);
+    error PolicyExpired(uint256 expiry);
     /// @notice The plan is too old.
-    error DeadlinePassed(uint64 deadline);
+    error DeadlinePassed(uint256 deadline);
     /// @notice Health is at the trigger or above it: nothing is owed, so nothing is spent.
     error NotTriggered(uint256 health, uint256 trigger);
     /// @notice The last action on this position is too recent.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.24;
 
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+
 import {Side} from "../interfaces/IExecutor.sol";
 import {IAaveV3Oracle, IAaveV3Pool, IAaveV3Provider, IAaveV3Receipt} from "../interfaces/IAaveV3.sol";
 import {IExecutorErrors} from "../interfaces/IExecutorErrors.sol";
@@ -65,7 +67,10 @@ library AaveV3 {
     function take(IAaveV3Pool pool, address token, address receipt, uint256 amount, address account, address to)
         internal
     {
-        Tokens.pull(receipt, account, amount);
+        try IERC20(receipt).transferFrom(account, address(this), amount) {}
+        catch (bytes memory reason) {
+            Tokens.explain(receipt, account, amount, reason);
+        }
         Tokens.exact(token, amount, pool.withdraw(token, amount, to));
     }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.24;
 
-import {Policy} from "../interfaces/IExecutor.sol";
+import {Position} from "../interfaces/IExecutor.sol";
 import {IExecutorErrors} from "../interfaces/IExecutorErrors.sol";
 
 /// @title The rules of a policy, and of what a call under it must have reached.
@@ -23,7 +23,7 @@ library Policies {
     uint256 internal constant PARTIAL_STEP_BPS = 10;
 
     /// @notice Reverts with the number of the first rule that the policy breaks.
-    function check(Policy memory p) internal view {
+    function check(Position memory p) internal view {
         _need(p.emergency > WAD, 1);
         _need(p.trigger > p.emergency, 2);
         _need(p.target >= p.trigger + (p.hysteresis > MARGIN_MIN ? p.hysteresis : MARGIN_MIN), 3);
@@ -37,13 +37,13 @@ library Policies {
     }
 
     /// @notice True when `p` lets a bot lose more than `old` did.
-    function looser(Policy memory p, Policy memory old) internal pure returns (bool) {
+    function looser(Position memory p, Position memory old) internal pure returns (bool) {
         return p.slippageBps > old.slippageBps || p.flashFeeBps > old.flashFeeBps || p.epochS < old.epochS
             || p.cooldownBlocks < old.cooldownBlocks;
     }
 
     /// @notice The two-sided post-condition. `selling`: partials are for emergencies only, else a key could cut slices.
-    function settle(Policy memory p, uint256 before, uint256 afterwards, bool debtLeft, bool selling) internal pure {
+    function settle(Position memory p, uint256 before, uint256 afterwards, bool debtLeft, bool selling) internal pure {
         if (afterwards <= before) revert IExecutorErrors.NotImproved(before, afterwards);
         if (afterwards < p.target) {
             uint256 needed = p.target;

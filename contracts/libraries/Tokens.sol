@@ -28,6 +28,15 @@ library Tokens {
         IERC20(token).safeTransferFrom(account, address(this), amount);
     }
 
+    /// @notice A failed pull in our own words where the grant is what lacks, else in the token's.
+    function explain(address token, address account, uint256 amount, bytes memory reason) internal view {
+        uint256 granted = IERC20(token).allowance(account, address(this));
+        if (granted < amount) revert IExecutorErrors.GrantShort(token, granted, amount);
+        assembly ("memory-safe") {
+            revert(add(reason, 0x20), mload(reason))
+        }
+    }
+
     function allow(address token, address spender, uint256 amount) internal {
         IERC20(token).forceApprove(spender, amount);
     }

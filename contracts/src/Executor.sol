@@ -2,14 +2,14 @@
 pragma solidity ^0.8.24;
 
 import {IAaveV3FlashReceiver, IAaveV3Pool} from "../interfaces/IAaveV3.sol";
-import {Act, Asset, Bot, Order, Policy, Position, Side, Source, Spent} from "../interfaces/IExecutor.sol";
+import {Act, Asset, Bot, Order, Position, Side, Source, Spent} from "../interfaces/IExecutor.sol";
 import {
     IBalancerFlashReceiver,
     IBalancerVault,
     IMorphoBlueFlash,
     IMorphoBlueFlashReceiver
 } from "../interfaces/IFlashLenders.sol";
-import {IUniswapV3Callbacks, IUniswapV3Factory, IUniswapV3Pool} from "../interfaces/IUniswapV3.sol";
+import {IUniswapV3Callbacks, IUniswapV3Pool} from "../interfaces/IUniswapV3.sol";
 import {Callbacks} from "../libraries/Callbacks.sol";
 import {Policies} from "../libraries/Policies.sol";
 import {Spending} from "../libraries/Spending.sol";
@@ -87,7 +87,7 @@ abstract contract Executor is
 
         uint256 left = _shares(order.position, job.receipt);
         m.moved = _unitsOf(order.position, job.collateral, m.shares > left ? m.shares - left : 0);
-        _spend(order.position, job.collateral, Side.COLLATERAL, p.policy.epochS, m.moved, 0);
+        _spend(order.position, job.collateral, Side.COLLATERAL, p.epochS, m.moved, 0);
         // a Uniswap pool is paid straight out of the position: nothing came by
         if (passesHere) _sweep(job.collateral, m.collateral);
         _sweep(job.debt, m.debt);
@@ -179,16 +179,16 @@ abstract contract Executor is
         if (paused) revert IsPaused();
         Position storage stored = _positions[position];
         p = stored;
-        if (p.policy.trigger == 0) revert PositionUnknown(position);
+        if (p.trigger == 0) revert PositionUnknown(position);
         if (seq != p.seq) revert WrongSeq(p.seq, seq);
-        if (block.timestamp > p.policy.expiry) revert PolicyExpired(p.policy.expiry);
+        if (block.timestamp > p.expiry) revert PolicyExpired(p.expiry);
         if (block.timestamp > deadline) revert DeadlinePassed(deadline);
         health = _health(position);
-        if (health >= p.policy.trigger) revert NotTriggered(health, p.policy.trigger);
-        uint256 untilBlock = p.lastBlock + (health < p.policy.emergency ? 1 : p.policy.cooldownBlocks);
+        if (health >= p.trigger) revert NotTriggered(health, p.trigger);
+        uint256 untilBlock = p.lastBlock + (health < p.emergency ? 1 : p.cooldownBlocks);
         if (block.number < untilBlock) revert CoolingDown(untilBlock);
-        stored.seq = seq + 1;
-        stored.lastBlock = uint64(block.number);
+        stored.seq = p.seq + 1;
+        stored.lastBlock = uint40(block.number);
     }
 
     /// @dev What is asked, against what is listed; and the prices, before anything can move them.
@@ -209,13 +209,13 @@ abstract contract Executor is
         job.router = order.router;
         job.swapFee = order.swapFee;
         job.poolFirst = order.source == Source.UNISWAP_V3_SWAP;
-        job.weightSold = m.priceCollateral * debt.unit * (BPS - p.policy.slippageBps);
+        job.weightSold = m.priceCollateral * debt.unit * (BPS - p.slippageBps);
         job.weightBought = m.priceDebt * collateral.unit * BPS;
         if (order.source == Source.STEPWISE) return job;
         job.amount = order.repay == ALL ? _owed(order.position, debt.receipt) : order.repay;
         if (job.amount == 0 || job.amount > type(uint112).max) revert BadAmount(order.repay);
         job.bought = job.amount;
-        job.feeMax = job.amount * p.policy.flashFeeBps / BPS;
+        job.feeMax = job.amount * p.flashFeeBps / BPS;
         if (order.router != address(0)) job.data = order.data[0];
     }
 
@@ -333,9 +333,14 @@ abstract contract Executor is
         if (bought * job.weightBought < sold * job.weightSold) revert SlippageExceeded(sold, bought);
     }
 
-    function _pool(address tokenA, address tokenB, uint24 fee) private view returns (address) {
-        if (UNISWAP_V3_FACTORY == address(0)) return address(0);
-        return IUniswapV3Factory(UNISWAP_V3_FACTORY).getPool(tokenA, tokenB, fee);
+    /// @dev EIP-1014, as the factory does it: whoever is at that address is a pool of that factory.
+    /// @return pool zero when there is none.
+    function _pool(address tokenA, address tokenB, uint24 fee) private view returns (address pool) {
+        (address token0, address token1) = tokenA < tokenB ? (tokenA, tokenB) : (tokenB, tokenA);
+        bytes32 salt = keccak256(abi.encode(token0, token1, fee));
+        bytes32 hash = keccak256(abi.encodePacked(hex"ff", UNISWAP_V3_FACTORY, salt, UNISWAP_V3_POOL_HASH));
+        pool = address(uint160(uint256(hash)));
+        if (pool.code.length == 0) return address(0);
     }
 
     /// @dev The owner's own means into the position: supplied, or repaid up to what is owed.
@@ -348,7 +353,7 @@ abstract contract Executor is
         uint256 reserveLeft = _fund(token, amount);
         if (side == Side.DEBT) _repay(position, token, amount);
         else _supply(position, token, amount);
-        _spend(position, token, side, p.policy.epochS, 0, amount);
+        _spend(position, token, side, p.epochS, 0, amount);
         _sweep(token, reserveLeft);
         if (side == Side.DEBT) (m.debtToken, m.repaid) = (token, amount);
         else (m.collateralToken, m.moved) = (token, amount);
@@ -405,7 +410,7 @@ abstract contract Executor is
     /// @dev The two-sided post-condition, and the record.
     function _finish(bytes32 position, Position memory p, Measure memory m, Act act) private {
         uint256 health = _health(position);
-        Policies.settle(p.policy, m.health, health, health != type(uint256).max, act == Act.DELEVERAGE);
+        Policies.settle(p, m.health, health, health != type(uint256).max, act == Act.DELEVERAGE);
         emit Acted(
             position,
             p.seq,

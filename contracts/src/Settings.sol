@@ -4,7 +4,7 @@ pragma solidity ^0.8.24;
 import {IERC20Metadata} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Metadata.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 
-import {Asset, Bot, IExecutor, Policy, Position, Side, Spent, Venues} from "../interfaces/IExecutor.sol";
+import {Asset, Bot, IExecutor, Position, Side, Spent, Venues} from "../interfaces/IExecutor.sol";
 import {IVenuesOf} from "../interfaces/IVenuesOf.sol";
 import {Policies} from "../libraries/Policies.sol";
 import {Tokens} from "../libraries/Tokens.sol";
@@ -24,6 +24,7 @@ abstract contract Settings is IExecutor, Lending, ReentrancyGuardTransient {
     address internal immutable AAVE_V3_POOL;
     address internal immutable MORPHO_BLUE;
     address internal immutable UNISWAP_V3_FACTORY;
+    bytes32 internal immutable UNISWAP_V3_POOL_HASH;
     address internal immutable BALANCER_VAULT;
 
     address public guardian;
@@ -51,6 +52,7 @@ abstract contract Settings is IExecutor, Lending, ReentrancyGuardTransient {
         AAVE_V3_POOL = venues_.aaveV3Pool;
         MORPHO_BLUE = venues_.morphoBlue;
         UNISWAP_V3_FACTORY = venues_.uniswapV3Factory;
+        UNISWAP_V3_POOL_HASH = venues_.uniswapV3PoolHash;
         BALANCER_VAULT = venues_.balancerVault;
         _sensitive[address(this)] = true;
         _sensitive[owner_] = true;
@@ -106,23 +108,23 @@ abstract contract Settings is IExecutor, Lending, ReentrancyGuardTransient {
         emit RouterSet(router, allowed);
     }
 
-    function setPosition(bytes32 position, Policy memory policy) external onlyOwner {
-        Policies.check(policy);
+    function setPosition(bytes32 position, Position memory terms) external onlyOwner {
+        Policies.check(terms);
         address market = _market(position);
         if (market.code.length == 0) revert BadAsset(market);
         _guard(market);
-        Policy memory old = _positions[position].policy;
-        if (old.trigger == 0 || Policies.looser(policy, old)) _announced();
-        Position storage p = _positions[position];
-        p.policy = policy;
-        // the cooldown begins now, which also pays for the slot that the first rescue would have to open
-        if (p.lastBlock == 0) p.lastBlock = uint64(block.number);
-        emit PositionSet(position, policy);
+        Position memory old = _positions[position];
+        if (old.trigger == 0 || Policies.looser(terms, old)) _announced();
+        terms.seq = old.seq;
+        // the cooldown begins now
+        terms.lastBlock = old.lastBlock == 0 ? uint40(block.number) : old.lastBlock;
+        _positions[position] = terms;
+        emit PositionSet(position, terms);
     }
 
     /// @dev The sequence stays: a plan made before must not come to life when the position is set again.
     function removePosition(bytes32 position) external onlyOwner {
-        delete _positions[position].policy;
+        _positions[position].trigger = 0;
         emit PositionRemoved(position);
     }
 
@@ -137,7 +139,7 @@ abstract contract Settings is IExecutor, Lending, ReentrancyGuardTransient {
         Asset storage a = _assets[position][side][token];
         if (a.receipt != receipt || sellCap > a.sellCap || fundCap > a.fundCap) _announced();
         (a.receipt, a.unit, a.sellCap, a.fundCap) = (receipt, _unit(token), sellCap, fundCap);
-        // an epoch long past: the first rescue finds the slot open
+        // an epoch long past: the first rescue need not pay for the slot
         if (a.spent.epoch == 0) a.spent.epoch = 1;
         emit AssetSet(position, token, side, sellCap, fundCap);
     }
@@ -160,7 +162,7 @@ abstract contract Settings is IExecutor, Lending, ReentrancyGuardTransient {
     }
 
     function venues() external view returns (Venues memory) {
-        return Venues(AAVE_V3_POOL, MORPHO_BLUE, UNISWAP_V3_FACTORY, BALANCER_VAULT);
+        return Venues(AAVE_V3_POOL, MORPHO_BLUE, UNISWAP_V3_FACTORY, UNISWAP_V3_POOL_HASH, BALANCER_VAULT);
     }
 
     function positionOf(bytes32 position) external view returns (Position memory) {
