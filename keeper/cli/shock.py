@@ -186,9 +186,12 @@ def parsed_steps(text: str) -> list[float]:
 
 
 def document(r: ShockResult) -> dict[str, object]:
-    """One shock as JSON."""
+    """One shock as JSON; ``source`` says where a named one's numbers come from."""
+    from keeper.risk.shocks import SOURCES
+
     return {
         "name": r.name,
+        **({"source": SOURCES[r.name]} if r.name in SOURCES else {}),
         "liquidatable": r.liquidatable,
         "unknown": r.unknown,
         "notional_usd": r.notional_usd,

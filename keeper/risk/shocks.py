@@ -29,7 +29,8 @@ ANY = "*"
 LIBRARY: tuple[Shock, ...] = (
     Shock(name="correction 10 %", moves={ANY: -0.10}),
     Shock(name="oracle only -3 %", moves={ANY: -0.03}),
-    Shock(name="Black Thursday 2020-03-12", moves={"ETH": -0.54, "BTC": -0.51, ANY: -0.58, "DAI": 0.05}),
+    Shock(name="staked ratio 2026-03", moves={"lst": -0.032}),
+    Shock(name="Black Thursday 2020-03-12", moves={"ETH": -0.54, "BTC": -0.51, ANY: -0.58, "DAI": 0.10}),
     Shock(name="May 2021", moves={"ETH": -0.45, "BTC": -0.32, ANY: -0.55}),
     Shock(
         name="LUNA 2022-05",
@@ -47,20 +48,35 @@ LIBRARY: tuple[Shock, ...] = (
     Shock(
         name="USDC depeg 2023-03",
         moves={
-            "ETH": -0.05,
-            "BTC": -0.05,
-            ANY: -0.10,
+            "ETH": -0.12,
+            "BTC": -0.11,
+            ANY: -0.15,
             "USDC": -0.13,
             "DAI": -0.12,
             "FRAX": -0.12,
             "USDT": 0.02,
         },
     ),
-    Shock(name="August 2024", moves={"ETH": -0.28, "BTC": -0.20, ANY: -0.32}),
+    Shock(name="August 2024", moves={"ETH": -0.35, "BTC": -0.25, ANY: -0.36}),
     Shock(name="October 2025", moves={"ETH": -0.22, "BTC": -0.17, ANY: -0.66, "USDe": -0.35, "lst": -0.05}),
     Shock(name="correlation to one -35 %", moves={ANY: -0.35, "lst": -0.05}),
 )
 """Named shocks, mild to severe only within a kind: sort by what they do to a book, not by this order."""
+_SPOT = "Binance spot, worst hourly close to low within"
+SOURCES: Mapping[str, str] = {
+    "correction 10 %": "a correction by the usual word: 10 % below the last high, everything volatile at once",
+    "oracle only -3 %": "an oracle that errs while the market does not move; three per cent as in March 2026",
+    "staked ratio 2026-03": "Aave's capped wstETH oracle, 10 March 2026: ratio 1.19 where 1.228 was due",
+    "Black Thursday 2020-03-12": f"{_SPOT} 24 h: ETH -53.3 %, BTC -50.6 %; DAI up to 1.10 USD",
+    "May 2021": f"{_SPOT} 24 h, 19 May: ETH -45.0 %, BTC -31.3 %, SOL -54.4 %",
+    "LUNA 2022-05": f"{_SPOT} 72 h: ETH -26.9 %, BTC -20.7 %, SOL -50.0 %; UST 0.35 USD, LUNA near nothing",
+    "stETH 2022-06": f"{_SPOT} 72 h: ETH -35.9 %, BTC -29.1 %, LINK -40.4 %; stETH near 0.94 ETH",
+    "USDC depeg 2023-03": f"{_SPOT} 24 h: ETH -11.1 %, BTC -10.0 %, SOL -13.9 %; USDC 0.87 USD on 11 March",
+    "August 2024": f"{_SPOT} 72 h: ETH -33.5 %, BTC -24.9 %, LINK -35.6 %; reports say ETH -35 %",
+    "October 2025": f"{_SPOT} 24 h, 10 October: ETH -21.6 %, BTC -16.2 %, LINK -65.1 %; USDe 0.65 on one venue",
+    "correlation to one -35 %": "no single day: everything volatile by one move, staked ratios 5 % with it",
+}
+"""Where each named shock's numbers come from."""
 
 
 def for_feeds(shock: Shock, symbols: Mapping[str, str]) -> Shock:

@@ -9,7 +9,7 @@ import pytest
 from keeper.errors import ConfigError
 from keeper.model import Shock
 from keeper.risk.assets import asset, is_staked
-from keeper.risk.shocks import LIBRARY, compose, for_feeds, from_tables, grid, ladder, move, moved
+from keeper.risk.shocks import LIBRARY, SOURCES, compose, for_feeds, from_tables, grid, ladder, move, moved
 
 pytestmark = pytest.mark.unit
 
@@ -77,11 +77,22 @@ def test_for_feeds__library__moves_only_known_feeds_within_reason():
         assert set(made.moves) == set(symbols)
         assert all(-1 <= x <= 0.5 for x in made.moves.values())
         assert moved(made, "unlisted") == 0.0
-        assert made.moves["f1"] < 0
+        assert made.moves["f2"] < 0, "every named shock hurts staked ETH"
     names = " ".join(s.name for s in LIBRARY)
     wanted = ("10 %", "Black Thursday", "May 2021", "LUNA", "stETH", "USDC", "August 2024", "October 2025")
     for word in (*wanted, "oracle only", "correlation"):
         assert word in names
+
+
+def test_library__every_shock__says_where_its_numbers_come_from():
+    assert set(SOURCES) == {s.name for s in LIBRARY}
+    assert all(len(line) > 30 for line in SOURCES.values())
+
+
+def test_library__staked_ratio__hits_a_loop_and_not_its_debt():
+    shock = next(s for s in LIBRARY if s.name.startswith("staked ratio"))
+    made = for_feeds(shock, {"w": "wstETH", "e": "WETH", "u": "USDC"}).moves
+    assert made == pytest.approx({"w": -0.032, "e": 0.0, "u": 0.0})
 
 
 def test_for_feeds__usdc_depeg__moves_the_dollar_not_by_eth():
