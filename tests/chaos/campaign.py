@@ -60,6 +60,7 @@ NAMES = {
     "race": "tests.chaos.race:RACE",
     "disk": "tests.chaos.disk:DISK",
     "inclusion": "tests.chaos.inclusion:INCLUSION",
+    "oracle": "tests.chaos.oracle_race:ORACLE",
 }
 """Campaign -> where it is defined; imported only by the process that needs it."""
 
