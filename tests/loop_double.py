@@ -10,7 +10,8 @@ from keeper.clock import ManualClock
 from keeper.config import ChainSettings, PositionSettings, Settings, VenueSettings, WalletSettings
 from keeper.daemon.control import Blind
 from keeper.daemon.facts import Guarded
-from keeper.daemon.loop import ChainLoop, Parts
+from keeper.daemon.loop import ChainLoop
+from keeper.daemon.parts import Parts
 from keeper.journal.write import Journal
 from keeper.model import (
     Attempt,

@@ -129,6 +129,57 @@ class Endpoints:
             await self._clock.sleep(AGAIN_S)
         raise AssertionError("unreachable: the last round returns or raises")
 
+    async def request_elsewhere(
+        self,
+        method: str,
+        params: Sequence[object],
+        *,
+        priority: Priority = Priority.TRIGGER,
+        timeout_s: float = 4.0,
+    ) -> object:
+        """``request`` of another endpoint than the one that reads go to first, where another is well.
+
+        Once, without a second round. Raises Rejected or Transient.
+        """
+        ask = Ask(
+            method=method,
+            params=params,
+            priority=priority,
+            deadline_s=asyncio.get_running_loop().time() + timeout_s,
+        )
+        order = self._order()
+        if len(order) > 1 and order[1].well:
+            order = [order[1], order[0], *order[2:]]
+        return await self._race(order, ask, min(HEDGE_S, timeout_s / 2))
+
+    async def request_each(
+        self, method: str, params: Sequence[object], count: int, *, timeout_s: float = 4.0, wait_s: float
+    ) -> tuple[object, ...]:
+        """The answers of up to ``count`` endpoints by themselves, asked at once: each its result or its error.
+
+        Once one has answered, the others are waited for no longer than ``wait_s``; a missing answer is
+        Transient. Raises Transient where no endpoint serves the chain.
+        """
+        deadline_s = asyncio.get_running_loop().time() + timeout_s
+        ask = Ask(method=method, params=params, priority=Priority.TRIGGER, deadline_s=deadline_s)
+        asked = self._order()[:count]
+        tasks = [asyncio.create_task(self._attempt(e, ask)) for e in asked]
+        try:
+            _, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if waiting:
+                await asyncio.wait(waiting, timeout=wait_s)
+        finally:
+            for task in tasks:
+                task.cancel()
+            told = await asyncio.gather(*tasks, return_exceptions=True)
+        for answer in told:
+            if isinstance(answer, BaseException) and not isinstance(answer, Transient | asyncio.CancelledError):
+                raise answer
+        return tuple(
+            Transient(f"{e.name}: did not answer in time") if isinstance(a, asyncio.CancelledError) else a
+            for e, a in zip(asked, told, strict=True)
+        )
+
     async def broadcast(self, raw: bytes, *, timeout_s: float = 4.0) -> tuple[str | Exception, ...]:
         """``eth_sendRawTransaction`` to every endpoint at once: a hash or the error of each, in their order.
 

@@ -60,6 +60,10 @@ class Camera:
         """Venue id -> why its static facts must be loaded anew."""
         return {venue: seen.stale for venue, seen in self._seen.items() if seen.stale}
 
+    def seen(self, venue_id: str) -> Seen:
+        """What the venue remembers of the last photograph."""
+        return self._seen.get(venue_id, Seen())
+
     async def photograph(
         self,
         venues: Mapping[str, Venue],

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import structlog
 
-from keeper.config import ChainSettings
 from keeper.daemon import tick as ticks
-from keeper.daemon.facts import Facts, Guarded
 from keeper.daemon.isolation import alone
 from keeper.daemon.judging import World, broken_position, decided, outlooks_of, overtaken, remembered
+from keeper.daemon.parts import Parts
 from keeper.daemon.stops import Stops
 from keeper.daemon.tick import Tick, raise_for
 from keeper.decision import Options, PositionMemory
 from keeper.errors import Broken, Raced, Transient, Unsigned, Unwritable
-from keeper.journal.write import Journal
 from keeper.model import (
     Attempt,
     Block,
@@ -37,10 +35,9 @@ from keeper.model import (
     Snapshot,
     Unreadable,
 )
-from keeper.notify.alarm import Alarms
 from keeper.plan import Case, compile_plan
 from keeper.risk.shocks import for_feeds
-from keeper.seams import Clock, Sender, Severity, Strategy, Venue
+from keeper.seams import Severity, Venue
 
 NO_MEANS = Means(
     wallet="",
@@ -56,27 +53,6 @@ WITHOUT_EFFECT = frozenset({IntentState.REVERTED, IntentState.REPLACED, IntentSt
 DAY_S = 86_400.0
 LANE_MAX = 64
 """Plans that may wait for the lane; beyond it a plan is dropped and the next tick decides anew."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What the loop is wired from."""
-
-    chain: ChainSettings
-    facts: Facts
-    guarded: tuple[Guarded, ...]
-    journal: Journal
-    sender: Sender
-    dry: bool
-    """Nothing is sent; what would have been is filled on shadow positions."""
-    alarms: Alarms
-    clock: Clock
-    strategies: tuple[Strategy, ...]
-    shocks: tuple[Shock, ...]
-    armed_digest: str
-    """Arming holds for this configuration only."""
-    live_endpoints: Callable[[], tuple[int, int]] = lambda: (1, 1)
-    """(usable now, configured)."""
 
 
 class ChainLoop:
@@ -360,6 +336,10 @@ class ChainLoop:
         """The venue of a guarded position."""
         return self.venues[self._homes[id]]
 
+    def level_of(self, id: PositionId) -> Level | None:
+        """The level of a guarded position in the last tick; None before the first."""
+        return self._levels.get(id)
+
     def _say_quorum(self) -> None:
         """One endpoint left of several: rescues from the wallet go on, nothing is sold, and it is told."""
         if self.stops.quorum_lost:
@@ -398,3 +378,6 @@ def _replaceable(intent: Intent) -> bool:
     """Broadcast and not mined, not being cancelled: a larger plan may step in its place."""
     waiting = intent.state in (IntentState.SIGNED, IntentState.SENT)
     return waiting and bool(intent.plan.steps) and bool(intent.attempts) and not intent.attempts[-1].cancel
+
+
+__all__ = ["NO_MEANS", "ChainLoop", "Parts"]

@@ -5,18 +5,24 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from keeper.chain.relay import Relays
+from keeper.clock import SystemClock
 from keeper.config import Settings
 from keeper.confirmation import Confirmation
 from keeper.daemon.facts import DryFacts, Facts, Lens, LiveFacts
+from keeper.daemon.outgoing import Outgoing
 from keeper.daemon.pace import Pace, paced
+from keeper.daemon.rehearsal import Rehearsals, Stage
+from keeper.daemon.unpooled import Unpooled
 from keeper.daemon.wiring import Site
 from keeper.errors import ConfigError
 from keeper.journal.write import Journal
-from keeper.model import Means, Reserve
-from keeper.seams import Alarm, Sender, Signer
+from keeper.model import Means, PositionId, Reserve
+from keeper.seams import Alarm, Sender, Signer, Venue
 from keeper.transaction.dry import Dry
 from keeper.transaction.send import Live, silent
 from keeper.units import UINT256_MAX, WAD, mul_div_up
@@ -55,6 +61,10 @@ class Sending:
     signer_address: str | None
     pace: Pace
     """How often mined transactions are looked at; to be reset when the heads tell of a change behind us."""
+    outgoing: Outgoing | None = None
+    """What the live sender talks through; to be told of the loop that is built later."""
+    relays: Relays | None = None
+    """The private endpoints; to be closed."""
 
 
 async def sending(
@@ -68,10 +78,14 @@ async def sending(
         return Sending(facts=facts, sender=dry, live=None, renew=_nothing, signer_address=None, pace=Pace())
     view = await site.view()
     signer = await live_signer(settings, site, view.snapshot.means)
-    live = Live(journal, site.endpoints, signer, probe=probe)
+    relays = Relays.open(site.chain, SystemClock())
+    stage = Stage(venue_of=partial(_venue_of, site), seen=site.camera.seen)
+    outgoing = Outgoing(site.endpoints, journal, Rehearsals(site.endpoints, stage), relays)
+    live = Live(journal, outgoing, signer, probe=probe)
     await live.settle(site.chain.chain_id)
     pace = Pace()
-    confirmation = Confirmation(paced(journal, pace), site.endpoints, live, signer.address)
+    lane = live if site.chain.mempool else Unpooled(live, journal)
+    confirmation = Confirmation(paced(journal, pace), site.endpoints, lane, signer.address)
 
     def renew(means: Means) -> None:
         if isinstance(signer, Renewable):
@@ -79,12 +93,19 @@ async def sending(
 
     return Sending(
         facts=LiveFacts(lens, confirmation, alarms, pace),
-        sender=live,
+        sender=outgoing.sender(live),
         live=live,
         renew=renew,
         signer_address=signer.address,
         pace=pace,
+        outgoing=outgoing,
+        relays=relays,
     )
+
+
+def _venue_of(site: Site, id: PositionId) -> Venue:
+    """The venue of a guarded position as it was opened."""
+    return next(site.venues[g.venue_id] for g in site.guarded if g.id == id)
 
 
 def _nothing(_: Means) -> None:

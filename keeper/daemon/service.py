@@ -19,7 +19,8 @@ from keeper.clock import SystemClock
 from keeper.config import ChainSettings, Settings
 from keeper.daemon.control import Blind
 from keeper.daemon.discovery import Discovery, reload_changed
-from keeper.daemon.loop import ChainLoop, Parts
+from keeper.daemon.loop import ChainLoop
+from keeper.daemon.parts import Parts
 from keeper.daemon.senders import Sending, sending
 from keeper.daemon.supervise import serve
 from keeper.daemon.wiring import Site, site
@@ -111,7 +112,7 @@ class ChainDaemon:
                 raise Broken(self.loop.broken)
             return max((o.level for o in tick.outlooks), key=list(Level).index, default=Level.SAFE)
         finally:
-            await endpoints.close()
+            await self._close(endpoints)
 
     async def run(self, listener: Listener) -> None:
         """For ever; cancelled at shutdown, after the lane has drained."""
@@ -121,7 +122,7 @@ class ChainDaemon:
             try:
                 await self._watch(endpoints, here)
             finally:
-                await endpoints.close()
+                await self._close(endpoints)
         finally:
             pulse.cancel()
 
@@ -139,6 +140,11 @@ class ChainDaemon:
                 group.create_task(self._ticks(mailbox))
         finally:
             self.jobs.stop()
+
+    async def _close(self, endpoints: Endpoints) -> None:
+        if self._acting is not None and self._acting.relays is not None:
+            await self._acting.relays.close()
+        await endpoints.close()
 
     async def drain(self) -> None:
         """Wait until no plan is on the lane: a transaction between signature and journal is not abandoned."""
@@ -169,7 +175,11 @@ class ChainDaemon:
         if acting.signer_address is not None:
             try:
                 findings = await recover(
-                    self.journal, here.endpoints, self.clock, self.chain.chain_id, acting.signer_address
+                    self.journal,
+                    acting.outgoing or here.endpoints,
+                    self.clock,
+                    self.chain.chain_id,
+                    acting.signer_address,
                 )
             except Broken as e:  # nothing may be signed; everything is watched all the same
                 self._foreign, findings = str(e), ()
@@ -182,6 +192,8 @@ class ChainDaemon:
         loop = ChainLoop(parts, here.venues)
         if self._acting is not None and self._acting.live is not None:
             self._acting.live.may_send = loop.may_send
+        if self._acting is not None and self._acting.outgoing is not None:
+            self._acting.outgoing.follow(loop.level_of, loop.venue_of)
         if self._foreign:
             loop.stop_acting(self._foreign)
         return loop

@@ -1,0 +1,180 @@
+"""What a live sender talks through: a second look before the signature, private endpoints before the pools.
+
+The sender knows one Transport and nothing of all this. Its ``eth_call`` of a plan becomes the look of another
+endpoint than the one that was read from, with the health promised checked on the state after the plan; a plan
+that sells needs two endpoints' word. Its broadcasts go to private endpoints first, where there are any.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from keeper.chain.endpoints import Endpoints
+from keeper.chain.relay import Relays
+from keeper.daemon.rehearsal import Promise, Rehearsals
+from keeper.errors import Rejected, Transient
+from keeper.journal.read import Queries
+from keeper.model import Attempt, Intent, Level, Plan, PositionId, Refusal, Repay, Snapshot, Step, Supply
+from keeper.seams import Priority, Sender, Venue
+from keeper.transaction.answers import best
+
+REHEARSED_S = 0.5
+"""So much longer than the call itself may its effect be waited for: the promise is checked where it can be."""
+QUORUM = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Privacy:
+    """How long transactions stay with private endpoints alone."""
+
+    blocks: int
+
+    def over(self, waited_blocks: int, *, urgent: bool, emergency: bool) -> bool:
+        """Whether the public pools are to hear of bytes whose plan was first sent ``waited_blocks`` ago."""
+        return emergency or waited_blocks >= (min(1, self.blocks) if urgent else self.blocks)
+
+
+def words_needed(steps: Sequence[Step]) -> int:
+    """How many endpoints must say that a plan would succeed.
+
+    One for what spends the keeper's own money: a liar gains nothing by it. Two for everything else, because a
+    sale at a price that one endpoint made up is the loss that it wished for.
+    """
+    return 1 if all(isinstance(step, Supply | Repay) for step in steps) else QUORUM
+
+
+class Outgoing:
+    """The ``Transport`` of a live sender on one chain."""
+
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        journal: Queries,
+        rehearsals: Rehearsals,
+        relays: Relays,
+    ) -> None:
+        self._endpoints = endpoints
+        self._journal = journal
+        self._rehearsals = rehearsals
+        self._relays = relays
+        self._privacy = Privacy(blocks=endpoints.chain.private_blocks)
+        self._plans: dict[str, Plan] = {}
+        """Calldata of plans that are being sent now: what a look is about."""
+        self.level_of: Callable[[PositionId], Level | None] = lambda _: None
+        """A position's level in the last tick."""
+
+    def follow(
+        self, level_of: Callable[[PositionId], Level | None], venue_of: Callable[[PositionId], Venue]
+    ) -> None:
+        """Ask the loop, now that it stands."""
+        self.level_of = level_of
+        self._rehearsals.stage.venue_of = venue_of
+
+    def sender(self, live: Sender) -> Sender:
+        """``live``, whose plans are known here while it acts."""
+        return _Announced(live, self._plans)
+
+    async def request(
+        self,
+        method: str,
+        params: Sequence[object],
+        *,
+        priority: Priority = Priority.TRIGGER,
+        timeout_s: float = 4.0,
+        weight: int = 1,
+    ) -> object:
+        """As the endpoints answer; the call of a plan by another endpoint, its promise checked."""
+        call = params[0] if params else None
+        if method == "eth_call" and isinstance(call, dict):
+            plan = self._plans.get(str(call.get("data")))
+            if plan is not None:
+                return await self._looked(plan, call, params, timeout_s)
+        return await self._endpoints.request(
+            method, params, priority=priority, timeout_s=timeout_s, weight=weight
+        )
+
+    async def broadcast(self, raw: bytes, *, timeout_s: float = 4.0) -> tuple[str | Exception, ...]:
+        """To private endpoints alone for a while; to all where there is none, or none takes it."""
+        if not self._relays:
+            return await self._endpoints.broadcast(raw, timeout_s=timeout_s)
+        found = self._of(raw)
+        if found is None or self._public(*found):
+            self._relays.send_beside(raw)
+            return await self._endpoints.broadcast(raw, timeout_s=timeout_s)
+        answers = await self._relays.send(raw)
+        if best(answers, found[1].hash).reached:
+            return answers
+        return (*answers, *await self._endpoints.broadcast(raw, timeout_s=timeout_s))
+
+    async def _looked(
+        self, plan: Plan, call: dict[str, object], params: Sequence[object], timeout_s: float
+    ) -> object:
+        """The plan's call as others see it. Raises Rejected (it reverts, or breaks its promise), Transient."""
+        promise = asyncio.ensure_future(self._rehearsals.of(plan, call))
+        try:
+            told = await self._said(plan, params, timeout_s)
+            await asyncio.wait([promise], timeout=REHEARSED_S)
+            kept = promise.result() if promise.done() else Promise(broken="")
+        finally:
+            promise.cancel()
+            await asyncio.gather(promise, return_exceptions=True)
+        if kept.broken:
+            raise Rejected(3, f"the promise would be broken: {kept.broken}")
+        return told
+
+    async def _said(self, plan: Plan, params: Sequence[object], timeout_s: float) -> object:
+        if words_needed(plan.steps) < QUORUM:
+            try:
+                return await self._endpoints.request_elsewhere("eth_call", params, timeout_s=timeout_s)
+            except Rejected:
+                raise
+            except Transient:
+                # whoever answers then: another look is better than the first one, and none is worse
+                return await self._endpoints.request("eth_call", params, timeout_s=timeout_s)
+        wait_s = self._endpoints.chain.block_time_s / 2
+        told = await self._endpoints.request_each(
+            "eth_call", params, QUORUM, timeout_s=timeout_s, wait_s=wait_s
+        )
+        if (no := next((t for t in told if isinstance(t, Rejected)), None)) is not None:
+            raise no
+        said = [t for t in told if not isinstance(t, Transient)]
+        if len(said) < QUORUM:
+            raise Transient(f"{len(said)} of the {QUORUM} endpoints that a sale needs could simulate it")
+        return said[0]
+
+    def _of(self, raw: bytes) -> tuple[Intent, Attempt] | None:
+        """Whose bytes these are; None for what the journal does not hold open."""
+        opened = self._journal.open_intents(self._endpoints.chain.chain_id)
+        return next(((i, a) for i in opened for a in i.attempts if a.raw == raw), None)
+
+    def _public(self, intent: Intent, attempt: Attempt) -> bool:
+        """Whether the pools are to hear of it: a self-send that frees a nonce keeps no secret."""
+        now = max([a.sent_block for a in intent.attempts] + [n for n in self._heads() if n is not None])
+        level = self.level_of(intent.key.position)
+        return attempt.cancel or self._privacy.over(
+            now - intent.attempts[0].sent_block,
+            urgent=intent.plan.urgent,
+            emergency=level in (Level.URGENT, Level.UNKNOWN),
+        )
+
+    def _heads(self) -> Sequence[int | None]:
+        return tuple(self._endpoints.head_numbers.values())
+
+
+class _Announced:
+    """A sender whose plans are known to its transport while it acts."""
+
+    def __init__(self, live: Sender, plans: dict[str, Plan]) -> None:
+        self._live = live
+        self._plans = plans
+
+    async def act(self, plan: Plan, snapshot: Snapshot) -> Attempt | Refusal:
+        """As ``live`` does."""
+        data = "0x" + plan.call.data.hex()
+        self._plans[data] = plan
+        try:
+            return await self._live.act(plan, snapshot)
+        finally:
+            self._plans.pop(data, None)

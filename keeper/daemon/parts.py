@@ -1,0 +1,34 @@
+"""What one chain's loop is wired from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from keeper.config import ChainSettings
+from keeper.daemon.facts import Facts, Guarded
+from keeper.journal.write import Journal
+from keeper.model import Shock
+from keeper.notify.alarm import Alarms
+from keeper.seams import Clock, Sender, Strategy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the loop is wired from."""
+
+    chain: ChainSettings
+    facts: Facts
+    guarded: tuple[Guarded, ...]
+    journal: Journal
+    sender: Sender
+    dry: bool
+    """Nothing is sent; what would have been is filled on shadow positions."""
+    alarms: Alarms
+    clock: Clock
+    strategies: tuple[Strategy, ...]
+    shocks: tuple[Shock, ...]
+    armed_digest: str
+    """Arming holds for this configuration only."""
+    live_endpoints: Callable[[], tuple[int, int]] = lambda: (1, 1)
+    """(usable now, configured)."""
