@@ -58,6 +58,8 @@ class Mined:
     ok: bool
     health_before_wad: int | None
     """The touched account's health just before, at this block's price; None for a self-send."""
+    revived: bool = False
+    """Mined, now or before, though no pool held it any more."""
 
 
 @dataclass(slots=True)
@@ -68,6 +70,8 @@ class SimBlock:
     parent: SimBlock | None
     state: State
     txs: tuple[Mined, ...] = ()
+    step: int = 0
+    """In which of the chain's steps it was made: a reorganisation makes many in one."""
 
     @property
     def number(self) -> int:
@@ -84,6 +88,8 @@ class Weather:
     lost_in_reorg: float = 0.4
     full_blocks: float = 0.0
     rise: float = 0.3
+    revive: float = 0.0
+    """Chance that a reorganisation is somebody's who mines any bytes that he ever saw, whatever they pay."""
 
 
 CALM = Weather()
@@ -123,7 +129,14 @@ class SimChain:
     """Transaction hash -> every block, on any branch, that held it."""
     by_hash: dict[str, SimBlock] = field(default_factory=dict)
     reorgs: int = 0
+    seen: dict[int, dict[str, TxFields]] = field(default_factory=dict)
+    """Nonce -> hash -> whatever was ever broadcast for it: bytes cannot be recalled."""
+    revived: set[str] = field(default_factory=set)
+    """Transactions mined out of ``seen`` when no pool held them any more."""
+    steps: int = 0
     _made: int = 0
+    _reviving: int = 0
+    """So many more nonces are filled from ``seen`` in the running reorganisation."""
 
     def __post_init__(self) -> None:
         self._append(None, (), self.genesis, self.rng.choice((5, 10, 30)) * GWEI)
@@ -147,6 +160,7 @@ class SimChain:
 
     def step(self) -> None:
         """Twelve seconds pass."""
+        self.steps += 1
         w = self.weather
         if self.rng.random() < w.reorg:
             self.reorg(self.rng.choice((1, 1, 2, 3, 4, 5, 6, 7) if w.deep else (1, 1, 1, 2, 3)))
@@ -165,12 +179,17 @@ class SimChain:
             if self.rng.random() >= self.weather.lost_in_reorg:
                 self.pool.setdefault(mined.tx.nonce, (mined.tx, mined.hash))
         self.reorgs += 1
+        if self.weather.revive and self.rng.random() < self.weather.revive:
+            # one nonce: a proposer who had not heard of its replacement; all: somebody means harm
+            self._reviving = self.rng.choice((1, 1_000))
         for _ in range(depth):
             self._mine()
+        self._reviving = 0
 
     def submit(self, raw: bytes) -> str:
         """Into the pool by geth's rules. Raises Rejected in geth's words."""
         tx, hash = read_tx(raw)
+        self.seen.setdefault(tx.nonce, {})[hash] = tx
         nonce = self.head.state.nonce
         if tx.nonce < nonce:
             raise Rejected(-32000, f"nonce too low: next nonce {nonce}, tx nonce {tx.nonce}")
@@ -242,23 +261,37 @@ class SimChain:
         base = int(base * (1 + turn)) if rng.random() < self.weather.rise else int(base * (1 - turn))
         base = max(GWEI, min(base, BASE_FEE_MAX_WEI))
         state, txs, number = parent.state, [], parent.number + 1
-        while (found := self.pool.get(state.nonce)) is not None:
+        while (found := self._next(state.nonce, base)) is not None:
             tx, hash = found
             if (
                 tx.max_fee_wei < base + min(tx.tip_wei, GWEI // 1000)
                 or rng.random() < self.weather.full_blocks
             ):
                 break
-            del self.pool[state.nonce]
+            if self.pool.pop(state.nonce, None) != found:
+                self.revived.add(hash)
             after, ok, before = self.run(state, tx, self.price_base(number))
             price_wei = min(tx.max_fee_wei, base + tx.tip_wei)
             state = replace(
                 after, nonce=state.nonce + 1, native_wei=state.native_wei - tx.gas_limit // 2 * price_wei
             )
-            txs.append(Mined(tx=tx, hash=hash, ok=ok, health_before_wad=before))
+            txs.append(Mined(tx=tx, hash=hash, ok=ok, health_before_wad=before, revived=hash in self.revived))
         for nonce in [n for n in self.pool if n < state.nonce]:
             del self.pool[nonce]
         self._append(parent, tuple(txs), state, base)
+
+    def _next(self, nonce: int, base_wei: int) -> tuple[TxFields, str] | None:
+        """What a builder takes for a nonce: the pool's, or whatever acts among all that was ever seen."""
+        pooled = self.pool.get(nonce)
+        if not self._reviving:
+            return pooled
+        olds = [
+            (tx, h) for h, tx in self.seen.get(nonce, {}).items() if tx.data and tx.max_fee_wei > base_wei
+        ]
+        if not olds:
+            return pooled
+        self._reviving -= 1
+        return self.rng.choice(olds)
 
     def _append(self, parent: SimBlock | None, txs: tuple[Mined, ...], state: State, base_wei: int) -> None:
         self._made += 1
@@ -271,7 +304,7 @@ class SimChain:
             timestamp_s=int(START_S) + BLOCK_S * (number - FIRST),
             base_fee_wei=base_wei,
         )
-        block = SimBlock(header=header, parent=parent, state=state, txs=txs)
+        block = SimBlock(header=header, parent=parent, state=state, txs=txs, step=self.steps)
         self.blocks.append(block)
         self.by_hash[header.hash] = block
         for found in txs:

@@ -31,15 +31,17 @@ from keeper.daemon.facts import Guarded
 from keeper.daemon.service import ChainDaemon
 from keeper.daemon.wiring import Site
 from keeper.errors import Broken
-from keeper.journal import opening
+from keeper.journal import codec, opening
 from keeper.journal.write import Journal
-from keeper.model import Attempt, Block, Intent, PlanKey
+from keeper.model import Attempt, Block, Intent
 from keeper.seams import Signer, TxFields
 from keeper.watchdog import Notifier
 from tests.build import ALICE, CHAIN_ID, USDC, VENUE, WALLET, WETH, units
-from tests.chaos.sim.chain import BLOCK_S, FIRST, START_S, Held, SimChain, State, Weather
+from tests.chaos.sim.chain import BLOCK_S, FIRST, START_S, Held, SimChain, State, Weather, read_tx
 from tests.chaos.sim.market import ACCOUNTS, SimSigner, SimVenue, outside_policy, policy
 from tests.chaos.sim.node import HEALTHY, MULTICALL, Faults, Node
+from tests.chaos.sim.prompt import Promptness
+from tests.chaos.sim.verdict import Double, judge
 from tests.chaos.sim.virtual import Deadlock, VirtualClock, VirtualLoop
 
 DIGEST = "simulated configuration"
@@ -51,6 +53,8 @@ SERVED_BLOCKS = 8
 """A need that the storm left must be served within this many quiet blocks, restart included."""
 PROMPT_BLOCKS = 4
 """A need that arises in the quiet must be served within this many blocks."""
+LAST_FALL = 9
+"""In this block of the quiet the price falls once more."""
 BLIND_S = 55.0
 PROBES = ("planned", "signed", "journaled", "broadcast", "sent")
 
@@ -87,6 +91,7 @@ class Mix:
             lost_in_reorg=rng.choice((0.0, 0.5, 1.0)),
             full_blocks=some(0.4, 0.6),
             rise=rng.choice((0.1, 0.3, 1.0)),
+            revive=some(0.3, 1.0),
         )
         deaf = some(0.3, 0.9)
         faults = tuple(
@@ -125,6 +130,12 @@ class Result:
     reorgs: int
     actions: int
     trace_hash: str
+    revived: int = 0
+    """Transactions that a reorganisation brought back though no pool held them."""
+    doubles: tuple[Double, ...] = ()
+    prompt_s: float = 0.0
+    """The longest that a need waited for bytes on the wire while every endpoint was healthy."""
+    prompt_n: int = 0
 
 
 @dataclass(slots=True)
@@ -143,17 +154,25 @@ class Ledger:
 class World:
     """Chain, disk and time of one seed."""
 
-    def __init__(self, seed: int, *, verbose: bool = False) -> None:
+    def __init__(
+        self,
+        seed: int,
+        *,
+        mix: Mix | None = None,
+        storm_blocks: int = STORM_BLOCKS,
+        verbose: bool = False,
+    ) -> None:
         self.seed = seed
         self.rng = random.Random(seed)
-        self.mix = Mix.draw(self.rng)
+        self.mix = mix or Mix.draw(self.rng)
         self.verbose = verbose
-        self.now_s = START_S
-        self.end_s = START_S + BLOCK_S * (STORM_BLOCKS + QUIET_BLOCKS)
-        self.storm_until_s = START_S + BLOCK_S * STORM_BLOCKS
+        self.now_s = self.block_at_s = START_S
+        self.storm_blocks = storm_blocks
+        self.end_s = START_S + BLOCK_S * (storm_blocks + QUIET_BLOCKS)
+        self.storm_until_s = START_S + BLOCK_S * storm_blocks
         self.next_block_s = START_S + BLOCK_S
         self.chain = SimChain(
-            rng=self.rng, prices=_prices(self.rng), genesis=_genesis(self.rng), weather=self.mix.weather
+            rng=self.rng, prices=self.prices(self.rng), genesis=_genesis(self.rng), weather=self.mix.weather
         )
         self.nodes: list[Node] = []
         self.book = Ledger()
@@ -164,6 +183,9 @@ class World:
         self.journal: Journal | None = None
         self.loop: VirtualLoop | None = None
         self.outage_until_s = 0.0
+        self.doubles: tuple[Double, ...] = ()
+        self.prompt = Promptness(self, self.storm_until_s)
+        self.late_kill_s = _late_kill_s(self.rng, self.storm_until_s)
         self._trace = hashlib.sha256()
         self.lines: list[str] = []
 
@@ -219,11 +241,20 @@ class World:
         if why is not None:
             self.violated(f"signed outside the policy: {why}")
 
+    def weather(self) -> Weather:
+        """How unpleasant the next block may be."""
+        return self.mix.weather if self.stormy_now else Weather(rise=self.mix.weather.rise)
+
+    def prices(self, rng: random.Random) -> tuple[tuple[int, int], ...]:
+        """The price from block to block."""
+        return _prices(rng)
+
     def advance_chain(self) -> None:
         """One block, and what replicas hear of it."""
-        self.chain.weather = self.mix.weather if self.stormy_now else Weather(rise=self.mix.weather.rise)
+        self.chain.weather = self.weather()
         before, reorgs = self.chain.head.number, self.chain.reorgs
         self.chain.step()
+        self.block_at_s = self.next_block_s
         self.next_block_s += BLOCK_S
         self._weather_of_nodes()
         head = self.chain.head
@@ -255,7 +286,7 @@ class World:
     def check_served(self) -> None:
         """In the quiet every crossed trigger is answered within so many blocks."""
         number = self.chain.head.number
-        quiet_from = FIRST + STORM_BLOCKS
+        quiet_from = FIRST + self.storm_blocks
         for account in ACCOUNTS:
             if self.chain.health_wad(account) >= policy().trigger_wad:
                 self.book.unserved_since.pop(account, None)
@@ -270,6 +301,7 @@ class World:
         """Every second of a life: a blind daemon must say so, and a tick must not call danger healthy."""
         daemon, loop = self.daemon, self.loop
         assert loop is not None
+        self.prompt.check(loop.now_s)
         if daemon is None:
             return
         unseen = bool(self.nodes) and all(n.dead for n in self.nodes)
@@ -308,8 +340,10 @@ class World:
         if fee_wei > max(caps, default=0):
             self.violated(f"{attempt.key} attempt {attempt.n}: {fee_wei} wei is above every cap {caps}")
 
-    def on_wire(self, hash: str) -> None:
+    def on_wire(self, tx: TxFields, hash: str) -> None:
         """Bytes arrive at a node: they must be on the disk already."""
+        assert self.loop is not None
+        self.prompt.on_wire(tx, self.loop.now_s)
         if hash not in self.book.durable and hash not in self.book.wired:
             self.violated(f"broadcast before the journal held it: {hash[:10]}")
         self.book.wired.add(hash)
@@ -366,9 +400,7 @@ class SimNode(Node):
     world: World
 
     def _send(self, raw: bytes) -> str:
-        from tests.chaos.sim.chain import read_tx
-
-        self.world.on_wire(read_tx(raw)[1])
+        self.world.on_wire(*read_tx(raw))
         return super()._send(raw)
 
 
@@ -394,9 +426,14 @@ class _NoJobs:
 
 def run(seed: int, *, verbose: bool = False) -> tuple[Result, list[str]]:
     """One seed from genesis to the end of the quiet, and every invariant."""
-    world = World(seed, verbose=verbose)
+    return play(World(seed, verbose=verbose))
+
+
+def play(world: World) -> tuple[Result, list[str]]:
+    """A world to its end, and every invariant."""
     shm = Path("/dev/shm")
-    gc.collect(1)
+    # nothing of a life outlives its seed: what was there before need not be walked each time
+    gc.collect()
     gc.disable()
     folder = Path(tempfile.mkdtemp(prefix="keeper-sim-", dir=shm if shm.is_dir() else None))
     try:
@@ -411,13 +448,17 @@ def run(seed: int, *, verbose: bool = False) -> tuple[Result, list[str]]:
     actions = sum(1 for _, m in world.chain.mined() if m.tx.data and m.ok)
     return (
         Result(
-            seed=seed,
+            seed=world.seed,
             violations=tuple(world.book.violations),
             crashes=world.crashes,
             blocks=world.chain.head.number - FIRST,
             reorgs=world.chain.reorgs,
             actions=actions,
             trace_hash=world._trace.hexdigest()[:16],
+            revived=len(world.chain.revived),
+            doubles=world.doubles,
+            prompt_s=world.prompt.slowest_s,
+            prompt_n=world.prompt.served,
         ),
         world.lines,
     )
@@ -430,6 +471,9 @@ def _live(world: World, path: Path) -> None:
     world.book.blind_since_s = None
     asyncio.set_event_loop(loop)
     until_s = world.end_s
+    world.prompt.started_s = world.now_s
+    if not world.stormy and world.now_s < world.late_kill_s:
+        until_s = world.late_kill_s
     if world.stormy:
         until_s = min(world.storm_until_s, world.now_s + 1 + world.rng.expovariate(1 / world.mix.life_s))
     world.say(f"START until {until_s - START_S:.0f}")
@@ -462,8 +506,8 @@ def _off(world: World) -> None:
     """Between two lives the chain goes on."""
     if world.now_s >= world.end_s:
         return
-    if world.stormy:
-        world.now_s += world.rng.choice((0.5, 5.0, 30.0)) * world.rng.random() + 0.1
+    longest_s = world.rng.choice((0.5, 5.0, 30.0)) if world.stormy else 1.0
+    world.now_s += longest_s * world.rng.random() + 0.1
     while world.next_block_s <= world.now_s:
         world.advance_chain()
 
@@ -526,7 +570,7 @@ async def _process(world: World, journal: Journal) -> None:
 def _bury(loop: VirtualLoop) -> None:
     """Unwind a dead process: whatever its handlers try, disk and network are gone."""
     for _ in range(20):
-        tasks = [t for t in asyncio.all_tasks(loop) if not t.done()]
+        tasks = loop.undone()
         if not tasks:
             break
         for task in tasks:
@@ -562,6 +606,15 @@ CHAIN = ChainSettings(
         for n in "abc"
     ),
 )
+
+
+@lru_cache(maxsize=1024)
+def _plan_from_json(text: str) -> Any:
+    """The journal's own decoder, asked once for each text: it is pure."""
+    return _DECODE(text)
+
+
+_DECODE = codec.plan_from_json
 
 
 @lru_cache(maxsize=1)
@@ -623,17 +676,25 @@ def _patched(world: World) -> Iterator[None]:
             (daemons, "LIBRARY", ()),
             (senders, "live_signer", signer),
             (opening, "create_engine", _warm_engine),
+            (codec, "plan_from_json", _plan_from_json),
         ):
             undo.callback(setattr, module, name, getattr(module, name))
             setattr(module, name, value)
         yield
 
 
+def _late_kill_s(rng: random.Random, quiet_from_s: float) -> float:
+    """One kill in the quiet, with every endpoint healthy, around the time of the last fall; or none."""
+    if rng.random() < 0.5:
+        return 0.0
+    return quiet_from_s + BLOCK_S * LAST_FALL + rng.uniform(-BLOCK_S, 2 * BLOCK_S)
+
+
 def _prices(rng: random.Random) -> tuple[tuple[int, int], ...]:
     """A price that falls in steps: some in the storm, one or two in the quiet."""
     price, steps = 2000, [(FIRST, 2000 * 10**8)]
     falls = sorted(rng.sample(range(FIRST + 2, FIRST + STORM_BLOCKS), 3))
-    falls.append(FIRST + STORM_BLOCKS + rng.choice((9, 10)))
+    falls.append(FIRST + STORM_BLOCKS + LAST_FALL)
     for number in falls:
         # the last one, in the quiet, crosses every trigger whatever was done before
         fall = rng.uniform(0.15, 0.2) if number == falls[-1] else rng.uniform(0.05, 0.16)
@@ -656,54 +717,13 @@ def _genesis(rng: random.Random) -> State:
 
 
 def _check_journal(world: World, path: Path) -> None:
-    """After the quiet: the journal tells what the chain holds, and every action happened once."""
+    """What the journal tells when all is over, against the chain."""
     loop = VirtualLoop(world.now_s)
     asyncio.set_event_loop(loop)
     with Journal.open(path, VirtualClock()) as journal:
-        intents = journal.intents(limit=10_000)
+        world.doubles = judge(world, journal)
     loop.close()
     asyncio.set_event_loop(None)
-    owner = {a.hash: (i, a) for i in intents for a in i.attempts}
-    acted: dict[PlanKey, int] = {}
-    where: dict[PlanKey, tuple[Block, bool, bool]] = {}
-    for block, mined in world.chain.mined():
-        if mined.hash not in owner:
-            world.violated(f"mined without a word in the journal: nonce {mined.tx.nonce}")
-            continue
-        intent, attempt = owner[mined.hash]
-        if intent.key in where:
-            world.violated(f"{intent.key} is on the chain twice")
-        where[intent.key] = (block.header, mined.ok, attempt.cancel)
-        if attempt.cancel or not mined.ok:
-            continue
-        acted[intent.key] = acted.get(intent.key, 0) + 1
-        # prices fall by block number; a reorganisation may put the act before the fall that asked for it
-        planned = intent.plan.block.number
-        price = world.chain.price_base(max(block.number, planned))
-        before = mined.health_before_wad or 0
-        seen = before * price // world.chain.price_base(block.number)
-        if seen > policy().trigger_wad * 1_000_001 // 1_000_000:
-            world.violated(f"{intent.key} acted at health {seen / 1e18:.4f}: nothing asked for it")
-    for intent in intents:
-        _check_intent(world, intent, where.get(intent.key))
-
-
-def _check_intent(world: World, intent: Intent, where: tuple[Block, bool, bool] | None) -> None:
-    nonces = {a.nonce for a in intent.attempts}
-    if len(nonces) > 1:
-        world.violated(f"{intent.key} has nonces {sorted(nonces)}")
-    state = intent.state.value
-    if where is None:
-        if state not in ("ABANDONED", "EXPIRED"):
-            world.violated(f"{intent.key} is {state}, the chain holds none of it")
-        return
-    block, ok, cancel = where
-    expected = {"CANCELLED"} if cancel else {"INCLUDED", "SETTLED", "FINAL"} if ok else {"REVERTED"}
-    final = block.number <= world.chain.finalized - 1
-    if final and ok and not cancel:
-        expected = {"FINAL"}
-    if state not in expected:
-        world.violated(f"{intent.key} is {state}, block {block.number} says {sorted(expected)}")
 
 
 __all__ = ["ALICE", "VENUE", "Crash", "Mix", "Result", "World", "replace", "run"]
