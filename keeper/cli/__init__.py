@@ -12,6 +12,7 @@ import keeper
 from keeper.cli import (
     adopt,
     arm,
+    cascade,
     check,
     demo,
     disarm,
@@ -53,6 +54,7 @@ for module in (
     shock,
     distance,
     risk,
+    cascade,
     run,
     arm,
     disarm,

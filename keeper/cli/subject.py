@@ -12,6 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from keeper.config import Settings
+    from keeper.model import Position
     from keeper.risk.bookfile import NamedBook
     from keeper.risk.distance import Nearest
 
@@ -58,7 +59,18 @@ def named_book(config: Path, book: Path | None) -> NamedBook:
         prices={feed: price for v in views for feed, price in v.snapshot.prices.items()},
         symbols={h.feed: h.amount.token.symbol for p in positions for h in (*p.collateral, *p.debt)},
         levels=_levels(settings),
+        tokens=tuple(collateral_tokens(p) for p in positions) + ((),) * len(lost),
     )
+
+
+def collateral_tokens(position: Position) -> tuple[float, ...]:
+    """Tokens of counted collateral behind each entry of the position's row; a feed's first entry holds all."""
+    feeds = position.row.feeds
+    held = [0.0] * len(feeds)
+    for h in position.collateral:
+        if h.threshold_wad > 0 and h.feed in feeds:
+            held[feeds.index(h.feed)] += h.amount.units / 10.0**h.amount.token.decimals
+    return tuple(held)
 
 
 def _levels(settings: Settings) -> tuple[tuple[str, float], ...]:

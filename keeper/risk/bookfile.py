@@ -31,7 +31,8 @@ FORMAT = """\
 class NamedBook:
     """Rows with names, prices of their feeds, what each feed's price follows, and feeds that never move.
 
-    ``levels``: (name, health) of the policy, where all positions share one.
+    ``levels``: (name, health) of the policy, where all positions share one. ``tokens``: for each row the collateral
+    in tokens behind each entry's weight, 0 for a debt; empty for a row that is no lending position.
     """
 
     names: tuple[str, ...]
@@ -40,6 +41,7 @@ class NamedBook:
     symbols: Mapping[str, str]
     fixed: frozenset[str] = frozenset()
     levels: tuple[tuple[str, float], ...] = ()
+    tokens: tuple[tuple[float, ...], ...] = ()
 
 
 def read(path: Path) -> NamedBook:
@@ -61,6 +63,7 @@ def parse(document: object) -> NamedBook:
     prices, symbols, fixed = reader.prices(top.get("prices"))
     names: list[str] = []
     rows: list[BookRow] = []
+    tokens: list[tuple[float, ...]] = []
     for n, item in enumerate(reader.items(top.get("positions"), "positions")):
         where = f"positions[{n}]"
         table = reader.table(item, where, (), optional=("name", "lending", "perp", "row"))
@@ -70,12 +73,21 @@ def parse(document: object) -> NamedBook:
             continue
         name = table.get("name", str(n))
         names.append(name if isinstance(name, str) else str(n))
-        rows.append(getattr(reader, kinds[0])(table[kinds[0]], f"{where}.{kinds[0]}"))
+        row, held = reader.position(kinds[0], table[kinds[0]], f"{where}.{kinds[0]}")
+        rows.append(row)
+        tokens.append(held)
     for name, row in zip(names, rows, strict=True):
         reader.problems += [f"position {name}: no price of {f}" for f in row.feeds if f not in prices]
     if reader.problems:
         raise ConfigError(tuple(reader.problems))
-    return NamedBook(names=tuple(names), rows=tuple(rows), prices=prices, symbols=symbols, fixed=fixed)
+    return NamedBook(
+        names=tuple(names),
+        rows=tuple(rows),
+        prices=prices,
+        symbols=symbols,
+        fixed=fixed,
+        tokens=tuple(tokens),
+    )
 
 
 class _Reader:
@@ -134,11 +146,18 @@ class _Reader:
                 fixed.add(feed)
         return prices, symbols, frozenset(fixed)
 
-    def lending(self, value: object, where: str) -> BookRow:
+    def position(self, kind: str, value: object, where: str) -> tuple[BookRow, tuple[float, ...]]:
+        """The row, and the tokens of its collateral where it is a lending position."""
+        if kind == "lending":
+            return self.lending(value, where)
+        return (self.perp(value, where) if kind == "perp" else self.row(value, where)), ()
+
+    def lending(self, value: object, where: str) -> tuple[BookRow, tuple[float, ...]]:
         table = self.table(value, where, ("collateral", "debt"))
         feeds: list[str] = []
         a: list[float] = []
         b: list[float] = []
+        tokens: list[float] = []
         for n, item in enumerate(self.items(table.get("collateral"), f"{where}.collateral")):
             at = f"{where}.collateral[{n}]"
             one = self.table(item, at, ("asset", "amount", "threshold"))
@@ -146,13 +165,15 @@ class _Reader:
             amount = self.number(one.get("amount"), f"{at}.amount", low=0.0)
             a.append(amount * self.number(one.get("threshold"), f"{at}.threshold", low=0.0))
             b.append(0.0)
+            tokens.append(amount)
         for n, item in enumerate(self.items(table.get("debt"), f"{where}.debt")):
             at = f"{where}.debt[{n}]"
             one = self.table(item, at, ("asset", "amount"))
             feeds.append(self.text(one.get("asset"), f"{at}.asset"))
             a.append(0.0)
             b.append(self.number(one.get("amount"), f"{at}.amount", low=0.0))
-        return BookRow(feeds=tuple(feeds), a=tuple(a), b=tuple(b))
+            tokens.append(0.0)
+        return BookRow(feeds=tuple(feeds), a=tuple(a), b=tuple(b)), tuple(tokens)
 
     def perp(self, value: object, where: str) -> BookRow:
         """Equity = margin + size (p - entry) - fees; requirement = |size| x rate x p + minimum."""

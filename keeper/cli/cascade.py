@@ -1,0 +1,196 @@
+"""``keeper cascade``: what liquidations do to prices, and those prices to the book, until nobody is left to
+liquidate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from keeper.cli import arguments, subject
+
+if TYPE_CHECKING:
+    from keeper.model import Shock
+    from keeper.risk.spiral import Cascade, Law, Sold
+
+ShockOption = Annotated[
+    str, typer.Option("--shock", help="A named shock, or moves in per cent: ETH=-30 or '*=-25,LINK=-50'.")
+]
+Depth = Annotated[
+    str,
+    typer.Option(
+        "--depth", help="USD whose sale lowers a price by 2 %: '*=5e6,ETH=4e7'; * for what is not named."
+    ),
+]
+
+
+def command(
+    shock: ShockOption,
+    depth: Depth,
+    config: arguments.Config = arguments.CONFIG,
+    book: subject.BookOption = None,
+    bonus: Annotated[
+        float, typer.Option("--bonus", help="Liquidators' bonus in per cent of the debt repaid.")
+    ] = 5.0,
+    close: Annotated[
+        float, typer.Option("--close", help="Per cent of a debt repaid at once while health is above 0.95.")
+    ] = 50.0,
+    json: arguments.Json = False,
+) -> None:
+    """Show the liquidation cascade that a shock starts.
+
+    Liquidated collateral is sold into markets of the depth given, which lowers prices and liquidates more, to the
+    fixed point. Lending positions only. Exits with 1 when a position is liquidatable without any shock or cannot
+    be judged.
+
+    Example: keeper cascade --book book.json --shock 'ETH=-30' --depth 'ETH=4e7,*=5e6'
+    """
+    from keeper.cli import table
+    from keeper.cli.endings import usage
+
+    depths, asked = depths_of(depth), law(bonus, close)
+    started = shock_of(shock)
+    named = subject.named_book(config, book)
+    from keeper.model import Shock
+    from keeper.risk.portfolio import shock as shocked
+    from keeper.risk.spiral import project
+
+    try:
+        found = project(named, started, depths, asked)
+    except ValueError as error:
+        raise usage("--depth", f"{error}; write e.g. {depth},*=5e6") from None
+    (now,) = shocked(named, (Shock(name="now", moves={}),))
+    if json:
+        print(table.document(document(started.name, found)))
+    else:
+        names = subject.feed_names(named.symbols)
+        rows = [row(x, names.get(x.feed, x.feed)) for x in found.feeds]
+        table.show(("asset", "price now", "after the shock", "at the end", "sold USD", "2 % depth USD"), rows)
+        for line in said(found, started.name, len(named.names)):
+            subject.say(line)
+    raise typer.Exit(int(now.liquidatable > 0 or now.unknown > 0))
+
+
+def depths_of(text: str) -> dict[str, float]:
+    """``*=5e6,ETH=4e7`` as a mapping. Exit 2."""
+    return pairs("--depth", text, "USD above 0, e.g. ETH=4e7", low=0.0)
+
+
+def shock_of(text: str) -> Shock:
+    """A named shock (its name, or the beginning of one), or moves in per cent. Exit 2."""
+    from keeper.cli.endings import usage
+    from keeper.model import Shock
+    from keeper.risk.shocks import LIBRARY
+
+    if "=" in text:
+        moves = pairs(
+            "--shock", text, "per cent from -100 to 10000, e.g. ETH=-30", low=-100.0000001, high=10_000.0
+        )
+        return Shock(name=text, moves={asset: max(x / 100.0, -1.0) for asset, x in moves.items()})
+    found = [s for s in LIBRARY if s.name.lower().startswith(text.lower())] if text else []
+    if len(found) != 1:
+        raise usage(
+            "--shock", f'"{text}" names {len(found)} shocks; there are {", ".join(s.name for s in LIBRARY)}'
+        )
+    return found[0]
+
+
+def pairs(option: str, text: str, wanted: str, *, low: float, high: float = math.inf) -> dict[str, float]:
+    """``A=1,B=2`` as a mapping of numbers above ``low`` and up to ``high``. Exit 2."""
+    from keeper.cli.endings import usage
+
+    found: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, number = (x.strip() for x in part.partition("="))
+        try:
+            value = float(number)
+        except ValueError:
+            value = math.nan
+        if not name or not low < value <= high or value == math.inf:
+            raise usage(option, f'"{part.strip()}" is not NAME={wanted}')
+        if name.lower() in (n.lower() for n in found):
+            raise usage(option, f"{name} is given twice")
+        found[name] = value
+    return found
+
+
+def law(bonus: float, close: float) -> Law:
+    """How liquidators act. Exit 2."""
+    from keeper.cli.endings import usage
+    from keeper.risk.spiral import Law
+
+    if not 0.0 <= bonus <= 100.0:
+        raise usage("--bonus", f"{bonus:g} is not from 0 to 100 per cent")
+    if not 0.0 < close <= 100.0:
+        raise usage("--close", f"{close:g} is not above 0 and up to 100 per cent")
+    return Law(close=close / 100.0, bonus=bonus / 100.0)
+
+
+def row(x: Sold, name: str) -> tuple[str, ...]:
+    """One asset's table row."""
+    return (
+        subject.cut(name, 16),
+        f"{x.now:,.6g}",
+        f"{x.shocked:,.6g} ({fall(x.shocked, x.now)})",
+        f"{x.end:,.6g} ({fall(x.end, x.now)})",
+        f"{x.sold_usd:,.0f}",
+        "does not move" if math.isinf(x.depth_usd) else f"{x.depth_usd:,.0f}",
+    )
+
+
+def fall(price: float, before: float) -> str:
+    """The move from one price to another."""
+    return f"{100.0 * (price / before - 1.0):+.1f} %"
+
+
+def said(found: Cascade, name: str, positions: int) -> Sequence[str]:
+    """What the table does not hold."""
+    lines = [
+        f"{name}: {len(found.hits)} of {positions} positions liquidated, {found.repaid_usd:,.0f} USD repaid "
+        f"({found.first_repaid_usd:,.0f} in the first round), {found.bad_debt_usd:,.0f} USD of debt left "
+        "without collateral",
+        f"fixed point after {found.rounds} rounds of liquidations; prices fell {found.amplification:.2f} times as "
+        "far as the shock alone (logarithms, the asset hit hardest)"
+        if found.settled
+        else f"NO fixed point within {found.rounds + 1} rounds: the numbers are a lower bound",
+    ]
+    worst = sorted(found.hits, key=lambda x: -x[1])[:8]
+    if worst:
+        names = ", ".join(f"{subject.cut(n, subject.NAME_MAX)} {h}x" for n, h in worst)
+        lines.append(f"liquidated: {names}{' and more' if len(found.hits) > len(worst) else ''}")
+    if found.left_out:
+        some = ", ".join(f"{subject.cut(n, subject.NAME_MAX)} ({why})" for n, why in found.left_out[:4])
+        more = f" and {len(found.left_out) - 4} more" if len(found.left_out) > 4 else ""
+        lines.append(f"left out: {some}{more}")
+    return lines
+
+
+def document(name: str, found: Cascade) -> dict[str, object]:
+    """The cascade as JSON."""
+    return {
+        "shock": name,
+        "settled": found.settled,
+        "rounds": found.rounds,
+        "amplification": found.amplification,
+        "liquidated": len(found.hits),
+        "repaid_usd": found.repaid_usd,
+        "first_repaid_usd": found.first_repaid_usd,
+        "bad_debt_usd": found.bad_debt_usd,
+        "assets": [
+            {
+                "feed": x.feed,
+                "price": x.now,
+                "price_shocked": x.shocked,
+                "price_end": x.end,
+                "sold_usd": x.sold_usd,
+                "depth_2pct_usd": subject.number(x.depth_usd),
+                "amplification": x.amplification,
+            }
+            for x in found.feeds
+        ],
+        "positions": [{"name": n, "liquidations": h} for n, h in found.hits],
+        "left_out": [{"name": n, "why": why} for n, why in found.left_out],
+        "unknown": found.unknown,
+    }

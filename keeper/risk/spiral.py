@@ -1,0 +1,219 @@
+"""A book's liquidation cascade: first shock in, fixed point out. Records around the kernel of ``cascade``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from keeper.model import BookRow, Shock
+from keeper.risk import cascade
+from keeper.risk.assets import CALM, asset
+from keeper.risk.book import Floats, Shelf, build, row_fault, usable
+from keeper.risk.bookfile import NamedBook
+from keeper.risk.shocks import ANY, for_feeds, moved
+
+TWO_PERCENT = -math.log(0.98)
+"""A market's depth is quoted as what moves its price by 2 %; the kernel wants what moves it by 1/e."""
+_OWED = "|owed"
+"""Marks the debt side of a feed that one position both owns and owes: its price is not lowered by selling, which
+would lessen the debt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Law:
+    """How liquidators act: ``close`` share of debt at once while health > ``full_below``, else all; ``bonus``."""
+
+    close: float = 0.5
+    full_below: float = 0.95
+    bonus: float = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sold:
+    """One feed: its price now, after the first shock and at the end, USD sold of it, and its 2 % depth."""
+
+    feed: str
+    now: float
+    shocked: float
+    end: float
+    sold_usd: float
+    depth_usd: float
+
+    @property
+    def amplification(self) -> float | None:
+        """Log fall at the end over that of the first shock; None where the shock did not lower it."""
+        if not self.shocked < self.now:
+            return None
+        return math.log(self.now / self.end) / math.log(self.now / self.shocked) if self.end > 0.0 else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cascade:
+    """``rounds`` to the fixed point (``settled``) or to the limit; positions by name with the rounds in which they
+    were liquidated; USD at the prices of each round; ``left_out``: (name, why)."""
+
+    settled: bool
+    rounds: int
+    hits: tuple[tuple[str, int], ...]
+    repaid_usd: float
+    first_repaid_usd: float
+    """What the first round alone repays: the shock's own doing."""
+    bad_debt_usd: float
+    feeds: tuple[Sold, ...]
+    left_out: tuple[tuple[str, str], ...]
+    unknown: int
+    """How many of those left out could not be judged."""
+
+    @property
+    def amplification(self) -> float:
+        """The largest of any feed that was sold; 1 when nothing was."""
+        return max((x.amplification or 1.0 for x in self.feeds if x.sold_usd > 0.0), default=1.0)
+
+
+def project(book: NamedBook, shock: Shock, depths_usd: Mapping[str, float], law: Law) -> Cascade:
+    """The cascade that ``shock`` (written by asset) starts in markets of ``depths_usd`` by asset.
+
+    ``depths_usd``: USD whose sale lowers the asset's price by 2 %; ``*`` for those not named. Stables, currencies
+    and gold that are not named do not move; nor do fixed feeds. ValueError where a volatile asset has none.
+    """
+    rows, tokens, names, left_out, unknown = _eligible(book)
+    shelf, held = build(rows, _prices(book)), build(tokens, _prices(book))
+    plain = [f.removesuffix(_OWED) for f in shelf.feeds]
+    first = for_feeds(shock, {f: s for f, s in book.symbols.items() if f not in book.fixed})
+    moves = np.array([moved(first, f) for f in plain], np.float64)
+    depth = np.array([_depth(book, f, depths_usd) for f in shelf.feeds], np.float64)
+    market = cascade.Market(
+        price=shelf.book.prices * (1.0 + moves),
+        depth=depth / TWO_PERCENT,
+        close=law.close,
+        full_below=law.full_below,
+        bonus=law.bonus,
+    )
+    fall = _run(shelf, held, market)
+    return Cascade(
+        settled=bool(fall.total[0] < cascade.ROUNDS_MAX),
+        rounds=int(fall.total[0]) - 1,
+        hits=tuple((n, int(h)) for n, h in zip(names, fall.hit, strict=True) if h > 0),
+        repaid_usd=float(fall.total[1]),
+        first_repaid_usd=_first(shelf, held, market),
+        bad_debt_usd=_bad_debt(shelf, fall),
+        feeds=_sold(shelf, market, fall, depth),
+        left_out=tuple(left_out),
+        unknown=unknown,
+    )
+
+
+def _run(shelf: Shelf, held: Shelf, market: cascade.Market) -> cascade.Fall:
+    fall = cascade.with_thresholds(cascade.start(shelf.book, market), _thresholds(shelf, held))
+    cascade.run(shelf.book, market, fall, True)
+    return fall
+
+
+def _thresholds(shelf: Shelf, held: Shelf) -> Floats:
+    """Each collateral entry's weight over its tokens: both books were built from the same feeds in order."""
+    tokens = held.book.a
+    return np.where(tokens > 0.0, shelf.book.a / np.where(tokens > 0.0, tokens, 1.0), 0.0)
+
+
+def _first(shelf: Shelf, held: Shelf, market: cascade.Market) -> float:
+    """USD repaid in the first round, before any selling has moved a price: ``cascade.seize`` of all at once."""
+    book, at = shelf.book, market.price[shelf.book.feed]
+    user = np.repeat(np.arange(len(shelf)), np.diff(book.indptr))
+    weighted, worth, owed = (
+        np.bincount(user, weight * at, minlength=len(shelf)) for weight in (book.a, held.book.a, book.b)
+    )
+    share = np.where(weighted <= market.full_below * owed, 1.0, market.close)
+    repaid = np.minimum(share * owed, worth / (1.0 + market.bonus))
+    return float(repaid[weighted < owed].sum())
+
+
+def _bad_debt(shelf: Shelf, fall: cascade.Fall) -> float:
+    """USD owed at the end by positions that own nothing any more."""
+    at = fall.price[shelf.book.feed]
+    user = np.repeat(np.arange(len(shelf)), np.diff(shelf.book.indptr))
+    owned = np.bincount(user, fall.a * at, minlength=len(shelf))
+    owed = np.bincount(user, fall.b * at, minlength=len(shelf))
+    return float(owed[(owned <= 0.0) & (fall.hit > 0)].sum())
+
+
+def _sold(shelf: Shelf, market: cascade.Market, fall: cascade.Fall, depth: Floats) -> tuple[Sold, ...]:
+    found = [
+        Sold(
+            feed=feed,
+            now=float(shelf.book.prices[k]),
+            shocked=float(market.price[k]),
+            end=float(fall.price[k]),
+            sold_usd=float(fall.sold[k]),
+            depth_usd=float(depth[k]),
+        )
+        for k, feed in enumerate(shelf.feeds)
+        if not feed.endswith(_OWED)
+    ]
+    return tuple(sorted(found, key=lambda x: -x.sold_usd))
+
+
+def _eligible(
+    book: NamedBook,
+) -> tuple[list[BookRow], list[BookRow], list[str], list[tuple[str, str]], int]:
+    """(rows, the same with tokens for weights, names, left out with why, how many of those are unknown)."""
+    rows: list[BookRow] = []
+    tokens: list[BookRow] = []
+    names: list[str] = []
+    left_out: list[tuple[str, str]] = []
+    unknown = 0
+    for u, (name, row) in enumerate(zip(book.names, book.rows, strict=True)):
+        held = book.tokens[u] if u < len(book.tokens) else ()
+        lost = row_fault(row) or _unpriced(row, book.prices)
+        why = lost or ("" if _is_lending(row, held) else "no lending position: it sells no collateral")
+        if why:
+            left_out.append((name, why))
+            unknown += bool(lost)
+            continue
+        if any(row.b):
+            names.append(name)
+            rows.append(_split(row, row.a))
+            tokens.append(_split(row, tuple(h if a > 0.0 else 0.0 for a, h in zip(row.a, held, strict=True))))
+    return rows, tokens, names, left_out, unknown
+
+
+def _is_lending(row: BookRow, held: Sequence[float]) -> bool:
+    return len(held) == len(row.feeds) and row.a0 == row.b0 == 0.0 and min(row.a, default=0.0) >= 0.0
+
+
+def _unpriced(row: BookRow, prices: Mapping[str, float]) -> str:
+    missing = [f for f in row.feeds if math.isnan(usable(prices.get(f)))]
+    return f"no usable price of {', '.join(missing)}" if missing else ""
+
+
+def _split(row: BookRow, a: Sequence[float]) -> BookRow:
+    """The row with ``a`` for weights; what it owes of a feed that it also owns goes to the feed's other side."""
+    owned = {f for f, x in zip(row.feeds, row.a, strict=True) if x > 0.0}
+    owes = [(f, b) for f, b in zip(row.feeds, row.b, strict=True) if b > 0.0]
+    feeds = row.feeds + tuple(f + _OWED if f in owned else f for f, _ in owes)
+    zeros = (0.0,) * len(owes)
+    return replace(
+        row, feeds=feeds, a=(*a, *zeros), b=(0.0,) * len(row.feeds) + tuple(b for _, b in owes), flags=()
+    )
+
+
+def _prices(book: NamedBook) -> dict[str, float]:
+    return {**book.prices, **{f + _OWED: p for f, p in book.prices.items()}}
+
+
+def _depth(book: NamedBook, feed: str, depths_usd: Mapping[str, float]) -> float:
+    if feed.endswith(_OWED) or feed in book.fixed:
+        return math.inf
+    symbol = book.symbols.get(feed, feed)
+    known = asset(symbol)
+    given = {name.lower(): usd for name, usd in depths_usd.items()}
+    for name in (symbol, known.ratio, known.base):
+        if name and name.lower() in given:
+            return given[name.lower()]
+    if known.kind in CALM:
+        return math.inf
+    if ANY not in given:
+        raise ValueError(f"no depth of {symbol} is given")
+    return given[ANY]

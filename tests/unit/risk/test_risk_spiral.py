@@ -1,0 +1,176 @@
+"""Cascades of a book: the fixed point by hand, what is left out, and the command's answers."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from keeper.cli import invoke
+from keeper.model import Shock
+from keeper.risk.bookfile import NamedBook, parse
+from keeper.risk.spiral import TWO_PERCENT, Cascade, Law, project
+
+pytestmark = pytest.mark.unit
+
+SHORT = {
+    "index": "ETH",
+    "size": -1,
+    "entry": 2000,
+    "maintenance_rate": 0.01,
+    "margin": [{"asset": "U", "amount": 900}],
+}
+
+
+def loan(name: str, debt: float, asset: str = "ETH", debt_asset: str = "U") -> dict[str, object]:
+    collateral = [{"asset": asset, "amount": 10, "threshold": 0.8}]
+    return {
+        "name": name,
+        "lending": {"collateral": collateral, "debt": [{"asset": debt_asset, "amount": debt}]},
+    }
+
+
+def document(*positions: dict[str, object]) -> dict[str, object]:
+    return {"prices": {"ETH": 2000.0, "U": {"price": 1.0, "symbol": "USDC"}}, "positions": list(positions)}
+
+
+def book(*positions: dict[str, object]) -> NamedBook:
+    return parse(document(*positions))
+
+
+def fell(named: NamedBook, move: float, depth: float = 1e6, law: Law | None = None) -> Cascade:
+    return project(named, Shock(name="x", moves={"ETH": move}), {"*": depth}, law or Law())
+
+
+def test_project__two_loans__second_falls_by_the_first_ones_sale() -> None:
+    # at 1,500 the first (health 0.9375) loses all: 12,800 repaid, 13,440 sold; the second stands at 1.0017
+    found = fell(book(loan("one", 12_800), loan("two", 11_980)), -0.25, 100_000)
+    price = 1500 * math.exp(-13_440 * TWO_PERCENT / 100_000)
+    assert 8 * price < 11_980 < 8 * 1500
+    sold = 13_440 + 11_980 / 2 * 1.05
+    end = 1500 * math.exp(-sold * TWO_PERCENT / 100_000)
+    eth = next(x for x in found.feeds if x.feed == "ETH")
+    assert found.first_repaid_usd == pytest.approx(12_800)
+    assert dict(found.hits).keys() == {"one", "two"}
+    assert found.settled
+    assert eth.sold_usd >= sold * 0.999999
+    assert eth.end <= end * 1.000001
+    assert found.amplification == pytest.approx(math.log(2000 / eth.end) / math.log(2000 / 1500))
+
+
+def test_project__deep_market__is_the_shock_alone() -> None:
+    found = fell(book(loan("one", 12_800), loan("two", 11_980)), -0.25, 1e15)
+    assert dict(found.hits) == {"one": 1}
+    assert found.repaid_usd == found.first_repaid_usd == pytest.approx(12_800)
+    assert found.amplification == pytest.approx(1.0)
+    assert found.rounds == 1
+
+
+def test_project__no_shock__nothing_happens() -> None:
+    found = fell(book(loan("one", 12_800)), 0.0)
+    assert (found.hits, found.repaid_usd, found.rounds, found.amplification) == ((), 0.0, 0, 1.0)
+
+
+def test_project__under_water__leaves_bad_debt() -> None:
+    found = fell(book(loan("one", 15_000)), -0.5, 1e15)
+    assert found.repaid_usd == pytest.approx(10_000 / 1.05)
+    assert found.bad_debt_usd == pytest.approx(15_000 - 10_000 / 1.05)
+
+
+def test_project__perps_and_unknown_rows__are_left_out_by_name() -> None:
+    row = {"name": "row", "row": {"feeds": ["ETH"], "a": [1.0], "b": [0.0], "b0": 10.0}}
+    idle = {
+        "name": "idle",
+        "lending": {"collateral": [{"asset": "ETH", "amount": 1, "threshold": 0.8}], "debt": []},
+    }
+    named = book(loan("one", 12_800), {"name": "short", "perp": SHORT}, row, idle)
+    found = fell(named, -0.25)
+    assert [n for n, _ in found.left_out] == ["short", "row"]
+    assert found.unknown == 0
+    lost = NamedBook(
+        names=("x",), rows=named.rows[:1], prices={"ETH": 2000.0}, symbols={}, tokens=named.tokens[:1]
+    )
+    assert fell(lost, -0.25).unknown == 1
+
+
+def test_project__owes_what_it_owns__debt_is_not_lessened_by_the_sale() -> None:
+    found = fell(book(loan("loop", 8.5, debt_asset="ETH")), 0.0, 100_000)
+    # 10 ETH at 0.8 against 8.5 ETH: under at any price; 8.5 x 2000 is repaid at full value
+    assert found.repaid_usd == pytest.approx(17_000)
+
+
+def test_project__asset_without_depth__is_asked_for() -> None:
+    named = book(loan("one", 12_800))
+    with pytest.raises(ValueError, match="no depth of ETH"):
+        project(named, Shock(name="x", moves={"ETH": -0.25}), {"BTC": 1e6}, Law())
+    found = project(named, Shock(name="x", moves={"ETH": -0.25}), {"eth": 1e6}, Law())
+    assert [x.depth_usd for x in found.feeds] == [1e6, math.inf], "a stable does not move unless asked"
+
+
+def test_project__empty_book__is_quiet() -> None:
+    found = fell(book(), -0.5)
+    assert (found.hits, found.feeds, found.settled) == ((), (), True)
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    file = tmp_path / "book.json"
+    file.write_text(
+        json.dumps(document(loan("one", 12_800), loan("two", 11_980), {"name": "short", "perp": SHORT}))
+    )
+    return file
+
+
+def run(*arguments: object) -> int:
+    return invoke([str(a) for a in arguments])
+
+
+def test_command__table_and_json__agree(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ("cascade", "--book", path, "--shock", "ETH=-25", "--depth", "ETH=1e5")
+    assert run(*line) == 0
+    out = capsys.readouterr().out
+    assert "2 of 3 positions liquidated" in out
+    assert "left out: short" in out
+    assert run(*line, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["liquidated"], found["settled"], found["schema"]) == (2, True, 1)
+    assert {a["feed"]: a["depth_2pct_usd"] for a in found["assets"]} == {"ETH": 1e5, "U": None}
+    assert found["amplification"] > 1.0
+
+
+def test_command__named_shock__by_its_beginning(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("cascade", "--book", path, "--shock", "black", "--depth", "*=1e6", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["shock"] == "Black Thursday 2020-03-12"
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--shock", "ETH=-101", "--depth", "*=1"), "--shock"),
+        (("--shock", "ETH=x", "--depth", "*=1"), "--shock"),
+        (("--shock", "zebra", "--depth", "*=1"), "names 0 shocks"),
+        (("--shock", "ETH=-1,eth=-2", "--depth", "*=1"), "given twice"),
+        (("--shock", "ETH=-1", "--depth", "ETH=0"), "--depth"),
+        (("--shock", "ETH=-1", "--depth", "ETH=inf"), "--depth"),
+        (("--shock", "ETH=-1", "--depth", "BTC=1e6"), "no depth of ETH"),
+        (("--shock", "ETH=-1", "--depth", "*=1", "--bonus", "nan"), "--bonus"),
+        (("--shock", "ETH=-1", "--depth", "*=1", "--close", "0"), "--close"),
+        (
+            (
+                "--shock",
+                "ETH=-1",
+            ),
+            "--depth",
+        ),
+    ],
+)
+def test_command__wrong_option__one_message(
+    options: tuple[str, ...], says: str, path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("cascade", "--book", path, *options) == 2
+    err = capsys.readouterr().err
+    assert says in err
+    assert "Traceback" not in err
