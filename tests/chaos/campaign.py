@@ -59,6 +59,7 @@ NAMES = {
     "reorg": "tests.chaos.reorg:REORG",
     "race": "tests.chaos.race:RACE",
     "disk": "tests.chaos.disk:DISK",
+    "hosts": "tests.chaos.two_hosts:HOSTS",
     "inclusion": "tests.chaos.inclusion:INCLUSION",
     "oracle": "tests.chaos.oracle_race:ORACLE",
 }

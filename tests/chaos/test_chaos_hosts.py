@@ -1,0 +1,94 @@
+"""One key on two hosts in small: noticed, nothing doubled one action at a time; and where that promise ends."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from anvil.tools import ToolMissing, find_anvil
+from keeper.chain.endpoints import Endpoints
+from keeper.chain.head import latest
+from keeper.clock import SystemClock
+from keeper.journal.write import Journal
+from keeper.model import Attempt, Plan
+from keeper.signer.key import Key
+from keeper.signer.local import LocalSigner
+from keeper.signer.policy import SigningPolicy
+from keeper.transaction import nonce
+from keeper.transaction.send import Live
+from tests.chaos.kill9 import CALL, Ground, _plan, _settings, _snapshot, ground
+from tests.chaos.two_hosts import races
+from tests.keystores import CANARY, address_of
+from tests.plans import CHAIN_ID, position_id
+
+pytestmark = pytest.mark.anvil
+
+
+@pytest.fixture(autouse=True)
+def _anvil() -> None:
+    try:
+        find_anvil()
+    except ToolMissing as missing:
+        pytest.skip(str(missing))
+
+
+def test_two_hosts__when_started_on_one_key__then_a_foreign_nonce_stops_one_and_nothing_is_doubled() -> None:
+    with ground(seed=6) as on:
+        found = races(on, 3)
+    assert found.failure == ""
+    assert found.counts["races"] == 3
+    assert found.counts["paused"] >= 3
+    assert found.counts["actions"] >= 3
+
+
+def test_two_hosts__when_a_foreign_nonce_is_not_looked_for__then_the_races_say_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def trusting(known: int | None, latest: int, address: str) -> int:
+        return max(known or 0, latest)
+
+    monkeypatch.setattr(nonce, "agreed", trusting)
+    with ground(seed=6) as on:
+        assert "neither host noticed" in races(on, 1).failure
+
+
+def test_two_hosts__when_two_actions_cross_before_either_is_mined__then_one_may_be_done_twice() -> None:
+    """Where the promise ends: two nonces for one action. Only a number kept on the chain could refuse the second."""
+    with ground(seed=7) as on:
+        ours, theirs = asyncio.run(_crossed(on))
+        on.chain.rpc("anvil_dropAllTransactions")
+        on.chain.rpc("eth_sendRawTransaction", "0x" + ours[0].raw.hex())
+        on.chain.rpc("evm_mine")
+        on.chain.rpc("eth_sendRawTransaction", "0x" + theirs[1].raw.hex())
+        on.chain.rpc("evm_mine")
+        assert (on.times(1), on.times(2)) == (2, 0)
+        # and no more than twice: both nonces are used
+        for raw in (ours[1].raw, theirs[0].raw):
+            with pytest.raises(Exception, match="nonce too low"):
+                on.chain.rpc("eth_sendRawTransaction", "0x" + raw.hex())
+
+
+async def _crossed(on: Ground) -> tuple[list[Attempt], list[Attempt]]:
+    """One host does 1 and 2, the other 2 and 1, of two positions, from the same block."""
+    clock, address, made = SystemClock(), address_of(), []
+    policy = SigningPolicy(chain_id=CHAIN_ID, address=address, calls=(CALL,), fee_wei_max=10**20)
+    endpoints = await Endpoints.open(_settings(on.node.url), clock, lambda event: None)
+    try:
+        block = await latest(endpoints)
+        for host, order in (("a", (1, 2)), ("b", (2, 1))):
+            with Journal.open(on.folder / f"{host}.sqlite", clock) as journal:
+                journal.adopt_nonce(CHAIN_ID, address, 0, "accepted when this host was set up")
+                live = Live(journal, endpoints, LocalSigner(Key(CANARY), policy))
+                taken = await _snapshot(endpoints, block, address)
+                made.append([await live.act(_of(action, _plan(1, block, action)), taken) for action in order])
+    finally:
+        await endpoints.close()
+    assert all(isinstance(a, Attempt) for pair in made for a in pair)
+    return made[0], made[1]  # type: ignore[return-value]
+
+
+def _of(action: int, made: Plan) -> Plan:
+    """The plan as one of a position of its own."""
+    return replace(made, key=replace(made.key, position=position_id(f"vault {action}")))

@@ -1,0 +1,177 @@
+"""One key on two hosts: two journals, two signers, nothing shared but the chain.
+
+Promised: under one nonce one transaction is mined, so what both would do at the same time is done once; and whoever
+finds that the chain has used a nonce which his journal does not know signs nothing more. Not promised without a
+sequence number on the chain: when each host has sent several different actions before either sees the other's, an
+action may be done under two nonces. So a second host is a mistake that is noticed, not a standby.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from keeper.chain.endpoints import Endpoints
+from keeper.chain.head import latest
+from keeper.clock import SystemClock
+from keeper.confirmation import Confirmation
+from keeper.errors import Broken, Raced, Transient
+from keeper.journal.recover import recover
+from keeper.journal.write import Journal
+from keeper.model import Attempt
+from keeper.signer.key import Key
+from keeper.signer.local import LocalSigner
+from keeper.signer.policy import SigningPolicy
+from keeper.transaction.send import Live
+from tests.bench.figures import record
+from tests.chaos.campaign import Campaign, Counts, Verdict
+from tests.chaos.kill9 import BLOCK_S, CALL, Ground, _next_action, _plan, _settings, _snapshot, ground
+from tests.keystores import CANARY, address_of
+from tests.plans import CHAIN_ID, position_id
+
+RACES = 1_000
+A_UNIT = 10
+PAUSED = 7
+"""Exit status of a host that found a foreign nonce."""
+PAUSED_S_MAX = 8.0
+QUIET_BLOCKS = 4
+
+
+def races(on: Ground, many: int) -> Verdict:
+    """So many pairs of hosts started together, each with a journal of its own."""
+    counts: Counts = {"races": 0, "doubles": 0, "paused": 0}
+    whys: list[str] = []
+    for number in range(many):
+        paused = _race(on, number)
+        counts["races"] += 1
+        counts["paused"] += paused
+        if not paused:
+            whys.append(f"race {number}: neither host noticed the other in {PAUSED_S_MAX:.0f} s")
+        first = on.first
+        while on.times(on.first):
+            on.first += 1
+        twice = [k for k in range(first, on.first + 5) if on.times(k) > 1]
+        counts["actions"] = counts.get("actions", 0) + on.first - first
+        counts["doubles"] += len(twice)
+        whys += [f"race {number}: action {k} was done {on.times(k)} times" for k in twice]
+    return Verdict(counts=counts, failure="; ".join(whys[:3]))
+
+
+def _race(on: Ground, number: int) -> int:
+    """How many of two hosts stopped because of the other; the rest is killed."""
+    used = int(on.chain.rpc("eth_getTransactionCount", address_of(), "latest"), 16)
+    alive = {_fork(on, on.folder / f"host-{number}-{i}-{used}.sqlite", used) for i in range(2)}
+    started_s, paused = time.monotonic(), 0
+    try:
+        while alive and not paused and time.monotonic() - started_s < PAUSED_S_MAX:
+            time.sleep(BLOCK_S)
+            on.mine()
+            for pid in tuple(alive):
+                done, status = os.waitpid(pid, os.WNOHANG)
+                if done:
+                    alive.discard(pid)
+                    assert os.waitstatus_to_exitcode(status) == PAUSED, _why(on)
+                    paused += 1
+        for _ in range(QUIET_BLOCKS):
+            time.sleep(BLOCK_S)
+            on.mine()
+    finally:
+        for pid in alive:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+    on.mine()
+    return paused
+
+
+def _why(on: Ground) -> str:
+    return (on.folder / "host.log").read_text()[-600:]
+
+
+def _fork(on: Ground, path: Path, used: int) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 3
+    try:
+        status = asyncio.run(_host(on.node.url, path, on.first, used))
+    except BaseException:
+        # told by hand: the copy of the parent must not unwind into the parent's own frames
+        (on.folder / "host.log").write_text(traceback.format_exc())
+    finally:
+        os._exit(status)
+
+
+async def _host(url: str, path: Path, first: int, used: int) -> int:
+    """A keeper that acts on the first action that the chain does not show, until it finds another's nonce."""
+    clock, address = SystemClock(), address_of()
+    endpoints = await Endpoints.open(_settings(url), clock, lambda event: None)
+    journal = Journal.open(path, clock)
+    journal.adopt_nonce(CHAIN_ID, address, used, "accepted when this host was set up")
+    policy = SigningPolicy(chain_id=CHAIN_ID, address=address, calls=(CALL,), fee_wei_max=10**20)
+    live = Live(journal, endpoints, LocalSigner(Key(CANARY), policy))
+    confirmation = Confirmation(journal, endpoints, live, address)
+    seen = ""
+    try:
+        await recover(journal, endpoints, clock, CHAIN_ID, address)
+        while True:
+            try:
+                block = await latest(endpoints)
+                if block.hash == seen:
+                    await asyncio.sleep(0.01)
+                    continue
+                seen = block.hash
+                taken = await _snapshot(endpoints, block, address)
+                await confirmation.tend(block, taken)
+                if not journal.open_intents(CHAIN_ID):
+                    first = await _next_action(endpoints, block, first)
+                    made = await live.act(_plan(journal.next_seq(position_id()), block, first), taken)
+                    assert isinstance(made, Attempt)
+            except (Transient, Raced):
+                continue
+    except Broken:
+        return PAUSED
+
+
+def record_hosts(counts: Counts, done: int, failures: list[str]) -> None:
+    """race_doubles_two_hosts, race_two_hosts_paused."""
+    n, bad = counts.get("races", 0), counts.get("doubles", 0)
+    record(
+        "race_doubles_two_hosts",
+        bad,
+        bound=f"= 0 in {RACES}",
+        holds=False if bad else True if n >= RACES else None,
+        evidence="own_double",
+        n=n,
+    )
+    record(
+        "race_two_hosts_noticed",
+        counts.get("paused", 0),
+        unit=f"of {n} races in which a host found a foreign nonce and stopped",
+        evidence="own_double",
+        n=n,
+    )
+
+
+_GROUND: list[Ground] = []
+
+
+@contextmanager
+def _on_ground() -> Iterator[None]:
+    with ground(os.getpid()) as made:
+        _GROUND.append(made)
+        yield
+
+
+def _unit(number: int) -> Verdict:
+    _GROUND[-1].rng.seed(number)
+    return races(_GROUND[-1], A_UNIT)
+
+
+HOSTS = Campaign(name="hosts", units=RACES // A_UNIT, run=_unit, record=record_hosts, around=_on_ground)
+__all__ = ["HOSTS", "races"]
