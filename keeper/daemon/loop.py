@@ -15,7 +15,9 @@ from keeper.daemon.isolation import alone
 from keeper.daemon.judging import World, broken_position, decided, outlooks_of, overtaken, remembered
 from keeper.daemon.parts import Parts
 from keeper.daemon.stops import Stops
+from keeper.daemon.tank import say_tank
 from keeper.daemon.tick import Tick, raise_for
+from keeper.daemon.urgency import Healths, hastened
 from keeper.decision import Options, PositionMemory
 from keeper.errors import Broken, Raced, Transient, Unsigned, Unwritable
 from keeper.model import (
@@ -30,6 +32,7 @@ from keeper.model import (
     Outcome,
     Plan,
     PositionId,
+    Proposal,
     Refusal,
     Shock,
     Snapshot,
@@ -69,6 +72,7 @@ class ChainLoop:
         self.broken = ""
         """Why acting has stopped for good; empty while all is well."""
         self.stops = Stops(parts.journal, parts.clock, parts.live_endpoints)
+        self._healths = Healths()
         self._levels: dict[PositionId, Level] = {}
         self._memory = remembered(parts.journal)
         self._refused: dict[PositionId, frozenset[str]] = {}
@@ -102,6 +106,7 @@ class ChainLoop:
             self.stop_acting(self.broken)
         self._say_quorum()
         snapshot, outcomes = await self.parts.facts.take(block, self.venues)
+        say_tank(snapshot, self.venues.values(), self.parts.chain, self.parts.alarms)
         # what had no effect must not keep the next block from trying
         missed = {o.key.position for o in outcomes if o.state in WITHOUT_EFFECT}
         self._memory = self._memory.without_actions(missed)
@@ -235,6 +240,7 @@ class ChainLoop:
         risk_s = self.parts.clock.monotonic_s()
         options = self._options()
         world = World(snapshot=snapshot, outlooks=outlooks, policies=self.policies, options=options)
+        self._healths.see(snapshot)
         decisions, self._memory, broken = decided(world, self._memory)
         plans, refusals = self._build(decisions, snapshot, options)
         decide_s = self.parts.clock.monotonic_s()
@@ -282,7 +288,7 @@ class ChainLoop:
                     seq=open_seqs.get(decision.id) or 1 + seqs.get(decision.id, 0),
                     spent_today_usd=options.spent_today_usd.get(decision.id, 0.0),
                 )
-                built, why = alone(partial(compile_plan, proposal, case))
+                built, why = alone(partial(self._compiled, proposal, case))
                 built = built or broken_position("plan", why)
                 if isinstance(built, Refusal):
                     refusals.append((decision.id, built))
@@ -291,6 +297,13 @@ class ChainLoop:
                 else:
                     plans.append(built)
         return tuple(plans), tuple(refusals)
+
+    def _compiled(self, proposal: Proposal, case: Case) -> Plan | Refusal:
+        """The plan under its own haste and its money for gas, or the first no."""
+        plan = compile_plan(proposal, case)
+        if isinstance(plan, Refusal):
+            return plan
+        return hastened(plan, case, self.parts.chain.block_time_s, self._healths)
 
     def _write(self, tick: Tick) -> None:
         """One commit: the tick's rows, the memory that the next decision needs, the snapshot or a digest."""
