@@ -7,15 +7,15 @@ numpy without passing through an ABI codec (1,000 accounts: 2-5 ms of CPU agains
 from __future__ import annotations
 
 import asyncio
-import binascii
 import re
 from collections.abc import Coroutine, Sequence
 
+from keeper.chain.payload import Calldata, Digits
 from keeper.chain.rpc import TooLarge
 from keeper.errors import Rejected, Transient
 from keeper.model import Call
 from keeper.seams import Priority, Transport
-from keeper.words import Words
+from keeper.words import Even, Words, from_hex
 
 CHUNK_CALLS = 400
 """Calls per ``aggregate3``; a node whose gas cap is smaller teaches a smaller chunk."""
@@ -36,10 +36,10 @@ _TOO_MUCH = re.compile(
 )
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 
-_Chunk = tuple[Sequence[int], str]
+_Chunk = tuple[Sequence[int], Calldata]
 """Indices of the calls, and the calldata that asks them."""
-_Answer = tuple[bytes, int]
-"""ABI-encoded results, and how many."""
+_Answer = tuple[bytes | Even, int]
+"""Results, and how many."""
 
 
 class Batch:
@@ -105,10 +105,10 @@ class Batch:
         parts = await _together([self._chunk_read(at, indices, data) for indices, data in chunks])
         return Words([a for part in parts for a, _ in part], [n for part in parts for _, n in part])
 
-    async def _chunk_read(self, at: _At, indices: Sequence[int], data: str) -> list[_Answer]:
+    async def _chunk_read(self, at: _At, indices: Sequence[int], data: Calldata) -> list[_Answer]:
         """(answer, number of calls) of one chunk, or of its halves when it is too much for the node."""
         try:
-            return [(await at.call(data), len(indices))]
+            return [(await at.call(data, len(indices)), len(indices))]
         except (Rejected, TooLarge) as error:
             if isinstance(error, Rejected) and not _TOO_MUCH.search(error.message):
                 raise
@@ -129,8 +129,8 @@ class Batch:
         parts = [indices[i : i + self._chunk] for i in range(0, len(indices), self._chunk)]
         return [(part, self._encode(part)) for part in parts]
 
-    def _encode(self, indices: Sequence[int]) -> str:
-        return "0x" + _aggregate3([self._calls[i] for i in indices]).hex()
+    def _encode(self, indices: Sequence[int]) -> Calldata:
+        return Calldata("0x" + _aggregate3([self._calls[i] for i in indices]).hex())
 
 
 class _At:
@@ -148,22 +148,28 @@ class _At:
         self._priority = priority
         self._timeout_s = timeout_s
 
-    async def call(self, data: str) -> bytes:
-        """The raw bytes of one eth_call. Raises Rejected or Transient."""
+    async def call(self, data: Calldata, n: int) -> bytes | Even:
+        """What one eth_call of ``n`` calls answered. Raises Rejected or Transient."""
         answer = await self._transport.request(
             "eth_call",
             [{"to": self._multicall, "data": data}, self._block],
             priority=self._priority,
             timeout_s=self._timeout_s,
         )
-        if answer == "0x":
-            raise Transient(f"no Multicall3 at {self._multicall}: the address answers nothing")
-        if not isinstance(answer, str) or not answer.startswith("0x"):
+        if isinstance(answer, Digits):
+            start, stop = answer.start, answer.stop
+            results = from_hex(answer.buffer, start, stop, n)
+            answer.release()
+        elif isinstance(answer, str) and answer.startswith("0x"):
+            # what is no ASCII is no hex either
+            digits = answer.encode("ascii", "replace")
+            start, stop = 2, len(digits)
+            results = from_hex(digits, start, stop, n)
+        else:
             raise Transient("eth_call answered something that is not hex")
-        try:
-            return binascii.unhexlify(answer[2:])
-        except ValueError:
-            raise Transient("eth_call answered something that is not hex") from None
+        if start == stop:
+            raise Transient(f"no Multicall3 at {self._multicall}: the address answers nothing")
+        return results
 
 
 async def _together(parts: Sequence[Coroutine[object, object, list[_Answer]]]) -> list[list[_Answer]]:

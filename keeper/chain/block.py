@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from keeper.chain.endpoint import QUANTITY
+from keeper.chain.rpc import QUANTITY
 from keeper.errors import Transient
 from keeper.model import Block
 

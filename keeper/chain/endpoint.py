@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from keeper.chain.lane import Lane
-from keeper.chain.rpc import RateLimited, TooLarge
+from keeper.chain.rpc import QUANTITY, RateLimited, TooLarge, WrongChain
 from keeper.config import EndpointSettings
 from keeper.errors import Rejected, Transient
 from keeper.seams import Clock, Priority
@@ -21,7 +20,6 @@ SHAKY_SHARE = 0.1
 """An endpoint that fails more of its requests than this is asked after those that do not."""
 _SHAKY_WEIGHT = 0.05
 """Of the newest request in the running share: the last twenty or so count."""
-QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,16}")
 
 
 class Kind(StrEnum):
@@ -255,6 +253,9 @@ class Endpoint:
             raise
         except RateLimited as error:
             self._rest_lane(error)
+            raise
+        except WrongChain as error:
+            self.rule_out(error.told)
             raise
         except Transient as error:
             self.count_failure(str(error))

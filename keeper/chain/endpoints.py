@@ -82,7 +82,10 @@ class Endpoints:
         An unreachable endpoint is no reason to fail (a daemon may start BLIND). Raises ConfigError when
         every endpoint that answered serves another chain.
         """
-        self = cls(chain, [Rpc(e.name, e.url) for e in chain.endpoints], clock, on_event)
+        bodies = [Rpc(e.name, e.url, chain.chain_id) for e in chain.endpoints]
+        self = cls(chain, bodies, clock, on_event)
+        for endpoint, body in zip(self._all, bodies, strict=True):
+            body.on_greeting = endpoint.lane.owe
         try:
             await self.probe()
             self._refuse_wrong_chain()
@@ -173,7 +176,9 @@ class Endpoints:
                 task.cancel()
             told = await asyncio.gather(*tasks, return_exceptions=True)
         for answer in told:
-            if isinstance(answer, BaseException) and not isinstance(answer, Transient | asyncio.CancelledError):
+            if isinstance(answer, BaseException) and not isinstance(
+                answer, Transient | asyncio.CancelledError
+            ):
                 raise answer
         return tuple(
             Transient(f"{e.name}: did not answer in time") if isinstance(a, asyncio.CancelledError) else a

@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from keeper.chain.block import parse_block
 from keeper.chain.endpoints import Endpoints
 from keeper.chain.line import HeadEvent, HeadKind, Line, OnHeadEvent
-from keeper.chain.stream import WrongChain, follow
+from keeper.chain.rpc import WrongChain
+from keeper.chain.stream import follow
 from keeper.config import ChainSettings, EndpointSettings
 from keeper.errors import Transient
 from keeper.model import Block

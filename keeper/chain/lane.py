@@ -2,7 +2,8 @@
 
 ``asyncio_throttle`` polls in every waiter (300 waiters burn 25 % of a core), keeps no order and knows no
 weights. So exactly one task waits on it, and picks the most urgent request only when a token is in hand: a
-rescue never stands behind a page of history.
+rescue never stands behind a page of history. A request that finds nobody waiting and a token free has no need
+of that task.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ class Lane:
         self._throttler = Throttler(whole, period_s, RETRY_INTERVAL_S)
         self._weight_max = whole
         self._free = concurrency
+        self._held = 0
+        """Tokens in hand for whoever is most urgent when they are enough; below zero: owed."""
         self._queue: list[_Waiting] = []
         self._numbers = itertools.count()
         self._wake = asyncio.Event()
@@ -71,9 +74,11 @@ class Lane:
         """Wait for a turn; pair it with ``release``. Raises Transient when the queue is full."""
         if self._task.done():
             raise Transient(f"{self.name}: lane is closed")
+        weight = min(max(1, weight), self._weight_max)
+        if weight == 1 and self._at_once(priority):
+            return
         self._make_room(priority)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        weight = min(max(1, weight), self._weight_max)
         entry = _Waiting(int(priority), next(self._numbers), weight, turn)
         heapq.heappush(self._queue, entry)
         self._wake.set()
@@ -91,7 +96,12 @@ class Lane:
         """Give a turn back."""
         if priority != Priority.SEND:
             self._free += 1
-            self._wake.set()
+            if self._queue:
+                self._wake.set()
+
+    def owe(self) -> None:
+        """Count a request that was made outside the lane: the next turn costs one token more."""
+        self._held -= 1
 
     def penalise(self, retry_after_s: float | None) -> float:
         """Hold ordinary requests back after a rate limit; returns for how many seconds."""
@@ -114,6 +124,23 @@ class Lane:
             if not entry.turn.done():
                 entry.turn.set_exception(Transient(f"{self.name}: lane is closed"))
         self._queue.clear()
+
+    def _at_once(self, priority: Priority) -> bool:
+        """Take a turn now, if nobody waits, no rule holds it back and the rate has a token free."""
+        if self._queue or self._held:
+            return False
+        if priority != Priority.SEND and (self._free <= 0 or self.paused_s > 0):
+            return False
+        token = self._throttler.acquire()  # type: ignore[no-untyped-call]
+        try:
+            token.send(None)
+        except StopIteration:
+            if priority != Priority.SEND:
+                self._free -= 1
+            return True
+        # it would have to wait: that is the dispatcher's business
+        token.close()
+        return False
 
     def _make_room(self, priority: Priority) -> None:
         if len(self._queue) < WAITING_MAX:
@@ -139,20 +166,21 @@ class Lane:
         return self._free > 0 and self.paused_s <= 0
 
     async def _dispatch(self) -> None:
-        held = 0
         while True:
             self._wake.clear()
-            held = held if self._queue else 0
+            self._held = self._held if self._queue else min(0, self._held)
             if not self._may_go():
                 await self._until_something_changes()
-            elif held < self._queue[0].weight:
+            elif self._held < self._queue[0].weight:
                 # one token at a time: whoever is most urgent when enough are in hand gets them
-                held += await self._token(interruptible=held > 0)
+                got = await self._token(interruptible=self._held > 0)
+                # not in one step: a debt may have come while it waited
+                self._held += got
             else:
                 entry = heapq.heappop(self._queue)
                 if entry.turn.done():
                     continue
-                held -= entry.weight
+                self._held -= entry.weight
                 if entry.priority != Priority.SEND:
                     self._free -= 1
                 entry.turn.set_result(None)

@@ -7,7 +7,7 @@ worth no more than a pool's word: it may accept and forget, so others must be ab
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from keeper.chain.endpoint import Body
 from keeper.chain.lane import Lane
@@ -23,15 +23,17 @@ RELAY_S = 1.5
 class Relays:
     """Every private endpoint of one chain. Build it inside the running loop; ``close`` ends it."""
 
-    def __init__(self, settings: Sequence[EndpointSettings], bodies: Sequence[Body], clock: Clock) -> None:
-        """For ``open`` and for tests; ``bodies`` in the order of ``settings``."""
-        self._all = tuple(_Relay(s, b, clock) for s, b in zip(settings, bodies, strict=True))
+    def __init__(
+        self, settings: Sequence[EndpointSettings], body: Callable[[EndpointSettings], Body], clock: Clock
+    ) -> None:
+        """``body``: makes the connection of one when there is something to send."""
+        self._all = tuple(_Relay(s, body, clock) for s in settings)
         self._beside: set[asyncio.Task[tuple[str | Exception, ...]]] = set()
 
     @classmethod
     def open(cls, chain: ChainSettings, clock: Clock) -> Relays:
         """The private endpoints of ``chain``; nothing is asked of them before there is something to send."""
-        return cls(chain.private, [Rpc(e.name, e.url) for e in chain.private], clock)
+        return cls(chain.private, lambda e: Rpc(e.name, e.url), clock)
 
     def __bool__(self) -> bool:
         return bool(self._all)
@@ -58,11 +60,15 @@ class Relays:
 class _Relay:
     """One private endpoint."""
 
-    def __init__(self, settings: EndpointSettings, body: Body, clock: Clock) -> None:
+    def __init__(
+        self, settings: EndpointSettings, body: Callable[[EndpointSettings], Body], clock: Clock
+    ) -> None:
+        self._settings = settings
         self._name = settings.name
         self._method = settings.send_method
-        self._body = body
-        self._lane = Lane(settings.name, settings.rate_per_s, settings.concurrency, clock)
+        self._make = body
+        self._clock = clock
+        self._open: tuple[Body, Lane] | None = None
 
     async def send(self, raw: bytes, timeout_s: float) -> str | Exception:
         """The hash that it answers, or why there is none."""
@@ -76,16 +82,23 @@ class _Relay:
         return told if isinstance(told, str) else Transient(f"{self._name}: answered no transaction hash")
 
     async def close(self) -> None:
-        await self._lane.close()
-        await self._body.close()
+        if self._open is not None:
+            body, lane = self._open
+            self._open = None
+            await lane.close()
+            await body.close()
 
     async def _sent(self, data: str, timeout_s: float) -> object:
         params: list[object] = [data] if self._method == "eth_sendRawTransaction" else [{"tx": data}]
-        await self._lane.acquire(Priority.SEND)
+        if self._open is None:
+            s = self._settings
+            self._open = self._make(s), Lane(s.name, s.rate_per_s, s.concurrency, self._clock)
+        body, lane = self._open
+        await lane.acquire(Priority.SEND)
         try:
-            return await self._body.call(self._method, params, timeout_s=timeout_s)
+            return await body.call(self._method, params, timeout_s=timeout_s)
         except RateLimited as error:
-            self._lane.penalise(error.retry_after_s)
+            lane.penalise(error.retry_after_s)
             raise
         finally:
-            self._lane.release(Priority.SEND)
+            lane.release(Priority.SEND)

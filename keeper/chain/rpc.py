@@ -1,4 +1,4 @@
-"""Our own thin JSON-RPC body over one keep-alive HTTP session.
+"""Our own thin JSON-RPC body over one keep-alive HTTP session, and over a wire of its own for large reads.
 
 web3's contract objects cost 7-20 ms of CPU and three requests a call; a tick can afford neither. Everything
 that goes wrong here leaves as ``Rejected`` (the node said no) or ``Transient`` (no usable answer); neither
@@ -7,29 +7,32 @@ ever carries the endpoint's URL, which may hold a token.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import itertools
 import re
-from collections.abc import Sequence
+import socket
+import ssl
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from urllib.parse import parse_qsl, urlsplit
 
 import aiohttp
 import orjson
+from aiohttp.http import SERVER_SOFTWARE
 
+from keeper.chain.http1 import ANSWER_BYTES_MAX, Answer, AnswerTooLarge, Site, Surprise
+from keeper.chain.payload import Digits, plain_result, read_body
+from keeper.chain.wire import CONNECT_TIMEOUT_S, KEEPALIVE_S, Wire
 from keeper.errors import Rejected, Transient
 
-ANSWER_BYTES_MAX = 32 * 2**20
-"""A larger answer is a fault or an attack: 1,000 accounts of six words are 0.64 MB."""
-CONNECT_TIMEOUT_S = 2.0
-KEEPALIVE_S = 30.0
-"""Longer than two slots, so that a tick finds its connections open."""
 RETRY_AFTER_S_MAX = 300.0
 """A longer wish of a provider is not honoured: the endpoint would be forgotten."""
 READ_BYTES = 2**20
 """A multicall's answer is 0.64 MB; aiohttp's default of 64 KB would stop and start the socket ten times."""
 PLAIN_BYTES_MIN = 2**14
 """From here on a result that is one hex string is cut out of the body; parsing it would copy it twice."""
+QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,16}")
 TEXT_MAX = 400
 SECRET_LENGTH_MIN = 8
 
@@ -47,7 +50,15 @@ _CAUSES: tuple[tuple[type[BaseException], str], ...] = (
     (aiohttp.InvalidURL, "its URL is not valid"),
     (aiohttp.ClientConnectionError, "cannot be reached"),
     (TimeoutError, "did not answer in time"),
+    (ssl.SSLCertVerificationError, "its TLS certificate does not verify"),
+    (ssl.SSLError, "TLS failed"),
+    (socket.gaierror, "its host name does not resolve"),
+    (EOFError, "cut its answer off"),
+    (ConnectionError, "closed the connection"),
+    (OSError, "cannot be reached"),
 )
+_NO_ERRNO = (ssl.SSLError, socket.gaierror)
+"""Their numbers are not the system's."""
 
 
 class RateLimited(Transient):
@@ -62,13 +73,30 @@ class TooLarge(Transient):
     """The request (HTTP 413) or the answer is beyond a size limit; ask for less."""
 
 
+class WrongChain(Transient):
+    """The endpoint serves the chain id ``told``."""
+
+    def __init__(self, name: str, told: int, by: str = "") -> None:
+        self.told = told
+        super().__init__(f"{name}: {by}serves chain id {told}")
+
+
 class Rpc:
     """JSON-RPC calls to one endpoint. Must be built inside the running loop; ``close`` ends the session."""
 
-    def __init__(self, name: str, url: str) -> None:
+    def __init__(self, name: str, url: str, chain_id: int | None = None) -> None:
+        """With ``chain_id``, reads of cached calldata go over a wire whose every connection proves that id."""
         self.name = name
         self.connects = 0
-        """TCP connections made so far: a change means that another machine may be answering."""
+        """TCP connections of the session so far: a change means that another machine may be answering."""
+        self.on_greeting: Callable[[], None] = lambda: None
+        """Told of each question asked besides those of ``call``, for whoever counts requests."""
+        self._chain_id = chain_id
+        site = None if chain_id is None else Site.of(url, SERVER_SOFTWARE)
+        self._wire = (
+            None if site is None else Wire(site, (_body(0, "eth_chainId", ()),), self._check_greeting)
+        )
+        self._wired = self._wire is not None
         self._url = url
         self._secrets = _secrets_of(url)
         self._ids = itertools.count(1)
@@ -86,19 +114,69 @@ class Rpc:
         return f"Rpc(name={self.name!r})"
 
     async def call(self, method: str, params: Sequence[object], *, timeout_s: float) -> object:
-        """The ``result`` field. Raises Rejected when the node answers an error, else Transient."""
+        """The ``result`` field. Raises Rejected when the node answers an error, else Transient.
+
+        A read of ``Calldata`` may come as ``Digits``.
+        """
         number = next(self._ids)
-        body = orjson.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": list(params)})
-        status, retry_after, answer = await self._post(body, timeout_s)
-        if status == 429:
-            raise RateLimited(f"{self.name}: HTTP 429", _retry_after_s(retry_after))
-        if status == 413:
-            raise TooLarge(f"{self.name}: HTTP 413, the request is too large")
-        return self._result(status, answer, number)
+        if self._wired and (read := read_body(number, method, params)) is not None:
+            return await self._read(read, number, timeout_s)
+        status, retry_after, answer = await self._post(_body(number, method, params), timeout_s)
+        return self._judged(status, retry_after, answer, number)
 
     async def close(self) -> None:
-        """End the session and its connections."""
+        """End the session, the wire and their connections."""
+        if self._wire is not None:
+            await self._wire.close()
         await self._session.close()
+
+    async def _read(self, body: tuple[bytes, ...], number: int, timeout_s: float) -> object:
+        """A read by the wire, or by the session when the server does not speak as the wire does."""
+        assert self._wire is not None
+        deadline_s = asyncio.get_running_loop().time() + timeout_s
+        answer: Answer | None = None
+        why: str | None = None
+        try:
+            answer = await self._wire.post(body, timeout_s)
+        except Surprise:
+            self._wired = False
+        except AnswerTooLarge:
+            why = ""
+        except (OSError, EOFError, ValueError) as error:
+            why = _cause(error)
+        # raised outside the handler, so that no traceback holds a text with the URL's host
+        if why is not None:
+            raise Transient(f"{self.name}: {why}") if why else self._too_large()
+        if answer is None:
+            left_s = deadline_s - asyncio.get_running_loop().time()
+            return self._judged(*await self._post(b"".join(body), max(0.001, left_s)), number)
+        if answer.status == 200:
+            found = plain_result(answer.buffer, answer.start, answer.stop, number)
+            if found is not None:
+                start, stop = found
+                return Digits(buffer=answer.buffer, start=start, stop=stop, give_back=self._wire.give_back)
+        told = bytes(memoryview(answer.buffer)[answer.start : answer.stop])
+        self._wire.give_back(answer.buffer)
+        return self._judged(answer.status, answer.retry_after, told, number)
+
+    def _check_greeting(self, answer: Answer) -> None:
+        """Whether a new connection of the wire leads to the right chain; raises Transient if not."""
+        self.on_greeting()
+        body = bytes(memoryview(answer.buffer)[answer.start : answer.stop])
+        refused = False
+        told: object = None
+        try:
+            told = self._judged(answer.status, answer.retry_after, body, 0)
+        except Rejected:
+            # the node's word about its chain id must not pass for its word about the read
+            refused = True
+        if refused or not isinstance(told, str) or not QUANTITY.fullmatch(told):
+            raise Transient(f"{self.name}: answered no chain id")
+        if int(told, 16) != self._chain_id:
+            raise WrongChain(self.name, int(told, 16))
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"{self.name}: answer larger than {ANSWER_BYTES_MAX} bytes")
 
     async def _post(self, body: bytes, timeout_s: float) -> tuple[int, str | None, bytes]:
         timeout = aiohttp.ClientTimeout(total=timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s))
@@ -115,10 +193,14 @@ class Rpc:
             why = _cause(error)
         # raised outside the handler, so that no traceback holds aiohttp's text with the URL
         if why is None:
-            raise TooLarge(f"{self.name}: answer larger than {ANSWER_BYTES_MAX} bytes")
+            raise self._too_large()
         raise Transient(f"{self.name}: {why}")
 
-    def _result(self, status: int, answer: bytes, number: int) -> object:
+    def _judged(self, status: int, retry_after: str | None, answer: bytes, number: int) -> object:
+        if status == 429:
+            raise RateLimited(f"{self.name}: HTTP 429", _retry_after_s(retry_after))
+        if status == 413:
+            raise TooLarge(f"{self.name}: HTTP 413, the request is too large")
         if status == 200 and len(answer) >= PLAIN_BYTES_MIN:
             plain = _plain_hex(answer, number)
             if plain is not None:
@@ -175,18 +257,20 @@ async def _bounded(stream: aiohttp.StreamReader) -> bytes:
     return b"".join(parts)
 
 
+def _body(number: int, method: str, params: Sequence[object]) -> bytes:
+    return orjson.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": list(params)})
+
+
 def _plain_hex(answer: bytes, number: int) -> str | None:
-    """The result of a body that is exactly ``{"jsonrpc":"2.0","id":n,"result":"0x..."}``; else None.
+    """The result of a body that holds one hex string and nothing else of interest; else None.
 
     Whoever reads it decodes it as hex, so a quote or a backslash inside is all that must be excluded here.
     """
-    head, tail = b'{"jsonrpc":"2.0","id":%d,"result":"0x' % number, b'"}'
-    body = answer.rstrip(b"\r\n ")
-    start, end = len(head) - 2, len(body) - len(tail)
-    if not body.startswith(head) or body.find(b'"', start) != end or b"\\" in body or not body.endswith(tail):
+    found = plain_result(answer, 0, len(answer), number)
+    if found is None or b"\\" in answer:
         return None
     try:
-        return str(memoryview(body)[start:end], "ascii")
+        return str(memoryview(answer)[found[0] - 2 : found[1]], "ascii")
     except UnicodeDecodeError:
         return None
 
@@ -194,7 +278,7 @@ def _plain_hex(answer: bytes, number: int) -> str | None:
 def _cause(error: BaseException) -> str:
     """Our own words for a transport fault; the library's would repeat the URL."""
     code = error.os_error.errno if isinstance(error, aiohttp.ClientConnectorError) else None
-    if code is None and isinstance(error, OSError):
+    if code is None and isinstance(error, OSError) and not isinstance(error, _NO_ERRNO):
         code = error.errno
     if code is not None and code in errno.errorcode:
         return f"cannot be reached ({errno.errorcode[code]})"
@@ -235,4 +319,4 @@ def _secrets_of(url: str) -> tuple[str, ...]:
     return tuple(sorted((s for s in found if len(s) >= SECRET_LENGTH_MIN), key=len, reverse=True))
 
 
-__all__ = ["ANSWER_BYTES_MAX", "RateLimited", "Rpc", "TooLarge"]
+__all__ = ["ANSWER_BYTES_MAX", "QUANTITY", "RateLimited", "Rpc", "TooLarge", "WrongChain"]

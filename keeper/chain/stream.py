@@ -16,7 +16,7 @@ import orjson
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus, WebSocketException
 
-from keeper.chain.endpoint import QUANTITY
+from keeper.chain.rpc import QUANTITY, WrongChain
 from keeper.config import EndpointSettings
 from keeper.errors import Transient
 
@@ -27,14 +27,6 @@ MESSAGE_BYTES_MAX = 2**24
 
 _QUIET = logging.Logger("keeper.chain.stream", level=logging.CRITICAL + 1)
 """The library's own debug log would print the URL, with its token."""
-
-
-class WrongChain(Transient):
-    """The stream's endpoint serves the chain id ``told``."""
-
-    def __init__(self, name: str, told: int) -> None:
-        self.told = told
-        super().__init__(f"{name}: stream serves chain id {told}")
 
 
 class _NoRedirect(connect):
@@ -60,7 +52,7 @@ async def follow(
     try:
         told = _quantity(await _answer(ws, endpoint.name, 1, "eth_chainId", []), endpoint.name)
         if told != chain_id:
-            raise WrongChain(endpoint.name, told)
+            raise WrongChain(endpoint.name, told, "stream ")
         subscription = await _answer(ws, endpoint.name, 2, "eth_subscribe", ["newHeads"])
         on_open()
         deadline_s = asyncio.get_running_loop().time() + stale_s

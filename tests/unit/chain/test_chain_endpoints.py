@@ -208,7 +208,7 @@ async def test_chain_id__when_right_again_after_being_wrong__then_the_endpoint_i
 async def test_chain_id__when_every_endpoint_is_wrong__then_open_refuses_and_names_both_ids(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("keeper.chain.endpoints.Rpc", lambda name, url: FakeBody(chain_id=1))
+    monkeypatch.setattr("keeper.chain.endpoints.Rpc", lambda name, url, chain_id: FakeBody(chain_id=1))
     bench = Bench(FakeBody())
     with pytest.raises(ConfigError, match=f"serves chain id 1, configured is {CHAIN_ID}"):
         await Endpoints.open(bench.chain, bench.clock, bench.events.append)
@@ -364,7 +364,8 @@ async def test_open__when_nobody_answers__then_it_opens_all_the_same_and_says_so
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
-        "keeper.chain.endpoints.Rpc", lambda name, url: FakeBody(lambda m, p: Transient(f"{name}: no"))
+        "keeper.chain.endpoints.Rpc",
+        lambda name, url, chain_id: FakeBody(lambda m, p: Transient(f"{name}: no")),
     )
     bench = Bench(FakeBody())
     opened = await Endpoints.open(bench.chain, bench.clock, bench.events.append)
