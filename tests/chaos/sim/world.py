@@ -38,6 +38,7 @@ from keeper.seams import Signer, TxFields
 from keeper.watchdog import Notifier
 from tests.build import ALICE, CHAIN_ID, USDC, VENUE, WALLET, WETH, units
 from tests.chaos.sim.chain import BLOCK_S, FIRST, START_S, Held, SimChain, State, Weather, read_tx
+from tests.chaos.sim.disk import Disk
 from tests.chaos.sim.market import ACCOUNTS, SimSigner, SimVenue, outside_policy, policy
 from tests.chaos.sim.node import HEALTHY, MULTICALL, Faults, Node
 from tests.chaos.sim.prompt import Promptness
@@ -186,6 +187,8 @@ class World:
         self.doubles: tuple[Double, ...] = ()
         self.prompt = Promptness(self, self.storm_until_s)
         self.late_kill_s = _late_kill_s(self.rng, self.storm_until_s)
+        self.quick = True
+        """Whether the journal runs its statements through ``Disk``; without, it is slower and the same."""
         self._trace = hashlib.sha256()
         self.lines: list[str] = []
 
@@ -355,6 +358,16 @@ class SimJournal(Journal):
     world: World
     pending: set[str]
 
+    @classmethod
+    def of(cls, journal: Journal, world: World) -> SimJournal:
+        """An opened journal, from now on in this world."""
+        journal.__class__ = cls
+        assert isinstance(journal, cls)
+        journal.world, journal.pending = world, set()
+        if world.quick:
+            journal._connection = Disk(journal._connection, *_statements())  # type: ignore[assignment]
+        return journal
+
     @contextmanager
     def _transaction(self) -> Generator[Any]:
         if self.world.dead:
@@ -392,6 +405,23 @@ class SimJournal(Journal):
         self.pending.add(attempt.hash)
         super().add_attempt(attempt, signer)
         self.world.check_fee(attempt, self.open_intents(CHAIN_ID))
+
+
+def _kept(name: str) -> Any:
+    """A question to the journal whose answer stands until what it was read from changes."""
+    real = getattr(Journal, name)
+
+    def ask(self: SimJournal, *args: Any) -> Any:
+        if self.world.dead:
+            raise Crash
+        disk: Any = self._connection
+        return disk.ask((name, *args), lambda: real(self, *args)) if self.world.quick else real(self, *args)
+
+    return ask
+
+
+for _name in ("control", "inclusion", "intent", "open_intents", "followed_intents", "next_seq", "next_nonce"):
+    setattr(SimJournal, _name, _kept(_name))
 
 
 class SimNode(Node):
@@ -480,10 +510,7 @@ def _live(world: World, path: Path) -> None:
     journal = Journal.open(path, VirtualClock()) if path.exists() else None
     if journal is None:
         journal = _first_journal(path, loop, world.chain.genesis.nonce)
-    journal.__class__ = SimJournal
-    assert isinstance(journal, SimJournal)
-    journal.world, journal.pending = world, set()
-    world.journal, world.daemon = journal, None
+    world.journal, world.daemon = SimJournal.of(journal, world), None
     try:
         loop.create_task(_process(world, journal))
         loop.call_at(
@@ -615,6 +642,12 @@ def _plan_from_json(text: str) -> Any:
 
 
 _DECODE = codec.plan_from_json
+
+
+@lru_cache(maxsize=1)
+def _statements() -> tuple[dict[Any, Any], dict[int, Any]]:
+    """Compiled statements and what is known of each, from life to life."""
+    return {}, {}
 
 
 @lru_cache(maxsize=1)

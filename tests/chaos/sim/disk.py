@@ -1,0 +1,173 @@
+"""The journal's statements on the journal's SQLite file, without what SQLAlchemy does around each.
+
+Compiling and binding are SQLAlchemy's own; cursors, transactions and rows are sqlite3's. Answers are kept as
+long as no table that they came from has changed: the real code computes each of them once.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
+
+_TABLES = re.compile(r"\b(?:FROM|JOIN|INTO|UPDATE)\s+\"?(\w+)")
+_ANY = "any"
+"""Counts changes of which nothing is known but that they happened."""
+
+
+@dataclass(slots=True)
+class Prepared:
+    """What a compiled statement is run with, found out once."""
+
+    tables: tuple[str, ...]
+    writes: bool
+    columns: tuple[tuple[str, Callable[[Any], Any] | None], ...]
+
+
+@dataclass(slots=True)
+class Result:
+    """As much of a result as the journal asks for."""
+
+    rows: Sequence[Mapping[str, Any]] = ()
+    inserted_primary_key: tuple[int, ...] = (0,)
+    rowcount: int = 0
+
+    def mappings(self) -> Result:
+        """Rows are mappings already."""
+        return self
+
+    def all(self) -> Sequence[Mapping[str, Any]]:
+        """Every row."""
+        return self.rows
+
+    def first(self) -> Mapping[str, Any] | None:
+        """The first row."""
+        return self.rows[0] if self.rows else None
+
+    def scalar(self) -> Any:
+        """The first column of the first row."""
+        return next(iter(self.rows[0].values())) if self.rows else None
+
+
+@dataclass(slots=True)
+class Disk:
+    """Stands where the journal has its ``Connection``."""
+
+    connection: Connection
+    compiled: dict[Any, Any]
+    """SQLAlchemy's cache of compiled statements, kept from life to life."""
+    prepared: dict[int, Prepared] = field(default_factory=dict)
+    versions: dict[str, int] = field(default_factory=dict)
+    answers: dict[tuple[Any, ...], tuple[tuple[tuple[str, int], ...], Any]] = field(default_factory=dict)
+    raw: sqlite3.Connection = field(init=False)
+    _watching: list[set[str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.raw = self.connection.connection.driver_connection  # type: ignore[assignment]
+
+    @property
+    def engine(self) -> Any:
+        """For closing."""
+        return self.connection.engine
+
+    def close(self) -> None:
+        """Release the file."""
+        self.connection.close()
+
+    def in_transaction(self) -> bool:
+        """Whether BEGIN was said."""
+        return self.raw.in_transaction
+
+    @contextmanager
+    def begin(self) -> Generator[Disk]:
+        """One exclusive transaction, as the engine's own listener begins it."""
+        self.raw.execute("BEGIN IMMEDIATE")
+        try:
+            yield self
+            self.raw.execute("COMMIT")
+        except BaseException:
+            self._changed(_ANY)
+            if self.raw.in_transaction:
+                self.raw.execute("ROLLBACK")
+            raise
+
+    def exec_driver_sql(self, sql: str) -> Result:
+        """Plain SQL, which may change anything."""
+        self._changed(_ANY)
+        return Result(rowcount=self.raw.execute(sql).rowcount)
+
+    def execute(self, statement: Any, values: Any = None) -> Result:
+        """A statement of SQLAlchemy's, or the same once for each of several rows."""
+        if isinstance(values, list):
+            return [self.execute(statement, row) for row in values][-1]
+        given = values or {}
+        compiled, extracted, collected, _ = statement._compile_w_cache(
+            self.connection.dialect, compiled_cache=self.compiled, column_keys=sorted(given)
+        )
+        known = self.prepared.get(id(compiled)) or self._prepare(compiled)
+        bound = compiled.construct_params(
+            given, extracted_parameters=extracted, escape_names=False, _collected_params=collected
+        )
+        sql, order, processors = compiled.string, compiled.positiontup, compiled._bind_processors
+        if compiled.post_compile_params or compiled._render_postcompile:
+            expanded = compiled._process_parameters_for_postcompile(bound)
+            sql, order = expanded.statement, expanded.positiontup
+            bound = {**bound, **expanded.additional_parameters}
+            processors = {**processors, **expanded.processors}
+        args = [processors[name](bound[name]) if name in processors else bound[name] for name in order]
+        if known.writes:
+            return self._write(known, sql, args)
+        for watched in self._watching:
+            watched.update(known.tables)
+        return Result(rows=[_row(known, row) for row in self.raw.execute(sql, args)])
+
+    def ask(self, key: tuple[Any, ...], question: Callable[[], Any]) -> Any:
+        """The answer, computed anew only when a table that it was read from has changed."""
+        kept = self.answers.get(key)
+        if kept is not None and all(self.versions.get(t, 0) == v for t, v in kept[0]):
+            return kept[1]
+        self._watching.append(set())
+        try:
+            answer = question()
+        finally:
+            read = self._watching.pop() | {_ANY}
+        self.answers[key] = (tuple((t, self.versions.get(t, 0)) for t in sorted(read)), answer)
+        return answer
+
+    def _write(self, known: Prepared, sql: str, args: Sequence[Any]) -> Result:
+        for table in known.tables:
+            self._changed(table)
+        try:
+            cursor = self.raw.execute(sql, args)
+        except sqlite3.IntegrityError as error:
+            raise IntegrityError(sql, None, error) from error
+        return Result(inserted_primary_key=(cursor.lastrowid or 0,), rowcount=cursor.rowcount)
+
+    def _changed(self, table: str) -> None:
+        self.versions[table] = self.versions.get(table, 0) + 1
+
+    def _prepare(self, compiled: Any) -> Prepared:
+        dialect = self.connection.dialect
+        columns = tuple(
+            (str(c.keyname), c.type._cached_result_processor(dialect, None)) for c in compiled._result_columns
+        )
+        made = Prepared(
+            tables=tuple(sorted(set(_TABLES.findall(compiled.string)))),
+            writes=bool(compiled.isinsert or compiled.isupdate or compiled.isdelete),
+            columns=columns,
+        )
+        self.prepared[id(compiled)] = made
+        return made
+
+
+def _row(known: Prepared, row: Sequence[Any]) -> dict[str, Any]:
+    return {
+        name: value if process is None else process(value)
+        for (name, process), value in zip(known.columns, row, strict=True)
+    }
