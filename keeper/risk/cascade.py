@@ -10,12 +10,12 @@ collateral at threshold a.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from keeper.risk.book import Book, Floats, Ints
-from keeper.risk.jit import Kernels, inlined, kernel, record_type, signature
+from keeper.risk.jit import Kernels, inlined, lean, record_type, signature
 
 ROUNDS_MAX = 1000
 DUST = 1e-12
@@ -39,7 +39,8 @@ class Fall(NamedTuple):
     """State and result. ``a``, ``b`` float64[N] what is left; ``value`` float64[N] tokens a unit of ``a``
     stands for (1 / threshold, 0 for debt); ``price`` float64[F] now; ``sold`` float64[F] USD by feed; ``due``
     float64[U] fall of log prices at which a position is judged again; ``hit`` int64[U] rounds in which it was
-    liquidated; ``total`` float64[3]: rounds, USD repaid, judgements."""
+    liquidated; ``total`` float64[3]: rounds, USD repaid, judgements; ``fresh`` float64[F] USD sold this
+    round."""
 
     a: Floats
     b: Floats
@@ -49,17 +50,18 @@ class Fall(NamedTuple):
     due: Floats
     hit: Ints
     total: Floats
+    fresh: Floats
 
 
 @inlined
-def seize(book: Book, market: Market, fall: Fall, u: int, fresh: Floats) -> float:
+def seize(book: Book, market: Market, fall: Fall, u: Any, fresh: Floats) -> float:
     """Liquidate u once: repay the close share of every debt, sell collateral worth it and the bonus, pro
     rata.
 
     Returns USD repaid; adds USD sold by feed to ``fresh``. All collateral is gone where it does not cover.
     """
     worth, weighted, owed = 0.0, 0.0, 0.0
-    for j in range(np.uint64(book.indptr[u]), np.uint64(book.indptr[u + 1])):
+    for j in range(np.uint64(book.indptr[u]), np.uint64(book.indptr[u + np.uint64(1)])):
         p = fall.price[np.uint64(book.feed[j])]
         weighted += fall.a[j] * p
         worth += fall.a[j] * fall.value[j] * p
@@ -73,7 +75,7 @@ def seize(book: Book, market: Market, fall: Fall, u: int, fresh: Floats) -> floa
     # what rounding leaves is nothing: else a dust of collateral is seized again in every round
     kept = kept if kept > DUST else 0.0
     left = left if left > DUST else 0.0
-    for j in range(np.uint64(book.indptr[u]), np.uint64(book.indptr[u + 1])):
+    for j in range(np.uint64(book.indptr[u]), np.uint64(book.indptr[u + np.uint64(1)])):
         k = np.uint64(book.feed[j])
         fresh[k] += fall.a[j] * fall.value[j] * fall.price[k] * (1.0 - kept)
         fall.a[j] *= kept
@@ -82,14 +84,14 @@ def seize(book: Book, market: Market, fall: Fall, u: int, fresh: Floats) -> floa
 
 
 @inlined
-def slack(book: Book, fall: Fall, u: int) -> float:
+def slack(book: Book, fall: Fall, u: Any) -> float:
     """How far every log price may still fall (none rises in a cascade) before u can be liquidatable; < 0 when
     it is.
 
     margin(y) >= A e^-r - R for falls up to r, so r = ln(A / R); debts that fall only help.
     """
     owned, owed = 0.0, 0.0
-    for j in range(np.uint64(book.indptr[u]), np.uint64(book.indptr[u + 1])):
+    for j in range(np.uint64(book.indptr[u]), np.uint64(book.indptr[u + np.uint64(1)])):
         p = fall.price[np.uint64(book.feed[j])]
         owned += fall.a[j] * p
         owed += fall.b[j] * p
@@ -103,11 +105,11 @@ def slack(book: Book, fall: Fall, u: int) -> float:
     return 2.0 * (owned - owed) / (owned + owed) * (1.0 - 1e-9) - 1e-12
 
 
-@kernel
+@lean
 def run(book: Book, market: Market, fall: Fall, certified: bool) -> None:
     """To the fixed point, or ``ROUNDS_MAX``; ``certified`` False judges everybody in every round."""
     feeds = market.price.shape[0]
-    fresh = np.zeros(feeds)
+    fresh = fall.fresh
     fallen = 0.0
     for _ in range(ROUNDS_MAX):
         step = 0.0
@@ -119,7 +121,7 @@ def run(book: Book, market: Market, fall: Fall, certified: bool) -> None:
         # no feed has fallen further since any earlier round than the sum of the rounds' largest falls
         fallen += step
         hits = 0
-        for u in range(book.a0.shape[0]):
+        for u in range(np.uint64(book.a0.shape[0])):
             if certified and fall.due[u] > fallen:
                 continue
             fall.total[2] += 1.0
@@ -162,6 +164,7 @@ def start(book: Book, market: Market) -> Fall:
         due=np.zeros(len(book.a0)),
         hit=np.zeros(len(book.a0), np.int64),
         total=np.zeros(3),
+        fresh=np.zeros(len(market.price)),
     )
 
 
@@ -173,7 +176,7 @@ def with_thresholds(fall: Fall, threshold: Floats) -> Fall:
 def _types() -> object:
     one = np.ones(1)
     book_market = record_type(Market(one, one, 0.5, 0.95, 0.05))
-    fall = record_type(Fall(one, one, one, one, one, one, np.ones(1, np.int64), one))
+    fall = record_type(Fall(one, one, one, one, one, one, np.ones(1, np.int64), one, one))
     return signature("BMFb", M=book_market, F=fall)
 
 

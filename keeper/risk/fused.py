@@ -1,210 +1,164 @@
-"""Scenario statistics that never materialise U x S (kernels): memory is O(U + S).
+"""Scenario statistics that never materialise U x S (kernel): memory is O(U + S).
 
 For position u and scenario s: c = a0 + sum a p, d = b0 + sum b p; liquidatable where c < d. Out: the minimum
 of c / d over s and its scenario, the first s with c < d, and for every s how many positions are liquidatable
 and the sum of their requirements. The minimum is kept without a division per pair: c < m d decides (d >= 0).
+
+Scenarios are looked at in groups of neighbours. By interval arithmetic over a group's lowest and highest
+prices c >= c' and d <= d'; where c' > max(m, 1) d' the group holds neither a new minimum nor a liquidation
+and is passed over. Results are the same bits as without; scenarios ordered worst first leave least to do.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from keeper.risk.book import Floats, Index, Ints
-from keeper.risk.jit import Kernels, inlined, kernel, record_type, signature
-from keeper.risk.simd import (
-    LANES,
-    add,
-    bits,
-    choose,
-    div,
-    either,
-    fma,
-    least,
-    less,
-    load,
-    lowest,
-    minimum,
-    mul,
-    spread,
-    store,
-    where,
-)
+from keeper.risk.book import Floats, Ints
+from keeper.risk.groups import GROUP, HEALTHY, LARGEST, UNKNOWN, Room, Tally, examine
+from keeper.risk.jit import Kernels, inlined, lean, record_type, signature
+from keeper.risk.pairs import TIES, judge_pairs
+from keeper.risk.sides import Sides, empty_sides
+from keeper.risk.simd import LANES, bits, fma, less, load, lowest, mul, spread
 
-GROUP = 4 * LANES
-"""Scenarios judged at once: four vectors of each side stay in registers."""
-TILE = 1024
-"""Scenarios per pass over a block of positions: 30 feeds x 128 prices fit the first-level cache."""
+WIDE = 2 * LANES
+"""Groups whose bounds are computed at once: two vectors."""
 _USERS = 512
-_LARGEST = 1.7976931348623157e308
-"""Stands for +inf in m d: inf x 0 would be NaN, and a bankrupt position without requirement read healthy."""
-HEALTHY = -1
-"""``first`` of a position that no scenario liquidates."""
-UNKNOWN = -2
-"""``first`` of a position that misses a price or has no row; its minimum is NaN, it is counted nowhere."""
-
-
-class Sides(NamedTuple):
-    """A book with each row's entries split by side. U positions, N entries.
-
-    ``start`` int64[U+1]; ``middle`` int64[U]: assets stand in start[u]:middle[u], requirements after them;
-    ``feed`` int32[N]; ``weight`` float64[N]; ``a0``, ``b0`` float64[U]; ``known`` int64[U]: 0 where NaN.
-    """
-
-    start: Ints
-    middle: Ints
-    feed: Index
-    weight: Floats
-    a0: Floats
-    b0: Floats
-    known: Ints
-
-
-class Tally(NamedTuple):
-    """Results: ``low`` float64[U], ``worst`` and ``first`` int64[U], ``count`` and ``notional``
-    float64[S].
-    """
-
-    low: Floats
-    worst: Ints
-    first: Ints
-    hits: Floats
-    notional: Floats
+"""Positions a block: their results and the bounds of a few groups stay in the first-level cache."""
+_MARGIN = 1e-12
+"""Bounds are widened by this share of every term: above what rounding adds up to in rows of ``_LONGEST``."""
+_LONGEST = 2000
+"""Entries of a row above which nothing is passed over."""
+_KEPT = 1 << 62
+"""Marks a position as still to judge in ``todo``; the bits below are its groups."""
 
 
 @inlined
-def total(sides: Sides, prices: Floats, first: Any, last: Any, s: Any) -> Any:
-    """Four vectors of sum weight x price over entries first:last, for the scenarios from s on; last > first.
+def ranges(prices: Floats, table: Floats) -> None:
+    """Row 2k of ``table`` float64[2F, >= S / GROUP]: just below feed k's lowest price in each group, row
+    2k + 1: just above its highest."""
+    for k in range(np.uint64(prices.shape[0])):
+        top, groups = 0.0, prices.shape[1] // GROUP
+        row = np.uint64(2) * k
+        for g in range(np.uint64(groups)):
+            lo = prices[k, g * np.uint64(GROUP)]
+            hi = lo
+            for s in range(g * np.uint64(GROUP) + np.uint64(1), (g + np.uint64(1)) * np.uint64(GROUP)):
+                lo, hi = min(lo, prices[k, s]), max(hi, prices[k, s])
+            table[row, g], table[row + np.uint64(1), g] = lo, hi
+            top = max(top, hi)
+        for g in range(np.uint64(table.shape[1])):
+            table[row, g] -= _MARGIN * top
+            table[row + np.uint64(1), g] += _MARGIN * top
 
-    Unsigned numbers throughout: a signed index would be tested for counting from the end at every access.
-    """
-    n = np.uint64(prices.shape[1])
-    o = np.uint64(sides.feed[first]) * n + s
-    x = spread(sides.weight[first])
-    c0 = mul(x, load(prices, o))
-    c1 = mul(x, load(prices, o + np.uint64(LANES)))
-    c2 = mul(x, load(prices, o + np.uint64(2 * LANES)))
-    c3 = mul(x, load(prices, o + np.uint64(3 * LANES)))
-    for j in range(first + np.uint64(1), last):
-        o = np.uint64(sides.feed[j]) * n + s
+
+@inlined
+def open_groups(sides: Sides, table: Floats, u: Any, m: float, at: Any) -> Any:
+    """Bit g set where group at + g of ``WIDE`` may hold an s with c < m d; m >= 1."""
+    begin, mid = np.uint64(sides.start[u]), np.uint64(sides.middle[u])
+    end, width = np.uint64(sides.start[u + np.uint64(1)]), np.uint64(table.shape[1])
+    c0 = spread(sides.a0[u] - _MARGIN * abs(sides.a0[u]))
+    d0 = spread(sides.b0[u] * (1.0 + _MARGIN))
+    c1, d1 = c0, d0
+    for j in range(begin, mid):
+        w = sides.weight[j]
+        # what is owned counts at the lowest price, what is sold short at the highest
+        o = (np.uint64(2) * np.uint64(sides.feed[j]) + np.uint64(w < 0.0)) * width + at
+        x = spread(w)
+        c0, c1 = fma(x, load(table, o), c0), fma(x, load(table, o + np.uint64(LANES)), c1)
+    for j in range(mid, end):
+        o = (np.uint64(2) * np.uint64(sides.feed[j]) + np.uint64(1)) * width + at
         x = spread(sides.weight[j])
-        c0 = fma(x, load(prices, o), c0)
-        c1 = fma(x, load(prices, o + np.uint64(LANES)), c1)
-        c2 = fma(x, load(prices, o + np.uint64(2 * LANES)), c2)
-        c3 = fma(x, load(prices, o + np.uint64(3 * LANES)), c3)
-    return c0, c1, c2, c3
+        d0, d1 = fma(x, load(table, o), d0), fma(x, load(table, o + np.uint64(LANES)), d1)
+    e = spread(m)
+    closed = bits(less(mul(e, d0), c0)) | (bits(less(mul(e, d1), c1)) << LANES)
+    if end - begin > np.uint64(_LONGEST):
+        closed = 0
+    return ~closed & ((1 << WIDE) - 1)
 
 
 @inlined
-def side(sides: Sides, prices: Floats, first: Any, last: Any, s: Any) -> Any:
-    """As ``total``, zero without entries."""
-    if first < last:
-        return total(sides, prices, first, last, s)
-    zero = spread(0.0)
-    return zero, zero, zero, zero
-
-
-@inlined
-def quotient(c: Any, d: Any) -> Any:
-    """c / d in every lane; without requirement +inf when nothing is missing, -inf when something is."""
-    zero, far = spread(0.0), spread(math.inf)
-    bare = choose(less(c, zero), spread(-math.inf), far)
-    return choose(less(zero, d), div(c, d), bare)
-
-
-@inlined
-def smallest(tally: Tally, u: int, s: int, c: Any, d: Any) -> None:
-    """The minimum over one group of scenarios by division, where it undercuts what the tally has."""
-    h0, h1, h2, h3 = quotient(c[0], d[0]), quotient(c[1], d[1]), quotient(c[2], d[2]), quotient(c[3], d[3])
-    here = least(minimum(minimum(h0, h1), minimum(h2, h3)))
-    if here < tally.low[u]:
-        tally.low[u] = here
-        # the first lane that is not above the least
-        x = spread(here)
-        above = (
-            bits(less(x, h0))
-            | (bits(less(x, h1)) << LANES)
-            | (bits(less(x, h2)) << (2 * LANES))
-            | (bits(less(x, h3)) << (3 * LANES))
-        )
-        tally.worst[u] = s + lowest(~above)
-
-
-@inlined
-def reset(sides: Sides, tally: Tally, u0: int, u1: int) -> None:
+def reset(sides: Sides, here: Tally, todo: Ints, span: Any) -> None:
     """Nothing seen yet: no minimum, no scenario; NaN and UNKNOWN where a position cannot be judged."""
-    for u in range(u0, u1):
-        known = sides.known[u] != 0
-        tally.low[u] = math.inf if known else math.nan
-        tally.worst[u] = HEALTHY if known else UNKNOWN
-        tally.first[u] = HEALTHY if known else UNKNOWN
+    for u in range(span[0], span[1]):
+        known, i = sides.known[np.uint64(u)] != 0, np.uint64(u - span[0])
+        todo[i] = _KEPT if known else 0
+        here.low[i] = math.inf if known else math.nan
+        here.worst[i] = here.first[i] = HEALTHY if known else UNKNOWN
 
 
-@kernel
+@inlined
+def sweep(sides: Sides, prices: Floats, room: Room, here: Tally, span: Any) -> None:
+    """Groups span[2] to span[2] + ``WIDE`` of positions span[0]:span[1]: which are open, then those."""
+    at, groups, todo = span[2], prices.shape[1] // GROUP, room.todo
+    valid = (1 << min(WIDE, groups - at)) - (2 if at == 0 else 1)
+    for u in range(span[0], span[1]):
+        i = np.uint64(u - span[0])
+        if todo[i] != 0:
+            m = min(max(here.low[i], 1.0), LARGEST)
+            todo[i] = (open_groups(sides, room.table, np.uint64(u), m, np.uint64(at)) & valid) | _KEPT
+    for u in range(span[0], span[1]):
+        i = np.uint64(u - span[0])
+        work = todo[i] & (_KEPT - 1)
+        while work != 0:
+            examine(sides, prices, here, (np.uint64(u), i, np.uint64((at + lowest(work)) * GROUP)))
+            work &= work - 1
+
+
+def room_for(feeds: int, scenarios: int) -> Room:
+    """Room for ``scenarios``, a multiple of ``GROUP``."""
+    groups = scenarios // GROUP
+    return Room(
+        table=np.zeros((2 * feeds, -(-groups // WIDE) * WIDE)),
+        lows=np.zeros(groups),
+        ties=np.zeros(TIES, np.int64),
+        todo=np.zeros(_USERS, np.int64),
+        low=np.zeros(_USERS),
+        worst=np.zeros(_USERS, np.int64),
+        first=np.zeros(_USERS, np.int64),
+    )
+
+
 def fused(sides: Sides, prices: Floats, tally: Tally) -> None:
-    """All statistics of every position under ``prices`` float64[F, S], S a multiple of ``GROUP``.
+    """All statistics of every position under ``prices`` float64[F, S], S a multiple of ``GROUP``; ``hits``
+    and ``notional`` are added to.
 
     Padding scenarios are the caller's: repeat the last one and cut the result.
     """
-    users, scenarios = sides.a0.shape[0], prices.shape[1]
+    run(sides, prices, room_for(prices.shape[0], prices.shape[1]), tally)
+
+
+@lean
+def run(sides: Sides, prices: Floats, room: Room, tally: Tally) -> None:
+    """``fused``, in blocks of positions: pairs first, then the first group of everybody else, then bounds and
+    what they leave open."""
+    users, groups = sides.a0.shape[0], prices.shape[1] // GROUP
+    ranges(prices, room.table)
+    here = Tally(room.low, room.worst, room.first, tally.hits, tally.notional)
     for u0 in range(0, users, _USERS):
         u1 = min(u0 + _USERS, users)
-        reset(sides, tally, u0, u1)
-        for t0 in range(0, scenarios, TILE):
-            t1 = min(t0 + TILE, scenarios)
+        reset(sides, here, room.todo, (u0, u1))
+        if groups > 0:
+            judge_pairs(sides, prices, room, here, (u0, u1))
+            # the first group sets a minimum for the bounds to beat
             for u in range(u0, u1):
-                if sides.known[u] != 0:
-                    judge(sides, prices, tally, u, (t0, t1))
-
-
-@inlined
-def judge(sides: Sides, prices: Floats, tally: Tally, u: int, span: tuple[int, int]) -> None:
-    """One position under the scenarios of a tile."""
-    begin, mid, end = np.uint64(sides.start[u]), np.uint64(sides.middle[u]), np.uint64(sides.start[u + 1])
-    low = tally.low[u]
-    edge, one = spread(min(low, _LARGEST)), spread(1.0)
-    a0, b0 = spread(sides.a0[u]), spread(sides.b0[u])
-    for place in range(span[0], span[1], GROUP):
-        s = np.uint64(place)
-        c0, c1, c2, c3 = side(sides, prices, begin, mid, s)
-        d0, d1, d2, d3 = side(sides, prices, mid, end, s)
-        c0, c1, c2, c3 = add(c0, a0), add(c1, a0), add(c2, a0), add(c3, a0)
-        d0, d1, d2, d3 = add(d0, b0), add(d1, b0), add(d2, b0), add(d3, b0)
-        lower = either(
-            either(less(c0, mul(edge, d0)), less(c1, mul(edge, d1))),
-            either(less(c2, mul(edge, d2)), less(c3, mul(edge, d3))),
-        )
-        if bits(lower) != 0:
-            smallest(tally, u, place, (c0, c1, c2, c3), (d0, d1, d2, d3))
-            low = tally.low[u]
-            edge = spread(min(low, _LARGEST))
-        if low < 1.0:
-            m0, m1, m2, m3 = less(c0, d0), less(c1, d1), less(c2, d2), less(c3, d3)
-            hits = bits(m0) | (bits(m1) << LANES) | (bits(m2) << (2 * LANES)) | (bits(m3) << (3 * LANES))
-            if hits != 0:
-                if tally.first[u] < 0:
-                    tally.first[u] = place + lowest(hits)
-                record(tally, s, m0, d0, one)
-                record(tally, s + np.uint64(LANES), m1, d1, one)
-                record(tally, s + np.uint64(2 * LANES), m2, d2, one)
-                record(tally, s + np.uint64(3 * LANES), m3, d3, one)
-
-
-@inlined
-def record(tally: Tally, s: Any, mask: Any, d: Any, one: Any) -> None:
-    """Count and add up the requirements of the lanes that are liquidatable."""
-    store(tally.hits, s, add(load(tally.hits, s), where(mask, one)))
-    store(tally.notional, s, add(load(tally.notional, s), where(mask, d)))
+                if room.todo[np.uint64(u - u0)] != 0:
+                    examine(sides, prices, here, (np.uint64(u), np.uint64(u - u0), np.uint64(0)))
+        for at in range(0, groups, WIDE):
+            sweep(sides, prices, room, here, (u0, u1, at))
+        for u in range(u0, u1):
+            i, r = np.uint64(u - u0), np.uint64(sides.row[np.uint64(u)])
+            tally.low[r], tally.worst[r], tally.first[r] = here.low[i], here.worst[i], here.first[i]
 
 
 def _types() -> object:
-    """The signature of ``fused``."""
-    floats, whole, index = np.zeros(1), np.zeros(1, np.int64), np.zeros(1, np.int32)
-    sides = record_type(Sides(whole, whole, index, floats, floats, floats, whole))
+    """The signature of ``run``."""
+    floats, whole = np.zeros(1), np.zeros(1, np.int64)
     tally = record_type(Tally(floats, whole, whole, floats, floats))
-    return signature("SmT", S=sides, T=tally)
+    room = record_type(room_for(1, GROUP))
+    return signature("SmRT", S=record_type(empty_sides(0, 0)), R=room, T=tally)
 
 
-KERNELS: Kernels = ((fused, _types),)
+KERNELS: Kernels = ((run, _types),)

@@ -28,6 +28,7 @@ EVERY_BLOCK = ("keeper.risk.kernels",)
 ON_REQUEST = (
     "keeper.risk.watch",
     "keeper.risk.form",
+    "keeper.risk.sides",
     "keeper.risk.fused",
     "keeper.risk.pruned",
     "keeper.risk.passage",
@@ -49,6 +50,13 @@ def compiled() -> bool:
 def kernel(function: F) -> F:
     """A compiled kernel: IEEE semantics (NaN stays NaN), division by zero gives inf or NaN, no GIL."""
     options = {"cache": _cached(), "error_model": "numpy", "nogil": True}
+    return cast(F, _nb.njit(**options)(function))
+
+
+def lean(function: F) -> F:
+    """A kernel that allocates nothing and therefore counts no references: of a dozen arrays in a hot loop numba
+    fails to remove the counting, which then costs more than the arithmetic."""
+    options = {"cache": _cached(), "error_model": "numpy", "nogil": True, "_nrt": False}
     return cast(F, _nb.njit(**options)(function))
 
 

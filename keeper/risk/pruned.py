@@ -9,19 +9,23 @@ results are identical.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from keeper.risk.book import Floats, Ints
-from keeper.risk.fused import GROUP, HEALTHY, UNKNOWN, Sides, Tally, record, side
-from keeper.risk.jit import Kernels, inlined, kernel, record_type, signature
-from keeper.risk.simd import LANES, add, bits, fma, less, load, lowest, spread
+from keeper.risk.groups import GROUP, HEALTHY, UNKNOWN, Tally, marks, record, values
+from keeper.risk.jit import Kernels, inlined, lean, record_type, signature
+from keeper.risk.sides import Sides, empty_sides
+from keeper.risk.simd import LANES, fma, less, load, lowest, spread
 
 TILE = 64
 """Scenarios per tile: smaller prunes more and costs more bounds."""
-_ROUNDING = 1e-13
-"""Bounds within this share of the turnover of 0 are not trusted: the tile is computed."""
+_ROUNDING = 1e-12
+"""Bounds within this share of the turnover of 0 are not trusted: above what rounding adds up to in a row."""
+_LONGEST = 2000
+"""Entries of a row above which no bound is trusted."""
 
 
 class Tiles(NamedTuple):
@@ -49,7 +53,7 @@ class Whole(NamedTuple):
 
 
 @inlined
-def bound(sides: Sides, one: Floats, other: Floats, u: int, at: int) -> Any:
+def bound(sides: Sides, one: Floats, other: Floats, u: Any, at: int) -> Any:
     """Margin of position u at ``one`` for what it owns and ``other`` for what it owes, over four vectors of
     tiles.
     """
@@ -57,7 +61,7 @@ def bound(sides: Sides, one: Floats, other: Floats, u: int, at: int) -> Any:
     base = spread(sides.a0[u] - sides.b0[u])
     c0, c1, c2, c3 = base, base, base, base
     mid = np.uint64(sides.middle[u])
-    for j in range(np.uint64(sides.start[u]), np.uint64(sides.start[u + 1])):
+    for j in range(np.uint64(sides.start[u]), np.uint64(sides.start[u + np.uint64(1)])):
         weight = sides.weight[j] if j < mid else -sides.weight[j]
         edge = one if weight >= 0.0 else other
         x = spread(weight)
@@ -74,82 +78,89 @@ def below(vectors: Any, edge: float) -> int:
     """Bit i set where tile i's bound is below ``edge``."""
     c0, c1, c2, c3 = vectors
     e = spread(edge)
-    found: int = (
-        bits(less(c0, e))
-        | (bits(less(c1, e)) << LANES)
-        | (bits(less(c2, e)) << (2 * LANES))
-        | (bits(less(c3, e)) << (3 * LANES))
-    )
-    return found
+    return marks(less(c0, e), less(c1, e), less(c2, e), less(c3, e))
 
 
 @inlined
-def compute(sides: Sides, tiles: Tiles, tally: Tally, u: int, tile: int) -> None:
+def compute(sides: Sides, tiles: Tiles, tally: Tally, u: Any, tile: Any) -> None:
     """One tile of one position, scenario by scenario, as ``fused.fused``."""
-    begin, mid, end = np.uint64(sides.start[u]), np.uint64(sides.middle[u]), np.uint64(sides.start[u + 1])
-    a0, b0, one = spread(sides.a0[u]), spread(sides.b0[u]), spread(1.0)
-    for s in range(tile * TILE, (tile + 1) * TILE, GROUP):
-        c0, c1, c2, c3 = side(sides, tiles.prices, begin, mid, np.uint64(s))
-        d0, d1, d2, d3 = side(sides, tiles.prices, mid, end, np.uint64(s))
-        c0, c1, c2, c3 = add(c0, a0), add(c1, a0), add(c2, a0), add(c3, a0)
-        d0, d1, d2, d3 = add(d0, b0), add(d1, b0), add(d2, b0), add(d3, b0)
-        m0, m1, m2, m3 = less(c0, d0), less(c1, d1), less(c2, d2), less(c3, d3)
-        hits = bits(m0) | (bits(m1) << LANES) | (bits(m2) << (2 * LANES)) | (bits(m3) << (3 * LANES))
+    r = np.uint64(sides.row[u])
+    for n in range(TILE // GROUP):
+        s = np.uint64(tile * TILE + n * GROUP)
+        c, d = values(sides, tiles.prices, u, s)
+        masks = (less(c[0], d[0]), less(c[1], d[1]), less(c[2], d[2]), less(c[3], d[3]))
+        hits = marks(masks[0], masks[1], masks[2], masks[3])
         if hits == 0:
             continue
-        record(tally, s, m0, d0, one)
-        record(tally, s + LANES, m1, d1, one)
-        record(tally, s + 2 * LANES, m2, d2, one)
-        record(tally, s + 3 * LANES, m3, d3, one)
-        if tally.first[u] < 0 or tiles.earliest[tile] < tally.first[u]:
+        record(tally, s, masks, d)
+        if tally.first[r] < 0 or tiles.earliest[tile] < tally.first[r]:
             while hits != 0:
-                place = tiles.order[s + lowest(hits)]
+                place = tiles.order[s + np.uint64(lowest(hits))]
                 hits &= hits - 1
-                if tally.first[u] < 0 or place < tally.first[u]:
-                    tally.first[u] = place
+                if tally.first[r] < 0 or place < tally.first[r]:
+                    tally.first[r] = place
 
 
-@kernel
+@inlined
+def take(sides: Sides, tiles: Tiles, whole: Whole, tally: Tally, u: Any, tile: Any) -> None:
+    """Position u is liquidatable throughout the tile: noted once, added up at the end."""
+    r = np.uint64(sides.row[u])
+    whole.hits[tile] += 1.0
+    whole.constant[tile] += sides.b0[u]
+    for j in range(np.uint64(sides.middle[u]), np.uint64(sides.start[u + np.uint64(1)])):
+        whole.weight[tile, np.uint64(sides.feed[j])] += sides.weight[j]
+    if tally.first[r] < 0 or tiles.earliest[tile] < tally.first[r]:
+        tally.first[r] = tiles.earliest[tile]
+
+
+@inlined
+def rounding(sides: Sides, tiles: Tiles, u: Any) -> float:
+    """Bounds of u within this much of 0 are not trusted; inf for a row so long that none is."""
+    size = abs(sides.a0[u]) + sides.b0[u]
+    first, last = np.uint64(sides.start[u]), np.uint64(sides.start[u + np.uint64(1)])
+    for j in range(first, last):
+        size += abs(sides.weight[j]) * tiles.top[np.uint64(sides.feed[j])]
+    return _ROUNDING * size if last - first <= np.uint64(_LONGEST) else math.inf
+
+
+@inlined
+def settle(tiles: Tiles, whole: Whole, tally: Tally) -> None:
+    """Hits and requirements of tiles counted whole, scenario by scenario."""
+    for tile in range(tiles.real):
+        if whole.hits[tile] > 0.0:
+            for s in range(tile * TILE, (tile + 1) * TILE):
+                tally.hits[s] += whole.hits[tile]
+                owed = whole.constant[tile]
+                for k in range(tiles.prices.shape[0]):
+                    owed += whole.weight[tile, k] * tiles.prices[k, s]
+                tally.notional[s] += owed
+
+
+@lean
 def pruned(sides: Sides, tiles: Tiles, whole: Whole, tally: Tally) -> None:
     """``hits``, ``notional`` (in the tiles' order) and ``first`` (in the original order) of a tally; ``low``
     and ``worst`` are not computed."""
-    users, feeds = sides.a0.shape[0], tiles.prices.shape[0]
+    users = np.uint64(sides.a0.shape[0])
     for u in range(users):
-        tally.first[u] = HEALTHY if sides.known[u] != 0 else UNKNOWN
+        tally.first[np.uint64(sides.row[u])] = HEALTHY if sides.known[u] != 0 else UNKNOWN
     for t0 in range(0, tiles.real, GROUP):
         valid = (1 << min(GROUP, tiles.real - t0)) - 1
         for u in range(users):
             if sides.known[u] == 0:
                 continue
-            size = abs(sides.a0[u]) + sides.b0[u]
-            for j in range(sides.start[u], sides.start[u + 1]):
-                size += abs(sides.weight[j]) * tiles.top[sides.feed[j]]
-            edge = _ROUNDING * size
+            edge = rounding(sides, tiles, u)
             work = below(bound(sides, tiles.lo, tiles.hi, u, t0), edge) & valid
             if work == 0:
                 continue
             all_hit = below(bound(sides, tiles.hi, tiles.lo, u, t0), -edge) & work
             work &= ~all_hit
             while all_hit != 0:
-                tile = t0 + lowest(all_hit)
+                take(sides, tiles, whole, tally, u, np.uint64(t0 + lowest(all_hit)))
                 all_hit &= all_hit - 1
-                whole.hits[tile] += 1.0
-                whole.constant[tile] += sides.b0[u]
-                for j in range(sides.middle[u], sides.start[u + 1]):
-                    whole.weight[tile, sides.feed[j]] += sides.weight[j]
-                if tally.first[u] < 0 or tiles.earliest[tile] < tally.first[u]:
-                    tally.first[u] = tiles.earliest[tile]
             while work != 0:
-                compute(sides, tiles, tally, u, t0 + lowest(work))
+                compute(sides, tiles, tally, u, np.uint64(t0 + lowest(work)))
                 work &= work - 1
-    for tile in range(tiles.real):
-        if whole.hits[tile] > 0.0:
-            for s in range(tile * TILE, (tile + 1) * TILE):
-                tally.hits[s] += whole.hits[tile]
-                owed = whole.constant[tile]
-                for k in range(feeds):
-                    owed += whole.weight[tile, k] * tiles.prices[k, s]
-                tally.notional[s] += owed
+    settle(tiles, whole, tally)
 
 
 def tile(prices: Floats) -> Tiles:
@@ -192,12 +203,11 @@ def _alike(level: Floats, members: Ints) -> Ints:
 
 def _types() -> object:
     """The signature of ``pruned``."""
-    floats, whole, index, grid = np.zeros(1), np.zeros(1, np.int64), np.zeros(1, np.int32), np.zeros((1, 1))
-    sides = record_type(Sides(whole, whole, index, floats, floats, floats, whole))
+    floats, whole, grid = np.zeros(1), np.zeros(1, np.int64), np.zeros((1, 1))
     tally = record_type(Tally(floats, whole, whole, floats, floats))
     tiles = record_type(tile(grid))
     owed = record_type(Whole(floats, floats, grid))
-    return signature("SLWT", S=sides, L=tiles, W=owed, T=tally)
+    return signature("SLWT", S=record_type(empty_sides(0, 0)), L=tiles, W=owed, T=tally)
 
 
 KERNELS: Kernels = ((pruned, _types),)

@@ -12,9 +12,11 @@ import numpy as np
 from keeper.model import Shock
 from keeper.risk import jit, plain
 from keeper.risk.book import Book, Floats, Ints, Shelf
-from keeper.risk.fused import GROUP, HEALTHY, UNKNOWN, Sides, Tally, fused
+from keeper.risk.fused import fused
+from keeper.risk.groups import GROUP, HEALTHY, UNKNOWN, Tally
 from keeper.risk.pruned import Tiles, Whole, pruned, tile
 from keeper.risk.shocks import moved
+from keeper.risk.sides import Sides, split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +48,15 @@ def statistics(book: Book, prices: Floats, threads: int = 1) -> Statistics:
     """
     scenarios = prices.shape[1]
     padded, used = _padded(prices, GROUP)
-    parts = _in_threads(split(book, padded), threads, lambda sides: _fuse(sides, padded))
+    total = _in_threads(
+        split(book, padded), padded.shape[1], threads, lambda sides, t: _fuse(sides, padded, t)
+    )
     return Statistics(
-        low=np.concatenate([p.low for p in parts]),
-        worst=np.concatenate([p.worst for p in parts]),
-        first=np.concatenate([p.first for p in parts]),
-        count=_total([p.hits for p in parts])[:used][:scenarios],
-        notional_usd=_total([p.notional for p in parts])[:used][:scenarios],
+        low=total.low,
+        worst=total.worst,
+        first=total.first,
+        count=total.hits[:used][:scenarios],
+        notional_usd=total.notional[:used][:scenarios],
     )
 
 
@@ -63,15 +67,17 @@ def breaks(book: Book, prices: Floats, threads: int = 1) -> Statistics:
     if not jit.compiled() or not np.isfinite(prices).all() or not prices.size:
         return statistics(book, prices, threads)
     tiles = tile(prices)
-    parts = _in_threads(split(book, prices), threads, lambda sides: _prune(sides, tiles))
+    padded = tiles.prices.shape[1]
+    total = _in_threads(split(book, prices), padded, threads, lambda sides, t: _prune(sides, tiles, t))
     scenarios = prices.shape[1]
     count, notional = np.zeros(scenarios), np.zeros(scenarios)
     place = tiles.order[:scenarios]
-    count[place] = _total([p.hits for p in parts])[:scenarios]
-    notional[place] = _total([p.notional for p in parts])[:scenarios]
+    count[place] = total.hits[:scenarios]
+    notional[place] = total.notional[:scenarios]
     none = np.zeros(0)
-    first = np.concatenate([p.first for p in parts])
-    return Statistics(low=none, worst=none.astype(np.int64), first=first, count=count, notional_usd=notional)
+    return Statistics(
+        low=none, worst=none.astype(np.int64), first=total.first, count=count, notional_usd=notional
+    )
 
 
 def expected_loss_usd(found: Statistics, probabilities: Floats, loss_share: float) -> float:
@@ -79,59 +85,17 @@ def expected_loss_usd(found: Statistics, probabilities: Floats, loss_share: floa
     return float(found.notional_usd @ probabilities) * loss_share
 
 
-def split(book: Book, prices: Floats) -> Sides:
-    """The book with each row's entries by side; rows with a NaN constant, or a feed that is NaN anywhere,
-    unknown.
-    """
-    owns, owes = book.a != 0.0, book.b != 0.0
-    user = np.repeat(np.arange(len(book.a0)), np.diff(book.indptr))
-    both = np.concatenate([user[owns] * 2, user[owes] * 2 + 1])
-    order = np.argsort(both, kind="stable")
-    ends = np.searchsorted(both[order], np.arange(2 * len(book.a0) + 1))
-    bad = np.asarray(~np.isfinite(prices).all(axis=1), np.bool_)
-    lost = np.zeros(len(book.a0), bool)
-    lost[user[bad[book.feed]]] = True
-    lost |= ~np.isfinite(book.a0 - book.b0)
-    return Sides(
-        start=np.ascontiguousarray(ends[::2]),
-        middle=np.ascontiguousarray(ends[1::2]),
-        feed=np.concatenate([book.feed[owns], book.feed[owes]])[order],
-        weight=np.concatenate([book.a[owns], book.b[owes]])[order],
-        a0=book.a0,
-        b0=book.b0,
-        known=(~lost).astype(np.int64),
-    )
-
-
-def _fuse(sides: Sides, prices: Floats) -> Tally:
-    tally = _tally(len(sides.a0), prices.shape[1])
+def _fuse(sides: Sides, prices: Floats, tally: Tally) -> None:
     if jit.compiled():
         fused(sides, prices, tally)
     else:
         plain.statistics(sides, prices, tally)
-    return tally
 
 
-def _prune(sides: Sides, tiles: Tiles) -> Tally:
-    tally = _tally(len(sides.a0), tiles.prices.shape[1])
+def _prune(sides: Sides, tiles: Tiles, tally: Tally) -> None:
     feeds = tiles.prices.shape[0]
-    pruned(
-        sides,
-        tiles,
-        Whole(np.zeros(tiles.real), np.zeros(tiles.real), np.zeros((tiles.real, feeds))),
-        tally,
-    )
-    return tally
-
-
-def _tally(users: int, scenarios: int) -> Tally:
-    return Tally(
-        low=np.empty(users),
-        worst=np.empty(users, np.int64),
-        first=np.empty(users, np.int64),
-        hits=np.zeros(scenarios),
-        notional=np.zeros(scenarios),
-    )
+    whole = Whole(np.zeros(tiles.real), np.zeros(tiles.real), np.zeros((tiles.real, feeds)))
+    pruned(sides, tiles, whole, tally)
 
 
 def _padded(prices: Floats, multiple: int) -> tuple[Floats, int]:
@@ -145,16 +109,26 @@ def _padded(prices: Floats, multiple: int) -> tuple[Floats, int]:
     ), used
 
 
-def _in_threads(sides: Sides, threads: int, work: Callable[[Sides], Tally]) -> list[Tally]:
-    """``work`` on contiguous shares of the positions; kernels release the GIL, so plain threads suffice."""
+def _in_threads(sides: Sides, scenarios: int, threads: int, work: Callable[[Sides, Tally], None]) -> Tally:
+    """``work`` on contiguous shares of the positions; kernels release the GIL, so plain threads suffice.
+
+    Results by position go into shared arrays, each share to its own rows; those by scenario are added up in
+    the order of the shares, so that nothing depends on which thread finished first.
+    """
     users = len(sides.a0)
+    low, worst, first = np.empty(users), np.empty(users, np.int64), np.empty(users, np.int64)
     threads = max(1, min(threads, users // 1024 or 1))
-    if threads == 1:
-        return [work(sides)]
     cuts = [users * n // threads for n in range(threads + 1)]
     shares = [_share(sides, lo, hi) for lo, hi in pairwise(cuts)]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(work, shares))
+    parts = [Tally(low, worst, first, np.zeros(scenarios), np.zeros(scenarios)) for _ in shares]
+    if threads == 1:
+        work(shares[0], parts[0])
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(work, shares, parts))
+    return parts[0]._replace(
+        hits=_total([p.hits for p in parts]), notional=_total([p.notional for p in parts])
+    )
 
 
 def _share(sides: Sides, lo: int, hi: int) -> Sides:
@@ -164,11 +138,11 @@ def _share(sides: Sides, lo: int, hi: int) -> Sides:
         a0=sides.a0[lo:hi],
         b0=sides.b0[lo:hi],
         known=sides.known[lo:hi],
+        row=sides.row[lo:hi],
     )
 
 
 def _total(parts: Sequence[Floats]) -> Floats:
-    """Sum in the order of the parts, so that it never depends on which thread finished first."""
     total = parts[0].copy()
     for part in parts[1:]:
         total += part

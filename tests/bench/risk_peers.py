@@ -18,13 +18,23 @@ from typing import Any
 import numpy as np
 
 from keeper.risk.book import Book, Floats
-from keeper.risk.fused import Sides
-from tests.bench.figures import ROOT
+from keeper.risk.sides import Sides
+from tests.bench.figures import ROOT, record
 
 HERE = Path(__file__).parent
 CACHE = ROOT / ".cache" / "peers"
 SCIPY = "scipy==1.17.1"
 Peer = Callable[[], Any]
+
+
+def tell(name: str, value: float | None, bound: str, holds: bool | None, **more: Any) -> None:
+    """Print and record one figure."""
+    shown = "null" if value is None else f"{value:.4g}"
+    print(
+        f"risk core: {name} = {shown} {more.get('unit', '')} (bound {bound}; holds {holds})"
+        f" {more.get('evidence', '')}"
+    )
+    record(name, value, bound=bound, holds=None if holds is None else bool(holds), seed=1, **more)
 
 
 def interleaved_cpu_s(peers: Mapping[str, Peer], runs: int = 7) -> dict[str, float]:

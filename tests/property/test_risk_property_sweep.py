@@ -11,14 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keeper.risk import plain
+from keeper.risk import jit, plain
 from keeper.risk.book import Book
-from keeper.risk.fused import Tally
-from keeper.risk.sweep import HEALTHY, UNKNOWN, breaks, split, statistics
+from keeper.risk.groups import GROUP, Tally
+from keeper.risk.sides import split
+from keeper.risk.sweep import HEALTHY, UNKNOWN, breaks, statistics
 
 pytestmark = pytest.mark.property
 
 SETTINGS = settings(max_examples=60, deadline=None)
+compiled_only = pytest.mark.skipif(not jit.compiled(), reason="the plain twin has no groups")
 
 
 def random_book(rng, users, feeds, signed):
@@ -36,6 +38,16 @@ def random_book(rng, users, feeds, signed):
         b = np.where(perp, np.abs(a) * 0.01, b)
         a0, b0 = rng.normal(0, 2, users), rng.random(users) * 0.1
     return Book(indptr.astype(np.int64), feed, a, b, a0, b0, np.ones(feeds))
+
+
+def empty_tally(users, scenarios):
+    return Tally(
+        np.empty(users),
+        np.empty(users, np.int64),
+        np.empty(users, np.int64),
+        np.zeros(scenarios),
+        np.zeros(scenarios),
+    )
 
 
 def brute(book, prices):
@@ -88,18 +100,99 @@ def test_plain_twin__random_books__same_as_vectors(seed, users, scenarios):
     book = random_book(rng, users, 4, True)
     prices = np.exp(rng.normal(0, 0.5, (4, scenarios)))
     sides = split(book, prices)
-    found = Tally(
-        np.empty(users),
-        np.empty(users, np.int64),
-        np.empty(users, np.int64),
-        np.zeros(scenarios),
-        np.zeros(scenarios),
-    )
+    found = empty_tally(users, scenarios)
     plain.statistics(sides, prices, found)
     got = statistics(book, prices)
     np.testing.assert_allclose(got.low, found.low, rtol=1e-12, atol=1e-13)
     np.testing.assert_array_equal(got.first, found.first)
     np.testing.assert_array_equal(got.count, found.hits)
+
+
+@compiled_only
+@SETTINGS
+@given(st.integers(0, 10_000), st.integers(1, 80), st.integers(1, 60), st.floats(0.0, 1.0), st.booleans())
+def test_statistics__groups_passed_over__same_bits_as_one_group_at_a_time(
+    seed, users, groups, spread, signed
+):
+    """A sweep of a single group passes over nothing: the minimum of many such is the unbounded truth."""
+    rng = np.random.default_rng(seed)
+    book = random_book(rng, users, 5, signed)
+    market = np.sort(rng.normal(0, spread, groups * GROUP)) if seed % 2 else np.zeros(groups * GROUP)
+    prices = np.exp(market + rng.normal(0, 0.1 * spread, (5, groups * GROUP)))
+    whole = statistics(book, prices)
+    parts = [statistics(book, prices[:, g * GROUP : (g + 1) * GROUP].copy()) for g in range(groups)]
+    lows = np.array([p.low for p in parts])
+    best = lows.argmin(axis=0)
+    np.testing.assert_array_equal(whole.low, lows.min(axis=0))
+    worst = np.array([p.worst for p in parts])[best, np.arange(users)]
+    np.testing.assert_array_equal(whole.worst, np.where(worst < 0, worst, worst + best * GROUP))
+    np.testing.assert_array_equal(whole.count, np.concatenate([p.count for p in parts]))
+    firsts = np.array([np.where(p.first < 0, 1 << 40, p.first + g * GROUP) for g, p in enumerate(parts)])
+    np.testing.assert_array_equal(np.where(whole.first < 0, 1 << 40, whole.first), firsts.min(axis=0))
+    notional = np.concatenate([p.notional_usd for p in parts])
+    np.testing.assert_allclose(whole.notional_usd, notional, rtol=1e-13)
+
+
+@SETTINGS
+@given(
+    st.integers(0, 10_000), st.integers(1, 80), st.integers(1, 90), st.sampled_from(["apart", "same", "near"])
+)
+def test_statistics__crowds_on_few_pairs__same_bits_as_the_plain_twin(seed, users, scenarios, kind):
+    """One asset and one debt: no sum, so the twin's arithmetic is the same to the bit."""
+    rng = np.random.default_rng(seed)
+    n = 2 * users
+    feed = rng.integers(0, 3, n).astype(np.int32)
+    a, b = np.zeros(n), np.zeros(n)
+    a[::2], b[1::2] = rng.lognormal(0, 1, users), rng.lognormal(-0.7, 1, users)
+    a[::2][rng.random(users) < 0.05] = 1e-150
+    constant = np.where(rng.random(users) < 0.05, 0.1, 0.0)
+    book = Book(np.arange(0, n + 1, 2), feed, a, b, constant, np.zeros(users), np.ones(3))
+    prices = np.exp(rng.normal(0, 0.3, (3, scenarios)))
+    if kind == "same":
+        prices = prices[:, rng.integers(0, min(3, scenarios), scenarios)]
+    if kind == "near":
+        prices = prices[:, :1] * (1.0 + 1e-15 * rng.integers(0, 9, (3, scenarios)))
+    if seed % 7 == 0:
+        prices[rng.integers(3), rng.integers(scenarios)] = 0.0
+    got, found = statistics(book, prices), empty_tally(users, scenarios)
+    plain.statistics(split(book, prices), prices, found)
+    np.testing.assert_array_equal(got.low, found.low)
+    np.testing.assert_array_equal(got.worst, found.worst)
+    np.testing.assert_array_equal(got.first, found.first)
+    np.testing.assert_array_equal(got.count, found.hits)
+    np.testing.assert_allclose(got.notional_usd, found.notional, rtol=1e-13)
+
+
+@SETTINGS
+@given(st.integers(0, 10_000), st.integers(0, 60), st.integers(1, 40), st.booleans())
+def test_split__random_books__holds_every_entry_and_leads_back(seed, users, feeds, signed):
+    book = random_book(np.random.default_rng(seed), users, feeds, signed)
+    sides = split(book, np.ones((feeds, 1)))
+    assert sorted(sides.row) == list(range(users))
+    shapes = []
+    for u, row in enumerate(sides.row):
+        own = slice(sides.start[u], sides.middle[u])
+        owe = slice(sides.middle[u], sides.start[u + 1])
+        entries = slice(book.indptr[row], book.indptr[row + 1])
+        for part, side in ((own, book.a[entries]), (owe, book.b[entries])):
+            kept = side != 0.0
+            np.testing.assert_array_equal(sides.weight[part], side[kept])
+            np.testing.assert_array_equal(sides.feed[part], book.feed[entries][kept])
+        assert (sides.a0[u], sides.b0[u]) == (book.a0[row], book.b0[row])
+        shapes.append((min(own.stop - own.start, 4), min(owe.stop - owe.start, 4)))
+    assert shapes == sorted(shapes), "alike rows stand together"
+    assert sides.known.all()
+
+
+def test_statistics__numbers_that_cannot_be_judged__are_unknown():
+    # a NaN weight; an infinite debt; a negative requirement; an amount that would overflow; a good row
+    a = np.array([math.nan, 1.0, 1.0, 1e300, 2.0])
+    b = np.array([0.0, math.inf, -1.0, 0.0, 1.0])
+    book = Book(np.arange(6), np.zeros(5, np.int32), a, b, np.zeros(5), np.zeros(5), np.ones(1))
+    for sweep in (statistics, breaks):
+        assert list(sweep(book, np.ones((1, 3))).first) == [UNKNOWN] * 4 + [HEALTHY]
+        assert list(sweep(book, np.full((1, 3), -1.0)).first) == [UNKNOWN] * 5
+        assert list(sweep(book, np.full((1, 3), 1e200)).first) == [UNKNOWN] * 5
 
 
 def test_statistics__many_positions_in_threads__do_not_depend_on_them():
