@@ -72,6 +72,10 @@ class Outgoing:
         self.level_of = level_of
         self._rehearsals.stage.venue_of = venue_of
 
+    async def close(self) -> None:
+        """End the sessions of the private endpoints."""
+        await self._relays.close()
+
     def sender(self, live: Sender) -> Sender:
         """``live``, whose plans are known here while it acts."""
         return _Announced(live, self._plans)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from keeper.chain.relay import Relays
 from keeper.clock import SystemClock
-from keeper.config import Settings
+from keeper.config import ChainSettings, Settings
 from keeper.confirmation import Confirmation
 from keeper.daemon.facts import DryFacts, Facts, Lens, LiveFacts
 from keeper.daemon.outgoing import Outgoing
@@ -61,10 +61,8 @@ class Sending:
     signer_address: str | None
     pace: Pace
     """How often mined transactions are looked at; to be reset when the heads tell of a change behind us."""
-    outgoing: Outgoing | None = None
-    """What the live sender talks through; to be told of the loop that is built later."""
-    relays: Relays | None = None
-    """The private endpoints; to be closed."""
+    outgoing: Outgoing
+    """What the sender talks through; to be told of the loop that is built later, and closed."""
 
 
 async def sending(
@@ -74,13 +72,20 @@ async def sending(
     lens = Lens(site.camera, site.guarded)
     if settings.mode != "live":
         facts = DryFacts(lens, journal, alarms, site.chain.chain_id)
-        dry = Dry(journal, site.endpoints, apart=facts.apart)
-        return Sending(facts=facts, sender=dry, live=None, renew=_nothing, signer_address=None, pace=Pace())
+        outgoing = _outgoing(site, journal, replace(site.chain, private=()))
+        dry = Dry(journal, outgoing, apart=facts.apart)
+        return Sending(
+            facts=facts,
+            sender=outgoing.sender(dry),
+            live=None,
+            renew=_nothing,
+            signer_address=None,
+            pace=Pace(),
+            outgoing=outgoing,
+        )
     view = await site.view()
     signer = await live_signer(settings, site, view.snapshot.means)
-    relays = Relays.open(site.chain, SystemClock())
-    stage = Stage(venue_of=partial(_venue_of, site), seen=site.camera.seen)
-    outgoing = Outgoing(site.endpoints, journal, Rehearsals(site.endpoints, stage), relays)
+    outgoing = _outgoing(site, journal, site.chain)
     live = Live(journal, outgoing, signer, probe=probe)
     await live.settle(site.chain.chain_id)
     pace = Pace()
@@ -99,8 +104,14 @@ async def sending(
         signer_address=signer.address,
         pace=pace,
         outgoing=outgoing,
-        relays=relays,
     )
+
+
+def _outgoing(site: Site, journal: Journal, chain: ChainSettings) -> Outgoing:
+    """What a sender of either kind talks through; the private endpoints of ``chain`` are asked when used."""
+    stage = Stage(venue_of=partial(_venue_of, site), seen=site.camera.seen)
+    relays = Relays.open(chain, SystemClock())
+    return Outgoing(site.endpoints, journal, Rehearsals(site.endpoints, stage), relays)
 
 
 def _venue_of(site: Site, id: PositionId) -> Venue:

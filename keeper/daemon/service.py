@@ -142,9 +142,12 @@ class ChainDaemon:
             self.jobs.stop()
 
     async def _close(self, endpoints: Endpoints) -> None:
-        if self._acting is not None and self._acting.relays is not None:
-            await self._acting.relays.close()
+        await self._hang_up()
         await endpoints.close()
+
+    async def _hang_up(self) -> None:
+        if self._acting is not None:
+            await self._acting.outgoing.close()
 
     async def drain(self) -> None:
         """Wait until no plan is on the lane: a transaction between signature and journal is not abandoned."""
@@ -155,6 +158,7 @@ class ChainDaemon:
                     await self.loop.drained()
 
     async def _parts(self, here: Site) -> Parts:
+        await self._hang_up()
         acting = await sending(self.settings, here, self.journal, self.alarms, self._probe)
         parts = Parts(
             chain=self.chain,
@@ -176,7 +180,7 @@ class ChainDaemon:
             try:
                 findings = await recover(
                     self.journal,
-                    acting.outgoing or here.endpoints,
+                    acting.outgoing,
                     self.clock,
                     self.chain.chain_id,
                     acting.signer_address,
@@ -192,7 +196,7 @@ class ChainDaemon:
         loop = ChainLoop(parts, here.venues)
         if self._acting is not None and self._acting.live is not None:
             self._acting.live.may_send = loop.may_send
-        if self._acting is not None and self._acting.outgoing is not None:
+        if self._acting is not None:
             self._acting.outgoing.follow(loop.level_of, loop.venue_of)
         if self._foreign:
             loop.stop_acting(self._foreign)

@@ -82,7 +82,8 @@ class House:
             )
             for name, _ in zip("rstu", self.relay_bodies, strict=False)
         ]
-        self.relays = Relays(settings, self.relay_bodies, ManualClock())
+        bodies = dict(zip("rstu", self.relay_bodies, strict=False))
+        self.relays = Relays(settings, lambda e: bodies[e.name], ManualClock())
         self.outgoing = Outgoing(
             self.bench.endpoints,
             cast(Queries, self.journal),
