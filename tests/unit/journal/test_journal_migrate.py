@@ -192,7 +192,9 @@ def test_open__when_written_by_a_newer_keeper__then_refused_untouched(old: Path)
 
 def test_reader__when_schema_is_older__then_refused_and_nothing_is_touched(old: Path) -> None:
     before = old.read_bytes()
-    with pytest.raises(ConfigError, match="has schema 1, this keeper reads 2: `keeper run` brings it forward"):
+    with pytest.raises(
+        ConfigError, match="has schema 1, this keeper reads 2: `keeper run` brings it forward"
+    ):
         Reader.open(old)
     assert old.read_bytes() == before
     assert not migrate.backup_path(old, 1).exists()
