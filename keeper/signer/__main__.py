@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -49,8 +50,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _adopt(given: argparse.Namespace) -> int:
     store = Store.open(given.store) if given.store.exists() else Store.create(given.store)
-    store.adopt(given.chain_id, given.nonce, given.why, SystemClock().now_s())
-    store.close()
+    with contextlib.closing(store):
+        store.adopt(given.chain_id, given.nonce, given.why, SystemClock().now_s())
     print(f"chain {given.chain_id}: the next nonce signed is {given.nonce}")
     return EXIT_OK
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -385,11 +386,10 @@ def test_open__when_an_index_and_its_table_differ__then_broken(path: Path) -> No
     content, refused, at = path.read_bytes(), 0, -1
     while (at := content.find(text, at + 1)) >= 0:
         path.write_bytes(content[: at + 5] + bytes([content[at + 5] ^ 1]) + content[at + 6 :])
-        try:
+        with contextlib.suppress(Broken):
             Journal.open(path, ManualClock()).close()
-        except Broken as error:
-            assert "damaged" in str(error)
-            refused += 1
+            continue
+        refused += 1
     # in the table, and in the index of unique hashes; the diary has no index of its data
     assert refused == 2
 
