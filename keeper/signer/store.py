@@ -122,6 +122,7 @@ class Store:
             if rows:
                 _refuse_replacement(asked, rows)
             else:
+                self._refuse_older_seq(asked)
                 self._refuse_gap(tx)
             self._refuse_day(asked, caps, now_s)
             signed = make()
@@ -146,6 +147,24 @@ class Store:
         ).fetchone()
         if row is not None:
             raise Refused(f"S5: {asked.intent} was signed for nonce {row['nonce']}, never for {tx.nonce}")
+
+    def _refuse_older_seq(self, asked: Asked) -> None:
+        """S5: a position's plans are signed in the order of their numbers; a nonce of its own only goes on.
+
+        An older number would be a plan that the daemon gave up, or a journal restored from an old copy.
+        """
+        position, _, seq = asked.intent.rpartition("#")
+        if not seq.isdecimal():
+            return
+        # "$" follows "#": every intent of the position, by its index
+        among = (str(asked.tx.chain_id), f"{position}#", f"{position}$", len(position) + 2)
+        newest = self._connection.execute(
+            "SELECT max(CAST(substr(intent, ?4) AS INTEGER)) FROM signed "
+            "WHERE chain_id = ?1 AND intent >= ?2 AND intent < ?3",
+            among,
+        ).fetchone()[0]
+        if newest is not None and int(seq) <= newest:
+            raise Refused(f"S5: {position} was signed up to number {newest}; {seq} is not a new plan")
 
     def _refuse_gap(self, tx: TxFields) -> None:
         """S1: the next nonce after the highest signed, or the one that an operator adopted."""
