@@ -102,8 +102,9 @@ def compute(sides: Sides, tiles: Tiles, tally: Tally, u: Any, tile: Any) -> None
 
 
 @inlined
-def take(sides: Sides, tiles: Tiles, whole: Whole, tally: Tally, u: Any, tile: Any) -> None:
-    """Position u is liquidatable throughout the tile: noted once, added up at the end."""
+def take(sides: Sides, tiles: Tiles, whole: Whole, tally: Tally, at: Any) -> None:
+    """``at`` (u, tile): position u is liquidatable throughout the tile: noted once, added up at the end."""
+    u, tile = at
     r = np.uint64(sides.row[u])
     whole.hits[tile] += 1.0
     whole.constant[tile] += sides.b0[u]
@@ -155,7 +156,7 @@ def pruned(sides: Sides, tiles: Tiles, whole: Whole, tally: Tally) -> None:
             all_hit = below(bound(sides, tiles.hi, tiles.lo, u, t0), -edge) & work
             work &= ~all_hit
             while all_hit != 0:
-                take(sides, tiles, whole, tally, u, np.uint64(t0 + lowest(all_hit)))
+                take(sides, tiles, whole, tally, (u, np.uint64(t0 + lowest(all_hit))))
                 all_hit &= all_hit - 1
             while work != 0:
                 compute(sides, tiles, tally, u, np.uint64(t0 + lowest(work)))

@@ -41,15 +41,17 @@ def scenario_prices(shelf: Shelf, shocks: Sequence[Shock]) -> Floats:
     return np.ascontiguousarray(np.where(good, factors, np.nan) * shelf.book.prices[:, None])
 
 
-def statistics(book: Book, prices: Floats, threads: int = 1) -> Statistics:
+def statistics(book: Book, prices: Floats, threads: int = 1, *, single: bool = False) -> Statistics:
     """Every statistic under ``prices`` float64[F, S]. The result does not depend on ``threads``' timing.
 
+    ``single`` sums in float32: ``count`` and ``first`` are the same, ``low`` and ``notional_usd`` off by what
+    ``keeper.risk.single`` states. Measured no faster than float64, which looks at few groups anyway.
     A position any of whose prices is NaN in any scenario is UNKNOWN: counted nowhere, healthy nowhere.
     """
     scenarios = prices.shape[1]
     padded, used = _padded(prices, GROUP)
     total = _in_threads(
-        split(book, padded), padded.shape[1], threads, lambda sides, t: _fuse(sides, padded, t)
+        split(book, padded), padded.shape[1], threads, lambda sides, t: _fuse(sides, padded, t, single)
     )
     return Statistics(
         low=total.low,
@@ -85,11 +87,15 @@ def expected_loss_usd(found: Statistics, probabilities: Floats, loss_share: floa
     return float(found.notional_usd @ probabilities) * loss_share
 
 
-def _fuse(sides: Sides, prices: Floats, tally: Tally) -> None:
-    if jit.compiled():
-        fused(sides, prices, tally)
-    else:
+def _fuse(sides: Sides, prices: Floats, tally: Tally, single: bool) -> None:
+    if not jit.compiled():
         plain.statistics(sides, prices, tally)
+    elif single:
+        from keeper.risk.single import fused_single
+
+        fused_single(sides, prices, tally)
+    else:
+        fused(sides, prices, tally)
 
 
 def _prune(sides: Sides, tiles: Tiles, tally: Tally) -> None:

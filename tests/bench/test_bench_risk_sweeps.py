@@ -15,6 +15,7 @@ from keeper.risk.fused import fused
 from keeper.risk.groups import GROUP, Tally
 from keeper.risk.pruned import TILE, Whole, pruned, tile
 from keeper.risk.sides import Sides, split
+from keeper.risk.single import fused_single
 from tests.bench import risk_peers as peers
 from tests.bench.figures import ROOT
 from tests.bench.risk_data import lending_book, shocked_prices
@@ -138,6 +139,28 @@ def test_layout__a_book_by_side__cost_of_its_own() -> None:
     prices = shocked_prices(112)
     spent = peers.interleaved_cpu_s({"layout": lambda: split(book, prices)})
     tell("book_layout_ms_100k", 1e3 * spent["layout"], "", None, unit="ms", n=users)
+
+
+def test_fused__in_float32__beside_float64() -> None:
+    """Same counts and first scenarios; what float32 gains, or does not, where most groups are passed over."""
+    users, scenarios = 10_000, 1024
+    book, _ = lending_book(users, SEED)
+    prices = shocked_prices(scenarios)
+    sides = split(book, prices)
+    exact, short = tally(users, scenarios), tally(users, scenarios)
+
+    def narrow() -> None:
+        short.hits[:] = 0.0
+        short.notional[:] = 0.0
+        fused_single(sides, prices, short)
+
+    spent = peers.interleaved_cpu_s({"exact": sweeps(sides, prices, exact, 1), "short": narrow})
+    np.testing.assert_array_equal(short.hits, exact.hits)
+    np.testing.assert_array_equal(short.first, exact.first)
+    off = float(np.abs(short.low / exact.low - 1.0).max())
+    ratio = spent["exact"] / spent["short"]
+    evidence = f"minimum off by at most {off:.1e}"
+    tell("fused_float32_vs_float64", ratio, "", None, unit="x", n=users, evidence=evidence)
 
 
 def test_memory__fused__grows_with_users_plus_scenarios() -> None:

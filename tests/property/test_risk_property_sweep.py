@@ -195,6 +195,47 @@ def test_statistics__numbers_that_cannot_be_judged__are_unknown():
         assert list(sweep(book, np.full((1, 3), 1e200)).first) == [UNKNOWN] * 5
 
 
+@SETTINGS
+@given(st.integers(0, 10_000), st.integers(1, 60), st.integers(1, 200), st.booleans(), st.booleans())
+def test_statistics__in_float32__same_liquidations_and_a_minimum_within_its_bound(
+    seed, users, scenarios, signed, edge
+):
+    rng = np.random.default_rng(seed)
+    book = random_book(rng, users, 5, signed)
+    prices = np.exp(rng.normal(0, 0.4, (5, scenarios)))
+    if edge:
+        # everybody exactly at, or one bit beside, health 1 in some scenario
+        c, d = brute(book, prices[:, :1])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = (c / d)[:, 0] * (1.0 + 2e-16 * rng.integers(-3, 4, users))
+        fit = np.isfinite(ratio) & (ratio > 0.0)
+        owner = np.repeat(np.arange(users), np.diff(book.indptr))
+        scale = np.where(fit, ratio, 1.0)
+        book = book._replace(b=book.b * scale[owner], b0=book.b0 * scale)
+    exact, short = statistics(book, prices), statistics(book, prices, single=True)
+    np.testing.assert_array_equal(short.count, exact.count)
+    np.testing.assert_array_equal(short.first, exact.first)
+    np.testing.assert_array_equal(short.low < 1.0, exact.low < 1.0)
+    size, terms = (x.max(axis=1) for x in brute_size(book, prices))
+    error = (terms + 8) * 2.0**-22 * size
+    np.testing.assert_allclose(short.notional_usd, exact.notional_usd, rtol=1e-12, atol=error.sum())
+    rows = np.flatnonzero(np.isfinite(exact.low) & (exact.worst >= 0))
+    _, d = brute(book, prices)
+    owed = d[rows, short.worst[rows]] - error[rows]
+    bound = error[rows] * (1.0 + np.abs(exact.low[rows])) / np.maximum(owed, 1e-300)
+    assert (np.abs(short.low[rows] - exact.low[rows]) <= 2.0 * bound + 1e-15).all()
+
+
+def brute_size(book, prices):
+    """Sum of the absolute values of all terms at every feed's highest price, and how many terms."""
+    users = len(book.a0)
+    row = np.repeat(np.arange(users), np.diff(book.indptr))
+    top = prices.max(axis=1)[book.feed]
+    size = np.bincount(row, (np.abs(book.a) + book.b) * top, minlength=users) + np.abs(book.a0) + book.b0
+    terms = np.bincount(row, (book.a != 0.0).astype(float) + (book.b != 0.0), minlength=users)
+    return size[:, None], terms[:, None]
+
+
 def test_statistics__many_positions_in_threads__do_not_depend_on_them():
     rng = np.random.default_rng(3)
     book = random_book(rng, 5000, 6, True)
