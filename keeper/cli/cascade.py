@@ -68,6 +68,7 @@ def command(
         names = subject.feed_names(named.symbols)
         rows = [row(x, names.get(x.feed, x.feed)) for x in found.feeds]
         table.show(("asset", "price now", "after the shock", "at the end", "sold USD", "2 % depth USD"), rows)
+        subject.say_empty(named)
         for line in said(found, started.name, len(named.names)):
             subject.say(line)
     raise typer.Exit(int(now.liquidatable > 0 or now.unknown > 0))
@@ -151,10 +152,7 @@ def said(found: Cascade, name: str, positions: int) -> Sequence[str]:
         f"{name}: {len(found.hits)} of {positions} positions liquidated, {found.repaid_usd:,.0f} USD repaid "
         f"({found.first_repaid_usd:,.0f} in the first round), {found.bad_debt_usd:,.0f} USD of debt left "
         "without collateral",
-        f"fixed point after {found.rounds} rounds of liquidations; prices fell {found.amplification:.2f} times as "
-        "far as the shock alone (logarithms, the asset hit hardest)"
-        if found.settled
-        else f"NO fixed point within {found.rounds + 1} rounds: the numbers are a lower bound",
+        _ending(found),
     ]
     worst = sorted(found.hits, key=lambda x: -x[1])[:8]
     if worst:
@@ -165,6 +163,17 @@ def said(found: Cascade, name: str, positions: int) -> Sequence[str]:
         more = f" and {len(found.left_out) - 4} more" if len(found.left_out) > 4 else ""
         lines.append(f"left out: {some}{more}")
     return lines
+
+
+def _ending(found: Cascade) -> str:
+    if not found.settled:
+        return f"NO fixed point within {found.rounds + 1} rounds: the numbers are a lower bound"
+    if not found.hits:
+        return "nobody is liquidated: prices stay where the shock put them"
+    return (
+        f"fixed point after {found.rounds} round{'s' if found.rounds > 1 else ''} of liquidations; prices fell "
+        f"{found.amplification:.2f} times as far as the shock alone (logarithms, the asset hit hardest)"
+    )
 
 
 def document(name: str, found: Cascade) -> dict[str, object]:

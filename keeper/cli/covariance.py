@@ -51,7 +51,7 @@ def chosen(book: NamedBook, path: Path | None, half_life_days: float) -> Chosen:
         raise usage("--half-life", f"{half_life_days:g} is not above 0 and up to 3650 days")
     factors = factors_of(book)
     if path is None:
-        line = f"covariance: defaults by class, no --history: {volatilities(factors, factors.names)} a year"
+        line = f"covariance: defaults by class, no --history: {volatilities(factors, factors.names)}"
         return Chosen(factors=factors, line=line, document={"source": "defaults", **_numbers(factors)})
     return _from_history(factors, path, half_life_days)
 
@@ -101,20 +101,20 @@ def _line(factors: Factors, found: History, made: Estimate, half_life_days: floa
     line = (
         f"covariance: EWMA with half-life {half_life_days:g} d, shrunk by {made.shrinkage:.1%} (Ledoit-Wolf), "
         f"from {made.count:,} returns of {span(found.step_s)}{missing}, {moment(found.times_s[0])} to "
-        f"{moment(found.times_s[-1])}: {volatilities(factors, made.names)} a year"
+        f"{moment(found.times_s[-1])}: {volatilities(factors, made.names)}"
     )
     return line + (f"; defaults for {volatilities(factors, rest)}" if rest else "")
 
 
 def volatilities(factors: Factors, names: tuple[str, ...] | list[str]) -> str:
-    """``ETH 80 %, USDC 2 %`` of the factors named."""
+    """``ETH 80 %, USDC 2 % a year`` of the factors named."""
     shown = [
         f"{n} {100 * float(factors.covariance[k, k]) ** 0.5:.3g} %"
         for k, n in enumerate(factors.names)
         if n in names
     ]
     more = f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
-    return (", ".join(shown[:SHOWN]) or "nothing moves") + more
+    return f"{', '.join(shown[:SHOWN])}{more} a year" if shown else "nothing moves"
 
 
 def _numbers(factors: Factors) -> dict[str, object]:

@@ -59,6 +59,7 @@ def command(
         nearest = sorted(found, key=lambda d: -d.nearest.p_touch) if len(found) > subject.ROWS_MAX else found
         table.show(headers, [row(d, names) for d in nearest[: subject.ROWS_MAX]])
         subject.more(len(found), "positions, likeliest first")
+        subject.say_empty(named)
         subject.say(on.line)
     raise typer.Exit(int(any(d.nearest.boundary.value in ("UNDER", "UNKNOWN") for d in found)))
 
@@ -84,6 +85,8 @@ def row(d: Distance, names: Mapping[str, str]) -> tuple[str, ...]:
     """One position's table row: the nearest price and the two largest moves; the JSON holds all."""
     near = sorted(d.prices, key=lambda x: abs(x.distance))
     prices = "-" if not near else _price(near[0], names)
+    if d.nearest.boundary.value == "UNDER":
+        prices = "now"
     large = sorted(d.nearest.moves, key=lambda m: -abs(m[1]))
     moves = ", ".join(f"{subject.cut(name, 10)} {100 * x:+.1f}%" for name, x in large[:MOVES])
     moves += f" +{len(large) - MOVES}" if len(large) > MOVES else ""

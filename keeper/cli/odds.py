@@ -68,6 +68,7 @@ def show(named: NamedBook, on: covariance.Chosen, asked: Asked, *, json: bool) -
         order = sorted(range(len(named.names)), key=lambda u: -float(found.high[u, 0]))
         rows = [_row(named.names[u], found, u, under[u]) for u in order]
         table.show(("position", f"P(touch) {asked.horizon}", "95 % interval", "paths that touch"), rows)
+        subject.say_empty(named)
         subject.say(_said(draw))
         subject.say(on.line)
     return any(under) or not bool(found.known.all())

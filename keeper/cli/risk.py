@@ -50,6 +50,7 @@ def command(
         headers = ("position", "boundary", "beta 7 d", "P(touch) 1 h", "1 d", "7 d")
         table.show(headers, [row(t) for t in found.touches[: subject.ROWS_MAX]])
         subject.more(len(found.touches), "positions, likeliest first")
+        subject.say_empty(named)
         for line in said(found):
             subject.say(line)
         subject.say(on.line)

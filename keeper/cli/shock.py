@@ -89,6 +89,7 @@ def command(
         shown = columns(now)
         names = [subject.cut(named.names[u], subject.NAME_MAX) for u in shown]
         table.show(("shock", "breaks", "notional", *names), [row(r, shown) for r in found])
+        subject.say_empty(named)
         if len(shown) < len(named.names):
             print(f"the {len(shown)} nearest of {len(named.names)} positions; all of them with --json")
     raise typer.Exit(int(now.liquidatable > 0 or now.unknown > 0))

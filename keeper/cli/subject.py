@@ -136,6 +136,12 @@ def say(line: str) -> None:
     print(textwrap.fill(bound, WIDE, subsequent_indent="  ", break_on_hyphens=False).replace("\0", " "))
 
 
+def say_empty(named: NamedBook) -> None:
+    """An empty table is no clean bill of health: say that nothing was judged."""
+    if not named.names:
+        say("no positions: nothing was judged")
+
+
 def more(count: int, what: str) -> None:
     """Say that a table was cut."""
     if count > ROWS_MAX:

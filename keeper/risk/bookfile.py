@@ -27,6 +27,9 @@ FORMAT = """\
 """
 
 
+_ABOVE_0 = 5e-324
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedBook:
     """Rows with names, prices of their feeds, what each feed's price follows, and feeds that never move.
@@ -115,7 +118,7 @@ class _Reader:
     def number(self, value: object, where: str, *, low: float = -math.inf) -> float:
         good = isinstance(value, int | float) and not isinstance(value, bool)
         if not good or not math.isfinite(float(value)) or float(value) < low:  # type: ignore[arg-type]
-            above = "" if low == -math.inf else f" of at least {low:g}"
+            above = "" if low == -math.inf else f" of at least {low:g}" if low != _ABOVE_0 else " above 0"
             self.problems.append(f"{where} = {value!r}: must be a number{above}")
             return 0.0
         return float(value)  # type: ignore[arg-type]
@@ -138,7 +141,7 @@ class _Reader:
             table: Mapping[str, object] = {"price": entry}
             if isinstance(entry, dict):
                 table = self.table(entry, where, ("price",), optional=("symbol", "fixed"))
-            prices[feed] = self.number(table.get("price"), where, low=5e-324)
+            prices[feed] = self.number(table.get("price"), where, low=_ABOVE_0)
             symbols[feed] = self.text(table.get("symbol", feed), f"{where}.symbol")
             if not isinstance(table.get("fixed", False), bool):
                 self.problems.append(f"{where}.fixed: must be true or false")

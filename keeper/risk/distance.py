@@ -70,8 +70,12 @@ def nearest_all(shelf: Shelf, factors: Factors, horizon_days: float) -> tuple[Ne
         boundary = _STATUS.get(int(near.status[u]), Boundary.UNKNOWN)
         part = slice(int(book.indptr[u]), int(book.indptr[u + 1]))
         feeds = book.feed[part]
-        gradient = (book.a[part] - book.b[part]) * book.prices[feeds] * np.exp(near.shift[part])
-        drivers = _Drivers(names=factors.names, gradient=loading[feeds].T @ gradient, covariance=covariance)
+        # a row that overflows is UNKNOWN already, and its drivers are not looked at
+        with np.errstate(over="ignore", invalid="ignore"):
+            gradient = (book.a[part] - book.b[part]) * book.prices[feeds] * np.exp(near.shift[part])
+            drivers = _Drivers(
+                names=factors.names, gradient=loading[feeds].T @ gradient, covariance=covariance
+            )
         found.append(_nearest(boundary, float(near.beta[u]), drivers))
     return tuple(found)
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import numpy as np
+import numpy.typing as npt
 
-from keeper.risk import passage
+from keeper.risk import kernels, passage
 from keeper.risk.book import Floats, Shelf
 from keeper.risk.factors import Factors, is_volatile
 from keeper.risk.passage import Touched
@@ -89,7 +90,7 @@ def touched(
     _check(draw, factors)
     batches = _batches(draw, len(shelf.feeds) + len(factors.names))
 
-    def hits(batch: tuple[int, int]) -> Touched:
+    def part(batch: tuple[int, int]) -> Touched:
         grid = Grid(
             paths=batch[1], steps=draw.steps, step_days=draw.step_days, seed=draw.seed, first=batch[0]
         )
@@ -97,14 +98,23 @@ def touched(
 
     total: Touched | None = None
     with ThreadPoolExecutor(max(1, threads)) as pool:
-        for (_, paths), one in zip(batches, pool.map(hits, batches), strict=True):
+        for (_, paths), one in zip(batches, pool.map(part, batches), strict=True):
             total = one if total is None else replace(one, hits=total.hits + one.hits)
             if advance is not None:
                 advance(paths)
     assert total is not None, "there is at least one batch"
-    low, high = passage.wilson(total.hits, draw.paths)
-    low[~total.known], high[~total.known] = 0.0, 1.0
-    return replace(total, paths=draw.paths, low=low, high=high)
+    known = np.asarray(total.known & _finite(shelf), np.bool_)
+    hits = np.where(known[:, None], total.hits, draw.paths)
+    low, high = passage.wilson(hits, draw.paths)
+    low[~known], high[~known] = 0.0, 1.0
+    return Touched(hits=hits, paths=draw.paths, low=low, high=high, known=known)
+
+
+def _finite(shelf: Shelf) -> npt.NDArray[np.bool_]:
+    """Rows whose two sides are numbers now: one that overflows would never be seen to touch anything."""
+    assets, needed = np.empty(len(shelf)), np.empty(len(shelf))
+    kernels.sides(shelf.book, assets, needed)
+    return np.isfinite(assets) & np.isfinite(needed)
 
 
 def lacking(factors: Factors, bars: Bars) -> tuple[str, ...]:

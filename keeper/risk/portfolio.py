@@ -174,7 +174,8 @@ def _under(shelf: Shelf, shocks: Sequence[Shock], count: Floats, notional: Float
 
 def _gradient(shelf: Shelf, factors: Factors) -> Floats:
     """Of the summed margin in log factors, float64[K]; rows that are not known stay out."""
-    weights = (shelf.book.a - shelf.book.b) * shelf.book.prices[shelf.book.feed]
+    with np.errstate(over="ignore", invalid="ignore"):
+        weights = (shelf.book.a - shelf.book.b) * shelf.book.prices[shelf.book.feed]
     known = np.isfinite(weights)
     loading = factors.rows(shelf.feeds)[shelf.book.feed[known]]
     return np.asarray(loading.T @ weights[known], np.float64)

@@ -62,7 +62,7 @@ def test_read__good_file__gives_rows_that_say_what_it_says(tmp_path):
     [
         (lambda d: d.pop("prices"), "lacks prices"),
         (lambda d: d.update(extra=1), "unknown key extra"),
-        (lambda d: d["prices"].update(ETH=0), "prices.ETH = 0: must be a number of at least"),
+        (lambda d: d["prices"].update(ETH=0), "prices.ETH = 0: must be a number above 0"),
         (lambda d: d["prices"].update(ETH="x"), "prices.ETH = 'x'"),
         (lambda d: d["prices"].update(ETH=math.nan), "prices.ETH = nan"),
         (lambda d: d["prices"].pop("U"), "position loan: no price of U"),

@@ -135,3 +135,51 @@ def test_commands__wrong_option__one_message_no_traceback(book, capsys, argument
 def test_commands__bad_book__exit_78_naming_the_file(command, tmp_path, capsys):
     assert run(command, "--book", tmp_path / "no.json") == 78
     assert "no.json" in capsys.readouterr().err
+
+
+ALL = (
+    ("shock",),
+    ("distance",),
+    ("risk",),
+    ("risk", "--paths", "gbm", "--n", "300"),
+    ("cascade", "--shock", "ETH=-20", "--depth", "*=1e6"),
+)
+
+
+@pytest.mark.parametrize("line", ALL)
+def test_commands__no_positions__say_that_nothing_was_judged(line, book, capsys):
+    book.write_text(json.dumps({**GOOD, "positions": []}))
+    assert run(*line, "--book", book) == 0
+    assert "no positions: nothing was judged" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("line", ALL)
+def test_commands__row_that_overflows__is_a_finding_and_unknown(line, book, capsys):
+    huge = {"name": "huge", "row": {"feeds": ["ETH"], "a": [1e308], "b": [0.0], "b0": 1e308}}
+    book.write_text(json.dumps({**GOOD, "positions": [huge]}))
+    assert run(*line, "--book", book) == 1
+    said = capsys.readouterr()
+    assert "unknown" in said.out or "left out: huge" in said.out
+    assert said.err == "", "no warning of a library reaches a person"
+
+
+@pytest.mark.parametrize("line", ALL)
+def test_commands__debt_without_collateral__is_liquidatable_now(line, book, capsys):
+    debt = {"name": "dead", "lending": {"collateral": [], "debt": [{"asset": "U", "amount": 5}]}}
+    book.write_text(json.dumps({**GOOD, "positions": [debt]}))
+    assert run(*line, "--book", book) == 1
+    assert "no positions" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("line", ALL)
+def test_commands__three_hundred_positions_or_feeds_of_one_factor__are_judged(line, book, capsys):
+    prices = {f"f{n}": {"price": 1.0 + n, "symbol": "WETH"} for n in range(300)} | {"U": 1.0}
+    each = [{"asset": f"f{n}", "amount": 1, "threshold": 0.8} for n in range(300)]
+    wide = {"name": "wide", "lending": {"collateral": each, "debt": [{"asset": "U", "amount": 20_000}]}}
+    many = [
+        {"name": f"p{n}", "lending": {"collateral": [each[n]], "debt": [{"asset": "U", "amount": 0.4 * n}]}}
+        for n in range(300)
+    ]
+    book.write_text(json.dumps({"prices": prices, "positions": [wide, *many]}))
+    assert run(*line, "--book", book) == 0
+    assert "wide" in capsys.readouterr().out or line[0] == "cascade"

@@ -109,6 +109,13 @@ def test_touched__no_draw__is_refused(change: Callable[[], Draw], why: str) -> N
         touched(SHELF, FACTORS, change())
 
 
+def test_touched__row_that_overflows__is_unknown() -> None:
+    huge = BookRow(feeds=("E",), a=(1e308,), b=(0.0,), b0=1e308)
+    found = touched(build([huge, loan(12_000.0)], AT), FACTORS, draw(Model.GBM, 300))
+    assert list(found.known) == [False, True]
+    assert (found.hits[0, 0], found.low[0, 0], found.high[0, 0]) == (300, 0.0, 1.0)
+
+
 def test_touched__no_positions__is_empty() -> None:
     nothing: Shelf = build([], {})
     empty = Factors(feeds=(), names=(), loading=np.zeros((0, 0)), covariance=np.zeros((0, 0)))
