@@ -3,7 +3,7 @@ pragma solidity ^0.8.24;
 
 import {IAaveV3FlashReceiver} from "../interfaces/IAaveV3.sol";
 import {IExecutorErrors} from "../interfaces/IExecutorErrors.sol";
-import {IExecutor, Order, Source} from "../interfaces/IExecutor.sol";
+import {IExecutor, Order, Source, Venues} from "../interfaces/IExecutor.sol";
 import {IBalancerFlashReceiver, IMorphoBlueFlashReceiver} from "../interfaces/IFlashLenders.sol";
 import {IUniswapV3Callbacks, IUniswapV3Pool} from "../interfaces/IUniswapV3.sol";
 import {HostileRouter} from "../mocks/HostileRouter.sol";
@@ -129,6 +129,56 @@ contract LyingVault {
         ITransfer(tokens[0]).transfer(to, amounts[0]);
         IBalancerFlashReceiver(to).receiveFlashLoan(tokens, amounts, fees, data);
         if (lie == 4) IBalancerFlashReceiver(to).receiveFlashLoan(tokens, amounts, fees, data);
+    }
+}
+
+/// @title An Aave pool that says a loan was started by another, or was of something else.
+contract LyingPool {
+    uint256 public lie;
+
+    function setLie(uint256 lie_) external {
+        lie = lie_;
+    }
+
+    function flashLoanSimple(address to, address asset, uint256 amount, bytes calldata data, uint16) external {
+        ITransfer(asset).transfer(to, amount);
+        address initiator = lie == 1 ? address(0xBAD) : to;
+        IAaveV3FlashReceiver(to).executeOperation(asset, lie == 2 ? amount + 1 : amount, 0, initiator, data);
+    }
+}
+
+contract LyingPoolTest is Stage {
+    LyingPool private _liar;
+
+    function setUp() public {
+        _liar = new LyingPool();
+        _deploy();
+        _mint(usdc, address(_liar), 1e12);
+        _configure(20e18, 20_000e6);
+        _open(OWNER, 10e18, 17_000e6);
+        _grant(8e18);
+        _price(2_060e8);
+    }
+
+    function _venues() internal view override returns (Venues memory venues) {
+        venues = super._venues();
+        venues.aaveV3Pool = address(_liar);
+    }
+
+    function _lies(uint256 lie, bytes4 selector) private {
+        _liar.setLie(lie);
+        Order memory o = _order(12_000e6, 6e18, Source.AAVE_V3);
+        vm.expectPartialRevert(selector);
+        vm.prank(BOT);
+        executor.deleverage(o);
+    }
+
+    function test_callback__of_a_loan_started_by_another__is_refused() public {
+        _lies(1, IExecutorErrors.CallbackInitiator.selector);
+    }
+
+    function test_callback__of_another_amount__is_refused() public {
+        _lies(2, IExecutorErrors.CallbackArguments.selector);
     }
 }
 

@@ -193,7 +193,6 @@ contract SettingsTest is Stage {
         vm.stopPrank();
         bytes4 selector = IExecutorErrors.BadRouter.selector;
         _refusedOwner(abi.encodeCall(IExecutor.setAsset, (id, wbtc, Side.COLLATERAL, 1, 1)), selector);
-        address dai = _at(".tokens.DAI.token");
         _refusedOwner(abi.encodeCall(IExecutor.setAsset, (id, dai, Side.COLLATERAL, 1, 1)), selector);
     }
 

@@ -26,6 +26,28 @@ interface IPoolBorrow is IAaveV3Pool {
     function borrow(address asset, uint256 amount, uint256 mode, uint16 referral, address onBehalfOf) external;
 }
 
+/// @notice Trades a pool to a price, whatever it costs.
+contract Trader {
+    ITestToken private immutable WETH;
+    ITestToken private immutable USDC;
+
+    constructor(ITestToken weth, ITestToken usdc) {
+        (WETH, USDC) = (weth, usdc);
+    }
+
+    function tradeTo(address uniswap, uint160 limit, uint160 standing) external {
+        if (limit != standing) {
+            IUniswapV3Pool(uniswap).swap(address(this), standing > limit, 1e40, limit, "");
+        }
+    }
+
+    function uniswapV3SwapCallback(int256 amount0, int256 amount1, bytes calldata) external {
+        bool wethFirst = address(WETH) < address(USDC);
+        if (amount0 > 0) (wethFirst ? WETH : USDC).transfer(msg.sender, uint256(amount0));
+        if (amount1 > 0) (wethFirst ? USDC : WETH).transfer(msg.sender, uint256(amount1));
+    }
+}
+
 /// @title The real Aave v3.6 and Uniswap v3, one borrower of 10 WETH against 17,000 USDC, and his Executor.
 /// @dev The Executor is deployed from an artifact: the committed one, or the one that EXECUTOR_ARTIFACT names, which is
 /// how a planted defect is put under the same tests.
@@ -51,8 +73,11 @@ abstract contract Stage {
     address internal deployer;
     FlashVault internal vault;
     HostileRouter internal router;
+    Trader internal trader;
     IExecutor internal executor;
     bytes32 internal id;
+    address internal feed;
+    address internal dai;
 
     function _deploy() internal {
         vm.loadAllocs(".cache/forge/alloc.json");
@@ -67,6 +92,8 @@ abstract contract Stage {
         dUsdc = IERC20(_at(".tokens.USDC.debtToken"));
         uniswap = _at(".pools.WETHUSDC");
         deployer = _at(".deployer");
+        feed = _at(".tokens.WETH.feed");
+        dai = _at(".tokens.DAI.token");
         vault = new FlashVault();
         router = new HostileRouter(THIEF);
         _mint(usdc, address(vault), 1e15);
@@ -74,8 +101,9 @@ abstract contract Stage {
         id = bytes32(uint256(uint160(address(pool))));
         _mint(weth, address(router), 1e26);
         _mint(usdc, address(router), 1e20);
-        _mint(weth, address(this), 1e26);
-        _mint(usdc, address(this), 1e20);
+        trader = new Trader(weth, usdc);
+        _mint(weth, address(trader), 1e26);
+        _mint(usdc, address(trader), 1e20);
     }
 
     function _deployExecutor() internal returns (address) {
@@ -90,7 +118,7 @@ abstract contract Stage {
         return IFactory(factory).deploy(code, _venues());
     }
 
-    function _venues() internal view returns (Venues memory) {
+    function _venues() internal view virtual returns (Venues memory) {
         return Venues({
             aaveV3Pool: address(pool),
             morphoBlue: address(0),
@@ -146,26 +174,23 @@ abstract contract Stage {
 
     /// @dev Feed and pool at one price, in whole dollars with 8 decimals.
     function _price(uint256 usd8) internal {
-        IFeed(_at(".tokens.WETH.feed")).set(int256(usd8));
+        _feedPrice(usd8);
         _poolPrice(usd8);
+    }
+
+    function _feedPrice(uint256 usd8) internal {
+        IFeed(feed).set(int256(usd8));
     }
 
     /// @dev Somebody trades until the pool stands there.
     function _poolPrice(uint256 usd8) internal {
         // units of USDC for a unit of WETH: usd8 x 1e6 / 1e8 / 1e18
         bool wethFirst = address(weth) < address(usdc);
-        uint160 limit = uint160(
-            wethFirst ? _sqrt((usd8 << 160) / 1e20) << 16 : _sqrt((uint256(1e20) << 160) / usd8) << 16
+        trader.tradeTo(
+            uniswap,
+            uint160(wethFirst ? _sqrt((usd8 << 160) / 1e20) << 16 : _sqrt((uint256(1e20) << 160) / usd8) << 16),
+            uint160(uint256(vm.load(uniswap, bytes32(0))))
         );
-        uint160 now_ = uint160(uint256(vm.load(uniswap, bytes32(0))));
-        if (now_ == limit) return;
-        IUniswapV3Pool(uniswap).swap(address(this), now_ > limit, 1e40, limit, "");
-    }
-
-    function uniswapV3SwapCallback(int256 amount0, int256 amount1, bytes calldata) external {
-        bool wethFirst = address(weth) < address(usdc);
-        if (amount0 > 0) (wethFirst ? weth : usdc).transfer(msg.sender, uint256(amount0));
-        if (amount1 > 0) (wethFirst ? usdc : weth).transfer(msg.sender, uint256(amount1));
     }
 
     function _sqrt(uint256 x) private pure returns (uint256 y) {
@@ -195,7 +220,7 @@ abstract contract Stage {
         o.repay = repay;
         o.sellMax = sellMax;
         o.source = source;
-        o.sourceToken = _at(".tokens.DAI.token");
+        o.sourceToken = dai;
         o.sourceFee = 500;
         o.swapFee = 500;
     }

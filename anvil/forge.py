@@ -1,0 +1,145 @@
+"""Run the contracts' tests with forge, on the committed artifact or on another one.
+
+``python -m anvil.forge units``, or ``invariants RUNS DEPTH``. The Executor under test comes from an
+artifact and the market from ``anvil.alloc``, so forge compiles nothing but the tests.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from anvil.alloc import write_alloc
+from anvil.tools import HERE, ROOT, ToolMissing
+
+DEPTH = 128
+BOT_FUNCTIONS: Mapping[str, tuple[str, ...]] = {
+    "deleverage": (
+        "rescueThroughThePool", "rescueThroughTheRouter", "stealWithin", "stealAnything", "actAgain",
+    ),
+    "addCollateral": ("topUp", "topUpAnything"),
+    "repayFromReserve": ("repay", "repayAnything"),
+}  # fmt: skip
+"""Which functions of the handler call which function of the Executor; they revert exactly when it refuses."""
+_ROW = re.compile(r"\| Handler\s+\| (\w+)\s+\| (\d+)\s+\| (\d+)\s+\|")
+_FAILED = re.compile(r"^\[FAIL.*\] (\w+)\(", re.MULTILINE)
+_SUMMARY = re.compile(r"(\d+) tests? passed, (\d+) failed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgeReport:
+    """What one run of forge found."""
+
+    passed: int
+    failed: tuple[str, ...]
+    calls: int
+    """Calls of the invariant handlers; 0 when none ran."""
+    succeeded: Mapping[str, int]
+    """Calls of each bot function that the Executor carried out."""
+    output: str
+
+    def share(self, function: str) -> float:
+        """Successful calls of a bot function among all calls."""
+        return self.succeeded[function] / self.calls if self.calls else 0.0
+
+
+def find_forge() -> Path:
+    """The pinned binary, or ``$KEEPER_FORGE``. Raises ToolMissing."""
+    binary = Path(
+        os.environ.get("KEEPER_FORGE")
+        or HERE / "node_modules" / "@foundry-rs" / "forge-linux-amd64" / "bin" / "forge"
+    )
+    if not os.access(binary, os.X_OK):
+        raise ToolMissing("forge is not installed: run `make setup`, or set KEEPER_FORGE")
+    return binary
+
+
+def unit_tests(*, artifact: Path | None = None, timeout_s: float = 900) -> ForgeReport:
+    """Everything but the invariants."""
+    return _run(["--no-match-contract", "Invariants"], {}, artifact, timeout_s)
+
+
+def invariants(
+    runs: int, depth: int = DEPTH, *, artifact: Path | None = None, timeout_s: float = 14_400
+) -> ForgeReport:
+    """Both invariant suites, ``runs`` sequences of ``depth`` calls each."""
+    settings = {"FOUNDRY_INVARIANT_RUNS": str(runs), "FOUNDRY_INVARIANT_DEPTH": str(depth)}
+    return _run(["--match-contract", "Invariants"], settings, artifact, timeout_s)
+
+
+def _run(
+    arguments: list[str], settings: Mapping[str, str], artifact: Path | None, timeout_s: float
+) -> ForgeReport:
+    write_alloc(quiet=True)
+    environment = {
+        "PATH": os.environ.get("PATH", ""),
+        "HOME": str(ROOT / ".cache" / "forge"),
+        "FOUNDRY_CONFIG": "contracts/foundry.toml",
+        **settings,
+    }
+    if artifact is not None:
+        environment["EXECUTOR_ARTIFACT"] = str(artifact.relative_to(ROOT))
+    done = subprocess.run(
+        [str(find_forge()), "test", "--root", ".", "--offline", "--color", "never", *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout_s,
+    )
+    return read_report(done.stdout + done.stderr)
+
+
+def read_report(output: str) -> ForgeReport:
+    """forge's text as numbers. A run without its closing line counts as one failure, named ``did not run``."""
+    summaries = _SUMMARY.findall(output)
+    failed = tuple(dict.fromkeys(_FAILED.findall(output)))
+    if not summaries or (not failed and any(int(lost) for _, lost in summaries)):
+        failed = ("did not run",)
+    carried: dict[str, int] = dict.fromkeys(BOT_FUNCTIONS, 0)
+    calls = 0
+    for name, called, reverted in _ROW.findall(output):
+        calls += int(called)
+        for function, names in BOT_FUNCTIONS.items():
+            if name in names:
+                carried[function] += int(called) - int(reverted)
+    return ForgeReport(
+        passed=int(summaries[-1][0]) if summaries else 0,
+        failed=failed,
+        calls=calls,
+        succeeded=carried,
+        output=output,
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """Print forge's own output and one line of ours; 1 when something failed."""
+    try:
+        if arguments[:1] == ["invariants"]:
+            runs = int(arguments[1]) if len(arguments) > 1 else 256
+            report = invariants(runs, int(arguments[2]) if len(arguments) > 2 else DEPTH)
+        else:
+            report = unit_tests()
+    except ToolMissing as missing:
+        print(f"error: {missing}", file=sys.stderr)
+        return 1
+    print(report.output)
+    print(f"{report.passed} passed, {len(report.failed)} failed")
+    if report.calls:
+        print(f"executor_invariant_calls {report.calls}")
+        print(f"executor_invariant_violations {len(report.failed)}")
+        for function in BOT_FUNCTIONS:
+            print(
+                f"  {function}: {report.succeeded[function]} carried out, {report.share(function):.1%} of calls"
+            )
+    return 1 if report.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
