@@ -71,7 +71,7 @@ def write_v1(path: Path, *, intents: int = 3, entries: int = 20) -> None:
     )
     raw.execute("INSERT INTO snapshot VALUES (NULL, ?, 100, '0xaa', 'd', NULL, 6.0)", (CHAIN_ID,))
     raw.execute("INSERT INTO control VALUES ('armed', 'digest', 'operator', 'first start', 6.0)")
-    raw.execute("INSERT INTO memory VALUES (?, '{\"level\":\"ACT\"}', 6.0)", (str(position_id()),))
+    raw.execute('INSERT INTO memory VALUES (?, \'{"level":"ACT"}\', 6.0)', (str(position_id()),))
     shadow = Shadow(id=position_id(), collateral={"0xA": 2**100}, debt={})
     raw.execute("INSERT INTO shadow VALUES (?, ?, 6.0)", (str(position_id()), codec.dumps(shadow)))
     raw.execute("INSERT INTO purse VALUES (?, '0xB', '-5')", (CHAIN_ID,))

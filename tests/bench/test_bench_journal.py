@@ -67,9 +67,11 @@ def test_commit__when_a_plan_lives__then_each_step_is_durable_within_its_bound(h
     bare_ms = _p99(taken.pop("disk"))
     every = [ms for all_of in taken.values() for ms in all_of]
     worst_ms = _p99(every)
-    # where the disk alone takes that long, this machine cannot tell how long the journal does
-    holds = worst_ms <= COMMIT_MS_MAX if bare_ms < COMMIT_MS_MAX / 2 else None
-    evidence = f"own_double; {_file_system(home)}, synchronous=FULL"
+    load = os.getloadavg()[0]
+    busy = load > (os.cpu_count() or 1) or bare_ms > COMMIT_MS_MAX / 2
+    # a machine that is busy, or whose disk alone takes that long, cannot tell how long the journal does
+    holds = True if worst_ms <= COMMIT_MS_MAX else None if busy else False
+    evidence = f"own_double; {_file_system(home)}, synchronous=FULL, load {load:.1f}"
     record(
         "journal_commit_ms_p99",
         round(worst_ms, 2),

@@ -243,10 +243,9 @@ def test_sign__when_the_file_is_replaced_or_deleted__then_broken_and_no_signatur
 def test_begin__when_the_connection_is_gone__then_broken_not_a_traceback(path: Path) -> None:
     store = Store.create(path)
     store.close()
-    with pytest.raises(Broken, match="closed database"):
-        store.adopt(CHAIN_ID, 7, "test", 0.0)
-    with pytest.raises(Broken, match="closed database"):
-        store.stored(CHAIN_ID, "a#1")
+    for ask in (lambda: store.adopt(CHAIN_ID, 7, "test", 0.0), lambda: store.stored(CHAIN_ID, "a#1")):
+        with pytest.raises(Broken, match=f"^signer store {path} failed: .*closed database"):
+            ask()
 
 
 def test_exclusive__when_what_it_guards_fails__then_rolled_back_and_the_cause_comes_out(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import pickle
 import traceback
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from keeper.errors import Broken, ConfigError
 from keeper.seams import TxFields
-from keeper.signer.key import Key, find_secret, load_key
+from keeper.signer.key import Key, find_secret, load_key, read_secret
 from keeper.signer.local import LocalSigner
 from keeper.signer.policy import SigningPolicy
 from tests.keystores import CANARY, PASSWORD, address_of, keystore
@@ -114,6 +115,51 @@ def test_find_secret__when_bare_name__then_among_the_credentials(tmp_path: Path)
         find_secret(Path("nowhere"), tmp_path)
     with pytest.raises(ConfigError, match="CREDENTIALS_DIRECTORY"):
         find_secret(Path("nowhere"), None)
+
+
+def test_find_secret__when_a_path_has_a_folder__then_taken_as_it_is_though_a_credential_bears_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "password").write_text("x")
+    assert find_secret(Path("keys/password"), tmp_path) == Path("keys/password")
+    assert find_secret(tmp_path / "absent", tmp_path) == tmp_path / "absent"
+    # without a credential of that name, a file where the keeper was started
+    monkeypatch.chdir(tmp_path / "keys")
+    assert find_secret(Path("password"), None) == tmp_path / "keys" / "password"
+
+
+def test_load_key__when_root_gave_it_as_a_credential__then_the_groups_bits_are_systemds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "password"
+    file.write_text("x")
+    file.chmod(0o640)
+    theirs = file.stat().st_uid == 0
+    if not theirs:
+        pytest.skip("only root's files are credentials")
+    assert read_secret(file, tmp_path) == b"x"
+    with pytest.raises(ConfigError, match="mode 0640 lets others read it"):
+        read_secret(file, tmp_path / "other")
+    file.chmod(0o604)
+    with pytest.raises(ConfigError, match="mode 0604 lets others read it"):
+        read_secret(file, tmp_path)
+
+
+def test_load_key__when_somebody_else_owns_the_file__then_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "password"
+    file.write_text("x")
+    file.chmod(0o600)
+    owner = file.stat().st_uid
+    monkeypatch.setattr("os.geteuid", lambda: owner + 1)
+    if owner == 0:
+        # root's files are taken from root; another's are not
+        os.chown(file, 12_345, -1)
+        owner = 12_345
+    with pytest.raises(ConfigError, match=f"is owned by user {owner}"):
+        read_secret(file)
 
 
 def test_key__when_shown_pickled_or_traced__then_nothing_leaks(
