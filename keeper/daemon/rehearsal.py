@@ -38,14 +38,14 @@ class Promise:
     broken: str
 
 
-@dataclass(slots=True, kw_only=True)
 class Stage:
     """What a rehearsal needs to know of the house; the daemon sets it anew when its loop stands."""
 
-    venue_of: Callable[[PositionId], Venue]
-    """The venue of a position, as last loaded."""
-    seen: Callable[[str], Seen]
-    """What a venue remembers of its last reading."""
+    def __init__(self, *, venue_of: Callable[[PositionId], Venue], seen: Callable[[str], Seen]) -> None:
+        self.venue_of = venue_of
+        """The venue of a position, as last loaded."""
+        self.seen = seen
+        """What a venue remembers of its last reading."""
 
 
 class Rehearsals:

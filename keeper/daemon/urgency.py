@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 
 from keeper.daemon.isolation import alone
@@ -28,13 +28,11 @@ _WHOLE = LossRule(bonus=0.05, close_factor=1.0)
 """Where nothing else is known of a venue: all of the debt at once."""
 
 
-@dataclass(slots=True)
 class Healths:
     """The healths of the last judged blocks."""
 
-    _past: deque[tuple[int, Mapping[PositionId, int | None]]] = field(
-        default_factory=lambda: deque(maxlen=PAST_BLOCKS + 1)
-    )
+    def __init__(self) -> None:
+        self._past: deque[tuple[int, Mapping[PositionId, int | None]]] = deque(maxlen=PAST_BLOCKS + 1)
 
     def see(self, snapshot: Snapshot) -> None:
         """One more judged block; what a reorganisation took back is forgotten."""
