@@ -14,10 +14,12 @@ from typing import Any
 from sqlalchemy import update
 
 from keeper.chain.endpoints import Endpoints
+from keeper.confirmation import revival
 from keeper.confirmation.follow import Confirmation, Sight
 from keeper.daemon import loop as chainloop
 from keeper.daemon import service as daemon
 from keeper.daemon.service import ChainDaemon
+from keeper.decision import Memory
 from keeper.errors import Broken, Transient
 from keeper.journal import recover
 from keeper.journal.tables import table
@@ -32,6 +34,8 @@ from keeper.units import UINT256_MAX
 
 Bug = Callable[[], AbstractContextManager[None]]
 BUGS: dict[str, Bug] = {}
+OF_REVIVAL = frozenset({"revival_not_noticed"})
+"""Bugs that show only where a reorganisation brings back bytes of the past."""
 Change = tuple[object, str, Any]
 
 
@@ -419,3 +423,34 @@ def latest_read_instead_of_pinned() -> list[Change]:
         return await request(self, method, params, **rest)
 
     return [(Endpoints, "request", unpinned)]
+
+
+@bug
+def revival_not_noticed() -> list[Change]:
+    """The later plan goes on although what it replaced has acted after all."""
+    return [(revival, "needless", lambda *_: None)]
+
+
+@bug
+def crash_leaves_cooldown() -> list[Change]:
+    """A restart believes that what was decided was done."""
+
+    def trusting(journal: Any) -> Memory:
+        return Memory.restore(journal.memories())
+
+    return [(chainloop, "remembered", trusting)]
+
+
+@bug
+def acts_a_block_late() -> list[Change]:
+    """The first tick after a trigger only looks."""
+    hand = chainloop.ChainLoop.hand
+    seen: set[Any] = set()
+
+    def slowly(self: Any, tick: Any) -> Any:
+        fresh = tuple(p for p in tick.plans if p.key not in seen)
+        seen.update(p.key for p in fresh)
+        self._memory = self._memory.without_actions({p.key.position for p in fresh})
+        return hand(self, replace(tick, plans=tuple(p for p in tick.plans if p not in fresh)))
+
+    return [(chainloop.ChainLoop, "hand", slowly)]

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Insert
 from sqlalchemy.exc import IntegrityError
 
 _TABLES = re.compile(r"\b(?:FROM|JOIN|INTO|UPDATE)\s+\"?(\w+)")
@@ -107,9 +107,16 @@ class Disk:
         if isinstance(values, list):
             return [self.execute(statement, row) for row in values][-1]
         given = values or {}
-        compiled, extracted, collected, _ = statement._compile_w_cache(
-            self.connection.dialect, compiled_cache=self.compiled, column_keys=sorted(given)
-        )
+        plain = type(statement) is Insert and statement._values is None
+        key = (statement.table.name, *given) if plain else None
+        if key in self.compiled:
+            compiled, extracted, collected = self.compiled[key]
+        else:
+            compiled, extracted, collected, _ = statement._compile_w_cache(
+                self.connection.dialect, compiled_cache=self.compiled, column_keys=sorted(given)
+            )
+            if key is not None:
+                self.compiled[key] = compiled, extracted, collected
         known = self.prepared.get(id(compiled)) or self._prepare(compiled)
         bound = compiled.construct_params(
             given, extracted_parameters=extracted, escape_names=False, _collected_params=collected

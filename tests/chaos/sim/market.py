@@ -26,6 +26,7 @@ UNITS_MAX = {WETH.address: 40 * 10**18, USDC.address: 80_000 * 10**6}
 FEE_WEI_MAX = 2 * 10**18
 
 
+@lru_cache(maxsize=1)
 def policy() -> Policy:
     """A policy whose cooldown is short, so that a simulated hour holds many rescues."""
     return build.policy(
