@@ -60,6 +60,8 @@ NAMES = {
     "reorg": "tests.chaos.reorg:REORG",
     "race": "tests.chaos.race:RACE",
     "disk": "tests.chaos.disk:DISK",
+    "coverage": "tests.chaos.coverage_run:COVERAGE",
+    "mutants": "tests.chaos.mutants:MUTANTS",
     "hosts": "tests.chaos.two_hosts:HOSTS",
     "inclusion": "tests.chaos.inclusion:INCLUSION",
     "oracle": "tests.chaos.oracle_race:ORACLE",
