@@ -266,6 +266,15 @@ AAVE_UNITS = (
 )
 """Two units, so that two cores compile them at once; settings are those of the protocol's own build."""
 
+MORPHO_UNIT = Unit(
+    name="morpho-blue",
+    base_dir=HERE / "node_modules",
+    contracts=(("@morpho-org/morpho-blue/src/Morpho.sol", "Morpho"),),
+    evm_version="paris",
+    solc="solc-0.8.19",
+)
+"""The real Morpho Blue, without via_ir: slower code, the same rules, a quarter of the compiling."""
+
 OWN_UNITS = (
     Unit(
         name="own",
@@ -293,6 +302,11 @@ def compile_aave(*, quiet: bool = False) -> dict[str, Artifact]:
     with ThreadPoolExecutor(len(AAVE_UNITS)) as pool:
         parts = list(pool.map(lambda unit: compile_unit(unit, quiet=quiet), AAVE_UNITS))
     return {name: artifact for part in parts for name, artifact in part.items()}
+
+
+def compile_morpho(*, quiet: bool = False) -> dict[str, Artifact]:
+    """The real Morpho Blue, by contract name."""
+    return compile_unit(MORPHO_UNIT, quiet=quiet)
 
 
 def own_artifact_texts(*, cache_dir: Path = CACHE_DIR, quiet: bool = False) -> dict[str, str]:
@@ -347,9 +361,10 @@ def main(arguments: list[str]) -> int:
     """Fill the cache. ``--cached`` only tells whether it is full; ``--write-artifacts`` rewrites ours."""
     try:
         if "--cached" in arguments:
-            return 0 if all(is_cached(unit) for unit in (*AAVE_UNITS, *OWN_UNITS)) else 1
+            return 0 if all(is_cached(unit) for unit in (*AAVE_UNITS, MORPHO_UNIT, *OWN_UNITS)) else 1
         quiet = "--quiet" in arguments
         compile_aave(quiet=quiet)
+        compile_morpho(quiet=quiet)
         texts = own_artifact_texts(quiet=quiet)
     except (ToolMissing, CompileFailed) as problem:
         print(f"error: {problem}", file=sys.stderr)

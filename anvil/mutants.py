@@ -1,6 +1,6 @@
 """Plant each defect of ``contracts/mutants/mutants.toml`` and see whether the tests notice.
 
-``python -m anvil.mutants``; names as arguments narrow the run. A mutant is a copy of the contracts with one replacement,
+``python -m anvil.mutants``; names as arguments narrow the run. A mutant is a copy with one replacement,
 compiled by itself; the tests are those of the original: first all but the invariants, then, for a survivor, those.
 """
 

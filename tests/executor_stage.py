@@ -55,10 +55,10 @@ class ExecutorStage:
         self.position = pool_position(market.pool)
         self.collateral, self.debt = "WETH", "USDC"
 
-    def policy(self, **changes: int) -> Terms:
-        """A policy for ETH against dollars, good for thirty days."""
+    def terms(self, **changes: int) -> Terms:
+        """Terms for ETH against dollars, good for thirty days."""
         plain = Terms(expiry_s=self.now_s() + 30 * 86_400)
-        return replace(plain, **changes)  # type: ignore[arg-type]
+        return replace(plain, **changes)
 
     def now_s(self) -> int:
         """Time of the head."""
@@ -66,7 +66,7 @@ class ExecutorStage:
 
     def configure(
         self,
-        policy: Terms | None = None,
+        terms: Terms | None = None,
         *,
         collateral: str = "WETH",
         debt: str = "USDC",
@@ -75,7 +75,7 @@ class ExecutorStage:
     ) -> None:
         """Everything the owner sets, inside the hour after deployment."""
         self.collateral, self.debt = collateral, debt
-        set_position(self.chain, self.owner, self.executor, self.position, policy or self.policy())
+        set_position(self.chain, self.owner, self.executor, self.position, terms or self.terms())
         rows = (
             (self.token(collateral), COLLATERAL, sell_cap, fund_cap),
             (self.token(debt), DEBT, 0, fund_cap),
