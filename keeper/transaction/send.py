@@ -197,6 +197,7 @@ class Live:
         kept = await self._signed(fresh, plan.call, plan.block.chain_id)
         spend_usd = spend_usd_up(plan, snapshot.means)
         self._journal.replan(plan, kept, self._signer.address, spend_usd=spend_usd)
+        self._unsure.discard(plan.key)
         self._probe("journaled")
         await self._broadcast(kept)
         if plan.urgent:
@@ -269,6 +270,7 @@ class Live:
         """Sign and make the bytes durable; after this the action may happen whatever becomes of us."""
         kept = await self._signed(attempt, call, chain_id)
         self._journal.add_attempt(kept, self._signer.address)
+        self._unsure.discard(attempt.key)
         self._probe("journaled")
         return kept
 
@@ -293,6 +295,9 @@ class Live:
             if isinstance(self._signer, Remembers):
                 self._unsure.add(attempt.key)
             raise
+        if isinstance(self._signer, Remembers):
+            # until the journal holds it too: a full disk between must not let the signer's nonce be forgotten
+            self._unsure.add(attempt.key)
         self._probe("signed")
         return replace(attempt, raw=signed.raw, hash=signed.hash)
 

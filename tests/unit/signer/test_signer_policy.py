@@ -14,7 +14,7 @@ from keeper.errors import Broken, ConfigError
 from keeper.seams import TxFields
 from keeper.signer.key import Key
 from keeper.signer.local import LocalSigner
-from keeper.signer.policy import SigningPolicy, aave_v3_calls, grant_call, revoke_call
+from keeper.signer.policy import Argument, SigningPolicy, aave_v3_calls, grant_call, revoke_call
 from keeper.units import GWEI, UINT256_MAX
 from tests.keystores import CANARY, address_of
 from tests.plans import ACCOUNT, CHAIN_ID, POOL, USDC, repay_call
@@ -134,3 +134,16 @@ def test_units__when_unbounded__then_everything_but_the_word_for_everything() ->
     policy = replace(POLICY, calls=aave_v3_calls(POOL, {USDC.address: None}, [ACCOUNT]))
     assert policy.refuses(tx(data=repay(units=UINT256_MAX - 1))) is None
     assert policy.refuses(tx(data=repay(units=UINT256_MAX))) is not None
+
+
+def test_argument__when_nothing_rules_it__then_refused() -> None:
+    assert Argument(kind="uint256").refuses(1) == "1 has no rule"
+    assert Argument(kind="bool", at_most=5).refuses(b"x") == "b'x' has no rule"
+    assert Argument(kind="uint256", at_most=5).refuses(5) is None
+    assert Argument(kind="uint256", at_most=5).refuses(6) == "6 is not within 1..5"
+    assert Argument(kind="uint256", at_most=5).refuses(0) == "0 is not within 1..5"
+    assert Argument(kind="uint256", among=frozenset({0})).refuses(0) is None
+
+
+def test_policy__when_the_data_is_no_bytes__then_refused_before_anything_reads_it() -> None:
+    assert POLICY.refuses(tx(data="0x")) == "data is no bytes"

@@ -1,0 +1,179 @@
+"""A signer with a memory: what it signed and this journal never got is taken over, never signed a second time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from keeper.clock import ManualClock
+from keeper.errors import Broken, Raced, Transient, Unwritable
+from keeper.journal.write import Journal
+from keeper.model import Attempt, IntentState
+from keeper.seams import Kept, Signed, TxFields
+from keeper.transaction.nonce import agreed, count, next_nonce
+from keeper.transaction.send import Live
+from tests.chain_double import ChainDouble, FakeSigner
+from tests.plans import CHAIN_ID, WALLET, plan, snapshot
+
+pytestmark = pytest.mark.unit
+S = IntentState
+
+
+class Rememberer(FakeSigner):
+    """Keeps what it signs; its answer may be lost, or its memory out of reach."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[tuple[str, Kept]] = []
+        self.loses = False
+        self.silent = False
+
+    async def sign(self, tx: TxFields) -> Signed:
+        """Signed and kept, and perhaps not heard."""
+        signed = await super().sign(tx)
+        fees = {"gas_limit": tx.gas_limit, "max_fee_wei": tx.max_fee_wei, "tip_wei": tx.tip_wei}
+        self.kept.append((tx.intent, Kept(nonce=tx.nonce, cancel=not tx.data, signed=signed, **fees)))
+        if self.loses:
+            raise Transient("no signer answers")
+        return signed
+
+    async def stored(self, intent: str) -> tuple[Kept, ...]:
+        """Oldest first."""
+        if self.silent:
+            raise Transient("no signer answers")
+        return tuple(k for key, k in self.kept if key == intent)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with Journal.open(tmp_path / "journal.sqlite", ManualClock(1.0)) as opened:
+        opened.adopt_nonce(CHAIN_ID, WALLET, 0, "test")
+        yield opened
+
+
+def act(live: Live) -> Attempt:
+    made = asyncio.run(live.act(plan(), snapshot()))
+    assert isinstance(made, Attempt)
+    return made
+
+
+def state(journal: Journal) -> IntentState:
+    found = journal.intent(plan().key)
+    assert found is not None
+    return found.state
+
+
+def test_settle__when_the_answer_was_lost__then_the_stored_bytes_are_taken_over(journal: Journal) -> None:
+    chain, signer = ChainDouble(), Rememberer()
+    live = Live(journal, chain, signer)
+    signer.loses = True
+    with pytest.raises(Transient):
+        act(live)
+    assert live.unsure
+    assert (state(journal), chain.sent) == (S.PLANNED, [])
+    with pytest.raises(Raced):
+        act(live)
+    asyncio.run(live.settle(CHAIN_ID))
+    assert not live.unsure
+    [found] = journal.open_intents()
+    [attempt] = found.attempts
+    kept = signer.kept[0][1]
+    assert found.state is S.SIGNED
+    assert (attempt.raw, attempt.hash, attempt.nonce, attempt.n, attempt.cancel) == (
+        kept.signed.raw,
+        kept.signed.hash,
+        0,
+        0,
+        False,
+    )
+    assert (attempt.fee.gas_limit, attempt.fee.max_fee_wei, attempt.fee.tip_wei) == (
+        kept.gas_limit,
+        kept.max_fee_wei,
+        kept.tip_wei,
+    )
+    # and a second look finds nothing new
+    asyncio.run(live.settle(CHAIN_ID))
+    assert journal.open_intents()[0].attempts == (attempt,)
+    signer.loses = False
+    asyncio.run(live.cancel(plan().key, snapshot().block, None))
+    assert [a.n for a in journal.open_intents()[0].attempts] == [0, 1]
+    assert len({tx.nonce for tx in signer.asked}) == 1
+
+
+def test_settle__when_the_signer_has_nothing__then_the_intent_is_let_go(journal: Journal) -> None:
+    journal.open_intent(plan())
+    live = Live(journal, ChainDouble(), Rememberer())
+    asyncio.run(live.settle(CHAIN_ID))
+    assert state(journal) is S.ABANDONED
+
+
+def test_settle__when_the_signer_does_not_answer__then_nothing_is_decided(journal: Journal) -> None:
+    signer = Rememberer()
+    live = Live(journal, ChainDouble(), signer)
+    signer.loses = signer.silent = True
+    with pytest.raises(Transient):
+        act(live)
+    with pytest.raises(Transient):
+        asyncio.run(live.settle(CHAIN_ID))
+    assert live.unsure
+    assert state(journal) is S.PLANNED
+
+
+def test_settle__when_the_signer_forgets__then_it_is_not_asked(journal: Journal) -> None:
+    journal.open_intent(plan())
+    asyncio.run(Live(journal, ChainDouble(), FakeSigner()).settle(CHAIN_ID))
+    assert state(journal) is S.PLANNED
+
+
+def test_act__when_the_disk_fills_between_signature_and_journal__then_taken_over_once_there_is_room(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain, signer = ChainDouble(), Rememberer()
+    live = Live(journal, chain, signer)
+
+    def full(*_: object) -> None:
+        raise Unwritable("journal failed: database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "add_attempt", full)
+        with pytest.raises(Unwritable):
+            act(live)
+    assert live.unsure
+    assert (state(journal), chain.sent) == (S.PLANNED, [])
+    asyncio.run(live.settle(CHAIN_ID))
+    [found] = journal.open_intents()
+    assert [a.hash for a in found.attempts] == [signer.kept[0][1].signed.hash]
+    assert not live.unsure
+    assert len(signer.asked) == 1
+
+
+def test_act__when_all_is_well__then_sure_again_after_each_signature(journal: Journal) -> None:
+    chain, signer = ChainDouble(), Rememberer()
+    live = Live(journal, chain, signer)
+    act(live)
+    assert not live.unsure
+    asyncio.run(live.bump(plan().key, snapshot().block, None))
+    assert not live.unsure
+    assert len(journal.open_intents()[0].attempts) == 2
+
+
+@pytest.mark.parametrize("answer", [None, 7, "7", "0xzz"])
+def test_count__when_it_is_no_hex_quantity__then_transient(answer: object) -> None:
+    with pytest.raises(Transient, match="transaction count"):
+        count(answer)
+    assert count("0x10") == 16
+
+
+def test_nonce__when_journal_and_chain_are_compared__then_never_behind_the_chain(journal: Journal) -> None:
+    assert agreed(7, 7, WALLET) == 7
+    assert agreed(7, 5, WALLET) == 7
+    with pytest.raises(Broken, match="has sent 8 transactions, this journal accounts for 7"):
+        agreed(7, 8, WALLET)
+    with pytest.raises(Broken, match="no nonce was adopted"):
+        agreed(None, 0, WALLET)
+    assert asyncio.run(next_nonce(journal, ChainDouble(), CHAIN_ID, WALLET)) == 0
+    with pytest.raises(Broken, match="foreign nonce"):
+        asyncio.run(next_nonce(journal, ChainDouble(nonce=1), CHAIN_ID, WALLET))
