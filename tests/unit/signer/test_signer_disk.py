@@ -311,3 +311,22 @@ async def test_remote__when_the_policy_says_no__then_that_plan_alone_is_unsigned
             await remote.sign(tx(gwei=10**6))
     finally:
         server.close()
+
+
+def test_back_up__when_the_source_cannot_be_read__then_broken_and_no_copy_bears_the_name(old: Path) -> None:
+    gone = sqlite3.connect(old)
+    gone.close()
+    with pytest.raises(Broken, match="closed database"):
+        disk.back_up(old, gone, 1)
+    assert not old.with_name("signer.sqlite.schema1").exists()
+
+
+def test_open__when_the_file_cannot_be_read__then_refused_by_name(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(disk, "refuse_cut", denied)
+    with pytest.raises(ConfigError, match="signer store cannot be opened: Permission denied"):
+        Store.open(old)

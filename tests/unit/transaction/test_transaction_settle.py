@@ -16,7 +16,7 @@ from keeper.seams import Kept, Signed, TxFields
 from keeper.transaction.nonce import agreed, count, next_nonce
 from keeper.transaction.send import Live
 from tests.chain_double import ChainDouble, FakeSigner
-from tests.plans import CHAIN_ID, WALLET, plan, snapshot
+from tests.plans import CHAIN_ID, WALLET, plan, position_id, snapshot
 
 pytestmark = pytest.mark.unit
 S = IntentState
@@ -177,3 +177,22 @@ def test_nonce__when_journal_and_chain_are_compared__then_never_behind_the_chain
     assert asyncio.run(next_nonce(journal, ChainDouble(), CHAIN_ID, WALLET)) == 0
     with pytest.raises(Broken, match="foreign nonce"):
         asyncio.run(next_nonce(journal, ChainDouble(nonce=1), CHAIN_ID, WALLET))
+
+
+def test_replan__when_urgent_behind_a_cheaper_one__then_that_one_is_raised_to_its_fee(
+    journal: Journal,
+) -> None:
+    chain = ChainDouble()
+    live = Live(journal, chain, FakeSigner())
+    stuck = plan(position=position_id("other"))
+    asyncio.run(live.act(stuck, snapshot()))
+    act(live)
+    at = chain.mine(empty=True)
+    made = asyncio.run(live.act(plan(at=at, urgent=True), snapshot(at)))
+    assert isinstance(made, Attempt)
+    assert (made.nonce, made.n) == (1, 1)
+    found = journal.intent(stuck.key)
+    assert found is not None
+    assert [a.nonce for a in found.attempts] == [0, 0]
+    assert found.attempts[1].fee.max_fee_wei >= made.fee.max_fee_wei
+    assert found.attempts[1].fee.tip_wei >= made.fee.tip_wei

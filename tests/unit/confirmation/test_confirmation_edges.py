@@ -1,0 +1,233 @@
+"""Answers that do not come while a transaction is tended: nothing is concluded, and nothing is forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from keeper.clock import ManualClock
+from keeper.confirmation import SETTLED_DEPTH, Confirmation
+from keeper.confirmation.receipt import object_of, quantity_of, text_of
+from keeper.confirmation.revival import acted_twice, presumed_vain
+from keeper.errors import Transient
+from keeper.journal.write import Journal
+from keeper.model import Attempt, Entry, IntentState, Outcome, PlanKey
+from keeper.transaction.send import Live
+from keeper.units import GWEI, WAD
+from tests.chain_double import ChainDouble, FakeSigner
+from tests.plans import CHAIN_ID, WALLET, plan, position_id, snapshot
+
+pytestmark = pytest.mark.unit
+S = IntentState
+RECEIPTS = "eth_getTransactionReceipt"
+
+
+class Desk:
+    """Journal, chain, sender and confirmation."""
+
+    def __init__(self, path: Path) -> None:
+        self.journal = Journal.open(path, ManualClock(1.0))
+        self.journal.adopt_nonce(CHAIN_ID, WALLET, 0, "test")
+        self.chain = ChainDouble()
+        self.live = Live(self.journal, self.chain, FakeSigner())
+        self.confirmation = Confirmation(self.journal, self.chain, self.live, WALLET)
+
+    def act(self, *, steps: bool = True) -> None:
+        """One plan on the wire."""
+        made = plan(at=self.chain.head)
+        made = made if steps else replace(made, steps=())
+        taken = snapshot(self.chain.head, nonce=self.chain.nonce)
+        assert isinstance(asyncio.run(self.live.act(made, taken)), Attempt)
+
+    def tend(self) -> tuple[Outcome, ...]:
+        """One look at the head."""
+        taken = snapshot(self.chain.head, nonce=self.chain.nonce, health_wad=WAD * 13 // 10)
+        return asyncio.run(self.confirmation.tend(self.chain.head, taken))
+
+    @property
+    def state(self) -> IntentState:
+        """Of the one intent."""
+        [found] = self.journal.intents()
+        return found.state
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    made = Desk(tmp_path / "journal.sqlite")
+    yield made
+    made.journal.close()
+
+
+def test_tend__when_the_signer_cannot_be_asked__then_what_is_open_is_tended_all_the_same(desk: Desk) -> None:
+    class Silent:
+        """The lane, in doubt about its signer, which does not answer."""
+
+        unsure = True
+
+        async def settle(self, chain_id: int) -> None:
+            raise Transient("no signer answers")
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(desk.live, name)
+
+    desk.act()
+    desk.chain.mine()
+    desk.confirmation._lane = Silent()  # type: ignore[assignment]
+    assert [o.state for o in desk.tend()] == [S.INCLUDED]
+
+
+def test_followed__when_no_receipt_comes__then_it_stays_as_it_was_and_is_not_deepened(desk: Desk) -> None:
+    desk.act()
+    desk.chain.mine()
+    desk.tend()
+    for _ in range(SETTLED_DEPTH):
+        desk.chain.mine()
+    desk.chain.dead = {RECEIPTS}
+    assert desk.tend() == ()
+    assert desk.state is S.INCLUDED
+    desk.chain.dead = set()
+    desk.tend()
+    assert desk.state is S.SETTLED
+
+
+def test_receipt__when_its_block_cannot_be_checked__then_not_believed_and_not_missing(desk: Desk) -> None:
+    desk.act()
+    desk.chain.mine()
+    for _ in range(3):
+        desk.chain.mine()
+    desk.chain.dead = {"eth_getBlockByNumber"}
+    assert desk.tend() == ()
+    assert desk.state is S.SENT
+    desk.chain.dead = set()
+    assert [o.state for o in desk.tend()] == [S.INCLUDED]
+
+
+def test_finality__when_the_node_names_none__then_depth_alone_decides(desk: Desk) -> None:
+    desk.act()
+    desk.chain.mine()
+    desk.tend()
+
+    asked = desk.chain.request
+
+    async def no_finalized(method: str, params: list[object], **options: object) -> object:
+        if params and params[0] == "finalized":
+            raise Transient("finalized is not known here")
+        return await asked(method, params, **options)  # type: ignore[arg-type]
+
+    desk.chain.request = no_finalized  # type: ignore[method-assign,assignment]
+    for _ in range(SETTLED_DEPTH):
+        desk.chain.mine()
+    desk.tend()
+    assert desk.state is S.SETTLED
+
+
+def test_replaced__when_the_old_nonce_cannot_be_asked__then_nothing_is_concluded(desk: Desk) -> None:
+    desk.act()
+    desk.chain.pool.clear()
+    desk.chain.foreign()
+    for _ in range(4):
+        desk.chain.mine()
+    desk.chain.dead = {"eth_getTransactionCount"}
+    for _ in range(3):
+        desk.chain.mine()
+        assert desk.tend() == ()
+    assert desk.state is S.SENT
+    desk.chain.dead = set()
+    desk.chain.mine()
+    assert [o.state for o in desk.tend()] == [S.REPLACED]
+
+
+def test_approval__when_mined__then_included_and_no_health_is_promised(desk: Desk) -> None:
+    desk.act(steps=False)
+    desk.chain.mine()
+    [outcome] = desk.tend()
+    assert (outcome.state, outcome.health_after_wad, outcome.surprise) == (S.INCLUDED, None, "")
+
+
+def test_press__when_the_pool_wants_more_than_the_head_shows__then_the_fee_is_raised_at_once(
+    desk: Desk,
+) -> None:
+    desk.act()
+    desk.chain.mine(empty=True)
+    # the next block's base fee, which the header does not show yet
+    desk.chain.base_fee_wei = 100 * GWEI
+    desk.chain.pool.clear()
+    desk.tend()
+    [found] = desk.journal.open_intents()
+    assert [a.n for a in found.attempts] == [0, 1]
+    assert found.attempts[1].fee.max_fee_wei > found.attempts[0].fee.max_fee_wei
+
+
+def test_press__when_the_signer_does_not_answer__then_a_trouble_is_told_and_the_next_block_tries(
+    desk: Desk,
+) -> None:
+    desk.act()
+    sign = desk.live._signer.sign
+
+    async def silent(tx: object) -> object:
+        raise Transient("no signer answers")
+
+    desk.live._signer.sign = silent  # type: ignore[method-assign,assignment]
+    for _ in range(3):
+        desk.chain.mine(empty=True)
+    desk.tend()
+    assert list(desk.confirmation.troubles.values()) == ["not pressed: no signer answers"]
+    desk.live._signer.sign = sign  # type: ignore[method-assign]
+    desk.chain.mine(empty=True)
+    desk.tend()
+    assert desk.confirmation.troubles == {}
+    assert len(desk.journal.open_intents()[0].attempts) == 2
+
+
+def test_look__when_our_own_code_fails__then_it_comes_out_and_is_no_missing_receipt(desk: Desk) -> None:
+    desk.act()
+
+    async def wrong(method: str, params: list[object], **options: object) -> object:
+        raise AttributeError("ours")
+
+    desk.chain.request = wrong  # type: ignore[method-assign,assignment]
+    with pytest.raises(AttributeError, match="ours"):
+        desk.tend()
+
+
+@pytest.mark.parametrize("answer", [None, [], "0x", 5])
+def test_object__when_a_node_answers_none__then_transient(answer: object) -> None:
+    with pytest.raises(Transient, match="where an object is expected"):
+        object_of(answer)
+    with pytest.raises(Transient, match="hash is missing"):
+        text_of({"hash": 5}, "hash")
+    with pytest.raises(Transient, match="hex quantity"):
+        quantity_of("12")
+    assert quantity_of("0x10") == 16
+
+
+def test_acted_twice__when_the_other_acted_too__then_only_where_the_later_presumed_it_had_failed(
+    desk: Desk,
+) -> None:
+    first, second, third = (plan(n).key for n in (1, 2, 3))
+    journal = desk.journal
+
+    def outcome(state: IntentState) -> None:
+        data = {"state": state.value}
+        kind = Entry(
+            kind="outcome", chain_id=CHAIN_ID, block_number=1, subject=str(first), why="w", data=data
+        )
+        journal.record(kind)
+
+    def planned(key: PlanKey) -> None:
+        journal.record(Entry(kind="plan", chain_id=CHAIN_ID, block_number=1, subject=str(key), why="w"))
+
+    outcome(S.INCLUDED)
+    planned(second)
+    outcome(S.REVERTED)
+    planned(third)
+    assert acted_twice(journal, first, [second]) is None, "the second saw that the first had acted"
+    assert acted_twice(journal, first, [first, second, third]) == third
+    assert acted_twice(journal, third, [second, first]) == first
+    other = replace(plan(position=position_id("other")).key, seq=9)
+    assert acted_twice(journal, first, [other]) is None
+    assert not presumed_vain(journal, first, replace(first, seq=7)), "no such plan was ever journaled"
