@@ -55,6 +55,7 @@ NAMES = {
     "bugs": "tests.chaos.sim.campaigns:BUGS",
     "revival": "tests.chaos.sim.campaigns:REVIVAL",
     "kill9": "tests.chaos.kill9:KILL9",
+    "cold": "tests.chaos.cold:COLD",
     "config": "tests.chaos.config_fuzz:CONFIG",
     "mutation": "tests.chaos.mutation:MUTATION",
     "reorg": "tests.chaos.reorg:REORG",

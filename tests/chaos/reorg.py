@@ -7,9 +7,6 @@ transaction what the chain says.
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from keeper.chain.endpoints import Endpoints
 from keeper.chain.head import latest
@@ -143,22 +140,11 @@ def record_reorgs(counts: Counts, done: int, failures: list[str]) -> None:
     record("reorg_violations", bad, bound="= 0", holds=bad == 0, evidence="own_double", n=n)
 
 
-_GROUND: list[Ground] = []
-
-
-@contextmanager
-def _on_ground() -> Iterator[None]:
-    with ground(os.getpid(), history=True) as made:
-        _GROUND.append(made)
-        yield
-
-
 def _unit(number: int) -> Verdict:
-    _GROUND[-1].rng.seed(number)
-    return storm(_GROUND[-1], REORGS_A_UNIT)
+    # a chain and a journal of its own: what is followed until it is final would be asked for in every later unit
+    with ground(number, history=True) as on:
+        return storm(on, REORGS_A_UNIT)
 
 
-REORG = Campaign(
-    name="reorg", units=REORGS // REORGS_A_UNIT, run=_unit, record=record_reorgs, around=_on_ground
-)
+REORG = Campaign(name="reorg", units=REORGS // REORGS_A_UNIT, run=_unit, record=record_reorgs)
 __all__ = ["REORG", "storm"]

@@ -18,6 +18,7 @@ from keeper.signer.local import LocalSigner
 from keeper.signer.policy import SigningPolicy
 from keeper.transaction import nonce
 from keeper.transaction.send import Live
+from tests.chaos import two_hosts
 from tests.chaos.kill9 import CALL, Ground, _plan, _settings, _snapshot, ground
 from tests.chaos.two_hosts import races
 from tests.keystores import CANARY, address_of
@@ -50,6 +51,7 @@ def test_two_hosts__when_a_foreign_nonce_is_not_looked_for__then_the_races_say_s
         return max(known or 0, latest)
 
     monkeypatch.setattr(nonce, "agreed", trusting)
+    monkeypatch.setattr(two_hosts, "PAUSED_S_MAX", 8.0)
     with ground(seed=6) as on:
         assert "neither host noticed" in races(on, 1).failure
 

@@ -31,7 +31,7 @@ from keeper.signer.policy import SigningPolicy
 from keeper.transaction.send import Live
 from tests.bench.figures import record
 from tests.chaos.campaign import Campaign, Counts, Verdict
-from tests.chaos.kill9 import BLOCK_S, CALL, Ground, _next_action, _plan, _settings, _snapshot, ground
+from tests.chaos.kill9 import BLOCK_S, CALL, SHARDS, Ground, _next_action, _plan, _settings, _snapshot, ground
 from tests.keystores import CANARY, address_of
 from tests.plans import CHAIN_ID, position_id
 
@@ -39,7 +39,8 @@ RACES = 1_000
 A_UNIT = 10
 PAUSED = 7
 """Exit status of a host that found a foreign nonce."""
-PAUSED_S_MAX = 8.0
+PAUSED_S_MAX = 30.0
+"""A second is usual; on a crowded machine a host starts late."""
 QUIET_BLOCKS = 4
 
 
@@ -173,5 +174,7 @@ def _unit(number: int) -> Verdict:
     return races(_GROUND[-1], A_UNIT)
 
 
-HOSTS = Campaign(name="hosts", units=RACES // A_UNIT, run=_unit, record=record_hosts, around=_on_ground)
+HOSTS = Campaign(
+    name="hosts", units=RACES // A_UNIT, run=_unit, record=record_hosts, around=_on_ground, shards=SHARDS
+)
 __all__ = ["HOSTS", "races"]
