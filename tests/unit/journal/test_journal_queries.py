@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,7 +14,7 @@ import pytest
 from keeper.clock import ManualClock
 from keeper.errors import Broken, Raced, Unwritable
 from keeper.journal import files
-from keeper.journal.read import Inclusion
+from keeper.journal.read import Inclusion, Reader
 from keeper.journal.tables import Uint
 from keeper.journal.write import Journal
 from keeper.model import Entry, IntentState, Outcome
@@ -398,3 +399,22 @@ def test_open__when_the_folder_cannot_be_made__then_refused_by_name(tmp_path: Pa
     (tmp_path / "file").write_text("")
     with pytest.raises(files.ConfigError, match="cannot be opened"):
         Journal.open(tmp_path / "file" / "journal.sqlite", ManualClock())
+
+
+@pytest.mark.parametrize("opener", [lambda p: Journal.open(p, ManualClock()), Reader.open])
+def test_open__when_refused__then_no_descriptor_of_the_file_is_left_open(
+    path: Path, opener: Callable[[Path], object]
+) -> None:
+    with Journal.open(path, ManualClock()) as journal:
+        journal._connection.exec_driver_sql("UPDATE meta SET value = '99' WHERE name = 'schema_version'")
+        journal._connection.commit()
+    with pytest.raises(files.ConfigError, match="upgrade keeper") as held:
+        opener(path)
+    # the error still holds its frames, and they hold nothing
+    assert held.tb is not None
+    assert not [t for t in descriptors() if t.startswith(str(path))]
+
+
+def descriptors() -> list[str]:
+    """What this process has open."""
+    return [str(Path(f"/proc/self/fd/{n}").resolve()) for n in os.listdir("/proc/self/fd")]

@@ -218,3 +218,13 @@ def _trace(signer: LocalSigner, tx: TxFields) -> str:
     except (Broken, TypeError, ValueError) as error:
         return "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
     return "signed"
+
+
+def test_read_secret__when_taken_or_refused__then_its_descriptor_is_closed(tmp_path: Path) -> None:
+    keystore(tmp_path)
+    before = len(os.listdir("/proc/self/fd"))
+    read_secret(tmp_path / "password")
+    (tmp_path / "password").chmod(0o644)
+    with pytest.raises(ConfigError):
+        read_secret(tmp_path / "password")
+    assert len(os.listdir("/proc/self/fd")) == before
