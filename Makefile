@@ -113,3 +113,14 @@ anvil/node_modules/.ready: anvil/package.json anvil/package-lock.json anvil/.npm
 	step "install npm packages (anvil, solc, protocol sources)" \
 	    env -C anvil npm ci --no-progress --loglevel=error $$force
 	touch $@
+
+.PHONY: contracts executor-invariants executor-mutants
+
+contracts: setup  ## forge: unit and fuzz tests of our contracts, on the committed artifacts over the real market
+	$(PY) -m anvil.forge units
+
+executor-invariants: setup  ## forge: 2.6 million calls of thieves and owners (RUNS=5120 DEPTH=256, in each of two suites)
+	$(PY) -m anvil.forge invariants $(or $(RUNS),5120) $(or $(DEPTH),256)
+
+executor-mutants: setup  ## planted defects of the Executor: every one must be noticed
+	$(PY) -m anvil.mutants $(MUTANTS)

@@ -65,7 +65,9 @@ def build(mutant: Mutant) -> Path:
         source = folder / "contracts" / mutant.file
         source.write_text(mutant.apply(source.read_text(encoding="utf-8")), encoding="utf-8")
         unit = next(u for u in OWN_UNITS if u.name == "executor")
-        texts = artifact_texts(replace(unit, base_dir=folder), cache_dir=folder / "cache", quiet=True)
+        # the factory stays as it is
+        alone = replace(unit, base_dir=folder, contracts=unit.contracts[:1])
+        texts = artifact_texts(alone, cache_dir=folder / "cache", quiet=True)
     MUTANTS_DIR.mkdir(parents=True, exist_ok=True)
     path = MUTANTS_DIR / f"{mutant.name}.json"
     path.write_text(texts["AaveV3Executor.json"], encoding="utf-8")
@@ -76,7 +78,7 @@ def judge(mutant: Mutant) -> Verdict:
     """Run the tests on one mutant."""
     artifact = build(mutant)
     try:
-        report = unit_tests(artifact=artifact)
+        report = unit_tests(artifact=artifact, fuzz_runs=8, stop_at_first=True)
         if not report.failed:
             report = invariants(_RUNS, _DEPTH, artifact=artifact)
         return Verdict(name=mutant.name, killers=report.failed)
@@ -107,7 +109,7 @@ def main(arguments: list[str]) -> int:
             verdicts.append(judge(mutant))
             killers = verdicts[-1].killers
             shown = re.sub(r"^test_?", "", killers[0]) if killers else ""
-            print(f"{'killed' if killers else 'LIVES '}  {mutant.name}  {shown} ({len(killers)})", flush=True)
+            print(f"{'killed' if killers else 'LIVES '}  {mutant.name}  {shown}", flush=True)
     except (ToolMissing, CompileFailed, ValueError) as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1

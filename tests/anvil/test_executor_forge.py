@@ -1,0 +1,47 @@
+"""The contracts' own tests, run by forge on the committed artifact over the real market."""
+
+from __future__ import annotations
+
+import pytest
+
+from anvil.compile import Artifact
+from anvil.forge import BOT_FUNCTIONS, ForgeReport, find_forge, invariants, unit_tests
+from anvil.tools import ToolMissing
+from tests.bench.figures import record
+
+pytestmark = pytest.mark.anvil
+RUNS = 256
+"""Two suites of 256 sequences of 128 calls: 65,536 calls."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forge_is_there(market_code: dict[str, Artifact]) -> None:
+    """Skips with the reason where forge or the market cannot be had."""
+    try:
+        find_forge()
+    except ToolMissing as missing:
+        pytest.skip(str(missing))
+
+
+def test_contracts__under_their_own_tests__hold() -> None:
+    report = unit_tests()
+    assert report.failed == (), report.output
+    assert report.passed >= 79
+
+
+def test_invariants__65536_calls_of_thieves_and_owners__never_break() -> None:
+    report = invariants(RUNS)
+    keep(report)
+    assert report.failed == (), report.output[-3000:]
+    assert report.calls >= 65_000
+    for function in BOT_FUNCTIONS:
+        assert report.share(function) >= 0.05, f"{function} was hardly ever carried out: the test is idle"
+
+
+def keep(report: ForgeReport) -> None:
+    """The two figures."""
+    record("executor_invariant_calls", report.calls, bound=">= 65000", holds=report.calls >= 65_000,
+           evidence="real_bytecode", n=report.calls)  # fmt: skip
+    broken = len(report.failed)
+    record("executor_invariant_violations", broken, bound="0", holds=broken == 0, evidence="real_bytecode",
+           n=report.calls)  # fmt: skip

@@ -1,0 +1,109 @@
+"""The committed Executor: what it can do at all, read off its own artifact."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from eth_utils.crypto import keccak
+
+from anvil.compile import own_artifact
+from anvil.deploy_executor import (
+    ADD_COLLATERAL,
+    DELEVERAGE,
+    REPAY_FROM_RESERVE,
+    code_of,
+    create2_address,
+    executor_address,
+)
+from anvil.forge import read_report
+from anvil.mutants import read_mutants
+from anvil.tools import ROOT
+
+pytestmark = pytest.mark.unit
+CODE_SIZE_MAX = 24_576
+BOTS = {"deleverage", "addCollateral", "repayFromReserve"}
+CALLBACKS = {
+    "executeOperation", "onMorphoFlashLoan", "receiveFlashLoan", "uniswapV3FlashCallback", "uniswapV3SwapCallback",
+}  # fmt: skip
+OWNER = {
+    "announce", "removeAsset", "removePosition", "rescue", "setAsset", "setBot", "setGuardian", "setPosition",
+    "setRouter", "unpause",
+}  # fmt: skip
+
+
+def abi(kind: str) -> list[dict[str, object]]:
+    """Entries of one kind."""
+    return [dict(entry) for entry in own_artifact("AaveV3Executor").abi if entry["type"] == kind]
+
+
+def opcodes(code: bytes) -> set[int]:
+    """Every instruction, pushed data skipped."""
+    found, at = set(), 0
+    while at < len(code):
+        found.add(code[at])
+        at += 1 + (code[at] - 0x5F if 0x60 <= code[at] <= 0x7F else 0)
+    return found
+
+
+def test_executor__its_doors__are_these_and_no_more() -> None:
+    changing = {str(f["name"]) for f in abi("function") if f["stateMutability"] not in ("view", "pure")}
+    assert changing == BOTS | CALLBACKS | OWNER | {"pause"}
+    assert all(f["stateMutability"] != "payable" for f in abi("function"))
+    assert abi("receive") == abi("fallback") == []
+
+
+def test_executor__its_code__fits_and_never_delegates() -> None:
+    runtime = bytes.fromhex(own_artifact("AaveV3Executor").runtime[2:])
+    assert len(runtime) <= CODE_SIZE_MAX
+    # the last 2 bytes tell how long the metadata before them is: no code
+    body = runtime[: -2 - int.from_bytes(runtime[-2:], "big")]
+    # and before that, behind the INVALID that ends the code, one constant that the compiler keeps as data
+    end = body.rindex(0xFE)
+    assert len(body) - end <= 33
+    body = body[:end]
+    delegatecall, callcode, selfdestruct, create, create2 = 0xF4, 0xF2, 0xFF, 0xF0, 0xF5
+    assert not opcodes(body) & {delegatecall, callcode, selfdestruct, create, create2}
+
+
+def test_executor__signatures_used_in_python__are_those_of_the_abi() -> None:
+    def text(entry: dict[str, object]) -> str:
+        inputs = entry["inputs"]
+        assert isinstance(inputs, list)
+        return f"{entry['name']}({','.join(map(kind, inputs))})"
+
+    def kind(field: dict[str, object]) -> str:
+        parts = field.get("components")
+        inner = f"({','.join(map(kind, parts))})" if isinstance(parts, list) else ""
+        return str(field["type"]).replace("tuple", inner)
+
+    known = {text(f) for f in abi("function")}
+    assert {DELEVERAGE, ADD_COLLATERAL, REPAY_FROM_RESERVE} <= known
+
+
+def test_errors__of_the_executor__each_stand_in_the_trust_page() -> None:
+    page = set(re.findall(r"`(\w+)`", (ROOT / "docs" / "TRUST.md").read_text(encoding="utf-8")))
+    names = {str(e["name"]) for e in abi("error")}
+    assert names - page == set()
+
+
+def test_address__of_an_executor__depends_on_factory_owner_and_code_alone() -> None:
+    artifact = own_artifact("AaveV3Executor")
+    factory, owner = "0x" + "11" * 20, "0x" + "22" * 20
+    expected = create2_address(factory, bytes(12) + b"\x22" * 20, keccak(code_of(artifact)))
+    assert executor_address(factory, owner, artifact) == expected
+    assert not [e for e in artifact.abi if e["type"] == "constructor" and e["inputs"]]
+
+
+def test_mutants__of_the_list__still_fit_the_sources() -> None:
+    mutants = read_mutants()
+    assert len(mutants) >= 25
+    assert len({m.name for m in mutants}) == len(mutants)
+
+
+def test_forge_report__without_its_closing_line__is_a_failure() -> None:
+    assert read_report("thread panicked").failed == ("did not run",)
+    text = "[FAIL: TargetMissed(1 [1e0], 2)] test_a__b__c() (gas: 1)\nRan 1 test suite: 1 tests passed, 1 failed\n"
+    assert read_report(text).failed == ("test_a__b__c",)
+    rows = "| Handler  | topUp  | 100 | 40 | 0 |\nRan: 1 tests passed, 0 failed"
+    assert read_report(rows).share("addCollateral") == 0.6
