@@ -10,11 +10,12 @@ from contextlib import contextmanager
 
 from tests.bench.figures import record
 from tests.chaos.campaign import Campaign, Counts, Verdict
-from tests.chaos.kill9 import BLOCK_S, SHARDS, Ground, _fork, ground
+from tests.chaos.kill9 import BLOCK_S, SHARDS, Ground, _first_open, _fork, ground
 
 RACES = 1_000
 RACES_A_UNIT = 10
 SETTLED_S_MAX = 20.0
+ACTS_S_MAX = 10.0
 
 
 def races(on: Ground, many: int) -> Verdict:
@@ -43,7 +44,12 @@ def _race(on: Ground) -> str:
             alive -= {pid for pid in alive if os.waitpid(pid, os.WNOHANG)[0]}
             if time.monotonic() - started_s > SETTLED_S_MAX:
                 why = "both stayed"
-        for _ in range(on.rng.randint(1, 6)):
+        # a race in which nobody acts shows nothing: the one that stayed has to, and is killed a little later
+        open_action, settled_s = _first_open(on), time.monotonic()
+        while not on.times(open_action) and time.monotonic() - settled_s < ACTS_S_MAX:
+            time.sleep(BLOCK_S)
+            on.mine()
+        for _ in range(on.rng.randint(0, 4)):
             time.sleep(BLOCK_S)
             on.mine()
         if not why and any(os.waitpid(pid, os.WNOHANG)[0] for pid in alive):

@@ -1,7 +1,8 @@
 """One key on two hosts: two journals, two signers, nothing shared but the chain.
 
 Promised: under one nonce one transaction is mined, so what both would do at the same time is done once; and whoever
-finds that the chain has used a nonce which his journal does not know signs nothing more. Not promised without a
+finds that the chain has used a nonce which his journal does not know signs nothing more. Two hosts in step find that
+late: each has signed under the very nonce that the other's transaction took, which counts as replaced. Not promised without a
 sequence number on the chain: when each host has sent several different actions before either sees the other's, an
 action may be done under two nonces. So a second host is a mistake that is noticed, not a standby.
 """
@@ -39,21 +40,18 @@ RACES = 1_000
 A_UNIT = 10
 PAUSED = 7
 """Exit status of a host that found a foreign nonce."""
-PAUSED_S_MAX = 30.0
-"""A second is usual; on a crowded machine a host starts late."""
+PAUSED_S_MAX = 8.0
+"""A second is usual. Two hosts in step go on longer: each finds its nonce taken, plans anew, takes the next."""
 QUIET_BLOCKS = 4
 
 
 def races(on: Ground, many: int) -> Verdict:
     """So many pairs of hosts started together, each with a journal of its own."""
-    counts: Counts = {"races": 0, "doubles": 0, "paused": 0}
+    counts: Counts = {"races": 0, "doubles": 0, "noticed": 0}
     whys: list[str] = []
     for number in range(many):
-        paused = _race(on, number)
         counts["races"] += 1
-        counts["paused"] += paused
-        if not paused:
-            whys.append(f"race {number}: neither host noticed the other in {PAUSED_S_MAX:.0f} s")
+        counts["noticed"] += int(_race(on, number) > 0)
         first = on.first
         while on.times(on.first):
             on.first += 1
@@ -140,7 +138,7 @@ async def _host(url: str, path: Path, first: int, used: int) -> int:
 
 
 def record_hosts(counts: Counts, done: int, failures: list[str]) -> None:
-    """race_doubles_two_hosts, race_two_hosts_paused."""
+    """race_doubles_two_hosts, race_two_hosts_noticed."""
     n, bad = counts.get("races", 0), counts.get("doubles", 0)
     record(
         "race_doubles_two_hosts",
@@ -150,10 +148,13 @@ def record_hosts(counts: Counts, done: int, failures: list[str]) -> None:
         evidence="own_double",
         n=n,
     )
+    noticed = counts.get("noticed", 0)
     record(
         "race_two_hosts_noticed",
-        counts.get("paused", 0),
-        unit=f"of {n} races in which a host found a foreign nonce and stopped",
+        noticed,
+        unit=f"of {n} races in which a host found a foreign nonce and stopped in {PAUSED_S_MAX:.0f} s",
+        bound="all",
+        holds=noticed == n,
         evidence="own_double",
         n=n,
     )
