@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
-from keeper.daemon.isolation import without_culprits
+from keeper.daemon.isolation import alone, without_culprits
+from keeper.daemon.watching import Watching
 from keeper.decision import Memory, Options, decide, plain_outlook
 from keeper.model import (
     Decision,
@@ -39,14 +41,30 @@ class World:
 
 
 def outlooks_of(
-    snapshot: Snapshot, shocks: Sequence[Shock], policies: Mapping[PositionId, Policy]
+    snapshot: Snapshot,
+    shocks: Sequence[Shock],
+    policies: Mapping[PositionId, Policy],
+    watching: Watching | None = None,
 ) -> tuple[Outlook, ...]:
-    """The risk room; a position over which it breaks is judged by the protocol's own health alone."""
+    """The risk room; a position over which it breaks is judged by the protocol's own health alone.
+
+    ``watching``: what earlier blocks of this chain have certified need not be judged again.
+    """
+    split = None
+    if watching is not None:
+        split, _ = alone(partial(watching.split, snapshot.positions, snapshot.prices, shocks, policies))
+    due, kept = (snapshot.positions, {}) if split is None else (split.due, split.kept)
 
     def run(chosen: Sequence[Position]) -> tuple[Outlook, ...]:
         return assess(chosen, snapshot.unreadable, snapshot.prices, shocks, policies)
 
-    outlooks, broken = without_culprits(run, snapshot.positions)
+    outlooks, broken = without_culprits(run, due)
+    if watching is not None:
+        watching.keep(outlooks)
+    if kept:
+        found = {**kept, **{o.id: o for o in outlooks}}
+        ids = (*(p.id for p in snapshot.positions), *(u.id for u in snapshot.unreadable))
+        outlooks = tuple(found[id] for id in ids if id in found)
     if not broken:
         return outlooks
     return (*outlooks, *(plain_outlook(p, policies[p.id], why) for p, why in broken.items()))

@@ -18,6 +18,7 @@ from keeper.daemon.stops import Stops
 from keeper.daemon.tank import say_tank
 from keeper.daemon.tick import Tick, raise_for
 from keeper.daemon.urgency import Healths, hastened
+from keeper.daemon.watching import Watching
 from keeper.decision import Options, PositionMemory
 from keeper.errors import Broken, Raced, Transient, Unsigned, Unwritable
 from keeper.model import (
@@ -74,6 +75,7 @@ class ChainLoop:
         self.stops = Stops(parts.journal, parts.clock, parts.live_endpoints)
         self._healths = Healths()
         self._levels: dict[PositionId, Level] = {}
+        self._watching = Watching()
         self._memory = remembered(parts.journal)
         self._refused: dict[PositionId, frozenset[str]] = {}
         """Codes of the refusals that stand as alarms."""
@@ -236,7 +238,7 @@ class ChainLoop:
     def _judge(self, snapshot: Snapshot, outcomes: tuple[Outcome, ...], took_ms: Mapping[str, float]) -> Tick:
         """The pure rooms over one snapshot, and their whys into the journal."""
         start_s = self.parts.clock.monotonic_s()
-        outlooks = outlooks_of(snapshot, self._shocks(snapshot), self.policies)
+        outlooks = outlooks_of(snapshot, self._shocks(snapshot), self.policies, self._watching)
         risk_s = self.parts.clock.monotonic_s()
         options = self._options()
         world = World(snapshot=snapshot, outlooks=outlooks, policies=self.policies, options=options)
