@@ -2,9 +2,9 @@
 
 Promised: under one nonce one transaction is mined, so what both would do at the same time is done once; and whoever
 finds that the chain has used a nonce which his journal does not know signs nothing more. Two hosts in step find that
-late: each has signed under the very nonce that the other's transaction took, which counts as replaced. Not promised without a
-sequence number on the chain: when each host has sent several different actions before either sees the other's, an
-action may be done under two nonces. So a second host is a mistake that is noticed, not a standby.
+late: each has signed under the very nonce that the other's transaction took, which counts as replaced. Not promised
+without a sequence number on the chain: when each host has sent several different actions before either sees the
+other's, an action may be done under two nonces. So a second host is a mistake that is noticed, not a standby.
 """
 
 from __future__ import annotations
