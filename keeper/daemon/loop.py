@@ -75,7 +75,7 @@ class ChainLoop:
         self.stops = Stops(parts.journal, parts.clock, parts.live_endpoints)
         self._healths = Healths()
         self._levels: dict[PositionId, Level] = {}
-        self._watching = Watching()
+        self._watching = Watching(expected=len(parts.guarded))
         self._memory = remembered(parts.journal)
         self._refused: dict[PositionId, frozenset[str]] = {}
         """Codes of the refusals that stand as alarms."""

@@ -53,10 +53,15 @@ class _Certified:
 
 
 class Watching:
-    """What one chain's ticks remember between blocks."""
+    """What one chain's ticks remember between blocks; ``expected`` positions, for which it makes ready."""
 
-    def __init__(self, pays_above: int = PAYS_ABOVE) -> None:
+    def __init__(self, pays_above: int = PAYS_ABOVE, expected: int = 0) -> None:
         self._pays_above = pays_above
+        if expected >= pays_above:
+            # compiled, or loaded, before the first tick and not in it
+            state = watch.start(1, 0)
+            watch.observe(build([BookRow(feeds=(), a=(), b=())], {}).book, 1.0, state)
+            watch.drop(state, 0)
         self._certified: _Certified | None = None
         self._outlooks: dict[PositionId, Outlook] = {}
         self._shocks: tuple[Shock, ...] = ()

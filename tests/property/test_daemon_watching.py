@@ -154,7 +154,7 @@ def test_watching__calm_blocks__judges_few_and_none_is_ever_old() -> None:
 
 
 def test_watching__few_positions__all_are_judged() -> None:
-    market, watching = Market(5, 1), Watching()
+    market, watching = Market(5, 1), Watching(expected=1000)
     for _ in range(3):
         assert len(judged(watching, market, market.price)[1]) == 5
 
