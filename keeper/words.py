@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,18 +18,23 @@ I64 = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 SHAPES_MAX = 16
-"""Shapes of even answers whose opening words are kept: 64 KB each for 1,000 calls."""
+"""Shapes of even answers of which what never changes is kept: 0.1 MB each for 1,000 calls."""
 _LEAD = 3 * 64
 """Hex digits before the payload of one result: success flag, offset of the bytes, their length."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Even:
-    """An ``aggregate3`` answer whose ``n`` calls all succeeded with ``width`` whole words: those words, joined."""
+    """An ``aggregate3`` answer whose calls all succeeded with equally many whole words, as numbers already.
 
-    payload: memoryview
-    n: int
-    width: int
+    ``limbs`` is uint64[n, width, 4], most significant limb first, and read-only.
+    """
+
+    limbs: U64
+
+    def __getitem__(self, at: slice) -> bytes:
+        """The calls' return data, joined, as bytes; ``at`` counts bytes and cuts between words."""
+        return self.limbs.reshape(-1)[at.start // 8 : at.stop // 8].astype(">u8").tobytes()
 
 
 class Words:
@@ -39,25 +45,24 @@ class Words:
     call (its revert data would pass for one) nor out of a short answer: both raise Transient.
     """
 
-    __slots__ = ("_answers", "_chunk", "_first", "_size", "_widths", "count", "ok")
+    __slots__ = ("_answers", "_chunk", "_even", "_first", "_size", "count", "ok")
 
     def __init__(self, answers: Sequence[bytes | Even], sizes: Sequence[int]) -> None:
         """``answers``: ABI-encoded ``(bool,bytes)[]`` a chunk; ``sizes``: calls in each. Raises Transient."""
+        self._even = _joined(answers, sizes)
+        """The one table in which answer ``i`` is row ``self._first[i] / width``, if there is such a table."""
+        if self._even is not None:
+            self._answers: tuple[bytes | Even, ...] = (self._even,)
+            self.ok, self.count, self._chunk, self._first, self._size = _frame(*self._even.limbs.shape[:2])
+            return
         parts = [_place(a, n) for a, n in zip(answers, sizes, strict=True)]
-        self._answers = tuple(a.payload if isinstance(a, Even) else a for a in answers)
-        evens = [a.width for a in answers if isinstance(a, Even)]
-        self._widths = tuple(evens) if len(evens) == len(parts) else ()
-        """Words per result of each chunk, when every chunk is even and none of its results was replaced."""
-        if len(parts) == 1:
-            self.ok, self._first, self._size = parts[0]
-            self._chunk: I64 = np.zeros(sizes[0], np.int64)
-        else:
-            nothing = np.zeros(0, np.int64)
-            self._chunk = np.repeat(np.arange(len(parts), dtype=np.int64), np.array(sizes, np.int64))
-            self.ok = np.concatenate([p[0] for p in parts] or [nothing.astype(np.bool_)])
-            self._first = np.concatenate([p[1] for p in parts] or [nothing])
-            self._size = np.concatenate([p[2] for p in parts] or [nothing])
-        self.count: I64 = self._size // 32
+        self._answers = tuple(answers)
+        self._chunk = np.repeat(np.arange(len(parts), dtype=np.int64), np.array(sizes, np.int64))
+        nothing = np.zeros(0, np.int64)
+        self.ok = np.concatenate([p[0] for p in parts] or [nothing.astype(np.bool_)])
+        self._first = np.concatenate([p[1] for p in parts] or [nothing])
+        self._size = np.concatenate([p[2] for p in parts] or [nothing])
+        self.count = self._size // 32
 
     def __len__(self) -> int:
         return len(self.ok)
@@ -87,35 +92,28 @@ class Words:
     def limbs(self, start: int, stop: int, width: int) -> U64:
         """Answers ``start:stop`` of ``width`` words each as uint64[n, width, 4], most significant limb first.
 
-        Raises Transient when one of them failed or has fewer words.
+        Not to be written into: it may be a view. Raises Transient when one of them failed or has fewer words.
         """
         if not 0 <= start <= stop <= len(self):
             raise IndexError(f"answers {start}:{stop} of {len(self)} asked")
-        out = np.empty((stop - start, width, 4), np.uint64)
-        if self._widths and min(self._widths) >= width:
-            return self._even_limbs(start, stop, out)
+        if self._even is not None and start < stop and width <= self._even.limbs.shape[1]:
+            row = int(self._first[start]) // self._even.limbs.shape[1]
+            return self._even.limbs[row : row + stop - start, :width]
         if not self.ok[start:stop].all() or (self.count[start:stop] < width).any():
             raise Transient("a call of the batch failed or answered short")
+        out = np.empty((stop - start, width, 4), np.uint64)
         chunks, at = self._chunk[start:stop], self._first[start:stop, None] + np.arange(width)
         for chunk, answer in enumerate(self._answers):
             mine = chunks == chunk
             if mine.any():
                 # take is nine times faster here than indexing by an array
-                out[mine] = np.frombuffer(answer, ">u8").reshape(-1, 4).take(at[mine], axis=0)
-        return out
-
-    def _even_limbs(self, start: int, stop: int, out: U64) -> U64:
-        """``limbs`` of even chunks: each lies there as a table, so it takes no list of places."""
-        chunks, width = self._chunk[start:stop], out.shape[1]
-        edges = chunks.searchsorted(range(len(self._widths) + 1)).tolist()
-        for answer, wide, a, b in zip(self._answers, self._widths, edges, edges[1:], strict=False):
-            if a < b:
-                row = int(self._first[start + a]) // wide
-                out[a:b] = np.frombuffer(answer, ">u8").reshape(-1, wide, 4)[row : row + b - a, :width]
+                out[mine] = _rows(answer).take(at[mine], axis=0)
         return out
 
     def failed(self) -> list[int]:
         """Indices of the calls that did not succeed."""
+        if self._even is not None:
+            return []
         return [int(i) for i in np.flatnonzero(~self.ok)]
 
     def replaced(self, at: Sequence[int], other: Words) -> Words:
@@ -136,14 +134,14 @@ class Words:
     def part(self, start: int, stop: int) -> Words:
         """Answers ``start:stop`` as words of their own (views, nothing is copied)."""
         new = Words((), ())
-        new._answers, new._widths = self._answers, self._widths
+        new._answers, new._even = self._answers, self._even
         for name in ("ok", "_first", "_size", "count", "_chunk"):
             setattr(new, name, getattr(self, name)[start:stop])
         return new
 
     def _bytes(self, i: int, size: int) -> bytes:
         start = int(self._first[i]) * 32
-        return bytes(self._answers[int(self._chunk[i])][start : start + size])
+        return self._answers[int(self._chunk[i])][start : start + size]
 
     def _check(self, i: int, words: int) -> None:
         if not 0 <= i < len(self):
@@ -154,42 +152,49 @@ class Words:
             raise Transient(f"call {i} of the batch answered {self.count[i]} words, {words} needed")
 
 
-def from_hex(digits: bytes | bytearray, start: int, stop: int, n: int) -> bytes | Even:
-    """The ``aggregate3`` answer of ``n`` calls out of ``digits[start:stop]``. Raises Transient if it is not hex.
+def from_hex(digits: memoryview, n: int) -> bytes | Even:
+    """The ``aggregate3`` answer of ``n`` calls out of its hex digits. Raises Transient if they are none.
 
     What it returns keeps nothing of ``digits``. Even answers, the usual case of a large read, are recognised
     while they are still hex: 1,000 results of six words take a third of what decoding all of them takes.
     """
     try:
-        return _even(digits, start, stop, n) or binascii.unhexlify(memoryview(digits)[start:stop])
+        return _even(digits, n) or binascii.unhexlify(digits)
     except ValueError:
         raise Transient("eth_call answered something that is not hex") from None
 
 
-def _even(digits: bytes | bytearray, start: int, stop: int, n: int) -> Even | None:
+def _even(digits: memoryview, n: int) -> Even | None:
     """The answer if it is even and written canonically, else None. Raises ValueError if it is not hex.
 
     Each character is held to what it must be: those of the offsets and of every result's first three words by
     comparison, those of the payload by decoding. A column of eight digits that is the same in all results is
     compared with the first result's and decoded there; so zeros, most of any payload, cost one comparison.
     """
-    first_at = start + 64 * (2 + n)
-    step, rest = divmod(stop - first_at, n) if n else (0, 0)
+    first_at = 64 * (2 + n)
+    step, rest = divmod(len(digits) - first_at, n) if n else (0, 0)
     width, part = divmod(step - _LEAD, 64)
-    if rest or part or width < 1 or not digits.startswith(_opening(n, width), start):
+    if rest or part or width < 1 or sys.byteorder != "little":
+        return None
+    opening = _opening(n, width)
+    # two memoryviews would be compared byte by byte
+    if bytes(digits[: len(opening)]) != opening:
         return None
     grid = np.frombuffer(digits, np.uint64, n * step // 8, first_at).reshape(n, step // 8)
     (changing,) = (~np.logical_and.reduce(grid == grid[0])).nonzero()
     if len(changing) and changing[0] < _LEAD // 8:
         return None
-    words = np.empty((n, 8 * width), np.uint32)
-    words[:] = np.frombuffer(binascii.unhexlify(digits[first_at + _LEAD : first_at + step]), np.uint32)
+    # each row of ``halves`` is a result's payload in native halves of limbs, the low half before the high one
+    halves = np.empty((n, 8 * width), np.uint32)
+    first = binascii.unhexlify(digits[first_at + _LEAD : first_at + step])
+    halves[:] = np.frombuffer(first, ">u8").astype(np.uint64).view(np.uint32)
     # indexing by an array is eight times faster than take here, and leaves each column in one piece
     columns = np.ascontiguousarray(grid[:, changing].T)
-    told = np.frombuffer(binascii.unhexlify(columns.data), np.uint32).reshape(-1, n)
-    for column, values in zip((changing - _LEAD // 8).tolist(), told, strict=True):
-        words[:, column] = values
-    return Even(payload=words.data.cast("B"), n=n, width=width)
+    told = np.frombuffer(binascii.unhexlify(columns.data), ">u4").astype(np.uint32).reshape(-1, n)
+    halves[:, (changing - _LEAD // 8) ^ 1] = told.T
+    limbs = halves.view(np.uint64).reshape(n, width, 4)
+    limbs.flags.writeable = False
+    return Even(limbs=limbs)
 
 
 @lru_cache(maxsize=SHAPES_MAX)
@@ -200,15 +205,47 @@ def _opening(n: int, width: int) -> bytes:
     return b"".join(w.to_bytes(32) for w in (32, n, *offsets, 1, 64, 32 * width)).hex().encode("ascii")
 
 
+@lru_cache(maxsize=SHAPES_MAX)
+def _frame(n: int, width: int) -> tuple[Flags, I64, I64, I64, I64]:
+    """(ok, word count, chunk, first word, byte count) of each result of an even answer; read-only."""
+    count, first = np.full(n, width, np.int64), np.arange(0, n * width, width, dtype=np.int64)
+    frame = np.ones(n, np.bool_), count, np.zeros(n, np.int64), first, 32 * count
+    for column in frame:
+        column.flags.writeable = False
+    return frame
+
+
+def _joined(answers: Sequence[bytes | Even], sizes: Sequence[int]) -> Even | None:
+    """All answers as one table, if every one is even and they are equally wide."""
+    tables = [a.limbs for a in answers if isinstance(a, Even)]
+    if not tables or len(tables) < len(answers) or len({t.shape[1] for t in tables}) > 1:
+        return None
+    if [len(t) for t in tables] != list(sizes):
+        raise ValueError(f"answers of {[len(t) for t in tables]} results for {list(sizes)} calls")
+    if len(tables) == 1:
+        return Even(limbs=tables[0])
+    limbs = np.concatenate(tables)
+    limbs.flags.writeable = False
+    return Even(limbs=limbs)
+
+
+def _rows(answer: bytes | Even) -> npt.NDArray[np.uint64]:
+    """The words of an answer, a row of four limbs each."""
+    return (
+        answer.limbs.reshape(-1, 4)
+        if isinstance(answer, Even)
+        else np.frombuffer(answer, ">u8").reshape(-1, 4)
+    )
+
+
 def _place(answer: bytes | Even, n: int) -> tuple[Flags, I64, I64]:
     """``_locate``, of which an even answer has no need."""
     if not isinstance(answer, Even):
         return _locate(answer, n)
-    if answer.n != n:
-        raise ValueError(f"an answer of {answer.n} results for {n} calls")
-    size = 32 * answer.width
-    first = np.arange(0, n * answer.width, answer.width, dtype=np.int64)
-    return np.ones(n, np.bool_), first, np.full(n, size, np.int64)
+    if len(answer.limbs) != n:
+        raise ValueError(f"an answer of {len(answer.limbs)} results for {n} calls")
+    ok, _, _, first, size = _frame(*answer.limbs.shape[:2])
+    return ok, first, size
 
 
 def _locate(answer: bytes, n: int) -> tuple[Flags, I64, I64]:

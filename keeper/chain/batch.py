@@ -157,19 +157,23 @@ class _At:
             timeout_s=self._timeout_s,
         )
         if isinstance(answer, Digits):
-            start, stop = answer.start, answer.stop
-            results = from_hex(answer.buffer, start, stop, n)
-            answer.release()
-        elif isinstance(answer, str) and answer.startswith("0x"):
-            # what is no ASCII is no hex either
-            digits = answer.encode("ascii", "replace")
-            start, stop = 2, len(digits)
-            results = from_hex(digits, start, stop, n)
-        else:
+            told = answer
+            try:
+                return self._results(told.digits, n)
+            except Transient:
+                # the node may have written its JSON in a way that only a parser understands
+                answer = told.parse()
+            finally:
+                told.give_back()
+        if not isinstance(answer, str) or not answer.startswith("0x"):
             raise Transient("eth_call answered something that is not hex")
-        if start == stop:
+        # what is no ASCII is no hex either
+        return self._results(memoryview(answer.encode("ascii", "replace"))[2:], n)
+
+    def _results(self, digits: memoryview, n: int) -> bytes | Even:
+        if not digits:
             raise Transient(f"no Multicall3 at {self._multicall}: the address answers nothing")
-        return results
+        return from_hex(digits, n)
 
 
 async def _together(parts: Sequence[Coroutine[object, object, list[_Answer]]]) -> list[list[_Answer]]:

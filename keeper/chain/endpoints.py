@@ -282,6 +282,8 @@ class Endpoints:
         usable = [e for e in self._all if e.state is not State.WRONG_CHAIN]
         if not usable:
             raise Transient(f"chain {self.chain.name}: no endpoint serves chain id {self.chain.chain_id}")
+        if len(usable) == 1:
+            return usable
         live = [e for e in usable if not e.resting]
         live.sort(key=lambda e: (not e.well, e.state is State.LAGGING, e.lane.paused_s > 0, e.shaky))
         if everyone or not any(e.well for e in live):

@@ -8,10 +8,12 @@ end) and what a large read has no use for (compression, trailers, an answer that
 from __future__ import annotations
 
 import base64
+import mmap
 import re
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+Buffer = bytearray | mmap.mmap
 ANSWER_BYTES_MAX = 32 * 2**20
 """A larger answer is a fault or an attack: 1,000 accounts of six words are 0.64 MB."""
 HEAD_BYTES_MAX = 2**14
@@ -24,10 +26,14 @@ _URL = re.compile(
     r"(?P<host>(?:[a-z0-9_-]+\.)*[a-z0-9_-]+)(?::(?P<port>\d{1,5}))?(?P<path>/[\w/~.-]*)?(?P<query>\?[\w.~=&-]*)?",
     re.ASCII,
 )
-_STATUS = re.compile(rb"HTTP/1\.([01]) ([1-5]\d\d)(?: [^\r\n]*)?")
-_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*?)[ \t]*")
+_HEAD = re.compile(
+    rb"HTTP/1\.([01]) ([1-5]\d\d)(?: [^\r\n]*)?(?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*)*"
+)
+_FIELD = re.compile(
+    rb"\r\n(content-length|transfer-encoding|content-encoding|connection|retry-after):[ \t]*([^\r\n]*)",
+    re.IGNORECASE,
+)
 _CHUNK = re.compile(rb"([0-9a-fA-F]{1,7})[ \t]*(?:;[^\r\n]*)?")
-_FRAMING = frozenset({b"content-length", b"transfer-encoding", b"content-encoding", b"connection"})
 _EMPTY = frozenset({204, 304})
 
 
@@ -82,8 +88,8 @@ class Site:
 class Answer:
     """One answer, received into ``buffer`` (which may be replaced by a larger one).
 
-    When ``feed`` has said that it is whole, the body is ``buffer[start:stop]``; ``keep`` tells whether the
-    connection may carry another question.
+    When ``feed`` has said that it is whole, ``body`` is there, and ``keep`` tells whether the connection may
+    carry another question.
     """
 
     __slots__ = (
@@ -91,7 +97,7 @@ class Answer:
         "buffer", "keep", "retry_after", "start", "status", "stop",
     )  # fmt: skip
 
-    def __init__(self, buffer: bytearray) -> None:
+    def __init__(self, buffer: Buffer) -> None:
         self.buffer = buffer
         self.status = 0
         self.retry_after: str | None = None
@@ -105,14 +111,9 @@ class Answer:
         self._chunks = 0
 
     @property
-    def begun(self) -> bool:
-        """Whether a byte of it has come."""
-        return self._filled > 0
-
-    @property
-    def missing(self) -> int:
-        """Bytes still to come, where the server has said how many; else 0."""
-        return 0 if self._chunked else max(0, self.stop - self._filled)
+    def body(self) -> memoryview:
+        """The body, where it lies in ``buffer``."""
+        return self._view[self.start : self.stop]
 
     def room(self) -> memoryview:
         """Where the next bytes go; never empty."""
@@ -147,16 +148,16 @@ class Answer:
                 if self._filled >= HEAD_BYTES_MAX:
                     raise Surprise("head too long")
                 return False
-            first, *lines = bytes(self._view[self._at : end]).split(b"\r\n")
-            said = _STATUS.fullmatch(first)
+            head = bytes(self._view[self._at : end])
+            said = _HEAD.fullmatch(head)
             if said is None:
-                raise Surprise("no status line")
+                raise Surprise("not a head as it should be")
             self.status, self._at = int(said[2]), end + 4
             if self.status >= 200:
                 break
             if self.status == 101:
                 raise Surprise("another protocol")
-        fields = _fields(lines)
+        fields = _fields(head)
         length = _length(fields, self.status)
         self.start = self.stop = self._at
         if length is None:
@@ -209,17 +210,14 @@ class Answer:
         return True
 
 
-def _fields(lines: list[bytes]) -> dict[bytes, bytes]:
-    """Header fields by lower-case name. A folded line, or a framing field said twice, is a Surprise."""
+def _fields(head: bytes) -> dict[bytes, bytes]:
+    """The header fields that matter here, by lower-case name. One said twice is a Surprise."""
     fields: dict[bytes, bytes] = {}
-    for line in lines:
-        found = _FIELD.fullmatch(line)
-        if found is None:
-            raise Surprise("no header field")
-        name = found[1].lower()
-        if name in fields and name in _FRAMING:
+    for name, value in _FIELD.findall(head):
+        name = name.lower()
+        if name in fields:
             raise Surprise("said twice")
-        fields[name] = found[2]
+        fields[name] = value.rstrip(b" \t")
     return fields
 
 

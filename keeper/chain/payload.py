@@ -23,17 +23,13 @@ class Calldata(str):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Digits:
-    """An answer that is one hex string: its digits, without 0x, are ``buffer[start:stop]``, not yet checked."""
+    """An answer that looks like one hex string: its ``digits``, without 0x, are not checked yet."""
 
-    buffer: bytes | bytearray
-    start: int
-    stop: int
-    give_back: Callable[[bytearray], None]
-
-    def release(self) -> None:
-        """Let the buffer serve the next answer: nothing may look into it any more."""
-        if isinstance(self.buffer, bytearray):
-            self.give_back(self.buffer)
+    digits: memoryview
+    parse: Callable[[], object]
+    """The answer by a JSON parser, for whoever finds that those are no digits. Raises Rejected or Transient."""
+    give_back: Callable[[], None]
+    """To be called when nothing looks at the digits any more: the buffer they lie in serves the next answer."""
 
 
 def read_body(number: int, method: str, params: Sequence[object]) -> tuple[bytes, ...] | None:
@@ -51,19 +47,20 @@ def read_body(number: int, method: str, params: Sequence[object]) -> tuple[bytes
     return head % (number, orjson.dumps(call["to"])), data.ascii, b'"},%b]}' % orjson.dumps(block)
 
 
-def plain_result(body: bytes | bytearray, start: int, stop: int, number: int) -> tuple[int, int] | None:
-    """Where the digits lie in a body that is exactly ``{"jsonrpc":"2.0","id":n,"result":"0x..."}``; else None.
+def plain_result(body: memoryview, number: int) -> tuple[int, int] | None:
+    """Where the digits of a body that is exactly ``{"jsonrpc":"2.0","id":n,"result":"0x..."}`` lie; else None.
 
-    ``id`` may stand last, as some nodes write it. Whoever reads the digits decodes them as hex, so a quote is
-    all that must be excluded here.
+    ``id`` may stand last, as some nodes write it. That there are only digits in between is for the reader to
+    prove, who looks at each of them anyway.
     """
-    while stop > start and body[stop - 1] in b"\r\n ":
+    stop = len(body)
+    while stop and body[stop - 1] in b"\r\n ":
         stop -= 1
     for head, tail in (
         (b'{"jsonrpc":"2.0","id":%d,"result":"0x' % number, b'"}'),
         (b'{"jsonrpc":"2.0","result":"0x', b'","id":%d}' % number),
     ):
-        first, last = start + len(head), stop - len(tail)
-        if first <= last and body.startswith(head, start) and body.startswith(tail, last):
-            return (first, last) if body.find(b'"', first) == last else None
+        start, end = len(head), stop - len(tail)
+        if start <= end and body[:start] == head and body[end:stop] == tail:
+            return start, end
     return None

@@ -14,6 +14,7 @@ import re
 import socket
 import ssl
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import SimpleNamespace
 from urllib.parse import parse_qsl, urlsplit
 
@@ -151,22 +152,25 @@ class Rpc:
             left_s = deadline_s - asyncio.get_running_loop().time()
             return self._judged(*await self._post(b"".join(body), max(0.001, left_s)), number)
         if answer.status == 200:
-            found = plain_result(answer.buffer, answer.start, answer.stop, number)
+            found = plain_result(answer.body, number)
             if found is not None:
-                start, stop = found
-                return Digits(buffer=answer.buffer, start=start, stop=stop, give_back=self._wire.give_back)
-        told = bytes(memoryview(answer.buffer)[answer.start : answer.stop])
-        self._wire.give_back(answer.buffer)
-        return self._judged(answer.status, answer.retry_after, told, number)
+                return Digits(
+                    digits=answer.body[found[0] : found[1]],
+                    parse=partial(self._parsed, answer, number),
+                    give_back=partial(self._wire.give_back, answer),
+                )
+        try:
+            return self._parsed(answer, number)
+        finally:
+            self._wire.give_back(answer)
 
     def _check_greeting(self, answer: Answer) -> None:
         """Whether a new connection of the wire leads to the right chain; raises Transient if not."""
         self.on_greeting()
-        body = bytes(memoryview(answer.buffer)[answer.start : answer.stop])
         refused = False
         told: object = None
         try:
-            told = self._judged(answer.status, answer.retry_after, body, 0)
+            told = self._parsed(answer, 0)
         except Rejected:
             # the node's word about its chain id must not pass for its word about the read
             refused = True
@@ -174,6 +178,9 @@ class Rpc:
             raise Transient(f"{self.name}: answered no chain id")
         if int(told, 16) != self._chain_id:
             raise WrongChain(self.name, int(told, 16))
+
+    def _parsed(self, answer: Answer, number: int) -> object:
+        return self._judged(answer.status, answer.retry_after, bytes(answer.body), number)
 
     def _too_large(self) -> TooLarge:
         return TooLarge(f"{self.name}: answer larger than {ANSWER_BYTES_MAX} bytes")
@@ -266,8 +273,8 @@ def _plain_hex(answer: bytes, number: int) -> str | None:
 
     Whoever reads it decodes it as hex, so a quote or a backslash inside is all that must be excluded here.
     """
-    found = plain_result(answer, 0, len(answer), number)
-    if found is None or b"\\" in answer:
+    found = plain_result(memoryview(answer), number)
+    if found is None or b"\\" in answer or answer.find(b'"', found[0]) != found[1]:
         return None
     try:
         return str(memoryview(answer)[found[0] - 2 : found[1]], "ascii")

@@ -7,20 +7,21 @@ asked here may be asked twice (a kept connection that died is replaced), so a tr
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import mmap
 import socket
 import ssl
 from asyncio.trsock import TransportSocket
 from collections.abc import Callable
 
-from keeper.chain.http1 import Answer, AnswerTooLarge, Site, Surprise
+from keeper.chain.http1 import Answer, AnswerTooLarge, Buffer, Site, Surprise
 
 CONNECT_TIMEOUT_S = 2.0
 KEEPALIVE_S = 30.0
 """Longer than two slots, so that a tick finds its connections open."""
-BUFFER_BYTES = 2**20
-"""Holds the answer for 1,000 accounts without growing."""
+BUFFER_BYTES = 2**22
+"""Holds the answer for 1,000 accounts without growing, and a huge page wherever it happens to lie."""
 SPARES_MAX = 4
-SPARE_BYTES_MAX = 4 * 2**20
 
 Check = Callable[[Answer], None]
 Body = tuple[bytes, ...]
@@ -39,7 +40,7 @@ class Wire:
         self._idle: list[_Line] = []
         """Whoever rested last is at the end, and serves first."""
         self._lines: set[_Line] = set()
-        self._spares: list[bytearray] = []
+        self._spares: list[Buffer] = []
         self._closed = False
 
     async def post(self, body: Body, timeout_s: float) -> Answer:
@@ -60,10 +61,10 @@ class Wire:
         line = await self._connect(deadline_s)
         return self._rest(line, await self._ask(line, body, deadline_s))
 
-    def give_back(self, buffer: bytearray) -> None:
+    def give_back(self, answer: Answer) -> None:
         """Let an answer's buffer serve again; nothing may look into it any more."""
-        if len(self._spares) < SPARES_MAX and BUFFER_BYTES <= len(buffer) <= SPARE_BYTES_MAX:
-            self._spares.append(buffer)
+        if len(self._spares) < SPARES_MAX and len(answer.buffer) == BUFFER_BYTES:
+            self._spares.append(answer.buffer)
 
     async def close(self) -> None:
         """End every connection at once; whoever waits for an answer is told that it was cut off."""
@@ -114,7 +115,7 @@ class Wire:
         except BaseException:
             line.drop()
             raise
-        self.give_back(told.buffer)
+        self.give_back(told)
         return line
 
     async def _ask(self, line: _Line, body: Body, deadline_s: float) -> Answer:
@@ -123,7 +124,7 @@ class Wire:
         try:
             if self._closed:
                 raise ConnectionAbortedError
-            buffer = self._spares.pop() if self._spares else bytearray(BUFFER_BYTES)
+            buffer = self._spares.pop() if self._spares else _buffer()
             length = sum(map(len, body))
             head = b"%b%d\r\n\r\n%b" % (self._site.head, length, body[0])
             answer = await line.ask((head, *body[1:]), buffer, deadline_s)
@@ -138,6 +139,15 @@ class Wire:
         self._lines.discard(line)
         if line in self._idle:
             self._idle.remove(line)
+
+
+def _buffer() -> Buffer:
+    """Fresh memory in huge pages where the system has them: small ones cost a sixth of a whole read in misses."""
+    buffer = mmap.mmap(-1, BUFFER_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):
+            buffer.madvise(mmap.MADV_HUGEPAGE)
+    return buffer
 
 
 class _Line(asyncio.BufferedProtocol):
@@ -156,7 +166,7 @@ class _Line(asyncio.BufferedProtocol):
         self._answer: Answer | None = None
         self._waiter: asyncio.Future[Answer] | None = None
 
-    async def ask(self, question: Body, buffer: bytearray, deadline_s: float) -> Answer:
+    async def ask(self, question: Body, buffer: Buffer, deadline_s: float) -> Answer:
         """Send a question and wait for its answer in ``buffer``, until the loop's clock says ``deadline_s``."""
         transport = self._transport
         if transport is None or transport.is_closing():
