@@ -67,8 +67,9 @@ library AaveV3 {
     function take(IAaveV3Pool pool, address token, address receipt, uint256 amount, address account, address to)
         internal
     {
-        try IERC20(receipt).transferFrom(account, address(this), amount) {}
-        catch (bytes memory reason) {
+        try IERC20(receipt).transferFrom(account, address(this), amount) returns (bool moved) {
+            if (!moved) Tokens.explain(receipt, account, amount, "");
+        } catch (bytes memory reason) {
             Tokens.explain(receipt, account, amount, reason);
         }
         Tokens.exact(token, amount, pool.withdraw(token, amount, to));
