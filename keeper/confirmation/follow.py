@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+from collections.abc import Awaitable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from keeper.confirmation import revival
 from keeper.confirmation.needs import Lane, Record
 from keeper.confirmation.promise import broken_promise
 from keeper.confirmation.receipt import Receipt, object_of, quantity_of, receipt_of, text_of
-from keeper.errors import Raced, Transient
+from keeper.errors import Raced, Transient, Unsigned, Unwritable
 from keeper.model import (
     Attempt,
     Block,
@@ -25,6 +26,7 @@ from keeper.model import (
 )
 from keeper.seams import Priority, Transport
 
+_T = TypeVar("_T")
 SETTLED_DEPTH = 2
 """Blocks on top after which a person is told that it is done."""
 FINAL_DEPTH = 64
@@ -59,30 +61,54 @@ class Confirmation:
         """Open plans that could not be pressed in the last tending, and why: the daemon's alarm."""
         self._sights: dict[PlanKey, Sight] = {}
         """What the running tending saw of every plan."""
+        self._untold: list[Outcome] = []
+        """Conclusions that are journaled and not returned yet: a tending may be cut short."""
+        self._full: Unwritable | None = None
+        """The journal's disk as the running tending found it."""
 
     async def tend(self, block: Block, snapshot: Snapshot) -> tuple[Outcome, ...]:
         """Judge every open and followed intent at ``block``, of which ``snapshot`` is the photograph.
 
         Must run before planning in each tick. An outcome is returned once per conclusion (INCLUDED, REVERTED,
         REPLACED, CANCELLED), and as SENT when a reorganisation takes one back; depth is journaled only.
-        Network failures conclude nothing; Broken and ConfigError of the journal or signer pass through.
+        Network failures conclude nothing. Unwritable of the journal is raised once everything was tried, for
+        what is signed already is sent again in every block; any other Broken, and ConfigError, pass through.
         """
-        self.troubles = {}
+        self.troubles, self._full = {}, None
         if self._lane.unsure:
-            with contextlib.suppress(Transient):
-                await self._lane.settle(block.chain_id)
+            await self._settle(block)
         opened = [i for i in self._journal.open_intents(block.chain_id) if i.attempts]
         followed = list(self._journal.followed_intents(block.chain_id))
-        if not opened and not followed:
-            return ()
-        sights = self._sights = await self._look([*opened, *followed], block)
-        outcomes: list[Outcome | None] = []
-        # in the order of the chain: what an earlier plan did decides what is left for a later one
-        for intent in sorted([*opened, *followed], key=_nonce):
-            tend = self._tend_open if intent.state.open else self._tend_followed
-            outcomes.append(await tend(intent, sights[intent.key], block, snapshot))
-        await self._deepen(sights, block)
-        return tuple(o for o in outcomes if o is not None)
+        if opened or followed:
+            self._sights = await self._look([*opened, *followed], block)
+            # in the order of the chain: what an earlier plan did decides what is left for a later one
+            for intent in sorted([*opened, *followed], key=_nonce):
+                await self._tend_one(intent, block, snapshot)
+            await self._deepen(self._sights, block)
+        if self._full is not None:
+            raise self._full
+        told, self._untold = tuple(self._untold), []
+        return told
+
+    async def _settle(self, block: Block) -> None:
+        """Ask the signer what it signed; where it or the disk cannot say, the next block asks again."""
+        try:
+            await self._lane.settle(block.chain_id)
+        except Transient:
+            return
+        except Unwritable as error:
+            self._full = error
+
+    async def _tend_one(self, intent: Intent, block: Block, snapshot: Snapshot) -> None:
+        tend = self._tend_open if intent.state.open else self._tend_followed
+        try:
+            outcome = await tend(intent, self._sights[intent.key], block, snapshot)
+        except Unwritable as error:
+            # the others' bytes must go out all the same
+            self._full = error
+            return
+        if outcome is not None:
+            self._untold.append(outcome)
 
     async def _tend_open(
         self, intent: Intent, sight: Sight, block: Block, snapshot: Snapshot
@@ -97,14 +123,18 @@ class Confirmation:
 
     def _unless_done(self, intent: Intent, block: Block, snapshot: Snapshot) -> Intent:
         """The intent, CANCELLING from now on where an earlier plan did after all what it is for."""
-        if intent.state is IntentState.CANCELLING or intent.attempts[-1].cancel or not intent.plan.steps:
-            return intent
-        done = revival.needless(self._journal, intent, snapshot)
+        done = self._done_by(intent, snapshot)
         if done is None:
             return intent
         why = f"a reorganisation revived {done}, whose place this took: given up"
         self._journal.set_state(intent.key, IntentState.CANCELLING, why, block.number)
         return replace(intent, state=IntentState.CANCELLING)
+
+    def _done_by(self, intent: Intent, snapshot: Snapshot) -> PlanKey | None:
+        """The earlier plan that makes this one needless; None where it is wanted, or being cancelled."""
+        if intent.state is IntentState.CANCELLING or intent.attempts[-1].cancel or not intent.plan.steps:
+            return None
+        return revival.needless(self._journal, intent, snapshot)
 
     async def _tend_followed(
         self, intent: Intent, sight: Sight, block: Block, snapshot: Snapshot
@@ -183,7 +213,13 @@ class Confirmation:
         in_vain = intent.state in (IntentState.REPLACED, IntentState.REVERTED)
         late = in_vain and self._journal.next_seq(intent.key.position) > intent.key.seq + 1
         state = IntentState.CANCELLING if late else IntentState.SENT
-        outcome = self._without_receipt(intent, state, block, why)
+        try:
+            outcome = self._without_receipt(intent, state, block, why)
+        except Unwritable:
+            # it is the chain that forgot them: a disk that takes no note of it must not keep them back
+            if intent.attempts[-1].cancel or not (late or self._done_by(intent, snapshot)):
+                await self._lane.rebroadcast(intent)
+            raise
         reopened = self._unless_done(replace(intent, state=state), block, snapshot)
         await self._press(reopened, block, snapshot.means)
         return outcome
@@ -208,21 +244,21 @@ class Confirmation:
         top = intent.attempts[-1]
         answer: Attempt | Refusal | None = None
         void = intent.state is IntentState.CANCELLING and not top.cancel
-        try:
-            if void or (block.number > intent.plan.bounds.deadline_block and not top.cancel):
-                answer = await self._lane.cancel(intent.key, block, means)
-            elif (urgent := self._held_up(top, block)) is not None:
-                answer = await self._lane.clear(intent.key, urgent, block, means)
-            elif _wants_bump(intent, top, block):
-                answer = await self._lane.bump(intent.key, block, means)
-            if not isinstance(answer, Attempt) and not void:
-                verdict = await self._lane.rebroadcast(intent)
-                if answer is None and verdict.wants_more and _may_raise(intent, top, block):
-                    answer = await self._lane.bump(intent.key, block, means)
-                elif not verdict.reached:
-                    self._trouble(intent.key, block, f"no pool holds it: {verdict}")
-        except (Transient, Raced) as error:
-            self._trouble(intent.key, block, f"not pressed: {error}")
+        if void or (block.number > intent.plan.bounds.deadline_block and not top.cancel):
+            answer = await _tried(self._lane.cancel(intent.key, block, means))
+        elif (urgent := self._held_up(top, block)) is not None:
+            answer = await _tried(self._lane.clear(intent.key, urgent, block, means))
+        elif _wants_bump(intent, top, block):
+            answer = await _tried(self._lane.bump(intent.key, block, means))
+        if not isinstance(answer, Attempt) and not void:
+            # whatever kept a new signature back, what is signed and durable stays in the pools
+            verdict = await _tried(self._lane.rebroadcast(intent))
+            if isinstance(verdict, Refusal):
+                answer = answer or verdict
+            elif answer is None and verdict.wants_more and _may_raise(intent, top, block):
+                answer = await _tried(self._lane.bump(intent.key, block, means))
+            elif not verdict.reached:
+                self._trouble(intent.key, block, f"no pool holds it: {verdict}")
         if isinstance(answer, Refusal):
             self._trouble(intent.key, block, f"{answer.code}: {answer.why}")
 
@@ -329,11 +365,21 @@ class Confirmation:
 
     def _trouble(self, key: PlanKey, block: Block, why: str) -> None:
         self.troubles[key] = why
-        self._journal.record(
-            Entry(
-                kind="attempt", chain_id=block.chain_id, block_number=block.number, subject=str(key), why=why
-            )
+        entry = Entry(
+            kind="attempt", chain_id=block.chain_id, block_number=block.number, subject=str(key), why=why
         )
+        try:
+            self._journal.record(entry)
+        except Unwritable as error:
+            self._full = error
+
+
+async def _tried(pressing: Awaitable[_T]) -> _T | Refusal:
+    """What came of it; what may pass, or concerns this one signature, is a refusal and stops nothing else."""
+    try:
+        return await pressing
+    except (Transient, Raced, Unsigned, Unwritable) as error:
+        return Refusal(who="confirmation", code="not pressed", why=str(error))
 
 
 def _nonce(intent: Intent) -> int:

@@ -1,0 +1,241 @@
+"""A disk that takes nothing: what is signed and durable goes to the pools again in every block, whatever fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from keeper.clock import ManualClock
+from keeper.confirmation import Confirmation
+from keeper.errors import Broken, Unsigned, Unwritable
+from keeper.journal.write import Journal
+from keeper.model import Attempt, IntentState, Outcome, Plan
+from keeper.seams import Signed, TxFields
+from keeper.transaction.send import Live
+from keeper.units import WAD
+from tests.chain_double import ChainDouble, FakeSigner, read_tx
+from tests.plans import CHAIN_ID, WALLET, plan, position_id, snapshot
+
+pytestmark = pytest.mark.unit
+S = IntentState
+
+
+class FullDisk(Journal):
+    """A journal whose every write fails while ``full``."""
+
+    full = False
+
+    def _refuse(self) -> None:
+        if self.full:
+            raise Unwritable("journal failed: database or disk is full")
+
+    def _insert(self, name: str, values: object) -> int:
+        self._refuse()
+        return super()._insert(name, values)  # type: ignore[arg-type]
+
+    def _update_intent(self, intent_id: int, values: object) -> None:
+        self._refuse()
+        super()._update_intent(intent_id, values)  # type: ignore[arg-type]
+
+
+class House:
+    """Journal, chain, sender and confirmation on that disk."""
+
+    def __init__(self, path: Path) -> None:
+        journal = Journal.open(path, ManualClock(1.0))
+        journal.__class__ = FullDisk
+        assert isinstance(journal, FullDisk)
+        self.journal = journal
+        self.journal.adopt_nonce(CHAIN_ID, WALLET, 0, "test")
+        self.chain = ChainDouble()
+        self.signer = FakeSigner()
+        self.live = Live(self.journal, self.chain, self.signer)
+        self.confirmation = Confirmation(self.journal, self.chain, self.live, WALLET)
+
+    def act(self, wanted: Plan) -> Attempt:
+        made = asyncio.run(self.live.act(wanted, snapshot(self.chain.head, nonce=self.chain.nonce)))
+        assert isinstance(made, Attempt)
+        return made
+
+    def tend(self) -> tuple[Outcome, ...]:
+        taken = snapshot(self.chain.head, nonce=self.chain.nonce, health_wad=WAD * 13 // 10)
+        return asyncio.run(self.confirmation.tend(self.chain.head, taken))
+
+    def resent(self, tend: Callable[[], object]) -> list[str]:
+        """Hashes that were broadcast while ``tend`` ran."""
+        before = len(self.chain.sent)
+        tend()
+        return [read_tx(raw)[1] for raw in self.chain.sent[before:]]
+
+    def tend_full(self) -> None:
+        with pytest.raises(Unwritable, match="full"):
+            self.tend()
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    made = House(tmp_path / "journal.sqlite")
+    yield made
+    made.journal.full = False
+    made.journal.close()
+
+
+def two_stuck(house: House, blocks: int = 3) -> list[str]:
+    """Two plans on the wire, not mined for so long that both fees are to be raised."""
+    sent = [house.act(plan(at=house.chain.head)), house.act(plan(position=position_id("other")))]
+    for _ in range(blocks):
+        house.chain.mine(empty=True)
+    return [a.hash for a in sent]
+
+
+def test_press__when_the_disk_is_full__then_every_open_plan_is_sent_again_and_it_is_told(
+    house: House,
+) -> None:
+    stuck = two_stuck(house)
+    house.chain.pool.clear()
+    house.journal.full = True
+    assert house.resent(house.tend_full) == stuck
+    assert sorted(house.chain.pool) == [0, 1]
+    whys = list(house.confirmation.troubles.values())
+    assert whys == ["not pressed: journal failed: database or disk is full"] * 2
+    # and once there is room, the fees rise
+    house.journal.full = False
+    house.tend()
+    assert [[a.n for a in i.attempts] for i in house.journal.open_intents()] == [[0, 1], [0, 1]]
+    assert house.confirmation.troubles == {}
+
+
+def test_press__when_the_deadline_is_over_and_the_disk_full__then_no_self_send_and_the_plan_stays_known(
+    house: House,
+) -> None:
+    first = house.act(plan(at=house.chain.head))
+    while house.chain.head.number <= plan(at=house.chain.blocks[0].header).bounds.deadline_block:
+        house.chain.mine(empty=True)
+    house.journal.full = True
+    assert house.resent(house.tend_full) == [first.hash]
+
+
+def test_press__when_a_void_plan_cannot_be_cancelled__then_it_is_never_sent_again(house: House) -> None:
+    made = house.act(plan(at=house.chain.head))
+    house.journal.set_state(made.key, S.CANCELLING, "given up", 100)
+    house.chain.mine(empty=True)
+    house.journal.full = True
+    assert house.resent(house.tend_full) == []
+
+
+def test_conclude__when_the_disk_is_full__then_the_plan_behind_it_is_sent_again(house: House) -> None:
+    first, second = two_stuck(house, blocks=0)
+    del house.chain.pool[1]
+    house.chain.mine()
+    house.journal.full = True
+    assert house.resent(house.tend_full) == [second]
+    house.journal.full = False
+    assert [(o.state, o.tx_hash) for o in house.tend()] == [(S.INCLUDED, first)]
+
+
+def test_outcome__when_the_disk_fills_after_it_was_journaled__then_told_by_the_next_tending(
+    house: House,
+) -> None:
+    two_stuck(house, blocks=0)
+    house.chain.mine()
+    house.chain.pool.clear()
+    record = house.journal.record_outcome
+
+    def last_room(outcome: Outcome, block_hash: str = "") -> None:
+        record(outcome, block_hash)
+        house.journal.full = True
+
+    house.journal.record_outcome = last_room  # type: ignore[method-assign]
+    house.tend_full()
+    house.journal.full = False
+    house.journal.record_outcome = record  # type: ignore[method-assign]
+    assert [o.key.position for o in house.tend()] == [plan().key.position, position_id("other")]
+    assert house.tend() == ()
+
+
+def test_reopen__when_the_disk_is_full__then_what_the_chain_forgot_is_sent_again(house: House) -> None:
+    made = house.act(plan(at=house.chain.head))
+    house.chain.mine()
+    house.tend()
+    house.chain.reorg(1)
+    house.journal.full = True
+    assert house.resent(house.tend_full) == [made.hash]
+    house.journal.full = False
+    assert [o.state for o in house.tend()] == [S.SENT]
+
+
+def test_reopen__when_the_disk_is_full_and_a_later_plan_took_its_place__then_it_is_not_sent(
+    house: House,
+) -> None:
+    house.chain.fails_on_chain = True
+    house.act(plan(at=house.chain.head))
+    house.chain.mine()
+    assert [o.state for o in house.tend()] == [S.REVERTED]
+    for _ in range(3):
+        house.chain.mine(empty=True)
+    house.journal.open_intent(plan(2, at=house.chain.head))
+    house.chain.reorg(4)
+    house.journal.full = True
+    assert house.resent(house.tend_full) == []
+
+
+def test_settle__when_the_disk_is_full__then_what_is_open_is_sent_again_all_the_same(house: House) -> None:
+    class Doubtful:
+        """The lane, in doubt about its signer, whose answer finds no room."""
+
+        unsure = True
+
+        async def settle(self, chain_id: int) -> None:
+            raise Unwritable("journal failed: database or disk is full")
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(house.live, name)
+
+    made = house.act(plan(at=house.chain.head))
+    house.confirmation._lane = Doubtful()  # type: ignore[assignment]
+    assert house.resent(house.tend_full) == [made.hash]
+
+
+def test_press__when_the_policy_refuses_the_higher_fee__then_the_bytes_go_on_and_nothing_else_stops(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One refused signature is not a broken house: the tick that it happens in must not end."""
+
+    async def refuse(tx: TxFields) -> Signed:
+        raise Unsigned("signer refuses: the day's fees are spent")
+
+    stuck = two_stuck(house)
+    monkeypatch.setattr(house.signer, "sign", refuse)
+    assert house.resent(house.tend) == stuck
+    assert set(house.confirmation.troubles.values()) == {
+        "not pressed: signer refuses: the day's fees are spent"
+    }
+
+
+def test_press__when_the_journal_is_broken__then_it_comes_out_at_once(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def replaced(*_: object) -> None:
+        raise Broken("journal.sqlite was replaced or deleted under the running keeper")
+
+    two_stuck(house)
+    monkeypatch.setattr(house.journal, "add_attempt", replaced)
+    with pytest.raises(Broken, match="replaced or deleted"):
+        house.tend()
+
+
+def test_rebroadcast__when_its_note_finds_no_room__then_the_plan_behind_it_is_sent_too(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck = two_stuck(house, blocks=0)
+    # killed between the journal and the wire: SIGNED, and the next broadcast wants to write SENT
+    for intent in house.journal.open_intents():
+        house.journal._connection.exec_driver_sql(
+            f"UPDATE intent SET state = 'SIGNED' WHERE position = '{intent.key.position}'"
+        )
+    house.journal._connection.commit()
+    house.journal.full = True
+    assert house.resent(house.tend_full) == stuck
