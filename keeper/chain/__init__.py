@@ -1,6 +1,9 @@
 """The only room that talks to a node.
 
 - ``rpc.py``: one endpoint's JSON-RPC body over HTTP keep-alive
+- ``payload.py``: what a large read sends and gets, hex that stays bytes
+- ``http1.py``: HTTP/1.1 as large reads need it, strictly
+- ``wire.py``: keep-alive connections for large reads, each of which proves its chain id
 - ``lane.py``: one endpoint's queue: rate limit, priorities, weights, 429 penalty
 - ``endpoint.py``: one endpoint: body, lane, record, and the chain id that it must prove
 - ``endpoints.py``: several endpoints as one Transport: failover, hedge, circuit

@@ -168,10 +168,11 @@ class _Line(asyncio.BufferedProtocol):
 
     async def ask(self, question: Body, buffer: Buffer, deadline_s: float) -> Answer:
         """Send a question and wait for its answer in ``buffer``, until the loop's clock says ``deadline_s``."""
+        self.spoke = False
         transport = self._transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError
-        self.spoke, self._answer = False, Answer(buffer)
+        self._answer = Answer(buffer)
         self._waiter = self._loop.create_future()
         self._cork(True)
         for piece in question:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import binascii
+
 import numpy as np
 import pytest
 from eth_abi import decode, encode
@@ -10,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from keeper.errors import Transient
-from keeper.words import Words
+from keeper.words import Even, Words, from_hex
 
 pytestmark = pytest.mark.property
 
@@ -151,3 +153,121 @@ def test_words__when_there_are_no_calls__then_empty() -> None:
     assert len(words) == 0
     assert words.limbs(0, 0, 6).shape == (0, 6, 4)
     assert words.ok.dtype == np.bool_
+
+
+even_tables = st.integers(1, 4).flatmap(
+    lambda width: st.lists(
+        st.lists(
+            st.one_of(st.integers(0, 9), st.integers(2**60, 2**62), st.integers(0, 2**256 - 1)),
+            min_size=width,
+            max_size=width,
+        ),
+        min_size=1,
+        max_size=12,
+    )
+)
+
+
+def _hex(table: list[list[int]]) -> bytes:
+    return _answer([(True, b"".join(w.to_bytes(32) for w in row)) for row in table]).hex().encode()
+
+
+def _told(words: Words, width: int) -> object:
+    """All that a reader can ask of an even answer."""
+    n = len(words)
+    return (
+        _everything(words),
+        words.ok.tolist(),
+        words.count.tolist(),
+        [
+            words.limbs(a, b, w).tolist()
+            for a in range(n)
+            for b in range(a, n + 1)
+            for w in range(1, width + 1)
+        ],
+        [words.raw(i) for i in range(n)],
+        words.failed(),
+    )
+
+
+@settings(max_examples=300, deadline=None)
+@given(table=even_tables, cut=st.integers(0, 12), repeat=st.booleans())
+def test_even__when_all_calls_answer_alike__then_the_same_as_without_the_short_way(
+    table: list[list[int]], cut: int, repeat: bool
+) -> None:
+    table = table * 3 if repeat else table
+    width, parts = len(table[0]), [p for p in (table[:cut], table[cut:]) if p]
+    evens = [from_hex(memoryview(_hex(p)), len(p)) for p in parts]
+    assert all(isinstance(e, Even) for e in evens), "the short way was not taken"
+    sizes = [len(p) for p in parts]
+    plain = [binascii.unhexlify(_hex(p)) for p in parts]
+    short, general = Words(evens, sizes), Words(plain, sizes)
+    assert _told(short, width) == _told(general, width)
+    assert _told(short.part(1, len(table)), width) == _told(general.part(1, len(table)), width)
+    mixed = Words([evens[0], *plain[1:]], sizes)
+    assert _told(mixed, width) == _told(general, width)
+    other = Words([_answer([(False, b"why")])], [1])
+    for at in (0, len(table) - 1):
+        assert _everything(short.replaced([at], other)) == _everything(general.replaced([at], other))
+        assert short.replaced([at], other).failed() == [at]
+    for bad in (width + 1, 99):
+        with pytest.raises(Transient):
+            short.limbs(0, 1, bad)
+        with pytest.raises(Transient):
+            short.uint(0, bad - 1)
+
+
+@settings(max_examples=700, deadline=None)
+@given(table=even_tables, data=st.data())
+def test_even__when_a_digit_is_damaged__then_the_same_as_without_the_short_way(
+    table: list[list[int]], data: st.DataObject
+) -> None:
+    digits = bytearray(_hex(table))
+    n = data.draw(st.sampled_from([len(table), len(table), len(table) - 1, len(table) + 1]))
+    for _ in range(data.draw(st.integers(1, 3))):
+        kind = data.draw(st.sampled_from(["digit", "digit", "lead", "cut", "more", "case"]))
+        at = data.draw(st.integers(0, len(digits) - 1))
+        if kind == "lead":
+            # the words that say where and how long: a table of offsets, or the three before a payload
+            step = 64 * (3 + len(table[0]))
+            row = 64 * (2 + len(table)) + step * data.draw(st.integers(0, len(table) - 1))
+            at = data.draw(st.integers(0, 64 * (2 + len(table)) - 1) | st.integers(row, row + 191))
+            at = min(at, len(digits) - 1)
+        if kind in ("digit", "lead"):
+            digits[at] = data.draw(st.sampled_from(list(b'0123456789abcdefABCDEFg"x \0\xff')))
+        elif kind == "cut":
+            del digits[at : at + data.draw(st.integers(1, 640))]
+        elif kind == "more":
+            digits[at:at] = b"0" * data.draw(st.integers(1, 640))
+        else:
+            digits = bytearray(digits.upper())
+        if not digits:
+            return
+    try:
+        want: object = Words([binascii.unhexlify(digits)], [n])
+    except (Transient, ValueError):
+        want = None
+    try:
+        got: object = Words([from_hex(memoryview(digits), n)], [n])
+    except Transient:
+        got = None
+    assert (got is None) == (want is None)
+    if isinstance(got, Words) and isinstance(want, Words):
+        assert _everything(got) == _everything(want)
+        assert got.count.tolist() == want.count.tolist()
+
+
+def test_even__when_its_digits_change_afterwards__then_it_does_not() -> None:
+    digits = bytearray(_hex([[1, 2**200], [3, 4]]))
+    words = Words([from_hex(memoryview(digits), 2)], [2])
+    digits[:] = b"f" * len(digits)
+    assert [words.uints(i) for i in range(2)] == [(1, 2**200), (3, 4)]
+    with pytest.raises(ValueError, match="read-only"):
+        words.limbs(0, 2, 1)[0, 0, 0] = 9
+
+
+def test_even__when_for_another_number_of_calls__then_it_is_never_taken() -> None:
+    even = from_hex(memoryview(_hex([[1], [2]])), 2)
+    for answers, sizes in (([even], [3]), ([even, _answer([(False, b"")])], [1, 1]), ([even, even], [2, 1])):
+        with pytest.raises(ValueError, match="results for"):
+            Words(answers, sizes)
