@@ -12,6 +12,8 @@ contract HostileRouter {
     address public immutable thief;
     /// @dev What it tried in the middle of a swap and got away with.
     uint256 public broken;
+    /// @dev How it was refused last.
+    bytes4 public refusal;
 
     constructor(address thief_) {
         thief = thief_;
@@ -30,8 +32,9 @@ contract HostileRouter {
         address target,
         bytes calldata data
     ) external {
-        (bool ok,) = target.call(data);
+        (bool ok, bytes memory answer) = target.call(data);
         if (ok) broken++;
+        else refusal = bytes4(answer);
         _swap(sell, sold, buy, bought);
     }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.24;
 
+import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
+
 import {IAaveV3FlashReceiver} from "../interfaces/IAaveV3.sol";
 import {IExecutorErrors} from "../interfaces/IExecutorErrors.sol";
 import {IExecutor, Order, Source, Venues} from "../interfaces/IExecutor.sol";
@@ -95,23 +97,27 @@ contract CallbacksTest is Stage {
 
     /// @dev A bot who is a contract and calls again from within: the lock answers.
     function test_bot__calls_again_from_within__meets_the_lock() public {
+        _grant(20e18);
         vm.prank(OWNER);
         executor.setBot(address(router), 10_000, type(uint40).max);
         Order memory again = _order(1_000e6, 1e18, Source.UNISWAP_V3_SWAP);
         again.seq += 1;
         vm.roll(block.number + 1);
         _eq(_during(address(executor), abi.encodeCall(IExecutor.deleverage, (again))), 0, "deleverage");
+        bytes4 locked = ReentrancyGuardTransient.ReentrancyGuardReentrantCall.selector;
+        require(router.refusal() == locked, "not by the lock");
         bytes memory data =
             abi.encodeCall(IExecutor.repayFromReserve, (id, 2, address(usdc), 1e6, type(uint64).max));
         vm.roll(block.number + 6);
         _price(1_400e8);
         Order memory o = _routed(
             _order(_repayFor(1.42e18), 4e18, Source.BALANCER),
-            abi.encodeCall(HostileRouter.swapAnd, (address(weth), 1e18, address(usdc), 1, address(executor), data))
+            abi.encodeCall(HostileRouter.swapAnd, (address(weth), 4e18, address(usdc), 5_600e6, address(executor), data))
         );
         vm.prank(BOT);
-        try executor.deleverage(o) {} catch {}
+        executor.deleverage(o);
         _eq(router.broken(), 0, "repay");
+        require(router.refusal() == locked, "not by the lock");
     }
 }
 
@@ -127,8 +133,9 @@ contract LyingVault {
         if (lie == 1) data[40] = data[40] ^ 0x01;
         if (lie == 2) amounts[0] += 1;
         if (lie == 3) return;
+        uint256 kept = lie == 5 ? 1e6 : 0;
         uint256[] memory fees = new uint256[](1);
-        ITransfer(tokens[0]).transfer(to, amounts[0]);
+        ITransfer(tokens[0]).transfer(to, amounts[0] - kept);
         IBalancerFlashReceiver(to).receiveFlashLoan(tokens, amounts, fees, data);
         if (lie == 4) IBalancerFlashReceiver(to).receiveFlashLoan(tokens, amounts, fees, data);
     }
@@ -217,6 +224,12 @@ contract LyingLenderTest is Stage {
 
     function test_callback__that_never_comes__is_refused() public {
         _lies(3, IExecutorErrors.CallbackMissing.selector);
+    }
+
+    /// @dev The lender keeps a dollar of the loan; the reserve held here would pay for it.
+    function test_loan__sent_short__does_not_cost_the_reserve() public {
+        _mint(usdc, address(executor), 50_000e6);
+        _lies(5, IExecutorErrors.ResidueMissing.selector);
     }
 
     function test_callback__twice__is_refused() public {

@@ -295,6 +295,8 @@ contract DeleverageTest is Stage {
     function test_deleverage__less_than_target_above_emergency__is_refused() public {
         _price(2_300e8); // health 1.123
         _refused(_order(1_000e6, 6e18, Source.UNISWAP_V3_SWAP), IExecutorErrors.TargetMissed.selector);
+        // more than the hysteresis, which is enough for a payment in but not for a sale
+        _refused(_order(3_000e6, 6e18, Source.UNISWAP_V3_SWAP), IExecutorErrors.TargetMissed.selector);
     }
 
     function test_deleverage__partial_below_emergency__must_lift_health_by_a_thousandth() public {
