@@ -183,3 +183,55 @@ async def test_lane__when_closed__then_waiters_are_told_and_nothing_runs_on() ->
     with pytest.raises(Transient, match="closed"):
         await lane.acquire(Priority.SEND)
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.asyncio
+async def test_lane__when_nobody_waits__then_a_turn_is_taken_at_once_within_every_bound() -> None:
+    lane = Lane("a", 10_000, 2, SystemClock())
+    for _ in range(2):
+        with pytest.raises(StopIteration):
+            lane.acquire(Priority.TRIGGER).send(None)
+    waiting = asyncio.create_task(lane.acquire(Priority.TRIGGER))
+    await _settle()
+    assert not waiting.done(), "more turns at a time than the endpoint takes"
+    lane.release(Priority.TRIGGER)
+    await _settle()
+    assert waiting.done()
+    await lane.close()
+
+
+@pytest.mark.asyncio
+async def test_lane__when_a_slot_is_free_but_others_wait__then_nobody_passes_them() -> None:
+    lane, done = Lane("a", 20, 1_000, SystemClock()), list[str]()
+    await lane.acquire(Priority.TRIGGER, 18)
+    tasks = _queue(lane, [("first", Priority.TRIGGER, 1), ("second", Priority.TRIGGER, 1)], done)
+    await _settle()
+    assert done == []
+    await asyncio.sleep(1.1)
+    await asyncio.gather(*tasks)
+    assert done == ["first", "second"]
+    await lane.close()
+
+
+@pytest.mark.asyncio
+async def test_lane__when_rate_limited__then_a_lone_read_waits_too() -> None:
+    lane = Lane("a", 10_000, 8, SystemClock())
+    lane.penalise(0.2)
+    started = time.monotonic()
+    await asyncio.wait_for(lane.acquire(Priority.TRIGGER), 2)
+    assert time.monotonic() - started >= 0.19
+    await lane.close()
+
+
+@pytest.mark.asyncio
+async def test_lane__when_a_request_was_made_beside_it__then_it_counts_against_the_rate() -> None:
+    lane = Lane("a", 20, 1_000, SystemClock())
+    for _ in range(3):
+        lane.owe()
+    started = time.monotonic()
+    for _ in range(15):
+        await asyncio.wait_for(lane.acquire(Priority.TRIGGER), 3)
+    assert time.monotonic() - started < 0.5
+    await asyncio.wait_for(lane.acquire(Priority.TRIGGER), 3)
+    assert time.monotonic() - started >= 0.9, "three requests were made for nothing"
+    await lane.close()
