@@ -109,10 +109,10 @@ contract CallbacksTest is Stage {
         bytes memory data =
             abi.encodeCall(IExecutor.repayFromReserve, (id, 2, address(usdc), 1e6, type(uint64).max));
         vm.roll(block.number + 6);
-        _price(1_400e8);
+        _price(1_700e8);
         Order memory o = _routed(
-            _order(_repayFor(1.42e18), 4e18, Source.BALANCER),
-            abi.encodeCall(HostileRouter.swapAnd, (address(weth), 4e18, address(usdc), 5_600e6, address(executor), data))
+            _order(_repayFor(1.42e18), 1.3e18, Source.BALANCER),
+            abi.encodeCall(HostileRouter.swapAnd, (address(weth), 1.3e18, address(usdc), 2_200e6, address(executor), data))
         );
         vm.prank(BOT);
         executor.deleverage(o);
