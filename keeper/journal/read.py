@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+from sqlalchemy import Connection, and_, select
 from sqlalchemy.engine import RowMapping
 
 from keeper.errors import Broken
 from keeper.journal import codec, opening
+from keeper.journal import statements as sql
 from keeper.journal.files import guarded
 from keeper.journal.tables import table
 from keeper.model import (
@@ -31,20 +32,9 @@ from keeper.seams import Shadow
 
 REPLAN = "replan"
 """Kind of the diary entries that keep a plan which a larger one replaced."""
-OPEN_STATES = tuple(s.value for s in IntentState if s.open)
-_SPENT_NOTHING = tuple(
-    s.value
-    for s in (
-        IntentState.REVERTED,
-        IntentState.REPLACED,
-        IntentState.CANCELLED,
-        IntentState.EXPIRED,
-        IntentState.ABANDONED,
-    )
-)
-REVIVAL_DEPTH = 7
-"""Blocks for which a plan that ended without effect still counts as spent: so deep a reorganisation, the
-longest run of missed or replaced blocks on Ethereum since the merge, may let it act after all."""
+
+Asked = Mapping[str, object]
+"""Values by the names that a statement binds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,14 +85,9 @@ class Queries:
         newest: bool = False,
     ) -> tuple[Entry, ...]:
         """Diary entries with id > ``since_id``, oldest first; ``newest`` keeps the last ``limit`` of them."""
-        t = table("entry")
-        where = [t.c.id > since_id]
-        if kind is not None:
-            where.append(t.c.kind == kind)
-        if subject is not None:
-            where.append(t.c.subject == subject)
-        order = t.c.id.desc() if newest else t.c.id
-        rows = self._all(select(t).where(and_(*where)).order_by(order).limit(limit))
+        query = sql.entries(kind=kind is not None, subject=subject is not None, newest=newest)
+        asked = {"at_since": since_id, "at_limit": limit, "at_kind": kind, "at_subject": subject}
+        rows = self._all(query, {k: v for k, v in asked.items() if v is not None})
         found = tuple(_entry(r) for r in rows)
         return found[::-1] if newest else found
 
@@ -115,77 +100,60 @@ class Queries:
 
     def next_seq(self, position: PositionId) -> int:
         """The seq that the next plan of ``position`` must carry (1 for the first)."""
-        t = table("intent")
-        return 1 + self._integer(select(func.max(t.c.seq)).where(t.c.position == str(position)))
+        return 1 + self._integer(sql.TOP_SEQ, {"at_position": str(position)})
 
     def last_seqs(self) -> dict[PositionId, int]:
         """The seq of every position's newest intent, in one query; one that never had any is not in it."""
-        t = table("intent")
-        rows = self._all(select(t.c.position, func.max(t.c.seq).label("seq")).group_by(t.c.position))
+        rows = self._all(sql.TOP_SEQS)
         return {_position(r): int(r["seq"]) for r in rows}
 
     def intent(self, key: PlanKey) -> Intent | None:
         """The intent of that key, with its attempts."""
-        t = table("intent")
-        found = self._intents(and_(t.c.position == str(key.position), t.c.seq == key.seq))
+        found = self._intents(sql.INTENT, _of(key))
         return found[0] if found else None
 
     def intents(self, position: PositionId | None = None, limit: int = 100) -> tuple[Intent, ...]:
         """The newest ``limit`` intents, oldest first."""
-        t = table("intent")
-        where = t.c.position == str(position) if position is not None else t.c.id > 0
-        return self._intents(where, limit=limit)
+        if position is None:
+            return self._intents(sql.INTENTS, {}, limit=limit)
+        return self._intents(sql.INTENTS_OF_POSITION, {"at_position": str(position)}, limit=limit)
 
     def open_intents(self, chain_id: int | None = None) -> tuple[Intent, ...]:
         """Intents that may still have an effect and for which planning waits, oldest first."""
-        return self._intents(_on_chain(table("intent").c.state.in_(OPEN_STATES), chain_id))
+        if chain_id is None:
+            return self._intents(sql.INTENTS_OPEN, {})
+        return self._intents(sql.INTENTS_OPEN_ON_CHAIN, {"at_chain": chain_id})
 
     def followed_intents(self, chain_id: int | None = None) -> tuple[Intent, ...]:
         """Intents done for planning whose inclusion the chain may still take back, oldest first."""
-        t = table("intent")
-        return self._intents(_on_chain(and_(t.c.watched, t.c.state.not_in(OPEN_STATES)), chain_id))
+        if chain_id is None:
+            return self._intents(sql.INTENTS_FOLLOWED, {})
+        return self._intents(sql.INTENTS_FOLLOWED_ON_CHAIN, {"at_chain": chain_id})
 
     def inclusion(self, key: PlanKey) -> Inclusion | None:
         """Where the intent was last seen included; None while it was not."""
-        t = table("intent")
-        row = self._one(
-            select(t.c.included_block, t.c.included_hash).where(
-                t.c.position == str(key.position), t.c.seq == key.seq
-            )
-        )
+        row = self._one(sql.INCLUSION, _of(key))
         if row is None or row["included_block"] is None:
             return None
         return Inclusion(block_number=row["included_block"], block_hash=row["included_hash"] or "")
 
     def last_inclusion_block(self, position: PositionId) -> int:
         """The highest block in which an intent of ``position`` was included; 0 without one."""
-        t = table("intent")
-        return self._integer(select(func.max(t.c.included_block)).where(t.c.position == str(position)))
+        return self._integer(sql.LAST_INCLUSION, {"at_position": str(position)})
 
     def reverted_blocks(self, position: PositionId, since_block: int) -> tuple[int, ...]:
         """Blocks after ``since_block`` in which a transaction of ``position`` reverted."""
-        t = table("intent")
-        where = and_(
-            t.c.position == str(position),
-            t.c.state == IntentState.REVERTED.value,
-            t.c.included_block > since_block,
-        )
-        return tuple(r["included_block"] for r in self._all(select(t.c.included_block).where(where)))
+        asked = {"at_position": str(position), "at_block": since_block}
+        return tuple(r["included_block"] for r in self._all(sql.REVERTED, asked))
 
     def max_nonce(self, chain_id: int, signer: str) -> int | None:
         """The highest nonce ever signed for; None before the first."""
-        t = table("attempt")
-        row = self._one(
-            select(func.max(t.c.nonce).label("top")).where(
-                t.c.chain_id == chain_id, t.c.signer == signer.lower()
-            )
-        )
+        row = self._one(sql.TOP_NONCE, {"at_chain": chain_id, "at_signer": signer.lower()})
         return None if row is None else row["top"]
 
     def next_nonce(self, chain_id: int, signer: str) -> int | None:
         """The nonce that the journal expects to sign next; None when none was adopted yet."""
-        t = table("nonce")
-        row = self._one(select(t.c.adopted).where(t.c.chain_id == chain_id, t.c.signer == signer.lower()))
+        row = self._one(sql.ADOPTED, {"at_chain": chain_id, "at_signer": signer.lower()})
         if row is None:
             return None
         top = self.max_nonce(chain_id, signer)
@@ -196,27 +164,16 @@ class Queries:
 
         One that ended without effect counts until REVIVAL_DEPTH blocks lie on top.
         """
-        t = table("intent")
-        return self._integer(
-            select(func.sum(t.c.spend_usd)).where(
-                t.c.position == str(position), t.c.at_s >= since_s, _may_have_spent()
-            )
-        )
+        return self._integer(sql.SPENT, {"at_position": str(position), "at_since_s": since_s})
 
     def spent_usd_each_since(self, since_s: float) -> dict[PositionId, int]:
         """``spent_usd_since`` of every position that spent something, in one query."""
-        t = table("intent")
-        spent = select(t.c.position, func.sum(t.c.spend_usd).label("usd")).where(
-            t.c.at_s >= since_s, _may_have_spent()
-        )
-        rows = self._all(spent.group_by(t.c.position))
+        rows = self._all(sql.SPENT_EACH, {"at_since_s": since_s})
         return {_position(r): int(r["usd"]) for r in rows}
 
     def spend_usd(self, key: PlanKey) -> int:
         """Whole USD that an intent counts for in ``spent_usd_since``; 0 for one that is not there."""
-        t = table("intent")
-        where = and_(t.c.position == str(key.position), t.c.seq == key.seq)
-        return self._integer(select(t.c.spend_usd).where(where))
+        return self._integer(sql.SPEND, _of(key))
 
     def carried(self, intent: Intent, n: int) -> Plan:
         """The plan that attempt ``n`` carries: the intent's own, or one that a larger one replaced."""
@@ -227,8 +184,7 @@ class Queries:
 
     def control(self, key: str) -> Control | None:
         """The switch as last set; None when it never was."""
-        t = table("control")
-        row = self._one(select(t).where(t.c.key == key))
+        row = self._one(sql.CONTROL, {"at_key": key})
         return None if row is None else Control(**row)
 
     def controls(self) -> dict[str, Control]:
@@ -296,26 +252,25 @@ class Queries:
                 with self._connection.begin():
                     yield self._connection
 
-    def _all(self, query: Any) -> Sequence[RowMapping]:
+    def _all(self, query: Any, asked: Asked | None = None) -> Sequence[RowMapping]:
         with self._transaction() as connection:
-            return connection.execute(query).mappings().all()
+            return connection.execute(query, asked).mappings().all()
 
-    def _one(self, query: Any) -> RowMapping | None:
+    def _one(self, query: Any, asked: Asked | None = None) -> RowMapping | None:
         with self._transaction() as connection:
-            return connection.execute(query).mappings().first()
+            return connection.execute(query, asked).mappings().first()
 
-    def _integer(self, query: Any) -> int:
+    def _integer(self, query: Any, asked: Asked) -> int:
         with self._transaction() as connection:
-            return int(connection.execute(query).scalar() or 0)
+            return int(connection.execute(query, asked).scalar() or 0)
 
-    def _intents(self, where: ColumnElement[bool], limit: int = 10_000) -> tuple[Intent, ...]:
+    def _intents(self, query: Any, asked: Asked, limit: int = 10_000) -> tuple[Intent, ...]:
         """Matching intents with their attempts: the newest ``limit``, oldest first."""
-        t, a = table("intent"), table("attempt")
         with self._transaction():
-            rows = self._all(select(t).where(where).order_by(t.c.id.desc()).limit(limit))[::-1]
+            rows = self._all(query, {**asked, "at_limit": limit})[::-1]
             attempts: dict[int, list[RowMapping]] = {r["id"]: [] for r in rows}
             if rows:
-                for row in self._all(select(a).where(a.c.intent_id.in_(attempts)).order_by(a.c.n)):
+                for row in self._all(sql.ATTEMPTS, {"at_intents": list(attempts)}):
                     attempts[row["intent_id"]].append(row)
         return tuple(_intent(r, attempts[r["id"]]) for r in rows)
 
@@ -329,16 +284,8 @@ class Reader(Queries):
         return Reader(path, opening.open_reader(path))
 
 
-def _may_have_spent() -> ColumnElement[bool]:
-    """Of intents: took effect, may still, or may again after a reorganisation."""
-    t, s = table("intent"), table("snapshot")
-    newest = select(s.c.block_number).where(s.c.chain_id == t.c.chain_id).order_by(s.c.id.desc()).limit(1)
-    shallow = t.c.included_block > newest.scalar_subquery() - REVIVAL_DEPTH
-    return or_(t.c.state.not_in(_SPENT_NOTHING), and_(t.c.watched, shallow))
-
-
-def _on_chain(where: ColumnElement[bool], chain_id: int | None) -> ColumnElement[bool]:
-    return where if chain_id is None else and_(where, table("intent").c.chain_id == chain_id)
+def _of(key: PlanKey) -> Asked:
+    return {"at_position": str(key.position), "at_seq": key.seq}
 
 
 def _intent(row: RowMapping, attempts: Sequence[RowMapping]) -> Intent:

@@ -8,16 +8,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy import Connection, delete
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import IntegrityError
 
 from keeper.errors import Broken, Raced
 from keeper.journal import codec, opening, retention
+from keeper.journal import statements as sql
 from keeper.journal.files import FileLock, Place
 from keeper.journal.moves import BY_CHAIN, NEXT
-from keeper.journal.read import OPEN_STATES, REPLAN, Queries
+from keeper.journal.read import REPLAN, Queries
 from keeper.journal.tables import table
 from keeper.model import Attempt, Entry, Intent, IntentState, Outcome, Plan, PlanKey, PositionId, Snapshot
 from keeper.seams import Clock, Shadow
@@ -259,13 +259,9 @@ class Journal(Queries):
         ]
         if not rows:
             return
-        # one statement for all: compiled a thousand times it would cost a quarter of a second
-        statement = upsert(table("memory"))
-        fresh = {name: statement.excluded[name] for name in ("data", "at_s")}
+        # one statement for all: a thousand would cost a quarter of a second
         with self._transaction() as connection:
-            connection.execute(
-                statement.on_conflict_do_update(index_elements=("position",), set_=fresh), rows
-            )
+            connection.execute(sql.put("memory", ("position",), ("data", "at_s")), rows)
 
     def set_shadow(self, shadow: Shadow, wallet_deltas: Mapping[str, int] | None = None) -> None:
         """Keep a dry-run fill; ``wallet_deltas`` replaces the chain's whole purse in the same commit."""
@@ -307,10 +303,8 @@ class Journal(Queries):
             return retention.forget(connection, before_s)
 
     def _refuse_raced(self, plan: Plan) -> None:
-        t, position = table("intent"), plan.key.position
-        busy = self._one(
-            select(t.c.seq, t.c.state).where(t.c.position == str(position), t.c.state.in_(OPEN_STATES))
-        )
+        position = plan.key.position
+        busy = self._one(sql.BUSY, {"at_position": str(position)})
         if busy is not None:
             raise Raced(f"{position} has intent {busy['seq']} still {busy['state']}")
         expected = self.next_seq(position)
@@ -321,38 +315,24 @@ class Journal(Queries):
             raise Raced(f"{plan.key}: planned from block {plan.block.number}, acted in block {included}")
 
     def _refuse_second_nonce(self, attempt: Attempt, signer: str, intent_id: int) -> None:
-        t = table("attempt")
-        other = self._one(
-            select(t.c.nonce).where(t.c.intent_id == intent_id, t.c.nonce != attempt.nonce).limit(1)
-        )
+        asked = {"at_intent": intent_id, "at_nonce": attempt.nonce}
+        other = self._one(sql.OTHER_NONCE, asked)
         if other is not None:
             raise Broken(f"{attempt.key} was signed for nonce {other['nonce']}, never for {attempt.nonce}")
-        foreign = self._integer(
-            select(func.count()).where(
-                t.c.chain_id == attempt.key.position.chain_id,
-                t.c.signer == signer,
-                t.c.nonce == attempt.nonce,
-                t.c.intent_id != intent_id,
-            )
-        )
+        chain_id = attempt.key.position.chain_id
+        foreign = self._integer(sql.OTHER_INTENT, {**asked, "at_chain": chain_id, "at_signer": signer})
         if foreign:
             raise Broken(f"{attempt.key}: nonce {attempt.nonce} belongs to another intent")
 
     def _intent_row(self, key: PlanKey) -> RowMapping:
-        t = table("intent")
-        row = self._one(
-            select(t.c.id, t.c.state, t.c.watched).where(
-                t.c.position == str(key.position), t.c.seq == key.seq
-            )
-        )
+        row = self._one(sql.INTENT_ROW, {"at_position": str(key.position), "at_seq": key.seq})
         if row is None:
             raise Broken(f"{key} is not in the journal {self.path}")
         return row
 
     def _update_intent(self, intent_id: int, values: Mapping[str, object]) -> None:
-        t = table("intent")
         with self._transaction() as connection:
-            connection.execute(update(t).where(t.c.id == intent_id).values(**values))
+            connection.execute(sql.UPDATE_INTENT, {**values, "at_id": intent_id})
 
     def _note(self, kind: str, key: PlanKey, block_number: int, why: str, data: Mapping[str, object]) -> None:
         chain_id = key.position.chain_id
@@ -369,7 +349,7 @@ class Journal(Queries):
 
     def _insert(self, name: str, values: Mapping[str, object]) -> int:
         with self._transaction() as connection:
-            result: Any = connection.execute(insert(table(name)), dict(values))
+            result: Any = connection.execute(sql.into(name), dict(values))
             return int(result.inserted_primary_key[0] or 0)
 
     def _put(
@@ -380,7 +360,6 @@ class Journal(Queries):
         keep: tuple[str, ...] = (),
     ) -> None:
         """Insert or replace by the unique columns; those in ``keep`` stay as they were."""
-        fresh = {k: v for k, v in values.items() if k not in unique and k not in keep}
-        statement = upsert(table(name)).values(**values)
+        fresh = tuple(k for k in values if k not in unique and k not in keep)
         with self._transaction() as connection:
-            connection.execute(statement.on_conflict_do_update(index_elements=unique, set_=fresh))
+            connection.execute(sql.put(name, unique, fresh), dict(values))

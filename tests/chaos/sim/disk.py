@@ -12,11 +12,14 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Insert
+from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 _TABLES = re.compile(r"\b(?:FROM|JOIN|INTO|UPDATE)\s+\"?(\w+)")
+_WAYS: WeakKeyDictionary[Any, dict[tuple[str, ...], tuple[Any, Any, Any]]] = WeakKeyDictionary()
+"""Statement -> names of the values given -> how it was compiled; a dialect is kept from life to life."""
 _ANY = "any"
 """Counts changes of which nothing is known but that they happened."""
 
@@ -107,16 +110,14 @@ class Disk:
         if isinstance(values, list):
             return [self.execute(statement, row) for row in values][-1]
         given = values or {}
-        plain = type(statement) is Insert and statement._values is None
-        key = (statement.table.name, *given) if plain else None
-        if key in self.compiled:
-            compiled, extracted, collected = self.compiled[key]
-        else:
+        ways = _WAYS.setdefault(statement, {})
+        way = ways.get(key := tuple(given))
+        if way is None:
             compiled, extracted, collected, _ = statement._compile_w_cache(
                 self.connection.dialect, compiled_cache=self.compiled, column_keys=sorted(given)
             )
-            if key is not None:
-                self.compiled[key] = compiled, extracted, collected
+            way = ways[key] = compiled, extracted, collected
+        compiled, extracted, collected = way
         known = self.prepared.get(id(compiled)) or self._prepare(compiled)
         bound = compiled.construct_params(
             given, extracted_parameters=extracted, escape_names=False, _collected_params=collected

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from keeper.clock import ManualClock
-from keeper.journal.read import REVIVAL_DEPTH
+from keeper.journal.statements import REVIVAL_DEPTH
 from keeper.journal.write import Journal
 from keeper.model import Amount, Intent, IntentState, Outcome, Plan, Refusal, Supply
 from keeper.transaction import doubt
