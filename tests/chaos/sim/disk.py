@@ -70,6 +70,7 @@ class Disk:
     answers: dict[tuple[Any, ...], tuple[tuple[tuple[str, int], ...], Any]] = field(default_factory=dict)
     raw: sqlite3.Connection = field(init=False)
     _watching: list[set[str]] = field(default_factory=list)
+    _begun: bool = False
 
     def __post_init__(self) -> None:
         self.raw = self.connection.connection.driver_connection  # type: ignore[assignment]
@@ -84,25 +85,35 @@ class Disk:
         self.connection.close()
 
     def in_transaction(self) -> bool:
-        """Whether BEGIN was said."""
-        return self.raw.in_transaction
+        """Whether one was begun."""
+        return self._begun
 
     @contextmanager
     def begin(self) -> Generator[Disk]:
-        """One exclusive transaction, as the engine's own listener begins it."""
-        self.raw.execute("BEGIN IMMEDIATE")
+        """One exclusive transaction, as the engine's own listener begins it; SQLite hears of it at the first
+        write, for nobody else has the file.
+        """
+        self._begun = True
         try:
             yield self
-            self.raw.execute("COMMIT")
+            if self.raw.in_transaction:
+                self.raw.execute("COMMIT")
         except BaseException:
             self._changed(_ANY)
             if self.raw.in_transaction:
                 self.raw.execute("ROLLBACK")
             raise
+        finally:
+            self._begun = False
+
+    def _begin(self) -> None:
+        if self._begun and not self.raw.in_transaction:
+            self.raw.execute("BEGIN IMMEDIATE")
 
     def exec_driver_sql(self, sql: str) -> Result:
         """Plain SQL, which may change anything."""
         self._changed(_ANY)
+        self._begin()
         return Result(rowcount=self.raw.execute(sql).rowcount)
 
     def execute(self, statement: Any, values: Any = None) -> Result:
@@ -151,6 +162,7 @@ class Disk:
     def _write(self, known: Prepared, sql: str, args: Sequence[Any]) -> Result:
         for table in known.tables:
             self._changed(table)
+        self._begin()
         try:
             cursor = self.raw.execute(sql, args)
         except sqlite3.IntegrityError as error:
