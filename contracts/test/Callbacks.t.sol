@@ -111,8 +111,8 @@ contract CallbacksTest is Stage {
         vm.roll(block.number + 6);
         _price(1_700e8);
         Order memory o = _routed(
-            _order(_repayFor(1.42e18), 1.3e18, Source.BALANCER),
-            abi.encodeCall(HostileRouter.swapAnd, (address(weth), 1.3e18, address(usdc), 2_200e6, address(executor), data))
+            _order(_repayFor(1.44e18), 1.3e18, Source.BALANCER),
+            abi.encodeCall(HostileRouter.swapAnd, (address(weth), 1.3e18, address(usdc), 2_250e6, address(executor), data))
         );
         vm.prank(BOT);
         executor.deleverage(o);
