@@ -264,6 +264,11 @@ def limits(*, action: int = 50_000, day: int = 100_000, gas: int = 50, gas_emerg
     return Caps(per_action_usd=action, per_day_usd=day, gas_usd_max=gas, gas_usd_emergency=gas_emergency)
 
 
+def _loss_usd(of: Position) -> float:
+    """5 % on half of the debt, as Aave takes above health 0.95."""
+    return 0.025 * float(sum(h.value_base for h in of.debt)) / 10.0**of.base_decimals
+
+
 def outlook(of: Position | Unreadable, level: Level | None = None) -> Outlook:
     """What the risk core would say of a position, its level left to the policy (SAFE) unless given."""
     read = isinstance(of, Position)
@@ -277,4 +282,5 @@ def outlook(of: Position | Unreadable, level: Level | None = None) -> Outlook:
         distance=(),
         nearest_shock=None,
         level=level or (Level.SAFE if read else Level.UNKNOWN),
+        loss_usd=_loss_usd(of) if isinstance(of, Position) else None,
     )

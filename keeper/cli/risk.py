@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import typer
@@ -25,9 +26,9 @@ def command(
 ) -> None:
     """Show the risk of the whole book.
 
-    Who is likely to touch liquidation within an hour, a day and a week, what drives the book's margin, and
-    which named shock hurts most; with --paths, how often simulated prices touch it. Exits with 1 when a
-    position is liquidatable or cannot be judged.
+    Who is likely to touch liquidation within an hour, a day and a week, what a liquidation would take, what
+    drives the book's margin, and which named shock hurts most; with --paths, how often simulated prices touch
+    it. Exits with 1 when a position is liquidatable or cannot be judged.
 
     Example: keeper risk --book book.json --history prices.csv --paths bootstrap --horizon 7d
     """
@@ -47,7 +48,7 @@ def command(
     if json:
         print(table.document({**document(found), "covariance": on.document}))
     else:
-        headers = ("position", "boundary", "beta 7 d", "P(touch) 1 h", "1 d", "7 d")
+        headers = ("position", "boundary", "beta 7 d", "P(touch) 1 h", "1 d", "7 d", "loss USD")
         table.show(headers, [row(t) for t in found.touches[: subject.ROWS_MAX]])
         subject.more(len(found.touches), "positions, likeliest first")
         subject.say_empty(named)
@@ -69,6 +70,7 @@ def document(found: Portfolio) -> dict[str, object]:
                 "boundary": t.by_horizon[0].boundary.value,
                 "beta": [subject.number(n.beta) for n in t.by_horizon],
                 "p_touch": [n.p_touch for n in t.by_horizon],
+                "loss_usd": subject.number(t.loss_usd),
             }
             for t in found.touches
         ],
@@ -78,6 +80,7 @@ def document(found: Portfolio) -> dict[str, object]:
         "first_to_break": found.touches[0].name if found.touches else None,
         "worst_shock": found.worst_shock,
         "worst_notional_usd": found.worst_notional_usd,
+        "expected_loss_usd": [subject.number(x) for x in found.expected_loss_usd],
         "unknown": list(found.unknown),
     }
 
@@ -91,13 +94,14 @@ def row(t: Touch) -> tuple[str, ...]:
         subject.boundary(far.boundary.value),
         f"{far.beta:.2f}" if known else "-",
         *(subject.chance(n) for n in t.by_horizon),
+        "-" if t.loss_usd is None else f"{t.loss_usd:,.0f}" if math.isfinite(t.loss_usd) else "unknown",
     )
 
 
 def said(found: Portfolio) -> list[str]:
     """What the table does not hold."""
     drivers = ", ".join(f"{name} {100 * share:.0f} %" for name, share in found.contributions if share)
-    lines = []
+    lines = [*_first(found), *_losses(found)]
     if drivers:
         lines.append(
             f"what moves the whole book: {drivers}; HHI {found.hhi:.2f}, effective bets {_bets(found):.1f}"
@@ -106,6 +110,34 @@ def said(found: Portfolio) -> list[str]:
         lines.append("what moves the whole book: nothing that is known")
     worst = f"{found.worst_shock} ({found.worst_notional_usd:,.0f} USD of requirements liquidatable)"
     lines.append(f"worst named shock: {worst if found.worst_shock else 'none liquidates what is known'}")
+    return lines
+
+
+def _first(found: Portfolio) -> list[str]:
+    """Who breaks first, where anybody can be told to."""
+    first = found.touches[0] if found.touches else None
+    if first is None or first.by_horizon[-1].boundary.value == "NONE":
+        return []
+    how = subject.chance(first.by_horizon[-1])
+    if first.by_horizon[-1].boundary.value == "UNDER":
+        how = "liquidatable now"
+    return [
+        f"first to break: {subject.cut(first.name, 40)} ({how if how[0].isalpha() else f'P(touch) {how} in 7 d'})"
+    ]
+
+
+def _losses(found: Portfolio) -> list[str]:
+    """What liquidations would take, and what protection is worth at most."""
+    known = [t.loss_usd for t in found.touches if t.loss_usd is not None]
+    lines = []
+    if known:
+        week = found.expected_loss_usd[-1]
+        lines.append(
+            f"loss USD: what one liquidation takes by its venue's rule, {math.fsum(known):,.2f} in all; times "
+            f"P(touch) within 7 d {week:,.2f}, the most that a week of protection is worth"
+        )
+    if without := len(found.touches) - len(known):
+        lines.append(f"no loss is told of {without} position{'s' * (without > 1)}: no venue's rule is known")
     return lines
 
 

@@ -46,6 +46,7 @@ def named_book(config: Path, book: Path | None) -> NamedBook:
     from keeper.daemon.wiring import photograph
     from keeper.model import BookRow
     from keeper.risk.rows import conservative
+    from keeper.risk.stake import position_loss_usd
 
     views = drive(photograph(settings))
     labels = {id: label for v in views for id, label in v.labels.items()}
@@ -60,6 +61,7 @@ def named_book(config: Path, book: Path | None) -> NamedBook:
         symbols={h.feed: h.amount.token.symbol for p in positions for h in (*p.collateral, *p.debt)},
         levels=_levels(settings),
         tokens=tuple(collateral_tokens(p) for p in positions) + ((),) * len(lost),
+        losses=tuple(position_loss_usd(p) for p in positions) + (None,) * len(lost),
     )
 
 

@@ -9,23 +9,19 @@ from dataclasses import replace
 from functools import partial
 
 from keeper.daemon.isolation import alone
-from keeper.model import Plan, Position, PositionId, Refusal, Snapshot
+from keeper.model import Plan, PositionId, Refusal, Snapshot
 from keeper.phrases import usd_text
 from keeper.plan import Case
 from keeper.risk.distance import linear_beta
 from keeper.risk.factors import for_symbols
-from keeper.risk.loss import AAVE_V3_3, LossRule, loss_usd
+from keeper.risk.stake import position_loss_usd
 from keeper.transaction.fees_urgency import Urgency, blocks_left, cap_wei, money_cap_usd
 from keeper.triggers import emergency, gas_cap_usd
 from keeper.units import UINT256_MAX, WAD
 
 PAST_BLOCKS = 8
 """Over so many judged blocks the trend of a health is taken: a minute and a half on Ethereum."""
-JUST_BELOW = math.nextafter(1.0, 0.0)
 DAY_S = 86_400.0
-_RULES = {"aave_v3": AAVE_V3_3}
-_WHOLE = LossRule(bonus=0.05, close_factor=1.0)
-"""Where nothing else is known of a venue: all of the debt at once."""
 
 
 class Healths:
@@ -56,7 +52,7 @@ def hastened(plan: Plan, case: Case, block_time_s: float, past: Healths) -> Plan
     # a risk core that breaks over one position must not cost its rescue, nor slow it
     urgency = found or Urgency(blocks_left=0.0, emergency=emergency(case.position.health_wad, case.policy))
     means, bounds = case.snapshot.means, plan.bounds
-    loss = expected_loss_usd(case.position)
+    loss = position_loss_usd(case.position)
     fee_wei_max = bounds.fee_wei_max
     if means.native_price_base:
         gas_usd = gas_cap_usd(case.position.health_wad, case.policy)
@@ -90,17 +86,6 @@ def urgency_of(case: Case, block_time_s: float, past: Healths) -> Urgency:
         blocks_left=blocks_left(now, sigma, past.of(position.id, snapshot.block.number)),
         emergency=emergency(position.health_wad, case.policy),
     )
-
-
-def expected_loss_usd(position: Position) -> float | None:
-    """What a liquidation at health 1 would take; None where the venue names no bonus, so nothing is known."""
-    bonuses = [h.bonus_bps / 10_000 - 1 for h in position.collateral if h.threshold_wad and h.bonus_bps]
-    if not bonuses or not position.debt:
-        return None
-    unit = 10**position.base_decimals
-    rule = replace(_RULES.get(position.id.venue, _WHOLE), bonus=max(bonuses))
-    collateral_usd = sum(h.value_base for h in position.collateral) / unit
-    return loss_usd(collateral_usd, sum(h.value_base for h in position.debt) / unit, JUST_BELOW, rule)
 
 
 def log_health(wad: int) -> float:

@@ -226,7 +226,7 @@ def _acting(case: _Case, position: Position, snapshot: Snapshot, purse: Purse, o
     stands = _stands(case, best, snapshot, options)
     if stands:
         return _decision(case, why=f"{_situation(case)}: {stands}")
-    waits = deferral(best, position, case.policy)
+    waits = deferral(best, position, case.policy, case.outlook.loss_usd)
     if waits:
         deferred = Rejection(strategy=best.strategy, code="break_even", why=waits, cost_usd=best.cost_usd)
         return _decision(case, rejected=(deferred, *rejected), why=f"{_situation(case)}: {waits}")

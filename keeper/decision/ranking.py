@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from keeper.model import Policy, Position, Proposal, Rejection
 from keeper.phrases import health_text, usd_text
-from keeper.sizing import debt_base_up
 from keeper.triggers import emergency, gas_cap_usd
 
 TIE_USD = 0.01
 """Costs within one cent are equal; equal costs repay, which also lowers what can be liquidated."""
 PREFERRED = "repay"
-
-BONUS = 0.05
-"""Share of the debt repaid that a liquidation costs, where the collateral's own bonus is not known here."""
-CLOSE_FACTOR = 0.5
-"""Share of the debt that one liquidation repays (Aave v3 above health 0.95)."""
 
 
 def rank(
@@ -43,28 +38,28 @@ def rank(
     return best, (*dear, *rest)
 
 
-def expected_loss_usd(position: Position, policy: Policy) -> float:
-    """What a liquidation would cost, weighted by how near it is; used by ``break_even`` only.
+def expected_loss_usd(position: Position, policy: Policy, loss_usd: float | None) -> float:
+    """What a liquidation would cost (``loss_usd``, by its venue's rule), weighted by how near it is; used by
+    ``break_even`` only.
 
-    The chance is taken as linear in health: 0 at trigger, 1 at emergency. Loss = debt x close factor x bonus.
+    The chance is taken as linear in health: 0 at trigger, 1 at emergency. A loss that nobody knows may be all.
     """
     health = position.health_wad
     if health is None or health >= policy.trigger_wad:
         return 0.0
     span = policy.trigger_wad - policy.emergency_wad
     chance = min(1.0, (policy.trigger_wad - health) / span)
-    debt_usd = float(debt_base_up(position)) / 10.0**position.base_decimals
-    return chance * debt_usd * CLOSE_FACTOR * BONUS
+    return math.inf if loss_usd is None else chance * loss_usd
 
 
-def deferral(best: Proposal, position: Position, policy: Policy) -> str:
+def deferral(best: Proposal, position: Position, policy: Policy, loss_usd: float | None) -> str:
     """Why ``break_even`` waits, or "" when the action is to be taken; it never waits below emergency."""
     if policy.act != "break_even" or emergency(position.health_wad, policy):
         return ""
-    loss_usd = expected_loss_usd(position, policy)
-    if best.cost_usd <= loss_usd:
+    expected_usd = expected_loss_usd(position, policy, loss_usd)
+    if best.cost_usd <= expected_usd:
         return ""
-    cost, loss = usd_text(best.cost_usd), usd_text(loss_usd)
+    cost, loss = usd_text(best.cost_usd), usd_text(expected_usd)
     return f"DEFERRED by act = break_even: {best.strategy} costs {cost}, the loss expected is {loss}"
 
 

@@ -53,3 +53,5 @@ class Outlook:
     """The mildest given shock that liquidates, by the order given; None when none does."""
     level: Level
     why: str = ""
+    loss_usd: float | None = None
+    """What one liquidation would take by the venue's rule; None while SAFE, and where the venue names no bonus."""

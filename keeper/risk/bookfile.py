@@ -13,13 +13,14 @@ import orjson
 
 from keeper.errors import ConfigError
 from keeper.model import BookRow
+from keeper.risk import bookloss
 
 FORMAT = """\
 {"prices": {"ETH": 2000.0,                         feed: USD of one whole token, or an object:
             "wst": {"price": 2400, "symbol": "wstETH", "fixed": false}},   what it follows; fixed: never moves
  "positions": [
-  {"name": "loan", "lending": {"collateral": [{"asset": "ETH", "amount": 10, "threshold": 0.83}],
-                               "debt": [{"asset": "USDC", "amount": 9000}]}},
+  {"name": "loan", "lending": {"collateral": [{"asset": "ETH", "amount": 10, "threshold": 0.83, "bonus": 0.05}],
+                               "debt": [{"asset": "USDC", "amount": 9000}], "venue": "aave_v3"}},
   {"name": "short", "perp": {"index": "ETH", "size": -5, "entry": 2100, "maintenance_rate": 0.01,
                              "margin": [{"asset": "USDC", "amount": 3000, "haircut": 1.0}],
                              "fees_usd": 0, "minimum_margin_usd": 0}},
@@ -35,7 +36,8 @@ class NamedBook:
     """Rows with names, prices of their feeds, what each feed's price follows, and feeds that never move.
 
     ``levels``: (name, health) of the policy, where all positions share one. ``tokens``: for each row the collateral
-    in tokens behind each entry's weight, 0 for a debt; empty for a row that is no lending position.
+    in tokens behind each entry's weight, 0 for a debt; empty for a row that is no lending position. ``losses``: USD
+    that one liquidation would take of each position; None where no venue's rule is named.
     """
 
     names: tuple[str, ...]
@@ -45,6 +47,7 @@ class NamedBook:
     fixed: frozenset[str] = frozenset()
     levels: tuple[tuple[str, float], ...] = ()
     tokens: tuple[tuple[float, ...], ...] = ()
+    losses: tuple[float | None, ...] = ()
 
 
 def read(path: Path) -> NamedBook:
@@ -67,6 +70,7 @@ def parse(document: object) -> NamedBook:
     names: list[str] = []
     rows: list[BookRow] = []
     tokens: list[tuple[float, ...]] = []
+    losses: list[float | None] = []
     for n, item in enumerate(reader.items(top.get("positions"), "positions")):
         where = f"positions[{n}]"
         table = reader.table(item, where, (), optional=("name", "lending", "perp", "row"))
@@ -76,9 +80,11 @@ def parse(document: object) -> NamedBook:
             continue
         name = table.get("name", str(n))
         names.append(name if isinstance(name, str) else str(n))
-        row, held = reader.position(kinds[0], table[kinds[0]], f"{where}.{kinds[0]}")
+        at = f"{where}.{kinds[0]}"
+        row, held = reader.position(kinds[0], table[kinds[0]], at)
         rows.append(row)
         tokens.append(held)
+        losses.append(bookloss.loss_usd(reader, kinds[0], table[kinds[0]], prices, at))
     for name, row in zip(names, rows, strict=True):
         reader.problems += [f"position {name}: no price of {f}" for f in row.feeds if f not in prices]
     if reader.problems:
@@ -90,6 +96,7 @@ def parse(document: object) -> NamedBook:
         symbols=symbols,
         fixed=fixed,
         tokens=tuple(tokens),
+        losses=tuple(losses),
     )
 
 
@@ -156,14 +163,14 @@ class _Reader:
         return (self.perp(value, where) if kind == "perp" else self.row(value, where)), ()
 
     def lending(self, value: object, where: str) -> tuple[BookRow, tuple[float, ...]]:
-        table = self.table(value, where, ("collateral", "debt"))
+        table = self.table(value, where, ("collateral", "debt"), optional=bookloss.LENDING_KEYS)
         feeds: list[str] = []
         a: list[float] = []
         b: list[float] = []
         tokens: list[float] = []
         for n, item in enumerate(self.items(table.get("collateral"), f"{where}.collateral")):
             at = f"{where}.collateral[{n}]"
-            one = self.table(item, at, ("asset", "amount", "threshold"))
+            one = self.table(item, at, ("asset", "amount", "threshold"), optional=bookloss.COLLATERAL_KEYS)
             feeds.append(self.text(one.get("asset"), f"{at}.asset"))
             amount = self.number(one.get("amount"), f"{at}.amount", low=0.0)
             a.append(amount * self.number(one.get("threshold"), f"{at}.threshold", low=0.0))
@@ -181,7 +188,9 @@ class _Reader:
     def perp(self, value: object, where: str) -> BookRow:
         """Equity = margin + size (p - entry) - fees; requirement = |size| x rate x p + minimum."""
         keys = ("index", "size", "entry", "maintenance_rate", "margin")
-        table = self.table(value, where, keys, optional=("fees_usd", "minimum_margin_usd"))
+        table = self.table(
+            value, where, keys, optional=("fees_usd", "minimum_margin_usd", *bookloss.PERP_KEYS)
+        )
         size = self.number(table.get("size"), f"{where}.size")
         entry = self.number(table.get("entry"), f"{where}.entry", low=0.0)
         rate = self.number(table.get("maintenance_rate"), f"{where}.maintenance_rate", low=0.0)

@@ -27,6 +27,7 @@ from keeper.risk import kernels
 from keeper.risk.book import Floats, Shelf, build
 from keeper.risk.rows import conservative
 from keeper.risk.shocks import moved
+from keeper.risk.stake import position_loss_usd
 from keeper.units import UINT256_MAX, WAD, wad_float
 
 HEALTH_GAP_REL = 1e-6
@@ -169,6 +170,7 @@ def _outlook(seen: _Seen, policy: Policy | None) -> Outlook:
         nearest_shock=next(breaking, None),
         level=level,
         why="; ".join(whys + bad),
+        loss_usd=None if level is Level.SAFE else position_loss_usd(seen.position),
     )
 
 

@@ -15,6 +15,7 @@ from keeper.risk.bookfile import NamedBook
 from keeper.risk.distance import Boundary, Nearest, nearest_all, one_price_all
 from keeper.risk.factors import Factors, for_symbols
 from keeper.risk.shocks import for_feeds
+from keeper.risk.stake import expected_usd
 from keeper.risk.sweep import scenario_prices, statistics
 
 HORIZONS_DAYS = (1.0 / 24.0, 1.0, 7.0)
@@ -48,10 +49,12 @@ class Distance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Touch:
-    """One position's probability of touching its boundary, and beta, by horizon."""
+    """One position's probability of touching its boundary, and beta, by horizon; ``loss_usd`` is what one liquidation
+    would take at the prices of now, None where its venue's rule is not known."""
 
     name: str
     by_horizon: tuple[Nearest, ...]
+    loss_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +68,9 @@ class Portfolio:
     worst_shock: str | None
     worst_notional_usd: float
     unknown: tuple[str, ...]
+    expected_loss_usd: tuple[float, ...] = ()
+    """By horizon: sum of P(touch) x loss over the positions whose loss is known, the most that protecting them until
+    then is worth."""
 
 
 def shock(
@@ -130,7 +136,12 @@ def portfolio(
     for first, shelf in _parts(book, advance):
         near = [nearest_all(shelf, map_, h) for h in HORIZONS_DAYS]
         touches += [
-            Touch(name=book.names[first + u], by_horizon=tuple(n[u] for n in near)) for u in range(len(shelf))
+            Touch(
+                name=book.names[first + u],
+                by_horizon=tuple(n[u] for n in near),
+                loss_usd=book.losses[first + u] if book.losses else None,
+            )
+            for u in range(len(shelf))
         ]
         gradient += _gradient(shelf, map_)
     touches.sort(key=lambda t: -t.by_horizon[-1].p_touch)
@@ -147,6 +158,14 @@ def portfolio(
         worst_shock=worst.name if worst is not None and hurt else None,
         worst_notional_usd=worst.notional_usd if worst is not None and hurt else 0.0,
         unknown=tuple(t.name for t in touches if t.by_horizon[0].boundary is Boundary.UNKNOWN),
+        expected_loss_usd=_expected(touches),
+    )
+
+
+def _expected(touches: Sequence[Touch]) -> tuple[float, ...]:
+    losses = [t.loss_usd for t in touches]
+    return tuple(
+        expected_usd(losses, [t.by_horizon[h].p_touch for t in touches]) for h in range(len(HORIZONS_DAYS))
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from keeper.daemon import urgency as urgencies
-from keeper.daemon.urgency import Healths, expected_loss_usd, hastened, urgency_of
+from keeper.daemon.urgency import Healths, hastened, urgency_of
 from keeper.model import Plan, PlanKey, Policy, Position, Refusal, Snapshot
 from keeper.plan import Case
 from keeper.units import WAD
@@ -95,15 +95,6 @@ def test_healths__when_blocks_were_skipped_or_unread__then_the_pace_is_still_a_b
     past.see(seen(held("1600"), 100))
     past.see(replace(seen(held("1600"), 105), positions=()))
     assert [ago for ago, _ in past.of(build.position_id(), 110)] == [10]
-
-
-def test_expected_loss__by_the_venues_bonus__then_half_the_debt_and_unknown_without_one() -> None:
-    assert expected_loss_usd(held("1400")) == pytest.approx(10_000 * 0.05)
-    assert expected_loss_usd(replace(held("1400"), id=replace(build.position_id(), venue="aave_v3"))) == (
-        pytest.approx(10_000 * 0.5 * 0.05)
-    )
-    assert expected_loss_usd(held("1400", bonus_bps=0)) is None
-    assert expected_loss_usd(build.position([collateral(WETH, "1")], [])) is None
 
 
 def test_hastened__above_emergency__then_gas_is_at_most_its_share_of_the_loss() -> None:
