@@ -207,6 +207,26 @@ class Venue(Protocol):
         ...
 
 
+class Supplement(Protocol):
+    """Facts beside the venues' that planning needs of one chain, read at the same block. Pure."""
+
+    def calls(self) -> tuple[Call, ...]:
+        """Its part of every block's batch."""
+        ...
+
+    def decode(self, block: Block, words: Words, means: Means) -> Means:
+        """``means`` with what ``calls`` asked."""
+        ...
+
+    def wants(self, snapshot: Snapshot) -> tuple[Call, ...]:
+        """What this snapshot makes worth asking besides; in calm times nothing."""
+        ...
+
+    def answered(self, snapshot: Snapshot, words: Words) -> Means:
+        """The snapshot's means with what ``wants`` asked."""
+        ...
+
+
 class Strategy(Protocol):
     """One policy of rescue; pure."""
 

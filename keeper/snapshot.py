@@ -24,7 +24,7 @@ from keeper.model import (
     Token,
     Unreadable,
 )
-from keeper.seams import Reading, Seen, Shadow, Venue, WalletFacts
+from keeper.seams import Reading, Seen, Shadow, Supplement, Venue, WalletFacts
 from keeper.words import Words
 
 BALANCE_OF = keccak(text="balanceOf(address)")[:4]
@@ -59,6 +59,8 @@ class GatherRequest:
     """The same of allowances: (token address, spender) -> units."""
     since: Mapping[PositionId, int] = field(default_factory=dict)
     """Since which block each position has been unreadable, from the last snapshot."""
+    supplement: Supplement | None = None
+    """What else planning needs; asked in the same batch, and once more where a position is in need."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +79,9 @@ async def gather(request: GatherRequest) -> tuple[Snapshot, Mapping[str, Seen]]:
     parts = [_calls(request, venue, accounts) for venue, accounts in request.venues]
     asks = _asks(request)
     wallet = _wallet_calls(request, asks)
-    words = await request.read(tuple(c for part in parts if isinstance(part, tuple) for c in part) + wallet)
+    beside = request.supplement.calls() if request.supplement is not None else ()
+    asked = tuple(c for part in parts if isinstance(part, tuple) for c in part)
+    words = await request.read(asked + wallet + beside)
     readings: list[Reading] = []
     at = 0
     for (venue, accounts), part in zip(request.venues, parts, strict=True):
@@ -87,9 +91,30 @@ async def gather(request: GatherRequest) -> tuple[Snapshot, Mapping[str, Seen]]:
         reading = _decode(request, venue, accounts, words.part(at, at + len(part)), _seen(request, venue))
         at += len(part)
         readings.append(await _again(request, venue, accounts, reading) if reading.again else reading)
-    facts = _wallet(request, asks, words.part(at, len(words)))
+    facts = _wallet(request, asks, words.part(at, at + len(wallet)))
     seen = {venue.id: r.seen for (venue, _), r in zip(request.venues, readings, strict=True)}
-    return _snapshot(request, readings, facts), seen
+    snapshot = _snapshot(request, readings, facts)
+    if request.supplement is not None:
+        snapshot = await _supplemented(
+            request, request.supplement, snapshot, words.part(at + len(wallet), len(words))
+        )
+    return snapshot, seen
+
+
+async def _supplemented(
+    request: GatherRequest, supplement: Supplement, snapshot: Snapshot, words: Words
+) -> Snapshot:
+    """The snapshot with the supplement's facts; what could not be asked a second time stays away."""
+    means = supplement.decode(request.block, words, snapshot.means)
+    snapshot = replace(snapshot, means=means)
+    if calls := supplement.wants(snapshot):
+        try:
+            means = supplement.answered(snapshot, await request.read(calls))
+        except Transient:
+            # no price, no sale: whoever would have sold says so by name
+            means = snapshot.means
+    facts = f"{snapshot.digest}\n{means.mandates!r}\n{means.lenders!r}\n{means.routes!r}"
+    return replace(snapshot, means=means, digest=hashlib.sha256(facts.encode()).hexdigest())
 
 
 def _seen(request: GatherRequest, venue: Venue) -> Seen:

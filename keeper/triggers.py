@@ -80,10 +80,11 @@ def useful_shortfall_wad(policy: Policy) -> int:
     return policy.target_wad // EMERGENCY_GAIN_DIVISOR + 1
 
 
-def kept(before_wad: int, after_wad: int, policy: Policy) -> Refusal | None:
+def kept(before_wad: int, after_wad: int, policy: Policy, *, selling: bool = False) -> Refusal | None:
     """None when ``after`` is a result that the table allows, else a refusal that says which rule it breaks.
 
-    Strictly up; at least target, or a useful partial; at most max_health unless no debt is left.
+    Strictly up; at least target, or a useful partial; at most max_health unless no debt is left. Steps that
+    sell the owner's collateral may stay below target in an emergency only.
     """
     if after_wad <= before_wad:
         return _no(
@@ -93,7 +94,12 @@ def kept(before_wad: int, after_wad: int, policy: Policy) -> Refusal | None:
         return _no(
             "above_max", f"health {health_text(after_wad)} > max_health {health_text(policy.max_health_wad)}"
         )
-    if after_wad < policy.target_wad and after_wad - before_wad < useful_gain_wad(before_wad, policy):
+    partial = after_wad < policy.target_wad
+    if partial and selling and not emergency(before_wad, policy):
+        return _no(
+            "partial_too_small", f"a sale that reaches only {health_text(after_wad)} waits for emergency"
+        )
+    if partial and after_wad - before_wad < useful_gain_wad(before_wad, policy):
         return _no(
             "partial_too_small", f"health {health_text(before_wad)} would reach only {health_text(after_wad)}"
         )

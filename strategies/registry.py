@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from keeper.errors import ConfigError
 from keeper.seams import Strategy
 from strategies.add_collateral import AddCollateral
+from strategies.deleverage import Deleverage
 from strategies.repay import RepayFromWallet
 
-SHIPPED: tuple[Strategy, ...] = (RepayFromWallet(), AddCollateral())
+SHIPPED: tuple[Strategy, ...] = (RepayFromWallet(), AddCollateral(), Deleverage())
 """Every strategy in the package; a policy names them by ``name``."""
 
 

@@ -45,7 +45,13 @@ def settings_from(text: str, path: Path, credentials_dir: Path | None) -> Settin
     chains = tuple(_chain(c, i, urls) for i, c in enumerate(parts.chains) if c)
     venues = tuple(VenueSettings(**v.model_dump()) for v in parts.venues if v)
     positions = tuple(
-        PositionSettings(label=p.label or f"position-{i}", venue=p.venue, account=p.account, policy=p.policy)
+        PositionSettings(
+            label=p.label or f"position-{i}",
+            venue=p.venue,
+            account=p.account,
+            policy=p.policy,
+            executor=p.executor,
+        )
         for i, p in enumerate(parts.positions, 1)
         if p
     )
@@ -174,7 +180,18 @@ def _chain(chain: schema.Chain, number: int, urls: Urls) -> ChainSettings:
         private_blocks=chain.private_blocks,
         mempool=mempool,
         storm_gwei=float(storm_gwei),
+        uniswap_quoter=chain.uniswap_quoter or schema.QUOTER.get(chain.chain_id),
+        uniswap_router=chain.uniswap_router or schema.ROUTER.get(chain.chain_id),
+        swap_via=_via(chain),
     )
+
+
+def _via(chain: schema.Chain) -> tuple[str, ...]:
+    """Tokens between two pools: those named, else the wrapped native token."""
+    if chain.swap_via is not None:
+        return tuple(dict.fromkeys(chain.swap_via))
+    native = chain.native_token or schema.WRAPPED_NATIVE.get(chain.chain_id)
+    return (native,) if native else ()
 
 
 def _wallet(parts: Parts, files: Files, problems: list[str]) -> WalletSettings:
@@ -228,7 +245,8 @@ def _digest(
         v = venue_of[p.venue]
         c = chain_of[v.chain]
         market = [c.chain_id, c.multicall, c.native_token, v.kind, v.provider, p.account]
-        guarded.append([market, policy_of[p.policy]])
+        sells = [[p.executor, c.uniswap_quoter, c.uniswap_router, c.swap_via]] if p.executor else []
+        guarded.append([market, policy_of[p.policy], *sells])
     guarded.sort(key=lambda g: json.dumps(g[0]))
     body = json.dumps({"wallet": wallet.address, "guarded": guarded}, sort_keys=True)
     return hashlib.sha256(body.encode()).hexdigest()

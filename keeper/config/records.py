@@ -45,6 +45,12 @@ class ChainSettings:
     """False: no fee outbids another, so the same bytes are sent again instead of dearer ones."""
     storm_gwei: float = 1_000.0
     """What a unit of gas may cost in a crash: the gas tank is measured by it."""
+    uniswap_quoter: str | None = None
+    """QuoterV2 of Uniswap v3: without it nothing is sold."""
+    uniswap_router: str | None = None
+    """SwapRouter of Uniswap v3: for sales through two pools, and stepwise ones, where the owner allows it."""
+    swap_via: tuple[str, ...] = ()
+    """Tokens that may stand between collateral and debt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +71,8 @@ class PositionSettings:
     venue: str
     account: str
     policy: str
+    executor: str | None = None
+    """The owner's Executor, through which collateral may be sold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,10 @@ MULTICALL = "0xcA11bde05977b3631167028862bE2a173976CA11"
 """Multicall3, at the same address on most EVM chains (mds1/multicall3)."""
 KINDS = ("aave_v3",)
 """Venue kinds that ship; a test keeps this equal to the venue registry."""
-STRATEGIES = ("repay", "add_collateral")
+STRATEGIES = ("repay", "add_collateral", "deleverage")
 """Strategies that ship; a test keeps this equal to the strategy registry."""
+STRATEGIES_DEFAULT = ("repay", "add_collateral")
+"""What a policy names by itself: these need the wallet only; a sale needs an Executor."""
 BLOCK_TIME_S = {1: 12.0, 10: 2.0, 56: 0.75, 100: 5.0, 137: 2.0, 8453: 2.0, 42161: 0.25}
 BLOCK_TIME_S_UNKNOWN = 12.0
 WITHOUT_MEMPOOL = frozenset({42161, 42170, 421614})
@@ -38,6 +40,12 @@ WRAPPED_NATIVE = {
     534352: "0x5300000000000000000000000000000000000004",
 }
 """WETH9 or its like by chain id; npm @aave-dao/aave-address-book 4.68.1, ASSETS, read 2026-11-21."""
+
+QUOTER = dict.fromkeys((1, 10, 137, 42161), "0x61fFE014bA17989E743c5F6cB21bF9697530B21e")
+QUOTER |= {8453: "0x3d4e44Eb1374240CE5F1B871ab261CD16335B76a"}
+"""QuoterV2 by chain id; Uniswap's deployment pages for v3."""
+ROUTER = dict.fromkeys((1, 10, 137, 42161), "0xE592427A0AEce92De3Edee1F18E0157C05861564")
+"""SwapRouter by chain id (the one with a deadline in its parameters); the same pages."""
 
 
 def _decimal(value: object) -> Decimal:
@@ -161,6 +169,9 @@ class Chain(Table):
     # a plan is worth nothing after ten blocks: a private life of more would be its whole life
     private_blocks: Annotated[int, Field(ge=1, le=8)] = 2
     storm_gwei: Annotated[Positive, AfterValidator(_at_most(1_000_000, " gwei"))] | None = None
+    uniswap_quoter: Address | None = None
+    uniswap_router: Address | None = None
+    swap_via: Annotated[list[Address], Field(max_length=4)] | None = None
     endpoints: Annotated[list[Endpoint], Field(min_length=1)]
 
 
@@ -180,6 +191,7 @@ class Position(Table):
     venue: str
     account: Address
     policy: str = "default"
+    executor: Address | None = None
 
 
 class CapsTable(Table):
@@ -203,7 +215,7 @@ class PolicyTable(Table):
     hysteresis: Positive = Decimal("0.02")
     cooldown_blocks: Annotated[int, Field(ge=0, le=100_000)] = 5
     act: Literal["always", "break_even"] = "always"
-    strategies: Annotated[list[str], Field(min_length=1)] = list(STRATEGIES)
+    strategies: Annotated[list[str], Field(min_length=1)] = list(STRATEGIES_DEFAULT)
     idle_rate: Annotated[NotNegative, AfterValidator(_at_most(10, ": 0.05 is 5 % a year"))] = Decimal("0.05")
     horizon_days: Annotated[Positive, AfterValidator(_at_most(3_650, " days"))] = Decimal(7)
     caps: CapsTable = CapsTable()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ from keeper.config import ChainSettings, VenueSettings
 from keeper.daemon.shadow import ShadowBook
 from keeper.errors import Transient
 from keeper.model import Block, Call, PositionId, Snapshot
-from keeper.seams import Priority, Seen, Transport, Venue
+from keeper.seams import Priority, Seen, Supplement, Transport, Venue
 from keeper.snapshot import GatherRequest, gather
 from keeper.venues import registry
 from keeper.words import Words
@@ -49,6 +49,8 @@ class Camera:
         self._batches: list[tuple[tuple[Call, ...], Batch]] = []
         self._seen: Mapping[str, Seen] = {}
         self._shot: _Shot | None = None
+        self.supplement: Supplement | None = None
+        """What else each photograph shows; found anew with the venues."""
 
     @property
     def transport(self) -> Transport:
@@ -94,6 +96,7 @@ class Camera:
             wallet_deltas=shadows.wallet,
             allowance_deltas={(t, s): d for t, d in shadows.wallet.items() for s in spenders},
             since=since,
+            supplement=self.supplement,
         )
         # one round trip: what no multicall can tell is asked while the batch is under way
         asking = asyncio.ensure_future(self._account(shot))
@@ -107,12 +110,17 @@ class Camera:
     async def load(self, settings: VenueSettings, block: Block) -> Venue:
         """A venue with its static facts as of ``block``."""
 
+        return await registry.load(settings, self._chain.chain_id, self.reader(block))
+
+    def reader(self, block: Block) -> Callable[[Sequence[Call]], Awaitable[Words]]:
+        """One multicall at ``block``, for what is found once. Raises Transient when it is used."""
+
         async def read(calls: Sequence[Call]) -> Words:
             return await Batch(calls).read(
                 self._transport, self._chain.multicall, block.hash, timeout_s=READ_TIMEOUT_S
             )
 
-        return await registry.load(settings, self._chain.chain_id, read)
+        return read
 
     async def liquidated(self, venue: Venue, account: str, first: int, last: int) -> bool:
         """Whether the account was liquidated on ``venue`` in blocks ``first..last``; unanswered counts as yes.

@@ -38,6 +38,7 @@ from keeper.model import (
     Shock,
     Snapshot,
     Unreadable,
+    from_wallet,
 )
 from keeper.plan import Case, compile_plan
 from keeper.risk.shocks import for_feeds
@@ -338,7 +339,7 @@ class ChainLoop:
             strategies=self.parts.strategies,
             open_intents=frozenset(waiting),
             replaceable=larger,
-            promised=tuple(s.amount for id, p in waiting.items() if id not in larger for s in p.steps),
+            promised=tuple(a for id, p in waiting.items() if id not in larger for a in from_wallet(p.steps)),
             spent_today_usd=spent_usd,
             armed=self.armed,
         )

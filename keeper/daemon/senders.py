@@ -20,14 +20,16 @@ from keeper.daemon.rehearsal import Rehearsals, Stage
 from keeper.daemon.unpooled import Unpooled
 from keeper.daemon.wiring import Site
 from keeper.errors import ConfigError
+from keeper.executor.errors import NAMES
 from keeper.journal.write import Journal
-from keeper.model import Means, PositionId, Reserve
+from keeper.model import Means, PositionId, Reserve, Side
 from keeper.seams import Alarm, Sender, Signer, Venue
 from keeper.transaction.dry import Dry
 from keeper.transaction.send import Live, silent
 from keeper.units import UINT256_MAX, WAD, mul_div_up
 
 if TYPE_CHECKING:
+    from keeper.signer.orders import AllowedOrder
     from keeper.signer.policy import SigningPolicy
     from keeper.signer.store import DayCaps
 
@@ -73,7 +75,7 @@ async def sending(
     if settings.mode != "live":
         facts = DryFacts(lens, journal, alarms, site.chain.chain_id)
         outgoing = _outgoing(site, journal, replace(site.chain, private=()))
-        dry = Dry(journal, outgoing, apart=facts.apart)
+        dry = Dry(journal, outgoing, errors=NAMES, apart=facts.apart)
         return Sending(
             facts=facts,
             sender=outgoing.sender(dry),
@@ -86,7 +88,7 @@ async def sending(
     view = await site.view()
     signer = await live_signer(settings, site, view.snapshot.means)
     outgoing = _outgoing(site, journal, site.chain)
-    live = Live(journal, outgoing, signer, probe=probe)
+    live = Live(journal, outgoing, signer, errors=NAMES, probe=probe)
     await live.settle(site.chain.chain_id)
     pace = Pace()
     lane = live if site.chain.mempool else Unpooled(live, journal)
@@ -162,10 +164,36 @@ def signing_policy(site: Site, means: Means, address: str) -> tuple[SigningPolic
         )
     )
     policy = SigningPolicy(
-        chain_id=site.chain.chain_id, address=address, calls=calls, fee_wei_max=fee_wei_max
+        chain_id=site.chain.chain_id,
+        address=address,
+        calls=calls,
+        fee_wei_max=fee_wei_max,
+        orders=_orders(site, means, per_action_usd),
     )
     units = {r.token.address.lower(): _units_max(per_day_usd, r) or UINT256_MAX for r in means.reserves}
     return policy, DayCaps(fee_wei=fee_wei_max * ACTIONS_PER_DAY, units=units)
+
+
+def _orders(site: Site, means: Means, per_action_usd: int) -> tuple[AllowedOrder, ...]:
+    """A sale of each guarded position that names an Executor, of what that Executor lists."""
+    from keeper.signer.orders import AllowedOrder
+
+    homes = {g.id: g.venue_id for g in site.guarded}
+    return tuple(
+        AllowedOrder(
+            target=m.executor,
+            position=m.key,
+            collateral={
+                a.token.address.lower(): _token_max(per_action_usd, means.reserve(homes[m.id], a.token))
+                for a in m.assets
+                if a.side is Side.COLLATERAL
+            },
+            debt=frozenset(a.token.address.lower() for a in m.assets if a.side is Side.DEBT),
+            routers=frozenset(r.lower() for r in (*m.routers, *m.routers_refused)),
+        )
+        for m in means.mandates
+        if m.id in homes
+    )
 
 
 def credentials_dir() -> Path | None:

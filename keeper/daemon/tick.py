@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from keeper.model import (
     Block,
     Decision,
+    Deleverage,
     Entry,
     Level,
     Outcome,
@@ -17,6 +18,7 @@ from keeper.model import (
     Proposal,
     Refusal,
     Snapshot,
+    Step,
 )
 from keeper.phrases import health_text
 from keeper.seams import Alarm, Severity
@@ -127,7 +129,12 @@ def _proposal_data(p: Proposal) -> dict[str, object]:
     return {
         "strategy": p.strategy,
         "steps": [
-            {"do": type(s).__name__, "token": s.amount.token.symbol, "units": str(s.amount.units)}
+            {
+                "do": type(s).__name__,
+                "token": s.amount.token.symbol,
+                "units": str(s.amount.units),
+                **_sale(s),
+            }
             for s in p.steps
         ],
         "health_after_wad": str(p.health_after_wad),
@@ -135,7 +142,16 @@ def _proposal_data(p: Proposal) -> dict[str, object]:
         "idle_usd": p.idle_usd,
         "cost_usd": p.cost_usd,
         "spend_usd": p.spend_usd,
+        **({"swap_usd": p.swap_usd} if p.swap_usd else {}),
     }
+
+
+def _sale(step: Step) -> dict[str, object]:
+    """What a sale repays, and with whose money it begins."""
+    if not isinstance(step, Deleverage):
+        return {}
+    repaid = {"repays": step.repay.token.symbol, "repaid_units": str(step.repay.units)}
+    return {**repaid, "source": step.source.name.lower(), "executor_seq": step.seq}
 
 
 def raise_for(

@@ -13,6 +13,7 @@ from keeper.chain.head import latest
 from keeper.clock import SystemClock
 from keeper.config import ChainSettings, EndpointSettings, Settings, VenueSettings
 from keeper.daemon.camera import Camera
+from keeper.daemon.desks import desk
 from keeper.daemon.facts import Guarded, Lens
 from keeper.daemon.shadow import ShadowBook
 from keeper.errors import ConfigError, KeeperError
@@ -112,6 +113,7 @@ async def site(settings: Settings, chain: ChainSettings, endpoints: Endpoints, b
         named[venue.id] = venue_settings
     if problems:
         raise ConfigError(tuple(problems))
+    camera.supplement = await desk(settings, chain, (endpoints, camera, block), by_name)
     return Site(
         chain=chain,
         endpoints=endpoints,

@@ -22,6 +22,7 @@ from keeper.model import (
     Refusal,
     Rejection,
     Snapshot,
+    from_wallet,
 )
 from keeper.phrases import health_text
 from keeper.seams import Strategy, Venue
@@ -135,7 +136,7 @@ def _purse(
     snapshot: Snapshot, options: Options, paid: Sequence[_Paid], but: PositionId | None = None
 ) -> Purse:
     """The wallet less what is promised and ``paid``; the plan of ``but`` still owns its own promise."""
-    open_steps = [s.amount for id, plan in options.replaceable.items() if id != but for s in plan.steps]
+    open_steps = [a for id, plan in options.replaceable.items() if id != but for a in from_wallet(plan.steps)]
     purse = Purse(means=snapshot.means).without((*options.promised, *open_steps))
     for chosen, venue in paid:
         purse = purse.paying(chosen, venue, snapshot.block)

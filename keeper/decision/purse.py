@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from keeper.model import Allowance, Amount, Block, Means, Proposal, Reserve, Supply
+from keeper.model import Allowance, Amount, Block, Means, Proposal, Reserve, Supply, from_wallet
 from keeper.seams import Venue
 
 
@@ -32,7 +32,7 @@ class Purse:
     def paying(self, chosen: Sequence[Proposal], venue: Venue | None, block: Block) -> Purse:
         """The purse after a choice: tokens, the venue's supply room, and gas at twice the base fee."""
         steps = [step for p in chosen for step in p.steps]
-        left = self.without([step.amount for step in steps]).means
+        left = self.without(from_wallet(steps)).means
         if venue is None:
             return Purse(means=left)
         gas_wei = sum(venue.gas(s) for s in steps) * (2 * block.base_fee_wei + left.tip_wei)

@@ -4,21 +4,29 @@ Snapshot and Outcome are facts; Decision and Plan are wishes. A failed read is a
 a zero debt and never an infinite health factor.
 """
 
+from keeper.model.identity import Amount, PositionId, Token
 from keeper.model.life import Attempt, Entry, Fee, Intent, IntentState, Outcome
+from keeper.model.mandate import (
+    Lender,
+    Mandate,
+    MandateAsset,
+    Route,
+    Side,
+    Source,
+    Spent,
+    Terms,
+)
 from keeper.model.outlook import Level, LiquidationPrice, Outlook, Shock
 from keeper.model.position import (
     WHOLE_BPS_AVERAGE,
     Allowance,
-    Amount,
     Block,
     BookRow,
     Holding,
     Means,
     Position,
-    PositionId,
     Reserve,
     Snapshot,
-    Token,
     Unreadable,
 )
 from keeper.model.wish import (
@@ -26,6 +34,7 @@ from keeper.model.wish import (
     Call,
     Caps,
     Decision,
+    Deleverage,
     Plan,
     PlanKey,
     Policy,
@@ -35,6 +44,7 @@ from keeper.model.wish import (
     Repay,
     Step,
     Supply,
+    from_wallet,
 )
 
 __all__ = [
@@ -48,13 +58,17 @@ __all__ = [
     "Call",
     "Caps",
     "Decision",
+    "Deleverage",
     "Entry",
     "Fee",
     "Holding",
     "Intent",
     "IntentState",
+    "Lender",
     "Level",
     "LiquidationPrice",
+    "Mandate",
+    "MandateAsset",
     "Means",
     "Outcome",
     "Outlook",
@@ -68,10 +82,16 @@ __all__ = [
     "Rejection",
     "Repay",
     "Reserve",
+    "Route",
     "Shock",
+    "Side",
     "Snapshot",
+    "Source",
+    "Spent",
     "Step",
     "Supply",
+    "Terms",
     "Token",
     "Unreadable",
+    "from_wallet",
 ]

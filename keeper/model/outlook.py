@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from keeper.model.position import PositionId
+from keeper.model.identity import PositionId
 
 
 class Level(StrEnum):

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from keeper.model.identity import Amount, PositionId, Token
+from keeper.model.mandate import Lender, Mandate, Route
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
@@ -16,55 +19,6 @@ class Block:
     parent_hash: str
     timestamp_s: int
     base_fee_wei: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Token:
-    """An ERC-20 token; ``address`` is EIP-55."""
-
-    chain_id: int
-    address: str
-    symbol: str
-    decimals: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Amount:
-    """An exact number of a token's smallest units. Two tokens never add."""
-
-    token: Token
-    units: int
-
-    def __add__(self, other: Amount) -> Amount:
-        self._same(other)
-        return Amount(token=self.token, units=self.units + other.units)
-
-    def __sub__(self, other: Amount) -> Amount:
-        self._same(other)
-        return Amount(token=self.token, units=self.units - other.units)
-
-    def _same(self, other: Amount) -> None:
-        if self.token != other.token:
-            raise ValueError(f"amounts of {self.token.symbol} and {other.token.symbol} do not add")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class PositionId:
-    """Which position: protocol kind, chain, account, and the protocol's own key (market, vault, position)."""
-
-    venue: str
-    chain_id: int
-    account: str
-    key: str
-
-    def __str__(self) -> str:
-        return f"{self.venue}:{self.chain_id}:{self.account}:{self.key}"
-
-    @classmethod
-    def parse(cls, text: str) -> PositionId:
-        """Inverse of ``str``. Raises ValueError."""
-        venue, chain_id, account, key = text.split(":", 3)
-        return cls(venue=venue, chain_id=int(chain_id), account=account, key=key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,6 +138,16 @@ class Means:
     native_price_base: int | None
     """Price of one native token in USD with ``native_price_decimals``; None when no feed gives it."""
     native_price_decimals: int = 8
+    mandates: tuple[Mandate, ...] = ()
+    """What the owners' Executors allow."""
+    lenders: tuple[Lender, ...] = ()
+    """Flash loans that could be taken; read for positions in need only."""
+    routes: tuple[Route, ...] = ()
+    """Swaps from collateral to debt with their prices; read for positions in need only."""
+
+    def mandate(self, id: PositionId) -> Mandate | None:
+        """What the Executor of a position allows; None where it has none or could not be read."""
+        return next((m for m in self.mandates if m.id == id), None)
 
     def balance(self, token: Token) -> int:
         """Units of ``token`` in the wallet (0 when it was not among those read)."""

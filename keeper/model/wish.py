@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from keeper.model.identity import Amount, PositionId
+from keeper.model.mandate import Source
 from keeper.model.outlook import Level
-from keeper.model.position import Amount, Block, PositionId
+from keeper.model.position import Block
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +61,52 @@ class Repay:
     amount: Amount
 
 
-Step = Supply | Repay
-"""One action on a venue. Further steps (withdraw, flash repay, swap, perps) join as venues need them."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deleverage:
+    """Sell a position's collateral and repay its debt in one transaction, through its owner's Executor.
+
+    Nothing comes from the keeper's wallet but gas. Sold units between ``sold`` and ``sell_max`` are what it is
+    planned for; the contract moves no more than ``sell_max``.
+    """
+
+    executor: str
+    key: str
+    """The position's id inside the Executor, 0x-hex."""
+    seq: int
+    """The Executor's own number of the action: of two with one number, only one can take effect."""
+    deadline_s: int
+    """Unix seconds of the last block in which the Executor takes it."""
+    sell_max: Amount
+    sold: int
+    """Collateral units that the quote of the block expects to be sold."""
+    repay: Amount
+    """Debt that is repaid, or more where ``whole`` tells the Executor to repay all that is owed."""
+    whole: bool = False
+    source: Source
+    source_token: str = ""
+    source_fee: int = 0
+    fee_units: int = 0
+    """Debt units that the flash loan costs at the most."""
+    router: str = ""
+    """Empty: the direct Uniswap v3 pool of ``fees[0]``."""
+    fees: tuple[int, ...]
+    via: tuple[str, ...] = ()
+    sells: tuple[int, ...] = ()
+    """STEPWISE: collateral units of each step."""
+
+    @property
+    def amount(self) -> Amount:
+        """What moves at the most, as caps count it."""
+        return self.sell_max
+
+
+Step = Supply | Repay | Deleverage
+"""One action on a venue. Further steps (withdraw, perps) join as venues need them."""
+
+
+def from_wallet(steps: Iterable[Step]) -> tuple[Amount, ...]:
+    """What the steps take from the keeper's own wallet, gas apart."""
+    return tuple(step.amount for step in steps if isinstance(step, Supply | Repay))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +132,10 @@ class Proposal:
     gas_usd: float
     idle_usd: float
     cost_usd: float
-    """gas_usd + idle_usd: what the choice is made by."""
+    """gas_usd + idle_usd + swap_usd: what the choice is made by."""
     why: str
+    swap_usd: float = 0.0
+    """What a sale costs against the oracle's prices, flash loan included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

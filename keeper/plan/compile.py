@@ -54,7 +54,7 @@ def _bounds(proposal: Proposal, case: Case, gas_limit: int) -> Bounds:
     return Bounds(
         health_after_min_wad=mul_div_down(least, 1_000_000 - SLIP_PPM, 1_000_000),
         health_after_max_wad=UINT256_MAX if expected == UINT256_MAX else policy.max_health_wad,
-        cost_usd_max=gas_usd + math.ceil(proposal.idle_usd),
+        cost_usd_max=gas_usd + math.ceil(proposal.idle_usd) + math.ceil(proposal.swap_usd),
         fee_wei_max=_fee_wei_max(case, gas_limit),
         gas_limit=gas_limit,
         deadline_block=case.snapshot.block.number + DEADLINE_BLOCKS,

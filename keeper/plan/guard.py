@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from keeper.model import Holding, Plan, Policy, Position, Refusal, Repay, Snapshot, Step, Supply
+from keeper.executor import abi, judge
+from keeper.model import Deleverage, Holding, Plan, Policy, Position, Refusal, Repay, Snapshot, Step, Supply
 from keeper.phrases import amount_text, health_text, usd_text
 from keeper.seams import Venue
 from keeper.sizing import value_base_up
@@ -22,11 +23,12 @@ DEADLINE_BLOCKS = 10
 SELECTORS: dict[type[Step], frozenset[bytes]] = {
     Supply: frozenset({bytes.fromhex("617ba037")}),
     Repay: frozenset({bytes.fromhex("573ade81")}),
+    Deleverage: frozenset({abi.DELEVERAGE}),
 }
 """Every function by which a shipped venue performs a step.
 
 617ba037 supply(address,uint256,address,uint16), 573ade81 repay(address,uint256,uint256,address): Aave v3
-Pool.
+Pool; deleverage(Order) of the owner's Executor.
 """
 
 
@@ -82,7 +84,8 @@ def _trigger(plan: Plan, case: Case) -> Refusal | None:
 def _health(plan: Plan, case: Case) -> Refusal | None:
     before = case.position.health_wad or 0
     after = case.venue.after(plan.steps, case.position).health_wad or 0
-    broken = kept(before, after, case.policy)
+    selling = any(isinstance(step, Deleverage) for step in plan.steps)
+    broken = kept(before, after, case.policy, selling=selling)
     if broken is not None:
         return _no(broken.code, broken.why)
     low, high = plan.bounds.health_after_min_wad, plan.bounds.health_after_max_wad
@@ -112,6 +115,10 @@ def _caps(plan: Plan, case: Case) -> Refusal | None:
 def _means(plan: Plan, case: Case) -> Refusal | None:
     means = case.snapshot.means
     for step in plan.steps:
+        if isinstance(step, Deleverage):
+            if (no := _mandate(step, case)) is not None:
+                return no
+            continue
         token, units = step.amount.token, step.amount.units
         if means.balance(token) < units:
             return _no("insufficient_means", f"the wallet holds less than {amount_text(step.amount)}")
@@ -125,8 +132,37 @@ def _means(plan: Plan, case: Case) -> Refusal | None:
     return None
 
 
+def _mandate(step: Deleverage, case: Case) -> Refusal | None:
+    """What the owner's Executor and the venue would say to a sale."""
+    means = case.snapshot.means
+    mandate = means.mandate(case.position.id)
+    if mandate is None:
+        return _no(
+            "no_executor", "no Executor of the position's owner is configured, or it could not be read"
+        )
+    after = case.venue.after((step,), case.position).health_wad or 0
+    refused = judge.refuses(mandate, step, case.position.health_wad or 0, after)
+    if refused is not None:
+        return _no(refused.code, refused.why)
+    refused = case.venue.can(step, case.position, means)
+    return None if refused is None else _no("venue_refuses", f"{refused.code}: {refused.why}")
+
+
+def _ordered(plan: Plan, step: Deleverage, case: Case) -> Refusal | None:
+    """The call is the step's order, whole and to the Executor that was read."""
+    mandate = case.snapshot.means.mandate(case.position.id)
+    if mandate is None or plan.call.target != mandate.executor:
+        return _no("allow_list", f"the call goes to {plan.call.target}, not to the owner's Executor")
+    order = abi.order_from(plan.call.data)
+    if isinstance(order, str):
+        return _no("calldata", order)
+    return None if order == abi.order_of(step) else _no("calldata", "the order is not the step's")
+
+
 def _allowed(plan: Plan, case: Case) -> Refusal | None:
     call, step = plan.call, plan.steps[0]
+    if isinstance(step, Deleverage) and not call.value_wei:
+        return _ordered(plan, step, case)
     if call.target != case.venue.spender:
         return _no("allow_list", f"the call goes to {call.target}, not to the venue {case.venue.spender}")
     if call.value_wei:

@@ -11,6 +11,7 @@ from eth_utils.address import is_address
 from eth_utils.crypto import keccak
 
 from keeper.seams import TxFields
+from keeper.signer.orders import AllowedOrder
 from keeper.units import UINT256_MAX
 
 GAS_LIMIT_MAX = 16_777_216
@@ -83,6 +84,8 @@ class SigningPolicy:
     fee_wei_max: int
     """Most wei that gas limit x maxFeePerGas of one transaction may reach."""
     gas_limit_max: int = GAS_LIMIT_MAX
+    orders: tuple[AllowedOrder, ...] = ()
+    """Sales through the owners' Executors."""
 
     def refuses(self, tx: TxFields) -> str | None:
         """Why ``tx`` is not signed, or None. The empty self-send that frees a nonce is always allowed."""
@@ -106,7 +109,8 @@ class SigningPolicy:
         target = tx.to.lower()
         if target == self.address.lower():
             return None if not tx.data else "a self-send carries no data"
-        near = [c for c in self.calls if c.target.lower() == target]
+        every: tuple[AllowedCall | AllowedOrder, ...] = (*self.calls, *self.orders)
+        near = [c for c in every if c.target.lower() == target]
         if not near:
             return f"target {tx.to} is not allowed"
         whys = [c.refuses(tx.data) for c in near if c.selector == tx.data[:4]]

@@ -8,15 +8,17 @@ from typing import Any
 
 from keeper.errors import ConfigError
 from keeper.signer.key import read_secret
+from keeper.signer.orders import AllowedOrder
 from keeper.signer.policy import AllowedCall, Argument, SigningPolicy
 from keeper.signer.store import DayCaps
 
 _MEMBERS = {"chain_id", "address", "fee_wei_max", "fee_wei_per_day", "units_per_day", "calls"}
+_OPTIONAL = {"orders"}
 
 
 def to_text(policy: SigningPolicy, caps: DayCaps) -> str:
     """The policy as JSON text; integers as decimal text."""
-    body = {
+    body: dict[str, object] = {
         "chain_id": policy.chain_id,
         "address": policy.address,
         "fee_wei_max": str(policy.fee_wei_max),
@@ -31,6 +33,8 @@ def to_text(policy: SigningPolicy, caps: DayCaps) -> str:
             for call in policy.calls
         ],
     }
+    if policy.orders:
+        body["orders"] = [_order_out(o) for o in policy.orders]
     return json.dumps(body, indent=1) + "\n"
 
 
@@ -38,18 +42,44 @@ def load(path: Path) -> tuple[SigningPolicy, DayCaps]:
     """From a file that nobody else may read or write. Raises ConfigError naming it."""
     try:
         body = json.loads(read_secret(path))
-        if set(body) != _MEMBERS:
-            raise ConfigError((f"{path}: members {sorted(set(body) ^ _MEMBERS)} are missing or unknown",))
+        if set(body) - _OPTIONAL != _MEMBERS:
+            raise ConfigError(
+                (f"{path}: members {sorted(set(body) - _OPTIONAL ^ _MEMBERS)} are missing or unknown",)
+            )
         policy = SigningPolicy(
             chain_id=int(body["chain_id"]),
             address=str(body["address"]),
             calls=tuple(_call_in(c) for c in body["calls"]),
             fee_wei_max=int(body["fee_wei_max"]),
+            orders=tuple(_order_in(o) for o in body.get("orders", ())),
         )
         units = {str(t).lower(): int(u) for t, u in body["units_per_day"].items()}
         return policy, DayCaps(fee_wei=int(body["fee_wei_per_day"]), units=units)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError((f"{path}: is no signing policy ({type(error).__name__}: {error})",)) from None
+
+
+def _order_in(row: Any) -> AllowedOrder:
+    if set(row) != {"target", "position", "collateral", "debt", "routers"}:
+        raise ValueError(f"order members {sorted(row)}")
+    most = {str(t).lower(): None if n is None else int(n) for t, n in row["collateral"].items()}
+    return AllowedOrder(
+        target=str(row["target"]),
+        position=str(row["position"]).lower(),
+        collateral=most,
+        debt=frozenset(str(t).lower() for t in row["debt"]),
+        routers=frozenset(str(r).lower() for r in row["routers"]),
+    )
+
+
+def _order_out(order: AllowedOrder) -> dict[str, object]:
+    return {
+        "target": order.target,
+        "position": order.position,
+        "collateral": {t: None if n is None else str(n) for t, n in order.collateral.items()},
+        "debt": sorted(order.debt),
+        "routers": sorted(order.routers),
+    }
 
 
 def _call_in(row: Any) -> AllowedCall:

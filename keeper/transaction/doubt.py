@@ -1,15 +1,15 @@
 """What a plan may be while an earlier one of its position is in doubt: ended without effect, not finally. Pure.
 
 A deeper reorganisation may let the earlier bytes act beside the new ones, under another nonce. Steps of which
-both may land (they move our own money towards safety, and never more than the wallet grants) need not wait;
-all others do.
+both may land (they move our own money towards safety, and never more than the wallet grants) need not wait, nor
+sales that carry one number of an Executor, which takes each number once; all others do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from keeper.model import Intent, Plan, Refusal, Repay, Step, Supply
+from keeper.model import Deleverage, Intent, Plan, Refusal, Repay, Step, Supply
 
 HARMLESS_TWICE: tuple[type[Step], ...] = (Supply, Repay)
 """Money of the owner into the owner's own position. Whatever sells, withdraws or borrows is not among them."""
@@ -23,10 +23,19 @@ def refuses(plan: Plan, followed: Iterable[Intent]) -> Refusal | None:
     doubtful = [i for i in followed if i.key.position == plan.key.position and i.state.in_vain]
     for earlier in doubtful:
         harmful = [s for s in (*plan.steps, *earlier.plan.steps) if not isinstance(s, HARMLESS_TWICE)]
-        if harmful:
+        if harmful and not _once(harmful):
             why = f"{earlier.key} is {earlier.state} but not finally: {_names(harmful)} twice would do harm"
             return Refusal(who="lane", code="in_doubt", why=why)
     return None
+
+
+def _once(steps: list[Step]) -> bool:
+    """Whether the chain itself sees to it: sales through one Executor under one number, of which one can act.
+
+    It asks the trigger anew, so that money which landed before leaves nothing to sell for.
+    """
+    sales = [s for s in steps if isinstance(s, Deleverage)]
+    return len(sales) == len(steps) and len({(s.executor, s.key, s.seq) for s in sales}) == 1
 
 
 def _names(steps: Iterable[Step]) -> str:

@@ -31,11 +31,11 @@ DOORS = {
 """Third-party package -> the only rooms that may open it."""
 NETWORK = {"socket", "http", "urllib.request", "ssl", "requests", "httpx"}
 VOCABULARY = {"units", "errors", "model", "seams", "clock", "sizing", "words", "config", "keeper"}
-VOCABULARY |= {"phrases", "triggers"}
+VOCABULARY |= {"phrases", "triggers", "executor"}
 """What every room may read."""
 WIRING = {"daemon", "granting", "inspection", "cli", "__main__"}
 """What exists to join rooms: the daemon, the commands, and what both need."""
-PURE = {"units", "errors", "model", "sizing", "words", "phrases", "triggers"}
+PURE = {"units", "errors", "model", "sizing", "words", "phrases", "triggers", "executor"}
 PURE |= {"risk", "decision", "plan", "strategies"}
 """No network, no clock, no log."""
 PURE_FILES = ("decode", "encode", "rules", "book", "effect", "fill")

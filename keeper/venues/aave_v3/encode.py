@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from keeper.errors import Unread
+from keeper.executor import abi
 from keeper.model import (
     Amount,
     Block,
     Call,
+    Deleverage,
     Holding,
     Intent,
     IntentState,
@@ -19,6 +21,7 @@ from keeper.model import (
     Repay,
     Reserve,
     Snapshot,
+    Source,
     Step,
     Supply,
     Token,
@@ -37,10 +40,20 @@ SUPPLY_GAS = 360_000
 """Measured 126k to 208k on v3.6; room for tokens behind proxies and for reward controllers."""
 REPAY_GAS = 320_000
 """Measured 147k on v3.6; the same room."""
+SALE_GAS = {Source.UNISWAP_V3_SWAP: 900_000, Source.STEPWISE: 500_000}
+"""Measured 0.44M on v3.6 with a Uniswap pool that pays first; twice that for tokens behind proxies."""
+FLASH_SALE_GAS = 1_300_000
+"""Measured 0.5M to 0.6M through the other sources."""
+STEP_GAS = 600_000
+"""Of each step of a stepwise sale, measured 0.3M."""
 
 
 def call(market: Market, step: Step, position: Position) -> Call:
-    """``supply`` or ``repay`` of an exact amount (the pool refuses MAX on behalf of another)."""
+    """``supply`` or ``repay`` of an exact amount (the pool refuses MAX on behalf of another), or the order to
+    the owner's Executor.
+    """
+    if isinstance(step, Deleverage):
+        return abi.deleverage(step)
     asset, units, owner = (
         book.word(step.amount.token.address),
         step.amount.units,
@@ -55,24 +68,49 @@ def call(market: Market, step: Step, position: Position) -> Call:
 
 def gas(step: Step) -> int:
     """A gas limit the step does not exceed."""
+    if isinstance(step, Deleverage):
+        return SALE_GAS.get(step.source, FLASH_SALE_GAS) + STEP_GAS * len(step.sells)
     return SUPPLY_GAS if isinstance(step, Supply) else REPAY_GAS
 
 
 def can(market: Market, step: Step, position: Position, means: Means) -> Refusal | None:
     """Why the pool would revert the step now, or why it would not help; None when it would."""
+    if isinstance(step, Deleverage):
+        return _cannot_sell(market, step, position, means)
     token = step.amount.token
     reserve = means.reserve(market.id, token)
     if step.amount.units <= 0:
         return _no("no_amount", f"{step.amount.units} units of {token.symbol} is nothing to move")
     if reserve is None:
         return _no("reserve_unread", f"{token.symbol} is not listed on {market.name} or could not be read")
-    if not reserve.active:
-        return _no("reserve_inactive", f"{token.symbol} is not active on {market.name}")
-    if reserve.paused:
-        return _no("reserve_paused", f"{token.symbol} is paused on {market.name}")
+    if (closed := _closed(reserve, market.name)) is not None:
+        return closed
     if isinstance(step, Repay):
         return _cannot_repay(step, position, reserve)
     return _cannot_supply(step, position, reserve, market.name)
+
+
+def _closed(reserve: Reserve, name: str) -> Refusal | None:
+    symbol = reserve.token.symbol
+    if not reserve.active:
+        return _no("reserve_inactive", f"{symbol} is not active on {name}")
+    return _no("reserve_paused", f"{symbol} is paused on {name}") if reserve.paused else None
+
+
+def _cannot_sell(market: Market, step: Deleverage, position: Position, means: Means) -> Refusal | None:
+    """Collateral comes out only where the reserve has the cash; a frozen one lets out and takes repayments."""
+    for amount, side in ((step.sell_max, position.collateral), (step.repay, position.debt)):
+        reserve = means.reserve(market.id, amount.token)
+        if reserve is None:
+            return _no("reserve_unread", f"{amount.token.symbol} of {market.name} could not be read")
+        if (closed := _closed(reserve, market.name)) is not None:
+            return closed
+        if amount.units <= 0 or _held(side, amount.token) is None:
+            return _no("no_amount", f"{amount.units} units of {amount.token.symbol} is nothing to move")
+        if side is position.collateral and amount.units > reserve.cash_units:
+            left = decimal_text(reserve.cash_units, amount.token.decimals)
+            return _no("no_cash", f"{market.name} can pay out {left} {amount.token.symbol} only")
+    return None
 
 
 def _cannot_repay(step: Repay, position: Position, reserve: Reserve) -> Refusal | None:
@@ -116,9 +154,14 @@ def after(market: Market, steps: Sequence[Step], position: Position) -> Position
             collateral = [
                 _more(h, step.amount) if h.amount.token == step.amount.token else h for h in collateral
             ]
+        elif isinstance(step, Deleverage):
+            sold, paid = step.sell_max, step.repay
+            collateral = [_sold(h, sold) if h.amount.token == sold.token else h for h in collateral]
+            debt = [_less(h, paid) if h.amount.token == paid.token else h for h in debt]
         else:
             debt = [_less(h, step.amount) if h.amount.token == step.amount.token else h for h in debt]
     debt = [h for h in debt if h.amount.units]
+    collateral = [h for h in collateral if h.amount.units]
     if not steps:
         return position
     return replace(
@@ -136,6 +179,14 @@ def _more(held: Holding, added: Amount) -> Holding:
     share = -(-(units + 1) // max(stored, 1))
     after_units = max(units, units + added.units - share - 1)
     return _revalued(held, after_units, stored + added.units * stored // (units + 1), up=False)
+
+
+def _sold(held: Holding, gone: Amount) -> Holding:
+    """Collateral after a withdrawal: the burn rounds up and the balance down, each by less than one share."""
+    units, stored = held.amount.units, held.stored
+    share = -(-(units + 1) // max(stored, 1))
+    burnt = -(-gone.units * max(stored, 1) // max(units, 1)) + 1
+    return _revalued(held, max(0, units - gone.units - share - 1), max(0, stored - burnt), up=False)
 
 
 def _less(held: Holding, paid: Amount) -> Holding:
@@ -176,17 +227,31 @@ def fill(market: Market, steps: Sequence[Step], block: Block, snapshot: Snapshot
     if position is None:
         raise Unread(f"{shadow.id} is not in the snapshot of block {snapshot.block.number}")
     collateral, debt = dict(shadow.collateral), dict(shadow.debt)
-    for step in steps:
-        token, units = step.amount.token, step.amount.units
+    for token, added, paid in _moves(steps):
         supply_index, borrow_index = _indices(market, token, block, snapshot)
-        if isinstance(step, Supply):
+        if added:
             stored = _stored(collateral, position.collateral, token)
-            collateral[token.address] = stored + market.line.mint_collateral(units, supply_index)
-        else:
+            shares = market.line.mint_collateral(abs(added), supply_index)
+            # what is taken out burns one share more at the most
+            collateral[token.address] = stored + shares if added > 0 else max(0, stored - shares - 1)
+        if paid:
             stored = _stored(debt, position.debt, token)
-            paid = min(units, market.line.debt(stored, borrow_index))
-            debt[token.address] = max(0, stored - market.line.burn_debt(paid, borrow_index))
+            burnt = market.line.burn_debt(min(paid, market.line.debt(stored, borrow_index)), borrow_index)
+            debt[token.address] = max(0, stored - burnt)
     return Shadow(id=shadow.id, collateral=collateral, debt=debt)
+
+
+def _moves(steps: Sequence[Step]) -> tuple[tuple[Token, int, int], ...]:
+    """(token, collateral units added, debt units repaid) of each; a sale takes what its quote said."""
+    moves: list[tuple[Token, int, int]] = []
+    for step in steps:
+        if isinstance(step, Deleverage):
+            moves += [(step.sell_max.token, -step.sold, 0), (step.repay.token, 0, step.repay.units)]
+        elif isinstance(step, Supply):
+            moves.append((step.amount.token, step.amount.units, 0))
+        else:
+            moves.append((step.amount.token, 0, step.amount.units))
+    return tuple(moves)
 
 
 def _indices(market: Market, token: Token, block: Block, snapshot: Snapshot) -> tuple[int, int]:

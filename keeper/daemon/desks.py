@@ -1,0 +1,67 @@
+"""The Executors of one chain, looked at before anything is sold through them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from keeper.chain.endpoints import Endpoints
+from keeper.config import ChainSettings, Settings
+from keeper.daemon.camera import Camera
+from keeper.errors import ConfigError, Transient
+from keeper.executor import load, verify
+from keeper.executor.desk import Desk
+from keeper.executor.load import Place, Wanted
+from keeper.model import Block
+from keeper.seams import Transport, Venue
+
+
+async def desk(
+    settings: Settings,
+    chain: ChainSettings,
+    around: tuple[Endpoints, Camera, Block],
+    by_name: Mapping[str, Venue],
+) -> Desk | None:
+    """The desk of the chain's Executors as of a block; None where no position names one.
+
+    ``by_name``: the chain's venues by their names in the configuration. Raises ConfigError with every Executor
+    whose code or owner is not what it must be, or Transient.
+    """
+    endpoints, camera, block = around
+    asked = wanted(settings, by_name)
+    if not asked:
+        return None
+    found = [(w, await problem(w.executor, endpoints, block)) for w in asked]
+    wrong = tuple(f"positions.{w.label}.executor {w.executor}: {why}" for w, why in found if why)
+    if wrong:
+        raise ConfigError(wrong)
+    place = Place(
+        bot=settings.wallet.address or "0x" + "00" * 20,
+        multicall=chain.multicall,
+        quoter=chain.uniswap_quoter,
+        router=chain.uniswap_router,
+        via=chain.swap_via,
+    )
+    return await load.load(asked, place, camera.reader(block))
+
+
+def wanted(settings: Settings, by_name: Mapping[str, Venue]) -> tuple[Wanted, ...]:
+    """Every position of those venues that names an Executor."""
+    return tuple(
+        Wanted(
+            label=p.label,
+            id=by_name[p.venue].position_id(p.account),
+            executor=p.executor,
+            market=by_name[p.venue].spender,
+            tokens=by_name[p.venue].tokens,
+        )
+        for p in settings.positions
+        if p.executor is not None and p.venue in by_name
+    )
+
+
+async def problem(executor: str, transport: Transport, block: Block) -> str:
+    """How the code at an address differs from the committed Executor; empty when it is that code."""
+    code = await transport.request("eth_getCode", [executor, {"blockHash": block.hash}])
+    if not isinstance(code, str) or not code.startswith("0x"):
+        raise Transient(f"eth_getCode answered {type(code).__name__}, not code")
+    return verify.differs(bytes.fromhex(code[2:]), verify.artifact())

@@ -1,0 +1,230 @@
+"""What the Executor would say to an order, check by check and in the contract's own order: the same refusal.
+
+The second enforcer of docs/decisions/triggers.md stands on chain (Executor.sol, Policies.sol, Spending.sol); these
+are its rules on the same integers, for the daemon's guard and for a proof that both decide alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from keeper.executor.abi import ALL, UINT112_MAX, ZERO, Order
+from keeper.executor.errors import Fault
+from keeper.model import Mandate, MandateAsset, Side, Source, Spent, Terms
+from keeper.units import BPS, UINT256_MAX
+
+PARTIAL_STEP_BPS = 10
+"""Policies.PARTIAL_STEP_BPS: a partial below emergency lifts health by at least a thousandth."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """When an order is judged, and the position's health then."""
+
+    block_number: int
+    timestamp_s: int
+    health_wad: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deal:
+    """What protocol, lender and market answer to an order: all that the contract does not hold itself."""
+
+    owed: int
+    price_collateral: int
+    price_debt: int
+    swap_there: bool
+    """The pool exists."""
+    lender_there: bool
+    fee: int
+    """Of the flash loan, debt units."""
+    bought: int
+    """What the swap pays; a pool pays what is asked, or the swap fails."""
+    sold: int
+    health_after_wad: int
+
+
+def verdict(mandate: Mandate, order: Order, at: Moment, deal: Deal) -> Fault | None:
+    """None where the Executor accepts, else its refusal. Not for STEPWISE, whose steps are the router's."""
+    amount = deal.owed if order.repay == ALL else order.repay
+    return (
+        admits(mandate, order.seq, order.deadline_s, at)
+        or _asks(mandate, order, deal, amount)
+        or _borrows(mandate.terms, order, deal, amount)
+        or _swaps(mandate, order, deal, amount)
+        or spends(mandate, order, deal.sold, at.timestamp_s)
+        or settles(mandate.terms, at.health_wad, deal.health_after_wad, selling=True)
+    )
+
+
+def admits(mandate: Mandate, seq: int, deadline_s: int, at: Moment) -> Fault | None:
+    """``_admit``: who and when."""
+    terms = mandate.terms
+    if mandate.bot_share_bps == 0 or at.timestamp_s > mandate.bot_expiry_s:
+        return Fault(name="NotBot", values=(mandate.bot.lower(),))
+    if mandate.paused:
+        return Fault(name="IsPaused")
+    if terms.trigger_wad == 0:
+        return Fault(name="PositionUnknown", values=(bytes.fromhex(mandate.key[2:]),))
+    if seq != terms.seq:
+        return Fault(name="WrongSeq", values=(terms.seq, seq))
+    if at.timestamp_s > terms.expiry_s:
+        return Fault(name="PolicyExpired", values=(terms.expiry_s,))
+    if at.timestamp_s > deadline_s:
+        return Fault(name="DeadlinePassed", values=(deadline_s,))
+    if at.health_wad >= terms.trigger_wad:
+        return Fault(name="NotTriggered", values=(at.health_wad, terms.trigger_wad))
+    until = terms.last_block + (1 if at.health_wad < terms.emergency_wad else terms.cooldown_blocks)
+    return Fault(name="CoolingDown", values=(until,)) if at.block_number < until else None
+
+
+def _asks(mandate: Mandate, order: Order, deal: Deal, amount: int) -> Fault | None:
+    """``_job``: what is asked, against what is listed."""
+    for token, side in ((order.collateral, Side.COLLATERAL), (order.debt, Side.DEBT)):
+        if asset_at(mandate, token, side) is None:
+            return Fault(name="AssetUnknown", values=(order.position, token.lower()))
+    if order.collateral.lower() == order.debt.lower():
+        return Fault(name="AssetUnknown", values=(order.position, order.debt.lower()))
+    if (fault := routes(mandate, order)) is not None:
+        return fault
+    if not 0 < order.sell_max <= UINT112_MAX:
+        return Fault(name="BadAmount", values=(order.sell_max,))
+    for price, token in ((deal.price_collateral, order.collateral), (deal.price_debt, order.debt)):
+        if price == 0:
+            return Fault(name="NoPrice", values=(token.lower(),))
+    return None if 0 < amount <= UINT112_MAX else Fault(name="BadAmount", values=(order.repay,))
+
+
+def routes(mandate: Mandate, order: Order) -> Fault | None:
+    """``_checkRoute``: a listed router with its calldata, or none of both."""
+    routed = int(order.router, 16) != 0
+    unknown = Fault(name="RouterUnknown", values=(order.router.lower(),))
+    if routed and order.router.lower() not in {r.lower() for r in mandate.routers}:
+        return unknown
+    if order.source == Source.STEPWISE:
+        if not routed or not order.sells:
+            return unknown
+        wanted = len(order.sells)
+    else:
+        if routed and order.source == Source.UNISWAP_V3_SWAP:
+            return unknown
+        wanted = 1 if routed else 0
+    return None if len(order.data) == wanted else Fault(name="BadAmount", values=(len(order.data),))
+
+
+def _borrows(terms: Terms, order: Order, deal: Deal, amount: int) -> Fault | None:
+    """``_borrow`` and the first line of ``_unwind``."""
+    if order.source == Source.UNISWAP_V3_SWAP:
+        return None
+    if not deal.lender_there:
+        return Fault(name="SourceUnavailable", values=(int(order.source),))
+    fee_max = amount * terms.flash_fee_bps // BPS
+    return Fault(name="FlashFeeTooHigh", values=(deal.fee, fee_max)) if deal.fee > fee_max else None
+
+
+def _swaps(mandate: Mandate, order: Order, deal: Deal, amount: int) -> Fault | None:
+    """``_swapOnPool`` and its callback, or ``_swapOnRouter``; repaying more than is owed moves another amount."""
+    routed = order.router != ZERO
+    flash = order.source != Source.UNISWAP_V3_SWAP
+    needed = amount + (deal.fee if flash else 0)
+    overpaid = Fault(name="TransferShort", values=(order.debt.lower(), amount, deal.owed))
+    if flash and amount > deal.owed:
+        return overpaid
+    collateral = asset_at(mandate, order.collateral, Side.COLLATERAL)
+    assert collateral is not None  # asked before
+    taken = order.sell_max if routed else deal.sold
+    short = Fault(name="GrantShort", values=(collateral.receipt.lower(), collateral.granted, taken))
+    if routed:
+        if collateral.granted < taken:
+            return short
+        priced = slips(mandate, order, deal)
+        if priced is not None:
+            return priced
+        return Fault(name="SwapShort", values=(deal.bought, needed)) if deal.bought < needed else None
+    if not deal.swap_there:
+        return Fault(name="SourceUnavailable", values=(int(Source.UNISWAP_V3_SWAP),))
+    if deal.bought != needed:
+        return Fault(name="SwapShort", values=(deal.bought, needed))
+    if deal.sold > order.sell_max:
+        return Fault(name="SellLimit", values=(deal.sold, order.sell_max))
+    if (priced := slips(mandate, order, deal)) is not None:
+        return priced
+    if amount > deal.owed:
+        return overpaid
+    return short if collateral.granted < taken else None
+
+
+def slips(mandate: Mandate, order: Order, deal: Deal) -> Fault | None:
+    """``_checkPrice``: what was paid against the oracle's price less the owner's slippage."""
+    if deal.sold <= sold_max(mandate, order, deal):
+        return None
+    return Fault(name="SlippageExceeded", values=(deal.sold, deal.bought))
+
+
+def sold_max(mandate: Mandate, order: Order, deal: Deal) -> int:
+    """Most collateral units that may be given for ``deal.bought``: weightBought x bought >= weightSold x sold."""
+    collateral = asset_at(mandate, order.collateral, Side.COLLATERAL)
+    debt = asset_at(mandate, order.debt, Side.DEBT)
+    if collateral is None or debt is None:
+        return 0
+    units, prices = (collateral.unit, debt.unit), (deal.price_collateral, deal.price_debt)
+    return most_sold(mandate.terms, units, prices, deal.bought)
+
+
+def most_sold(terms: Terms, units: tuple[int, int], prices: tuple[int, int], bought: int) -> int:
+    """The same from (collateral, debt) units and prices: rounded down, as the contract's comparison does."""
+    weight_sold = prices[0] * units[1] * (BPS - terms.slippage_bps)
+    return bought * prices[1] * units[0] * BPS // weight_sold if weight_sold else 0
+
+
+def spends(mandate: Mandate, order: Order, sold: int, timestamp_s: int) -> Fault | None:
+    """``_spend`` of a sale: the epoch's cap, then this bot's share of it."""
+    asset = asset_at(mandate, order.collateral, Side.COLLATERAL)
+    if asset is None:
+        return Fault(name="AssetUnknown", values=(order.position, order.collateral.lower()))
+    epoch = timestamp_s // mandate.terms.epoch_s
+    total = sold + _in_epoch(asset.spent, epoch)
+    if total > asset.sell_cap:
+        return Fault(name="SpendCap", values=(total, asset.sell_cap))
+    if mandate.bot_share_bps == BPS:
+        return None
+    own, share = sold + _in_epoch(asset.bot_spent, epoch), asset.sell_cap * mandate.bot_share_bps // BPS
+    return Fault(name="BotCap", values=(own, share)) if own > share else None
+
+
+def sell_room(mandate: Mandate, asset: MandateAsset, timestamp_s: int) -> int:
+    """Collateral units that this bot may still sell in the epoch of that time."""
+    epoch = timestamp_s // mandate.terms.epoch_s if mandate.terms.epoch_s else 0
+    room = asset.sell_cap - _in_epoch(asset.spent, epoch)
+    if mandate.bot_share_bps < BPS:
+        share = asset.sell_cap * mandate.bot_share_bps // BPS
+        room = min(room, share - _in_epoch(asset.bot_spent, epoch))
+    return max(0, room)
+
+
+def settles(terms: Terms, before_wad: int, after_wad: int, *, selling: bool) -> Fault | None:
+    """``Policies.settle``: the two-sided condition on the health reached."""
+    if after_wad <= before_wad:
+        return Fault(name="NotImproved", values=(before_wad, after_wad))
+    if after_wad < terms.target_wad:
+        needed = terms.target_wad
+        if before_wad < terms.emergency_wad:
+            needed = before_wad + (before_wad * PARTIAL_STEP_BPS + BPS - 1) // BPS
+        elif not selling:
+            needed = before_wad + terms.hysteresis_wad
+        needed = min(needed, terms.target_wad)
+        if after_wad < needed:
+            return Fault(name="TargetMissed", values=(after_wad, needed))
+    if after_wad != UINT256_MAX and after_wad > terms.max_wad:
+        return Fault(name="MaxHealthExceeded", values=(after_wad, terms.max_wad))
+    return None
+
+
+def asset_at(mandate: Mandate, token: str, side: Side) -> MandateAsset | None:
+    """The listed asset of that address."""
+    found = (a for a in mandate.assets if a.token.address.lower() == token.lower() and a.side is side)
+    return next((a for a in found if int(a.receipt, 16)), None)
+
+
+def _in_epoch(spent: Spent, epoch: int) -> int:
+    return spent.sold if spent.epoch == epoch else 0

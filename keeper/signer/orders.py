@@ -1,0 +1,71 @@
+"""What may be signed for an owner's Executor: one position, its tokens, the routers its owner allowed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from keeper.executor.abi import ALL, DATA_BYTES_MAX, DELEVERAGE, ZERO, Order, order_from
+from keeper.model import Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllowedOrder:
+    """``deleverage`` of one position on one Executor. What an order may not say is not signed.
+
+    The Executor asks all of it again, and health and prices besides: this keeps a daemon that lost its mind from
+    even asking.
+    """
+
+    target: str
+    position: str
+    """0x-hex of 32 bytes."""
+    collateral: Mapping[str, int | None]
+    """Token in lower case -> most units in one order (None: no bound but the Executor's own)."""
+    debt: frozenset[str]
+    """Tokens in lower case."""
+    routers: frozenset[str]
+    """In lower case; none is always allowed."""
+
+    @property
+    def selector(self) -> bytes:
+        """The only function."""
+        return DELEVERAGE
+
+    def refuses(self, data: bytes) -> str | None:
+        """Why this calldata is not allowed, or None."""
+        order = order_from(data)
+        if isinstance(order, str):
+            return order
+        return self._place(order) or self._amounts(order) or self._route(order)
+
+    def _place(self, order: Order) -> str | None:
+        if "0x" + order.position.hex() != self.position.lower():
+            return f"deleverage: position 0x{order.position.hex()} is not guarded"
+        if order.collateral.lower() not in self.collateral:
+            return f"deleverage: collateral {order.collateral} is not allowed"
+        if order.debt.lower() not in self.debt:
+            return f"deleverage: debt {order.debt} is not allowed"
+        return None
+
+    def _amounts(self, order: Order) -> str | None:
+        most = self.collateral[order.collateral.lower()]
+        if order.sell_max <= 0 or (most is not None and order.sell_max > most):
+            return f"deleverage: sells {order.sell_max}, allowed are 1..{most}"
+        if order.source == Source.STEPWISE:
+            if order.repay or not order.sells or sum(order.sells) > order.sell_max:
+                return f"deleverage: steps of {sum(order.sells)} do not fit into {order.sell_max}"
+            return None
+        if order.sells:
+            return "deleverage: steps, and a flash loan"
+        return None if 0 < order.repay <= ALL else "deleverage: repays nothing"
+
+    def _route(self, order: Order) -> str | None:
+        if order.source not in frozenset(Source):
+            return f"deleverage: source {order.source} is not known"
+        routed = order.router != ZERO
+        if routed and order.router.lower() not in self.routers:
+            return f"deleverage: router {order.router} is not allowed"
+        if sum(map(len, order.data)) > DATA_BYTES_MAX * max(1, len(order.sells)):
+            return "deleverage: more calldata for the router than a swap needs"
+        return None if routed or not order.data else "deleverage: calldata for no router"

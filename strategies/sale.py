@@ -1,0 +1,175 @@
+"""One sale through an owner's Executor, sized so that the target holds even at the worst price it allows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from keeper.executor import judge, quotes, rules
+from keeper.model import Amount, Deleverage, Refusal, Side
+from keeper.phrases import amount_text, health_text
+from keeper.sizing import (
+    aim_up,
+    debt_base_up,
+    sell_base_up,
+    units_down,
+    units_up,
+    value_base_down,
+    value_base_up,
+    weighted_base_wad,
+)
+from keeper.triggers import emergency, kept, spend_cap_usd
+from keeper.units import BPS, UINT256_MAX, WAD, mul_div_down, mul_div_up
+from strategies.offer import borrow_rate_ray
+from strategies.order import Sale, after_wad, at_quote, loss_up, refused, step_of
+
+TOLERANCES_BPS = (50, 10)
+"""How much dearer than quoted a sale may become: the usual, and a narrow one where the first could overshoot.
+Below emergency, all that the owner allows against the oracle: speed goes before price."""
+ROUNDS_MAX = 12
+STEADY_ROUNDS = 4
+"""After so many rounds of fitting the loss to the size, the aim itself is raised."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sold:
+    """A sale that the Executor would take."""
+
+    step: Deleverage
+    after_wad: int
+    """At the worst price allowed."""
+    swap_base: int
+    """What it costs against the oracle's prices at the quoted price."""
+    short: str
+    """What keeps it below the target; empty when it reaches it."""
+
+
+def sized(sale: Sale) -> Sold | Refusal:
+    """The least sale that reaches the goal, else the most that limits and an emergency allow, else why none."""
+    terms, before = sale.mandate.terms, sale.need.before_wad
+    widths: tuple[int, ...] = TOLERANCES_BPS
+    if before < terms.emergency_wad and emergency(before, sale.need.policy):
+        widths = (terms.slippage_bps, *widths)
+    answers = [_with_tolerance(sale, width) for width in widths]
+    for answer in answers:
+        if isinstance(answer, Sold) and not answer.short:
+            return answer
+    return next((a for a in answers if isinstance(a, Sold)), answers[-1])
+
+
+def _with_tolerance(sale: Sale, tolerance_bps: int) -> Sold | Refusal:
+    most, binding = _limit(sale)
+    if most <= 0:
+        return binding
+    step = _fitted(sale, tolerance_bps)
+    short = ""
+    if isinstance(step, Refusal) or step.sell_max.units > most:
+        if isinstance(step, Refusal) and step.code != "no_quote":
+            return step
+        short = binding.why if isinstance(step, Deleverage) else step.why
+        code = binding.code if isinstance(step, Deleverage) else step.code
+        step = _most(sale, most, tolerance_bps)
+        if isinstance(step, Refusal):
+            return step
+        if not emergency(sale.need.before_wad, sale.need.policy):
+            return refused(code, f"{short}; a partial sale waits for emergency")
+    return _judged(sale, step, short)
+
+
+def _judged(sale: Sale, step: Deleverage, short: str) -> Sold | Refusal:
+    """The step under every rule that will be asked again: policy, Executor and venue."""
+    need = sale.need
+    after = after_wad(sale, step)
+    if after < sale.goal_wad and not short:
+        return refused(
+            "infeasible",
+            f"no size reaches {health_text(sale.goal_wad)} with {sale.collateral.amount.token.symbol}",
+        )
+    best = after_wad(sale, at_quote(step))
+    if best > sale.highest_wad and best != UINT256_MAX:
+        return refused(
+            "above_max", f"health {health_text(best)} > {health_text(sale.highest_wad)} at the quoted price"
+        )
+    for no in (
+        kept(need.before_wad, after, need.policy, selling=True),
+        judge.refuses(sale.mandate, step, need.before_wad, after),
+    ):
+        if no is not None:
+            return refused(no.code, no.why)
+    if (no := need.venue.can(step, need.position, need.means)) is not None:
+        return refused("venue_refuses", f"{no.code}: {no.why}")
+    sold = value_base_up(step.sold, sale.collateral.price_base, sale.collateral.amount.token.decimals)
+    paid = min(step.repay.units, sale.debt.amount.units)
+    back = value_base_down(paid, sale.debt.price_base, sale.debt.amount.token.decimals)
+    return Sold(step=step, after_wad=after, swap_base=max(0, sold - back), short=short)
+
+
+def _fitted(sale: Sale, tolerance_bps: int) -> Deleverage | Refusal:
+    """The step of which the loss it is sized with is the loss it has: closed form, fitted to the quotes."""
+    position = sale.need.position
+    weighted, owed = weighted_base_wad(position), debt_base_up(position)
+    aim = aim_up(sale.goal_wad, borrow_rate_ray(sale.need))
+    loss_wad = mul_div_up(sum(sale.route.fees), WAD, 1_000_000)
+    step: Deleverage | Refusal = refused("no_quote", "nothing was quoted")
+    for i in range(ROUNDS_MAX):
+        sell = sell_base_up(weighted, owed, aim, sale.collateral.threshold_wad, (loss_wad, 0))
+        if isinstance(sell, Refusal):
+            return refused(sell.code, sell.why)
+        repay_base = mul_div_up(sell, WAD - loss_wad, WAD)
+        step = step_of(
+            sale, units_up(repay_base, sale.debt.price_base, sale.debt.amount.token.decimals), tolerance_bps
+        )
+        if isinstance(step, Refusal):
+            return step
+        after = after_wad(sale, step)
+        if after >= sale.goal_wad or step.whole:
+            return step
+        loss_wad = max(loss_wad, loss_up(sale, step))
+        if i >= STEADY_ROUNDS:
+            aim = mul_div_up(aim, sale.goal_wad, max(after, 1)) + 1
+    return step
+
+
+def _most(sale: Sale, most: int, tolerance_bps: int) -> Deleverage | Refusal:
+    """The step that sells all that may be sold."""
+    sold = mul_div_down(most, BPS, BPS + tolerance_bps)
+    bought = quotes.bought_down(sale.route, sold)
+    repay = bought - sale.fee_up(bought)
+    if repay <= 0:
+        return refused("no_quote", "what may be sold buys nothing")
+    return step_of(sale, min(repay, sale.debt.amount.units), tolerance_bps)
+
+
+def _limit(sale: Sale) -> tuple[int, Refusal]:
+    """(collateral units that may be sold, the refusal that stands for what binds them)."""
+    token, mandate, need = sale.collateral.amount.token, sale.mandate, sale.need
+    listed = judge.asset(mandate, token, Side.COLLATERAL)
+    if isinstance(listed, Refusal):
+        return 0, refused(listed.code, listed.why)
+    reserve = need.means.reserve(need.venue.id, token)
+    cap_usd = spend_cap_usd(need.policy, 0.0)
+    cap_base = cap_usd * 10**need.position.base_decimals
+    grant = judge.short_grant(listed, listed.granted + 1)
+    room = rules.sell_room(mandate, listed, mandate.timestamp_s)
+    limits = (
+        (listed.granted, grant),
+        (
+            min(listed.held, sale.collateral.amount.units),
+            refused("infeasible", f"all of {token.symbol} would not do"),
+        ),
+        (
+            room,
+            refused(
+                "cap",
+                f"the Executor's cap of this epoch leaves {amount_text(Amount(token=token, units=room))}",
+            ),
+        ),
+        (
+            reserve.cash_units if reserve else 0,
+            refused("venue_refuses", f"no_cash: {token.symbol} cannot be paid out"),
+        ),
+        (
+            units_down(cap_base, sale.collateral.price_base, token.decimals),
+            refused("caps", f"the caps leave ${cap_usd:,}"),
+        ),
+    )
+    return min(limits, key=lambda limit: limit[0])
