@@ -22,7 +22,10 @@ _VENUES = "(address,address,address,bytes32,address)"
 TERMS = "(uint64,uint64,uint64,uint64,uint64,uint24,uint24,uint40,uint16,uint8,uint40,uint40)"
 UNISWAP_V3_POOL_HASH = bytes.fromhex("e34f199b19b2b4f47f68442619d555527d244f78a3297ea89325f843f87b8b54")
 """keccak256 of the pools' creation code, the same for every official factory."""
-_ORDER = "(bytes32,uint64,uint64,address,address,uint256,uint256,uint8,address,uint24,address,uint24,uint256[],bytes[])"
+_ORDER = (
+    "(bytes32,uint64,uint64,address,address,uint256,uint256,uint8,"
+    "address,uint24,address,uint24,uint256[],bytes[])"
+)
 DELEVERAGE = f"deleverage({_ORDER})"
 ADD_COLLATERAL = "addCollateral(bytes32,uint64,address,uint256,uint64)"
 REPAY_FROM_RESERVE = "repayFromReserve(bytes32,uint64,address,uint256,uint64)"
