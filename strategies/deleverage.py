@@ -32,6 +32,7 @@ NEAREST = (
     "no_grant",
     "partial_too_small",
     "slippage",
+    "flash_fee",
     "venue_refuses",
     "no_source",
     "selling_harms",
@@ -90,15 +91,16 @@ def _sales(need: Need, mandate: Mandate) -> Iterator[Sale]:
 
 
 def _lenders(means: Means, route: Route) -> tuple[Lender | None, ...]:
-    """Whose money the sale begins with; the direct pool pays first itself, and for nothing."""
+    """Whose money the sale begins with; the direct pool pays first itself, and for nothing. None: nobody's."""
     if not route.router:
         return (None,)
     # a pool that lends is locked while it does: it cannot be swapped through
-    return tuple(
+    lenders = tuple(
         x
         for x in means.lenders
         if x.executor == route.executor and x.token == route.buy.address and x.pool not in route.pools
     )
+    return (*lenders, None)
 
 
 def _best(need: Need, made: Sequence[Sold]) -> Proposal | None:
@@ -114,6 +116,9 @@ def _refused(need: Need, mandate: Mandate, answers: Sequence[Sold | Refusal]) ->
     if refusals:
         nearest = min(refusals, key=lambda r: NEAREST.index(r.code) if r.code in NEAREST else len(NEAREST))
         return refused(nearest.code, "; ".join(dict.fromkeys(r.why for r in (nearest, *refusals))))
+    if mandate.routers_refused:
+        routers = ", ".join(mandate.routers_refused)
+        return refused("router_not_allowed", f"no pool swaps directly, and the owner did not allow {routers}")
     return refused("no_quote", "no swap of the collateral into the debt could be quoted")
 
 

@@ -7,11 +7,25 @@ from dataclasses import dataclass, replace
 from keeper.executor import judge, quotes, rules
 from keeper.model import Amount, Deleverage, Holding, Lender, Mandate, Refusal, Route, Side, Source
 from keeper.phrases import amount_text
-from keeper.sizing import owed_up, value_base_down, value_base_up
-from keeper.units import BPS, WAD, mul_div_down
+from keeper.sizing import (
+    debt_base_up,
+    owed_up,
+    units_down,
+    value_base_down,
+    value_base_up,
+    weighted_base_wad,
+)
+from keeper.units import BPS, WAD, mul_div_down, mul_div_up
 from strategies.offer import Need, borrow_rate_ray
 
 WHO = "deleverage"
+TOLERANCES_BPS = (50, 10)
+"""How much dearer than quoted a sale may become: the usual, and a narrow one where the first could overshoot.
+Below emergency, all that the owner allows against the oracle: speed goes before price."""
+STEPS_MAX = 12
+"""A stepwise sale of more transactions in one costs more gas than a block likes to give."""
+STEP_FLOOR_WAD = WAD * 1002 // 1000
+"""Health that a step may leave before what it brings is repaid; the pool refuses below 1."""
 DEADLINE_S = 180
 """The Executor takes no order later than this after the block that it was planned at."""
 
@@ -24,7 +38,7 @@ class Sale:
     mandate: Mandate
     route: Route
     lender: Lender | None
-    """None: the pool that buys pays first."""
+    """None: nobody lends; the pool that buys pays first, or what is free is sold step by step."""
     collateral: Holding
     debt: Holding
 
@@ -37,6 +51,13 @@ class Sale:
     def highest_wad(self) -> int:
         """What may not be passed while debt is left."""
         return min(self.need.policy.max_health_wad, self.mandate.terms.max_wad)
+
+    @property
+    def source(self) -> Source:
+        """Where the money comes from until the collateral is sold."""
+        if self.lender is not None:
+            return self.lender.source
+        return Source.STEPWISE if self.route.router else Source.UNISWAP_V3_SWAP
 
     def fee_up(self, units: int) -> int:
         """What borrowing costs at the most, debt units."""
@@ -52,7 +73,11 @@ def step_of(sale: Sale, repay: int, tolerance_bps: int) -> Deleverage | Refusal:
     if whole:
         repay = owed_up(debt.amount.units, borrow_rate_ray(sale.need))
     fee = sale.fee_up(repay)
-    sold = quotes.sold_up(sale.route, repay + fee)
+    if (no := _unlent(sale, repay, fee)) is not None:
+        return no
+    # what sells an exact amount brings less at a worse price; what buys one takes more
+    margin_bps = tolerance_bps if sale.source is Source.STEPWISE else 0
+    sold = quotes.sold_up(sale.route, mul_div_up(repay + fee, BPS + margin_bps, BPS))
     if sold is None:
         wanted = amount_text(Amount(token=debt.amount.token, units=repay))
         return refused("no_quote", f"no pool that was asked pays {wanted}")
@@ -60,8 +85,40 @@ def step_of(sale: Sale, repay: int, tolerance_bps: int) -> Deleverage | Refusal:
     if allowed < sold:
         bps = sale.mandate.terms.slippage_bps
         return refused("slippage", f"the swap would cost more than the {bps} bps that the owner allows")
-    widest = mul_div_down(sold, BPS + tolerance_bps, BPS)
-    return _draft(sale, (repay, fee, sold, min(allowed, widest)), whole)
+    widest = mul_div_down(sold, BPS + tolerance_bps - margin_bps, BPS)
+    draft = _draft(sale, (repay, fee, sold, min(allowed, widest)), whole)
+    return _in_steps(sale, draft) if sale.source is Source.STEPWISE else draft
+
+
+def _unlent(sale: Sale, repay: int, fee: int) -> Refusal | None:
+    """Why the lender does not do: too little there, or dearer than the owner allows."""
+    if sale.lender is None:
+        return None
+    name, most = sale.lender.source.name.lower(), repay * sale.mandate.terms.flash_fee_bps // BPS
+    if sale.lender.cash_units < repay:
+        return refused("no_source", f"{name} has less than {repay} units to lend")
+    return refused("flash_fee", f"{name} costs {fee} units, the owner allows {most}") if fee > most else None
+
+
+def _in_steps(sale: Sale, step: Deleverage) -> Deleverage | Refusal:
+    """The sale cut into pieces, each at most what is free above ``STEP_FLOOR_WAD`` when its turn comes."""
+    collateral, position = sale.collateral, sale.need.position
+    decimals, price = collateral.amount.token.decimals, collateral.price_base
+    weighted, owed = weighted_base_wad(position), debt_base_up(position)
+    left, sells = step.sell_max.units, list[int]()
+    while left > 0 and len(sells) < STEPS_MAX:
+        free_base = (weighted - STEP_FLOOR_WAD * owed) // collateral.threshold_wad
+        units = min(left, units_down(max(0, free_base), price, decimals))
+        if units <= 0:
+            break
+        sells.append(units)
+        left -= units
+        weighted -= value_base_up(units, price, decimals) * collateral.threshold_wad
+        back = mul_div_down(step.repay.units, units, step.sell_max.units)
+        owed -= value_base_down(back, sale.debt.price_base, sale.debt.amount.token.decimals)
+    if left > 0:
+        return refused("infeasible", f"nobody lends, and {STEPS_MAX} steps do not unwind enough")
+    return replace(step, sells=tuple(sells))
 
 
 def _draft(sale: Sale, units: tuple[int, int, int, int], whole: bool) -> Deleverage:
@@ -76,7 +133,7 @@ def _draft(sale: Sale, units: tuple[int, int, int, int], whole: bool) -> Delever
         sold=sold,
         repay=Amount(token=sale.debt.amount.token, units=repay),
         whole=whole,
-        source=lender.source if lender is not None else Source.UNISWAP_V3_SWAP,
+        source=sale.source,
         source_token=lender.other_token if lender is not None else "",
         source_fee=lender.pool_fee if lender is not None and lender.other_token else 0,
         fee_units=fee,
@@ -97,6 +154,9 @@ def loss_up(sale: Sale, step: Deleverage) -> int:
 
 def at_quote(step: Deleverage) -> Deleverage:
     """The same if it sells no more than was quoted: where health ends highest."""
+    if step.source is Source.STEPWISE:
+        better = mul_div_up(step.repay.units, BPS + max(TOLERANCES_BPS), BPS)
+        return replace(step, repay=replace(step.repay, units=better))
     return replace(step, sell_max=Amount(token=step.sell_max.token, units=step.sold))
 
 

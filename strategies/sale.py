@@ -20,11 +20,8 @@ from keeper.sizing import (
 from keeper.triggers import emergency, kept, spend_cap_usd
 from keeper.units import BPS, UINT256_MAX, WAD, mul_div_down, mul_div_up
 from strategies.offer import borrow_rate_ray
-from strategies.order import Sale, after_wad, at_quote, loss_up, refused, step_of
+from strategies.order import TOLERANCES_BPS, Sale, after_wad, at_quote, loss_up, refused, step_of
 
-TOLERANCES_BPS = (50, 10)
-"""How much dearer than quoted a sale may become: the usual, and a narrow one where the first could overshoot.
-Below emergency, all that the owner allows against the oracle: speed goes before price."""
 ROUNDS_MAX = 12
 STEADY_ROUNDS = 4
 """After so many rounds of fitting the loss to the size, the aim itself is raised."""
@@ -61,29 +58,33 @@ def _with_tolerance(sale: Sale, tolerance_bps: int) -> Sold | Refusal:
     if most <= 0:
         return binding
     step = _fitted(sale, tolerance_bps)
-    short = ""
+    if isinstance(step, Refusal) and step.code != "no_quote":
+        return step
+    lacks = step if isinstance(step, Refusal) else _lacks(sale, step, (most, binding))
+    if lacks is None:
+        assert isinstance(step, Deleverage)  # a refusal lacks something
+        return _judged(sale, step, "")
+    if not emergency(sale.need.before_wad, sale.need.policy):
+        return refused(lacks.code, f"{lacks.why}; a partial sale waits for emergency")
     if isinstance(step, Refusal) or step.sell_max.units > most:
-        if isinstance(step, Refusal) and step.code != "no_quote":
-            return step
-        short = binding.why if isinstance(step, Deleverage) else step.why
-        code = binding.code if isinstance(step, Deleverage) else step.code
         step = _most(sale, most, tolerance_bps)
-        if isinstance(step, Refusal):
-            return step
-        if not emergency(sale.need.before_wad, sale.need.policy):
-            return refused(code, f"{short}; a partial sale waits for emergency")
-    return _judged(sale, step, short)
+    return step if isinstance(step, Refusal) else _judged(sale, step, lacks.why)
+
+
+def _lacks(sale: Sale, step: Deleverage, limit: tuple[int, Refusal]) -> Refusal | None:
+    """What keeps the wanted step from being done whole, or from being enough; None where nothing does."""
+    if step.sell_max.units > limit[0]:
+        return limit[1]
+    if after_wad(sale, step) >= sale.goal_wad:
+        return None
+    symbols = f"{sale.collateral.amount.token.symbol} for {sale.debt.amount.token.symbol}"
+    return refused("infeasible", f"no sale of {symbols} reaches {health_text(sale.goal_wad)}")
 
 
 def _judged(sale: Sale, step: Deleverage, short: str) -> Sold | Refusal:
     """The step under every rule that will be asked again: policy, Executor and venue."""
     need = sale.need
     after = after_wad(sale, step)
-    if after < sale.goal_wad and not short:
-        return refused(
-            "infeasible",
-            f"no size reaches {health_text(sale.goal_wad)} with {sale.collateral.amount.token.symbol}",
-        )
     best = after_wad(sale, at_quote(step))
     if best > sale.highest_wad and best != UINT256_MAX:
         return refused(

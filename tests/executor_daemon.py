@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +13,8 @@ from anvil.stage import Stage, stage
 from keeper.clock import SystemClock
 from keeper.config import load
 from keeper.journal.write import Journal
+from keeper.model import Deleverage
+from tests.anvil_daemon import MINED, Night
 from tests.executor_stage import ExecutorStage
 
 WAD = 10**18
@@ -35,13 +37,21 @@ class Owned:
 
 
 @contextmanager
-def owned(folder: Path, *, pair: int = 0, mode: str = "live", via: tuple[str, ...] = ()) -> Iterator[Owned]:
+def owned(
+    folder: Path,
+    *,
+    pair: int = 0,
+    mode: str = "live",
+    via: tuple[str, ...] = (),
+    lenders: Callable[[Stage], ChainVenues] | None = None,
+) -> Iterator[Owned]:
     """The crash's market; the keeper's wallet holds gas and nothing else. ``via``: symbols between two pools."""
     scenario = load_scenario("crash")
     scenario = replace(scenario, keeper=replace(scenario.keeper, tokens={}))
     with stage(scenario, folder, mode=mode) as on:
         chosen = on.pairs[pair]
         venues = ChainVenues(aave_v3_pool=on.market.pool, uniswap_v3_factory=on.market.uniswap.factory)
+        venues = lenders(on) if lenders is not None else venues
         executor = ExecutorStage(on.chain, on.market, owner=chosen.guarded, venues=venues)
         executor.bot = load(on.config).wallet.address or ""
         executor.guardian, executor.stranger = on.market.roles.actors[-2:]
@@ -50,6 +60,19 @@ def owned(folder: Path, *, pair: int = 0, mode: str = "live", via: tuple[str, ..
             on.chain.send(chosen.guarded, token, "transfer(address,uint256)", executor.stranger, units)
         _configured(on, chosen.label, executor.executor, via)
         yield Owned(on=on, executor=executor, label=chosen.label)
+
+
+def sources(told: Night, label: str) -> list[str]:
+    """With whose money each included rescue began."""
+    steps = [i.plan.steps[0] for i in told.intents(label) if i.state in MINED]
+    return [s.source.name for s in steps if isinstance(s, Deleverage)]
+
+
+def refused(told: Night, label: str) -> str:
+    """The code with which a sale was refused in the newest decision."""
+    rejected = told.entries("decision", label)[-1].data["rejected"]
+    assert isinstance(rejected, list)
+    return next(str(r["code"]) for r in rejected if r["strategy"] == "deleverage")
 
 
 def terms(stage: ExecutorStage, **changes: int) -> Terms:

@@ -1,15 +1,36 @@
-"""The daemon brings a borrower with an empty wallet back to target, through the owner's Executor, in one transaction."""
+"""The daemon brings a borrower with an empty wallet back to target through the owner's Executor."""
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
 
+from anvil.abi import encode_call
+from anvil.compile import compile_morpho
+from anvil.deploy_executor import TERMS, ChainVenues
+from anvil.shock import set_base_fee
+from anvil.stage import Stage
+from keeper.units import GWEI
 from tests.anvil_daemon import night
-from tests.executor_daemon import WAD, owned, terms
+from tests.executor_daemon import WAD, Owned, owned, refused, sources, terms
 
 pytestmark = pytest.mark.anvil
+
+
+def pool_at(there: Owned, symbol: str, percent: int, fee: int = 500) -> None:
+    """Traders bring the pool to where the oracle will be in a moment."""
+    start = there.on.scenario.prices_usd8(-1)[symbol] / 10**8
+    there.executor.trade_to(symbol, "USDC", fee, start * percent / 100)
+
+
+def with_morpho(on: Stage) -> ChainVenues:
+    """Aave and Uniswap, and a real Morpho Blue that has nothing to lend yet."""
+    morpho = on.chain.deploy(compile_morpho(quiet=True)["Morpho"], on.chain.accounts[0])
+    return ChainVenues(
+        aave_v3_pool=on.market.pool, uniswap_v3_factory=on.market.uniswap.factory, morpho_blue=morpho
+    )
 
 
 def test_deleverage__wallet_empty_after_a_crash__daemon_reaches_target_in_one_transaction(
@@ -19,8 +40,7 @@ def test_deleverage__wallet_empty_after_a_crash__daemon_reaches_target_in_one_tr
         on, executor = there.on, there.executor
         executor.configure(terms(executor))
         executor.grant("WETH", 8 * WAD)
-        usd = on.scenario.prices_usd8(-1)["WETH"] * 80 // 100 / 10**8
-        executor.trade_to("WETH", "USDC", 500, usd)
+        pool_at(there, "WETH", 80)
         there.arm()
         with night(on) as told:
             before = on.actors.holdings(told.account(there.label))
@@ -37,3 +57,118 @@ def test_deleverage__wallet_empty_after_a_crash__daemon_reaches_target_in_one_tr
             assert executor.leftovers() == {}
             assert executor.seq() == 1
             assert on.actors.balance("USDC", executor.owner) == 0
+
+
+def test_deleverage__loop_in_emode_at_ninety_per_cent__daemon_unwinds_to_target_at_once(
+    tmp_path: Path,
+) -> None:
+    with owned(tmp_path, pair=2) as there:
+        on, executor = there.on, there.executor
+        loop = {"trigger": 103, "target": 104, "max": 114, "emergency": 101}
+        executor.configure(
+            terms(executor, hysteresis=5 * WAD // 1000, **{k: v * WAD // 100 for k, v in loop.items()}),
+            collateral="wstETH",
+            debt="WETH",
+        )
+        executor.grant("wstETH", 25 * WAD)
+        start = on.scenario.prices_usd8(-1)
+        executor.trade_to("wstETH", "WETH", 500, start["wstETH"] / start["WETH"] * 0.97)
+        there.arm()
+        with night(on) as told:
+            told.falls(wstETH=0.97)
+            told.block()
+            told.block()
+            assert told.rescues(there.label) == 1, told.guard.tail()
+            assert 1.04 * WAD <= told.health(there.label) <= 1.14 * WAD
+            assert sources(told, there.label) == ["UNISWAP_V3_SWAP"]
+            assert executor.leftovers() == {}
+
+
+@pytest.mark.parametrize(
+    "lends, source", [("aave", "AAVE_V3"), ("morpho", "MORPHO_BLUE"), ("nobody", "STEPWISE")]
+)
+def test_deleverage__no_pool_of_the_pair__daemon_takes_the_loan_there_is_or_unwinds_in_steps(
+    tmp_path: Path, lends: str, source: str
+) -> None:
+    with owned(tmp_path, pair=1, via=("USDC",), lenders=with_morpho) as there:
+        on, executor = there.on, there.executor
+        executor.configure(terms(executor), collateral="WBTC", debt="DAI")
+        executor.by_owner("setRouter(address,bool)", on.market.uniswap.router, True)
+        executor.grant("WBTC", 10**8)
+        dai, deployer = on.market.token("DAI").address, on.market.roles.deployer
+        if lends != "aave":
+            off = ("setReserveFlashLoaning(address,bool)", dai, False)
+            on.chain.send(deployer, on.market.configurator, *off)
+        if lends == "morpho":
+            on.chain.send(deployer, dai, "mint(address,uint256)", executor.venues.morpho_blue, 10**24)
+        pool_at(there, "WBTC", 81, 3_000)
+        there.arm()
+        with night(on) as told:
+            # gas worth counting: a step more costs more than the fee of a loan
+            set_base_fee(on.chain, 10 * GWEI)
+            told.falls(WBTC=0.81, WETH=0.81, wstETH=0.81)
+            told.block()
+            told.block()
+            assert told.rescues(there.label) == 1, told.guard.tail()
+            assert told.health(there.label) >= 1.25 * WAD
+            assert sources(told, there.label) == [source]
+            assert executor.leftovers() == {}
+
+
+def test_deleverage__what_the_owner_did_not_allow__is_refused_by_name_and_moves_nothing(
+    tmp_path: Path,
+) -> None:
+    with owned(tmp_path) as there:
+        on, executor, label = there.on, there.executor, there.label
+        executor.configure(terms(executor))
+        pool_at(there, "WETH", 80)
+        there.arm()
+        a_weth = on.market.token("WETH").a_token
+
+        def by_owner(to: str, signature: str, *arguments: object) -> None:
+            on.chain.submit(executor.owner, to, encode_call(signature, *arguments))
+
+        def by_executor(signature: str, *arguments: object) -> None:
+            by_owner(executor.executor, signature, *arguments)
+
+        with night(on) as told:
+            before, nonce = on.actors.holdings(told.account(label)), told.nonce
+            found = {}
+            told.falls(WETH=0.8, wstETH=0.8)
+            found["never granted"] = refused(told, label)
+            by_owner(a_weth, "approve(address,uint256)", executor.executor, WAD // 100)
+            told.block()
+            found["too little"] = refused(told, label)
+            by_owner(a_weth, "approve(address,uint256)", executor.executor, 0)
+            told.block()
+            found["revoked"] = refused(told, label)
+            by_owner(a_weth, "approve(address,uint256)", executor.executor, 8 * WAD)
+            by_executor("pause()")
+            told.block()
+            found["paused"] = refused(told, label)
+            by_executor("unpause()")
+            by_executor("setBot(address,uint16,uint40)", executor.bot, 10_000, 1)
+            told.block()
+            found["expired"] = refused(told, label)
+            by_executor("setBot(address,uint16,uint40)", executor.bot, 10_000, 2**40 - 1)
+            by_executor("removePosition(bytes32)", executor.position)
+            told.block()
+            found["not known"] = refused(told, label)
+            assert found == {
+                "never granted": "no_grant",
+                "too little": "grant_too_small",
+                "revoked": "no_grant",
+                "paused": "paused",
+                "expired": "grant_expired",
+                "not known": "unknown_position",
+            }
+            assert (told.nonce, executor.seq()) == (nonce, 0)
+            assert on.actors.holdings(told.account(label))[0]["WETH"] >= before[0]["WETH"]
+            assert set(found.values()) <= {str(e.data["code"]) for e in told.entries("alarm", label)}
+            # the same night, allowed again: what was refused was refused for these reasons only
+            by_executor(f"setPosition(bytes32,{TERMS})", executor.position, astuple(terms(executor)))
+            told.block()
+            told.block()
+            told.block()
+            assert told.rescues(label) == 1, told.guard.tail()
+            assert told.health(label) >= 1.25 * WAD
