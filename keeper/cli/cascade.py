@@ -42,8 +42,8 @@ def command(
     """Show the liquidation cascade that a shock starts.
 
     Liquidated collateral is sold into markets of the depth given, which lowers prices and liquidates more, to the
-    fixed point. Lending positions only. Exits with 1 when a position is liquidatable without any shock or cannot
-    be judged.
+    fixed point; a staked token's sale lowers its base too. Lending positions only. Exits with 1 when a position is
+    liquidatable without any shock or cannot be judged.
 
     Example: keeper cascade --book book.json --shock 'ETH=-30' --depth 'ETH=4e7,*=5e6'
     """
@@ -137,8 +137,14 @@ def row(x: Sold, name: str) -> tuple[str, ...]:
         f"{x.shocked:,.6g} ({fall(x.shocked, x.now)})",
         f"{x.end:,.6g} ({fall(x.end, x.now)})",
         f"{x.sold_usd:,.0f}",
-        "does not move" if math.isinf(x.depth_usd) else f"{x.depth_usd:,.0f}",
+        depth_cell(x),
     )
+
+
+def depth_cell(x: Sold) -> str:
+    """The market into which an asset is sold: of its base, and of its ratio where that has one."""
+    base = "does not move" if math.isinf(x.depth_usd) else f"{x.depth_usd:,.0f}"
+    return base if math.isinf(x.ratio_depth_usd) else f"{base}; ratio {x.ratio_depth_usd:,.0f}"
 
 
 def fall(price: float, before: float) -> str:
@@ -195,6 +201,7 @@ def document(name: str, found: Cascade) -> dict[str, object]:
                 "price_end": x.end,
                 "sold_usd": x.sold_usd,
                 "depth_2pct_usd": subject.number(x.depth_usd),
+                "ratio_depth_2pct_usd": subject.number(x.ratio_depth_usd),
                 "amplification": x.amplification,
             }
             for x in found.feeds

@@ -1,10 +1,11 @@
 """Liquidation cascades: liquidations sell collateral, selling moves prices, moved prices liquidate more.
 
 Rounds in the manner of Jacobi: every position is judged at the round's prices, what is seized is sold
-together, and the next round's prices are p0 (1 + shock) exp(-sold / depth). The fixed point is reached when a
-round liquidates nobody. A position is judged again only when prices have fallen past the slack it had (see
-``watch``), with the same result as judging everybody every round. Lending positions: entries with b = 0 are
-collateral at threshold a.
+together, and the next round's prices are p0 (1 + shock) exp(-sum over its factors of sold / depth): what is
+sold of a staked token lowers its base for everybody, and its ratio to the base where that has a market. The
+fixed point is reached when a round liquidates nobody. A position is judged again only when prices have fallen
+past the slack it had (see ``watch``), with the same result as judging everybody every round. Lending
+positions: entries with b = 0 are collateral at threshold a.
 """
 
 from __future__ import annotations
@@ -23,13 +24,15 @@ DUST = 1e-12
 
 
 class Market(NamedTuple):
-    """``price`` float64[F] after the first shock, ``depth`` float64[F] USD of selling that moves a price by
-    1/e; ``close`` share of debt repaid at once while health > ``full_below``, else all; ``bonus`` of what is
-    repaid.
+    """``price`` float64[F] after the first shock, ``depth`` float64[K] USD of selling that moves a factor by 1/e,
+    ``base`` and ``ratio`` int64[F] the two factors of each feed; ``close`` share of debt repaid at once while
+    health > ``full_below``, else all; ``bonus`` of what is repaid.
     """
 
     price: Floats
     depth: Floats
+    base: Ints
+    ratio: Ints
     close: float
     full_below: float
     bonus: float
@@ -40,7 +43,7 @@ class Fall(NamedTuple):
     stands for (1 / threshold, 0 for debt); ``price`` float64[F] now; ``sold`` float64[F] USD by feed; ``due``
     float64[U] fall of log prices at which a position is judged again; ``hit`` int64[U] rounds in which it was
     liquidated; ``total`` float64[3]: rounds, USD repaid, judgements; ``fresh`` float64[F] USD sold this
-    round."""
+    round; ``pull`` float64[K] USD sold by factor, ``step`` float64[K] this round's."""
 
     a: Floats
     b: Floats
@@ -51,6 +54,8 @@ class Fall(NamedTuple):
     hit: Ints
     total: Floats
     fresh: Floats
+    pull: Floats
+    step: Floats
 
 
 @inlined
@@ -105,21 +110,35 @@ def slack(book: Book, fall: Fall, u: Any) -> float:
     return 2.0 * (owned - owed) / (owned + owed) * (1.0 - 1e-9) - 1e-12
 
 
+@inlined
+def sell(market: Market, fall: Fall) -> float:
+    """Bring what was seized in a round to market; the largest log fall of any feed by it."""
+    fresh, step = fall.fresh, fall.step
+    step[:] = 0.0
+    for k in range(market.price.shape[0]):
+        step[market.base[k]] += fresh[k]
+        step[market.ratio[k]] += fresh[k]
+        fall.sold[k] += fresh[k]
+        fresh[k] = 0.0
+    for f in range(market.depth.shape[0]):
+        fall.pull[f] += step[f]
+    largest = 0.0
+    for k in range(market.price.shape[0]):
+        one, two = market.base[k], market.ratio[k]
+        largest = max(largest, step[one] / market.depth[one] + step[two] / market.depth[two])
+        fallen = fall.pull[one] / market.depth[one] + fall.pull[two] / market.depth[two]
+        fall.price[k] = market.price[k] * math.exp(-fallen)
+    return largest
+
+
 @lean
 def run(book: Book, market: Market, fall: Fall, certified: bool) -> None:
     """To the fixed point, or ``ROUNDS_MAX``; ``certified`` False judges everybody in every round."""
-    feeds = market.price.shape[0]
     fresh = fall.fresh
     fallen = 0.0
     for _ in range(ROUNDS_MAX):
-        step = 0.0
-        for k in range(feeds):
-            step = max(step, fresh[k] / market.depth[k])
-            fall.sold[k] += fresh[k]
-            fresh[k] = 0.0
-            fall.price[k] = market.price[k] * math.exp(-fall.sold[k] / market.depth[k])
         # no feed has fallen further since any earlier round than the sum of the rounds' largest falls
-        fallen += step
+        fallen += sell(market, fall)
         hits = 0
         for u in range(np.uint64(book.a0.shape[0])):
             if certified and fall.due[u] > fallen:
@@ -165,6 +184,22 @@ def start(book: Book, market: Market) -> Fall:
         hit=np.zeros(len(book.a0), np.int64),
         total=np.zeros(3),
         fresh=np.zeros(len(market.price)),
+        pull=np.zeros(len(market.depth)),
+        step=np.zeros(len(market.depth)),
+    )
+
+
+def alone(price: Floats, depth: Floats, close: float, full_below: float, bonus: float) -> Market:
+    """A market in which every feed is a factor of its own; ``depth`` float64[F]."""
+    feeds = len(price)
+    return Market(
+        price=price,
+        depth=np.append(depth, math.inf),
+        base=np.arange(feeds),
+        ratio=np.full(feeds, feeds),
+        close=close,
+        full_below=full_below,
+        bonus=bonus,
     )
 
 
@@ -174,9 +209,9 @@ def with_thresholds(fall: Fall, threshold: Floats) -> Fall:
 
 
 def _types() -> object:
-    one = np.ones(1)
-    book_market = record_type(Market(one, one, 0.5, 0.95, 0.05))
-    fall = record_type(Fall(one, one, one, one, one, one, np.ones(1, np.int64), one, one))
+    one, whole = np.ones(1), np.ones(1, np.int64)
+    book_market = record_type(Market(one, one, whole, whole, 0.5, 0.95, 0.05))
+    fall = record_type(Fall(one, one, one, one, one, one, whole, one, one, one, one))
     return signature("BMFb", M=book_market, F=fall)
 
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from keeper.model import BookRow, Shock
 from keeper.risk import cascade
-from keeper.risk.assets import CALM, asset
-from keeper.risk.book import Floats, Shelf, build, row_fault, usable
+from keeper.risk.assets import ALT, CALM, Asset, asset
+from keeper.risk.book import Floats, Ints, Shelf, build, row_fault, usable
 from keeper.risk.bookfile import NamedBook
 from keeper.risk.shocks import ANY, for_feeds, moved
 
@@ -33,7 +33,8 @@ class Law:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sold:
-    """One feed: its price now, after the first shock and at the end, USD sold of it, and its 2 % depth."""
+    """One feed: its price now, after the first shock and at the end, USD sold of it, and the 2 % depths of what it
+    follows and, of a staked token, of its ratio to that."""
 
     feed: str
     now: float
@@ -41,6 +42,7 @@ class Sold:
     end: float
     sold_usd: float
     depth_usd: float
+    ratio_depth_usd: float = math.inf
 
     @property
     def amplification(self) -> float | None:
@@ -76,18 +78,22 @@ class Cascade:
 def project(book: NamedBook, shock: Shock, depths_usd: Mapping[str, float], law: Law) -> Cascade:
     """The cascade that ``shock`` (written by asset) starts in markets of ``depths_usd`` by asset.
 
-    ``depths_usd``: USD whose sale lowers the asset's price by 2 %; ``*`` for those not named. Stables, currencies
-    and gold that are not named do not move; nor do fixed feeds. ValueError where a volatile asset has none.
+    ``depths_usd``: USD whose sale lowers the asset's price by 2 %; ``*`` for those not named. What is sold of a
+    staked token lowers its base, and with it all that follows the base; its ratio falls only where its own depth is
+    named. Stables, currencies and gold that are not named do not move; nor do fixed feeds. ValueError where a
+    volatile asset has none.
     """
     rows, tokens, names, left_out, unknown = _eligible(book)
     shelf, held = build(rows, _prices(book)), build(tokens, _prices(book))
     plain = [f.removesuffix(_OWED) for f in shelf.feeds]
     first = for_feeds(shock, {f: s for f, s in book.symbols.items() if f not in book.fixed})
     moves = np.array([moved(first, f) for f in plain], np.float64)
-    depth = np.array([_depth(book, f, depths_usd) for f in shelf.feeds], np.float64)
+    pools = _pools(book, shelf.feeds, depths_usd)
     market = cascade.Market(
         price=shelf.book.prices * (1.0 + moves),
-        depth=depth / TWO_PERCENT,
+        depth=pools.depth_usd / TWO_PERCENT,
+        base=pools.base,
+        ratio=pools.ratio,
         close=law.close,
         full_below=law.full_below,
         bonus=law.bonus,
@@ -100,7 +106,7 @@ def project(book: NamedBook, shock: Shock, depths_usd: Mapping[str, float], law:
         repaid_usd=float(fall.total[1]),
         first_repaid_usd=_first(shelf, held, market),
         bad_debt_usd=_bad_debt(shelf, fall),
-        feeds=_sold(shelf, market, fall, depth),
+        feeds=_sold(shelf, market, fall, pools),
         left_out=tuple(left_out),
         unknown=unknown,
     )
@@ -139,7 +145,7 @@ def _bad_debt(shelf: Shelf, fall: cascade.Fall) -> float:
     return float(owed[(owned <= 0.0) & (fall.hit > 0)].sum())
 
 
-def _sold(shelf: Shelf, market: cascade.Market, fall: cascade.Fall, depth: Floats) -> tuple[Sold, ...]:
+def _sold(shelf: Shelf, market: cascade.Market, fall: cascade.Fall, pools: _Pools) -> tuple[Sold, ...]:
     found = [
         Sold(
             feed=feed,
@@ -147,7 +153,8 @@ def _sold(shelf: Shelf, market: cascade.Market, fall: cascade.Fall, depth: Float
             shocked=float(market.price[k]),
             end=float(fall.price[k]),
             sold_usd=float(fall.sold[k]),
-            depth_usd=float(depth[k]),
+            depth_usd=float(pools.depth_usd[pools.base[k]]),
+            ratio_depth_usd=float(pools.depth_usd[pools.ratio[k]]),
         )
         for k, feed in enumerate(shelf.feeds)
         if not feed.endswith(_OWED)
@@ -203,17 +210,57 @@ def _prices(book: NamedBook) -> dict[str, float]:
     return {**book.prices, **{f + _OWED: p for f, p in book.prices.items()}}
 
 
-def _depth(book: NamedBook, feed: str, depths_usd: Mapping[str, float]) -> float:
-    if feed.endswith(_OWED) or feed in book.fixed:
-        return math.inf
-    symbol = book.symbols.get(feed, feed)
-    known = asset(symbol)
-    given = {name.lower(): usd for name, usd in depths_usd.items()}
-    for name in (symbol, known.ratio, known.base):
-        if name and name.lower() in given:
-            return given[name.lower()]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pools:
+    """2 % depths float64[K] of factors, the last one a market that nothing moves; ``base`` and ``ratio`` int64[F]."""
+
+    depth_usd: Floats
+    base: Ints
+    ratio: Ints
+
+
+def _pools(book: NamedBook, feeds: Sequence[str], depths_usd: Mapping[str, float]) -> _Pools:
+    """The factors that selling each feed lowers. Feeds that follow the same base share its market."""
+    depths: dict[str, float] = {}
+    links: list[tuple[str, str]] = []
+    for feed in feeds:
+        symbol = book.symbols.get(feed.removesuffix(_OWED), feed)
+        known = asset(symbol)
+        base, ratio = known.base, f"{known.ratio}/{known.base}" if known.ratio else ""
+        if feed.endswith(_OWED) or feed in book.fixed:
+            base = ratio = ""
+        if base:
+            depths.setdefault(base, _base_depth(symbol, known, depths_usd))
+        if ratio:
+            depths.setdefault(ratio, _ratio_depth(known, depths_usd))
+        links.append((base, ratio))
+    place = {name: k for k, name in enumerate((*depths, ""))}
+    return _Pools(
+        depth_usd=np.array([*depths.values(), math.inf], np.float64),
+        base=np.array([place[base] for base, _ in links], np.int64),
+        ratio=np.array([place[ratio] for _, ratio in links], np.int64),
+    )
+
+
+def _base_depth(symbol: str, known: Asset, depths_usd: Mapping[str, float]) -> float:
+    """Of the base that a symbol follows: by its own name first, then by one that is the same (WETH)."""
+    named = {name.lower(): usd for name, usd in depths_usd.items() if not asset(name).ratio}
+    if known.base.lower() in named:
+        return named[known.base.lower()]
+    for name, usd in depths_usd.items():
+        if not asset(name).ratio and asset(name).base == known.base:
+            return usd
     if known.kind in CALM:
         return math.inf
-    if ANY not in given:
-        raise ValueError(f"no depth of {symbol} is given")
-    return given[ANY]
+    if ANY not in depths_usd:
+        follows = f", which {symbol} follows," if known.ratio else ""
+        raise ValueError(
+            f"no depth of {known.base if known.kind != ALT or known.ratio else symbol}{follows} is given"
+        )
+    return depths_usd[ANY]
+
+
+def _ratio_depth(known: Asset, depths_usd: Mapping[str, float]) -> float:
+    """Of a staked token against its base: the smallest named of those that share the ratio (stETH, wstETH)."""
+    named = [usd for name, usd in depths_usd.items() if asset(name).ratio == known.ratio]
+    return min(named, default=math.inf)

@@ -21,7 +21,11 @@ SETTINGS = settings(max_examples=60, deadline=None)
 def market_of(seed: int, depth: float, shock: float) -> cascade.Market:
     rng = np.random.default_rng(seed)
     price = np.array([shock, shock, 1.0, 1.0, 1.0])
-    return cascade.Market(price, depth * rng.uniform(0.5, 2.0, 5), 0.5, 0.95, 0.06)
+    made = cascade.alone(price, depth * rng.uniform(0.5, 2.0, 5), 0.5, 0.95, 0.06)
+    if seed % 2 == 0:
+        return made
+    # the second follows the first, with a ratio of its own: factor 1
+    return made._replace(base=np.array([0, 0, 2, 3, 4]), ratio=np.array([5, 1, 5, 5, 5]))
 
 
 @SETTINGS
@@ -69,13 +73,26 @@ def test_run__one_position__by_hand():
         b0=np.zeros(1),
         prices=np.ones(2),
     )
-    market = cascade.Market(np.ones(2), np.full(2, 1e12), 0.5, 0.95, 0.06)
+    market = cascade.alone(np.ones(2), np.full(2, 1e12), 0.5, 0.95, 0.06)
     fall = cascade.with_thresholds(cascade.start(book, market), np.array([0.8, 0.0]))
     cascade.run(book, market, fall, True)
     assert fall.total[1] == pytest.approx(4.1)
     assert fall.sold[0] == pytest.approx(4.1 * 1.06)
     assert fall.a[0] == pytest.approx(8.0 * (1 - 4.346 / 10))
     assert list(fall.hit) == [1]
+
+
+@SETTINGS
+@given(st.integers(0, 10_000), st.floats(1.0, 1e4), st.floats(0.3, 1.0))
+def test_run__prices_at_the_end__are_what_was_sold_of_their_factors(seed, depth, shock):
+    book = random_book(np.random.default_rng(seed), 40, 5, False)
+    market = market_of(2 * seed + 1, depth, shock)
+    fall = cascade.start(book, market)
+    cascade.run(book, market, fall, True)
+    base, ratio = fall.sold[0] + fall.sold[1], fall.sold[1]
+    assert fall.price[0] == pytest.approx(market.price[0] * math.exp(-base / market.depth[0]), rel=1e-9)
+    own = math.exp(-base / market.depth[0] - ratio / market.depth[1])
+    assert fall.price[1] == pytest.approx(market.price[1] * own, rel=1e-9)
 
 
 def test_run__nobody_under__moves_nothing():

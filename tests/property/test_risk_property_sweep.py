@@ -87,7 +87,10 @@ def test_breaks__random_books__identical_to_brute_force(seed, users, scenarios, 
     rng = np.random.default_rng(seed)
     book = random_book(rng, users, 5, signed)
     prices = np.exp(rng.normal(0, spread, (1, scenarios)) + rng.normal(0, 0.1 * spread, (5, scenarios)))
-    whole, fast = statistics(book, prices), breaks(book, prices)
+    whole, fast = statistics(book, prices), breaks(book, prices, prune=True)
+    chosen = breaks(book, prices)
+    np.testing.assert_array_equal(chosen.count, whole.count)
+    assert len(chosen.low) == len(fast.low) == len(chosen.worst) == 0, "whichever way was taken"
     np.testing.assert_array_equal(fast.count, whole.count)
     np.testing.assert_array_equal(fast.first, whole.first)
     np.testing.assert_allclose(fast.notional_usd, whole.notional_usd, rtol=1e-11, atol=1e-12)

@@ -109,6 +109,46 @@ def test_project__asset_without_depth__is_asked_for() -> None:
     assert [x.depth_usd for x in found.feeds] == [1e6, math.inf], "a stable does not move unless asked"
 
 
+def staked(*positions: dict[str, object]) -> NamedBook:
+    more = {
+        "wst": {"price": 2400.0, "symbol": "wstETH"},
+        "weth": {"price": 2000.0, "symbol": "WETH"},
+        "hard": {"price": 2400.0, "symbol": "wstETH", "fixed": True},
+    }
+    made = document(*positions)
+    assert isinstance(made["prices"], dict)
+    return parse({**made, "prices": {**made["prices"], **more}})
+
+
+def test_project__staked_token_sold__lowers_ether_and_whoever_holds_it() -> None:
+    # 10 wstETH at 1,800: health 0.9375, all 15,360 repaid; WETH at 1,500 would stand at 1.0017 without that sale
+    named = staked(loan("staker", 15_360, "wst"), loan("holder", 11_980, "weth"), loan("fixed", 100, "hard"))
+    found = project(named, Shock(name="x", moves={"ETH": -0.25}), {"ETH": 100_000}, Law())
+    assert dict(found.hits).keys() == {"staker", "holder"}
+    end = {x.feed: x for x in found.feeds}
+    both = end["wst"].sold_usd + end["weth"].sold_usd
+    fall = math.exp(-both * TWO_PERCENT / 100_000)
+    assert end["weth"].end == pytest.approx(1500 * fall)
+    assert end["wst"].end == pytest.approx(1800 * fall), "the ratio stands: its own depth is not named"
+    assert end["hard"].end == 2400.0
+    assert dict(project(named, Shock(name="x", moves={"ETH": -0.25}), {"ETH": 1e12}, Law()).hits) == {
+        "staker": 1
+    }
+
+
+def test_project__staked_token_with_a_market_of_its_own__loses_its_ratio_too() -> None:
+    named = staked(loan("staker", 15_360, "wst"), loan("holder", 11_000, "weth"))
+    depths = {"stETH": 50_000.0, "WETH": 100_000.0}
+    found = project(named, Shock(name="x", moves={"ETH": -0.25}), depths, Law())
+    end = {x.feed: x for x in found.feeds}
+    sold = end["wst"].sold_usd
+    assert end["weth"].end == pytest.approx(1500 * math.exp(-sold * TWO_PERCENT / 100_000))
+    assert end["wst"].end == pytest.approx(1800 * math.exp(-sold * TWO_PERCENT * (1 / 100_000 + 1 / 50_000)))
+    assert (end["wst"].depth_usd, end["wst"].ratio_depth_usd) == (100_000, 50_000)
+    with pytest.raises(ValueError, match="no depth of ETH, which wstETH follows"):
+        project(named, Shock(name="x", moves={}), {"wstETH": 1e6}, Law())
+
+
 def test_project__empty_book__is_quiet() -> None:
     found = fell(book(), -0.5)
     assert (found.hits, found.feeds, found.settled) == ((), (), True)
