@@ -26,6 +26,11 @@ QUICKLY_CAUGHT = {
     "trigger_ignored": 4,
     "acts_a_block_late": 4,
     "revival_not_noticed": 9,
+    "bump_not_journaled": 2,
+    "only_latest_hash_watched": 2,
+    "open_intents_not_awaited": 8,
+    "resign_on_nonce_too_low": 3,
+    "crash_leaves_cooldown": 2,
 }
 """Planted bug -> seeds within which it shows; the others need a campaign."""
 

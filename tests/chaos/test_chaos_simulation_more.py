@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.chaos.sim.quiet import hushed
 from tests.chaos.sim.revival import run_revival
-from tests.chaos.sim.world import run
+from tests.chaos.sim.scenes import run_overtaken, run_undone
+from tests.chaos.sim.world import Result, run
 
 pytestmark = pytest.mark.scenario
 SHARDS = 25
@@ -35,6 +36,15 @@ def test_simulation__when_more_seeds_are_run__then_no_invariant_is_violated(shar
 
 def test_simulation__when_a_seed_once_found_something__then_it_passes() -> None:
     assert run(COOLDOWN_AFTER_A_CRASH)[0].violations == ()
+
+
+@pytest.mark.parametrize("scene", [run_overtaken, run_undone])
+def test_scene__when_set_up_for_one_mistake__then_the_code_as_it_is_does_not_make_it(
+    scene: Callable[[int], tuple[Result, list[str]]],
+) -> None:
+    results = [scene(seed)[0] for seed in range(10)]
+    assert [(r.seed, r.violations) for r in results if r.violations] == []
+    assert all(r.actions and r.crashes <= 2 for r in results)
 
 
 def test_revival__when_old_bytes_are_mined__then_only_what_nobody_could_keep_acts_twice() -> None:

@@ -34,8 +34,6 @@ from keeper.units import UINT256_MAX
 
 Bug = Callable[[], AbstractContextManager[None]]
 BUGS: dict[str, Bug] = {}
-OF_REVIVAL = frozenset({"revival_not_noticed"})
-"""Bugs that show only where a reorganisation brings back bytes of the past."""
 Change = tuple[object, str, Any]
 
 

@@ -7,6 +7,7 @@ from tests.chaos.campaign import Campaign, Counts, Verdict
 from tests.chaos.sim import bugs
 from tests.chaos.sim.quiet import hushed
 from tests.chaos.sim.revival import run_revival
+from tests.chaos.sim.scenes import SHOWN_BY
 from tests.chaos.sim.world import Result, run
 
 SEEDS = 20_000
@@ -44,7 +45,7 @@ def _verdict(result: Result) -> Verdict:
 
 def hunt(name: str, seeds: int) -> int | None:
     """The first seed that a planted bug fails and the code as it is passes, or None."""
-    play = run_revival if name in bugs.OF_REVIVAL else run
+    play = SHOWN_BY.get(name, run)
     for s in range(seeds):
         with bugs.BUGS[name]():
             caught = play(s)[0].violations

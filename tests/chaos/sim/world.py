@@ -13,7 +13,7 @@ import hashlib
 import random
 import shutil
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -234,6 +234,9 @@ class World:
     def on_call(self, name: str) -> None:
         self.point(name, self.mix.crash_at_call)
 
+    def on_simulation(self) -> None:
+        """A plan is simulated: it was decided, and nothing of it is journaled yet."""
+
     def on_probe(self, name: str) -> None:
         self.say(f"  {name}")
         self.point(name, self.mix.crash_at_probe)
@@ -387,6 +390,9 @@ class SimJournal(Journal):
 
     def _insert(self, name: str, values: Any) -> int:
         self._write_point(name)
+        if name == "attempt":
+            # what nobody wrote is not durable, whatever was asked for
+            self.pending.add(values["hash"])
         return super()._insert(name, values)
 
     def _update_intent(self, intent_id: int, values: Any) -> None:
@@ -402,7 +408,6 @@ class SimJournal(Journal):
         world.point(f"write {name}", world.mix.crash_at_write)
 
     def add_attempt(self, attempt: Attempt, signer: str) -> None:
-        self.pending.add(attempt.hash)
         super().add_attempt(attempt, signer)
         self.world.check_fee(attempt, self.open_intents(CHAIN_ID))
 
@@ -433,6 +438,12 @@ class SimNode(Node):
     """A node that tells the world what reached it."""
 
     world: World
+
+    async def call(self, method: str, params: Sequence[object], *, timeout_s: float) -> object:
+        """As any node."""
+        if method == "eth_call" and isinstance(params[0], dict) and params[0]["to"] != MULTICALL:
+            self.world.on_simulation()
+        return await super().call(method, params, timeout_s=timeout_s)
 
     def _send(self, raw: bytes) -> str:
         self.world.on_wire(*read_tx(raw))
