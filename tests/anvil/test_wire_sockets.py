@@ -214,6 +214,8 @@ async def test_read__when_the_body_comes_too_slowly__then_time_out_and_the_next_
         slow[0] = False
         assert await r.read() == (LONG, "digits")
         assert r.server.connections == 2
+        assert r.rpc._wire is not None
+        assert len(r.rpc._wire._lines) == 1, "the connection that was too slow is still open"
 
 
 @pytest.mark.asyncio

@@ -271,3 +271,10 @@ def test_even__when_for_another_number_of_calls__then_it_is_never_taken() -> Non
     for answers, sizes in (([even], [3]), ([even, _answer([(False, b"")])], [1, 1]), ([even, even], [2, 1])):
         with pytest.raises(ValueError, match="results for"):
             Words(answers, sizes)
+
+
+@pytest.mark.parametrize("more", [b"0", b"00", b"0" * 4, b"0" * 32, b"0" * 62])
+def test_even__when_a_few_digits_follow__then_refused_as_on_the_long_way(more: bytes) -> None:
+    digits = _hex([[i] for i in range(70)])
+    with pytest.raises(Transient):
+        Words([from_hex(memoryview(digits + more), 70)], [70])

@@ -235,3 +235,24 @@ async def test_lane__when_a_request_was_made_beside_it__then_it_counts_against_t
     await asyncio.wait_for(lane.acquire(Priority.TRIGGER), 3)
     assert time.monotonic() - started >= 0.9, "three requests were made for nothing"
     await lane.close()
+
+
+@pytest.mark.asyncio
+async def test_lane__when_a_slot_came_free_for_another__then_a_newcomer_does_not_take_it() -> None:
+    lane, done = Lane("a", 10_000, 1, SystemClock()), list[str]()
+    await lane.acquire(Priority.TRIGGER)
+
+    async def first() -> None:
+        await lane.acquire(Priority.TRIGGER)
+        done.append("first")
+        lane.release(Priority.TRIGGER)
+
+    waiting = asyncio.create_task(first())
+    await _settle()
+    lane.release(Priority.TRIGGER)
+    # in this very step, before the dispatcher has run
+    await lane.acquire(Priority.TRIGGER)
+    done.append("newcomer")
+    await waiting
+    assert done == ["first", "newcomer"]
+    await lane.close()
