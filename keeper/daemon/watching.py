@@ -14,11 +14,22 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from keeper.model import BookRow, Holding, Level, Outlook, Policy, Position, PositionId, Shock
+from keeper.model import (
+    WHOLE_BPS_AVERAGE,
+    BookRow,
+    Holding,
+    Level,
+    Outlook,
+    Policy,
+    Position,
+    PositionId,
+    Shock,
+)
 from keeper.risk import watch
 from keeper.risk.book import Shelf, build, with_prices
 from keeper.risk.book import replace as replaced
-from keeper.units import UINT256_MAX, WAD
+from keeper.risk.rows import conservative
+from keeper.units import UINT256_MAX, WAD, wad_float
 
 PAYS_ABOVE = 250
 """Positions from which it pays: judging one takes 34 us of CPU, keeping one 15 (1,000 positions of two assets under
@@ -110,16 +121,21 @@ class Watching:
             return None
         if health_wad is None or health_wad < _level_wad(policy):
             return None
-        assets, needed = _sides(position.row, prices)
+        row = conservative(position)
+        assets, needed = _sides(row, prices)
         if not (math.isfinite(assets) and math.isfinite(needed)):
             return None
         if needed == 0.0 or health_wad == UINT256_MAX:
             same = needed == 0.0 and health_wad == UINT256_MAX
             return replace(before, margin_usd=assets - needed) if same and before.health is None else None
         chain = health_wad / WAD
-        if abs(assets / needed - chain) > _GAP_REL * chain + _GAP_ABS:
+        gap = _GAP_REL * chain + _GAP_ABS
+        most = assets if row is position.row else _sides(position.row, prices)[0]
+        # both ends coincide but for a floored average, of which the row only bounds what the chain says
+        if not (assets / needed <= chain + gap and most / needed >= chain - gap):
             return None
-        return replace(before, health=assets / needed, margin_usd=assets - needed)
+        health = assets / needed if row is position.row else wad_float(health_wad)
+        return replace(before, health=health, margin_usd=assets - needed)
 
     def _opened(self, positions: Sequence[Position], policies: Mapping[PositionId, Policy]) -> list[bool]:
         """Whose certificate does not hold: changed, moved enough, or below the level."""
@@ -193,9 +209,12 @@ def _axes(positions: Sequence[Position]) -> dict[str, float]:
 
 def _scaled(position: Position, policy: Policy | None) -> BookRow:
     """Assets, and requirement times the level, in stored units; a row that cannot be certified holds NaN."""
-    if policy is None or position.row.flags or position.row.a0 or position.row.b0:
+    flags = position.row.flags
+    if policy is None or flags not in ((), (WHOLE_BPS_AVERAGE,)) or position.row.a0 or position.row.b0:
         return BookRow(feeds=(), a=(), b=(), a0=math.nan)
     level = _level_wad(policy) / WAD * (1.0 + _SPARE)
+    # a floored average threshold takes less than a basis point of each counted collateral (``risk.rows``)
+    floored = 1e-4 if flags else 0.0
     feeds: list[str] = []
     a: list[float] = []
     b: list[float] = []
@@ -203,6 +222,7 @@ def _scaled(position: Position, policy: Policy | None) -> BookRow:
         for h in holdings:
             tokens = h.stored / 10.0**h.amount.token.decimals
             feeds.append(_axis(position, h, side))
-            a.append(tokens * h.threshold_wad / WAD if side == "own" else 0.0)
+            counted = h.threshold_wad / WAD - floored if h.threshold_wad else 0.0
+            a.append(tokens * counted if side == "own" else 0.0)
             b.append(0.0 if side == "own" else tokens * level)
     return BookRow(feeds=tuple(feeds), a=tuple(a), b=tuple(b))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -13,8 +14,19 @@ from hypothesis import strategies as st
 
 from keeper.daemon.judging import outlooks_of
 from keeper.daemon.watching import AGE_BLOCKS_MAX, Watching
-from keeper.model import Holding, Level, Outlook, Policy, Position, PositionId, Shock, Unreadable
+from keeper.model import (
+    WHOLE_BPS_AVERAGE,
+    Holding,
+    Level,
+    Outlook,
+    Policy,
+    Position,
+    PositionId,
+    Shock,
+    Unreadable,
+)
 from keeper.risk.outlook import assess
+from keeper.units import WAD
 from tests import build
 from tests.unit.risk.risk_positions import Held, identity, lending, policy
 
@@ -27,7 +39,9 @@ SYMBOLS = ("ETH", "BTC", "USDC")
 class Market:
     """Prices, indices and stored balances that a test moves."""
 
-    def __init__(self, users: int, seed: int) -> None:
+    def __init__(self, users: int, seed: int, floored: int = 0) -> None:
+        """``floored``: every so many positions is of a pool that floors its average threshold; 0 is none."""
+        self.floored = floored
         self.rng = np.random.default_rng(seed)
         self.price = {"ETH": 2000.0, "BTC": 60_000.0, "USDC": 1.0}
         self.index = {(s, side): 1.0 + 0.1 * n for n, s in enumerate(SYMBOLS) for side in ("own", "owe")}
@@ -49,6 +63,8 @@ class Market:
         own = [self._held(s, "own", t, self.threshold[u]) for s, t in self.own[u].items()]
         owe = [self._held(s, "owe", t, 1.0) for s, t in self.owe[u].items() if t]
         made = lending(own, owe, name=f"0x{u}")
+        if self.floored and u % self.floored == 0:
+            made = floor_average(made)
         wad = made.health_wad
         if u in self.lie and wad is not None:
             wad = int(wad * self.lie[u])
@@ -71,6 +87,20 @@ class Market:
             self.price[s] = float(self.price[s] * math.exp(self.rng.normal(0.0, vol)))
         for key in self.index:
             self.index[key] *= 1.0 + 2e-8
+
+
+def floor_average(position: Position) -> Position:
+    """The position as Aave v3.0 tells it: percentMul(C, floor(S / C in bps)) / D, and flagged."""
+    collateral = sum(Fraction(h.amount.units) * h.price_base for h in position.collateral)
+    weighted = sum(
+        Fraction(h.amount.units) * h.price_base * h.threshold_wad / WAD for h in position.collateral
+    )
+    owed = sum(Fraction(h.amount.units) * h.price_base for h in position.debt)
+    if not (owed and collateral):
+        return replace(position, row=replace(position.row, flags=(WHOLE_BPS_AVERAGE,)))
+    bps = int(weighted * 10_000 / collateral)
+    health_wad = int(collateral * bps * WAD / 10_000 / owed)
+    return replace(position, health_wad=health_wad, row=replace(position.row, flags=(WHOLE_BPS_AVERAGE,)))
 
 
 def judged(
@@ -115,11 +145,11 @@ def disturb(market: Market, block: int) -> int | None:
 
 
 @settings(max_examples=6, deadline=None)
-@given(st.integers(0, 10_000), st.floats(1e-5, 0.05))
+@given(st.integers(0, 10_000), st.floats(1e-5, 0.05), st.integers(0, 2))
 def test_watching__prices_interest_and_changes__same_levels_and_whys_as_a_full_scan(
-    seed: int, vol: float
+    seed: int, vol: float, floored: int
 ) -> None:
-    market, watching = Market(16, seed), Watching(pays_above=1)
+    market, watching = Market(16, seed, floored), Watching(pays_above=1)
     for block in range(30):
         market.block(vol)
         changed = disturb(market, block)
@@ -134,8 +164,9 @@ def test_watching__prices_interest_and_changes__same_levels_and_whys_as_a_full_s
         compare(found, assess(market.positions(), (), prices, SHOCKS, market.policies()))
 
 
-def test_watching__calm_blocks__judges_few_and_none_is_ever_old() -> None:
-    market, watching = Market(400, 1), Watching(pays_above=1)
+@pytest.mark.parametrize("floored", [0, 1])
+def test_watching__calm_blocks__judges_few_and_none_is_ever_old(floored: int) -> None:
+    market, watching = Market(400, 1, floored), Watching(pays_above=1)
     asked = {p.id: 0 for p in market.positions()}
     safe = sum(
         o.level is Level.SAFE for o in assess(market.positions(), (), market.price, SHOCKS, market.policies())

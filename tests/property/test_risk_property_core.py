@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keeper.model import BookRow, Shock
+from keeper.model import WHOLE_BPS_AVERAGE, BookRow, Shock
 from keeper.risk import kernels
 from keeper.risk.book import build
+from keeper.risk.rows import conservative
 from keeper.risk.shocks import compose, moved
 from tests.unit.risk import risk_reference as exact
+from tests.unit.risk.risk_positions import Held, lending
 
 pytestmark = pytest.mark.property
 
@@ -77,10 +80,13 @@ def test_health__lending__equals_fractions(row, at):
 
 
 @SETTINGS
-@given(lending_rows(), price_maps, st.sampled_from(FEEDS), amounts)
+@given(st.one_of(lending_rows(), signed_rows()), price_maps, st.sampled_from(FEEDS), amounts)
 def test_health__more_collateral__never_lower(row, at, feed, more):
-    richer = BookRow(feeds=(*row.feeds, feed), a=(*row.a, more), b=(*row.b, 0.0))
-    assert health(richer, at) >= health(row, at) * (1 - 1e-14)
+    richer = replace(row, feeds=(*row.feeds, feed), a=(*row.a, more), b=(*row.b, 0.0))
+    was, now = health(row, at), health(richer, at)
+    turnover = sum(abs(a) * at[f] for f, a in zip(row.feeds, row.a, strict=True)) + abs(row.a0)
+    needed = float(exact.requirement(row, at))
+    assert now >= was or now >= was - 1e-14 * turnover / needed
 
 
 @SETTINGS
@@ -148,6 +154,53 @@ def test_health_under__any_shock__equals_fractions_at_moved_prices(row, at, move
             + float(needed)
         )
         assert abs(out[0, 0] - 1.0 - float(margin / needed)) <= 1e-12 * scale / float(needed)
+
+
+@SETTINGS
+@given(signed_rows(), price_maps, *[st.fixed_dictionaries({f: st.floats(-0.9, 1.0) for f in FEEDS})] * 2)
+def test_health__composed_shock__equals_the_second_after_the_first(row, at, first, then):
+    one, two = Shock(name="1", moves=first), Shock(name="2", moves=then)
+    both, step = compose(one, two), exact.moved(at, first)
+    shelf, afterwards = build([row], at), build([row], step)
+    out = np.empty((2, 1, 1))
+    for k, (start, shock) in enumerate(((shelf, both), (afterwards, two))):
+        prices = [p * (1.0 + moved(shock, f)) for f, p in zip(start.feeds, start.book.prices, strict=True)]
+        kernels.health_under(start.book, np.array([prices]), out[k])
+    there = exact.moved(step, then)
+    needed = float(exact.requirement(row, there))
+    if needed > 0:
+        turnover = sum(abs(a) * there[f] for f, a in zip(row.feeds, row.a, strict=True)) + abs(row.a0)
+        assert abs(out[0, 0, 0] - out[1, 0, 0]) <= 1e-12 * (turnover + needed) / needed
+
+
+@SETTINGS
+@given(
+    st.lists(st.tuples(st.floats(0.01, 100.0), st.integers(1, 9500)), min_size=1, max_size=4),
+    price_maps,
+    st.floats(1.0, 1e6),
+)
+def test_conservative__floored_average_threshold__never_healthier_than_the_chain(held, at, owed):
+    """The chain: C floor(S / C in whole bps) / D, at any prices, exactly."""
+    collateral = [
+        Held(symbol=f, tokens=tokens, price=1.0, threshold=bps / 10_000)
+        for f, (tokens, bps) in zip(FEEDS, held, strict=False)
+    ]
+    made = lending(collateral, [Held(symbol="USD", tokens=owed, price=1.0)])
+    row = conservative(replace(made, row=replace(made.row, flags=(WHOLE_BPS_AVERAGE,))))
+    worth = sum((Fraction(h.tokens) * Fraction(at[h.symbol]) for h in collateral), Fraction(0))
+    weighted = sum(
+        (
+            Fraction(h.tokens) * Fraction(at[h.symbol]) * bps
+            for h, (_, bps) in zip(collateral, held, strict=False)
+        ),
+        Fraction(0),
+    )
+    chain = worth * (weighted // worth) / 10_000 / Fraction(owed)
+    found = health(row, {**at, "USD": 1.0})
+    assert found <= float(chain) * (1 + 1e-12) + 1e-12
+    assert found >= float(chain - 2 * worth / 10_000 / Fraction(owed)) - 1e-9, (
+        "and no more than two bps below"
+    )
 
 
 @SETTINGS

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import minimize
 
 from keeper.risk import form
 from keeper.risk.book import Book
@@ -86,6 +87,38 @@ def test_form__any_other_direction__is_not_nearer(problem):
     for t in np.linspace(0.0, 0.97 * beta, 60):
         inside = m0 + (w * np.exp(t * rays)).sum(axis=1)
         assert (inside >= -1e-9 * (abs(m0) + np.abs(w).sum())).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(problems(), st.integers(0, 1000))
+def test_form__nearest_in_mahalanobis__no_optimiser_finds_a_nearer_point(problem, seed):
+    """min |u| with margin(exp(L u)) = 0, u = L^-1 y: SLSQP from starts of its own, which knows nothing of ours."""
+    w, m0, cov = problem
+    status, beta, y, _ = solve(w, m0, cov)
+    if status != form.FOUND or not 0.05 < beta < 6:
+        return
+    root = np.linalg.cholesky(cov)
+    size = abs(m0) + float(np.abs(w).sum())
+    assert np.linalg.norm(np.linalg.solve(root, y)) == pytest.approx(beta, rel=1e-6)
+    rng = np.random.default_rng(seed)
+    reached = []
+    for start in [np.linalg.solve(root, y) * 1.2, *(rng.normal(size=(4, len(w))) * beta)]:
+        found = minimize(
+            lambda u: 0.5 * float(u @ u),
+            start,
+            jac=lambda u: u,
+            constraints={
+                "type": "eq",
+                "fun": lambda u: margin(w, m0, root @ u) / size,
+                "jac": lambda u: (w * np.exp(root @ u)) @ root / size,
+            },
+            method="SLSQP",
+            options={"ftol": 1e-14, "maxiter": 300},
+        )
+        if found.success and abs(margin(w, m0, root @ found.x)) <= 1e-9 * size:
+            reached.append(float(np.linalg.norm(found.x)))
+    # the constraint's tolerance over the slope at the boundary is how much nearer it may seem to be
+    assert all(r >= beta * (1 - 1e-4) for r in reached), (beta, reached)
 
 
 @SETTINGS
