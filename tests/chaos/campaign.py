@@ -88,10 +88,10 @@ def digest() -> str:
     return h.hexdigest()[:16]
 
 
-def work(name: str, shard: int, until_s: float) -> None:
-    """One shard, until it is done or its time is over."""
+def work(name: str, shard: int, until_s: float, sources: str) -> None:
+    """One shard, until it is done or its time is over. ``sources``: as the campaign's driver found them."""
     campaign, path = find(name), STATE / f"{name}.{shard}.json"
-    state = _state(path, digest())
+    state = _state(path, sources)
     with campaign.around():
         saved_s = 0.0
         for unit in range(state["next"] * campaign.shards + shard, campaign.units, campaign.shards):
@@ -132,7 +132,10 @@ def drive(name: str, minutes: float) -> bool:
     env = {**os.environ, "NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     running = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.chaos.campaign", name, "--shard", str(s), "--until", str(until_s)],
+            [
+                *(sys.executable, "-m", "tests.chaos.campaign", name),
+                *("--shard", str(s), "--until", str(until_s), "--sources", sources),
+            ],
             cwd=ROOT,
             env=env,
         )
@@ -184,9 +187,12 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=MINUTES_MAX, help="most for each campaign")
     parser.add_argument("--shard", type=int)
     parser.add_argument("--until", type=float, default=float("inf"))
+    parser.add_argument(
+        "--sources", help="a shard's: what its driver counts, though a file changes meanwhile"
+    )
     args = parser.parse_args()
     if args.shard is not None:
-        work(args.names[0], args.shard, args.until)
+        work(args.names[0], args.shard, args.until, args.sources or digest())
         return 0
     good = [drive(name, args.minutes) for name in args.names or NAMES]
     return 0 if all(good) else 1

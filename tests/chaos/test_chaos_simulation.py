@@ -18,19 +18,19 @@ pytestmark = pytest.mark.scenario
 SHARDS = 25
 EACH = 10
 QUICKLY_CAUGHT = {
-    "journal_after_broadcast": 6,
-    "nonce_gap": 4,
-    "recovery_abandons_signed": 6,
-    "anything_is_signed": 4,
-    "attempt_commit_not_durable": 4,
-    "trigger_ignored": 4,
-    "acts_a_block_late": 4,
-    "revival_not_noticed": 9,
-    "bump_not_journaled": 2,
-    "only_latest_hash_watched": 2,
-    "open_intents_not_awaited": 8,
-    "resign_on_nonce_too_low": 3,
-    "crash_leaves_cooldown": 2,
+    "journal_after_broadcast": range(6),
+    "nonce_gap": range(4),
+    "recovery_abandons_signed": range(6),
+    "anything_is_signed": range(4),
+    "attempt_commit_not_durable": range(4),
+    "trigger_ignored": range(4),
+    "acts_a_block_late": range(4),
+    "revival_not_noticed": range(21, 51),
+    "bump_not_journaled": range(2),
+    "only_latest_hash_watched": range(2),
+    "open_intents_not_awaited": range(8),
+    "resign_on_nonce_too_low": range(3),
+    "crash_leaves_cooldown": range(2),
 }
 """Planted bug -> seeds within which it shows; the others need a campaign."""
 

@@ -43,10 +43,10 @@ def _verdict(result: Result) -> Verdict:
     return Verdict(counts=counts, failure="; ".join(result.violations))
 
 
-def hunt(name: str, seeds: int) -> int | None:
+def hunt(name: str, seeds: range) -> int | None:
     """The first seed that a planted bug fails and the code as it is passes, or None."""
     play = SHOWN_BY.get(name, run)
-    for s in range(seeds):
+    for s in seeds:
         with bugs.BUGS[name]():
             caught = play(s)[0].violations
         if caught and not play(s)[0].violations:
@@ -57,7 +57,7 @@ def hunt(name: str, seeds: int) -> int | None:
 def planted(number: int) -> Verdict:
     """One planted bug, looked for with as many seeds as it takes."""
     name = list(bugs.BUGS)[number]
-    first = hunt(name, BUG_SEEDS)
+    first = hunt(name, range(BUG_SEEDS))
     if first is None:
         return Verdict(counts={"missed": 1}, failure=f"{name} was not caught by {BUG_SEEDS} seeds")
     return Verdict(counts={"caught": 1, "seeds": first + 1})
