@@ -8,10 +8,12 @@ from dataclasses import replace
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
+from keeper.executor import abi
 from keeper.model import (
     Amount,
     Block,
     Call,
+    Deleverage,
     Holding,
     Intent,
     Means,
@@ -97,6 +99,8 @@ class LendingDouble:
         return None
 
     def encode(self, step: Step, position: Position) -> Call:
+        if isinstance(step, Deleverage):
+            return abi.deleverage(step)
         token, units, account = step.amount.token.address, step.amount.units, position.id.account
         if isinstance(step, Supply):
             data = SUPPLY + encode(["address", "uint256", "address", "uint16"], [token, units, account, 0])
@@ -112,6 +116,9 @@ class LendingDouble:
         for step in steps:
             if isinstance(step, Repay):
                 borrowed = [_moved(h, step.amount, -1) for h in borrowed]
+            elif isinstance(step, Deleverage):
+                borrowed = [_moved(h, step.repay, -1) for h in borrowed]
+                supplied = [_moved(h, step.sell_max, -1) for h in supplied]
             else:
                 supplied = [_moved(h, step.amount, +1) for h in supplied]
         borrowed = [h for h in borrowed if h.amount.units]

@@ -1,0 +1,121 @@
+"""Sizes of sales: never below target at the worst price allowed, by exact integers, and within every limit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keeper.model import Deleverage, Proposal, Refusal, Side, Source
+from keeper.plan import Case, compile_plan
+from keeper.units import UINT256_MAX, WAD
+from strategies.deleverage import Deleverage as Strategy
+from strategies.order import STEP_FLOOR_WAD
+from tests import build
+from tests.build import USDC, WETH
+from tests.fakes import LendingDouble
+from tests.mandates import ROUTER, asset, borrower, lender, mandate, means, route, terms
+
+pytestmark = pytest.mark.property
+POLICY = build.policy(target="1.40", strategies=("deleverage",), caps=build.limits(action=10**7, day=10**7))
+VENUE = LendingDouble(gas_limit=900_000)
+healths = st.integers(1_003, 1_249).map(lambda n: f"{n / 1000:.3f}")
+impacts = st.integers(0, 8_000)
+grants = st.one_of(st.just(2**100), st.integers(1, 12 * WAD))
+
+
+def asked(position, found, routes, lenders):  # type: ignore[no-untyped-def]
+    """The strategy's answer."""
+    return Strategy().propose(
+        position, build.outlook(position), POLICY, means(found, routes, lenders), VENUE, build.block()
+    )
+
+
+@settings(max_examples=300, deadline=None)
+@given(healths, impacts, grants, st.sampled_from(["direct", "loan", "steps"]), st.integers(1, 40))
+def test_sale__whatever_the_price_and_the_grant__reaches_target_or_says_partial(
+    health: str, impact: int, granted: int, way: str, eth: int
+) -> None:
+    position = borrower(health, eth=str(eth))
+    listed = (asset(WETH, Side.COLLATERAL, granted=granted), asset(USDC, Side.DEBT))
+    router = "" if way == "direct" else ROUTER
+    found = mandate(assets=listed, routers=(ROUTER,))
+    loans = (lender(),) if way == "loan" else ()
+    answer = asked(position, found, (route(impact_ppm=impact, router=router, most="80000"),), loans)
+    if isinstance(answer, Refusal):
+        return
+    (step,) = answer.steps
+    assert isinstance(step, Deleverage)
+    worst = VENUE.after((step,), position).health_wad or 0
+    assert worst == answer.health_after_wad
+    assert 0 < step.sold <= step.sell_max.units <= granted
+    if "PARTIAL" in answer.why:
+        assert (position.health_wad or 0) < POLICY.emergency_wad
+        assert worst > (position.health_wad or 0)
+    else:
+        assert worst >= POLICY.target_wad
+    if step.source is Source.STEPWISE:
+        assert sum(step.sells) == step.sell_max.units
+    _accepted(answer, position, found, (route(impact_ppm=impact, router=router, most="80000"),), loans)
+
+
+def _accepted(answer: Proposal, position, found, routes, loans) -> None:  # type: ignore[no-untyped-def]
+    """What the strategy proposes, the guard takes: plan, calldata, caps and bounds."""
+    wallet = means(found, routes, loans)
+    snapshot = build.snapshot([position], wallet=replace(wallet, native_wei=10**20))
+    case = Case(position=position, venue=VENUE, policy=POLICY, snapshot=snapshot, seq=1)
+    plan = compile_plan(answer, case)
+    assert not isinstance(plan, Refusal), plan
+    assert plan.bounds.health_after_min_wad <= answer.health_after_wad
+
+
+@settings(max_examples=150, deadline=None)
+@given(healths, impacts)
+def test_sale__at_the_quoted_price__does_not_pass_max_health(health: str, impact: int) -> None:
+    position = borrower(health)
+    answer = asked(position, mandate(), (route(impact_ppm=impact),), ())
+    assert isinstance(answer, Proposal)
+    (step,) = answer.steps
+    assert isinstance(step, Deleverage)
+    best = VENUE.after(
+        (replace(step, sell_max=replace(step.sell_max, units=step.sold)),), position
+    ).health_wad
+    assert best is not None
+    assert best <= POLICY.max_health_wad or best == UINT256_MAX
+
+
+@settings(max_examples=100, deadline=None)
+@given(healths)
+def test_steps__when_nobody_lends__leave_the_floor_at_every_turn(health: str) -> None:
+    position = borrower(health)
+    answer = asked(position, mandate(routers=(ROUTER,)), (route(router=ROUTER),), ())
+    if isinstance(answer, Refusal):
+        assert answer.code == "infeasible"
+        return
+    (step,) = answer.steps
+    assert isinstance(step, Deleverage)
+    assert step.source is Source.STEPWISE
+    now = position
+    for units in step.sells:
+        taken = replace(
+            step, sell_max=replace(step.sell_max, units=units), repay=replace(step.repay, units=0)
+        )
+        low = VENUE.after((taken,), now).health_wad or 0
+        assert low >= STEP_FLOOR_WAD - 10**12
+        back = step.repay.units * units // step.sell_max.units
+        now = VENUE.after((replace(taken, repay=replace(step.repay, units=back)),), now)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1_003, 1_249), st.integers(0, 5_000))
+def test_cheaper_pool__whatever_the_impact__is_taken(health: int, impact: int) -> None:
+    position = borrower(f"{health / 1000:.3f}")
+    cheap, dear = route(impact_ppm=impact), route(impact_ppm=impact + 400)
+    one = asked(position, mandate(), (cheap,), ())
+    both = asked(position, mandate(), (dear, cheap), ())
+    assert isinstance(one, Proposal)
+    assert isinstance(both, Proposal)
+    assert both.steps == one.steps
+    assert terms().seq == both.steps[0].seq  # type: ignore[union-attr]

@@ -1,0 +1,119 @@
+"""What the key may ask of an owner's Executor, and each thing that it may not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keeper.errors import ConfigError
+from keeper.executor import abi
+from keeper.model import Amount, Source
+from keeper.seams import TxFields
+from keeper.signer import policy_file
+from keeper.signer.orders import AllowedOrder
+from keeper.signer.policy import SigningPolicy, aave_v3_calls, spend_of
+from keeper.signer.store import DayCaps
+from keeper.units import WAD
+from tests import build
+from tests.build import DAI, USDC, WBTC, WETH
+from tests.mandates import EXECUTOR, KEY, ROUTER, sale
+
+pytestmark = pytest.mark.unit
+ORDER = AllowedOrder(
+    target=EXECUTOR,
+    position=KEY,
+    collateral={WETH.address.lower(): 6 * WAD},
+    debt=frozenset({USDC.address.lower()}),
+    routers=frozenset({ROUTER.lower()}),
+)
+POLICY = SigningPolicy(
+    chain_id=build.CHAIN_ID,
+    address=build.WALLET,
+    calls=aave_v3_calls(build.POOL, {USDC.address: None}, (build.ALICE,)),
+    fee_wei_max=WAD,
+    orders=(ORDER,),
+)
+ROUTED = {"source": Source.AAVE_V3, "router": ROUTER, "fees": (500, 500), "via": (DAI.address,)}
+STEPS = {**ROUTED, "source": Source.STEPWISE, "sells": (WAD, 2 * WAD)}
+
+
+def tx(data: bytes, to: str = EXECUTOR) -> TxFields:
+    """A transaction with that calldata."""
+    fees = {"gas_limit": 900_000, "max_fee_wei": 10**9, "tip_wei": 1}
+    return TxFields(chain_id=build.CHAIN_ID, nonce=0, to=to, data=data, value_wei=0, **fees)
+
+
+def asked(**changes: Any) -> str | None:
+    """The policy's word on a sale with changes."""
+    return POLICY.refuses(tx(abi.deleverage(sale(**changes)).data))
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"whole": True}, ROUTED, STEPS], ids=["pool", "all", "router", "steps"]
+)
+def test_order__when_within_the_policy__then_it_is_signed(changes: dict[str, Any]) -> None:
+    assert asked(**changes) is None
+
+
+@pytest.mark.parametrize(
+    "changes, word",
+    [
+        ({"key": "0x" + "01" * 32}, "not guarded"),
+        ({"sell_max": Amount(token=WBTC, units=1)}, "collateral"),
+        ({"repay": Amount(token=DAI, units=1)}, "debt"),
+        ({"sell_max": Amount(token=WETH, units=6 * WAD + 1)}, "sells"),
+        ({"sell_max": Amount(token=WETH, units=0)}, "sells"),
+        ({"repay": Amount(token=USDC, units=0)}, "repays nothing"),
+        ({**ROUTED, "router": build.POOL}, "router"),
+        ({**STEPS, "sells": (3 * WAD, 3 * WAD)}, "steps"),
+        ({**STEPS, "sells": ()}, "steps"),
+        ({**ROUTED, "sells": (WAD,)}, "steps, and a flash loan"),
+    ],
+)
+def test_order__when_it_says_what_it_may_not__then_it_is_refused(changes: dict[str, Any], word: str) -> None:
+    why = asked(**changes)
+    assert why is not None
+    assert word in why
+
+
+def test_order__when_calldata_is_tampered_with__then_it_is_refused() -> None:
+    data = abi.deleverage(sale()).data
+    assert "canonical" in (POLICY.refuses(tx(data + bytes(32))) or "")
+    assert "not allowed" in (POLICY.refuses(tx(data, to=ROUTER)) or "")
+    for name in (abi.ADD_COLLATERAL, abi.REPAY_FROM_RESERVE, abi.selector("rescue(address,uint256)")):
+        assert "selector" in (POLICY.refuses(tx(name + data[4:])) or "")
+
+
+def test_order__when_there_is_calldata_for_no_router__then_it_is_refused() -> None:
+    order = replace(abi.order_of(sale()), data=(b"\1",))
+    assert "no router" in (ORDER._route(order) or "")
+    long = replace(abi.order_of(sale(**ROUTED)), data=(bytes(abi.DATA_BYTES_MAX + 1),))
+    assert "more calldata" in (ORDER._route(long) or "")
+
+
+def test_spend_of__when_a_sale__then_nothing_of_the_wallet() -> None:
+    assert spend_of(abi.deleverage(sale()).data) == ("", 0)
+
+
+def test_file__when_written_and_read__then_the_same_policy(tmp_path: Path) -> None:
+    path = tmp_path / "policy.json"
+    path.touch(mode=0o600)
+    caps = DayCaps(fee_wei=5, units={USDC.address.lower(): 7})
+    path.write_text(policy_file.to_text(POLICY, caps))
+    assert policy_file.load(path) == (POLICY, caps)
+    without = replace(POLICY, orders=())
+    path.write_text(policy_file.to_text(without, caps))
+    assert "orders" not in path.read_text()
+    assert policy_file.load(path) == (without, caps)
+
+
+def test_file__when_an_order_has_an_unknown_member__then_it_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "policy.json"
+    path.touch(mode=0o600)
+    text = policy_file.to_text(POLICY, DayCaps(fee_wei=5, units={}))
+    path.write_text(text.replace('"routers"', '"router"'))
+    with pytest.raises(ConfigError, match="is no signing policy"):
+        policy_file.load(path)

@@ -1,0 +1,40 @@
+"""A sale beside an earlier plan that ended in vain: the Executor's own number sees to it that one of two acts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from keeper.model import Intent, IntentState, Plan, Refusal
+from keeper.transaction.doubt import refuses
+from tests.mandates import ROUTER, sale
+from tests.plans import plan
+
+pytestmark = pytest.mark.unit
+
+
+def selling(n: int, **changes: object) -> Plan:
+    """Plan ``n`` with one sale."""
+    return replace(plan(n), steps=(sale(**changes),))
+
+
+def reverted(made: Plan) -> Intent:
+    """Ended without effect, not finally."""
+    return Intent(key=made.key, plan=made, state=IntentState.REVERTED)
+
+
+def test_doubt__when_both_sales_carry_one_number__then_the_later_goes_on() -> None:
+    assert refuses(selling(2), [reverted(selling(1))]) is None
+
+
+@pytest.mark.parametrize("changes", [{"seq": 4}, {"executor": ROUTER}, {"key": "0x" + "01" * 32}])
+def test_doubt__when_their_numbers_differ__then_the_later_waits(changes: dict[str, object]) -> None:
+    refusal = refuses(selling(2, **changes), [reverted(selling(1))])
+    assert isinstance(refusal, Refusal)
+    assert refusal.code == "in_doubt"
+
+
+def test_doubt__when_the_other_pays_in__then_the_trigger_asked_on_chain_is_enough() -> None:
+    assert refuses(plan(2), [reverted(selling(1))]) is None
+    assert refuses(selling(2), [reverted(plan(1))]) is None
