@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,14 +53,19 @@ def command(
             "health",
             "liquidates at",
             "beta",
-            f"P({days:g} d)",
+            f"P(touch) {days:g} d",
             "most likely shock",
+            "days by rates",
         )
         names = subject.feed_names(named.symbols)
         nearest = sorted(found, key=lambda d: -d.nearest.p_touch) if len(found) > subject.ROWS_MAX else found
         table.show(headers, [row(d, names) for d in nearest[: subject.ROWS_MAX]])
         subject.more(len(found), "positions, likeliest first")
         subject.say_empty(named)
+        if any(d.days is not None for d in found):
+            subject.say(
+                "days by rates: until interest or funding alone liquidates, at the rates and prices of now"
+            )
         subject.say(on.line)
     raise typer.Exit(int(any(d.nearest.boundary.value in ("UNDER", "UNKNOWN") for d in found)))
 
@@ -77,6 +83,7 @@ def document(d: Distance) -> dict[str, object]:
         "moves": dict(d.nearest.moves),
         "contributions": dict(d.nearest.contributions),
         "effective_bets": d.nearest.effective_bets,
+        "days_by_rates": subject.number(d.days),
         "liquidation_prices": {x.feed: {"price": x.price, "distance": x.distance} for x in d.prices},
     }
 
@@ -93,7 +100,15 @@ def row(d: Distance, names: Mapping[str, str]) -> tuple[str, ...]:
     known = d.nearest.boundary.value
     beta = f"{d.nearest.beta:.2f}" if known == "FOUND" else subject.boundary(known)
     name = subject.cut(d.name, subject.NAME_MAX)
-    return (name, subject.health_cell(d.health), prices, beta, subject.chance(d.nearest), moves or "-")
+    chance = subject.chance(d.nearest)
+    return (name, subject.health_cell(d.health), prices, beta, chance, moves or "-", days_cell(d))
+
+
+def days_cell(d: Distance) -> str:
+    """Days for a table; ``-`` where no rate is known, ``never`` where what it owns earns enough."""
+    if d.days is None:
+        return "-"
+    return "never" if math.isinf(d.days) else f"{d.days:,.1f}" if d.days < 1000.0 else f"{d.days:,.0f}"
 
 
 def _price(x: LiquidationPrice, names: Mapping[str, str]) -> str:

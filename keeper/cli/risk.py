@@ -136,7 +136,8 @@ def _losses(found: Portfolio) -> list[str]:
             f"loss USD: what one liquidation takes by its venue's rule, {math.fsum(known):,.2f} in all; times "
             f"P(touch) within 7 d {week:,.2f}, the most that a week of protection is worth"
         )
-    if without := len(found.touches) - len(known):
+    threatened = [t for t in found.touches if t.by_horizon[-1].boundary.value != "NONE"]
+    if without := sum(t.loss_usd is None for t in threatened):
         lines.append(f"no loss is told of {without} position{'s' * (without > 1)}: no venue's rule is known")
     return lines
 

@@ -88,7 +88,12 @@ def command(
     else:
         shown = columns(now)
         names = [subject.cut(named.names[u], subject.NAME_MAX) for u in shown]
-        table.show(("shock", "breaks", "notional", *names), [row(r, shown) for r in found])
+        table.show(("shock", "breaks", "notional USD", *names), [row(r, shown) for r in found])
+        if shown:
+            subject.say(
+                "breaks: positions that a shock makes liquidatable; notional USD: what they must cover; then each "
+                "position's health"
+            )
         subject.say_empty(named)
         if len(shown) < len(named.names):
             print(f"the {len(shown)} nearest of {len(named.names)} positions; all of them with --json")

@@ -45,12 +45,16 @@ def named_book(config: Path, book: Path | None) -> NamedBook:
     kernels.prepare()
     from keeper.daemon.wiring import photograph
     from keeper.model import BookRow
+    from keeper.risk.clocks import position_days
     from keeper.risk.rows import conservative
     from keeper.risk.stake import position_loss_usd
 
     views = drive(photograph(settings))
     labels = {id: label for v in views for id, label in v.labels.items()}
     positions = [p for v in views for p in v.snapshot.positions]
+    days = [
+        position_days(p, v.snapshot.means, v.snapshot.prices) for v in views for p in v.snapshot.positions
+    ]
     lost = [u for v in views for u in v.snapshot.unreadable]
     ids = [p.id for p in positions] + [u.id for u in lost]
     nothing = BookRow(feeds=(), a=(), b=(), a0=math.nan)
@@ -62,6 +66,7 @@ def named_book(config: Path, book: Path | None) -> NamedBook:
         levels=_levels(settings),
         tokens=tuple(collateral_tokens(p) for p in positions) + ((),) * len(lost),
         losses=tuple(position_loss_usd(p) for p in positions) + (None,) * len(lost),
+        days=tuple(days) + (None,) * len(lost),
     )
 
 
@@ -126,10 +131,16 @@ def boundary(value: str) -> str:
 
 
 def chance(near: Nearest) -> str:
-    """P(touch) for a table; a proof is 0 and what cannot be judged is no number."""
+    """P(touch) for a table; only a proof is 0 and what cannot be judged is no number."""
     if near.boundary.value == "UNKNOWN":
         return "unknown"
-    return f"{near.p_touch:.3g}" if near.p_touch == 0.0 or near.p_touch >= LEAST else f"<{LEAST:g}"
+    return (
+        "0"
+        if near.boundary.value == "NONE"
+        else f"{near.p_touch:.3g}"
+        if near.p_touch >= LEAST
+        else f"<{LEAST:g}"
+    )
 
 
 def say(line: str) -> None:

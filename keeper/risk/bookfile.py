@@ -13,7 +13,7 @@ import orjson
 
 from keeper.errors import ConfigError
 from keeper.model import BookRow
-from keeper.risk import bookloss
+from keeper.risk import bookloss, clocks
 
 FORMAT = """\
 {"prices": {"ETH": 2000.0,                         feed: USD of one whole token, or an object:
@@ -37,7 +37,8 @@ class NamedBook:
 
     ``levels``: (name, health) of the policy, where all positions share one. ``tokens``: for each row the collateral
     in tokens behind each entry's weight, 0 for a debt; empty for a row that is no lending position. ``losses``: USD
-    that one liquidation would take of each position; None where no venue's rule is named.
+    that one liquidation would take of each position; None where no venue's rule is named. ``days`` until interest or
+    funding alone liquidates; None where no rate is known.
     """
 
     names: tuple[str, ...]
@@ -48,6 +49,7 @@ class NamedBook:
     levels: tuple[tuple[str, float], ...] = ()
     tokens: tuple[tuple[float, ...], ...] = ()
     losses: tuple[float | None, ...] = ()
+    days: tuple[float | None, ...] = ()
 
 
 def read(path: Path) -> NamedBook:
@@ -71,6 +73,7 @@ def parse(document: object) -> NamedBook:
     rows: list[BookRow] = []
     tokens: list[tuple[float, ...]] = []
     losses: list[float | None] = []
+    days: list[float | None] = []
     for n, item in enumerate(reader.items(top.get("positions"), "positions")):
         where = f"positions[{n}]"
         table = reader.table(item, where, (), optional=("name", "lending", "perp", "row"))
@@ -85,6 +88,7 @@ def parse(document: object) -> NamedBook:
         rows.append(row)
         tokens.append(held)
         losses.append(bookloss.loss_usd(reader, kinds[0], table[kinds[0]], prices, at))
+        days.append(clocks.file_days(reader, table[kinds[0]], row, prices, at))
     for name, row in zip(names, rows, strict=True):
         reader.problems += [f"position {name}: no price of {f}" for f in row.feeds if f not in prices]
     if reader.problems:
@@ -97,6 +101,7 @@ def parse(document: object) -> NamedBook:
         fixed=fixed,
         tokens=tuple(tokens),
         losses=tuple(losses),
+        days=tuple(days),
     )
 
 
@@ -170,7 +175,12 @@ class _Reader:
         tokens: list[float] = []
         for n, item in enumerate(self.items(table.get("collateral"), f"{where}.collateral")):
             at = f"{where}.collateral[{n}]"
-            one = self.table(item, at, ("asset", "amount", "threshold"), optional=bookloss.COLLATERAL_KEYS)
+            one = self.table(
+                item,
+                at,
+                ("asset", "amount", "threshold"),
+                optional=(*bookloss.COLLATERAL_KEYS, *clocks.HOLDING_KEYS),
+            )
             feeds.append(self.text(one.get("asset"), f"{at}.asset"))
             amount = self.number(one.get("amount"), f"{at}.amount", low=0.0)
             a.append(amount * self.number(one.get("threshold"), f"{at}.threshold", low=0.0))
@@ -178,7 +188,7 @@ class _Reader:
             tokens.append(amount)
         for n, item in enumerate(self.items(table.get("debt"), f"{where}.debt")):
             at = f"{where}.debt[{n}]"
-            one = self.table(item, at, ("asset", "amount"))
+            one = self.table(item, at, ("asset", "amount"), optional=clocks.HOLDING_KEYS)
             feeds.append(self.text(one.get("asset"), f"{at}.asset"))
             a.append(0.0)
             b.append(self.number(one.get("amount"), f"{at}.amount", low=0.0))
@@ -189,7 +199,10 @@ class _Reader:
         """Equity = margin + size (p - entry) - fees; requirement = |size| x rate x p + minimum."""
         keys = ("index", "size", "entry", "maintenance_rate", "margin")
         table = self.table(
-            value, where, keys, optional=("fees_usd", "minimum_margin_usd", *bookloss.PERP_KEYS)
+            value,
+            where,
+            keys,
+            optional=("fees_usd", "minimum_margin_usd", *bookloss.PERP_KEYS, *clocks.PERP_KEYS),
         )
         size = self.number(table.get("size"), f"{where}.size")
         entry = self.number(table.get("entry"), f"{where}.entry", low=0.0)

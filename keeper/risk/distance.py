@@ -186,22 +186,3 @@ def effective_bets(shares: Floats | Sequence[float]) -> float:
     """1 / HHI of shares that sum to 1; 0 when there are none."""
     total = float(np.square(np.asarray(shares, np.float64)).sum())
     return 1.0 / total if total > 0.0 else 0.0
-
-
-def clock_days(health: float, borrow_rate_year: float, supply_rate_year: float) -> float:
-    """Days until interest alone brings health to 1: ln(health) / (borrow - supply); inf when it never
-    does.
-    """
-    drift = borrow_rate_year - supply_rate_year
-    if not math.isfinite(drift) or math.isnan(health):
-        return 0.0
-    if health <= 1.0:
-        return 0.0
-    return math.log(health) / drift * 365.0 if drift > 0.0 else math.inf
-
-
-def funding_clock_days(margin_usd: float, funding_usd_day: float) -> float:
-    """Days until funding alone eats the margin; inf when funding is received, 0 when unknown or under."""
-    if math.isnan(margin_usd) or not math.isfinite(funding_usd_day) or margin_usd <= 0.0:
-        return 0.0
-    return margin_usd / funding_usd_day if funding_usd_day > 0.0 else math.inf

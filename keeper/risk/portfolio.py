@@ -38,13 +38,15 @@ class ShockResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distance:
-    """One position: health now, prices that liquidate, the most likely shock."""
+    """One position: health now, prices that liquidate, the most likely shock; ``days`` until interest or funding
+    alone liquidates, None where no rate is known."""
 
     name: str
     health: float | None
     margin_usd: float
     prices: tuple[LiquidationPrice, ...]
     nearest: Nearest
+    days: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +119,7 @@ def distances(
                 margin_usd=float(assets[u] - needed[u]),
                 prices=roots[u],
                 nearest=near[u],
+                days=book.days[first + u] if book.days else None,
             )
             for u in range(len(shelf))
         ]

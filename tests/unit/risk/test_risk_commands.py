@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import xml.etree.ElementTree as ElementTree
 
@@ -102,6 +103,42 @@ def test_distance_and_risk__book__json_and_table(book, capsys):
     assert json.loads(capsys.readouterr().out)["first_to_break"] == "short"
     assert run("distance", "--book", book) == run("risk", "--book", book) == 0
     assert "beta" in capsys.readouterr().out
+
+
+def test_shock__table__says_what_its_columns_are(book, capsys):
+    assert run("shock", "--book", book) == 0
+    out = capsys.readouterr().out
+    assert "notional USD" in out.splitlines()[0]
+    assert "then each" in out.splitlines()[-2] + out.splitlines()[-1]
+
+
+def test_risk__boundary_ahead_but_far__is_no_zero(book, capsys):
+    assert run("risk", "--book", book) == 0
+    loan = next(x for x in capsys.readouterr().out.splitlines() if x.startswith("loan"))
+    assert loan.split()[3] == "<1e-06", "within an hour: 2 Phi(-70) is 0 in float64 and yet no proof"
+
+
+def test_distance__rates_named__tells_days_until_they_liquidate(book, capsys):
+    document = json.loads(json.dumps(GOOD))
+    loan = document["positions"][0]["lending"]
+    loan["collateral"][0]["rate"], loan["debt"][0]["rate"] = 0.02, 0.12
+    document["positions"][1]["perp"]["funding_usd_day"] = 34.0
+    book.write_text(json.dumps(document))
+    assert run("distance", "--book", book, "--json") == 0
+    days = [p["days_by_rates"] for p in json.loads(capsys.readouterr().out)["positions"]]
+    # ln 1.6 over 10 % a year; a margin of 3,400 over 34 a day; no rate of a bare row
+    assert days == [pytest.approx(math.log(1.6) / 0.10 * 365), pytest.approx(100.0), None]
+    loan["collateral"][0]["rate"] = 0.2
+    book.write_text(json.dumps(document))
+    assert run("distance", "--book", book) == 0
+    out = capsys.readouterr().out
+    rows = {line.split()[0]: line.split()[-1] for line in out.splitlines()}
+    assert (rows["loan"], rows["short"], rows["2"]) == ("never", "100.0", "-")
+    assert "days by rates: until interest" in out
+    loan["debt"][0]["rate"] = "x"
+    book.write_text(json.dumps(document))
+    assert run("distance", "--book", book) == 78
+    assert "debt[0].rate = 'x'" in capsys.readouterr().err
 
 
 def test_distance__position_under__is_a_finding(book):

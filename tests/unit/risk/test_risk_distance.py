@@ -10,12 +10,11 @@ import pytest
 
 from keeper.model import BookRow
 from keeper.risk.book import build
+from keeper.risk.clocks import clock_days, funding_clock_days
 from keeper.risk.distance import (
     Boundary,
     along,
-    clock_days,
     effective_bets,
-    funding_clock_days,
     linear_beta,
     nearest,
     nearest_all,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -113,7 +115,7 @@ def document(**lending_more: object) -> dict[str, object]:
 
 def test_book_file__venues_named__losses_and_what_protection_is_worth() -> None:
     book = parse(document())
-    assert book.losses == (pytest.approx(250), pytest.approx(37), None)
+    assert list(book.losses) == [pytest.approx(250), pytest.approx(37), None]
     found = portfolio(book, LIBRARY)
     losses = {t.name: t.loss_usd for t in found.touches}
     assert losses == {"loan": pytest.approx(250), "short": pytest.approx(37), "raw": None}
@@ -144,7 +146,9 @@ def test_book_file__wrong_rule__is_named(more: dict[str, object], problem: str) 
     assert problem in "\n".join(caught.value.problems)
 
 
-def test_risk_command__table_and_json__tell_the_loss(tmp_path, monkeypatch, capsys) -> None:
+def test_risk_command__table_and_json__tell_the_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     path = tmp_path / "book.json"
     path.write_text(json.dumps(document()))
@@ -155,6 +159,13 @@ def test_risk_command__table_and_json__tell_the_loss(tmp_path, monkeypatch, caps
     assert "first to break: short (P(touch)" in out
     assert "287.00 in all" in out
     assert "no loss is told of 1 position:" in out
+    idle = {"collateral": [{"asset": "ETH", "amount": 1, "threshold": 0.8}], "debt": []}
+    made = document()
+    some = list(cast(list[object], made["positions"]))[:2]
+    path.write_text(json.dumps({**made, "positions": [*some, {"lending": idle}]}))
+    assert invoke(["risk", "--book", str(path)]) == 0
+    assert "no loss is told" not in capsys.readouterr().out, "nothing liquidates what owes nothing"
+    path.write_text(json.dumps(made))
     assert invoke(["risk", "--book", str(path), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [p["loss_usd"] for p in found["positions"]] == [
