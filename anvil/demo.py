@@ -16,7 +16,7 @@ from anvil.gap import Gap
 from anvil.guard import START_S, Guard, GuardFailed
 from anvil.liquidator import Liquidation
 from anvil.node import AnvilFailed
-from anvil.report import Played, Report, build, show
+from anvil.report import Played, Report, build, keep, show
 from anvil.scenario import ScenarioError, load_scenario, submit_step
 from anvil.stage import Stage, forget_key, stage
 from anvil.tools import ToolMissing
@@ -80,6 +80,12 @@ def run(scenario: str, json_out: bool, dry_run: bool = False) -> int:
         print(e, file=sys.stderr)
         return EXIT_UNREACHABLE
     show(report, clock.spent, json_out=json_out)
+    try:
+        keep(report, clock.spent)
+    except OSError as e:
+        clock.say(
+            f"the figures could not be kept: {e}"
+        )  # a checkout that is not ours to write: no part of the story
     return EXIT_OK if report.ok else EXIT_FINDINGS
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
+from anvil import figures
 from anvil.demo import Reactions
-from anvil.report import Done, Line, Report, proposals, show
+from anvil.report import Done, Line, Report, keep, proposals, show
 from keeper.model import Entry
 
 pytestmark = pytest.mark.unit
@@ -77,3 +81,26 @@ def test_reactions__when_several_blocks__then_the_largest_time_counts() -> None:
         reactions.mined()
         reactions.idle()
     assert reactions.slowest_s == 3.0
+
+
+def test_keep__when_the_story_was_live__then_each_largest_step_is_a_figure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "FIGURES", tmp_path / "build" / "figures.json")
+    live = replace(report(), dry_run=False, largest_step={"plain": 0.31, "e-mode loop": 0.047})
+    for other in (replace(live, dry_run=True), replace(live, scenario="another")):
+        keep(other, ())
+        assert figures.read() == []
+    keep(live, (("chain", 20.0), ("steps", 41.0)))
+    kept = {str(f["name"]): (f["value"], f["holds"]) for f in figures.read()}
+    assert kept == {
+        "demo_kept": (1, True),
+        "demo_s": (61.0, False),
+        "demo_largest_step_pct_plain": (31.0, None),
+        "demo_largest_step_pct_e_mode_loop": (4.7, None),
+    }
+    keep(replace(live, largest_step={"plain": 0.2}), (("chain", 20.0),))
+    kept = {str(f["name"]): (f["value"], f["holds"]) for f in figures.read()}
+    assert kept["demo_largest_step_pct_plain"] == (20.0, None)
+    assert kept["demo_largest_step_pct_e_mode_loop"] == (4.7, None)
+    assert kept["demo_s"] == (20.0, True)
