@@ -30,7 +30,7 @@ WEB3_S = 5.0
 
 async def inspect(settings: Settings) -> tuple[Finding, ...]:
     """Every finding of every chain, worst first."""
-    findings = [*_key(settings), *_journal(settings)]
+    findings = [*await key(settings), *_journal(settings)]
     for chain in settings.chains:
         findings += await _chain(settings, chain)
     order = list(Severity)
@@ -170,20 +170,33 @@ def _repay_from_emergency_up(debt_base: int, policy: Policy) -> int:
     return repay_base_up(debt_base * policy.emergency_wad, debt_base, policy.target_wad)
 
 
-def _key(settings: Settings) -> list[Finding]:
-    """Whether key files can be read and are closed to others; nothing is decrypted."""
-    if settings.mode != "live":
-        return []
-    from keeper.signer.key import find_secret, read_secret
+async def key(settings: Settings) -> list[Finding]:
+    """Whether the key files are closed to others, and the password opens the key of ``wallet.address``.
 
-    found = []
-    for path in (settings.wallet.keystore, settings.wallet.password_file):
+    Asked of a dry-run too, as soon as both files are named: before money is sent to that address is the time to
+    learn that nobody can sign for it.
+    """
+    from keeper.signer.key import find_secret, load_key, read_secret
+
+    wallet = settings.wallet
+    if wallet.signer_socket is not None:
+        return []  # another process holds it
+    problems: list[str] = []
+    for path in (wallet.keystore, wallet.password_file):
         if path is not None:
             try:
                 read_secret(find_secret(path, credentials_dir()), credentials_dir())
             except ConfigError as e:
-                found += [_bad(Severity.CRITICAL, "key", "wallet", problem) for problem in e.problems]
-    return found
+                problems += e.problems
+    if wallet.address and wallet.keystore and wallet.password_file and not problems:
+        try:
+            await load_key(
+                wallet.keystore, wallet.password_file, wallet.address, credentials_dir=credentials_dir()
+            )
+        except ConfigError as e:
+            problems += e.problems
+    severity = Severity.CRITICAL if settings.mode == "live" else Severity.WARNING
+    return [_bad(severity, "key", "wallet", problem) for problem in problems]
 
 
 def _journal(settings: Settings) -> list[Finding]:

@@ -10,8 +10,9 @@ from keeper.cli import arguments
 def command(config: arguments.Config = arguments.CONFIG, json: arguments.Json = False) -> None:
     """Check that everything is in place.
 
-    Looks at the configuration, endpoints, contracts, wallet, allowances, keystore and journal; live also at
-    transactions that the journal does not know, and plans left open. Exits with 1 when anything is found.
+    Looks at the configuration, endpoints, contracts, wallet, allowances, keystore (its password opens it) and
+    journal; live also at transactions that the journal does not know, and plans left open. Exits with 1 when
+    anything is found.
 
     Example: keeper check --config keeper.toml
     """
