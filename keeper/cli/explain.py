@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -177,16 +179,30 @@ def story_lines(entries: tuple[Entry, ...], intents: tuple[Intent, ...]) -> list
     """The story for people: entries in order, then each plan with what became of it."""
     from keeper.cli.journal import utc_text
 
-    lines = [f"{utc_text(e.at_s)}  block {e.block_number}  {e.kind}: {e.why}" for e in entries]
+    lines = []
+    for first, last, times in runs(entries):
+        blocks = f"block {first.block_number}" + (f" to {last.block_number}" if times > 1 else "")
+        often = f" ({times} times)" if times > 1 else ""
+        lines.append(f"{utc_text(first.at_s)}  {blocks}  {first.kind}: {first.why}{often}")
     for intent in intents:
         lines += ["", f"plan {intent.key}: {intent.state.value}", f"  {intent.plan.why}"]
         lines += [
             f"  sent in block {a.sent_block} with nonce {a.nonce}, attempt {a.n}: {a.hash}"
             for a in intent.attempts
         ]
-        if intent.why:
+        if intent.why and intent.why != intent.plan.why:
             lines.append(f"  {intent.why}")
     return lines
+
+
+def runs(entries: tuple[Entry, ...]) -> Iterator[tuple[Entry, Entry, int]]:
+    """(first, last, how many) of each run of entries that say the same about the same, one after another.
+
+    A night in which nothing can be done repeats its decision every block; one line tells it better than 300.
+    """
+    for _, group in groupby(entries, key=lambda e: (e.kind, e.subject, e.why)):
+        same = tuple(group)
+        yield same[0], same[-1], len(same)
 
 
 def intent_json(intent: Intent) -> dict[str, object]:

@@ -138,7 +138,10 @@ def _row(view: Photograph, item: Position | Unreadable) -> tuple[str, ...]:
         name,
         level,
         health_text(item.health_wad),
-        f"{distances[0].distance:+.1%}" if distances else "-",
+        # one price, the others held: two that fall together get there sooner, so it is said which one
+        f"{names.get(distances[0].feed, distances[0].feed)} {distances[0].distance:+.1%}"
+        if distances
+        else "-",
         "\n".join(_amount(h) for h in item.collateral) or "-",
         "\n".join(_amount(h) for h in item.debt) or "-",
         "\n".join(f"{names.get(d.feed, d.feed)} {d.price:,.6g}" for d in distances) or "-",

@@ -111,3 +111,22 @@ def test_explain__when_a_plan_is_not_there__then_it_is_a_wrong_argument(
 ) -> None:
     assert invoke(["explain", "vault#7", "-c", str(config)]) == 2
     assert invoke(["explain", "stranger", "-c", str(config)]) == 2
+
+
+def test_explain__when_the_same_is_said_block_after_block__then_one_line_tells_from_where_to_where(
+    config: Path, journal: Journal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def decision(number: int, why: str) -> Entry:
+        return Entry(kind="decision", chain_id=1, block_number=number, subject=ID, why=why)
+
+    said = [(7, "empty"), (8, "empty"), (9, "empty"), (10, "repay"), (11, "empty")]
+    journal.record_all([tick(1, 11), *(decision(*x) for x in said)])
+    assert invoke(["explain", "vault", "-c", str(config)]) == 0
+    told = [x.split("  ", 1)[1] for x in capsys.readouterr().out.splitlines() if "decision" in x]
+    assert told == [
+        "block 7 to 9  decision: empty (3 times)",
+        "block 10  decision: repay",
+        "block 11  decision: empty",
+    ]
+    assert invoke(["explain", "vault", "-c", str(config), "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["entries"]) == 5

@@ -172,7 +172,7 @@ def test_rows__when_shown_to_a_person__then_health_is_cut_and_unused_collateral_
     far = LiquidationPrice(feed="feed:USDC", price=1.5, distance=0.5)
     near = LiquidationPrice(feed="feed:WETH", price=1999.5, distance=-0.0312)
     row = render.positions_rows([view(item, outlook(1.3, Level.WATCH, far, near))])[0]
-    assert row[:4] == ("vault", "WATCH", "1.2999", "-3.1%")
+    assert row[:4] == ("vault", "WATCH", "1.2999", "WETH -3.1%")
     assert row[4] == "1180.5916 WETH"
     assert row[5] == "1.5 USDC"
     assert row[6] == "WETH 1,999.5\nUSDC 1.5"
