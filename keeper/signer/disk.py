@@ -104,12 +104,17 @@ def connect(path: Path) -> sqlite3.Connection:
     """A connection that holds the file for as long as it lives. Raises sqlite3.Error."""
     connection = sqlite3.connect(path, isolation_level=None, timeout=0.0)
     connection.row_factory = sqlite3.Row
-    # the lock is taken with the first transaction and kept until the process ends
-    connection.execute("PRAGMA locking_mode=EXCLUSIVE")
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("BEGIN EXCLUSIVE")
-    connection.execute("COMMIT")
+    try:
+        # the lock is taken with the first transaction and kept until the process ends
+        connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("BEGIN EXCLUSIVE")
+        connection.execute("COMMIT")
+    except sqlite3.Error:
+        # what is damaged must not stay locked while that is told
+        connection.close()
+        raise
     return connection
 
 

@@ -98,8 +98,7 @@ class Live:
             try:
                 attempt = await self._sign(attempt, plan.call, plan.block.chain_id)
             finally:
-                if plan.key not in self._unsure:
-                    self._abandon_unsigned(plan.key, snapshot.block.number)
+                self._abandon_unsigned(plan.key, snapshot.block.number)
             await self._broadcast(attempt)
             if plan.urgent:
                 await self._clear_way(attempt, snapshot)
@@ -314,7 +313,7 @@ class Live:
 
     def _abandon_unsigned(self, key: PlanKey, block_number: int) -> None:
         """Refused, cancelled or failed: no bytes exist anywhere, so the position must not stay blocked."""
-        intent = self._journal.intent(key)
+        intent = None if key in self._unsure else self._journal.intent(key)
         if intent is not None and intent.state is IntentState.PLANNED:
             self._journal.set_state(key, IntentState.ABANDONED, "not signed", block_number)
 

@@ -94,6 +94,11 @@ def test_order__when_there_is_calldata_for_no_router__then_it_is_refused() -> No
     assert "more calldata" in (ORDER._route(long) or "")
 
 
+def test_order__when_its_source_is_none_that_is_known__then_it_is_refused() -> None:
+    unknown = replace(abi.order_of(sale()), source=99)
+    assert ORDER._route(unknown) == "deleverage: source 99 is not known"
+
+
 def test_spend_of__when_a_sale__then_nothing_of_the_wallet() -> None:
     assert spend_of(abi.deleverage(sale()).data) == ("", 0)
 

@@ -86,3 +86,11 @@ def test_signer__when_numbers_have_more_digits__then_they_are_compared_as_number
     assert sign(signer, 1, "a#100").raw
     with pytest.raises(Refused, match="up to number 100"):
         sign(signer, 2, "a#20")
+
+
+def test_signer__when_an_intent_has_no_number__then_only_its_nonce_orders_it(signer: GuardedSigner) -> None:
+    """A grant by hand is no position's plan."""
+    sign(signer, 0, "grant#later")
+    assert sign(signer, 1, "grant#first").raw
+    with pytest.raises(Refused, match="S5: grant#later was signed for nonce 0"):
+        sign(signer, 2, "grant#later")

@@ -158,6 +158,33 @@ def test_s7__when_the_store_is_missing_damaged_or_unadopted__then_nothing_is_sig
             Store.open(path).adopt(CHAIN_ID, 7, "test", 0.0)
 
 
+def test_open__when_its_pages_are_not_what_was_written__then_damaged_and_nothing_keeps_the_file(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "signer.sqlite"
+    Store.create(path).close()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100] + b"\xff" * (len(whole) - 100))
+    for _ in range(2):
+        with pytest.raises(Broken, match="is damaged"):
+            Store.open(path)
+    path.write_bytes(whole)
+    Store.open(path).close()
+
+
+def test_open__when_it_is_somebody_elses_database__then_refused_untouched(tmp_path: Path) -> None:
+    path = tmp_path / "signer.sqlite"
+    other = sqlite3.connect(path)
+    other.execute("CREATE TABLE theirs (id INTEGER)")
+    other.commit()
+    other.close()
+    with pytest.raises(ConfigError, match="no such table: meta"):
+        Store.open(path)
+    other = sqlite3.connect(path)
+    assert [row[0] for row in other.execute("SELECT name FROM sqlite_master")] == ["theirs"]
+    other.close()
+
+
 def test_adopt__when_it_would_go_back__then_refused(signing: Signing) -> None:
     signing.sign(tx())
     with pytest.raises(Broken, match="second time"):

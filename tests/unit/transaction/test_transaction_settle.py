@@ -196,3 +196,20 @@ def test_replan__when_urgent_behind_a_cheaper_one__then_that_one_is_raised_to_it
     assert [a.nonce for a in found.attempts] == [0, 0]
     assert found.attempts[1].fee.max_fee_wei >= made.fee.max_fee_wei
     assert found.attempts[1].fee.tip_wei >= made.fee.tip_wei
+
+
+def test_bump__when_the_signer_has_not_said_what_it_signed__then_it_is_asked_for_nothing_more(
+    journal: Journal,
+) -> None:
+    chain, signer = ChainDouble(), Rememberer()
+    live = Live(journal, chain, signer)
+    act(live)
+    signer.loses = True
+    with pytest.raises(Transient, match="no signer answers"):
+        asyncio.run(live.bump(plan().key, snapshot().block, None))
+    signer.loses = False
+    with pytest.raises(Raced, match="has not said yet what it signed"):
+        asyncio.run(live.bump(plan().key, snapshot().block, None))
+    assert len(signer.asked) == 2
+    asyncio.run(live.settle(CHAIN_ID))
+    assert [a.n for a in journal.open_intents()[0].attempts] == [0, 1]
