@@ -11,6 +11,7 @@ import pytest
 
 from keeper.clock import ManualClock
 from keeper.errors import Broken, ConfigError
+from keeper.journal.files import sync_directory
 from keeper.journal.read import Reader
 from keeper.journal.write import Journal
 from keeper.model import Entry
@@ -239,3 +240,11 @@ def test_memory_and_shadow__when_kept__then_survive_reopening(path: Path) -> Non
         assert journal.wallet_deltas(CHAIN_ID) == {}
         journal.clear_shadow(position_id())
         assert journal.shadow(position_id()) is None
+
+
+def test_sync_directory__when_done__then_no_descriptor_stays_open(tmp_path: Path) -> None:
+    """A daemon that keeps one at every copy runs out of them in the end."""
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(5):
+        sync_directory(tmp_path)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
