@@ -35,6 +35,7 @@ def command(
     Example: keeper journal --kind decision --limit 20
     """
     from keeper.cli import table
+    from keeper.cli.endings import say
     from keeper.cli.explain import open_journal
 
     with open_journal(config, dry_run=dry_run) as reader:
@@ -43,8 +44,10 @@ def command(
             _follow(reader, kind, subject, entries, json=json)
         elif json:
             print(table.document({"entries": [entry_json(e) for e in entries]}))
-        else:
+        elif entries:
             table.show(HEADERS, [entry_row(e) for e in entries])
+        else:
+            say("the journal holds no such entry; without --kind and --subject it shows all")
 
 
 def _follow(

@@ -42,5 +42,6 @@ def show_positions(views: Sequence[Photograph], *, json: bool) -> int:
         for view in views:
             block = view.snapshot.block
             print(f"chain {block.chain_id}, block {block.number}")
-        table.show(render.POSITION_HEADERS, render.positions_rows(views))
+        if rows := render.positions_rows(views):
+            table.show(render.POSITION_HEADERS, rows)
     return render.positions_exit(views)

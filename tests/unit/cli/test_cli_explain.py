@@ -130,3 +130,15 @@ def test_explain__when_the_same_is_said_block_after_block__then_one_line_tells_f
     ]
     assert invoke(["explain", "vault", "-c", str(config), "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["entries"]) == 5
+
+
+def test_journal__when_nothing_matches__then_that_is_said_and_no_empty_table_is_shown(
+    config: Path, journal: Journal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal.record(tick(1, 41))
+    assert invoke(["journal", "--kind", "decision", "-c", str(config)]) == 0
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "no such entry" in shown.err
+    assert invoke(["journal", "--kind", "tick", "-c", str(config)]) == 0
+    assert "worst SAFE" in capsys.readouterr().out
