@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from keeper.risk.bookfile import NamedBook
     from keeper.risk.portfolio import ShockResult
 
+COLUMNS_ARE = (
+    "breaks: positions that a shock makes liquidatable; notional USD: what they must cover; then each position's health"
+)
 COLUMNS = 3
 """So many positions stand side by side in a table that a terminal can show."""
 Ladder = Annotated[
@@ -90,10 +93,7 @@ def command(
         names = [subject.cut(named.names[u], subject.NAME_MAX) for u in shown]
         table.show(("shock", "breaks", "notional USD", *names), [row(r, shown) for r in found])
         if shown:
-            subject.say(
-                "breaks: positions that a shock makes liquidatable; notional USD: what they must cover; then each "
-                "position's health"
-            )
+            subject.say(COLUMNS_ARE)
         subject.say_empty(named)
         if len(shown) < len(named.names):
             print(f"the {len(shown)} nearest of {len(named.names)} positions; all of them with --json")
