@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from keeper.risk.portfolio import ShockResult
 
 COLUMNS_ARE = (
-    "breaks: positions that a shock makes liquidatable; notional USD: what they must cover; then each position's health"
+    "breaks: positions that a shock makes liquidatable; notional USD: what they must cover; then each "
+    "position's health"
 )
 COLUMNS = 3
 """So many positions stand side by side in a table that a terminal can show."""
