@@ -7,6 +7,7 @@ from contextlib import nullcontext
 
 from keeper.chain.endpoint import EndpointEvent, Kind
 from keeper.config import ChainSettings, EndpointSettings, Settings
+from keeper.daemon import executors
 from keeper.daemon.facts import Guarded
 from keeper.daemon.senders import credentials_dir
 from keeper.daemon.wiring import Finding, Site, View, opened
@@ -124,9 +125,10 @@ def _view(view: View, site: Site, settings: Settings) -> list[Finding]:
         why = "no wallet: this dry-run will decide, and find nothing to act with; set wallet.address"
         return [*found, _bad(Severity.WARNING, "wallet", "wallet.address", why)]
     found += _tank(snapshot)
+    found += executors.findings(site, settings, snapshot)
     for guarded in site.guarded:
         position = snapshot.position(guarded.id)
-        if position is not None:
+        if position is not None and not executors.can_sell(snapshot.means, guarded):
             found += _need(position, guarded, site, snapshot.means)
     return found
 

@@ -19,6 +19,17 @@ def command(
         ),
     ] = None,
     send: Annotated[bool, typer.Option("--send", help="Sign and send; needs the wallet's key.")] = False,
+    executor: Annotated[
+        str | None,
+        typer.Option(
+            "--executor",
+            metavar="LABEL",
+            help="What the owner of that position signs, so that it may be sold.",
+        ),
+    ] = None,
+    safe: Annotated[
+        bool, typer.Option("--safe", help="With --executor: the file for Safe's Transaction Builder.")
+    ] = False,
     config: arguments.Config = arguments.CONFIG,
     json: arguments.Json = False,
 ) -> None:
@@ -27,10 +38,13 @@ def command(
     Shows the ERC-20 approvals that rescues need, exactly as they would be signed; --send sends them.
     Amounts are finite on purpose: an approval is the most a broken venue could take.
 
+    With --executor, what the position's owner signs instead: the Executor's terms, and a finite allowance of the
+    collateral named by --amount. The keeper has no key for that, and sends nothing.
+
     Example: keeper grant --amount USDC=5000 --amount WETH=2.5
     """
     from keeper.cli import table
-    from keeper.cli.endings import drive
+    from keeper.cli.endings import drive, usage
     from keeper.config import load
 
     wanted = amounts(amount or [])
@@ -38,6 +52,15 @@ def command(
     from keeper.cli import kernels
 
     kernels.prepare()
+    if executor is not None:
+        if send:
+            raise usage("--send", "is for the keeper's own wallet; the owner signs what --executor prints")
+        from keeper.cli import owner_grant
+
+        owner_grant.show(drive(owner_grant.wanted(settings, executor, wanted)), safe=safe, json=json)
+        return
+    if safe:
+        raise usage("--safe", "goes with --executor LABEL")
     from keeper.granting import grant
 
     granted = drive(grant(settings, wanted, send))

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+
+from eth_utils.address import to_checksum_address
 
 from keeper.chain.endpoints import Endpoints
 from keeper.config import ChainSettings, Settings
 from keeper.daemon.camera import Camera
 from keeper.errors import ConfigError, Transient
 from keeper.executor import load, verify
+from keeper.executor.abi import ZERO
 from keeper.executor.desk import Desk
-from keeper.executor.load import Place, Wanted
-from keeper.model import Block
+from keeper.executor.load import Place, Read, Wanted
+from keeper.executor.read import BOT_OF
+from keeper.model import Block, Call
 from keeper.seams import Transport, Venue
 
 
@@ -35,7 +40,7 @@ async def desk(
     if wrong:
         raise ConfigError(wrong)
     place = Place(
-        bot=settings.wallet.address or "0x" + "00" * 20,
+        bot=settings.wallet.address or ZERO,
         multicall=chain.multicall,
         quoter=chain.uniswap_quoter,
         router=chain.uniswap_router,
@@ -65,3 +70,26 @@ async def problem(executor: str, transport: Transport, block: Block) -> str:
     if not isinstance(code, str) or not code.startswith("0x"):
         raise Transient(f"eth_getCode answered {type(code).__name__}, not code")
     return verify.differs(bytes.fromhex(code[2:]), verify.artifact())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What stands at an Executor's address."""
+
+    code: str
+    """How its code differs from the committed one; empty when it does not."""
+    owner: str
+    """Empty where the code is another's: nothing that it says can be believed."""
+    bot_share_bps: int
+
+
+async def identity(executor: str, at: tuple[Transport, Read, Block], bot: str | None) -> Identity:
+    """Code first, and only then what it says of itself. Raises Transient."""
+    transport, read, block = at
+    differs = await problem(executor, transport, block)
+    if differs:
+        return Identity(code=differs, owner="", bot_share_bps=0)
+    who = bytes.fromhex((bot or ZERO)[2:]).rjust(32, b"\0")
+    words = await read((Call(target=executor, data=load.OWNER), Call(target=executor, data=BOT_OF + who)))
+    owner = to_checksum_address(words.uint(0).to_bytes(20))
+    return Identity(code="", owner=str(owner), bot_share_bps=words.uint(1))

@@ -14,6 +14,8 @@ from keeper.units import GWEI, UINT256_MAX, WAD
 RESCUES = 3
 """So many must be affordable: one that lands, one that is raised, one for the next fall."""
 CODE = "gas_low"
+SALE_GAS = 1_300_000
+"""Of a sale through an owner's Executor with a flash loan; a stepwise one needs more, and is rare."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,8 @@ class Tank:
 def tank_of(snapshot: Snapshot, venues: Iterable[Venue], storm_gwei: float) -> Tank:
     """The tank at a snapshot, for the venues guarded on its chain."""
     means, gas = snapshot.means, max((rescue_gas(v) for v in venues), default=0)
+    if means.mandates:
+        gas = max(gas, SALE_GAS)
     market = Market(base_fee_wei=snapshot.block.base_fee_wei, tip_wei=means.tip_wei)
     urgent = first_fee(market, max(1, gas), UINT256_MAX, urgent=True)
     return Tank(

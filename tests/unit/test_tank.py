@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from keeper.daemon.tank import RESCUES, Tank, rescue_gas, tank_of
+from keeper.daemon.tank import RESCUES, SALE_GAS, Tank, rescue_gas, tank_of
 from keeper.errors import Transient
 from keeper.seams import Severity
 from keeper.units import GWEI, WAD
 from tests import build
 from tests.fakes import LendingDouble
 from tests.loop_double import Loop, loop, vault
+from tests.mandates import mandate
 
 pytestmark = pytest.mark.unit
 GAS = 300_000
@@ -87,3 +88,10 @@ def test_loop__when_no_wallet_is_configured__then_there_is_no_tank(tmp_path: Pat
     under.facts.next = replace(shown, means=replace(shown.means, wallet=""))
     asyncio.run(under.running.tick(block))
     assert said(under) == []
+
+
+def test_tank_of__when_a_position_has_an_executor__then_three_sales_must_be_paid_for() -> None:
+    means = replace(build.means(), mandates=(mandate(),))
+    plain = tank_of(build.snapshot(), [LendingDouble()], 1_000.0)
+    selling = tank_of(build.snapshot(wallet=means), [LendingDouble()], 1_000.0)
+    assert selling.storm_wei == plain.storm_wei // GAS * SALE_GAS

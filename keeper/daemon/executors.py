@@ -1,0 +1,144 @@
+"""What ``keeper check`` finds about the owners' Executors: named before the night in which they are needed."""
+
+from __future__ import annotations
+
+from keeper.config import Settings
+from keeper.daemon.facts import Guarded
+from keeper.daemon.wiring import Finding, Site
+from keeper.executor import rules
+from keeper.executor.errors import code_of, words_of
+from keeper.executor.rules import Moment
+from keeper.model import Mandate, Means, Policy, Position, Refusal, Side, Snapshot
+from keeper.phrases import health_text
+from keeper.seams import Severity
+from keeper.sizing import debt_base_up, sell_base_up, units_up
+from keeper.units import WAD, decimal_text
+
+STRATEGY = "deleverage"
+ENDS_SOON_S = 14 * 86_400
+LOSS_WAD = WAD // 50
+"""Share lost in a sale, assumed where the need of a grant is told."""
+UNLIMITED = 2**128
+FAR_BLOCK = 2**63
+ENDPOINTS_MIN = 2
+
+
+def findings(site: Site, settings: Settings, snapshot: Snapshot) -> list[Finding]:
+    """Of every guarded position that names an Executor, or whose policy would sell through one."""
+    named = {p.account: p.executor for p in settings.positions if p.executor}
+    found: list[Finding] = []
+    for guarded in site.guarded:
+        sells = STRATEGY in guarded.policy.strategies
+        if guarded.id.account not in named:
+            if sells:
+                why = f"the policy names {STRATEGY}, the position no executor: nothing can be sold for it"
+                found.append(_bad(Severity.WARNING, "no_executor", guarded, why))
+            continue
+        if not sells:
+            why = f"the position names an executor, its policy not {STRATEGY}: it is never used"
+            found.append(_bad(Severity.WARNING, "executor_unused", guarded, why))
+        found += _of(site, guarded, snapshot)
+    return found
+
+
+def can_sell(means: Means, guarded: Guarded) -> bool:
+    """Whether an Executor stands ready for the position, so that the wallet need not suffice."""
+    mandate = means.mandate(guarded.id)
+    granted = mandate is not None and any(a.granted for a in mandate.assets if a.side is Side.COLLATERAL)
+    return granted and mandate is not None and not _stopped(mandate) and STRATEGY in guarded.policy.strategies
+
+
+def _of(site: Site, guarded: Guarded, snapshot: Snapshot) -> list[Finding]:
+    found: list[Finding] = []
+    if site.chain.uniswap_quoter is None:
+        why = "no Uniswap quoter is known on this chain: nothing is sold; set chains.uniswap_quoter"
+        found.append(_bad(Severity.CRITICAL, "no_quoter", guarded, why))
+    if len(site.chain.endpoints) < ENDPOINTS_MIN:
+        why = "a sale needs the word of two endpoints, and one is configured: nothing is sold"
+        found.append(_bad(Severity.CRITICAL, "quorum", guarded, why))
+    mandate = snapshot.means.mandate(guarded.id)
+    if mandate is None:
+        return [*found, _bad(Severity.CRITICAL, "executor", guarded, "its executor could not be read")]
+    stopped = _stopped(mandate)
+    if stopped is not None:
+        return [*found, _bad(Severity.CRITICAL, stopped.code, guarded, f"executor: {stopped.why}")]
+    found += [
+        _bad(severity, "executor_terms", guarded, why) for severity, why in _terms(mandate, guarded.policy)
+    ]
+    left_s = min(mandate.terms.expiry_s, mandate.bot_expiry_s) - mandate.timestamp_s
+    if left_s < ENDS_SOON_S:
+        why = f"what the owner allows the executor ends in {left_s / 86_400:.0f} days: renew it"
+        found.append(_bad(Severity.WARNING, "grant_expiring", guarded, why))
+    position = snapshot.position(guarded.id)
+    return found + (_grants(mandate, position, guarded) if position is not None and position.debt else [])
+
+
+def _stopped(mandate: Mandate) -> Refusal | None:
+    """Why the Executor would take nothing, whatever the health: paused, not a bot, unknown, expired."""
+    at = Moment(block_number=FAR_BLOCK, timestamp_s=mandate.timestamp_s, health_wad=0)
+    fault = rules.admits(mandate, mandate.terms.seq, mandate.timestamp_s, at)
+    if fault is None or fault.name == "NotTriggered":
+        return None
+    return Refusal(who="executor", code=code_of(fault), why=words_of(fault))
+
+
+def _terms(mandate: Mandate, policy: Policy) -> list[tuple[Severity, str]]:
+    """Where the policy here and the terms on chain pull apart."""
+    terms, found = mandate.terms, list[tuple[Severity, str]]()
+    pairs = (
+        (policy.target_wad <= terms.trigger_wad, Severity.CRITICAL, "target", policy.target_wad, "trigger",
+         terms.trigger_wad, "a rescue would leave it where it may be sold for again"),
+        (policy.max_health_wad < terms.target_wad, Severity.CRITICAL, "max_health", policy.max_health_wad, "target",
+         terms.target_wad, "no sale can satisfy both"),
+        (terms.max_wad < policy.target_wad, Severity.CRITICAL, "target", policy.target_wad, "max", terms.max_wad,
+         "no sale can satisfy both"),
+        (terms.trigger_wad < policy.trigger_wad, Severity.WARNING, "trigger", policy.trigger_wad, "trigger",
+         terms.trigger_wad, "between the two nothing is sold"),
+    )  # fmt: skip
+    for wrong, severity, ours, ours_wad, theirs, theirs_wad, so in pairs:
+        if wrong:
+            text = f"policy {ours} {health_text(ours_wad)}, executor {theirs} {health_text(theirs_wad)}: {so}"
+            found.append((severity, text))
+    return found
+
+
+def _grants(mandate: Mandate, position: Position, guarded: Guarded) -> list[Finding]:
+    """Listed tokens, and the grant against what a sale at emergency health would take."""
+    found: list[Finding] = []
+    sellable = [
+        h for h in position.collateral if h.threshold_wad and mandate.asset(h.amount.token, Side.COLLATERAL)
+    ]
+    if not sellable or not any(mandate.asset(h.amount.token, Side.DEBT) for h in position.debt):
+        why = "the executor does not list both a collateral and a debt of the position: nothing can be sold"
+        return [_bad(Severity.CRITICAL, "unknown_asset", guarded, why)]
+    owed = debt_base_up(position)
+    reaches = False
+    for holding in sellable:
+        token = holding.amount.token
+        listed = mandate.asset(token, Side.COLLATERAL)
+        assert listed is not None  # chosen by it
+        if listed.granted > UNLIMITED:
+            why = f"the owner lets the executor take {token.symbol} without limit: a finite grant bounds every loss"
+            found.append(_bad(Severity.WARNING, "grant_unlimited", guarded, why))
+        goal = max(guarded.policy.target_wad, mandate.terms.target_wad)
+        sell = sell_base_up(
+            owed * guarded.policy.emergency_wad, owed, goal, holding.threshold_wad, (LOSS_WAD, 0)
+        )
+        if isinstance(sell, Refusal) or not holding.price_base:
+            continue
+        need = units_up(sell, holding.price_base, token.decimals)
+        have = min(
+            listed.granted, rules.sell_room(mandate, listed, mandate.timestamp_s), holding.amount.units
+        )
+        reaches = reaches or have >= need
+        if have < need:
+            wanted, there = decimal_text(need, token.decimals), decimal_text(have, token.decimals)
+            why = f"from emergency back to target sells {wanted} {token.symbol}; grant, cap and position "
+            why += f"leave {there}"
+            code = "no_grant" if listed.granted == 0 else "grant_too_small"
+            found.append(_bad(Severity.WARNING, code, guarded, why))
+    return [f for f in found if not (reaches and f.code in ("no_grant", "grant_too_small"))]
+
+
+def _bad(severity: Severity, code: str, guarded: Guarded, why: str) -> Finding:
+    return Finding(severity=severity, code=code, subject=guarded.label, why=why)

@@ -1,0 +1,87 @@
+"""What an owner is told to sign makes the rescue possible; what does not fit is named before the night."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.anvil.test_executor_daemon import pool_at
+from tests.anvil_daemon import keeper, night
+from tests.executor_daemon import WAD, Owned, changed, owned
+
+pytestmark = pytest.mark.anvil
+
+
+def codes(there: Owned) -> dict[str, str]:
+    """What ``keeper check`` finds: code -> every why of it."""
+    told = json.loads(keeper(there.on, "check", "--json").stdout)
+    found: dict[str, str] = {}
+    for finding in told["findings"]:
+        found[finding["code"]] = f"{found.get(finding['code'], '')} {finding['why']}"
+    return found
+
+
+def test_grant__signed_by_the_owner_as_printed__lets_the_daemon_rescue(tmp_path: Path) -> None:
+    with owned(tmp_path) as there:
+        on, executor = there.on, there.executor
+        assert "grant_expired" in codes(there)
+        assert keeper(on, "executor", "verify").returncode == 1
+
+        line = ("grant", "--executor", there.label, "--amount", "WETH=8")
+        told = json.loads(keeper(on, *line, "--json").stdout)
+        safe = json.loads(keeper(on, *line, "--safe").stdout)
+        assert [t["data"] for t in safe["transactions"]] == [s["data"] for s in told["signs"]]
+        assert (safe["chainId"], safe["meta"]["createdFromSafeAddress"]) == ("31337", executor.owner)
+        assert all(s["signs"] in safe["meta"]["description"] for s in told["signs"])
+        assert told["owner"] == executor.owner
+        for signs in told["signs"]:
+            on.chain.send(executor.owner, signs["to"], bytes.fromhex(signs["data"][2:]))
+
+        verified = keeper(on, "executor", "verify", "--json")
+        assert verified.returncode == 0, verified.stdout
+        assert json.loads(verified.stdout)["executors"][0]["owner"] == executor.owner
+        found = codes(there)
+        assert not {
+            "no_grant",
+            "grant_too_small",
+            "grant_expired",
+            "unknown_position",
+            "executor_terms",
+        } & set(found), found
+        assert "no_executor" in found  # the other positions, whose policies would sell
+
+        pool_at(there, "WETH", 80)
+        there.arm()
+        with night(on) as story:
+            story.falls(WETH=0.8, wstETH=0.8)
+            story.block()
+            story.block()
+            assert story.rescues(there.label) == 1, story.guard.tail()
+            assert story.health(there.label) >= 1.25 * WAD
+
+
+def test_check__what_would_fail_at_night__is_named_by_day(tmp_path: Path) -> None:
+    with owned(tmp_path) as there:
+        on, executor = there.on, there.executor
+        terms = executor.terms(trigger=126 * WAD // 100, target=136 * WAD // 100, max=150 * WAD // 100)
+        executor.configure(terms)
+        executor.grant("WETH", 2**256 - 1)
+        found = codes(there)
+        assert "policy target 1.25, executor trigger 1.26" in found["executor_terms"]
+        assert "without limit" in found["grant_unlimited"]
+        executor.grant("WETH", WAD // 10)
+        assert "grant, cap and position leave 0.1" in codes(there)["grant_too_small"]
+        executor.grant("WETH", 0)
+        assert "no_grant" in codes(there)
+        on.chain.send(executor.guardian, executor.executor, "pause()")
+        assert "paused" in codes(there)
+        changed(on.config, {executor.executor: on.market.pool})
+        assert "other code" in codes(there)["contract"] or "bytes of code" in codes(there)["contract"]
+        assert keeper(on, "executor", "verify").returncode == 1
+        changed(
+            on.config,
+            {f"executor = '{on.market.pool}'": "executor = '0x000000000000000000000000000000000000dEaD'"},
+        )
+        assert "no contract there" in codes(there)["contract"]
