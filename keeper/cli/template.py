@@ -100,6 +100,8 @@ def chain_table(name: str, chain_id: int, url: str) -> str:
 [[chains]]
 name = {toml_text(name)}
 chain_id = {chain_id}
+# block_time_s = 12         # needed where the chain is not a known one and blocks come at another pace
+# native_token = "0x..."    # the wrapped native token, where the chain is not a known one: it prices gas
 # private_blocks = 2        # with a private endpoint: blocks before the same bytes go public
 # mempool = true            # false: no fee outbids another (Arbitrum), the same bytes are sent again
 # storm_gwei = 1000         # what gas may cost in a crash; the wallet's gas is measured by it
