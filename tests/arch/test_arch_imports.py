@@ -74,7 +74,9 @@ def test_room__when_it_is_a_folder__then_only_the_daemon_and_the_commands_join_o
 
 
 def test_pure_room__when_read__then_it_has_no_network_clock_or_log() -> None:
-    banned = NETWORK | set(DOORS) - {"numba", "highspy"} | {"time", "asyncio", "logging", "random", "subprocess"}
+    banned = (
+        NETWORK | set(DOORS) - {"numba", "highspy"} | {"time", "asyncio", "logging", "random", "subprocess"}
+    )
     wrong = [
         f"{s.where}:{line} imports {name}"
         for s in sources()
