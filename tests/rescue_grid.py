@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations, product
 
-from keeper.decision.problem import SLACK, Form, Part, Problem, Way, gains, missing, wanted
+from keeper.decision.problem import SLACK, Form, Part, Problem, Taken, Way, gains, missing, wanted
 
 STRESS = 0.8
 """Collateral in the stressed scenario."""
@@ -112,6 +112,17 @@ def splits(problem: Problem, tries: int, seed: int) -> Iterator[list[Problem]]:
             for p, weight in enumerate(weights):
                 deals[p][name] = have if name.startswith("c") else have * weight / sum(weights)
         yield [only(problem, p, deals[p]) for p in range(count)]
+
+
+def fits(problem: Problem, taken: Sequence[Taken]) -> bool:
+    """Whether what the ways together use of each resource is there."""
+    used = dict[str, float]()
+    for t in taken:
+        for name, each in t.way.uses.items():
+            used[name] = used.get(name, 0.0) + each * t.usd
+        for name, once in t.way.takes.items():
+            used[name] = used.get(name, 0.0) + once
+    return all(u <= problem.resources.get(name, 0.0) * (1 + SLACK) for name, u in used.items())
 
 
 def only(problem: Problem, position: int, resources: Mapping[str, float]) -> Problem:

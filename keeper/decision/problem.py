@@ -147,17 +147,6 @@ def alone(problem: Problem, way: Way) -> Alternative:
     return Alternative(way=way, usd=usd, cost_usd=cost, short=f"{scarce} does not suffice" if scarce else "")
 
 
-def fits(problem: Problem, taken: Sequence[Taken]) -> bool:
-    """Whether what the ways together use of each resource is there."""
-    used = dict[str, float]()
-    for t in taken:
-        for name, each in t.way.uses.items():
-            used[name] = used.get(name, 0.0) + each * t.usd
-        for name, once in t.way.takes.items():
-            used[name] = used.get(name, 0.0) + once
-    return all(u <= problem.resources.get(name, 0.0) * (1 + SLACK) for name, u in used.items())
-
-
 def malformed(problem: Problem) -> str:
     """What is wrong with the problem, in words; "" when nothing is."""
     sizes = {len(x) for f in problem.forms for x in (f.weighted, f.debt, f.floor)}

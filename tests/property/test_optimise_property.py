@@ -9,9 +9,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from keeper.decision.optimise import solve
-from keeper.decision.problem import Form, Part, Problem, Solution, Way, alone, fits, tightened
+from keeper.decision.problem import Form, Part, Problem, Solution, Way, alone, tightened
 from keeper.model import Refusal
-from tests.rescue_grid import grid, left, portfolio
+from tests.rescue_grid import fits, grid, left, portfolio
 
 pytestmark = pytest.mark.property
 seeds = st.integers(0, 10**6)
@@ -98,6 +98,7 @@ def test_floor__when_out_of_reach__then_the_nearest_is_taken_and_said() -> None:
     found = solve(one((1.5, 0.5), 3_000.0))
     assert isinstance(found, Solution)
     assert found.reaches == (False,)
+    assert not found.stressed
     assert found.taken[0].usd == pytest.approx(3_000, rel=1e-5)
 
 
