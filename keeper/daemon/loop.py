@@ -6,18 +6,17 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 
 import structlog
 
 from keeper.daemon import tick as ticks
-from keeper.daemon.isolation import alone
-from keeper.daemon.judging import World, broken_position, decided, outlooks_of, overtaken, remembered
+from keeper.daemon.building import Bench, built, options_of
+from keeper.daemon.judging import World, decided, outlooks_of, overtaken, remembered
 from keeper.daemon.parts import Parts
 from keeper.daemon.stops import Stops
 from keeper.daemon.tank import say_tank
 from keeper.daemon.tick import Tick, raise_for
-from keeper.daemon.urgency import Healths, hastened
+from keeper.daemon.urgency import Healths
 from keeper.daemon.watching import Watching
 from keeper.decision import Options, PositionMemory
 from keeper.errors import Broken, Raced, Transient, Unsigned, Unwritable
@@ -26,21 +25,17 @@ from keeper.model import (
     Block,
     Decision,
     Entry,
-    Intent,
     IntentState,
     Level,
     Means,
     Outcome,
     Plan,
     PositionId,
-    Proposal,
     Refusal,
     Shock,
     Snapshot,
     Unreadable,
-    from_wallet,
 )
-from keeper.plan import Case, compile_plan
 from keeper.risk.shocks import for_feeds
 from keeper.seams import Severity, Venue
 
@@ -55,7 +50,6 @@ NO_MEANS = Means(
     native_price_base=None,
 )
 WITHOUT_EFFECT = frozenset({IntentState.REVERTED, IntentState.REPLACED, IntentState.CANCELLED})
-DAY_S = 86_400.0
 LANE_MAX = 64
 """Plans that may wait for the lane; beyond it a plan is dropped and the next tick decides anew."""
 
@@ -267,46 +261,14 @@ class ChainLoop:
         return tick
 
     def _build(
-        self,
-        decisions: Sequence[Decision],
-        snapshot: Snapshot,
-        options: Options,
+        self, decisions: Sequence[Decision], snapshot: Snapshot, options: Options
     ) -> tuple[tuple[Plan, ...], tuple[tuple[PositionId, Refusal], ...]]:
         """A bounded plan for every chosen proposal, or why there is none."""
-        plans: list[Plan] = []
-        refusals: list[tuple[PositionId, Refusal]] = []
-        positions = snapshot.by_id()
-        seqs = self.parts.journal.last_seqs() if decisions else {}
-        open_seqs = {id: plan.key.seq for id, plan in options.replaceable.items()}
-        for decision in decisions:
-            for proposal in decision.chosen:
-                position = positions.get(decision.id)
-                if position is None:
-                    continue
-                case = Case(
-                    position=position,
-                    venue=self.venue_of(decision.id),
-                    policy=self.policies[decision.id],
-                    snapshot=snapshot,
-                    seq=open_seqs.get(decision.id) or 1 + seqs.get(decision.id, 0),
-                    spent_today_usd=options.spent_today_usd.get(decision.id, 0.0),
-                )
-                built, why = alone(partial(self._compiled, proposal, case))
-                built = built or broken_position("plan", why)
-                if isinstance(built, Refusal):
-                    refusals.append((decision.id, built))
-                    # nothing was done: no cooldown may keep the next block from trying
-                    self._memory = self._memory.with_action(decision.id, None)
-                else:
-                    plans.append(built)
-        return tuple(plans), tuple(refusals)
-
-    def _compiled(self, proposal: Proposal, case: Case) -> Plan | Refusal:
-        """The plan under its own haste and its money for gas, or the first no."""
-        plan = compile_plan(proposal, case)
-        if isinstance(plan, Refusal):
-            return plan
-        return hastened(plan, case, self.parts.chain.block_time_s, self._healths)
+        bench = Bench(parts=self.parts, policies=self.policies, venue_of=self.venue_of, healths=self._healths)
+        made = built(bench, decisions, snapshot, options)
+        # nothing was done: no cooldown may keep the next block from trying
+        self._memory = self._memory.without_actions({id for id, _ in made.refusals})
+        return made.plans, made.refusals
 
     def _write(self, tick: Tick) -> None:
         """One commit: the tick's rows, the memory that the next decision needs, the snapshot or a digest."""
@@ -325,24 +287,7 @@ class ChainLoop:
         self._log.info("tick", **ticks.summary(tick))
 
     def _options(self) -> Options:
-        opened = self.parts.journal.open_intents(self.parts.chain.chain_id)
-        waiting = {i.key.position: i.plan for i in opened}
-        waiting |= self._in_lane
-        larger = {i.key.position: i.plan for i in opened if _replaceable(i)}
-        larger = {id: plan for id, plan in larger.items() if id not in self._in_lane}
-        spent_usd = dict(self.parts.journal.spent_usd_each_since(self.parts.clock.now_s() - DAY_S))
-        for id, plan in larger.items():
-            # the larger plan is judged as if the one in whose place it steps did not exist
-            spent_usd[id] = max(0, spent_usd.get(id, 0) - self.parts.journal.spend_usd(plan.key))
-        return Options(
-            venues=self.venues,
-            strategies=self.parts.strategies,
-            open_intents=frozenset(waiting),
-            replaceable=larger,
-            promised=tuple(a for id, p in waiting.items() if id not in larger for a in from_wallet(p.steps)),
-            spent_today_usd=spent_usd,
-            armed=self.armed,
-        )
+        return options_of(self.parts, self.venues, self._in_lane, armed=self.armed)
 
     def _shocks(self, snapshot: Snapshot) -> tuple[Shock, ...]:
         symbols = {r.feed: r.token.symbol for r in snapshot.means.reserves}
@@ -388,12 +333,6 @@ class ChainLoop:
             self.parts.alarms.raise_alarm(
                 Severity.CRITICAL, "not_sent", str(id), f"{refusal.code}: {refusal.why}"
             )
-
-
-def _replaceable(intent: Intent) -> bool:
-    """Broadcast and not mined, not being cancelled: a larger plan may step in its place."""
-    waiting = intent.state in (IntentState.SIGNED, IntentState.SENT)
-    return waiting and bool(intent.plan.steps) and bool(intent.attempts) and not intent.attempts[-1].cancel
 
 
 __all__ = ["NO_MEANS", "ChainLoop", "Parts"]

@@ -1,0 +1,114 @@
+"""From decisions to bounded plans, and what deciding must know beside the facts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from keeper.daemon.isolation import alone
+from keeper.daemon.judging import broken_position
+from keeper.daemon.parts import Parts
+from keeper.daemon.urgency import Healths, hastened
+from keeper.decision import Options
+from keeper.model import (
+    Decision,
+    Intent,
+    IntentState,
+    Plan,
+    Policy,
+    PositionId,
+    Proposal,
+    Refusal,
+    Snapshot,
+    from_wallet,
+)
+from keeper.plan import Case, compile_plan
+from keeper.seams import Venue
+
+DAY_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """Plans, and of the other choices why there is none."""
+
+    plans: tuple[Plan, ...]
+    refusals: tuple[tuple[PositionId, Refusal], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """What plans are built with."""
+
+    parts: Parts
+    policies: Mapping[PositionId, Policy]
+    venue_of: Callable[[PositionId], Venue]
+    healths: Healths
+
+
+def built(bench: Bench, decisions: Sequence[Decision], snapshot: Snapshot, options: Options) -> Built:
+    """A bounded plan for every chosen proposal, or why there is none."""
+    plans: list[Plan] = []
+    refusals: list[tuple[PositionId, Refusal]] = []
+    positions = snapshot.by_id()
+    seqs = bench.parts.journal.last_seqs() if any(d.chosen for d in decisions) else {}
+    open_seqs = {id: plan.key.seq for id, plan in options.replaceable.items()}
+    for decision in decisions:
+        for proposal in decision.chosen:
+            position = positions.get(decision.id)
+            if position is None:
+                continue
+            case = Case(
+                position=position,
+                venue=bench.venue_of(decision.id),
+                policy=bench.policies[decision.id],
+                snapshot=snapshot,
+                seq=open_seqs.get(decision.id) or 1 + seqs.get(decision.id, 0),
+                spent_today_usd=options.spent_today_usd.get(decision.id, 0.0),
+            )
+            found, why = alone(partial(_compiled, bench, proposal, case))
+            found = found or broken_position("plan", why)
+            if isinstance(found, Refusal):
+                refusals.append((decision.id, found))
+            else:
+                plans.append(found)
+    return Built(plans=tuple(plans), refusals=tuple(refusals))
+
+
+def options_of(
+    parts: Parts, venues: Mapping[str, Venue], in_lane: Mapping[PositionId, Plan], *, armed: bool
+) -> Options:
+    """What the journal and the lane hold open, and what was spent today."""
+    opened = parts.journal.open_intents(parts.chain.chain_id)
+    waiting = {i.key.position: i.plan for i in opened}
+    waiting |= in_lane
+    larger = {i.key.position: i.plan for i in opened if _replaceable(i)}
+    larger = {id: plan for id, plan in larger.items() if id not in in_lane}
+    spent_usd = dict(parts.journal.spent_usd_each_since(parts.clock.now_s() - DAY_S))
+    for id, plan in larger.items():
+        # the larger plan is judged as if the one in whose place it steps did not exist
+        spent_usd[id] = max(0, spent_usd.get(id, 0) - parts.journal.spend_usd(plan.key))
+    return Options(
+        venues=venues,
+        strategies=parts.strategies,
+        open_intents=frozenset(waiting),
+        replaceable=larger,
+        promised=tuple(a for id, p in waiting.items() if id not in larger for a in from_wallet(p.steps)),
+        spent_today_usd=spent_usd,
+        armed=armed,
+    )
+
+
+def _compiled(bench: Bench, proposal: Proposal, case: Case) -> Plan | Refusal:
+    """The plan under its own haste and its money for gas, or the first no."""
+    plan = compile_plan(proposal, case)
+    if isinstance(plan, Refusal):
+        return plan
+    return hastened(plan, case, bench.parts.chain.block_time_s, bench.healths)
+
+
+def _replaceable(intent: Intent) -> bool:
+    """Broadcast and not mined, not being cancelled: a larger plan may step in its place."""
+    waiting = intent.state in (IntentState.SIGNED, IntentState.SENT)
+    return waiting and bool(intent.plan.steps) and bool(intent.attempts) and not intent.attempts[-1].cancel
