@@ -1,0 +1,113 @@
+"""Compound v3 (Comet): any market given by its proxy, health by the verdict that ``absorb`` takes.
+
+book.py (addresses, signatures) -> layout.py (what one batch asks) -> market.py, read.py (words to positions)
+-> encode.py (steps to calls, projections, fills); math.py and rules.py are the protocol's own arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from keeper.model import Block, Call, Intent, Means, Position, PositionId, Refusal, Snapshot, Step, Token
+from keeper.seams import Effect, LiquidationRule, LogFilter, Reading, Seen, Shadow
+from keeper.venues import atomic
+from keeper.venues.compound_v3 import book, encode, read, rules
+from keeper.venues.compound_v3.book import KIND, Market, Read
+from keeper.venues.compound_v3.layout import Layout, layout, position_id
+from keeper.words import Words
+
+__all__ = ["KIND", "CompoundV3", "load"]
+
+
+class CompoundV3:
+    """One Comet market as a Venue; pure, apart from keeping its last batch (same calldata)."""
+
+    __slots__ = ("_last", "market")
+
+    def __init__(self, market: Market) -> None:
+        self.market = market
+        self._last: Layout | None = None
+
+    @property
+    def id(self) -> str:
+        """``compound_v3:{chain}:{comet}``."""
+        return self.market.id
+
+    @property
+    def kind(self) -> str:
+        """The protocol's name in configuration and position ids."""
+        return KIND
+
+    @property
+    def tokens(self) -> tuple[Token, ...]:
+        """The base token, then every collateral."""
+        return (self.market.base.token, *(a.token for a in self.market.assets))
+
+    @property
+    def spender(self) -> str:
+        """The market itself pulls what is supplied or repaid."""
+        return self.market.comet
+
+    @property
+    def rules(self) -> LiquidationRule:
+        """The market's liquidation rule in words; ``rules.py`` has the functions."""
+        return rules.rule()
+
+    def position_id(self, account: str) -> PositionId:
+        """An account has one position in a market."""
+        return position_id(self.market, account)
+
+    def calls(self, accounts: Sequence[str], seen: Seen) -> tuple[Call, ...]:
+        """The batch that reads the market and ``accounts``."""
+        return self._layout(accounts, seen).calls
+
+    def decode(
+        self,
+        block: Block,
+        accounts: Sequence[str],
+        words: Words,
+        seen: Seen,
+        shadows: Mapping[PositionId, Shadow],
+    ) -> Reading:
+        """Positions of ``accounts`` from the words of ``calls(accounts, seen)``."""
+        return read.decode(self.market, self._layout(accounts, seen), block, words, shadows)
+
+    def can(self, step: Step, position: Position, means: Means) -> Refusal | None:
+        """Why the market would not take the step now, or would take it without effect on health."""
+        return encode.can(self.market, step, position, means)
+
+    def encode(self, step: Step, position: Position) -> Call:
+        """``supplyTo`` the position's account: of collateral, or of the base token, which repays."""
+        return encode.call(self.market, step, position)
+
+    def gas(self, step: Step) -> int:
+        """A gas limit the step does not exceed."""
+        return encode.gas(step)
+
+    def after(self, steps: Sequence[Step], position: Position) -> Position:
+        """The position after the steps at the same prices and indices, never better than it will be."""
+        return encode.after(steps, position)
+
+    def fill(self, steps: Sequence[Step], block: Block, snapshot: Snapshot, shadow: Shadow) -> Shadow:
+        """A dry-run's stored integers after the steps, as the market would have left them at ``block``."""
+        return encode.fill(self.market, steps, block, snapshot, shadow)
+
+    def effect(self, intent: Intent, snapshot: Snapshot) -> Effect:
+        """Whether a newer snapshot shows the account again after the intent."""
+        return atomic.effect(intent, snapshot)
+
+    def liquidation_logs(self, account: str) -> LogFilter:
+        """The market's AbsorbDebt events with ``account`` as the borrower."""
+        return rules.liquidations(self.market, account)
+
+    def _layout(self, accounts: Sequence[str], seen: Seen) -> Layout:
+        last = self._last
+        if last is not None and last.accounts == tuple(accounts) and last.seen == seen:
+            return last
+        self._last = layout(self.market, accounts, seen)
+        return self._last
+
+
+async def load(name: str, provider: str, chain_id: int, read: Read) -> CompoundV3:
+    """The market at the proxy ``provider``, static facts read through ``read``. Raises ConfigError, Transient."""
+    return CompoundV3(await book.market(name, provider, chain_id, read))
