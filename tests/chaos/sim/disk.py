@@ -18,8 +18,8 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 _TABLES = re.compile(r"\b(?:FROM|JOIN|INTO|UPDATE)\s+\"?(\w+)")
-_WAYS: WeakKeyDictionary[Any, dict[tuple[str, ...], tuple[Any, Any, Any]]] = WeakKeyDictionary()
-"""Statement -> names of the values given -> how it was compiled; a dialect is kept from life to life."""
+_WAYS: WeakKeyDictionary[Any, dict[tuple[Any, ...], Way]] = WeakKeyDictionary()
+"""Statement -> what is given -> how it is run; a dialect is kept from life to life."""
 _ANY = "any"
 """Counts changes of which nothing is known but that they happened."""
 
@@ -30,7 +30,28 @@ class Prepared:
 
     tables: tuple[str, ...]
     writes: bool
-    columns: tuple[tuple[str, Callable[[Any], Any] | None], ...]
+    names: tuple[str, ...]
+    processed: tuple[tuple[str, Callable[[Any], Any]], ...]
+    """Columns whose values are not what SQLite holds."""
+
+
+@dataclass(slots=True)
+class Way:
+    """A statement as SQLite gets it, and where each of its arguments comes from."""
+
+    known: Prepared
+    sql: str
+    sources: tuple[tuple[Any, int | None, Any, Callable[[Any], Any] | None], ...]
+    """(name of a given value or None, place in it when it is a list, a constant, how it is bound)."""
+
+    def args(self, given: Mapping[str, Any]) -> list[Any]:
+        """What SQLite is given."""
+        found = []
+        for name, place, value, bind in self.sources:
+            if name is not None:
+                value = given[name] if place is None else given[name][place]
+            found.append(value if bind is None else bind(value))
+        return found
 
 
 @dataclass(slots=True)
@@ -121,30 +142,52 @@ class Disk:
         if isinstance(values, list):
             return [self.execute(statement, row) for row in values][-1]
         given = values or {}
-        ways = _WAYS.setdefault(statement, {})
-        way = ways.get(key := tuple(given))
+        # a list is written out, so its length is part of the statement
+        key = tuple([(k, len(v)) if type(v) is list else k for k, v in given.items()])
+        ways = _WAYS.get(statement)
+        way = None if ways is None else ways.get(key)
         if way is None:
-            compiled, extracted, collected, _ = statement._compile_w_cache(
-                self.connection.dialect, compiled_cache=self.compiled, column_keys=sorted(given)
-            )
-            way = ways[key] = compiled, extracted, collected
-        compiled, extracted, collected = way
-        known = self.prepared.get(id(compiled)) or self._prepare(compiled)
+            way = self._way(statement, given)
+            _WAYS.setdefault(statement, {})[key] = way
+        if way.known.writes:
+            return self._write(way.known, way.sql, way.args(given))
+        for watched in self._watching:
+            watched.update(way.known.tables)
+        rows = self.raw.execute(way.sql, way.args(given)).fetchall()
+        return Result(rows=[_row(way.known, row) for row in rows])
+
+    def _way(self, statement: Any, given: Mapping[str, Any]) -> Way:
+        """How SQLAlchemy would run it."""
+        compiled, extracted, collected, _ = statement._compile_w_cache(
+            self.connection.dialect, compiled_cache=self.compiled, column_keys=sorted(given)
+        )
         bound = compiled.construct_params(
             given, extracted_parameters=extracted, escape_names=False, _collected_params=collected
         )
         sql, order, processors = compiled.string, compiled.positiontup, compiled._bind_processors
+        written: dict[str, tuple[str, int]] = {}
         if compiled.post_compile_params or compiled._render_postcompile:
             expanded = compiled._process_parameters_for_postcompile(bound)
             sql, order = expanded.statement, expanded.positiontup
+            lists = [k for k, v in given.items() if type(v) is list]
+            written = {f"{k}_{i + 1}": (k, i) for k in lists for i in range(len(given[k]))}
             bound = {**bound, **expanded.additional_parameters}
             processors = {**processors, **expanded.processors}
-        args = [processors[name](bound[name]) if name in processors else bound[name] for name in order]
-        if known.writes:
-            return self._write(known, sql, args)
-        for watched in self._watching:
-            watched.update(known.tables)
-        return Result(rows=[_row(known, row) for row in self.raw.execute(sql, args)])
+        keys = {name: bind.key for bind, name in compiled.bind_names.items()}
+        sources: list[Any] = []
+        for name in order:
+            bind = processors.get(name)
+            if name in written:
+                sources.append((*written[name], None, bind))
+            elif keys.get(name) in given:
+                sources.append((keys[name], None, None, bind))
+            else:
+                sources.append((None, None, bound[name], bind))
+        made = Way(
+            known=self.prepared.get(id(compiled)) or self._prepare(compiled), sql=sql, sources=tuple(sources)
+        )
+        assert made.args(given) == [processors[n](bound[n]) if n in processors else bound[n] for n in order]
+        return made
 
     def ask(self, key: tuple[Any, ...], question: Callable[[], Any]) -> Any:
         """The answer, computed anew only when a table that it was read from has changed."""
@@ -180,14 +223,15 @@ class Disk:
         made = Prepared(
             tables=tuple(sorted(set(_TABLES.findall(compiled.string)))),
             writes=bool(compiled.isinsert or compiled.isupdate or compiled.isdelete),
-            columns=columns,
+            names=tuple(n for n, _ in columns),
+            processed=tuple((n, p) for n, p in columns if p is not None),
         )
         self.prepared[id(compiled)] = made
         return made
 
 
 def _row(known: Prepared, row: Sequence[Any]) -> dict[str, Any]:
-    return {
-        name: value if process is None else process(value)
-        for (name, process), value in zip(known.columns, row, strict=True)
-    }
+    found = dict(zip(known.names, row, strict=True))
+    for name, process in known.processed:
+        found[name] = process(found[name])
+    return found

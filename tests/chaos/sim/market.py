@@ -10,7 +10,7 @@ from functools import lru_cache
 from eth_utils.crypto import keccak
 
 from keeper.errors import Broken
-from keeper.model import Amount, Block, Holding, Policy, Position, Reserve, Token, Unreadable
+from keeper.model import Amount, Block, Call, Holding, Policy, Position, Reserve, Token, Unreadable
 from keeper.seams import Reading, Seen, Shadow, Signed, TxFields
 from keeper.signer.policy import SigningPolicy, aave_v3_calls
 from keeper.sizing import value_base_down, value_base_up
@@ -40,6 +40,9 @@ class SimVenue(LendingDouble):
     def __init__(self) -> None:
         super().__init__(tokens=(WETH, USDC))
 
+    def calls(self, accounts: Sequence[str], seen: Seen) -> tuple[Call, ...]:
+        return _calls(tuple(accounts))
+
     def decode(
         self,
         block: Block,
@@ -66,6 +69,12 @@ class SimVenue(LendingDouble):
         supplied = [_holding(WETH, have, price, wad_from(THRESHOLDS["WETH"]))]
         borrowed = [_holding(USDC, owed, one, WAD)] if owed else []
         return build.position(supplied, borrowed, account=account, at=block.number)
+
+
+@lru_cache(maxsize=64)
+def _calls(accounts: tuple[str, ...]) -> tuple[Call, ...]:
+    """The double's own calldata, encoded once."""
+    return LendingDouble(tokens=(WETH, USDC)).calls(accounts, {})
 
 
 def _holding(token: Token, units: int, price_base: int, threshold_wad: int) -> Holding:

@@ -6,7 +6,7 @@ import asyncio
 import heapq
 import selectors
 from collections.abc import Callable, Mapping
-from contextvars import Context
+from contextvars import Context, copy_context
 from typing import Any
 
 DUE_S = 1e-6
@@ -40,16 +40,54 @@ class _NoSelector(selectors.BaseSelector):
         return self._keys
 
 
+class Turn:
+    """A callback in line: as much of ``asyncio.Handle`` as tasks and timeouts use."""
+
+    __slots__ = ("_args", "_callback", "_context", "_loop", "_when", "over")
+
+    def __init__(self, loop: VirtualLoop, when_s: float, callback: Any, args: Any, context: Context) -> None:
+        self._loop, self._when, self._context = loop, when_s, context
+        self._callback, self._args = callback, args
+        self.over = False
+
+    def __lt__(self, other: Turn) -> bool:
+        """Of two timers of one moment none is before the other, as with asyncio's own."""
+        return False
+
+    def cancel(self) -> None:
+        """It will not be called."""
+        self.over, self._callback, self._args = True, None, ()
+
+    def cancelled(self) -> bool:
+        """Whether it will not be called."""
+        return self.over
+
+    def when(self) -> float:
+        """The simulated second in which it is due."""
+        return self._when
+
+    def run(self) -> None:
+        """Its turn has come."""
+        try:
+            self._context.run(self._callback, *self._args)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            self._loop.call_exception_handler(
+                {"message": f"callback {self._callback!r} failed", "exception": error}
+            )
+
+
 class VirtualLoop(asyncio.SelectorEventLoop):
     """asyncio's own loop over simulated seconds: whoever would have slept moves the time instead."""
 
-    _scheduled: list[asyncio.TimerHandle]
     _ready: Any
 
     def __init__(self, now_s: float) -> None:
         self.now_s = now_s
         self.tasks: list[asyncio.Task[Any]] = []
         """Every task that may not be done; asyncio's own list is of the whole process."""
+        self._timers: list[tuple[float, Turn]] = []
         super().__init__(_NoSelector())
 
     def time(self) -> float:
@@ -70,32 +108,54 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """The tasks that are not done."""
         return [t for t in self.tasks if not t.done()]
 
-    def call_soon(
+    def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
-    ) -> asyncio.Handle:
+    ) -> Turn:
         """As asyncio does, without its checks for threads and slow callbacks."""
-        if self.is_closed():
+        if self._closed:  # type: ignore[attr-defined]
             raise RuntimeError("Event loop is closed")
-        handle = asyncio.Handle(callback, args, self, context)
-        self._ready.append(handle)
-        return handle
+        turn = Turn(self, self.now_s, callback, args, context or copy_context())
+        self._ready.append(turn)
+        return turn
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> Turn:
+        """As asyncio does."""
+        if self._closed:  # type: ignore[attr-defined]
+            raise RuntimeError("Event loop is closed")
+        turn = Turn(self, when, callback, args, context or copy_context())
+        heapq.heappush(self._timers, (when, turn))
+        return turn
+
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> Turn:
+        """As asyncio does."""
+        return self.call_at(self.now_s + delay, callback, *args, context=context)
 
     def _run_once(self) -> None:
-        """One turn: the due timers, in order, behind what is ready. Raises Deadlock."""
-        scheduled, ready = self._scheduled, self._ready
-        while scheduled and scheduled[0].cancelled():
-            heapq.heappop(scheduled)
-        if not ready and not self._stopping:  # type: ignore[attr-defined]
-            if not scheduled:
-                raise Deadlock
-            self.now_s = max(self.now_s, scheduled[0].when())
-        due_s = self.now_s + DUE_S
-        while scheduled and scheduled[0].when() < due_s:
-            ready.append(heapq.heappop(scheduled))
-        for _ in range(len(ready)):
-            handle = ready.popleft()
-            if not handle._cancelled:
-                handle._run()
+        """Turn after turn, until it is stopped: the due timers, in order, behind what is ready.
+
+        Raises Deadlock.
+        """
+        timers, ready, pop = self._timers, self._ready, heapq.heappop
+        while True:
+            while timers and timers[0][1].over:
+                pop(timers)
+            if not ready and not self._stopping:  # type: ignore[attr-defined]
+                if not timers:
+                    raise Deadlock
+                self.now_s = max(self.now_s, timers[0][0])
+            due_s = self.now_s + DUE_S
+            while timers and timers[0][0] < due_s:
+                ready.append(pop(timers)[1])
+            for _ in range(len(ready)):
+                turn = ready.popleft()
+                if not turn.over:
+                    turn.run()
+            if self._stopping:  # type: ignore[attr-defined]
+                return
 
 
 class VirtualClock:

@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import create_engine
@@ -32,8 +33,10 @@ from keeper.daemon.service import ChainDaemon
 from keeper.daemon.wiring import Site
 from keeper.errors import Broken
 from keeper.journal import codec, opening
+from keeper.journal.files import Place
 from keeper.journal.write import Journal
 from keeper.model import Attempt, Block, Intent
+from keeper.risk import shocks as library
 from keeper.seams import Signer, TxFields
 from keeper.watchdog import Notifier
 from tests.build import ALICE, CHAIN_ID, USDC, VENUE, WALLET, WETH, units
@@ -57,6 +60,8 @@ PROMPT_BLOCKS = 4
 LAST_FALL = 9
 """In this block of the quiet the price falls once more."""
 BLIND_S = 55.0
+REOPENED_EVERY = 4
+"""So many crashes, and the journal's file is closed and opened anew as a start does it."""
 PROBES = ("planned", "signed", "journaled", "broadcast", "sent")
 
 
@@ -187,6 +192,7 @@ class World:
         self.doubles: tuple[Double, ...] = ()
         self.prompt = Promptness(self, self.storm_until_s)
         self.late_kill_s = _late_kill_s(self.rng, self.storm_until_s)
+        self.shelf = Shelf()
         self.quick = True
         """Whether the journal runs its statements through ``Disk``; without, it is slower and the same."""
         self._trace = hashlib.sha256()
@@ -369,6 +375,7 @@ class SimJournal(Journal):
         journal.world, journal.pending = world, set()
         if world.quick:
             journal._connection = Disk(journal._connection, *_statements())  # type: ignore[assignment]
+            journal._place = _Unmoved(journal.path)
         return journal
 
     @contextmanager
@@ -387,6 +394,23 @@ class SimJournal(Journal):
             self.world.book.durable |= self.pending
             self.pending.clear()
             self.world.point("attempt committed", self.world.mix.crash_at_write)
+
+    def _all(self, query: Any, asked: Any = None) -> Any:
+        return self._read(query, asked).rows if self.world.quick else super()._all(query, asked)
+
+    def _one(self, query: Any, asked: Any = None) -> Any:
+        return self._read(query, asked).first() if self.world.quick else super()._one(query, asked)
+
+    def _integer(self, query: Any, asked: Any) -> int:
+        if not self.world.quick:
+            return super()._integer(query, asked)
+        return int(self._read(query, asked).scalar() or 0)
+
+    def _read(self, query: Any, asked: Any) -> Any:
+        """A question by itself: it changes nothing, so no transaction is opened around it."""
+        if self.world.dead:
+            raise Crash
+        return self._connection.execute(query, asked)
 
     def _insert(self, name: str, values: Any) -> int:
         self._write_point(name)
@@ -434,6 +458,13 @@ for _name in (
     setattr(SimJournal, _name, _kept(_name))
 
 
+class _Unmoved(Place):
+    """Nobody moves this file: that is looked for where somebody does (``tests/chaos/disk.py``)."""
+
+    def refuse_replaced(self) -> None:
+        pass
+
+
 class SimNode(Node):
     """A node that tells the world what reached it."""
 
@@ -478,21 +509,23 @@ def run(seed: int, *, verbose: bool = False) -> tuple[Result, list[str]]:
 def play(world: World) -> tuple[Result, list[str]]:
     """A world to its end, and every invariant."""
     shm = Path("/dev/shm")
-    # garbage of a seed is small and of the process large: it is walked now and then
+    _set_aside()
+    # a seed leaves little garbage, and what was there before the first one is walked no more
     if world.seed % 16 == 0:
         gc.collect()
     gc.disable()
     folder = Path(tempfile.mkdtemp(prefix="keeper-sim-", dir=shm if shm.is_dir() else None))
     try:
         with _patched(world):
+            (folder / "journal.sqlite").write_bytes(_new_journal(world.chain.genesis.nonce))
             while world.now_s < world.end_s and not world.book.violations:
                 _live(world, folder / "journal.sqlite")
+            world.shelf.clear()
             if not world.book.violations:
                 _check_journal(world, folder / "journal.sqlite")
     finally:
+        world.shelf.clear()
         shutil.rmtree(folder, ignore_errors=True)
-        # the daemon froze what stood after its first tick
-        gc.unfreeze()
         gc.enable()
     actions = sum(1 for _, m in world.chain.mined() if m.tx.data and m.ok)
     return (
@@ -526,9 +559,7 @@ def _live(world: World, path: Path) -> None:
     if world.stormy:
         until_s = min(world.storm_until_s, world.now_s + 1 + world.rng.expovariate(1 / world.mix.life_s))
     world.say(f"START until {until_s - START_S:.0f}")
-    journal = Journal.open(path, VirtualClock()) if path.exists() else None
-    if journal is None:
-        journal = _first_journal(path, loop, world.chain.genesis.nonce)
+    journal = world.shelf.take(path) or Journal.open(path, VirtualClock())
     world.journal, world.daemon = SimJournal.of(journal, world), None
     try:
         loop.create_task(_process(world, journal))
@@ -543,7 +574,7 @@ def _live(world: World, path: Path) -> None:
         world.now_s = loop.now_s
         world.dead = True
         _bury(loop)
-        Journal.close(journal)
+        world.shelf.put(journal, keep=world.quick and world.crashes % REOPENED_EVERY != 0)
         world.loop = None
     _off(world)
 
@@ -558,14 +589,53 @@ def _off(world: World) -> None:
         world.advance_chain()
 
 
-def _first_journal(path: Path, loop: VirtualLoop, nonce: int) -> Journal:
-    async def make() -> Journal:
-        journal = Journal.open(path, VirtualClock())
-        journal.set_control("armed", DIGEST, "simulation", "armed from the start")
-        journal.adopt_nonce(CHAIN_ID, WALLET, nonce, "simulation: nobody else uses this key")
-        return journal
+class Shelf:
+    """The journal's file between two lives. Its connection mostly stays: what a kill leaves is what was committed,
+    so opening the file again finds the same; every few lives, and at the end, it is opened as a start opens it.
+    """
 
-    return loop.run_until_complete(make())
+    def __init__(self) -> None:
+        self._kept: Journal | None = None
+
+    def take(self, path: Path) -> Journal | None:
+        """The journal as the next process finds it, which remembers nothing; None when the file was closed."""
+        kept, self._kept = self._kept, None
+        if kept is None:
+            return None
+        disk: Any = kept._connection
+        return Journal(path, disk.connection, kept._lock, VirtualClock())
+
+    def put(self, journal: Journal, *, keep: bool) -> None:
+        """A process is gone, and what it had not committed with it."""
+        disk: Any = journal._connection
+        if not keep:
+            Journal.close(journal)
+            return
+        if disk.raw.in_transaction:
+            disk.raw.execute("ROLLBACK")
+        self._kept = journal
+
+    def clear(self) -> None:
+        """Close the file."""
+        if self._kept is not None:
+            Journal.close(self._kept)
+            self._kept = None
+
+
+@lru_cache(maxsize=8)
+def _new_journal(nonce: int) -> bytes:
+    """A journal's file as a first start leaves it, armed and adopted; the same for every seed."""
+    with tempfile.TemporaryDirectory(prefix="keeper-sim-") as folder:
+        path, loop = Path(folder) / "journal.sqlite", VirtualLoop(START_S)
+
+        async def make() -> None:
+            with Journal.open(path, VirtualClock()) as journal:
+                journal.set_control("armed", DIGEST, "simulation", "armed from the start")
+                journal.adopt_nonce(CHAIN_ID, WALLET, nonce, "simulation: nobody else uses this key")
+
+        loop.run_until_complete(make())
+        loop.close()
+        return path.read_bytes()
 
 
 def _schedule_block(world: World, loop: VirtualLoop) -> None:
@@ -683,6 +753,13 @@ def _warm_engine(*args: Any, **options: Any) -> Any:
     return engine
 
 
+@lru_cache(maxsize=1)
+def _set_aside() -> None:
+    """The modules of this process are large and stay: no collection shall walk them again."""
+    gc.collect()
+    gc.freeze()
+
+
 @contextmanager
 def _patched(world: World) -> Iterator[None]:
     """The daemon's doors to the outside, opened onto the simulation; closed again afterwards."""
@@ -726,6 +803,9 @@ def _patched(world: World) -> Iterator[None]:
             (daemons, "SystemClock", VirtualClock),
             (daemons, "SlowJobs", _NoJobs),
             (daemons, "LIBRARY", ()),
+            # a process freezes its heap once; this one is many processes
+            (daemons, "gc", SimpleNamespace(freeze=lambda: None)),
+            (library, "LIBRARY", ()),
             (senders, "live_signer", signer),
             (opening, "create_engine", _warm_engine),
             (codec, "plan_from_json", _plan_from_json),
