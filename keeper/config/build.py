@@ -20,7 +20,7 @@ from keeper.config.records import (
     VenueSettings,
     WalletSettings,
 )
-from keeper.config.rules import policy_problems, strategy_problems
+from keeper.config.rules import policy_problems, strategy_problems, venue_problems
 from keeper.config.text import tables_from
 from keeper.config.wording import did_you_mean, path_text, shown
 from keeper.errors import ConfigError
@@ -43,7 +43,7 @@ def settings_from(text: str, path: Path, credentials_dir: Path | None) -> Settin
     if problems or parts.top is None or parts.shocks is None:
         raise ConfigError(tuple(problems))
     chains = tuple(_chain(c, i, urls) for i, c in enumerate(parts.chains) if c)
-    venues = tuple(VenueSettings(**v.model_dump()) for v in parts.venues if v)
+    venues = tuple(_venue(v) for v in parts.venues if v)
     positions = tuple(
         PositionSettings(
             label=p.label or f"position-{i}",
@@ -81,7 +81,8 @@ def _cross(parts: Parts, problems: list[str]) -> None:
     problems += _twice(chains, "name")
     problems += _twice(chains, "chain_id")
     problems += _twice(venues, "name")
-    problems += _twice(venues, "provider", "chain")
+    problems += _twice(venues, "provider", "chain", "market")
+    problems += venue_problems(venues)
     problems += _twice(positions, "label")
     problems += _twice(positions, "account", "venue")
     endpoints = parts.endpoints()
@@ -186,6 +187,11 @@ def _chain(chain: schema.Chain, number: int, urls: Urls) -> ChainSettings:
     )
 
 
+def _venue(venue: schema.Venue) -> VenueSettings:
+    given = venue.model_dump()
+    return VenueSettings(**given | {"pre_liquidations": tuple(given["pre_liquidations"])})
+
+
 def _via(chain: schema.Chain) -> tuple[str, ...]:
     """Tokens between two pools: those named, else the wrapped native token."""
     if chain.swap_via is not None:
@@ -245,6 +251,7 @@ def _digest(
         v = venue_of[p.venue]
         c = chain_of[v.chain]
         market = [c.chain_id, c.multicall, c.native_token, v.kind, v.provider, p.account]
+        market += [[v.market, v.usd_feed, v.pre_liquidations]] if v.market else []
         sells = [[p.executor, c.uniswap_quoter, c.uniswap_router, c.swap_via]] if p.executor else []
         guarded.append([market, policy_of[p.policy], *sells])
     guarded.sort(key=lambda g: json.dumps(g[0]))

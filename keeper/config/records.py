@@ -61,6 +61,12 @@ class VenueSettings:
     kind: str
     chain: str
     provider: str
+    market: str | None = None
+    """The market's id where one contract holds many (Morpho Blue), 0x-hex in lower case."""
+    usd_feed: str | None = None
+    """What prices the loan token in dollars where the market itself does not: a feed, or an Aave oracle."""
+    pre_liquidations: tuple[str, ...] = ()
+    """PreLiquidation contracts of a Morpho market that owners may have authorised."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 from keeper.config import schema
-from keeper.config.wording import did_you_mean, shown
+from keeper.config.parts import Row
+from keeper.config.wording import did_you_mean, path_text, shown
 
 SLACK = Decimal("0.02")
 """Room between target and max_health that rounding and a moving price need."""
@@ -36,6 +37,21 @@ def strategy_problems(where: str, names: list[str]) -> list[str]:
         elif name not in schema.STRATEGIES and not PLUGIN.fullmatch(name):
             known = did_you_mean(name, schema.STRATEGIES)
             out.append(f"{at}: {shown(name)} is not known{known} (a third party's is written module:Class)")
+    return out
+
+
+def venue_problems(rows: Iterable[Row]) -> list[str]:
+    """Each kind of venue has the keys that it needs and none that it does not know."""
+    out = []
+    every = {key for keys in (*schema.VENUE_KEYS.values(), *schema.VENUE_EXTRAS.values()) for key in keys}
+    for at, row in rows:
+        kind = row.get("kind")
+        if not isinstance(kind, str) or kind not in schema.VENUE_KEYS:
+            continue
+        needed, where = schema.VENUE_KEYS[kind], path_text(at)
+        out += [f"{where}.{key}: is required by kind {shown(kind)}" for key in needed if row.get(key) is None]
+        strange = sorted(every & set(row) - {*needed, *schema.VENUE_EXTRAS.get(kind, ())})
+        out += [f"{where}.{key}: is no key of kind {shown(kind)}; remove it" for key in strange]
     return out
 
 

@@ -7,12 +7,17 @@ from decimal import Decimal, InvalidOperation
 from typing import Annotated, Literal
 
 from eth_utils.address import is_hex_address, to_checksum_address
+from eth_utils.hexadecimal import is_hex
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 MULTICALL = "0xcA11bde05977b3631167028862bE2a173976CA11"
 """Multicall3, at the same address on most EVM chains (mds1/multicall3)."""
-KINDS = ("aave_v3",)
-"""Venue kinds that ship; a test keeps this equal to the venue registry."""
+VENUE_KEYS: dict[str, tuple[str, ...]] = {"aave_v3": ()}
+"""Venue kinds that ship, each with the keys that it needs beside ``provider``; a test keeps the kinds equal to the
+venue registry."""
+VENUE_EXTRAS: dict[str, tuple[str, ...]] = {"morpho_blue": ("usd_feed", "pre_liquidations")}
+"""Keys that a kind may have besides; a kind that is not listed has none."""
+KINDS = tuple(VENUE_KEYS)
 STRATEGIES = ("repay", "add_collateral", "deleverage")
 """Strategies that ship; a test keeps this equal to the strategy registry."""
 STRATEGIES_DEFAULT = ("repay", "add_collateral")
@@ -115,6 +120,14 @@ def _signer(value: str) -> str:
     return value
 
 
+def _bytes32(value: str) -> str:
+    if not value.startswith("0x") or not is_hex(value) or len(value) != 66:
+        raise ValueError("is not a market id: write 0x and 64 hex digits")
+    if not int(value, 16):
+        raise ValueError("is the zero id; no market has it")
+    return value.lower()
+
+
 def _path(value: str) -> str:
     if "\0" in value:
         raise ValueError("is no path: it holds a null byte")
@@ -129,6 +142,7 @@ def _name(value: str) -> str:
 
 Dec = Annotated[Decimal, BeforeValidator(_decimal)]
 Address = Annotated[str, AfterValidator(_address)]
+Bytes32 = Annotated[str, AfterValidator(_bytes32)]
 Health = Annotated[Dec, AfterValidator(_above_one), AfterValidator(_no_percentage)]
 Positive = Annotated[Dec, AfterValidator(_positive)]
 NotNegative = Annotated[Dec, AfterValidator(_not_negative)]
@@ -182,6 +196,9 @@ class Venue(Table):
     kind: str
     chain: str
     provider: Address
+    market: Bytes32 | None = None
+    usd_feed: Address | None = None
+    pre_liquidations: Annotated[list[Address], Field(max_length=8)] = []
 
 
 class Position(Table):

@@ -18,13 +18,19 @@ class Kind:
     """One protocol: its name in the configuration, how a market of it is loaded, which ones are known."""
 
     name: str
-    load: Callable[[str, str, int, Read], Awaitable[Venue]]
-    """(name, provider, chain_id, read) -> Venue."""
+    load: Callable[[VenueSettings, int, Read], Awaitable[Venue]]
+    """(settings, chain_id, read) -> Venue."""
     known: Callable[[int], tuple[VenueSettings, ...]]
     """(chain_id) -> markets."""
 
 
-KINDS: tuple[Kind, ...] = (Kind(name=aave_v3.KIND, load=aave_v3.load, known=deployments.known),)
+KINDS: tuple[Kind, ...] = (
+    Kind(
+        name=aave_v3.KIND,
+        load=lambda s, chain_id, read: aave_v3.load(s.name, s.provider, chain_id, read),
+        known=deployments.known,
+    ),
+)
 """Every protocol that ships. To add one: a folder beside this file, and a line here."""
 
 
@@ -35,7 +41,7 @@ async def load(settings: VenueSettings, chain_id: int, read: Read) -> Venue:
     """
     for kind in KINDS:
         if kind.name == settings.kind:
-            return await kind.load(settings.name, settings.provider, chain_id, read)
+            return await kind.load(settings, chain_id, read)
     names = ", ".join(kind.name for kind in KINDS)
     raise ConfigError((f"venues.{settings.name}.kind {settings.kind!r} is not one of: {names}",))
 
