@@ -21,6 +21,7 @@ from keeper.cli import (
     explain,
     grant,
     init,
+    install_service,
     journal,
     pause,
     policy,
@@ -66,9 +67,10 @@ for module in (
     executor,
     adopt,
     policy,
+    install_service,
     demo,
 ):
-    app.command(name=module.__name__.rsplit(".", 1)[1])(module.command)
+    app.command(name=module.__name__.rsplit(".", 1)[1].replace("_", "-"))(module.command)
 
 
 def _version(asked: bool) -> None:

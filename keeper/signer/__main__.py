@@ -17,6 +17,10 @@ from keeper.signer.key import load_key
 from keeper.signer.policy_file import load
 from keeper.signer.service import serve
 from keeper.signer.store import Store
+from keeper.watchdog import Notifier
+
+PING_S = 10.0
+"""A third of WatchdogSec: a signer whose loop stands still for so long is started anew."""
 
 
 def main(arguments: list[str]) -> int:
@@ -40,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="sign what the policy allows, until SIGTERM")
     for name in ("--socket", "--policy", "--keystore", "--password-file", "--store"):
         run.add_argument(name, type=Path, required=True)
+    run.add_argument("--group", action="store_true", help="let the socket's group ask, not this user alone")
     adopt = commands.add_parser("adopt", help="the operator's word: every lower nonce is accounted for")
     adopt.add_argument("--store", type=Path, required=True)
     adopt.add_argument("--chain-id", type=int, required=True)
@@ -66,16 +71,28 @@ async def _run(given: argparse.Namespace) -> int:
         credentials_dir=Path(folder) if folder else None,
     )
     store = Store.open(given.store)
-    server = await serve(given.socket, GuardedSigner(key, policy, caps, store, SystemClock()))
+    signer = GuardedSigner(key, policy, caps, store, SystemClock())
+    server = await serve(given.socket, signer, group=given.group)
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    print(f"signing for {policy.address} on chain {policy.chain_id}", file=sys.stderr, flush=True)
-    await stop.wait()
+    told = f"signing for {policy.address} on chain {policy.chain_id}"
+    print(told, file=sys.stderr, flush=True)
+    await _pinged(stop, Notifier.from_systemd(), told)
     server.close()
     given.socket.unlink(missing_ok=True)
     store.close()
     return EXIT_OK
+
+
+async def _pinged(stop: asyncio.Event, notifier: Notifier, status: str) -> None:
+    """Until ``stop``: tell systemd that the loop turns."""
+    notifier.ready(status)
+    while not stop.is_set():
+        notifier.ping(status)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), PING_S)
+    notifier.stopping()
 
 
 if __name__ == "__main__":

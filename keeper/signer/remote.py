@@ -25,12 +25,16 @@ class RemoteSigner:
 
     @classmethod
     async def open(cls, path: Path, address: str) -> RemoteSigner:
-        """Raises ConfigError when nobody answers at ``path``, or for another address."""
+        """Raises Transient when nobody answers at ``path``, ConfigError when it signs for another address.
+
+        A signer that is started anew in the same minute as the daemon is no fault of the configuration: a
+        unit that ends with one is not started again.
+        """
         signer = cls(path, address)
         try:
             found = str((await signer._ask({"do": "address"}))["address"])
         except Transient as error:
-            raise ConfigError((f"wallet.signer: {error}; start the signer first",)) from error
+            raise Transient(f"wallet.signer: {error}; is the signer running?") from error
         if found.lower() != address.lower():
             raise ConfigError((f"wallet.signer: {path} signs for {found}, wallet.address is {address}",))
         return signer

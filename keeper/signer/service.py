@@ -1,4 +1,4 @@
-"""The signer behind a unix socket of mode 0600: one JSON line asked, one answered. It opens no network."""
+"""The signer behind a unix socket of its own: one JSON line asked, one answered. It opens no network."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ KINDS: dict[type[Broken], str] = {Unsigned: "unsigned", Unwritable: "unwritable"
 _NUMBERS = ("chain_id", "nonce", "value_wei", "gas_limit", "max_fee_wei", "tip_wei")
 
 
-async def serve(path: Path, signer: GuardedSigner) -> asyncio.Server:
-    """Listen at ``path``, which only this user may use; a stale socket is replaced. Raises ConfigError."""
+async def serve(path: Path, signer: GuardedSigner, *, group: bool = False) -> asyncio.Server:
+    """Listen at ``path``, which only this user (and its ``group``) may use; a stale socket is replaced.
+
+    Raises ConfigError.
+    """
 
     async def on_client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -32,7 +35,7 @@ async def serve(path: Path, signer: GuardedSigner) -> asyncio.Server:
         finally:
             writer.close()
 
-    old = os.umask(0o177)
+    old = os.umask(0o117 if group else 0o177)
     try:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)

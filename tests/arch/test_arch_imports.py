@@ -33,6 +33,8 @@ NETWORK = {"socket", "http", "urllib.request", "ssl", "requests", "httpx"}
 VOCABULARY = {"units", "errors", "model", "seams", "clock", "sizing", "words", "config", "keeper"}
 VOCABULARY |= {"phrases", "triggers", "executor"}
 """What every room may read."""
+ALSO = {"signer": {"watchdog"}}
+"""Room -> what it reads besides: the signer's process tells systemd itself that it lives."""
 WIRING = {"daemon", "granting", "inspection", "cli", "__main__"}
 """What exists to join rooms: the daemon, the commands, and what both need."""
 PURE = {"units", "errors", "model", "sizing", "words", "phrases", "triggers", "executor"}
@@ -134,6 +136,7 @@ def _neighbours(source: Source) -> list[str]:
         f"{source.where}:{line} imports {name}: a room knows only itself and the vocabulary"
         for name, line, _ in imports(source)
         if (room := _room_of(name)) and room != source.room and room not in VOCABULARY
+        if room not in ALSO.get(source.room, set())
     ]
 
 

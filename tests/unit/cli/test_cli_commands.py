@@ -115,6 +115,7 @@ def test_commands__when_listed__then_they_are_the_documented_ones() -> None:
                 "executor",
                 "adopt",
                 "policy",
+                "install-service",
                 "demo",
             ]
         )

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import sqlite3
 import stat
 from collections.abc import AsyncIterator
@@ -129,8 +130,8 @@ async def test_remote__when_it_signs_for_another_address__then_refused_by_name(t
 
 
 @pytest.mark.asyncio
-async def test_remote__when_nobody_listens__then_refused_at_start_and_transient_later(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no signer answers at .*; start the signer first"):
+async def test_remote__when_nobody_listens__then_transient_at_start_and_later(tmp_path: Path) -> None:
+    with pytest.raises(Transient, match=r"no signer answers at .*; is the signer running\?"):
         await RemoteSigner.open(tmp_path / "none", address_of())
     with pytest.raises(Transient, match="FileNotFoundError"):
         await RemoteSigner(tmp_path / "none", address_of()).sign(tx())
@@ -331,7 +332,7 @@ async def at_work(socket: Path, running: asyncio.Task[int]) -> RemoteSigner:
     while not running.done():
         try:
             return await RemoteSigner.open(socket, address_of())
-        except ConfigError:
+        except Transient:
             await asyncio.sleep(0.01)
     raise AssertionError(f"the signer ended: {await running}")
 
@@ -402,3 +403,26 @@ def test_run__when_secrets_are_systemd_credentials__then_found_by_their_bare_nam
     assert asyncio.run(end_soon()) == EXIT_OK
     monkeypatch.delenv("CREDENTIALS_DIRECTORY")
     assert command.main(line) == EXIT_CONFIG
+
+
+@pytest.mark.parametrize(("group", "mode"), [([], 0o600), (["--group"], 0o660)])
+def test_run__when_systemd_listens__then_it_is_told_ready_alive_and_stopping(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group: list[str], mode: int
+) -> None:
+    assert command.main(adopt(tmp_path, 7)) == EXIT_OK
+    line = [*lay_out(tmp_path), *group]
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(5)
+
+        async def end_soon() -> int:
+            running = asyncio.create_task(command._run(command._parser().parse_args(line)))
+            await at_work(tmp_path / "s", running)
+            assert stat.S_IMODE((tmp_path / "s").stat().st_mode) == mode
+            os.kill(os.getpid(), signal.SIGTERM)
+            return await running
+
+        assert asyncio.run(end_soon()) == EXIT_OK
+        told = [systemd.recv(300).decode().partition("\n")[0] for _ in range(3)]
+    assert told == ["READY=1", "WATCHDOG=1", "STOPPING=1"]
