@@ -1,11 +1,13 @@
 """Run the contracts' tests with forge, on the committed artifact or on another one.
 
-``python -m anvil.forge units``, or ``invariants RUNS DEPTH SEED``. The Executor under test comes from an
-artifact and the market from ``anvil.alloc``, so forge compiles nothing but the tests.
+``python -m anvil.forge units``, ``invariants RUNS DEPTH SEED`` or ``leak FIRST MANY``. The Executor under test
+comes from an artifact and the market from ``anvil.alloc``, so forge compiles nothing but the tests.
 """
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
 import re
 import subprocess
@@ -15,9 +17,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from anvil.alloc import write_alloc
+from anvil.alloc import FORGE_DIR, write_alloc
 from anvil.tools import HERE, ROOT, ToolMissing
 
+CAMPAIGNS = "Invariants|LeakDrill|PolicyParity"
+"""Contracts of tests that take their size from their caller."""
 DEPTH = 128
 SEED = "0x1"
 """The same values every time, so that a red run can be looked at again; campaigns give their own."""
@@ -29,6 +33,7 @@ BOT_FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "repayFromReserve": ("repay", "repayAnything"),
 }  # fmt: skip
 """Which functions of the handler call which function of the Executor; they revert exactly when it refuses."""
+_BUILT = FORGE_DIR / "built.key"
 _ROW = re.compile(r"\| Handler\s+\| (\w+)\s+\| (\d+)\s+\| (\d+)\s+\|")
 _FAILED = re.compile(r"^\[FAIL.*\] (\w+)\(", re.MULTILINE)
 _SUMMARY = re.compile(r"(\d+) tests? passed, (\d+) failed")
@@ -66,7 +71,7 @@ def unit_tests(
     *, artifact: Path | None = None, fuzz_runs: int = 64, stop_at_first: bool = False, timeout_s: float = 900
 ) -> ForgeReport:
     """Everything but the invariants."""
-    arguments = ["--no-match-contract", "Invariants", *(["--fail-fast"] if stop_at_first else [])]
+    arguments = ["--no-match-contract", CAMPAIGNS, *(["--fail-fast"] if stop_at_first else [])]
     return _run(arguments, {"FOUNDRY_FUZZ_RUNS": str(fuzz_runs)}, artifact, timeout_s)
 
 
@@ -87,6 +92,23 @@ def invariants(
     return _run(["--match-contract", "Invariants"], settings, artifact, timeout_s)
 
 
+def leak_drill(
+    first: int, many: int, *, tries: int = 6, artifact: Path | None = None, timeout_s: float = 3_600
+) -> ForgeReport:
+    """Weeks of a thief with the bot key: seeds ``first`` up to and without ``first + many``.
+
+    A line ``leak ...`` of the output for each. ``tries``: how often the worst week found is changed anew.
+    """
+    settings = {"LEAK_FIRST": str(first), "LEAK_MANY": str(many), "LEAK_TRIES": str(tries)}
+    return _run(["--match-contract", "LeakDrill", "-vv"], settings, artifact, timeout_s)
+
+
+def policy_parity(first: int, many: int, *, timeout_s: float = 3_600) -> ForgeReport:
+    """Generated states and orders, each carried out or refused: a line ``parity ...`` of the output for each."""
+    settings = {"PARITY_FIRST": str(first), "PARITY_MANY": str(many)}
+    return _run(["--match-contract", "PolicyParity", "-vv"], settings, None, timeout_s)
+
+
 def _run(
     arguments: list[str], settings: Mapping[str, str], artifact: Path | None, timeout_s: float
 ) -> ForgeReport:
@@ -100,6 +122,7 @@ def _run(
     }
     if artifact is not None:
         environment["EXECUTOR_ARTIFACT"] = str(artifact.relative_to(ROOT))
+    _build(environment)
     # forge replays the failures it remembers first: those of one artifact must not be held against another
     with tempfile.TemporaryDirectory(prefix="keeper-forge-") as remembered:
         environment["FOUNDRY_FUZZ_FAILURE_PERSIST_DIR"] = remembered
@@ -114,6 +137,27 @@ def _run(
             timeout=timeout_s,
         )
     return read_report(done.stdout + done.stderr)
+
+
+def _build(environment: Mapping[str, str]) -> None:
+    """Compile the tests once: two runs that both find them changed would write over each other."""
+    h = hashlib.sha256()
+    for path in sorted([*(ROOT / "contracts").rglob("*.sol"), ROOT / "contracts" / "foundry.toml"]):
+        h.update(path.read_bytes())
+    with open(FORGE_DIR / "build.lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if _BUILT.is_file() and _BUILT.read_text(encoding="utf-8") == h.hexdigest():
+            return
+        done = subprocess.run(
+            [str(find_forge()), "test", "--list", "--root", ".", "--offline", "--color", "never"],
+            cwd=ROOT,
+            env=dict(environment),
+            capture_output=True,
+            check=False,
+        )
+        # what does not compile is told by the run itself
+        if done.returncode == 0:
+            _BUILT.write_text(h.hexdigest(), encoding="utf-8")
 
 
 def read_report(output: str) -> ForgeReport:
@@ -145,6 +189,8 @@ def main(arguments: list[str]) -> int:
             runs = int(arguments[1]) if len(arguments) > 1 else 256
             depth = int(arguments[2]) if len(arguments) > 2 else DEPTH
             report = invariants(runs, depth, seed=arguments[3] if len(arguments) > 3 else SEED)
+        elif arguments[:1] == ["leak"]:
+            report = leak_drill(int(arguments[1]), int(arguments[2]))
         else:
             report = unit_tests()
     except ToolMissing as missing:

@@ -14,6 +14,13 @@ interface Vm {
     function expectRevert(bytes calldata reason) external;
     function expectPartialRevert(bytes4 selector) external;
     function assume(bool holds) external;
+    function deal(address account, uint256 wei_) external;
+    function snapshotState() external returns (uint256);
+    function revertToState(uint256 snapshot) external returns (bool);
+    function writeLine(string calldata path, string calldata line) external;
+    function toString(uint256 value) external pure returns (string memory);
+    function toString(bytes calldata value) external pure returns (string memory);
+    function envOr(string calldata name, uint256 otherwise) external view returns (uint256);
     function loadAllocs(string calldata path) external;
     function readFile(string calldata path) external view returns (string memory);
     function envOr(string calldata name, string calldata otherwise) external view returns (string memory);

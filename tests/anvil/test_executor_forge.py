@@ -8,6 +8,7 @@ from anvil.compile import Artifact
 from anvil.forge import BOT_FUNCTIONS, ForgeReport, find_forge, invariants, unit_tests
 from anvil.tools import ToolMissing
 from tests.bench.figures import record
+from tests.chaos.leak import drilled
 
 pytestmark = pytest.mark.anvil
 RUNS = 256
@@ -45,3 +46,12 @@ def keep(report: ForgeReport) -> None:
     broken = len(report.failed)
     record("executor_invariant_violations", broken, bound="0", holds=broken == 0, evidence="real_bytecode",
            n=report.calls)  # fmt: skip
+
+
+def test_leaked_key__ten_weeks_of_a_searching_thief__never_take_more_than_the_page_on_trust_says() -> None:
+    weeks = drilled(0, 10, 2)
+    assert [w.seed for w in weeks if w.over] == []
+    assert max(w.share for w in weeks) > 0.5, "a bound that nobody comes near is no bound"
+    for way in ("slippage", "gap", "tank", "liquidation"):
+        assert max(w.share_of(way) for w in weeks) > 0.5, f"nothing was ever taken by {way}"
+    assert sum(w.payments for w in weeks) > 20, "nobody went for the reserve"

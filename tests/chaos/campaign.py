@@ -66,6 +66,7 @@ NAMES = {
     "hosts": "tests.chaos.two_hosts:HOSTS",
     "inclusion": "tests.chaos.inclusion:INCLUSION",
     "oracle": "tests.chaos.oracle_race:ORACLE",
+    "leak": "tests.chaos.leak:LEAK",
 }
 """Campaign -> where it is defined; imported only by the process that needs it."""
 
