@@ -11,7 +11,7 @@ import math
 
 from keeper.model import Level, Policy, Refusal
 from keeper.phrases import health_text
-from keeper.units import UINT256_MAX
+from keeper.units import UINT256_MAX, mul_div_up
 
 EMERGENCY_COOLDOWN_BLOCKS = 1
 """Below emergency the cooldown is this long: relaxed, never removed."""
@@ -57,6 +57,27 @@ def gas_cap_usd(health_wad: int | None, policy: Policy) -> int:
     )
 
 
+def goal_wad(health_wad: int | None, policy: Policy) -> int:
+    """The health that a rescue from ``health_wad`` restores: target, or with a ladder part of the way to it.
+
+    In a straight line from trigger + hysteresis at the trigger (the least that is of use: the level leaves ACT) to
+    target at emergency; rounded up.
+    """
+    least = policy.trigger_wad + policy.hysteresis_wad
+    if not policy.ladder or health_wad is None or health_wad <= policy.emergency_wad:
+        return policy.target_wad
+    span = policy.trigger_wad - policy.emergency_wad
+    fallen = max(0, policy.trigger_wad - health_wad)
+    return min(policy.target_wad, least + mul_div_up(max(0, policy.target_wad - least), fallen, span))
+
+
+def liquidation_chance(health_wad: int | None, policy: Policy) -> float:
+    """How likely a liquidation is taken to be: 0 at trigger, 1 at emergency, a straight line between."""
+    if health_wad is None or health_wad >= policy.trigger_wad:
+        return 0.0
+    return min(1.0, (policy.trigger_wad - health_wad) / (policy.trigger_wad - policy.emergency_wad))
+
+
 def spend_cap_usd(policy: Policy, spent_today_usd: float) -> int:
     """Whole dollars that the next action may move: the cap per action within what the day still allows."""
     return max(0, min(policy.caps.per_action_usd, math.floor(policy.caps.per_day_usd - spent_today_usd)))
@@ -94,7 +115,7 @@ def kept(before_wad: int, after_wad: int, policy: Policy, *, selling: bool = Fal
         return _no(
             "above_max", f"health {health_text(after_wad)} > max_health {health_text(policy.max_health_wad)}"
         )
-    partial = after_wad < policy.target_wad
+    partial = after_wad < goal_wad(before_wad, policy)
     if partial and selling and not emergency(before_wad, policy):
         return _no(
             "partial_too_small", f"a sale that reaches only {health_text(after_wad)} waits for emergency"

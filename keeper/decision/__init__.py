@@ -3,12 +3,16 @@
 - ``levels.py``: the level of a position after hysteresis
 - ``memory.py``: what is remembered between two blocks
 - ``decide.py``: what is wished for each position, and why
+- ``case.py``: one position as deciding sees it; ``acting.py``: what its strategies offer, and what it takes alone
 - ``ranking.py``: which proposal is taken, and why each other is not
+- ``stress.py``: what a rescue must survive besides reaching target
+- ``joint.py``: several positions and several ways at once, by ``ways.py`` and ``optimise.py``
 - ``purse.py``: no unit of money is promised twice in one tick
 - ``defaults.py``: thresholds suggested for a position that has no policy yet
 """
 
-from keeper.decision.decide import Options, decide, plain_outlook
+from keeper.decision.case import Options, plain_outlook
+from keeper.decision.decide import decide
 from keeper.decision.levels import level_after
 from keeper.decision.memory import Memory, PositionMemory
 

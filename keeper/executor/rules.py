@@ -202,6 +202,17 @@ def sell_room(mandate: Mandate, asset: MandateAsset, timestamp_s: int) -> int:
     return max(0, room)
 
 
+def fund_room(mandate: Mandate, asset: MandateAsset, timestamp_s: int) -> int:
+    """Units that this bot may still pay in within the epoch of that time."""
+    epoch = timestamp_s // mandate.terms.epoch_s if mandate.terms.epoch_s else 0
+    funded = asset.spent.funded if asset.spent.epoch == epoch else 0
+    room = asset.fund_cap - funded
+    if mandate.bot_share_bps < BPS:
+        own = asset.bot_spent.funded if asset.bot_spent.epoch == epoch else 0
+        room = min(room, asset.fund_cap * mandate.bot_share_bps // BPS - own)
+    return max(0, room)
+
+
 def settles(terms: Terms, before_wad: int, after_wad: int, *, selling: bool) -> Fault | None:
     """``Policies.settle``: the two-sided condition on the health reached."""
     if after_wad <= before_wad:

@@ -72,6 +72,8 @@ class MandateAsset:
     """What the owner lets the Executor pull: receipt tokens for collateral, the token itself for debt."""
     held: int
     """What the owner holds of that."""
+    funds: int = 0
+    """What can be paid in of the token itself: the Executor's reserve, and what the owner holds and grants."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

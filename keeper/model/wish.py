@@ -45,20 +45,48 @@ class Policy:
     """Yearly return the keeper's idle capital would earn elsewhere (0.05 = 5 %)."""
     horizon_days: float
     """How long rescue capital is expected to stay tied up."""
+    stress_pct: float = 10.0
+    """A further move of every volatile price at once, up or down, that must leave a rescued position at emergency
+    or above; 0 asks for target alone."""
+    ladder: bool = False
+    """Between trigger and emergency restore only part of the way to target, the more the lower health is."""
+    close_at_wad: int = 0
+    """``close_position``: health below which everything is closed; 0: none."""
+    close_prices: tuple[tuple[str, int], ...] = ()
+    """``close_position``: (token symbol, dollars in wad) at or below which everything is closed."""
+    close_to: str = "collateral"
+    """What the owner is left with after closing: ``collateral`` (as little as possible is sold) or ``debt``."""
+    deleverage_times: int = 0
+    """Sell only while the Executor counts fewer actions on the position: 1 is one-shot; 0 is without end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errand:
+    """Who pays a step that the keeper's wallet does not: the Executor's reserve, then its owner's finite grant."""
+
+    executor: str
+    key: str
+    """The position's id inside the Executor, 0x-hex."""
+    seq: int
+    """The Executor's own number of the action: of two with one number, only one can take effect."""
+    deadline_s: int
+    """Unix seconds of the last block in which the Executor takes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Supply:
-    """Add collateral to a position from the keeper's wallet, on behalf of its owner."""
+    """Add collateral to a position on behalf of its owner, from the keeper's wallet or by an errand."""
 
     amount: Amount
+    through: Errand | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repay:
-    """Repay a position's debt from the keeper's wallet, on behalf of its owner."""
+    """Repay a position's debt on behalf of its owner, from the keeper's wallet or by an errand."""
 
     amount: Amount
+    through: Errand | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +134,7 @@ Step = Supply | Repay | Deleverage
 
 def from_wallet(steps: Iterable[Step]) -> tuple[Amount, ...]:
     """What the steps take from the keeper's own wallet, gas apart."""
-    return tuple(step.amount for step in steps if isinstance(step, Supply | Repay))
+    return tuple(s.amount for s in steps if isinstance(s, Supply | Repay) and s.through is None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +164,12 @@ class Proposal:
     why: str
     swap_usd: float = 0.0
     """What a sale costs against the oracle's prices, flash loan included."""
+    flash_usd: float = 0.0
+    """Of that, what the flash loan takes."""
+    others: tuple[Rejection, ...] = ()
+    """What the strategy itself weighed and did not propose, with its cost."""
+    first: bool = False
+    """Before every other way, whatever they cost: the owner's own stop-loss."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +183,16 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stake:
+    """What doing nothing is expected to cost: it decides the way, never whether."""
+
+    chance: float
+    """Of a liquidation, by the straight line of docs/decisions/triggers.md: 0 at trigger, 1 at emergency."""
+    loss_usd: float | None
+    """What one liquidation takes, the bonus forgone to the liquidator first; None where nobody knows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """What is wished for one owner's position at one block, with every alternative that was not taken."""
 
@@ -159,6 +203,7 @@ class Decision:
     chosen: tuple[Proposal, ...]
     rejected: tuple[Rejection, ...]
     why: str
+    stake: Stake | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

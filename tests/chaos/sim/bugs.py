@@ -393,8 +393,7 @@ def arming_forgotten() -> list[Change]:
 
 @bug
 def trigger_ignored() -> list[Change]:
-    # the package's own name for the function hides the module
-    deciding = sys.modules["keeper.decision.decide"]
+    acting, judged = sys.modules["keeper.decision.acting"], sys.modules["keeper.decision.case"]
 
     def below_warning(health_wad: int, policy: Any) -> bool:
         return health_wad < policy.warn_wad + 10**17
@@ -403,9 +402,9 @@ def trigger_ignored() -> list[Change]:
         return chainloop.Level.ACT if raw is chainloop.Level.WATCH else raw
 
     return [
-        (deciding, "crossed", below_warning),
+        (acting, "crossed", below_warning),
         (guard, "crossed", below_warning),
-        (deciding, "level_after", level),
+        (judged, "level_after", level),
     ]
 
 

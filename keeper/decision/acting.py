@@ -1,0 +1,178 @@
+"""One position in need: whether it may act now, what its strategies offer, and which of it is taken by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from keeper.decision import stress
+from keeper.decision.case import Case, Options
+from keeper.decision.ranking import rank, reaches
+from keeper.model import (
+    Means,
+    Plan,
+    Policy,
+    Position,
+    PositionId,
+    Proposal,
+    Refusal,
+    Rejection,
+    Snapshot,
+    Step,
+)
+from keeper.phrases import health_text
+from keeper.seams import Venue
+from keeper.triggers import cooldown_blocks, crossed, spend_cap_usd, useful_shortfall_wad
+from keeper.units import mul_div_up
+
+RESIZES_MAX = 3
+"""Larger sizes tried until the stress set is survived: with one moving price the first is exact."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needy:
+    """A position that is to be rescued at this block."""
+
+    case: Case
+    position: Position
+    venue: Venue
+    policy: Policy
+    """Under what the day's cap leaves."""
+    snapshot: Snapshot
+    options: Options
+
+    @property
+    def id(self) -> PositionId:
+        """The position's."""
+        return self.position.id
+
+    def after(self, steps: Sequence[Step]) -> Position:
+        """The position after steps, by its venue's arithmetic."""
+        return self.venue.after(steps, self.position)
+
+    def grade(self, proposals: Sequence[Proposal]) -> int:
+        """0: stays below target, 1: reaches it, 2: and survives the stress set."""
+        if not proposals or not reaches(proposals[-1], self.policy):
+            return 0
+        return 1 + stress.survives(self.after([s for p in proposals for s in p.steps]), self.policy)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pick:
+    """What is taken for one position, and why nothing else is."""
+
+    best: Proposal | None
+    rejected: tuple[Rejection, ...]
+    offered: tuple[Proposal, ...] = ()
+    """What it was chosen from, the gas cap apart."""
+    then: tuple[Proposal, ...] = ()
+    """Steps that follow when the first is confirmed; decided anew by then."""
+    note: str = ""
+
+    @property
+    def whole(self) -> tuple[Proposal, ...]:
+        """Every step of it."""
+        return () if self.best is None else (self.best, *self.then)
+
+    @property
+    def cost_usd(self) -> float:
+        """Of all steps."""
+        return sum(p.cost_usd for p in self.whole)
+
+
+def needy(case: Case, position: Position, around: tuple[Venue, Snapshot, Options]) -> Needy:
+    """The case with what may be spent for it."""
+    venue, snapshot, options = around
+    left_usd = spend_cap_usd(case.policy, options.spent_today_usd.get(case.id, 0.0))
+    policy = replace(case.policy, caps=replace(case.policy.caps, per_action_usd=left_usd))
+    return Needy(case=case, position=position, venue=venue, policy=policy, snapshot=snapshot, options=options)
+
+
+def ask(need: Needy, name: str, means: Means) -> Proposal | Refusal:
+    """One strategy's answer under these means: the least that reaches target and survives the stress set, where it
+    can; else the least that reaches target; else what it says.
+    """
+    strategy = next((s for s in need.options.strategies if s.name == name), None)
+    if strategy is None:
+        return Refusal(who=name, code="unknown_strategy", why="the policy names it, but it is not loaded")
+    policy, found = need.policy, None
+    for _ in range(RESIZES_MAX):
+        outlook, block = need.case.outlook, need.snapshot.block
+        answer = strategy.propose(need.position, outlook, policy, means, need.venue, block)
+        if isinstance(answer, Refusal) or not reaches(answer, policy):
+            return found or answer
+        found = found or answer
+        low_wad = stress.lowest_wad(need.after(answer.steps), policy)
+        if low_wad >= policy.emergency_wad:
+            return answer
+        target_wad = mul_div_up(policy.target_wad, policy.emergency_wad, max(low_wad, 1)) + 1
+        if target_wad >= policy.max_health_wad:
+            return found
+        policy = replace(policy, target_wad=target_wad)
+    return answer if found is None else found
+
+
+def chosen_alone(need: Needy, means: Means) -> Pick:
+    """The cheapest single step among what the policy's strategies offer, and every other with its cost and why."""
+    names = need.policy.strategies
+    answers = [ask(need, name, means) for name in names]
+    refused = tuple(
+        Rejection(strategy=name, code=a.code, why=a.why)
+        for name, a in zip(names, answers, strict=True)
+        if isinstance(a, Refusal)
+    )
+    offered = [a for a in answers if isinstance(a, Proposal)]
+    best, outranked = rank(offered, need.policy, need.case.health_wad, lambda p: need.grade((p,)))
+    others = tuple(r for p in offered for r in p.others)
+    rejected = (*outranked, *refused, *others)
+    if best is None and not rejected:
+        rejected = (Rejection(strategy="", code="no_strategy", why="the policy names no strategy"),)
+    return Pick(best=best, rejected=rejected, offered=tuple(offered))
+
+
+def quiet(case: Case, snapshot: Snapshot, options: Options) -> str:
+    """Why no action is looked for although the level is ACT or URGENT, or ""."""
+    if case.health_wad is None:
+        return "the venue gives no health integer, and nothing is spent without one"
+    if case.id in options.open_intents and case.id not in options.replaceable:
+        return "an intent is open, no second action until it ends"
+    if (open_plan := options.replaceable.get(case.id)) is not None:
+        reached_wad = _reached_wad(open_plan, case, options)
+        least_wad = case.policy.target_wad - useful_shortfall_wad(case.policy)
+        if reached_wad >= least_wad and not _ends(open_plan, snapshot):
+            return f"an intent is open that reaches health {health_text(reached_wad)}, no second action"
+    if not crossed(case.health_wad, case.policy):
+        back = health_text(case.policy.trigger_wad + case.policy.hysteresis_wad)
+        return f"not below trigger, nothing is spent; the level falls at {back}"
+    if open_plan is not None:
+        return ""  # the same action, larger: its cooldown has not begun
+    last, number = case.before.last_action_block, snapshot.block.number
+    wait = cooldown_blocks(case.health_wad, case.policy)
+    # both ways: after a deep reorganisation an action "in the future" must not silence the position for long
+    if last is not None and abs(number - last) < wait:
+        return f"cooldown: acted at block {last}, next from block {last + wait}"
+    return ""
+
+
+def stands(case: Case, best: Proposal, snapshot: Snapshot, options: Options) -> str:
+    """Why the open plan is not replaced by ``best``, or "" (also when there is none)."""
+    open_plan = options.replaceable.get(case.id)
+    if open_plan is None or _ends(open_plan, snapshot):
+        return ""
+    reached_wad = _reached_wad(open_plan, case, options)
+    if best.health_after_wad >= reached_wad + useful_shortfall_wad(case.policy):
+        return ""
+    return f"an intent is open that reaches health {health_text(reached_wad)}, and nothing reaches more"
+
+
+def _ends(open_plan: Plan, snapshot: Snapshot) -> bool:
+    """Whether the open plan's time is over with the next block, while it is still wanted."""
+    return snapshot.block.number >= open_plan.bounds.deadline_block - 1
+
+
+def _reached_wad(open_plan: Plan, case: Case, options: Options) -> int:
+    """Health that the open plan would reach from the position as it stands now."""
+    venue = options.venue(case.id)
+    if venue is None or case.position is None:
+        return 0
+    return venue.after(open_plan.steps, case.position).health_wad or 0
