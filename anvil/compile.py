@@ -293,8 +293,38 @@ OWN_UNITS = (
         evm_version="cancun",
         outputs=_WITH_RUNTIME,
     ),
+    Unit(
+        name="doubles",
+        base_dir=ROOT,
+        contracts=tuple(
+            (f"contracts/mocks/{source}.sol", contract)
+            for source, contracts in (
+                ("TokenDouble", ("TokenDouble",)),
+                ("CometDouble", ("CometDouble",)),
+                (
+                    "MakerDouble",
+                    (
+                        "VatDouble",
+                        "JugDouble",
+                        "OsmDouble",
+                        "SpotterDouble",
+                        "DogDouble",
+                        "GemJoinDouble",
+                        "DaiJoinDouble",
+                        "CdpManagerDouble",
+                        "ChainlogDouble",
+                        "IlkRegistryDouble",
+                        "DsProxyDouble",
+                        "ProxyActionsDouble",
+                    ),
+                ),
+            )
+            for contract in contracts
+        ),
+    ),
 )
-"""What is ours and is committed compiled: a double for feeds, and what owners deploy."""
+"""What is ours and is committed compiled: doubles for feeds and for venues without a package, and what owners
+deploy."""
 
 
 def compile_aave(*, quiet: bool = False) -> dict[str, Artifact]:

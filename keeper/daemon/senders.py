@@ -147,7 +147,8 @@ async def live_signer(settings: Settings, site: Site, means: Means) -> Signer:
 
 def signing_policy(site: Site, means: Means, address: str) -> tuple[SigningPolicy, DayCaps]:
     """What the key may sign for on one chain: the guarded accounts, within the caps of their policies."""
-    from keeper.signer.policy import SigningPolicy, aave_v3_calls
+    from keeper.signer.calls import Venued, calls_of
+    from keeper.signer.policy import SigningPolicy
     from keeper.signer.store import DayCaps
 
     caps = [g.policy.caps for g in site.guarded]
@@ -157,10 +158,15 @@ def signing_policy(site: Site, means: Means, address: str) -> tuple[SigningPolic
     calls = tuple(
         call
         for venue in site.venues.values()
-        for call in aave_v3_calls(
-            venue.spender,
-            {t.address: _token_max(per_action_usd, means.reserve(venue.id, t)) for t in venue.tokens},
-            tuple(g.id.account for g in site.guarded if g.venue_id == venue.id),
+        for call in calls_of(
+            venue.kind,
+            Venued(
+                spender=venue.spender,
+                units_max={
+                    t.address: _token_max(per_action_usd, means.reserve(venue.id, t)) for t in venue.tokens
+                },
+                accounts=tuple(g.id.account for g in site.guarded if g.venue_id == venue.id),
+            ),
         )
     )
     policy = SigningPolicy(

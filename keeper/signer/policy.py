@@ -20,8 +20,12 @@ _REPAY_VARIABLE = 2
 """Aave's DataTypes.InterestRateMode.VARIABLE, the only mode left."""
 
 
-_SPENDING = frozenset({bytes.fromhex("617ba037"), bytes.fromhex("573ade81")})
-"""supply(address,uint256,address,uint16) and repay(address,uint256,uint256,address)."""
+_SPENDING = {
+    bytes.fromhex("617ba037"): (0, 1),  # supply(address,uint256,address,uint16)
+    bytes.fromhex("573ade81"): (0, 1),  # repay(address,uint256,uint256,address)
+    bytes.fromhex("4232cd63"): (1, 2),  # supplyTo(address,address,uint256)
+}
+"""Calls that pay out of the wallet: which words of theirs are the token and the units."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,12 +156,12 @@ def aave_v3_calls(
 def spend_of(data: bytes) -> tuple[str, int]:
     """(token in lower case, units) that a supply or a repayment takes from the wallet; ("", 0) of the rest.
 
-    The calldata must have passed a policy: its first two arguments are then asset and amount.
+    The calldata must have passed a policy: its words are then what they should be.
     """
     if data[:4] not in _SPENDING:
         return "", 0
-    asset, units = decode(["address", "uint256"], data[4:68])
-    return str(asset).lower(), int(units)
+    token, units = (data[4 + 32 * at : 36 + 32 * at] for at in _SPENDING[data[:4]])
+    return str(decode(["address"], token)[0]).lower(), int.from_bytes(units)
 
 
 def grant_call(token: str, spender: str, units_max: int) -> AllowedCall:

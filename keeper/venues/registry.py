@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from keeper.config import VenueSettings
 from keeper.errors import ConfigError
 from keeper.seams import Venue
-from keeper.venues import aave_v3
+from keeper.venues import aave_v3, compound_v3
 from keeper.venues.aave_v3 import deployments
 from keeper.venues.aave_v3.book import Read
 
@@ -30,6 +30,7 @@ KINDS: tuple[Kind, ...] = (
         load=lambda s, chain_id, read: aave_v3.load(s.name, s.provider, chain_id, read),
         known=deployments.known,
     ),
+    Kind(name=compound_v3.KIND, load=compound_v3.load, known=compound_v3.known),
 )
 """Every protocol that ships. To add one: a folder beside this file, and a line here."""
 

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from keeper.config import VenueSettings
 from keeper.model import Block, Call, Intent, Means, Position, PositionId, Refusal, Snapshot, Step, Token
 from keeper.seams import Effect, LiquidationRule, LogFilter, Reading, Seen, Shadow
 from keeper.venues import atomic
 from keeper.venues.compound_v3 import book, encode, read, rules
 from keeper.venues.compound_v3.book import KIND, Market, Read
+from keeper.venues.compound_v3.deployments import known
 from keeper.venues.compound_v3.layout import Layout, layout, position_id
 from keeper.words import Words
 
-__all__ = ["KIND", "CompoundV3", "load"]
+__all__ = ["KIND", "CompoundV3", "known", "load"]
 
 
 class CompoundV3:
@@ -108,6 +110,6 @@ class CompoundV3:
         return self._last
 
 
-async def load(name: str, provider: str, chain_id: int, read: Read) -> CompoundV3:
+async def load(settings: VenueSettings, chain_id: int, read: Read) -> CompoundV3:
     """The market at the proxy ``provider``, static facts read through ``read``. Raises ConfigError, Transient."""
-    return CompoundV3(await book.market(name, provider, chain_id, read))
+    return CompoundV3(await book.market(settings.name, settings.provider, chain_id, read))
