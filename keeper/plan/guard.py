@@ -21,14 +21,15 @@ DEADLINE_BLOCKS = 10
 """A plan that is not in a block by then is dropped: two minutes on Ethereum."""
 
 SELECTORS: dict[type[Step], frozenset[bytes]] = {
-    Supply: frozenset({bytes.fromhex("617ba037")}),
-    Repay: frozenset({bytes.fromhex("573ade81")}),
+    Supply: frozenset({bytes.fromhex("617ba037"), bytes.fromhex("4232cd63")}),
+    Repay: frozenset({bytes.fromhex("573ade81"), bytes.fromhex("4232cd63")}),
     Deleverage: frozenset({abi.DELEVERAGE}),
 }
 """Every function by which a shipped venue performs a step.
 
 617ba037 supply(address,uint256,address,uint16), 573ade81 repay(address,uint256,uint256,address): Aave v3
-Pool; deleverage(Order) of the owner's Executor.
+Pool; 4232cd63 supplyTo(address,address,uint256): Compound v3, where supplying the base token repays;
+deleverage(Order) of the owner's Executor.
 """
 
 
@@ -174,9 +175,15 @@ def _allowed(plan: Plan, case: Case) -> Refusal | None:
     for name, address in named.items():
         if bytes.fromhex(address.removeprefix("0x")).rjust(32, b"\0") not in words:
             return _no("calldata", f"the calldata does not name the {name} {address}")
-    if step.amount.units.to_bytes(32) not in words:
+    if not any(units.to_bytes(32) in words for units in _amounts(step, case.position)):
         return _no("calldata", f"the calldata does not carry the amount {step.amount.units}")
     return None
+
+
+def _amounts(step: Step, position: Position) -> tuple[int, ...]:
+    """What the calldata may carry: the step's units, or what is owed where a venue would take more as a loan."""
+    units, held = step.amount.units, holding(step, position)
+    return (units,) if held is None or not isinstance(step, Repay) else (units, min(units, held.amount.units))
 
 
 def _deadline(plan: Plan, case: Case) -> Refusal | None:
