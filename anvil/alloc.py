@@ -15,9 +15,10 @@ import orjson
 
 from anvil import deploy, deploy_aave_v3, deploy_uniswap_v3
 from anvil.client import Chain
-from anvil.compile import AAVE_UNITS, CompileFailed, compile_aave, compile_key
+from anvil.compile import CompileFailed, compile_aave, compile_key
 from anvil.node import Anvil, AnvilFailed, AnvilSettings
 from anvil.tools import ROOT, ToolMissing
+from anvil.units import AAVE_UNITS
 
 GENESIS_S = 1_750_000_000
 FORGE_DIR = ROOT / ".cache" / "forge"

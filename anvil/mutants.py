@@ -16,9 +16,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from anvil.compile import OWN_UNITS, CompileFailed, artifact_texts
+from anvil.compile import CompileFailed, artifact_texts
 from anvil.forge import invariants, unit_tests
 from anvil.tools import HERE, ROOT, ToolMissing
+from anvil.units import OWN_UNITS
 
 LIST = ROOT / "contracts" / "mutants" / "mutants.toml"
 MUTANTS_DIR = ROOT / ".cache" / "forge" / "mutants"
