@@ -91,7 +91,8 @@ def _lend(chain: Chain, deployment: Deployment, morpho: str, market: MorphoMarke
     """The lender's cash; he approves everything, as does nobody else."""
     me, lender, token = chain.accounts[0], deployment.roles.lender, deployment.token(market.loan)
     units = LENT_USD * USD * token.unit // chain.call(token.feed, "latestAnswer()(int256)")
-    chain.send(me, token.address, "mint(address,uint256)", lender, units)
+    # as much again stays in the lender's wallet, for whoever repays or liquidates
+    chain.send(me, token.address, "mint(address,uint256)", lender, 2 * units)
     chain.send(lender, token.address, "approve(address,uint256)", morpho, 2**256 - 1)
     chain.send(
         lender,

@@ -1,0 +1,129 @@
+"""Morpho Blue: any market given by its contract and id, interest accrued by ourselves, health by its own inequality.
+
+book.py (addresses, signatures) -> layout.py (what one batch asks) -> read.py (words to positions) -> encode.py (steps
+to calls, projections, fills); math.py and rules.py are the protocol's own arithmetic, events.py what it logs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from keeper.config import VenueSettings
+from keeper.model import Block, Call, Intent, Means, Position, PositionId, Refusal, Snapshot, Step, Token
+from keeper.seams import Effect, LiquidationRule, LogFilter, Reading, Seen, Shadow
+from keeper.venues import atomic
+from keeper.venues.morpho_blue import book, encode, events, read, rules
+from keeper.venues.morpho_blue.book import KIND, Market, Read
+from keeper.venues.morpho_blue.layout import Layout, layout, position_id
+from keeper.words import Words
+
+__all__ = ["KIND", "MorphoBlue", "load"]
+LAYOUTS_KEPT = 4
+
+
+class MorphoBlue:
+    """One market as a Venue; pure, apart from keeping its last batches (same calldata)."""
+
+    __slots__ = ("_kept", "market")
+
+    def __init__(self, market: Market) -> None:
+        self.market = market
+        self._kept: tuple[Layout, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """``morpho_blue:{chain}:{market id}``."""
+        return self.market.id
+
+    @property
+    def kind(self) -> str:
+        """The protocol's name in configuration and position ids."""
+        return KIND
+
+    @property
+    def tokens(self) -> tuple[Token, ...]:
+        """The loan token and the collateral token."""
+        both = (self.market.loan, self.market.collateral)
+        return tuple(dict.fromkeys(both))
+
+    @property
+    def spender(self) -> str:
+        """The Morpho contract: it pulls what is supplied or repaid."""
+        return self.market.morpho
+
+    @property
+    def rules(self) -> LiquidationRule:
+        """The liquidation rule in words; ``rules.py`` has the functions."""
+        return rules.rule()
+
+    def position_id(self, account: str) -> PositionId:
+        """An account has one position in a market."""
+        return position_id(self.market, account)
+
+    def calls(self, accounts: Sequence[str], seen: Seen) -> tuple[Call, ...]:
+        """The batch that reads the market and ``accounts``; there is nothing to remember between two."""
+        return self._layout(accounts).calls
+
+    def decode(
+        self,
+        block: Block,
+        accounts: Sequence[str],
+        words: Words,
+        seen: Seen,
+        shadows: Mapping[PositionId, Shadow],
+    ) -> Reading:
+        """Positions of ``accounts`` from the words of ``calls(accounts, seen)``. Raises Unread."""
+        return read.decode(self.market, self._layout(accounts), block, words, shadows)
+
+    def can(self, step: Step, position: Position, means: Means) -> Refusal | None:
+        """Why the market would not take the step now, or would take it without effect on health."""
+        return encode.can(self.market, step, position, means)
+
+    def encode(self, step: Step, position: Position) -> Call:
+        """``supplyCollateral`` or ``repay`` on behalf of the position's account."""
+        return encode.call(self.market, step, position)
+
+    def gas(self, step: Step) -> int:
+        """A gas limit the step does not exceed."""
+        return encode.gas(step)
+
+    def after(self, steps: Sequence[Step], position: Position) -> Position:
+        """The position after the steps at the same price and totals, never better than it will be."""
+        return encode.after(steps, position)
+
+    def fill(self, steps: Sequence[Step], block: Block, snapshot: Snapshot, shadow: Shadow) -> Shadow:
+        """A dry-run's stored integers after the steps, as the market would have left them at ``block``."""
+        return encode.fill(self.market, steps, block, snapshot, shadow)
+
+    def effect(self, intent: Intent, snapshot: Snapshot) -> Effect:
+        """Whether a newer snapshot shows the account again after the intent."""
+        return atomic.effect(intent, snapshot)
+
+    def liquidation_logs(self, account: str) -> LogFilter:
+        """The contract's Liquidate events of this market with ``account`` as the borrower."""
+        return events.liquidations(self.market, account)
+
+    def permission_logs(self, account: str) -> LogFilter:
+        """The contract's SetAuthorization events by ``account``: they hold for every market at once."""
+        return events.permissions(self.market.morpho, account)
+
+    def permitted(self, logs: Sequence[Mapping[str, object]]) -> tuple[str, ...]:
+        """Whom those logs leave allowed, the PreLiquidation contracts of this market apart."""
+        known = {p.address for p in self.market.pre}
+        return tuple(who for who in events.permitted(logs) if who not in known)
+
+    def _layout(self, accounts: Sequence[str]) -> Layout:
+        wanted = tuple(accounts)
+        for i, known in enumerate(self._kept):
+            if known.accounts == wanted:
+                if i:
+                    self._kept = (known, *self._kept[:i], *self._kept[i + 1 :])
+                return known
+        made = layout(self.market, wanted)
+        self._kept = (made, *self._kept)[:LAYOUTS_KEPT]
+        return made
+
+
+async def load(settings: VenueSettings, chain_id: int, read: Read) -> MorphoBlue:
+    """The market that ``settings`` name, static facts read through ``read``. Raises ConfigError, Transient."""
+    return MorphoBlue(await book.market(settings, chain_id, read))

@@ -1,0 +1,186 @@
+"""Morpho Blue on the test chain, read as the daemon reads it; loans by the hundred, the contract's own verdicts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from anvil.abi import encode_call
+from anvil.client import MAX_FEE_WEI, Chain, transaction
+from anvil.deploy_morpho import PARAMS, MorphoMarket, MorphoSite
+from anvil.deployment import Deployment
+from keeper.chain.batch import Batch
+from keeper.config import VenueSettings
+from keeper.model import Block, Call, Position, PositionId, Snapshot
+from keeper.seams import Shadow
+from keeper.snapshot import GatherRequest, gather
+from keeper.venues import registry
+from keeper.venues.morpho_blue import MorphoBlue
+from keeper.words import Words
+from tests.anvil_reading import ChainTransport
+
+TX_GAS = 400_000
+AT_ONCE = 60
+
+
+def settings(
+    deployment: Deployment, site: MorphoSite, market: MorphoMarket, *, pre: Sequence[str] = ()
+) -> VenueSettings:
+    """The market as a configuration names it, its loan token priced by the Aave market's feed."""
+    return VenueSettings(
+        name=f"morpho-{market.collateral}-{market.loan}",
+        kind="morpho_blue",
+        chain="local",
+        provider=site.morpho,
+        market=market.id,
+        usd_feed=deployment.token(market.loan).feed,
+        pre_liquidations=tuple(pre),
+    )
+
+
+class MorphoReader:
+    """One market, loaded at the newest block."""
+
+    def __init__(self, chain: Chain, deployment: Deployment, named: VenueSettings) -> None:
+        self.chain, self.deployment = chain, deployment
+        venue = asyncio.run(registry.load(named, deployment.chain_id, self._reader(chain.block().hash)))
+        assert isinstance(venue, MorphoBlue)
+        self.venue = venue
+
+    def snapshot(
+        self,
+        accounts: Sequence[str],
+        *,
+        wallet: str | None = None,
+        shadows: Mapping[PositionId, Shadow] | None = None,
+        block: Block | None = None,
+    ) -> Snapshot:
+        """The newest block's snapshot."""
+        at = block or self.chain.block()
+        request = GatherRequest(
+            chain_id=at.chain_id,
+            block=at,
+            venues=((self.venue, tuple(accounts)),),
+            multicall=self.deployment.multicall,
+            read=self._reader(at.hash),
+            wallet=wallet,
+            shadows=shadows or {},
+        )
+        return asyncio.run(gather(request))[0]
+
+    def position(self, account: str, *, shadow: Shadow | None = None) -> Position:
+        """One account's position now."""
+        id = self.venue.position_id(account)
+        snapshot = self.snapshot([account], shadows={id: shadow} if shadow else None)
+        found = snapshot.position(id)
+        assert found is not None, snapshot.unreadable
+        return found
+
+    def _reader(self, block_hash: str):  # type: ignore[no-untyped-def]
+        transport = ChainTransport(self.chain)
+
+        async def read(calls: Sequence[Call]) -> Words:
+            return await Batch(calls).read(transport, self.deployment.multicall, block_hash, timeout_s=60.0)
+
+        return read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loan:
+    """What an account pledges and borrows, in units."""
+
+    account: str
+    given: int
+    owed: int
+
+
+def open_loans(
+    chain: Chain, deployment: Deployment, site: MorphoSite, market: MorphoMarket, loans: Sequence[Loan]
+) -> None:
+    """Hundreds of loans in a few blocks; the lender pledges for each account, which is impersonated to borrow."""
+    me, lender = chain.accounts[0], deployment.roles.lender
+    token = deployment.token(market.collateral).address
+    total = sum(loan.given for loan in loans)
+    chain.send(me, token, "mint(address,uint256)", lender, total)
+    chain.send(lender, token, "approve(address,uint256)", site.morpho, 2**256 - 1)
+    pledge, borrow = (
+        f"supplyCollateral({PARAMS},uint256,address,bytes)",
+        f"borrow({PARAMS},uint256,uint256,address,address)",
+    )
+    chain.rpc("anvil_autoImpersonateAccount", True)
+    chain.rpc("evm_setAutomine", False)
+    try:
+        for start in range(0, len(loans), AT_ONCE):
+            some = loans[start : start + AT_ONCE]
+            _mined(
+                chain,
+                site,
+                [(lender, encode_call(pledge, market.params, x.given, x.account, b"")) for x in some],
+            )
+            chain.batch(("anvil_setBalance", (x.account, hex(TX_GAS * MAX_FEE_WEI * 2))) for x in some)
+            _mined(
+                chain,
+                site,
+                [
+                    (x.account, encode_call(borrow, market.params, x.owed, 0, x.account, x.account))
+                    for x in some
+                    if x.owed
+                ],
+            )
+    finally:
+        chain.rpc("evm_setAutomine", True)
+        chain.rpc("anvil_autoImpersonateAccount", False)
+
+
+def _mined(chain: Chain, site: MorphoSite, sends: Sequence[tuple[str, bytes]]) -> None:
+    """Send in order and mine; Raises Reverted for the first that failed."""
+    nonces: dict[str, int] = {}
+    requests = []
+    for sender, data in sends:
+        if sender not in nonces:
+            nonces[sender] = int(chain.rpc("eth_getTransactionCount", sender, "latest"), 16)
+        fields = transaction(sender, site.morpho, data, gas=TX_GAS)
+        requests.append(("eth_sendTransaction", ({**fields, "nonce": hex(nonces[sender])},)))
+        nonces[sender] += 1
+    hashes = chain.batch(requests)
+    chain.mine()
+    receipts = chain.batch(("eth_getTransactionReceipt", (h,)) for h in hashes)
+    failed = [h for h, r in zip(hashes, receipts, strict=True) if r is None or r["status"] != "0x1"]
+    chain.confirm(failed[:1], timeout_s=0.0)
+
+
+def owed_by_contract(
+    deployment: Deployment, site: MorphoSite, market: MorphoMarket, who: tuple[str, int], block: Block
+) -> tuple[str, tuple[object, ...]]:
+    """A call that answers what repaying all of (account, borrow shares) would take, interest included."""
+    account, shares = who
+    data = encode_call(
+        f"repay({PARAMS},uint256,uint256,address,bytes)", market.params, 0, shares, account, b""
+    )
+    body = {"from": deployment.roles.lender, "to": site.morpho, "data": f"0x{data.hex()}"}
+    return "eth_call", (body, hex(block.number))
+
+
+def liquidates(
+    chain: Chain,
+    deployment: Deployment,
+    site: MorphoSite,
+    market: MorphoMarket,
+    who: tuple[str, int | None, Block],
+) -> bool:
+    """The contract's verdict on (account, price or None for the oracle's own, block): does one share liquidate?"""
+    account, price, block = who
+    data = encode_call(
+        f"liquidate({PARAMS},address,uint256,uint256,bytes)", market.params, account, 0, 1, b""
+    )
+    body = {"from": deployment.roles.lender, "to": site.morpho, "data": f"0x{data.hex()}"}
+    over = {} if price is None else {market.oracle: {"stateDiff": {"0x" + "0" * 64: f"0x{price:064x}"}}}
+    answer = chain._post(
+        {"jsonrpc": "2.0", "id": 1, "method": "eth_call", "params": [body, hex(block.number), over]}
+    )
+    if "error" in answer:
+        text = bytes.fromhex(str(answer["error"].get("data", "0x"))[2:])
+        assert b"position is healthy" in text, answer
+        return False
+    return True
