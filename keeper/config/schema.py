@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 MULTICALL = "0xcA11bde05977b3631167028862bE2a173976CA11"
 """Multicall3, at the same address on most EVM chains (mds1/multicall3)."""
-VENUE_KEYS: dict[str, tuple[str, ...]] = {"aave_v3": (), "compound_v3": ()}
+VENUE_KEYS: dict[str, tuple[str, ...]] = {"aave_v3": (), "compound_v3": (), "morpho_blue": ("market",)}
 """Venue kinds that ship, each with the keys that it needs beside ``provider``; a test keeps the kinds equal to the
 venue registry."""
 VENUE_EXTRAS: dict[str, tuple[str, ...]] = {"morpho_blue": ("usd_feed", "pre_liquidations")}
