@@ -207,6 +207,29 @@ class Venue(Protocol):
         ...
 
 
+@runtime_checkable
+class OneOfMany(Protocol):
+    """A venue whose contract holds many markets, so that calls name the market besides."""
+
+    @property
+    def terms(self) -> tuple[str | int, ...]:
+        """What a call names it by, word by word: addresses and integers."""
+        ...
+
+
+@runtime_checkable
+class Delegates(Protocol):
+    """A venue where an owner may let others act on all that he has there. Pure."""
+
+    def permission_logs(self, account: str) -> LogFilter:
+        """The logs in which ``account`` allowed or forbade somebody."""
+        ...
+
+    def permitted(self, logs: Sequence[Mapping[str, object]]) -> tuple[str, ...]:
+        """Whom those logs, in their order, leave allowed, apart from what the venue itself knows of."""
+        ...
+
+
 class Supplement(Protocol):
     """Facts beside the venues' that planning needs of one chain, read at the same block. Pure."""
 

@@ -23,7 +23,7 @@ from keeper.errors import ConfigError
 from keeper.executor.errors import NAMES
 from keeper.journal.write import Journal
 from keeper.model import Means, PositionId, Reserve, Side
-from keeper.seams import Alarm, Sender, Signer, Venue
+from keeper.seams import Alarm, OneOfMany, Sender, Signer, Venue
 from keeper.transaction.dry import Dry
 from keeper.transaction.send import Live, silent
 from keeper.units import UINT256_MAX, WAD, mul_div_up
@@ -166,6 +166,7 @@ def signing_policy(site: Site, means: Means, address: str) -> tuple[SigningPolic
                     t.address: _token_max(per_action_usd, means.reserve(venue.id, t)) for t in venue.tokens
                 },
                 accounts=tuple(g.id.account for g in site.guarded if g.venue_id == venue.id),
+                terms=venue.terms if isinstance(venue, OneOfMany) else (),
             ),
         )
     )

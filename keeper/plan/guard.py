@@ -10,7 +10,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from keeper.executor import abi, judge
-from keeper.model import Deleverage, Holding, Plan, Policy, Position, Refusal, Repay, Snapshot, Step, Supply
+from keeper.model import (
+    Call,
+    Deleverage,
+    Holding,
+    Plan,
+    Policy,
+    Position,
+    Refusal,
+    Repay,
+    Snapshot,
+    Step,
+    Supply,
+)
 from keeper.phrases import amount_text, health_text, usd_text
 from keeper.seams import Venue
 from keeper.sizing import value_base_up
@@ -20,15 +32,19 @@ from keeper.units import WAD
 DEADLINE_BLOCKS = 10
 """A plan that is not in a block by then is dropped: two minutes on Ethereum."""
 
+BY_SHARES = bytes.fromhex("20b76e81")
+"""Morpho Blue's repay: a whole debt is named by its shares, which is the only way to leave no dust."""
 SELECTORS: dict[type[Step], frozenset[bytes]] = {
-    Supply: frozenset({bytes.fromhex("617ba037"), bytes.fromhex("4232cd63")}),
-    Repay: frozenset({bytes.fromhex("573ade81"), bytes.fromhex("4232cd63")}),
+    Supply: frozenset(bytes.fromhex(s) for s in ("617ba037", "4232cd63", "238d6579")),
+    Repay: frozenset({bytes.fromhex("573ade81"), bytes.fromhex("4232cd63"), BY_SHARES}),
     Deleverage: frozenset({abi.DELEVERAGE}),
 }
 """Every function by which a shipped venue performs a step.
 
 617ba037 supply(address,uint256,address,uint16), 573ade81 repay(address,uint256,uint256,address): Aave v3
-Pool; 4232cd63 supplyTo(address,address,uint256): Compound v3, where supplying the base token repays;
+Pool; 4232cd63 supplyTo(address,address,uint256): Compound v3, where supplying the base token repays; 238d6579
+supplyCollateral(MarketParams,uint256,address,bytes), 20b76e81 repay(MarketParams,uint256,uint256,address,bytes):
+Morpho Blue;
 deleverage(Order) of the owner's Executor.
 """
 
@@ -175,15 +191,19 @@ def _allowed(plan: Plan, case: Case) -> Refusal | None:
     for name, address in named.items():
         if bytes.fromhex(address.removeprefix("0x")).rjust(32, b"\0") not in words:
             return _no("calldata", f"the calldata does not name the {name} {address}")
-    if not any(units.to_bytes(32) in words for units in _amounts(step, case.position)):
+    if not any(units.to_bytes(32) in words for units in _amounts(call, step, case.position)):
         return _no("calldata", f"the calldata does not carry the amount {step.amount.units}")
     return None
 
 
-def _amounts(step: Step, position: Position) -> tuple[int, ...]:
+def _amounts(call: Call, step: Step, position: Position) -> tuple[int, ...]:
     """What the calldata may carry: the step's units, or what is owed where a venue would take more as a loan."""
     units, held = step.amount.units, holding(step, position)
-    return (units,) if held is None or not isinstance(step, Repay) else (units, min(units, held.amount.units))
+    if held is None or not isinstance(step, Repay):
+        return (units,)
+    if call.data[:4] == BY_SHARES and units >= held.amount.units:
+        return (held.stored,)
+    return (units, min(units, held.amount.units))
 
 
 def _deadline(plan: Plan, case: Case) -> Refusal | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from keeper.signer.policy import AllowedCall, Argument, aave_v3_calls
+from keeper.signer.policy import SHARES_PER_UNIT, AllowedCall, Argument, aave_v3_calls
 from keeper.units import UINT256_MAX
 
 
@@ -17,6 +17,9 @@ class Venued:
     units_max: Mapping[str, int | None]
     """Token address -> most units in one call (None: no bound but 2**256 - 2)."""
     accounts: tuple[str, ...]
+    terms: tuple[str | int, ...] = ()
+    """What names the market where one contract holds many: Morpho's loan token, collateral token, oracle, rate model
+    and LLTV."""
 
 
 def calls_of(kind: str, venue: Venued) -> tuple[AllowedCall, ...]:
@@ -46,8 +49,45 @@ def _compound(venue: Venued) -> tuple[AllowedCall, ...]:
     )
 
 
+def _morpho(venue: Venued) -> tuple[AllowedCall, ...]:
+    """``supplyCollateral`` and ``repay`` (by units, or by shares for all) of one market, without a callback."""
+    loan, collateral, *_ = venue.terms
+    market = tuple(_exactly(t) for t in venue.terms)
+    owners = Argument(kind="address", among=frozenset(a.lower() for a in venue.accounts))
+    params = "(address,address,address,address,uint256)"
+    most = {str(t): venue.units_max.get(str(t)) or UINT256_MAX - 1 for t in (loan, collateral)}
+    given, owed = (Argument(kind="uint256", at_most=most[str(t)]) for t in (collateral, loan))
+    shares = Argument(kind="uint256", at_most=min(most[str(loan)] * SHARES_PER_UNIT, UINT256_MAX - 1))
+    # bytes without a byte: where they begin, and their length
+    short, long = ((_exactly(32 * at), _exactly(0)) for at in (8, 9))
+    return (
+        AllowedCall(
+            target=venue.spender,
+            name="supplyCollateral",
+            arguments=(*market, given, owners, *short),
+            signature=f"supplyCollateral({params},uint256,address,bytes)",
+        ),
+        *(
+            AllowedCall(
+                target=venue.spender,
+                name="repay",
+                arguments=(*market, *amounts, owners, *long),
+                signature=f"repay({params},uint256,uint256,address,bytes)",
+            )
+            for amounts in ((owed, _exactly(0)), (_exactly(0), shares))
+        ),
+    )
+
+
+def _exactly(value: str | int) -> Argument:
+    if isinstance(value, int):
+        return Argument(kind="uint256", among=frozenset({value}))
+    return Argument(kind="address", among=frozenset({value.lower()}))
+
+
 KINDS: dict[str, Callable[[Venued], tuple[AllowedCall, ...]]] = {
     "aave_v3": _aave,
     "aave_v3_0": _aave,
     "compound_v3": _compound,
+    "morpho_blue": _morpho,
 }

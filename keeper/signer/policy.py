@@ -24,8 +24,14 @@ _SPENDING = {
     bytes.fromhex("617ba037"): (0, 1),  # supply(address,uint256,address,uint16)
     bytes.fromhex("573ade81"): (0, 1),  # repay(address,uint256,uint256,address)
     bytes.fromhex("4232cd63"): (1, 2),  # supplyTo(address,address,uint256)
+    bytes.fromhex("238d6579"): (1, 5),  # Morpho: supplyCollateral((loan,collateral,..),uint256,address,bytes)
+    bytes.fromhex("20b76e81"): (0, 5),  # Morpho: repay((loan,..),uint256 assets,uint256 shares,address,bytes)
 }
 """Calls that pay out of the wallet: which words of theirs are the token and the units."""
+_BY_SHARES = {bytes.fromhex("20b76e81"): 6}
+"""Calls that name shares where they name no units: the word in which."""
+SHARES_PER_UNIT = 10**6
+"""Morpho's VIRTUAL_SHARES: a share is born worth a millionth of a unit, and interest makes it more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +62,14 @@ class AllowedCall:
     target: str
     name: str
     arguments: tuple[Argument, ...]
+    signature: str = ""
+    """Where a tuple or empty bytes stand among the arguments, which are listed here word by word."""
 
     @property
     def selector(self) -> bytes:
         """The first four bytes of the signature's hash."""
+        if self.signature:
+            return keccak(text=self.signature)[:4]
         kinds = ",".join(a.kind for a in self.arguments)
         return keccak(text=f"{self.name}({kinds})")[:4]
 
@@ -161,7 +171,11 @@ def spend_of(data: bytes) -> tuple[str, int]:
     if data[:4] not in _SPENDING:
         return "", 0
     token, units = (data[4 + 32 * at : 36 + 32 * at] for at in _SPENDING[data[:4]])
-    return str(decode(["address"], token)[0]).lower(), int.from_bytes(units)
+    spent = int.from_bytes(units)
+    if not spent and (at := _BY_SHARES.get(data[:4])):
+        # taken as worth twice what it was born with: the true worth is known to the chain alone
+        spent = 2 * -(-int.from_bytes(data[4 + 32 * at : 36 + 32 * at]) // SHARES_PER_UNIT)
+    return str(decode(["address"], token)[0]).lower(), spent
 
 
 def grant_call(token: str, spender: str, units_max: int) -> AllowedCall:

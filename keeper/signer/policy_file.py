@@ -29,6 +29,7 @@ def to_text(policy: SigningPolicy, caps: DayCaps) -> str:
                 "target": call.target,
                 "name": call.name,
                 "arguments": [_argument_out(a) for a in call.arguments],
+                **({"signature": call.signature} if call.signature else {}),
             }
             for call in policy.calls
         ],
@@ -84,7 +85,12 @@ def _order_out(order: AllowedOrder) -> dict[str, object]:
 
 def _call_in(row: Any) -> AllowedCall:
     arguments = tuple(_argument_in(a) for a in row["arguments"])
-    return AllowedCall(target=str(row["target"]), name=str(row["name"]), arguments=arguments)
+    return AllowedCall(
+        target=str(row["target"]),
+        name=str(row["name"]),
+        arguments=arguments,
+        signature=str(row.get("signature", "")),
+    )
 
 
 def _argument_in(row: Any) -> Argument:
