@@ -56,6 +56,12 @@ class MorphoBlue:
         """The liquidation rule in words; ``rules.py`` has the functions."""
         return rules.rule()
 
+    @property
+    def terms(self) -> tuple[str | int, ...]:
+        """MarketParams, by which every call names the market."""
+        m = self.market
+        return (m.loan.address, m.collateral.address, m.oracle, m.irm, m.lltv_wad)
+
     def position_id(self, account: str) -> PositionId:
         """An account has one position in a market."""
         return position_id(self.market, account)

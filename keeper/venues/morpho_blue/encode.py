@@ -75,6 +75,8 @@ def can(market: Market, step: Step, position: Position, means: Means) -> Refusal
     """
     if isinstance(step, Deleverage):
         return _no("no_adapter", f"no Executor that ships sells collateral of {market.name}")
+    if step.through is not None:
+        return _no("no_adapter", f"no Executor that ships pays into {market.name}")
     token, units = step.amount.token, step.amount.units
     if units <= 0:
         return _no("no_amount", f"{units} units of {token.symbol} is nothing to move")
