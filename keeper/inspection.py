@@ -100,10 +100,17 @@ async def books(settings: Settings, chain: ChainSettings, transport: Transport) 
         return []  # said once, by the look at the journal itself
     found = [_unfinished(intent) for intent in unfinished]
     if not stands.in_step or (stands.known is None and stands.pending > stands.latest):
+        what = (
+            f"the chain has {stands.latest} transactions of this key ({stands.pending} with pending ones), the "
+            f"journal accounts for {stands.known or 0}"
+        )
+        if stands.taken is not None:
+            what = (
+                f"nonce {stands.taken} was used by another transaction than the one that the journal signed"
+            )
         why = (
-            f"foreign nonce: the chain has {stands.latest} transactions of this key ({stands.pending} with "
-            f"pending ones), the journal accounts for {stands.known or 0}: the daemon signs nothing until "
-            "the right journal is restored, or `keeper adopt` accepts them"
+            f"foreign nonce: {what}: the daemon signs nothing until the right journal is restored, or "
+            "`keeper adopt` accepts it"
         )
         found.append(_bad(Severity.CRITICAL, "foreign_nonce", f"{chain.name}/{address}", why))
     return found

@@ -90,7 +90,10 @@ def row(stands: Standing, *, accept: bool) -> dict[str, object]:
     else:
         first = stands.known or 0
         verb = "accepted" if accept else "to accept"
-        then = f"{verb}: nonces {first} to {stands.latest - 1} as sent by somebody else"
+        sent = [f"nonce {stands.taken}, in the place of our own,"] if stands.taken is not None else []
+        if stands.latest > first:
+            sent.append(f"nonces {first} to {stands.latest - 1}")
+        then = f"{verb}: {' and '.join(sent)} as sent by somebody else"
     if stands.passed:
         then += f"; open plans whose nonce was used: {', '.join(map(str, stands.passed))}"
     return {

@@ -159,6 +159,14 @@ class Queries:
         top = self.max_nonce(chain_id, signer)
         return int(row["adopted"]) if top is None else max(int(row["adopted"]), top + 1)
 
+    def taken_nonce(self, chain_id: int, signer: str) -> int | None:
+        """The highest nonce, since the last adoption, that a transaction used which this journal did not sign,
+        in the place of one that it did; None when there is none.
+        """
+        asked = {"at_chain": chain_id, "at_signer": signer.lower()}
+        found = self._one(sql.TAKEN_NONCE, asked)
+        return None if found is None else found["taken"]
+
     def spent_usd_since(self, position: PositionId, since_s: float) -> int:
         """Whole USD of the plans accepted since ``since_s`` that did or may still take effect, rounded up.
 

@@ -119,6 +119,13 @@ def _reconcile(
             "copy: restore the newest one, give the keeper a key of its own, or accept what was sent with "
             "`keeper adopt`. Nothing is signed until then"
         )
+    if (taken := journal.taken_nonce(chain_id, address)) is not None:
+        raise Broken(
+            f"foreign nonce: nonce {taken} of {address} on chain {chain_id} was used by a transaction that journal "
+            f"{journal.path} does not know, in the place of its own. Another program uses this key: look at what "
+            "it sent, give the keeper a key of its own, or accept it with `keeper adopt`. Nothing is signed "
+            "until then"
+        )
     return []
 
 
@@ -136,11 +143,13 @@ class Standing:
     """The chain's nonce ADOPT_DEPTH blocks ago."""
     passed: tuple[PlanKey, ...]
     """Open plans of the journal whose nonce the chain has used; confirmation judges them."""
+    taken: int | None = None
+    """A nonce that the journal signed for and that somebody else's transaction used; None without one."""
 
     @property
     def in_step(self) -> bool:
         """Nothing has to be accepted."""
-        return self.latest <= (self.known or 0)
+        return self.latest <= (self.known or 0) and self.taken is None
 
     @property
     def refuses(self) -> str:
@@ -173,6 +182,7 @@ async def standing(journal: Queries | None, transport: Transport, chain_id: int,
         pending=pending,
         deep=deep,
         passed=tuple(passed),
+        taken=None if journal is None else journal.taken_nonce(chain_id, address),
     )
 
 

@@ -75,6 +75,17 @@ TOP_NONCE = select(func.max(_A.c.nonce).label("top")).where(
 ADOPTED = select(_N.c.adopted).where(
     _N.c.chain_id == bindparam("at_chain"), _N.c.signer == bindparam("at_signer")
 )
+TAKEN_NONCE = (
+    select(func.max(_A.c.nonce).label("taken"))
+    .join(_I, _A.c.intent_id == _I.c.id)
+    .where(
+        _I.c.state == IntentState.REPLACED.value,
+        _A.c.chain_id == bindparam("at_chain"),
+        _A.c.signer == bindparam("at_signer"),
+        _A.c.nonce >= ADOPTED.scalar_subquery(),
+    )
+)
+"""Under which somebody else's transaction was mined although we had signed one, since the last adoption."""
 OTHER_NONCE = (
     select(_A.c.nonce)
     .where(_A.c.intent_id == bindparam("at_intent"), _A.c.nonce != bindparam("at_nonce"))

@@ -45,3 +45,7 @@ class Ledger(Protocol):
     def next_nonce(self, chain_id: int, signer: str) -> int | None:
         """The nonce to sign next; None when none was adopted."""
         ...
+
+    def taken_nonce(self, chain_id: int, signer: str) -> int | None:
+        """A nonce that we signed for and that somebody else's transaction used; None when all were ours."""
+        ...

@@ -10,9 +10,17 @@ from keeper.transaction.ledger import Ledger
 async def next_nonce(ledger: Ledger, transport: Transport, chain_id: int, address: str) -> int:
     """max(chain's latest, journal's highest + 1) for ``address``.
 
-    Raises Broken when the chain is ahead of the journal: somebody else signs with this key, or the journal
-    was lost or restored from an old copy. Raises Transient when the chain does not answer.
+    Raises Broken when the chain is ahead of the journal, or when a transaction that is not ours was mined under
+    a nonce that we had signed for: somebody else signs with this key, or the journal was lost or restored from
+    an old copy. Raises Transient when the chain does not answer.
     """
+    taken = ledger.taken_nonce(chain_id, address)
+    if taken is not None:
+        raise Broken(
+            f"foreign nonce: nonce {taken} of {address} was used by a transaction that this keeper did not sign, "
+            "in the place of its own; another program uses this key. Nothing is signed until a person has looked "
+            "(`keeper adopt`)"
+        )
     latest = count(await transport.request("eth_getTransactionCount", [address, "latest"]))
     return agreed(ledger.next_nonce(chain_id, address), latest, address)
 

@@ -298,11 +298,16 @@ def _superseded(path: Path, chain: ChainDouble) -> Process:
     process.tick()
     chain.pool.clear()
     chain.foreign()
-    for _ in range(6):
+    for _ in range(2):
         chain.mine()
         process.tick()
     chain.mine()
-    process.tick()
+    with pytest.raises(Broken, match="foreign nonce"):
+        process.tick()
+    process.journal.adopt_nonce(CHAIN_ID, WALLET, chain.nonce, "test: a person has looked")
+    for _ in range(4):
+        chain.mine()
+        process.tick()
     assert len(chain.effects(POOL)) == 1
     assert [i.state.value for i in process.journal.intents()] == ["REPLACED", "SETTLED"]
     chain.reorg(7)

@@ -15,7 +15,7 @@ from keeper.clock import ManualClock
 from keeper.errors import Broken, Transient
 from keeper.journal.recover import ADOPT_DEPTH, Remedy, Standing, judge, recover, standing
 from keeper.journal.write import Journal
-from keeper.model import Intent, IntentState
+from keeper.model import Intent, IntentState, Outcome
 from keeper.seams import Signed, TxFields
 from tests.chain_double import ChainDouble, FakeSigner, read_tx
 from tests.plans import CHAIN_ID, POOL, WALLET, attempt, cancelling, plan, position_id
@@ -178,6 +178,33 @@ def test_reconcile__when_new_and_the_key_was_used__then_broken_until_adopted(tmp
             start(journal, chain)
 
 
+def test_reconcile__when_another_transaction_took_our_nonce__then_broken_until_adopted(
+    journal: Journal,
+) -> None:
+    made = lay(journal)
+    gone = Outcome(
+        key=made.key, state=S.REPLACED, block_number=103, tx_hash=None, gas_used=0, gas_price_wei=0,
+        health_after_wad=None, promised_min_wad=None, surprise="not ours",
+    )  # fmt: skip
+    assert journal.taken_nonce(CHAIN_ID, WALLET) is None
+    journal.record_outcome(gone)
+    chain = ChainDouble(nonce=1)
+    with pytest.raises(Broken, match=r"foreign nonce: nonce 0 of .* in the place of its own"):
+        start(journal, chain)
+    found = asyncio.run(standing(journal, chain, CHAIN_ID, WALLET))
+    assert (found.taken, found.in_step) == (0, False)
+    assert journal.taken_nonce(CHAIN_ID, WALLET.lower()) == 0
+    assert journal.taken_nonce(CHAIN_ID, POOL) is None
+    assert journal.taken_nonce(CHAIN_ID + 1, WALLET) is None
+    # a reorganisation that undoes it undoes the stop; a person's word ends it too
+    journal.set_state(made.key, S.SENT, "reorganised", 103)
+    assert journal.taken_nonce(CHAIN_ID, WALLET) is None
+    journal.record_outcome(gone)
+    journal.adopt_nonce(CHAIN_ID, WALLET, 1, "looked at")
+    assert start(journal, chain) == []
+    assert asyncio.run(standing(journal, chain, CHAIN_ID, WALLET)).in_step
+
+
 def stand(**changes: object) -> Standing:
     fields: dict[str, object] = {
         "chain_id": CHAIN_ID, "address": WALLET, "known": 5, "latest": 7, "pending": 7, "deep": 7, "passed": (),
@@ -187,7 +214,13 @@ def stand(**changes: object) -> Standing:
 
 @pytest.mark.parametrize(
     "changes, in_step",
-    [({}, False), ({"known": 7}, True), ({"known": 8}, True), ({"known": None}, False)],
+    [
+        ({}, False),
+        ({"known": 7}, True),
+        ({"known": 7, "taken": 6}, False),
+        ({"known": 8}, True),
+        ({"known": None}, False),
+    ],
 )
 def test_standing__when_the_journal_knows_more_or_less__then_in_step_or_not(
     changes: dict[str, object], in_step: bool

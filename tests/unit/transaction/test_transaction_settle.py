@@ -11,7 +11,7 @@ import pytest
 from keeper.clock import ManualClock
 from keeper.errors import Broken, Raced, Transient, Unwritable
 from keeper.journal.write import Journal
-from keeper.model import Attempt, IntentState
+from keeper.model import Attempt, IntentState, Outcome
 from keeper.seams import Kept, Signed, TxFields
 from keeper.transaction.nonce import agreed, count, next_nonce
 from keeper.transaction.send import Live
@@ -54,8 +54,8 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
         yield opened
 
 
-def act(live: Live) -> Attempt:
-    made = asyncio.run(live.act(plan(), snapshot()))
+def act(live: Live, seq: int = 1) -> Attempt:
+    made = asyncio.run(live.act(plan(seq), snapshot(nonce=seq - 1)))
     assert isinstance(made, Attempt)
     return made
 
@@ -177,6 +177,28 @@ def test_nonce__when_journal_and_chain_are_compared__then_never_behind_the_chain
     assert asyncio.run(next_nonce(journal, ChainDouble(), CHAIN_ID, WALLET)) == 0
     with pytest.raises(Broken, match="foreign nonce"):
         asyncio.run(next_nonce(journal, ChainDouble(nonce=1), CHAIN_ID, WALLET))
+
+
+def test_nonce__when_somebody_else_used_one_that_we_signed_for__then_nothing_is_signed_until_adopted(
+    journal: Journal,
+) -> None:
+    """Two hosts in step: each has signed under the nonce that the other's transaction took."""
+    signer = Rememberer()
+    chain = ChainDouble()
+    live = Live(journal, chain, signer)
+    act(live)
+    chain.mine()
+    replaced = Outcome(
+        key=plan().key, state=IntentState.REPLACED, block_number=100, tx_hash=None, gas_used=0, gas_price_wei=0,
+        health_after_wad=None, promised_min_wad=None, surprise="not ours",
+    )  # fmt: skip
+    journal.record_outcome(replaced)
+    with pytest.raises(Broken, match=r"foreign nonce: nonce 0 of .* did not sign"):
+        act(live, seq=2)
+    assert len(signer.asked) == 1
+    assert journal.intent(plan(2).key) is None
+    journal.adopt_nonce(CHAIN_ID, WALLET, 1, "looked at")
+    assert isinstance(act(live, seq=2), Attempt)
 
 
 def test_replan__when_urgent_behind_a_cheaper_one__then_that_one_is_raised_to_its_fee(
