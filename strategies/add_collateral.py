@@ -5,7 +5,8 @@ from __future__ import annotations
 from keeper.model import Amount, Block, Means, Outlook, Policy, Position, Proposal, Refusal, Supply
 from keeper.seams import Venue
 from keeper.sizing import topup_units_up
-from strategies.offer import Line, Need, best, offer, open_need
+from strategies.drawn import Line, Need
+from strategies.offer import best, offer, open_need
 
 
 class AddCollateral:
@@ -23,15 +24,20 @@ class AddCollateral:
         refused = open_need(need, self.name)
         if refused is not None:
             return refused
-        # a first supply of another asset may not be switched on as collateral: only what counts already is
-        # added to
-        counted = [h for h in position.collateral if h.threshold_wad > 0]
-        if not counted:
-            return Refusal(
-                who=self.name, code="no_collateral", why="nothing counts as collateral of this position"
-            )
-        line = Line(who=self.name, size=topup_units_up, step=_supply, capped=True)
-        return best(need, line, [offer(need, h, line) for h in counted])
+        return added(need, Line(who=self.name, size=topup_units_up, step=_supply, capped=True))
+
+
+def added(need: Need, line: Line) -> Proposal | Refusal:
+    """The best top-up of one collateral by whoever pays on that line.
+
+    A first supply of another asset may not be switched on as collateral: only what counts already is added to.
+    """
+    counted = [h for h in need.position.collateral if h.threshold_wad > 0]
+    if not counted:
+        return Refusal(
+            who=line.who, code="no_collateral", why="nothing counts as collateral of this position"
+        )
+    return best(need, line, [offer(need, h, line) for h in counted])
 
 
 def _supply(amount: Amount) -> Supply:

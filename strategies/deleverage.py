@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 
 from keeper.executor import judge
@@ -16,11 +17,15 @@ from keeper.model import (
     Position,
     Proposal,
     Refusal,
+    Rejection,
     Route,
 )
+from keeper.model import Deleverage as Step
 from keeper.phrases import amount_text, health_text, usd_text
 from keeper.seams import Venue
-from strategies.offer import Need, gas_usd, open_need
+from keeper.sizing import value_base_up
+from strategies.drawn import Need
+from strategies.offer import gas_usd, open_need
 from strategies.order import WHO, Sale, refused
 from strategies.sale import Sold, sized
 
@@ -64,11 +69,15 @@ class Deleverage:
         not_ready = judge.ready(mandate, need.before_wad)
         if not_ready is not None:
             return refused(not_ready.code, not_ready.why)
-        answers = [sized(sale) for sale in _sales(need, mandate)]
-        return _best(need, [a for a in answers if isinstance(a, Sold)]) or _refused(need, mandate, answers)
+        if policy.deleverage_times and mandate.terms.seq >= policy.deleverage_times:
+            why = f"the Executor has acted {mandate.terms.seq} times, deleverage_times = {policy.deleverage_times}"
+            return refused("one_shot_done", why)
+        answers = [sized(sale) for sale in sales(need, mandate)]
+        made = [a for a in answers if isinstance(a, Sold)]
+        return best_of(need, made, WHO) or none_of(mandate, answers)
 
 
-def _sales(need: Need, mandate: Mandate) -> Iterator[Sale]:
+def sales(need: Need, mandate: Mandate) -> Iterator[Sale]:
     """Every pair of collateral that counts and debt, by every way that was quoted, with every loan there is."""
     pairs = product((h for h in need.position.collateral if h.threshold_wad), need.position.debt)
     for collateral, debt in pairs:
@@ -103,14 +112,29 @@ def _lenders(means: Means, route: Route) -> tuple[Lender | None, ...]:
     return (*lenders, None)
 
 
-def _best(need: Need, made: Sequence[Sold]) -> Proposal | None:
-    full = [s for s in made if not s.short]
-    if full:
-        return min((_proposal(need, s) for s in full), key=lambda p: p.cost_usd)
-    return _proposal(need, max(made, key=lambda s: s.after_wad)) if made else None
+def best_of(need: Need, made: Sequence[Sold], who: str) -> Proposal | None:
+    """The cheapest that reaches the goal, else what lifts health most; with the other sales and their cost."""
+    if not made:
+        return None
+    priced = [(s, proposed(need, s, who)) for s in made]
+    full = [x for x in priced if not x[0].short]
+    taken = min(full, key=lambda x: x[1].cost_usd) if full else max(priced, key=lambda x: x[0].after_wad)
+    others = tuple(_other(s, p) for s, p in priced if s is not taken[0])
+    return replace(taken[1], others=others)
 
 
-def _refused(need: Need, mandate: Mandate, answers: Sequence[Sold | Refusal]) -> Refusal:
+def _other(sold: Sold, p: Proposal) -> Rejection:
+    """A sale of the same strategy that was not taken."""
+    step = sold.step
+    way = f"{step.sell_max.token.symbol} for {step.repay.token.symbol} ({step.source.name.lower()})"
+    why = f"{way} would cost {usd_text(p.cost_usd)}"
+    why += f" and reach only {health_text(sold.after_wad)}" if sold.short else ""
+    return Rejection(
+        strategy=p.strategy, code="partial" if sold.short else "dearer", why=why, cost_usd=p.cost_usd
+    )
+
+
+def none_of(mandate: Mandate, answers: Sequence[Sold | Refusal]) -> Refusal:
     """One refusal for all: the nearest to a rescue gives the code, each different reason is told."""
     refusals = [a for a in answers if isinstance(a, Refusal)]
     if refusals:
@@ -122,19 +146,21 @@ def _refused(need: Need, mandate: Mandate, answers: Sequence[Sold | Refusal]) ->
     return refused("no_quote", "no swap of the collateral into the debt could be quoted")
 
 
-def _proposal(need: Need, found: Sold) -> Proposal:
+def proposed(need: Need, found: Sold, who: str) -> Proposal:
+    """A sale with its price: gas, what the swap loses against the oracle, and of that the flash loan's fee."""
     step = found.step
     swap = found.swap_base / 10**need.position.base_decimals
     gas, note = gas_usd(need, step)
+    most = "" if step.sell_all else "at most "
     why = (
-        f"{WHO} sells at most {amount_text(step.sell_max)} to repay {amount_text(step.repay)} "
+        f"{who} sells {most}{amount_text(step.sell_max)} to repay {amount_text(step.repay)} "
         f"({step.source.name.lower()}) for {usd_text(gas + swap)} brings it to {health_text(found.after_wad)}{note}"
     )
     if found.short:
         why += f" - PARTIAL, below target: {found.short}"
     return Proposal(
         ids=(need.position.id,),
-        strategy=WHO,
+        strategy=who,
         steps=(step,),
         health_after_wad=found.after_wad,
         spend_usd=0.0,
@@ -143,4 +169,13 @@ def _proposal(need: Need, found: Sold) -> Proposal:
         cost_usd=gas + swap,
         why=why,
         swap_usd=swap,
+        flash_usd=min(swap, _flash_usd(need, step)),
     )
+
+
+def _flash_usd(need: Need, step: Step) -> float:
+    debt = next((h for h in need.position.debt if h.amount.token == step.repay.token), None)
+    if debt is None or not step.fee_units:
+        return 0.0
+    base = value_base_up(step.fee_units, debt.price_base, step.repay.token.decimals)
+    return float(base) / 10.0**need.position.base_decimals

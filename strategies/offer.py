@@ -1,50 +1,35 @@
-"""What the keeper's wallet can offer a position, what it costs, and which of several offers is best."""
+"""What wallet or reserve can offer a position, what it costs, and which of several offers is best."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from keeper.model import Amount, Block, Holding, Means, Policy, Position, Proposal, Refusal, Step
+from keeper.executor import judge
+from keeper.model import Amount, Deleverage, Holding, Proposal, Refusal, Rejection, Step
 from keeper.phrases import amount_text, health_text, usd_text
-from keeper.seams import Venue
-from keeper.sizing import UNREAD_RATE_RAY, aim_up, units_down, value_base_up
-from keeper.triggers import kept, spend_cap_usd
+from keeper.sizing import UNREAD_RATE_RAY, aim_up, value_base_up
+from keeper.triggers import kept
 from keeper.units import UINT256_MAX, mul_div_up
+from strategies.drawn import Line, Need, drawable
 
 RESIZES_MAX = 4
 """Sizes tried until the venue's own arithmetic confirms the target."""
-NEAREST = ("above_max", "insufficient_means", "caps", "venue_refuses", "no_allowance", "empty_wallet")
+NEAREST = (
+    "above_max",
+    "partial_too_small",
+    "insufficient_means",
+    "caps",
+    "cap",
+    "venue_refuses",
+    "no_allowance",
+    "unknown_asset",
+    "empty_reserve",
+    "empty_wallet",
+)
 """Which refusal speaks for several tokens: the one nearest to a rescue first."""
-BINDING = {"cap": "caps", "supply cap": "venue_refuses"}
+BINDING = {"cap": "caps", "supply cap": "venue_refuses", "Executor's cap": "cap"}
 """Which refusal a limit leads to, where it is not ``insufficient_means``."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Need:
-    """One position that a strategy is asked to rescue, and all that may be used for it."""
-
-    position: Position
-    policy: Policy
-    means: Means
-    venue: Venue
-    block: Block
-
-    @property
-    def before_wad(self) -> int:
-        """Health now; asked only after ``open_need`` has seen it."""
-        return self.position.health_wad or 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """How one strategy moves one asset: how much reaches an aim, and the step of some units."""
-
-    who: str
-    size: Callable[[Position, Holding, int], int]
-    step: Callable[[Amount], Step]
-    capped: bool = False
-    """True when the venue's supply cap limits it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,32 +67,6 @@ def borrow_rate_ray(need: Need) -> int:
     )
 
 
-def drawable(need: Need, holding: Holding, line: Line) -> tuple[int, str] | Refusal:
-    """(units that may be spent of the holding's token, which limit binds them), or why none."""
-    token, means = holding.amount.token, need.means
-    if holding.price_base <= 0:
-        return Refusal(who=line.who, code="venue_refuses", why=f"{token.symbol} has no price")
-    cap_usd = spend_cap_usd(need.policy, 0.0)
-    limits = {
-        "wallet": means.balance(token),
-        "allowance": means.allowance(token, need.venue.spender),
-        "cap": units_down(cap_usd * 10**need.position.base_decimals, holding.price_base, token.decimals),
-    }
-    reserve = means.reserve(need.venue.id, token)
-    if line.capped and reserve is not None and reserve.supply_room_units is not None:
-        limits["supply cap"] = reserve.supply_room_units
-    binding = min(limits, key=lambda name: limits[name])
-    if limits[binding] > 0:
-        return limits[binding], binding
-    code, why = {
-        "wallet": ("empty_wallet", f"the wallet holds no {token.symbol}"),
-        "allowance": ("no_allowance", f"the venue may not pull {token.symbol}: run `keeper grant`"),
-        "cap": ("caps", f"the caps leave {usd_text(cap_usd)} for an action"),
-        "supply cap": ("venue_refuses", f"the supply cap of {token.symbol} is reached"),
-    }[binding]
-    return Refusal(who=line.who, code=code, why=why)
-
-
 def offer(need: Need, holding: Holding, line: Line) -> Offer | Refusal:
     """The least step on one asset that reaches target by the venue's own arithmetic, else the most there
     is.
@@ -130,6 +89,10 @@ def offer(need: Need, holding: Holding, line: Line) -> Offer | Refusal:
     refused = need.venue.can(step, need.position, need.means)
     if refused is not None:
         return Refusal(who=line.who, code="venue_refuses", why=f"{refused.code}: {refused.why}")
+    if line.mandate is not None and not isinstance(step, Deleverage):
+        refused = judge.refuses_pay_in(line.mandate, step, need.before_wad, after)
+        if refused is not None:
+            return Refusal(who=line.who, code=refused.code, why=refused.why)
     code, short = ("", "") if after >= target else _short(need, holding, (want, most, binding))
     broken = kept(need.before_wad, after, need.policy)
     if broken is not None:
@@ -160,8 +123,21 @@ def best(need: Need, line: Line, offers: Sequence[Offer | Refusal]) -> Proposal 
         return Refusal(who=line.who, code=code, why="; ".join(r.why for r in refusals))
     full = [o for o in made if o.reaches]
     if full:
-        return proposal(need, line, min(full, key=lambda o: (o.spend_base, o.step.amount.token.address)))
-    return proposal(need, line, max(made, key=lambda o: (o.after_wad, o.step.amount.token.address)))
+        taken = min(full, key=lambda o: (o.spend_base, o.step.amount.token.address))
+    else:
+        taken = max(made, key=lambda o: (o.after_wad, o.step.amount.token.address))
+    others = tuple(_other(proposal(need, line, o), taken) for o in made if o is not taken)
+    return replace(proposal(need, line, taken), others=others)
+
+
+def _other(p: Proposal, taken: Offer) -> Rejection:
+    """An asset of the same strategy that was not taken."""
+    what = f"{amount_text(p.steps[0].amount)} would cost {usd_text(p.cost_usd)}"
+    reached = p.health_after_wad >= taken.after_wad or taken.reaches
+    why = what if reached else f"{what} and reach only {health_text(p.health_after_wad)}"
+    return Rejection(
+        strategy=p.strategy, code="dearer" if reached else "partial", why=why, cost_usd=p.cost_usd
+    )
 
 
 def proposal(need: Need, line: Line, found: Offer) -> Proposal:

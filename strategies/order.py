@@ -16,7 +16,8 @@ from keeper.sizing import (
     weighted_base_wad,
 )
 from keeper.units import BPS, WAD, mul_div_down, mul_div_up
-from strategies.offer import Need, borrow_rate_ray
+from strategies.drawn import Need
+from strategies.offer import borrow_rate_ray
 
 WHO = "deleverage"
 TOLERANCES_BPS = (50, 10)

@@ -8,10 +8,19 @@ from collections.abc import Iterable
 from keeper.errors import ConfigError
 from keeper.seams import Strategy
 from strategies.add_collateral import AddCollateral
+from strategies.close_position import ClosePosition
 from strategies.deleverage import Deleverage
+from strategies.pay_in import RepayFromReserve, SupplyFromReserve
 from strategies.repay import RepayFromWallet
 
-SHIPPED: tuple[Strategy, ...] = (RepayFromWallet(), AddCollateral(), Deleverage())
+SHIPPED: tuple[Strategy, ...] = (
+    RepayFromWallet(),
+    AddCollateral(),
+    Deleverage(),
+    RepayFromReserve(),
+    SupplyFromReserve(),
+    ClosePosition(),
+)
 """Every strategy in the package; a policy names them by ``name``."""
 
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from keeper.model import Amount, Block, Holding, Means, Outlook, Policy, Position, Proposal, Refusal, Repay
 from keeper.seams import Venue
 from keeper.sizing import owed_up, repay_units_up, value_base_up
-from strategies.offer import Line, Need, Offer, best, borrow_rate_ray, offer, open_need
+from strategies.drawn import Line, Need
+from strategies.offer import Offer, best, borrow_rate_ray, offer, open_need
 
 
 class RepayFromWallet:
@@ -27,14 +28,19 @@ class RepayFromWallet:
         refused = open_need(need, self.name)
         if refused is not None:
             return refused
-        rate_ray = borrow_rate_ray(need)
+        return repaid(need, Line(who=self.name, size=repay_units_up, step=_repay))
 
-        def size(position: Position, holding: Holding, aim_wad: int) -> int:
-            units = repay_units_up(position, holding, aim_wad)
-            return owed_up(units, rate_ray) if units >= holding.amount.units else units
 
-        line = Line(who=self.name, size=size, step=_repay)
-        return best(need, line, [_offer(need, h, line) for h in position.debt])
+def repaid(need: Need, line: Line) -> Proposal | Refusal:
+    """The best repayment of one debt by whoever pays on that line."""
+    rate_ray = borrow_rate_ray(need)
+
+    def size(position: Position, holding: Holding, aim_wad: int) -> int:
+        units = repay_units_up(position, holding, aim_wad)
+        return owed_up(units, rate_ray) if units >= holding.amount.units else units
+
+    line = replace(line, size=size)
+    return best(need, line, [_offer(need, h, line) for h in need.position.debt])
 
 
 def _repay(amount: Amount) -> Repay:

@@ -54,7 +54,7 @@ def sized(sale: Sale) -> Sold | Refusal:
 
 
 def _with_tolerance(sale: Sale, tolerance_bps: int) -> Sold | Refusal:
-    most, binding = _limit(sale)
+    most, binding = sellable(sale)
     if most <= 0:
         return binding
     step = _fitted(sale, tolerance_bps)
@@ -63,12 +63,12 @@ def _with_tolerance(sale: Sale, tolerance_bps: int) -> Sold | Refusal:
     lacks = step if isinstance(step, Refusal) else _lacks(sale, step, (most, binding))
     if lacks is None:
         assert isinstance(step, Deleverage)  # a refusal lacks something
-        return _judged(sale, step, "")
+        return judged(sale, step, "")
     if not emergency(sale.need.before_wad, sale.need.policy):
         return refused(lacks.code, f"{lacks.why}; a partial sale waits for emergency")
     if isinstance(step, Refusal) or step.sell_max.units > most:
         step = _most(sale, most, tolerance_bps)
-    return step if isinstance(step, Refusal) else _judged(sale, step, lacks.why)
+    return step if isinstance(step, Refusal) else judged(sale, step, lacks.why)
 
 
 def _lacks(sale: Sale, step: Deleverage, limit: tuple[int, Refusal]) -> Refusal | None:
@@ -81,7 +81,7 @@ def _lacks(sale: Sale, step: Deleverage, limit: tuple[int, Refusal]) -> Refusal 
     return refused("infeasible", f"no sale of {symbols} reaches {health_text(sale.goal_wad)}")
 
 
-def _judged(sale: Sale, step: Deleverage, short: str) -> Sold | Refusal:
+def judged(sale: Sale, step: Deleverage, short: str) -> Sold | Refusal:
     """The step under every rule that will be asked again: policy, Executor and venue."""
     need = sale.need
     after = after_wad(sale, step)
@@ -98,10 +98,20 @@ def _judged(sale: Sale, step: Deleverage, short: str) -> Sold | Refusal:
             return refused(no.code, no.why)
     if (no := need.venue.can(step, need.position, need.means)) is not None:
         return refused("venue_refuses", f"{no.code}: {no.why}")
+    if step.sell_all:
+        return Sold(step=step, after_wad=after, swap_base=_loss_of_all(sale), short=short)
     sold = value_base_up(step.sold, sale.collateral.price_base, sale.collateral.amount.token.decimals)
     paid = min(step.repay.units, sale.debt.amount.units)
     back = value_base_down(paid, sale.debt.price_base, sale.debt.amount.token.decimals)
     return Sold(step=step, after_wad=after, swap_base=max(0, sold - back), short=short)
+
+
+def _loss_of_all(sale: Sale) -> int:
+    """What selling all of it costs at the share lost on the largest amount quoted, base."""
+    bought, given = sale.route.points[-1]
+    sold = value_base_up(given, sale.collateral.price_base, sale.collateral.amount.token.decimals)
+    back = value_base_down(bought, sale.debt.price_base, sale.debt.amount.token.decimals)
+    return mul_div_up(sale.collateral.value_base, max(0, sold - back), max(sold, 1))
 
 
 def _fitted(sale: Sale, tolerance_bps: int) -> Deleverage | Refusal:
@@ -140,7 +150,7 @@ def _most(sale: Sale, most: int, tolerance_bps: int) -> Deleverage | Refusal:
     return step_of(sale, min(repay, sale.debt.amount.units), tolerance_bps)
 
 
-def _limit(sale: Sale) -> tuple[int, Refusal]:
+def sellable(sale: Sale) -> tuple[int, Refusal]:
     """(collateral units that may be sold, the refusal that stands for what binds them)."""
     token, mandate, need = sale.collateral.amount.token, sale.mandate, sale.need
     listed = judge.asset(mandate, token, Side.COLLATERAL)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -184,6 +184,8 @@ def story_lines(entries: tuple[Entry, ...], intents: tuple[Intent, ...]) -> list
         blocks = f"block {first.block_number}" + (f" to {last.block_number}" if times > 1 else "")
         often = f" ({times} times)" if times > 1 else ""
         lines.append(f"{utc_text(first.at_s)}  {blocks}  {first.kind}: {first.why}{often}")
+        if first.kind == "decision":
+            lines += [f"    {line}" for line in weighing(last.data)]
     for intent in intents:
         lines += ["", f"plan {intent.key}: {intent.state.value}", f"  {intent.plan.why}"]
         lines += [
@@ -193,6 +195,52 @@ def story_lines(entries: tuple[Entry, ...], intents: tuple[Intent, ...]) -> list
         if intent.why and intent.why != intent.plan.why:
             lines.append(f"  {intent.why}")
     return lines
+
+
+def weighing(data: Mapping[str, object]) -> list[str]:
+    """What was weighed, from a decision's data: the way taken by cost, doing nothing, and each alternative."""
+    chosen, rejected = _records(data.get("chosen")), _records(data.get("rejected"))
+    lines = [f"takes {p.get('strategy')}: {_parts(p)}" for p in chosen]
+    stake = data.get("stake")
+    if isinstance(stake, Mapping) and (chosen or rejected):
+        lines.append(_nothing(stake))
+    for r in rejected:
+        cost = r.get("cost_usd")
+        told = f" for {_usd(cost)}" if isinstance(cost, int | float) else ""
+        lines.append(f"not {r.get('strategy') or 'anything'}{told}: {r.get('code')}: {r.get('why')}")
+    return lines
+
+
+def _parts(proposal: Mapping[str, object]) -> str:
+    """``$12.30 = gas $6.00 + swap $5.80 + flash fee $0.50``."""
+    flash = _number(proposal, "flash_usd")
+    parts = {"gas": _number(proposal, "gas_usd"), "swap": _number(proposal, "swap_usd") - flash}
+    parts |= {"flash fee": flash, "idle capital": _number(proposal, "idle_usd")}
+    told = " + ".join(f"{name} {_usd(usd)}" for name, usd in parts.items() if usd or name == "gas")
+    return f"{_usd(_number(proposal, 'cost_usd'))} = {told}"
+
+
+def _nothing(stake: Mapping[str, object]) -> str:
+    chance, loss = _number(stake, "chance"), stake.get("loss_usd")
+    if not isinstance(loss, int | float):
+        return f"doing nothing: chance {chance:.0%} of a liquidation, whose loss nobody knows"
+    told = f"chance {chance:.0%} x loss {_usd(loss)} (bonus forgone) = {_usd(chance * loss)} expected"
+    return f"doing nothing: {told}; it decides the way, never whether"
+
+
+def _records(value: object) -> list[Mapping[str, object]]:
+    return [v for v in value if isinstance(v, Mapping)] if isinstance(value, list | tuple) else []
+
+
+def _number(of: Mapping[str, object], name: str) -> float:
+    value = of.get(name)
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def _usd(value: float) -> str:
+    from keeper.phrases import usd_text
+
+    return usd_text(value)
 
 
 def runs(entries: tuple[Entry, ...]) -> Iterator[tuple[Entry, Entry, int]]:

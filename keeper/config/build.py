@@ -232,6 +232,12 @@ def _policy(name: str, p: schema.PolicyTable) -> Policy:
         caps=Caps(**p.caps.model_dump()),
         idle_rate=float(p.idle_rate),
         horizon_days=float(p.horizon_days),
+        stress_pct=float(p.stress_pct),
+        ladder=p.ladder,
+        close_at_wad=wad_from(p.close_at) if p.close_at is not None else 0,
+        close_prices=tuple((symbol, wad_from(price)) for symbol, price in p.close_prices.items()),
+        close_to=p.close_to,
+        deleverage_times=p.deleverage_times,
     )
 
 

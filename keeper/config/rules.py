@@ -22,7 +22,7 @@ def policy_problems(where: str, policy: schema.PolicyTable, broken: set[str]) ->
     """
     return [
         f"{where}.{field}: {problem}"
-        for field, needs, problem in (*_order(policy), *_digits(policy), *_caps(policy))
+        for field, needs, problem in (*_order(policy), *_digits(policy), *_caps(policy), *_closing(policy))
         if not broken & {field.split(".")[0], *needs}
     ]
 
@@ -80,8 +80,23 @@ def _order(p: schema.PolicyTable) -> Iterator[Broken]:
         )
 
 
+def _closing(p: schema.PolicyTable) -> Iterator[Broken]:
+    """A stop-loss has a level, below which money may be spent, and a strategy that asks for it."""
+    if p.close_at is not None and p.close_at > p.trigger:
+        yield "close_at", ("trigger",), f"{p.close_at} must be at most trigger ({p.trigger}): only below is spent"
+    levels = p.close_at is not None or bool(p.close_prices)
+    if levels and "close_position" not in p.strategies:
+        field = "close_at" if p.close_at is not None else "close_prices"
+        yield field, ("strategies",), 'does nothing by itself: name "close_position" in strategies'
+    if "close_position" in p.strategies and not levels:
+        yield "strategies", ("close_at", "close_prices"), '"close_position" needs close_at or close_prices'
+    for symbol, price in p.close_prices.items():
+        if -int(price.as_tuple().exponent) > 18:
+            yield f"close_prices.{symbol}", (), f"{price} has more than 18 decimals; shorten it"
+
+
 def _digits(p: schema.PolicyTable) -> Iterator[Broken]:
-    for name in ("warn", "trigger", "target", "emergency", "max_health", "hysteresis"):
+    for name in ("warn", "trigger", "target", "emergency", "max_health", "hysteresis", "close_at"):
         value = getattr(p, name)
         if value is not None and -int(value.as_tuple().exponent) > 18:
             yield name, (), f"{value} has more than 18 decimals; shorten it"

@@ -18,7 +18,14 @@ venue registry."""
 VENUE_EXTRAS: dict[str, tuple[str, ...]] = {"morpho_blue": ("usd_feed", "pre_liquidations")}
 """Keys that a kind may have besides; a kind that is not listed has none."""
 KINDS = tuple(VENUE_KEYS)
-STRATEGIES = ("repay", "add_collateral", "deleverage")
+STRATEGIES = (
+    "repay",
+    "add_collateral",
+    "deleverage",
+    "repay_from_reserve",
+    "supply_from_reserve",
+    "close_position",
+)
 """Strategies that ship; a test keeps this equal to the strategy registry."""
 STRATEGIES_DEFAULT = ("repay", "add_collateral")
 """What a policy names by itself: these need the wallet only; a sale needs an Executor."""
@@ -235,6 +242,13 @@ class PolicyTable(Table):
     strategies: Annotated[list[str], Field(min_length=1)] = list(STRATEGIES_DEFAULT)
     idle_rate: Annotated[NotNegative, AfterValidator(_at_most(10, ": 0.05 is 5 % a year"))] = Decimal("0.05")
     horizon_days: Annotated[Positive, AfterValidator(_at_most(3_650, " days"))] = Decimal(7)
+    # the largest single oracle step assumed of a price of which nothing is known (docs/decisions/triggers.md)
+    stress_pct: Annotated[NotNegative, AfterValidator(_at_most(90, " per cent"))] = Decimal(10)
+    ladder: bool = False
+    close_at: Health | None = None
+    close_prices: Annotated[dict[Name, Positive], Field(max_length=32)] = {}
+    close_to: Literal["collateral", "debt"] = "collateral"
+    deleverage_times: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     caps: CapsTable = CapsTable()
 
 

@@ -52,7 +52,7 @@ def filled(book: ShadowBook, real: Position, shadow: Shadow, steps: tuple[Step, 
     before = book.positions.get(real.id) or begin(real)
     wallet = dict(book.wallet)
     for step in steps:
-        if isinstance(step, Supply | Repay):
+        if isinstance(step, Supply | Repay) and step.through is None:
             token = step.amount.token.address
             wallet[token] = wallet.get(token, 0) - step.amount.units
     positions = {**book.positions, real.id: replace(before, shadow=shadow)}

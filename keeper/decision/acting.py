@@ -25,6 +25,7 @@ from keeper.seams import Venue
 from keeper.triggers import cooldown_blocks, crossed, spend_cap_usd, useful_shortfall_wad
 from keeper.units import mul_div_up
 
+NOT_WANTED = "level_not_reached"
 RESIZES_MAX = 3
 """Larger sizes tried until the stress set is survived: with one moving price the first is exact."""
 
@@ -116,12 +117,13 @@ def chosen_alone(need: Needy, means: Means) -> Pick:
     """The cheapest single step among what the policy's strategies offer, and every other with its cost and why."""
     names = need.policy.strategies
     answers = [ask(need, name, means) for name in names]
+    offered = [a for a in answers if isinstance(a, Proposal)]
     refused = tuple(
         Rejection(strategy=name, code=a.code, why=a.why)
         for name, a in zip(names, answers, strict=True)
-        if isinstance(a, Refusal)
+        # a stop-loss whose level is not reached is no alternative to anything
+        if isinstance(a, Refusal) and not (offered and a.code == NOT_WANTED)
     )
-    offered = [a for a in answers if isinstance(a, Proposal)]
     best, outranked = rank(offered, need.policy, need.case.health_wad, lambda p: need.grade((p,)))
     others = tuple(r for p in offered for r in p.others)
     rejected = (*outranked, *refused, *others)

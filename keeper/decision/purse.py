@@ -6,7 +6,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from keeper.model import Allowance, Amount, Block, Means, Proposal, Reserve, Supply, from_wallet
+from keeper.model import (
+    Allowance,
+    Amount,
+    Block,
+    Mandate,
+    Means,
+    Proposal,
+    Repay,
+    Reserve,
+    Supply,
+    from_wallet,
+)
 from keeper.seams import Venue
 
 
@@ -36,6 +47,10 @@ class Purse:
         if venue is None:
             return Purse(means=left)
         gas_wei = sum(venue.gas(s) for s in steps) * (2 * block.base_fee_wei + left.tip_wei)
+        paid_in = [s for s in steps if isinstance(s, Supply | Repay) and s.through is not None]
+        left = (
+            replace(left, mandates=tuple(_funds_less(m, paid_in) for m in left.mandates)) if paid_in else left
+        )
         supplied = [s.amount for s in steps if isinstance(s, Supply)]
         reserves = tuple(_room_less(r, supplied) if r.venue == venue.id else r for r in left.reserves)
         return Purse(means=replace(left, native_wei=max(0, left.native_wei - gas_wei), reserves=reserves))
@@ -49,6 +64,18 @@ def _less(have: Amount, promised: Sequence[Amount]) -> Amount:
 def _granted_less(have: Allowance, promised: Sequence[Amount]) -> Allowance:
     gone = sum(p.units for p in promised if p.token == have.token)
     return replace(have, units=max(0, have.units - gone))
+
+
+def _funds_less(mandate: Mandate, paid_in: Sequence[Supply | Repay]) -> Mandate:
+    """An Executor's reserve serves every position of its owner."""
+    gone = [s.amount for s in paid_in if s.through is not None and s.through.executor == mandate.executor]
+    if not gone:
+        return mandate
+    assets = tuple(
+        replace(a, funds=max(0, a.funds - sum(g.units for g in gone if g.token == a.token)))
+        for a in mandate.assets
+    )
+    return replace(mandate, assets=assets)
 
 
 def _room_less(reserve: Reserve, supplied: Sequence[Amount]) -> Reserve:

@@ -126,8 +126,13 @@ def _lots(need: Needy, at: int, pick: Pick, means: Means) -> Iterator[Lot]:
             side = WALLET.get(name) or RESERVE.get(name) or Side.COLLATERAL
             held = need.position.debt if side is Side.DEBT else need.position.collateral
             yield from (_paid_in(need, at, name, h) for h in held if h.threshold_wad and h.price_base)
-        elif name == SALE and mandate is not None:
+        elif name == SALE and mandate is not None and not _spent(need, mandate):
             yield from _sales(need, at, pick, means)
+
+
+def _spent(need: Needy, mandate: Mandate) -> bool:
+    """Whether the shots of a one-shot sale are used up."""
+    return 0 < need.policy.deleverage_times <= mandate.terms.seq
 
 
 def _paid_in(need: Needy, at: int, name: str, held: Holding) -> Lot:
@@ -136,7 +141,7 @@ def _paid_in(need: Needy, at: int, name: str, held: Holding) -> Lot:
     repays = (WALLET.get(name) or RESERVE.get(name)) is Side.DEBT
     part = Part(
         usd_max=min(_usd(need, held) if repays else 1e15, float(need.policy.caps.per_action_usd)),
-        cost=0.0 if own else need.policy.idle_rate * need.policy.horizon_days / 365,
+        cost=need.policy.idle_rate * need.policy.horizon_days / 365,
         weighted=none if repays else _counted(need, held),
         debt=(-_factors(need, held)[0], -_factors(need, held)[1], -_factors(need, held)[2])
         if repays

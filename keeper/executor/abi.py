@@ -9,7 +9,7 @@ from eth_abi.exceptions import DecodingError
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
-from keeper.model import Amount, Call, Deleverage, Side, Source
+from keeper.model import Amount, Call, Deleverage, Repay, Side, Source, Supply
 from keeper.units import BPS, UINT256_MAX, mul_div_down
 
 ZERO = "0x" + "00" * 20
@@ -114,6 +114,35 @@ def pay_in(wanted: PayIn) -> Call:
     return Call(target=wanted.executor, data=name + encode(PAY_IN, body))
 
 
+def pay_in_of(step: Supply | Repay) -> PayIn | None:
+    """What the Executor is asked for a step that it pays; None where the keeper's wallet pays."""
+    errand = step.through
+    if errand is None:
+        return None
+    return PayIn(
+        executor=errand.executor,
+        key=errand.key,
+        side=Side.DEBT if isinstance(step, Repay) else Side.COLLATERAL,
+        seq=errand.seq,
+        amount=step.amount,
+        deadline_s=errand.deadline_s,
+    )
+
+
+def pay_in_from(data: bytes) -> tuple[str, int, str, int, int] | str:
+    """(position, seq, token, units, deadline) of a pay-in's calldata, canonical, or what is wrong with it."""
+    if data[:4] not in (ADD_COLLATERAL, REPAY_FROM_RESERVE):
+        return f"selector 0x{data[:4].hex()} pays nothing in"
+    try:
+        position, seq, token, units, deadline_s = decode(PAY_IN, data[4:])
+        again = encode(PAY_IN, (position, seq, token, units, deadline_s))
+    except (DecodingError, OverflowError, ValueError) as error:
+        return f"pay-in: calldata does not decode ({type(error).__name__})"
+    if again != data[4:]:
+        return "pay-in: calldata is not canonical"
+    return "0x" + position.hex(), seq, str(token).lower(), units, deadline_s
+
+
 def order_from(data: bytes) -> Order | str:
     """The order in a ``deleverage``'s calldata, canonical to the last byte, or what is wrong with it."""
     if data[:4] != DELEVERAGE:
@@ -146,8 +175,11 @@ def _router_data(step: Deleverage) -> tuple[bytes, ...]:
     way = (step.sell_max.token.address, *step.via, step.repay.token.address)
     if step.source is Source.STEPWISE:
         return tuple(ROUTER_EXACT_INPUT + _exact_input(step, way, units) for units in step.sells)
-    backwards = path(way[::-1], step.fees[::-1])
     bought = step.repay.units + step.fee_units
+    if step.sell_all:  # what it must bring besides, the Executor asks by the oracle's price
+        body = (path(way, step.fees), step.executor, step.deadline_s, step.sell_max.units, bought)
+        return (ROUTER_EXACT_INPUT + encode([EXACT_INPUT], [body]),)
+    backwards = path(way[::-1], step.fees[::-1])
     body = (backwards, step.executor, step.deadline_s, bought, step.sell_max.units)
     return (ROUTER_EXACT_OUTPUT + encode([EXACT_OUTPUT], [body]),)
 

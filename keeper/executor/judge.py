@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from keeper.executor import rules
-from keeper.executor.abi import order_of
+from keeper.executor.abi import order_of, pay_in_of
 from keeper.executor.errors import Fault, code_of, words_of
 from keeper.executor.rules import Moment
-from keeper.model import Deleverage, Mandate, MandateAsset, Refusal, Side, Token
+from keeper.model import Deleverage, Mandate, MandateAsset, Refusal, Repay, Side, Supply, Token
 from keeper.phrases import amount_text
 from keeper.units import decimal_text
 
@@ -44,6 +44,26 @@ def refuses(mandate: Mandate, step: Deleverage, before_wad: int, after_wad: int)
     if listed.held < step.sell_max.units:
         return _no("no_collateral", f"the owner holds less than {amount_text(step.sell_max)}")
     fault = rules.settles(mandate.terms, before_wad, after_wad, selling=True)
+    return None if fault is None else told(fault)
+
+
+def refuses_pay_in(mandate: Mandate, step: Supply | Repay, before_wad: int, after_wad: int) -> Refusal | None:
+    """Why the Executor would refuse to pay a step; None where it would not."""
+    wanted = pay_in_of(step)
+    if wanted is None or (wanted.executor, wanted.key) != (mandate.executor, mandate.key):
+        return _no("unknown_position", f"the step is not for the position's Executor {mandate.executor}")
+    at = Moment(block_number=mandate.block_number, timestamp_s=mandate.timestamp_s, health_wad=before_wad)
+    fault = rules.admits(mandate, wanted.seq, wanted.deadline_s, at)
+    if fault is not None:
+        return told(fault)
+    listed = asset(mandate, step.amount.token, wanted.side)
+    if isinstance(listed, Refusal):
+        return listed
+    if listed.funds < step.amount.units:
+        return _no("empty_reserve", f"reserve and owner's grant hold less than {amount_text(step.amount)}")
+    if rules.fund_room(mandate, listed, mandate.timestamp_s) < step.amount.units:
+        return _no("cap", f"the Executor's cap of this epoch leaves less than {amount_text(step.amount)}")
+    fault = rules.settles(mandate.terms, before_wad, after_wad, selling=False)
     return None if fault is None else told(fault)
 
 

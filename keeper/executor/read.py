@@ -33,8 +33,9 @@ BLOCK_NUMBER = selector("getBlockNumber()")
 """Multicall3: the number that contracts see."""
 TERMS_WORDS = 12
 ASSET_WORDS = 7
-ASSET_CALLS = 4
-"""The asset, what the bot spent of it, the owner's grant and the owner's balance."""
+ASSET_CALLS = 7
+"""The asset, what the bot spent of it, the owner's grant and balance of what is pulled; then of the token itself what
+the Executor keeps, the owner's grant and balance: what can be paid in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +131,15 @@ def _asset(listed: Listed, words: Words, i: int) -> MandateAsset:
         bot_spent=_spent(*(words.uint(i + 1, k) for k in range(3))),
         granted=words.uint(i + 2),
         held=words.uint(i + 3),
+        funds=_funds(words, i + 4),
     )
+
+
+def _funds(words: Words, i: int) -> int:
+    """What can be paid in; nothing where it could not be read, which must not stand in the way of a sale."""
+    if not all(words.ok[k] and words.count[k] for k in (i, i + 1, i + 2)):
+        return 0
+    return words.uint(i) + min(words.uint(i + 1), words.uint(i + 2))
 
 
 def _spent(sold: int, funded: int, epoch: int) -> Spent:
@@ -146,6 +155,9 @@ def _asset_calls(post: Post, listed: Listed) -> tuple[Call, ...]:
         Call(target=post.executor, data=BOT_SPENT + place + _address(post.bot)),
         Call(target=granted, data=ALLOWANCE + owner + _address(post.executor)),
         Call(target=granted, data=BALANCE_OF + owner),
+        Call(target=listed.token.address, data=BALANCE_OF + _address(post.executor)),
+        Call(target=listed.token.address, data=ALLOWANCE + owner + _address(post.executor)),
+        Call(target=listed.token.address, data=BALANCE_OF + owner),
     )
 
 

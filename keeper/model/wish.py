@@ -121,6 +121,8 @@ class Deleverage:
     via: tuple[str, ...] = ()
     sells: tuple[int, ...] = ()
     """STEPWISE: collateral units of each step."""
+    sell_all: bool = False
+    """By a router: exactly ``sell_max`` is sold, and what it brings above the repayment goes to the owner."""
 
     @property
     def amount(self) -> Amount:

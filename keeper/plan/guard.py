@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from keeper.executor import abi, judge
+from keeper.executor import abi, judge, vault
 from keeper.model import (
     Call,
     Deleverage,
@@ -132,7 +132,7 @@ def _caps(plan: Plan, case: Case) -> Refusal | None:
 def _means(plan: Plan, case: Case) -> Refusal | None:
     means = case.snapshot.means
     for step in plan.steps:
-        if isinstance(step, Deleverage):
+        if isinstance(step, Deleverage) or step.through is not None:
             if (no := _mandate(step, case)) is not None:
                 return no
             continue
@@ -149,8 +149,8 @@ def _means(plan: Plan, case: Case) -> Refusal | None:
     return None
 
 
-def _mandate(step: Deleverage, case: Case) -> Refusal | None:
-    """What the owner's Executor and the venue would say to a sale."""
+def _mandate(step: Step, case: Case) -> Refusal | None:
+    """What the owner's Executor and the venue would say to a sale, or to a pay-in."""
     means = case.snapshot.means
     mandate = means.mandate(case.position.id)
     if mandate is None:
@@ -158,18 +158,26 @@ def _mandate(step: Deleverage, case: Case) -> Refusal | None:
             "no_executor", "no Executor of the position's owner is configured, or it could not be read"
         )
     after = case.venue.after((step,), case.position).health_wad or 0
-    refused = judge.refuses(mandate, step, case.position.health_wad or 0, after)
+    before = case.position.health_wad or 0
+    if isinstance(step, Deleverage):
+        refused = judge.refuses(mandate, step, before, after)
+    else:
+        refused = judge.refuses_pay_in(mandate, step, before, after)
     if refused is not None:
         return _no(refused.code, refused.why)
     refused = case.venue.can(step, case.position, means)
     return None if refused is None else _no("venue_refuses", f"{refused.code}: {refused.why}")
 
 
-def _ordered(plan: Plan, step: Deleverage, case: Case) -> Refusal | None:
-    """The call is the step's order, whole and to the Executor that was read."""
+def _ordered(plan: Plan, step: Step, case: Case) -> Refusal | None:
+    """The call is the step's order or pay-in, whole and to the Executor that was read."""
     mandate = case.snapshot.means.mandate(case.position.id)
     if mandate is None or plan.call.target != mandate.executor:
         return _no("allow_list", f"the call goes to {plan.call.target}, not to the owner's Executor")
+    if not isinstance(step, Deleverage):
+        wanted = abi.pay_in_of(step)
+        same = wanted is not None and abi.pay_in(wanted) == plan.call
+        return None if same else _no("calldata", "the call is not the step's pay-in")
     order = abi.order_from(plan.call.data)
     if isinstance(order, str):
         return _no("calldata", order)
@@ -178,12 +186,14 @@ def _ordered(plan: Plan, step: Deleverage, case: Case) -> Refusal | None:
 
 def _allowed(plan: Plan, case: Case) -> Refusal | None:
     call, step = plan.call, plan.steps[0]
-    if isinstance(step, Deleverage) and not call.value_wei:
+    if (isinstance(step, Deleverage) or step.through is not None) and not call.value_wei:
         return _ordered(plan, step, case)
     if call.target != case.venue.spender:
         return _no("allow_list", f"the call goes to {call.target}, not to the venue {case.venue.spender}")
     if call.value_wei:
         return _no("allow_list", f"the call carries {call.value_wei} wei; no step needs any")
+    if call.data[:4] == vault.EXECUTE:
+        return _vaulted(plan, step, case)
     if call.data[:4] not in SELECTORS[type(step)]:
         return _no("allow_list", f"selector 0x{call.data[:4].hex()} is not a {type(step).__name__.lower()}")
     words = {call.data[i : i + 32] for i in range(4, len(call.data), 32)}
@@ -192,6 +202,21 @@ def _allowed(plan: Plan, case: Case) -> Refusal | None:
         if bytes.fromhex(address.removeprefix("0x")).rjust(32, b"\0") not in words:
             return _no("calldata", f"the calldata does not name the {name} {address}")
     if not any(units.to_bytes(32) in words for units in _amounts(call, step, case.position)):
+        return _no("calldata", f"the calldata does not carry the amount {step.amount.units}")
+    return None
+
+
+def _vaulted(plan: Plan, step: Step, case: Case) -> Refusal | None:
+    """The proxy pays the step's amount into the position's vault, by its number; which adapter takes the token is
+    the signer's rule."""
+    ordered = vault.call_from(plan.call.data)
+    if isinstance(ordered, str):
+        return _no("calldata", ordered)
+    if not case.position.mode.startswith(f"vault {ordered.vault} "):
+        return _no("calldata", f"the calldata names vault {ordered.vault}, not that of {case.position.id}")
+    if ordered.wipes != isinstance(step, Repay):
+        return _no("allow_list", f"the proxy is not told to {type(step).__name__.lower()}")
+    if ordered.units not in _amounts(plan.call, step, case.position):
         return _no("calldata", f"the calldata does not carry the amount {step.amount.units}")
     return None
 

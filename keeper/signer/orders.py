@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from keeper.executor.abi import ALL, DATA_BYTES_MAX, DELEVERAGE, ZERO, Order, order_from
-from keeper.model import Source
+from keeper.executor.abi import (
+    ADD_COLLATERAL,
+    ALL,
+    DATA_BYTES_MAX,
+    DELEVERAGE,
+    REPAY_FROM_RESERVE,
+    ZERO,
+    Order,
+    order_from,
+    pay_in_from,
+)
+from keeper.model import Side, Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,3 +79,42 @@ class AllowedOrder:
         if sum(map(len, order.data)) > DATA_BYTES_MAX * max(1, len(order.sells)):
             return "deleverage: more calldata for the router than a swap needs"
         return None if routed or not order.data else "deleverage: calldata for no router"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllowedPayIn:
+    """``addCollateral`` or ``repayFromReserve`` of a position that may be sold for: its owner's money, into it."""
+
+    order: AllowedOrder
+    side: Side
+
+    @property
+    def target(self) -> str:
+        """The Executor."""
+        return self.order.target
+
+    @property
+    def selector(self) -> bytes:
+        """The only function."""
+        return ADD_COLLATERAL if self.side is Side.COLLATERAL else REPAY_FROM_RESERVE
+
+    def refuses(self, data: bytes) -> str | None:
+        """Why this calldata is not allowed, or None."""
+        wanted = pay_in_from(data)
+        if isinstance(wanted, str):
+            return wanted
+        position, _, token, units, _ = wanted
+        if position != self.order.position.lower():
+            return f"pay-in: position {position} is not guarded"
+        listed = self.order.collateral if self.side is Side.COLLATERAL else dict.fromkeys(self.order.debt)
+        if token not in listed:
+            return f"pay-in: {self.side.name.lower()} {token} is not allowed"
+        most = listed[token]
+        if units <= 0 or (most is not None and units > most):
+            return f"pay-in: {units} units, allowed are 1..{most}"
+        return None
+
+
+def pay_ins(orders: tuple[AllowedOrder, ...]) -> tuple[AllowedPayIn, ...]:
+    """Both pay-ins of every position that may be sold for."""
+    return tuple(AllowedPayIn(order=o, side=side) for o in orders for side in Side)

@@ -11,7 +11,8 @@ from eth_utils.address import is_address
 from eth_utils.crypto import keccak
 
 from keeper.seams import TxFields
-from keeper.signer.orders import AllowedOrder
+from keeper.signer.orders import AllowedOrder, AllowedPayIn, pay_ins
+from keeper.signer.vaults import AllowedVault
 from keeper.units import UINT256_MAX
 
 GAS_LIMIT_MAX = 16_777_216
@@ -94,12 +95,12 @@ class SigningPolicy:
 
     chain_id: int
     address: str
-    calls: tuple[AllowedCall, ...]
+    calls: tuple[AllowedCall | AllowedVault, ...]
     fee_wei_max: int
     """Most wei that gas limit x maxFeePerGas of one transaction may reach."""
     gas_limit_max: int = GAS_LIMIT_MAX
     orders: tuple[AllowedOrder, ...] = ()
-    """Sales through the owners' Executors."""
+    """Sales through the owners' Executors, and pay-ins of the same positions."""
 
     def refuses(self, tx: TxFields) -> str | None:
         """Why ``tx`` is not signed, or None. The empty self-send that frees a nonce is always allowed."""
@@ -123,7 +124,11 @@ class SigningPolicy:
         target = tx.to.lower()
         if target == self.address.lower():
             return None if not tx.data else "a self-send carries no data"
-        every: tuple[AllowedCall | AllowedOrder, ...] = (*self.calls, *self.orders)
+        every: tuple[AllowedCall | AllowedVault | AllowedOrder | AllowedPayIn, ...] = (
+            *self.calls,
+            *self.orders,
+            *pay_ins(self.orders),
+        )
         near = [c for c in every if c.target.lower() == target]
         if not near:
             return f"target {tx.to} is not allowed"

@@ -44,6 +44,8 @@ SALE_GAS = {Source.UNISWAP_V3_SWAP: 900_000, Source.STEPWISE: 500_000}
 """Measured 0.44M on v3.6 with a Uniswap pool that pays first; twice that for tokens behind proxies."""
 FLASH_SALE_GAS = 1_300_000
 """Measured 0.5M to 0.6M through the other sources."""
+PAY_IN_GAS = 600_000
+"""A pay-in through an Executor: the step itself, two readings of health, and the Executor's books."""
 STEP_GAS = 600_000
 """Of each step of a stepwise sale, measured 0.3M."""
 
@@ -54,6 +56,8 @@ def call(market: Market, step: Step, position: Position) -> Call:
     """
     if isinstance(step, Deleverage):
         return abi.deleverage(step)
+    if (errand := abi.pay_in_of(step)) is not None:
+        return abi.pay_in(errand)
     asset, units, owner = (
         book.word(step.amount.token.address),
         step.amount.units,
@@ -70,6 +74,8 @@ def gas(step: Step) -> int:
     """A gas limit the step does not exceed."""
     if isinstance(step, Deleverage):
         return SALE_GAS.get(step.source, FLASH_SALE_GAS) + STEP_GAS * len(step.sells)
+    if step.through is not None:
+        return PAY_IN_GAS
     return SUPPLY_GAS if isinstance(step, Supply) else REPAY_GAS
 
 

@@ -45,10 +45,13 @@ def words(*answers: Sequence[int] | None) -> Words:
 
 
 def answers() -> list[Sequence[int] | None]:
-    """Of an Executor that allows all: block, paused, terms, bot, router, asset, bot's share, grant, balance."""
+    """Of an Executor that allows all: block, paused, terms, bot, router; asset, bot's share, grant, balance; and of
+    the token itself reserve, grant, balance.
+    """
     struct = [getattr(terms(), name) for name in type(terms()).__slots__]
     asset = [int(RECEIPT, 16), WAD, 7 * WAD, 0, 1, 2, 3]
-    return [[100], [0], struct, [10_000, NOW_S + 9], [1], asset, [4, 5, 6], [8 * WAD], [9 * WAD]]
+    head = [[100], [0], struct, [10_000, NOW_S + 9], [1]]
+    return [*head, asset, [4, 5, 6], [8 * WAD], [9 * WAD], [WAD], [5 * WAD], [2 * WAD]]
 
 
 def test_mandate__when_all_is_answered__then_every_number_stands_where_it_belongs() -> None:
@@ -62,6 +65,7 @@ def test_mandate__when_all_is_answered__then_every_number_stands_where_it_belong
     assert (listed.sell_cap, listed.spent.sold, listed.spent.epoch) == (7 * WAD, 1, 3)
     assert (listed.bot_spent.sold, listed.bot_spent.epoch) == (4, 6)
     assert (listed.granted, listed.held) == (8 * WAD, 9 * WAD)
+    assert listed.funds == 3 * WAD, "the reserve, and of the grant what the owner has"
 
 
 def test_size__when_compared_with_the_calls__then_equal() -> None:
@@ -73,6 +77,15 @@ def test_mandate__when_any_answer_fails__then_there_is_none(lost: int) -> None:
     given = answers()
     given[lost] = None
     assert read.mandate(POST, build.block(), words(*given)) is None
+
+
+@pytest.mark.parametrize("lost", range(9, 12))
+def test_mandate__when_only_funds_cannot_be_read__then_nothing_is_paid_in_and_sales_go_on(lost: int) -> None:
+    given = answers()
+    given[lost] = None
+    found = read.mandate(POST, build.block(), words(*given))
+    assert found is not None
+    assert found.assets[0].funds == 0
 
 
 def test_mandate__when_the_router_is_not_allowed__then_it_is_among_the_refused() -> None:
