@@ -21,6 +21,7 @@ from keeper.config.records import (
     WalletSettings,
 )
 from keeper.config.rules import policy_problems, strategy_problems, venue_problems
+from keeper.config.telling import AlarmTable, MetricsTable, alarm_settings, metrics_settings
 from keeper.config.text import tables_from
 from keeper.config.wording import did_you_mean, path_text, shown
 from keeper.errors import ConfigError
@@ -40,6 +41,7 @@ def settings_from(text: str, path: Path, credentials_dir: Path | None) -> Settin
     _cross(parts, problems)
     urls = _urls(parts, files)
     wallet = _wallet(parts, files, problems)
+    alarms = alarm_settings(parts.alarms or AlarmTable(), files)
     if problems or parts.top is None or parts.shocks is None:
         raise ConfigError(tuple(problems))
     chains = tuple(_chain(c, i, urls) for i, c in enumerate(parts.chains) if c)
@@ -67,6 +69,8 @@ def settings_from(text: str, path: Path, credentials_dir: Path | None) -> Settin
         wallet=wallet,
         shocks_pct=tuple(float(p) for p in parts.shocks.ladder_pct),
         digest=_digest(chains, venues, positions, policies, wallet),
+        alarms=alarms,
+        metrics=metrics_settings(parts.metrics or MetricsTable()),
     )
 
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from keeper.config import schema
+from keeper.config import schema, telling
 from keeper.config.wording import did_you_mean, path_text, shown
 
 At = tuple[str | int, ...]
@@ -42,6 +42,8 @@ class Parts:
         self.policies, self.broken = self._policies()
         self.wallet = self._part(schema.Wallet, raw.get("wallet", {}), ("wallet",))[0]
         self.shocks = self._part(schema.Shocks, raw.get("shocks", {}), ("shocks",))[0]
+        self.alarms = self._part(telling.AlarmTable, raw.get("alarms", {}), ("alarms",))[0]
+        self.metrics = self._part(telling.MetricsTable, raw.get("metrics", {}), ("metrics",))[0]
 
     def rows(self, name: str) -> list[Row]:
         """The tables of a list as written, broken ones included (they exist, they are only wrong)."""

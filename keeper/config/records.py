@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from keeper.config.telling import AlarmSettings, MetricsSettings
 from keeper.model import Policy
 
 
@@ -114,6 +115,8 @@ class Settings:
     shocks_pct: tuple[float, ...]
     digest: str
     """Hash of what would loosen protection if changed; arming is bound to it."""
+    alarms: AlarmSettings = AlarmSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
     @property
     def journal_path(self) -> Path:

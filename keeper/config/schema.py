@@ -281,3 +281,5 @@ class File(Table):
     positions: object = Field(default_factory=list)
     policies: object = Field(default_factory=dict)
     shocks: object = Field(default_factory=dict)
+    alarms: object = Field(default_factory=dict)
+    metrics: object = Field(default_factory=dict)
