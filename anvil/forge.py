@@ -36,6 +36,7 @@ BOT_FUNCTIONS: Mapping[str, tuple[str, ...]] = {
 _BUILT = FORGE_DIR / "built.key"
 _ROW = re.compile(r"\| Handler\s+\| (\w+)\s+\| (\d+)\s+\| (\d+)\s+\|")
 _FAILED = re.compile(r"^\[FAIL.*\] (\w+)\(", re.MULTILINE)
+_LINE_MAX = 500
 _SUMMARY = re.compile(r"(\d+) tests? passed, (\d+) failed")
 
 
@@ -103,9 +104,14 @@ def leak_drill(
     return _run(["--match-contract", "LeakDrill", "-vv"], settings, artifact, timeout_s)
 
 
-def policy_parity(first: int, many: int, *, timeout_s: float = 3_600) -> ForgeReport:
-    """Generated states and orders, each carried out or refused: a line ``parity ...`` of the output for each."""
+def policy_parity(first: int, many: int, asked: str = "", *, timeout_s: float = 3_600) -> ForgeReport:
+    """Generated states and orders, each carried out or refused: a line ``parity ...`` of the output for each.
+
+    The output's line ``posts ...`` names the contracts. ``asked``: ABI-encoded ``(address,bytes)[]`` as hex,
+    the calls whose answers stand in each line.
+    """
     settings = {"PARITY_FIRST": str(first), "PARITY_MANY": str(many)}
+    settings |= {"PARITY_CALLS": asked} if asked else {}
     return _run(["--match-contract", "PolicyParity", "-vv"], settings, None, timeout_s)
 
 
@@ -162,13 +168,15 @@ def _build(environment: Mapping[str, str]) -> None:
 
 def read_report(output: str) -> ForgeReport:
     """forge's text as numbers. A run without its closing line counts as one failure, named ``did not run``."""
-    summaries = _SUMMARY.findall(output)
-    failed = tuple(dict.fromkeys(_FAILED.findall(output)))
+    # a campaign's own lines are long, and a number is sought from each of their digits on
+    told = "\n".join(line for line in output.splitlines() if len(line) < _LINE_MAX)
+    summaries = _SUMMARY.findall(told)
+    failed = tuple(dict.fromkeys(_FAILED.findall(told)))
     if not summaries or (not failed and any(int(lost) for _, lost in summaries)):
         failed = ("did not run",)
     carried: dict[str, int] = dict.fromkeys(BOT_FUNCTIONS, 0)
     calls = 0
-    for name, called, reverted in _ROW.findall(output):
+    for name, called, reverted in _ROW.findall(told):
         calls += int(called)
         for function, names in BOT_FUNCTIONS.items():
             if name in names:

@@ -135,29 +135,30 @@ contract LeakDrill is LeakWorld {
 
     // --- ways -----------------------------------------------------------------------------------------------------------
 
-    /// @dev More than the caps leave, then for less than the oracle allows, then what is allowed.
+    /// @dev More than the caps leave, then for less than the oracle allows, with a dearer loan, then what is allowed.
     function _greed() private {
         (uint256 all, uint256 room) = (_granted(), _room());
         if (all > room && _sell(all)) return;
-        if (_sellAt(room, 2 * _t.slippageBps)) return;
+        if (_sellAt(room, 2 * _t.slippageBps, _t.flashFeeBps)) return;
+        if (_sellAt(room, _t.slippageBps, 200)) return;
         _sell(room);
     }
 
     /// @dev Through his router, at exactly the worst price allowed, with the dearest loan allowed.
     function _sell(uint256 units) private returns (bool) {
-        return _sellAt(units, _t.slippageBps);
+        return _sellAt(units, _t.slippageBps, _t.flashFeeBps);
     }
 
-    function _sellAt(uint256 units, uint256 slippageBps) private returns (bool) {
+    function _sellAt(uint256 units, uint256 slippageBps, uint256 feeBps) private returns (bool) {
         if (units < 1e12) return false;
         uint256 price = oracle.getAssetPrice(address(weth));
         uint256 bought = (units * price * (BPS - slippageBps) - 1) / (1e20 * BPS) + 1;
-        uint256 payable_ = bought * BPS / (BPS + _t.flashFeeBps);
+        uint256 payable_ = bought * BPS / (BPS + feeBps);
         uint256 repay = _repayAfter(units, price, _t.target);
         if (repay > payable_) repay = payable_;
         // a loan's fee is rounded up: only such an amount costs exactly what is allowed
         repay = repay / BPS * BPS;
-        vault.setFee(_t.flashFeeBps);
+        vault.setFee(feeBps);
         return _sale(_routed(_order(repay, units, Source.BALANCER), _swap(units, bought)));
     }
 

@@ -2,11 +2,12 @@
 pragma solidity ^0.8.24;
 
 import {Position, Side} from "../interfaces/IExecutor.sol";
+import {Dice} from "./Dice.sol";
 import {Stage} from "./Stage.sol";
 
 /// @title What a seed decides: an owner's position, terms and grants, and seven days of prices.
 /// @dev The feed stands within `gapBps` of the market at every step: that is the gap of docs/TRUST.md.
-abstract contract LeakWorld is Stage {
+abstract contract LeakWorld is Stage, Dice {
     uint256 internal constant BPS = 10_000;
     uint256 internal constant DAYS = 7;
     uint256 internal constant STEPS = 42;
@@ -55,16 +56,9 @@ abstract contract LeakWorld is Stage {
     Position internal _t;
     uint256[] internal _feeds;
     uint256[] internal _markets;
-    uint256 private _seed;
-    uint256 private _drawn;
-
-    /// @dev From `low` up to and without `low + span`.
-    function _draw(uint256 low, uint256 span) internal returns (uint256) {
-        return low + uint256(keccak256(abi.encode(_seed, ++_drawn))) % span;
-    }
 
     function _imagine(uint256 seed) internal {
-        (_seed, _drawn) = (seed, 0);
+        _cast(seed);
         _imagineTerms();
         _w.collateral = _draw(2e18, 58e18);
         uint256 health = _t.trigger + _draw(0.002e18, 0.18e18);

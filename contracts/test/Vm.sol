@@ -20,6 +20,7 @@ interface Vm {
     function writeLine(string calldata path, string calldata line) external;
     function toString(uint256 value) external pure returns (string memory);
     function toString(bytes calldata value) external pure returns (string memory);
+    function parseBytes(string calldata text) external pure returns (bytes memory);
     function envOr(string calldata name, uint256 otherwise) external view returns (uint256);
     function loadAllocs(string calldata path) external;
     function readFile(string calldata path) external view returns (string memory);

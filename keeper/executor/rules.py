@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from keeper.executor.abi import ALL, UINT112_MAX, ZERO, Order
+from keeper.executor.abi import ALL, UINT112_MAX, ZERO, Order, PayIn
 from keeper.executor.errors import Fault
 from keeper.model import Mandate, MandateAsset, Side, Source, Spent, Terms
 from keeper.units import BPS, UINT256_MAX
@@ -55,6 +55,64 @@ def verdict(mandate: Mandate, order: Order, at: Moment, deal: Deal) -> Fault | N
         or spends(mandate, order, deal.sold, at.timestamp_s)
         or settles(mandate.terms, at.health_wad, deal.health_after_wad, selling=True)
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purse:
+    """What protocol and tokens answer to a payment into the position."""
+
+    owed: int
+    reserve: int
+    """Kept by the Executor."""
+    wallet: int
+    granted: int
+    """Of the owner's wallet, to the Executor."""
+    health_after_wad: int
+
+
+def pays(mandate: Mandate, wanted: PayIn, at: Moment, purse: Purse) -> Fault | None:
+    """``_payIn``: None where the Executor accepts, else its refusal."""
+    if (fault := admits(mandate, wanted.seq, wanted.deadline_s, at)) is not None:
+        return fault
+    token = wanted.amount.token.address
+    asset = asset_at(mandate, token, wanted.side)
+    if asset is None:
+        return Fault(name="AssetUnknown", values=(bytes.fromhex(mandate.key[2:]), token.lower()))
+    amount = wanted.amount.units
+    if wanted.side is Side.DEBT:
+        amount = min(amount, purse.owed)
+    return (
+        _funds(token, amount, purse)
+        or _funded(mandate, asset, amount, at.timestamp_s)
+        or settles(mandate.terms, at.health_wad, purse.health_after_wad, selling=False)
+    )
+
+
+def _funds(token: str, amount: int, purse: Purse) -> Fault | None:
+    """``_fund``: the reserve first, then the owner's wallet."""
+    if not 0 < amount <= UINT112_MAX:
+        return Fault(name="BadAmount", values=(amount,))
+    missing = amount - purse.reserve
+    if missing <= 0:
+        return None
+    if purse.wallet < missing:
+        return Fault(name="ReserveShort", values=(token.lower(), purse.reserve + purse.wallet, amount))
+    if purse.granted < missing:
+        return Fault(name="GrantShort", values=(token.lower(), purse.granted, missing))
+    return None
+
+
+def _funded(mandate: Mandate, asset: MandateAsset, amount: int, timestamp_s: int) -> Fault | None:
+    """``_spend`` of a payment: the epoch's cap, then this bot's share of it."""
+    epoch = timestamp_s // mandate.terms.epoch_s
+    total = amount + (asset.spent.funded if asset.spent.epoch == epoch else 0)
+    if total > asset.fund_cap:
+        return Fault(name="SpendCap", values=(total, asset.fund_cap))
+    if mandate.bot_share_bps == BPS:
+        return None
+    own = amount + (asset.bot_spent.funded if asset.bot_spent.epoch == epoch else 0)
+    share = asset.fund_cap * mandate.bot_share_bps // BPS
+    return Fault(name="BotCap", values=(own, share)) if own > share else None
 
 
 def admits(mandate: Mandate, seq: int, deadline_s: int, at: Moment) -> Fault | None:

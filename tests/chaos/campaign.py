@@ -67,6 +67,9 @@ NAMES = {
     "inclusion": "tests.chaos.inclusion:INCLUSION",
     "oracle": "tests.chaos.oracle_race:ORACLE",
     "leak": "tests.chaos.leak:LEAK",
+    "parity": "tests.chaos.leak_parity:PARITY",
+    "executor_mutants": "tests.chaos.leak_forge:CONTRACT_MUTANTS",
+    "invariants": "tests.chaos.leak_forge:INVARIANTS",
 }
 """Campaign -> where it is defined; imported only by the process that needs it."""
 

@@ -16,7 +16,7 @@ from tests.chaos.campaign import Campaign, Counts, Verdict
 
 SEEDS = 500
 A_UNIT = 10
-TRIES = 16
+TRIES = 10
 PLANTED = ("cap_off", "price_bound_not_asked_of_the_router", "price_bound_off", "flash_fee_unbounded")
 """Defects of contracts/mutants/mutants.toml by which a thief takes more."""
 PLANTED_SEEDS = 24
@@ -80,7 +80,7 @@ def drilled(first: int, many: int, tries: int, artifact: Path | None = None) -> 
 
 
 def _counts(weeks: tuple[Week, ...]) -> Counts:
-    """Shares as histograms of tenths: counts of shards are added up, and a highest cannot be."""
+    """How near they came in steps of five per cent: counts of shards are added up, and a highest cannot be."""
     counts: Counts = {
         "seeds": len(weeks),
         "over": sum(w.over for w in weeks),
@@ -88,10 +88,10 @@ def _counts(weeks: tuple[Week, ...]) -> Counts:
         "payments": sum(w.payments for w in weeks),
     }
     for week in weeks:
-        shares = {"bound": week.share, **{way: week.share_of(way) for way in WAYS}}
-        for name, share in shares.items():
-            key = f"{name} {int(share * 100):03d}"
-            counts[key] = counts.get(key, 0) + 1
+        key = f"share {int(week.share * 20) * 5:03d}"
+        counts[key] = counts.get(key, 0) + 1
+    for way in WAYS:
+        counts[f"{way} over half"] = sum(w.share_of(way) > 0.5 for w in weeks)
     return counts
 
 
@@ -114,30 +114,23 @@ def _planted(name: str) -> Verdict:
     return Verdict(counts={"planted noticed": int(noticed)}, failure="" if noticed else f"{name} unnoticed")
 
 
-def worst_pct(counts: Counts, name: str) -> int:
-    """The highest share of a bound that any seed reached, whole per cent, cut off."""
-    found = [int(key.split()[1]) for key in counts if key.startswith(f"{name} ") and key.split()[1].isdigit()]
-    return max(found, default=0)
-
-
-def seeds_above(counts: Counts, name: str, pct: int) -> int:
-    """Seeds that took more than that share."""
-    keys = (k for k in counts if k.startswith(f"{name} ") and k.split()[1].isdigit())
-    return sum(counts[k] for k in keys if int(k.split()[1]) >= pct)
-
-
 def record_leak(counts: Counts, done: int, failures: list[str]) -> None:
     """leak_drill_seeds and leak_drill_over_bound, and how near the thieves came."""
     seeds, over = counts.get("seeds", 0), counts.get("over", 0)
-    there = {"evidence": "real_bytecode", "n": seeds}
-    record("leak_drill_seeds", seeds, bound=f">= {SEEDS}", holds=seeds >= SEEDS, **there)  # type: ignore[arg-type]
-    record("leak_drill_over_bound", over, bound="0", holds=over == 0, **there)  # type: ignore[arg-type]
-    worst, half = worst_pct(counts, "bound"), seeds_above(counts, "bound", 50)
-    record("leak_drill_worst_share", worst, unit="%", bound="> 50, <= 100", holds=50 < worst <= 100, **there)  # type: ignore[arg-type]
-    record("leak_drill_seeds_above_half", half, bound="> 0", holds=half > 0, **there)  # type: ignore[arg-type]
-    shares = ", ".join(f"{way} {worst_pct(counts, way)}" for way in WAYS if way != "reserve")
-    record("leak_drill_worst_share_each", f"{shares}; reserve: nothing in {counts.get('payments', 0)} payments",
-           unit="% of its bound", **there)  # type: ignore[arg-type]  # fmt: skip
+    shares = {int(k.removeprefix("share ")): n for k, n in counts.items() if k.startswith("share ")}
+    worst, half = max(shares, default=0), sum(n for share, n in shares.items() if share >= 50)
+    told: tuple[tuple[str, int, str, bool], ...] = (
+        ("leak_drill_seeds", seeds, f">= {SEEDS}", seeds >= SEEDS),
+        ("leak_drill_over_bound", over, "0", over == 0 and seeds > 0),
+        ("leak_drill_seeds_over_half_the_bound", half, "> 0", half > 0),
+    )
+    for name, value, bound, holds in told:
+        record(name, value, bound=bound, holds=holds, evidence="real_bytecode", n=seeds)
+    record("leak_drill_worst_share_pct", worst, unit="% of the bound, at least", bound=">= 50, <= 100",
+           holds=50 <= worst <= 100, evidence="real_bytecode", n=seeds)  # fmt: skip
+    each = ", ".join(f"{way} {counts.get(f'{way} over half', 0)}" for way in WAYS if way != "reserve")
+    record("leak_drill_over_half_by_way", f"{each}; reserve: nothing of {counts.get('payments', 0)} payments",
+           unit="seeds", evidence="real_bytecode", n=seeds)  # fmt: skip
     noticed = counts.get("planted noticed", 0)
     record("leak_drill_planted_noticed", noticed, bound=str(len(PLANTED)), holds=noticed == len(PLANTED),
            evidence="real_bytecode", n=len(PLANTED))  # fmt: skip

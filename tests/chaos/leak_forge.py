@@ -1,0 +1,56 @@
+"""The long forms of the contracts' own tests: 2.6 million calls of thieves and owners, and every planted defect."""
+
+from __future__ import annotations
+
+from anvil.forge import BOT_FUNCTIONS, invariants
+from anvil.mutants import judge, read_mutants
+from tests.bench.figures import record
+from tests.chaos.campaign import Campaign, Counts, Verdict
+
+CALLS = 2_600_000
+RUNS, DEPTH = 64, 256
+A_UNIT = 2 * RUNS * DEPTH
+"""Two suites: a bot with the whole of every cap, and one with a part."""
+SHARE_MIN = 0.05
+MUTANTS_MIN = 25
+
+
+def _invariants(number: int) -> Verdict:
+    report = invariants(RUNS, DEPTH, seed=hex(0x1000 + number))
+    counts = {"calls": report.calls, "violations": len(report.failed), **report.succeeded}
+    return Verdict(counts=counts, failure=f"{report.failed}: {report.output[-800:]}" if report.failed else "")
+
+
+def record_invariants(counts: Counts, done: int, failures: list[str]) -> None:
+    """executor_invariant_calls, executor_invariant_violations, and how often each bot function succeeded."""
+    calls, broken = counts.get("calls", 0), counts.get("violations", 0)
+    record("executor_invariant_calls", calls, bound=f">= {CALLS}", holds=calls >= CALLS,
+           evidence="real_bytecode", n=calls)  # fmt: skip
+    record("executor_invariant_violations", broken, bound="0", holds=broken == 0, evidence="real_bytecode",
+           n=calls)  # fmt: skip
+    least = min((counts.get(f, 0) / calls for f in BOT_FUNCTIONS), default=0.0) if calls else 0.0
+    record("executor_invariant_success_pct_min", round(100 * least, 1), unit="% of calls",
+           bound=f">= {SHARE_MIN:.0%}", holds=least >= SHARE_MIN, evidence="real_bytecode", n=calls)  # fmt: skip
+
+
+def _mutant(number: int) -> Verdict:
+    verdict = judge(read_mutants()[number])
+    killed = bool(verdict.killers)
+    return Verdict(
+        counts={"mutants": 1, "killed": int(killed)}, failure="" if killed else f"{verdict.name} lives"
+    )
+
+
+def record_mutants(counts: Counts, done: int, failures: list[str]) -> None:
+    """executor_mutants_killed, executor_mutants."""
+    many, killed = counts.get("mutants", 0), counts.get("killed", 0)
+    record("executor_mutants", many, bound=f">= {MUTANTS_MIN}", holds=many >= MUTANTS_MIN,
+           evidence="real_bytecode", n=many)  # fmt: skip
+    record("executor_mutants_killed", killed, bound=f"= {many}", holds=killed == many >= MUTANTS_MIN,
+           evidence="real_bytecode", n=many)  # fmt: skip
+
+
+INVARIANTS = Campaign(name="invariants", units=-(-CALLS // A_UNIT), run=_invariants, record=record_invariants)
+CONTRACT_MUTANTS = Campaign(
+    name="executor_mutants", units=len(read_mutants()), run=_mutant, record=record_mutants
+)
