@@ -97,10 +97,11 @@ class Guarded:
         with JournalReader.open(self.settings.journal_path) as journal:
             return list(journal.entries(kind, limit=10_000))
 
-    def done(self) -> list[Intent]:
-        """Those that the chain has included."""
+    def done(self, kind: str) -> list[str]:
+        """Strategies of those on one kind of venue that the chain has included, in order."""
         ended = (IntentState.INCLUDED, IntentState.SETTLED, IntentState.FINAL)
-        return [i for i in self.intents() if i.state in ended]
+        found = [i for i in self.intents() if i.state in ended and i.key.position.venue == kind]
+        return [i.plan.strategy for i in sorted(found, key=lambda i: i.key.seq)]
 
     def alarms(self) -> list[tuple[str, str]]:
         """(code, severity) of every alarm, as journaled."""
@@ -111,23 +112,15 @@ def home(
     folder: Path,
     node: Anvil,
     chain: Chain,
-    venue: VenueSettings,
-    accounts: Mapping[str, str],
+    venues: Sequence[tuple[VenueSettings, Mapping[str, str]]],
     *,
     multicall: str,
     native: str | None = None,
-    strategies: Sequence[str] = ("repay", "add_collateral"),
     mode: str = "live",
-    more: str = "",
 ) -> Guarded:
-    """Write keeper.toml and a funded wallet; ``accounts`` by label, ``more`` goes to the end."""
+    """Write keeper.toml and a funded wallet; each venue with its guarded accounts by label."""
     wallet = keystore(folder)
     chain.rpc("anvil_setBalance", wallet, hex(WALLET_WEI))
-    extra = "".join(
-        f"{key} = {json.dumps(list(value) if isinstance(value, tuple) else value)}\n"
-        for key in ("market", "usd_feed", "proxy", "vaults")
-        if (value := getattr(venue, key, None))
-    )
     text = f"""schema = 1
 mode = {json.dumps(mode)}
 state_dir = {json.dumps(str(folder / "state"))}
@@ -146,23 +139,33 @@ name = "anvil"
 url = {json.dumps(node.url)}
 ws_url = {json.dumps(node.ws_url)}
 rate_per_s = 1000
-[[venues]]
-name = "venue"
+"""
+    text += "".join(_venue_text(venue, accounts) for venue, accounts in venues)
+    text += f"[policies.default]\n{POLICY}\ncooldown_blocks = 2\n[policies.default.caps]\n"
+    config = folder / "keeper.toml"
+    config.write_text(text + "\n".join(CAPS) + "\n")
+    return Guarded(folder=folder, node=node, chain=chain, wallet=wallet, config=config, settings=load(config))
+
+
+def _venue_text(venue: VenueSettings, accounts: Mapping[str, str]) -> str:
+    extra = "".join(
+        f"{key} = {json.dumps(list(value) if isinstance(value, tuple) else value)}\n"
+        for key in ("market", "usd_feed", "proxy", "vaults")
+        if (value := getattr(venue, key))
+    )
+    if venue.kind == "maker":
+        name = bytes.fromhex((venue.market or "0x")[2:]).rstrip(b"\0").decode()
+        extra = extra.replace(venue.market or "", name)
+    text = f"""[[venues]]
+name = {json.dumps(venue.name)}
 kind = {json.dumps(venue.kind)}
 chain = "local"
 provider = {json.dumps(venue.provider)}
 {extra}"""
     for label, account in accounts.items():
-        text += (
-            f'[[positions]]\nlabel = {json.dumps(label)}\nvenue = "venue"\naccount = {json.dumps(account)}\n'
-        )
-    text += (
-        f"[policies.default]\n{POLICY}\ncooldown_blocks = 2\nstrategies = {json.dumps(list(strategies))}\n"
-    )
-    text += "[policies.default.caps]\n" + "\n".join(CAPS) + f"\n{more}"
-    config = folder / "keeper.toml"
-    config.write_text(text)
-    return Guarded(folder=folder, node=node, chain=chain, wallet=wallet, config=config, settings=load(config))
+        text += f"[[positions]]\nlabel = {json.dumps(label)}\nvenue = {json.dumps(venue.name)}\n"
+        text += f"account = {json.dumps(account)}\n"
+    return text
 
 
 def armed(at: Guarded, grants: Mapping[str, str]) -> None:

@@ -193,7 +193,8 @@ def _chain(chain: schema.Chain, number: int, urls: Urls) -> ChainSettings:
 
 def _venue(venue: schema.Venue) -> VenueSettings:
     given = venue.model_dump()
-    return VenueSettings(**given | {"pre_liquidations": tuple(given["pre_liquidations"])})
+    lists = {key: tuple(given[key]) for key in ("pre_liquidations", "vaults")}
+    return VenueSettings(**given | lists)
 
 
 def _via(chain: schema.Chain) -> tuple[str, ...]:
@@ -262,6 +263,7 @@ def _digest(
         c = chain_of[v.chain]
         market = [c.chain_id, c.multicall, c.native_token, v.kind, v.provider, p.account]
         market += [[v.market, v.usd_feed, v.pre_liquidations]] if v.market else []
+        market += [[v.proxy, v.vaults]] if v.proxy or v.vaults else []
         sells = [[p.executor, c.uniswap_quoter, c.uniswap_router, c.swap_via]] if p.executor else []
         guarded.append([market, policy_of[p.policy], *sells])
     guarded.sort(key=lambda g: json.dumps(g[0]))

@@ -68,6 +68,10 @@ class VenueSettings:
     """What prices the loan token in dollars where the market itself does not: a feed, or an Aave oracle."""
     pre_liquidations: tuple[str, ...] = ()
     """PreLiquidation contracts of a Morpho market that owners may have authorised."""
+    proxy: str | None = None
+    """The keeper's own proxy (DSProxy), which pays into Maker vaults in one transaction."""
+    vaults: tuple[int, ...] = ()
+    """Numbers of the Maker vaults that are guarded; a position's account is its vault's address."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

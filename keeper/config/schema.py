@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Literal
@@ -12,12 +13,22 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 MULTICALL = "0xcA11bde05977b3631167028862bE2a173976CA11"
 """Multicall3, at the same address on most EVM chains (mds1/multicall3)."""
-VENUE_KEYS: dict[str, tuple[str, ...]] = {"aave_v3": (), "compound_v3": (), "morpho_blue": ("market",)}
+VENUE_KEYS: dict[str, tuple[str, ...]] = {
+    "aave_v3": (),
+    "compound_v3": (),
+    "morpho_blue": ("market",),
+    "maker": ("market",),
+}
 """Venue kinds that ship, each with the keys that it needs beside ``provider``; a test keeps the kinds equal to the
 venue registry."""
-VENUE_EXTRAS: dict[str, tuple[str, ...]] = {"morpho_blue": ("usd_feed", "pre_liquidations")}
+VENUE_EXTRAS: dict[str, tuple[str, ...]] = {
+    "morpho_blue": ("usd_feed", "pre_liquidations"),
+    "maker": ("proxy", "vaults"),
+}
 """Keys that a kind may have besides; a kind that is not listed has none."""
 KINDS = tuple(VENUE_KEYS)
+ILK_NAME = re.compile(r"[A-Z][A-Z0-9]*(-[A-Z0-9]+)+")
+"""A Maker collateral type by its name; contracts know it by the same letters as 32 bytes."""
 STRATEGIES = (
     "repay",
     "add_collateral",
@@ -128,8 +139,10 @@ def _signer(value: str) -> str:
 
 
 def _bytes32(value: str) -> str:
+    if ILK_NAME.fullmatch(value):
+        return "0x" + value.encode("ascii").ljust(32, b"\0").hex()
     if not value.startswith("0x") or not is_hex(value) or len(value) != 66:
-        raise ValueError("is not a market id: write 0x and 64 hex digits")
+        raise ValueError('is not a market id: write 0x and 64 hex digits, or a name such as "ETH-A"')
     if not int(value, 16):
         raise ValueError("is the zero id; no market has it")
     return value.lower()
@@ -206,6 +219,8 @@ class Venue(Table):
     market: Bytes32 | None = None
     usd_feed: Address | None = None
     pre_liquidations: Annotated[list[Address], Field(max_length=8)] = []
+    proxy: Address | None = None
+    vaults: Annotated[list[Annotated[int, Field(gt=0)]], Field(max_length=256)] = []
 
 
 class Position(Table):

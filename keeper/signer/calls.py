@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from keeper.signer.policy import SHARES_PER_UNIT, AllowedCall, Argument, aave_v3_calls
+from keeper.signer.vaults import AllowedVault
 from keeper.units import UINT256_MAX
 
 
@@ -19,10 +20,10 @@ class Venued:
     accounts: tuple[str, ...]
     terms: tuple[str | int, ...] = ()
     """What names the market where one contract holds many: Morpho's loan token, collateral token, oracle, rate model
-    and LLTV."""
+    and LLTV; Maker's actions, manager, adapter and token of the collateral and of Dai, then the vaults' numbers."""
 
 
-def calls_of(kind: str, venue: Venued) -> tuple[AllowedCall, ...]:
+def calls_of(kind: str, venue: Venued) -> tuple[AllowedCall | AllowedVault, ...]:
     """Everything that rescues by wallet need on a venue of that kind; nothing for a kind without a rule."""
     rule = KINDS.get(kind)
     return rule(venue) if rule is not None else ()
@@ -85,9 +86,29 @@ def _exactly(value: str | int) -> Argument:
     return Argument(kind="address", among=frozenset({value.lower()}))
 
 
-KINDS: dict[str, Callable[[Venued], tuple[AllowedCall, ...]]] = {
+def _maker(venue: Venued) -> tuple[AllowedVault, ...]:
+    """``lockGem`` and ``wipe`` by the keeper's own proxy; nothing without one."""
+    if not int(venue.spender, 16):
+        return ()
+    actions, manager, gem_join, gem, dai_join, dai, *numbers = venue.terms
+    return tuple(
+        AllowedVault(
+            target=venue.spender,
+            actions=str(actions),
+            manager=str(manager),
+            join=str(join),
+            wipes=wipes,
+            numbers=frozenset(int(n) for n in numbers),
+            units_max=venue.units_max.get(str(token)) or UINT256_MAX - 1,
+        )
+        for join, token, wipes in ((gem_join, gem, False), (dai_join, dai, True))
+    )
+
+
+KINDS: dict[str, Callable[[Venued], tuple[AllowedCall | AllowedVault, ...]]] = {
     "aave_v3": _aave,
     "aave_v3_0": _aave,
     "compound_v3": _compound,
+    "maker": _maker,
     "morpho_blue": _morpho,
 }

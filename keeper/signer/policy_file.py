@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from keeper.signer.key import read_secret
 from keeper.signer.orders import AllowedOrder
 from keeper.signer.policy import AllowedCall, Argument, SigningPolicy
 from keeper.signer.store import DayCaps
+from keeper.signer.vaults import AllowedVault
 
 _MEMBERS = {"chain_id", "address", "fee_wei_max", "fee_wei_per_day", "units_per_day", "calls"}
-_OPTIONAL = {"orders"}
+_OPTIONAL = {"orders", "vaults"}
 
 
 def to_text(policy: SigningPolicy, caps: DayCaps) -> str:
@@ -32,8 +34,14 @@ def to_text(policy: SigningPolicy, caps: DayCaps) -> str:
                 **({"signature": call.signature} if call.signature else {}),
             }
             for call in policy.calls
+            if isinstance(call, AllowedCall)
         ],
     }
+    vaults = [call for call in policy.calls if isinstance(call, AllowedVault)]
+    if vaults:
+        body["vaults"] = [
+            {**asdict(v), "numbers": sorted(v.numbers), "units_max": str(v.units_max)} for v in vaults
+        ]
     if policy.orders:
         body["orders"] = [_order_out(o) for o in policy.orders]
     return json.dumps(body, indent=1) + "\n"
@@ -50,7 +58,10 @@ def load(path: Path) -> tuple[SigningPolicy, DayCaps]:
         policy = SigningPolicy(
             chain_id=int(body["chain_id"]),
             address=str(body["address"]),
-            calls=tuple(_call_in(c) for c in body["calls"]),
+            calls=(
+                *(_call_in(c) for c in body["calls"]),
+                *(_vault_in(v) for v in body.get("vaults", ())),
+            ),
             fee_wei_max=int(body["fee_wei_max"]),
             orders=tuple(_order_in(o) for o in body.get("orders", ())),
         )
@@ -105,3 +116,10 @@ def _argument_out(argument: Argument) -> dict[str, object]:
     if argument.among:
         return {"kind": argument.kind, "among": sorted(str(v) for v in argument.among)}
     return {"kind": argument.kind, "at_most": str(argument.at_most)}
+
+
+def _vault_in(body: Any) -> AllowedVault:
+    numbers, most = frozenset(int(n) for n in body["numbers"]), int(body["units_max"])
+    if not isinstance(body["wipes"], bool):
+        raise ValueError("wipes is neither true nor false")
+    return AllowedVault(**{**body, "numbers": numbers, "units_max": most})

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from keeper.config import VenueSettings
 from keeper.errors import ConfigError
 from keeper.seams import Venue
-from keeper.venues import aave_v3, compound_v3, morpho_blue
+from keeper.venues import aave_v3, compound_v3, maker, morpho_blue
 from keeper.venues.aave_v3 import deployments
 from keeper.venues.aave_v3.book import Read
 
@@ -31,6 +31,8 @@ KINDS: tuple[Kind, ...] = (
         known=deployments.known,
     ),
     Kind(name=compound_v3.KIND, load=compound_v3.load, known=compound_v3.known),
+    # its accounts are vaults, not owners: looking an owner up in every collateral type finds nothing
+    Kind(name=maker.KIND, load=maker.load, known=lambda chain_id: ()),
     Kind(name=morpho_blue.KIND, load=morpho_blue.load, known=lambda chain_id: ()),
 )
 """Every protocol that ships. To add one: a folder beside this file, and a line here."""

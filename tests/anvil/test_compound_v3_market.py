@@ -5,12 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from eth_utils.address import to_checksum_address
 
-from anvil.abi import encode_call
 from anvil.client import Chain, Reverted
 from anvil.compile import own_artifact
 from anvil.deploy_compound_v3 import CometMarket, deploy_compound_v3, set_price, supply
@@ -18,9 +16,9 @@ from anvil.node import Anvil, AnvilSettings
 from anvil.tools import ToolMissing, find_anvil
 from keeper.config import VenueSettings
 from keeper.errors import ConfigError
-from keeper.model import Amount, Position, Repay, Supply
+from keeper.model import Amount, Repay, Supply
 from keeper.units import UINT256_MAX, WAD
-from tests.venue_stage import VenueReader, armed, home, running
+from tests.venue_stage import VenueReader
 
 pytestmark = pytest.mark.anvil
 
@@ -289,35 +287,3 @@ def test_load__wrong_addresses_and_feeds__name_what_is_wrong(chain: Chain, built
     chain.send(deployer, built.comet, "setFeed(uint256,address)", 0, "0x" + "00" * 20)
     with pytest.raises(ConfigError, match="price feed of WETH is the zero address"):
         reader(chain, built)
-
-
-def test_daemon__price_falls_twice__repays_and_then_tops_up(
-    chain: Chain, node: Anvil, built: CometMarket, borrower: str, tmp_path: Path
-) -> None:
-    at = home(
-        tmp_path,
-        node,
-        chain,
-        settings(built),
-        {"mine": borrower},
-        multicall=built.multicall,
-        native=built.token("WETH").address,
-    )
-    for symbol, units in (("USDC", 2_200), ("WETH", 10)):
-        token = built.token(symbol)
-        chain.send(chain.accounts[0], token.address, "mint(address,uint256)", at.wallet, units * token.unit)
-    armed(at, {"USDC": "2200", "WETH": "10"})
-    eye = reader(chain, built)
-    with running(at) as block:
-        block()
-        assert not at.intents()
-        for price in (2_500, 2_150):
-            data = encode_call("set(int256)", price * 10**8)
-            chain.submit(chain.accounts[0], built.token("WETH").feed, data)
-            for _ in range(5):
-                block()
-    assert [i.plan.strategy for i in at.done()] == ["repay", "add_collateral"], at.alarms()
-    position: Position = eye.position(borrower)
-    assert position.health_wad is not None
-    assert position.health_wad >= 1_299 * 10**15
-    assert not absorbs(chain, built, borrower)
