@@ -2,9 +2,10 @@
 
 Promised: under one nonce one transaction is mined, so what both would do at the same time is done once; and whoever
 finds that the chain has used a nonce which his journal does not know signs nothing more. Two hosts in step find that
-late: each has signed under the very nonce that the other's transaction took, which counts as replaced. Not promised
-without a sequence number on the chain: when each host has sent several different actions before either sees the
-other's, an action may be done under two nonces. So a second host is a mistake that is noticed, not a standby.
+a little later: each has signed under the very nonce that the other's transaction took, and when that is believed, two
+blocks deep, the next signature is refused as well. Not promised without a sequence number on the chain: when each
+host has sent several different actions before either sees the other's, an action may be done under two nonces. So a
+second host is a mistake that is noticed, not a standby.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ A_UNIT = 10
 PAUSED = 7
 """Exit status of a host that found a foreign nonce."""
 PAUSED_S_MAX = 8.0
-"""A second is usual. Two hosts in step go on longer: each finds its nonce taken, plans anew, takes the next."""
+"""A second is usual; hosts in step take the blocks that it takes to believe that a nonce was taken."""
 QUIET_BLOCKS = 4
 
 
@@ -165,7 +166,8 @@ _GROUND: list[Ground] = []
 
 @contextmanager
 def _on_ground() -> Iterator[None]:
-    with ground(os.getpid()) as made:
+    # whose nonce it was is asked two blocks back
+    with ground(os.getpid(), history=True) as made:
         _GROUND.append(made)
         yield
 
