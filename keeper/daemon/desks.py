@@ -64,6 +64,12 @@ def wanted(settings: Settings, by_name: Mapping[str, Venue]) -> tuple[Wanted, ..
     )
 
 
+def listed(found: object) -> frozenset[tuple[str, str, int]]:
+    """(Executor, token, side) of everything that a desk's Executors list."""
+    posts = found.posts if isinstance(found, Desk) else ()
+    return frozenset((p.executor, x.token.address, int(x.side)) for p in posts for x in p.listed)
+
+
 async def problem(executor: str, transport: Transport, block: Block) -> str:
     """How the code at an address differs from the committed Executor; empty when it is that code."""
     code = await transport.request("eth_getCode", [executor, {"blockHash": block.hash}])

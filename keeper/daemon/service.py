@@ -17,8 +17,8 @@ from keeper.chain.head import Heads, Mailbox, latest
 from keeper.chain.line import HeadEvent, HeadKind
 from keeper.clock import SystemClock
 from keeper.config import ChainSettings, Settings
+from keeper.daemon.chores import EVERY_S, FIRST, Chores
 from keeper.daemon.control import Blind
-from keeper.daemon.discovery import Discovery, reload_changed
 from keeper.daemon.loop import ChainLoop
 from keeper.daemon.parts import Parts
 from keeper.daemon.senders import Sending, sending
@@ -26,7 +26,6 @@ from keeper.daemon.supervise import serve
 from keeper.daemon.wiring import Site, site
 from keeper.errors import EXIT_FINDINGS, EXIT_OK, EXIT_UNREACHABLE, Broken, Transient, Unwritable
 from keeper.journal.recover import recover
-from keeper.journal.retention import KEEP_S
 from keeper.journal.write import Journal
 from keeper.model import Block, Entry, Level
 from keeper.notify.alarm import Alarms
@@ -44,7 +43,6 @@ TICK_TIMEOUT_S = 10.0
 RETRY_S = 1.0
 PULSE_S = 1.0
 DRAIN_S = 30.0
-EVERY_S = {"discover": 600.0, "refresh": 3600.0, "prune": 300.0}
 
 
 class ChainDaemon:
@@ -237,7 +235,8 @@ class ChainDaemon:
             self._looked = True
             # what stands after a first tick stands for good; to walk it in the middle of a tick costs 0.2 s
             gc.freeze()
-            self.jobs.ask("discover")
+            for job in FIRST:
+                self.jobs.ask(job)
 
     def _unseen(self, loop: ChainLoop, block: Block, why: str) -> None:
         """A block that could not be read, journaled if that is possible; watching goes on either way."""
@@ -303,19 +302,12 @@ class ChainDaemon:
 
     async def _slow(self, here: Site) -> None:
         """What the scheduler, or a tick, asked for, done between ticks; a failure costs that job only."""
-        discovery = Discovery(here, self.alarms)
+        chores = Chores(self.settings, here, self.journal, self.alarms)
         while True:
             job = await self.jobs.next()
             assert self.loop is not None
             try:
-                if job == "discover":
-                    await discovery.look(self.loop.last, self.loop.venues)
-                elif job == "prune":
-                    self.journal.prune(self.clock.now_s() - KEEP_S)
-                else:
-                    await reload_changed(self.loop, here.camera, here.settings)
-                    if self._acting is not None and self.loop.last is not None:
-                        self._acting.renew(self.loop.last.snapshot.means)
+                await chores.do(job, self.loop, self._acting)
             except Transient as e:
                 self._log.warning("slow job failed", chain=self.chain.name, job=job, why=str(e))
             except Exception as e:  # the supervisor: a job beside the loop must not end the watch
@@ -334,8 +326,10 @@ class ChainDaemon:
         self.alarms.raise_alarm(Severity.CRITICAL, "blind", self.chain.name, self.blind.why)
 
     def _on_endpoint(self, event: EndpointEvent) -> None:
-        self._log.warning("endpoint", chain=self.chain.name, name=event.name, kind=event.kind, why=event.why)
-        if event.kind in (Kind.UP, Kind.RECOVERED):
+        well = event.kind in (Kind.UP, Kind.RECOVERED)
+        tell = self._log.info if well else self._log.warning
+        tell("endpoint", chain=self.chain.name, name=event.name, kind=event.kind, why=event.why)
+        if well:
             for over in (Kind.DOWN, Kind.LAGGING, Kind.RATE_LIMITED, Kind.WRONG_CHAIN):
                 self.alarms.clear(f"endpoint_{over}", event.name)
             return

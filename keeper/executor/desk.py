@@ -50,8 +50,10 @@ class Desk:
         quoter: str | None = None,
     ) -> None:
         self.posts = tuple(posts)
-        self._ways = tuple(ways)
-        self._windows = tuple(windows)
+        self.ways = tuple(ways)
+        """Every way to swap, quoted or not."""
+        self.windows = tuple(windows)
+        """Every place to borrow."""
         self._quoter = quoter
         self._calls = tuple(c for post in self.posts for c in read.calls(post))
 
@@ -105,7 +107,7 @@ class Desk:
     def _of(self, position: Position, mandate: Mandate) -> list[_Asked]:
         found: list[_Asked] = []
         allowed = {r.lower() for r in mandate.routers}
-        for way in self._ways:
+        for way in self.ways:
             if way.executor != mandate.executor or (way.router and way.router.lower() not in allowed):
                 continue
             most = _most(position, mandate, way)
@@ -115,7 +117,7 @@ class Desk:
         if mandate.routers:
             found += [
                 _Asked(what=w, most=0, size=len(quotes.lender_calls(w)))
-                for w in self._windows
+                for w in self.windows
                 if w.executor == mandate.executor and w.token in owed
             ]
         return found

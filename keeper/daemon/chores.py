@@ -1,0 +1,79 @@
+"""Slow jobs of one chain, done between ticks: what may be minutes old without harm."""
+
+from __future__ import annotations
+
+import structlog
+
+from keeper.clock import SystemClock
+from keeper.config import Settings
+from keeper.daemon import capacity, desks
+from keeper.daemon.discovery import Discovery, reload_changed
+from keeper.daemon.loop import ChainLoop
+from keeper.daemon.senders import Sending
+from keeper.daemon.wiring import Site
+from keeper.errors import ConfigError
+from keeper.journal.retention import KEEP_S
+from keeper.journal.write import Journal
+from keeper.seams import Alarm, Severity
+
+EVERY_S = {"discover": 600.0, "refresh": 3600.0, "prune": 300.0, "executors": 600.0, "capacity": 600.0}
+FIRST = ("discover", "capacity")
+"""Asked for after the first tick as well."""
+_log = structlog.get_logger("keeper")
+
+
+class Chores:
+    """Does one job at a time by its name; remembers what an earlier round found."""
+
+    def __init__(self, settings: Settings, here: Site, journal: Journal, alarms: Alarm) -> None:
+        self._settings = settings
+        self._here = here
+        self._journal = journal
+        self._alarms = alarms
+        self._discovery = Discovery(here, alarms)
+        self._short: frozenset[str] = frozenset()
+        self._unlisted = ""
+
+    async def do(self, job: str, loop: ChainLoop, acting: Sending | None) -> None:
+        """The job of that name (``EVERY_S``). Raises Transient."""
+        if job == "discover":
+            await self._discovery.look(loop.last, loop.venues)
+        elif job == "prune":
+            self._journal.prune(SystemClock().now_s() - KEEP_S)
+        elif job == "capacity":
+            await self._capacity(loop)
+        elif job == "executors":
+            await self._executors(loop)
+        else:
+            await reload_changed(loop, self._here.camera, self._here.settings)
+            if acting is not None and loop.last is not None:
+                acting.renew(loop.last.snapshot.means)
+
+    async def _capacity(self, loop: ChainLoop) -> None:
+        """Whether tonight's means would do after a fall, said by day."""
+        if loop.last is None:
+            return
+        around = (self._here.chain, self._here.camera, loop.venues)
+        found = await capacity.look(around, self._here.guarded, loop.last.snapshot)
+        self._short = capacity.say(found, self._short, self._alarms)
+
+    async def _executors(self, loop: ChainLoop) -> None:
+        """What owners listed or took off since the last look; an Executor that became another's is not used."""
+        if loop.last is None:
+            return
+        here = self._here
+        by_name = {here.settings[id].name: venue for id, venue in loop.venues.items()}
+        around = (here.endpoints, here.camera, loop.last.block)
+        try:
+            found = await desks.desk(self._settings, here.chain, around, by_name)
+        except ConfigError as e:
+            why = f"{'; '.join(e.problems)}; what was known of it stays in use"
+            self._alarms.raise_alarm(Severity.CRITICAL, "executor_changed", here.chain.name, why)
+            return
+        self._alarms.clear("executor_changed", here.chain.name)
+        before = desks.listed(here.camera.supplement)
+        here.camera.supplement = found
+        if (now := desks.listed(found)) != before:
+            _log.warning("executors loaded anew", chain=here.chain.name, listed=len(now), before=len(before))
+            # what may be sold has changed, and with it what a fall would need
+            await self._capacity(loop)
