@@ -68,6 +68,8 @@ class Listing:
     """10 ** decimals as the pool's configuration has it."""
     a_token: str
     debt_token: str
+    stable_token: str = ""
+    """Its token of stable-rate debt; empty on lines that have none."""
     feed: str
     """Identity of this market's price of it: ``aave_v3:{chain}:{oracle}:{token}``."""
 
@@ -161,10 +163,15 @@ async def _listings(market: Market, tokens: Sequence[str], read: Read) -> tuple[
                 unit=10**decimals,
                 a_token=checksum(words.uint(i, 8)),
                 debt_token=checksum(words.uint(i, 10)),
+                stable_token=_stable(market, words.uint(i, 9)),
                 feed=f"aave_v3:{market.chain_id}:{market.oracle}:{address}",
             )
         )
     return tuple(found)
+
+
+def _stable(market: Market, value: int) -> str:
+    return "" if market.line.modes_are_liquid or not value else checksum(value)
 
 
 def checksum(value: int) -> str:

@@ -12,6 +12,8 @@ from keeper.venues.aave_v3.book import Listing, Market
 
 HEAD = 3
 """Calls before the reserves: revision, oracle, list of reserves."""
+STABLE = 256
+"""Added to the bit of a debt: its part at a stable rate, which the pool's bitmap does not tell apart."""
 PER_RESERVE = 5
 """Columns of the reserves' part: data, price, scaled supply, scaled debt, cash."""
 
@@ -52,7 +54,7 @@ def layout(market: Market, accounts: Sequence[str], seen: Seen) -> Layout:
     every = tuple(2 * r.id + 1 for r in market.listings)
     by_id = {r.id: r for r in market.listings}
     bits = tuple(
-        tuple(b for b in sorted(seen.assets[a]) if b >> 1 in by_id) if a in seen.assets else every
+        tuple(b for b in sorted(seen.assets[a]) if (b & 0xFF) >> 1 in by_id) if a in seen.assets else every
         for a in accounts
     )
     modes = tuple(sorted(seen.modes))
@@ -60,9 +62,7 @@ def layout(market: Market, accounts: Sequence[str], seen: Seen) -> Layout:
     regimes = tuple(c for m in modes for c in _mode(market, m))
     words = [book.word(a) for a in accounts]
     balances = [
-        Call(target=_holder(by_id[b >> 1], b), data=book.SCALED_BALANCE_OF + w)
-        for w, mine in zip(words, bits, strict=True)
-        for b in mine
+        _balance(by_id[(b & 0xFF) >> 1], b, w) for w, mine in zip(words, bits, strict=True) for b in mine
     ]
     accounts_at = len(head) + len(regimes)
     return Layout(
@@ -132,6 +132,9 @@ def _mode(market: Market, mode: int) -> tuple[Call, ...]:
     return tuple(Call(target=market.pool, data=name + book.word(mode)) for name in names)
 
 
-def _holder(listing: Listing, bit: int) -> str:
-    """The token whose scaled balance is the holding of that bit."""
-    return listing.a_token if bit & 1 else listing.debt_token
+def _balance(listing: Listing, bit: int, account: bytes) -> Call:
+    """What tells the holding of that bit: a scaled balance, or with its interest what is owed at a stable rate."""
+    if bit >= STABLE:
+        return Call(target=listing.stable_token, data=book.BALANCE_OF + account)
+    holder = listing.a_token if bit & 1 else listing.debt_token
+    return Call(target=holder, data=book.SCALED_BALANCE_OF + account)

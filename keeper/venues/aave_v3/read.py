@@ -23,13 +23,15 @@ from keeper.seams import Reading, Seen, Shadow
 from keeper.units import WAD
 from keeper.venues.aave_v3 import reserves as rsv
 from keeper.venues.aave_v3.book import Market
-from keeper.venues.aave_v3.layout import Layout
+from keeper.venues.aave_v3.layout import STABLE, Layout
 from keeper.venues.aave_v3.math import AccountData, Line
 from keeper.venues.aave_v3.reserves import ModeNow, ReserveNow
 from keeper.words import Words
 
 BPS_WAD = 10**14
 """One basis point as a wad."""
+STABLE_RATE = "stable_rate"
+"""Flag of a row: a debt grows at a rate of its own, which no index of the market tells (Aave v3.0.x)."""
 NO_MODE = ModeNow()
 UNASKED = "holdings not read yet: a second round is needed"
 
@@ -44,6 +46,8 @@ class Frame:
     modes: Mapping[int, ModeNow]
     listed: int
     """Every bit that a listed reserve may set in a user's configuration."""
+    stable: int = 0
+    """Bits of the debts that may have a part at a stable rate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +78,7 @@ def decode(
         reserves={r.listing.id: r for r in now},
         modes=rsv.modes(market, at, words, now),
         listed=sum(3 << 2 * r.id for r in market.listings),
+        stable=sum(1 << 2 * r.id for r in market.listings if r.stable_token),
     )
     scale = float(10**market.base_decimals)
     found, seen, again = _accounts(frame, at, words, shadows)
@@ -111,7 +116,7 @@ def _accounts(
             continue
         account = Account(id=id, config=config, mode=mode, held=held)
         news = config & ~at.masks[k]
-        assets[id.account] = _holds(at, account, news)
+        assets[id.account] = _holds(at, account, news, frame.stable)
         if mode:
             modes.add(mode)
         if news & frame.listed or (mode and mode not in frame.modes):
@@ -154,10 +159,12 @@ def _shadowed(frame: Frame, account: Account, shadow: Shadow) -> Position | str:
     for id, reserve in sorted(frame.reserves.items()):
         address, off = reserve.listing.token.address, 2 * id
         owed, given = shadow.debt.get(address, 0), shadow.collateral.get(address, 0)
-        config = config | 1 << off if owed else config & ~(1 << off)
+        fixed = chain.get(STABLE + off, 0)
+        config = config | 1 << off if owed or fixed != 0 else config & ~(1 << off)
         if given and not chain.get(off + 1):
             config |= 2 << off
-        held += [(bit, scaled) for bit, scaled in ((off, owed), (off + 1, given)) if scaled]
+        # nothing of ours touches debt at a stable rate: the chain's stands
+        held += [(bit, x) for bit, x in ((off, owed), (off + 1, given), (STABLE + off, fixed)) if x != 0]
     found = position(frame, Account(id=account.id, config=config, mode=account.mode, held=held))
     return found if isinstance(found, str) else found[1]
 
@@ -174,8 +181,11 @@ def position(frame: Frame, account: Account) -> tuple[AccountData, Position] | s
         return mode.why
     collateral: list[Holding] = []
     debt: list[Holding] = []
+    fixed = {bit - STABLE: units for bit, units in account.held if bit >= STABLE}
     c = d = by_threshold = by_ltv = 0
     for bit, scaled in account.held:
+        if bit >= STABLE:
+            continue
         on, reserve = config >> bit & 1, frame.reserves[bit >> 1]
         if not on and (not scaled or not bit & 1 or reserve.why):
             # switched off, it has no part in health: a reserve that broke must not blind us to the position
@@ -190,9 +200,14 @@ def position(frame: Frame, account: Account) -> tuple[AccountData, Position] | s
                 by_threshold += holding.value_base * (holding.threshold_wad // BPS_WAD)
                 by_ltv += holding.value_base * ltv
         else:
-            holding = _debt(line, reserve, scaled)
-            debt.append(holding)
-            d += holding.value_base
+            parts = _debts(line, reserve, scaled, fixed.pop(bit, 0))
+            if parts is None:
+                return f"reserve {reserve.listing.token.symbol}: debt at a stable rate could not be read"
+            debt += parts
+            d += sum([h.value_base for h in parts])
+    for bit, units in fixed.items():
+        if units is None or units:
+            return f"reserve {bit >> 1}: debt at a stable rate beside none that was asked"
     six = line.account(c, d, by_threshold, by_ltv)
     return six, Position(
         id=account.id,
@@ -226,6 +241,29 @@ def _collateral(line: Line, reserve: ReserveNow, scaled: int, mode: ModeNow, on:
     ), ltv
 
 
+def _debts(line: Line, reserve: ReserveNow, scaled: int, fixed: int | None) -> list[Holding] | None:
+    """A debt and, under a name of its own, its part at a stable rate, which no step of ours repays.
+
+    The pool values both together: the part is worth what it adds. It stands first, so that who looks a debt up by
+    the token's address and takes the last finds what is at a variable rate.
+    """
+    if fixed is None:
+        return None
+    holding = _debt(line, reserve, scaled)
+    if not fixed:
+        return [holding]
+    listing, units = reserve.listing, holding.amount.units
+    both = line.debt_value(units + fixed, reserve.price, listing.unit)
+    token = replace(listing.token, symbol=f"{listing.token.symbol} (stable rate)")
+    part = replace(
+        holding,
+        amount=Amount(token=token, units=fixed),
+        stored=0,
+        value_base=both - holding.value_base,
+    )
+    return [part, holding] if scaled else [part]
+
+
 def _debt(line: Line, reserve: ReserveNow, scaled: int) -> Holding:
     """A holding of debt."""
     listing = reserve.listing
@@ -251,14 +289,17 @@ def book_row(line: Line, collateral: Iterable[Holding], debt: Iterable[Holding])
     for h in collateral:
         if h.threshold_wad and h.price_base:
             a[h.feed] = h.value_base / h.price_base * (h.threshold_wad / WAD)
+    flags = () if line.bare_threshold_counts else (WHOLE_BPS_AVERAGE,)
     for h in debt:
-        b[h.feed] = h.value_base / h.price_base
+        b[h.feed] = b.get(h.feed, 0.0) + h.value_base / h.price_base
+        # stored integers cannot follow a rate that is the account's own
+        flags = (*flags, STABLE_RATE) if not h.stored and STABLE_RATE not in flags else flags
     feeds = tuple({**a, **b})
     return BookRow(
         feeds=feeds,
         a=tuple([a.get(f, 0.0) for f in feeds]),
         b=tuple([b.get(f, 0.0) for f in feeds]),
-        flags=() if line.bare_threshold_counts else (WHOLE_BPS_AVERAGE,),
+        flags=flags,
     )
 
 
@@ -274,17 +315,19 @@ def column(words: Words, start: int, stop: int) -> list[int | None]:
     return [words.uint(i) if words.ok[i] and words.count[i] else None for i in range(start, stop)]
 
 
-def _holds(at: Layout, account: Account, news: int) -> frozenset[int]:
+def _holds(at: Layout, account: Account, news: int, stable: int) -> frozenset[int]:
     """The bits worth asking next time: those set, and those off that still hold something."""
     before = at.seen.assets.get(account.id.account)
-    bits = [b for b, scaled in account.held if scaled != 0]
+    config = account.config
+    bits = [b for b, scaled in account.held if (scaled != 0 if b < STABLE else config >> (b - STABLE) & 1)]
     if not news and before is not None and len(bits) == len(before):
         # what was asked is what is held: the commonest case by far, so it is told first
         return before
-    config = account.config
     while config:
         low = config & -config
         bits.append(low.bit_length() - 1)
+        if low & stable:
+            bits.append(STABLE + low.bit_length() - 1)
         config ^= low
     return frozenset(bits)
 

@@ -201,10 +201,16 @@ def _category_mode(words: Words, at: int, mode: int, now: tuple[ReserveNow, ...]
     if not words.ok[at] or words.count[at] < 7:
         return ModeNow(why=f"e-mode {mode} could not be read")
     answer = words.uints(at)
+    mine = [r for r in now if r.category == mode]
+    if answer[4]:
+        source = book.checksum(answer[4])
+        return ModeNow(why=f"e-mode {mode} is priced by a source of its own, {source}: that is not read")
     return ModeNow(
         label=book.text(words.raw(at)[160:]) or f"e-mode {mode}",
         ltv=answer[1],
         threshold=answer[2],
         bonus=answer[3],
-        collateral=sum(1 << r.listing.id for r in now if r.category == mode),
+        collateral=sum(1 << r.listing.id for r in mine),
+        # a category lends nothing on what its own configuration gives no loan-to-value
+        ltv_zero=sum(1 << r.listing.id for r in mine if not r.ltv),
     )
