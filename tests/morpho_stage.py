@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from anvil.abi import encode_call
-from anvil.client import MAX_FEE_WEI, Chain, transaction
+from anvil.client import Chain
 from anvil.deploy_morpho import PARAMS, MorphoMarket, MorphoSite
 from anvil.deployment import Deployment
 from keeper.chain.batch import Batch
@@ -19,8 +19,8 @@ from keeper.venues import registry
 from keeper.venues.morpho_blue import MorphoBlue
 from keeper.words import Words
 from tests.anvil_reading import ChainTransport
+from tests.bulk import mined_together
 
-TX_GAS = 400_000
 AT_ONCE = 60
 
 
@@ -108,46 +108,16 @@ def open_loans(
         f"supplyCollateral({PARAMS},uint256,address,bytes)",
         f"borrow({PARAMS},uint256,uint256,address,address)",
     )
-    chain.rpc("anvil_autoImpersonateAccount", True)
-    chain.rpc("evm_setAutomine", False)
-    try:
-        for start in range(0, len(loans), AT_ONCE):
-            some = loans[start : start + AT_ONCE]
-            _mined(
-                chain,
-                site,
-                [(lender, encode_call(pledge, market.params, x.given, x.account, b"")) for x in some],
-            )
-            chain.batch(("anvil_setBalance", (x.account, hex(TX_GAS * MAX_FEE_WEI * 2))) for x in some)
-            _mined(
-                chain,
-                site,
-                [
-                    (x.account, encode_call(borrow, market.params, x.owed, 0, x.account, x.account))
-                    for x in some
-                    if x.owed
-                ],
-            )
-    finally:
-        chain.rpc("evm_setAutomine", True)
-        chain.rpc("anvil_autoImpersonateAccount", False)
-
-
-def _mined(chain: Chain, site: MorphoSite, sends: Sequence[tuple[str, bytes]]) -> None:
-    """Send in order and mine; Raises Reverted for the first that failed."""
-    nonces: dict[str, int] = {}
-    requests = []
-    for sender, data in sends:
-        if sender not in nonces:
-            nonces[sender] = int(chain.rpc("eth_getTransactionCount", sender, "latest"), 16)
-        fields = transaction(sender, site.morpho, data, gas=TX_GAS)
-        requests.append(("eth_sendTransaction", ({**fields, "nonce": hex(nonces[sender])},)))
-        nonces[sender] += 1
-    hashes = chain.batch(requests)
-    chain.mine()
-    receipts = chain.batch(("eth_getTransactionReceipt", (h,)) for h in hashes)
-    failed = [h for h, r in zip(hashes, receipts, strict=True) if r is None or r["status"] != "0x1"]
-    chain.confirm(failed[:1], timeout_s=0.0)
+    for start in range(0, len(loans), AT_ONCE):
+        some = loans[start : start + AT_ONCE]
+        pledges = [(lender, encode_call(pledge, market.params, x.given, x.account, b"")) for x in some]
+        mined_together(chain, site.morpho, pledges)
+        borrows = [
+            (x.account, encode_call(borrow, market.params, x.owed, 0, x.account, x.account))
+            for x in some
+            if x.owed
+        ]
+        mined_together(chain, site.morpho, borrows)
 
 
 def owed_by_contract(

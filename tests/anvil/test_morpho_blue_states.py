@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from eth_utils.address import to_checksum_address
 from anvil.client import Chain
 from anvil.deploy_morpho import MorphoMarket, MorphoSite, deploy_morpho, set_price, usual_price
 from anvil.deployment import Deployment
+from anvil.node import Anvil
 from keeper.model import Position
 from keeper.units import UINT256_MAX, WAD
 from keeper.venues.morpho_blue import math
@@ -25,9 +27,14 @@ ROUNDS = 3
 USD8 = 10**8
 
 
-@pytest.fixture
-def site(chain: Chain, deployment: Deployment) -> MorphoSite:
-    return deploy_morpho(chain, deployment)
+@pytest.fixture(scope="module")
+def site(upstream: Anvil, deployment: Deployment) -> Iterator[MorphoSite]:
+    """Morpho beside the Aave market, for this file; each test's own changes are undone by ``chain``."""
+    client = deployment.chain(upstream.url)
+    snapshot = client.snapshot()
+    yield deploy_morpho(client, deployment)
+    client.revert(snapshot)
+    client.close()
 
 
 def _loan(rng: random.Random, market: MorphoMarket, deployment: Deployment, price: int) -> Loan:
