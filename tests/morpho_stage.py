@@ -16,7 +16,8 @@ from keeper.model import Block, Call, Position, PositionId, Snapshot
 from keeper.seams import Shadow
 from keeper.snapshot import GatherRequest, gather
 from keeper.venues import registry
-from keeper.venues.morpho_blue import MorphoBlue
+from keeper.venues.aave_v3.book import word
+from keeper.venues.morpho_blue import MorphoBlue, book
 from keeper.words import Words
 from tests.anvil_reading import ChainTransport
 from tests.bulk import mined_together
@@ -154,3 +155,37 @@ def liquidates(
         assert b"position is healthy" in text, answer
         return False
     return True
+
+
+def constants(answers: Mapping[bytes, bytes]) -> str:
+    """Runtime code, 0x-hex, of a contract that answers each selector with fixed words and reverts otherwise."""
+    head, bodies = b"\x60\x00\x35\x60\xe0\x1c", []
+    at = len(head) + 11 * len(answers) + 5
+    for selector, answer in answers.items():
+        # DUP1 PUSH4 selector EQ PUSH2 body JUMPI
+        head += b"\x80\x63" + selector + b"\x14\x61" + at.to_bytes(2) + b"\x57"
+        body = b"\x5b"
+        for i in range(0, len(answer), 32):
+            # PUSH32 word PUSH2 offset MSTORE
+            body += b"\x7f" + answer[i : i + 32] + b"\x61" + i.to_bytes(2) + b"\x52"
+        # PUSH2 length PUSH1 0 RETURN
+        body += b"\x61" + len(answer).to_bytes(2) + b"\x60\x00\xf3"
+        bodies.append(body)
+        at += len(body)
+    # PUSH1 0 PUSH1 0 REVERT
+    head += b"\x60\x00\x60\x00\xfd"
+    return "0x" + (head + b"".join(bodies)).hex()
+
+
+def pre_liquidation(
+    chain: Chain, site: MorphoSite, market: MorphoMarket, at: tuple[str, tuple[int, int, int, int, int], str]
+) -> str:
+    """An own double of a PreLiquidation contract at (address, five numbers, oracle); only what tells of it."""
+    address, numbers, oracle = at
+    answers = {
+        book.MORPHO: word(site.morpho),
+        book.ID: bytes.fromhex(market.id[2:]),
+        book.PRE_PARAMS: b"".join(word(n) for n in numbers) + word(oracle),
+    }
+    chain.rpc("anvil_setCode", address, constants(answers))
+    return address

@@ -30,9 +30,9 @@ from keeper.venues.morpho_blue.book import Market
 
 WHO = book.KIND
 SUPPLY_GAS = 250_000
-"""Measured 68k; room for tokens behind proxies."""
+"""Measured 55k to 68k; room for tokens behind proxies."""
 REPAY_GAS = 300_000
-"""Measured 105k with the accrual that it begins with; the same room."""
+"""Measured 63k to 125k with the accrual that it begins with; the same room."""
 SALE_GAS = {Source.UNISWAP_V3_SWAP: 900_000, Source.STEPWISE: 500_000}
 FLASH_SALE_GAS = 1_300_000
 STEP_GAS = 600_000
