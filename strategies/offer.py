@@ -89,14 +89,14 @@ def offer(need: Need, holding: Holding, line: Line) -> Offer | Refusal:
     refused = need.venue.can(step, need.position, need.means)
     if refused is not None:
         return Refusal(who=line.who, code="venue_refuses", why=f"{refused.code}: {refused.why}")
-    if line.mandate is not None and not isinstance(step, Deleverage):
-        refused = judge.refuses_pay_in(line.mandate, step, need.before_wad, after)
-        if refused is not None:
-            return Refusal(who=line.who, code=refused.code, why=refused.why)
     code, short = ("", "") if after >= target else _short(need, holding, (want, most, binding))
     broken = kept(need.before_wad, after, need.policy)
     if broken is not None:
         return Refusal(who=line.who, code=code or "above_max", why=f"{broken.why}{short and '; ' + short}")
+    if line.mandate is not None and not isinstance(step, Deleverage):
+        refused = judge.refuses_pay_in(line.mandate, step, need.before_wad, after)
+        if refused is not None:
+            return Refusal(who=line.who, code=refused.code, why=refused.why)
     spend = value_base_up(step.amount.units, holding.price_base, token.decimals)
     return Offer(step=step, after_wad=after, spend_base=spend, short=short)
 
@@ -119,7 +119,7 @@ def best(need: Need, line: Line, offers: Sequence[Offer | Refusal]) -> Proposal 
     made = [o for o in offers if isinstance(o, Offer)]
     if not made:
         refusals = [o for o in offers if isinstance(o, Refusal)]
-        code = min((r.code for r in refusals), key=NEAREST.index)
+        code = min((r.code for r in refusals), key=lambda c: NEAREST.index(c) if c in NEAREST else 0)
         return Refusal(who=line.who, code=code, why="; ".join(r.why for r in refusals))
     full = [o for o in made if o.reaches]
     if full:

@@ -101,6 +101,8 @@ class LendingDouble:
     def encode(self, step: Step, position: Position) -> Call:
         if isinstance(step, Deleverage):
             return abi.deleverage(step)
+        if (wanted := abi.pay_in_of(step)) is not None:
+            return abi.pay_in(wanted)
         token, units, account = step.amount.token.address, step.amount.units, position.id.account
         if isinstance(step, Supply):
             data = SUPPLY + encode(["address", "uint256", "address", "uint16"], [token, units, account, 0])

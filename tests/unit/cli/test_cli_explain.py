@@ -132,6 +132,35 @@ def test_explain__when_the_same_is_said_block_after_block__then_one_line_tells_f
     assert len(json.loads(capsys.readouterr().out)["entries"]) == 5
 
 
+def test_explain__when_ways_were_weighed__then_cost_by_part_doing_nothing_and_each_alternative(
+    config: Path, journal: Journal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = {"strategy": "deleverage", "gas_usd": 6.0, "swap_usd": 6.3, "flash_usd": 0.5, "idle_usd": 0.0}
+    data = {
+        "chosen": [{**chosen, "cost_usd": 12.3}],
+        "rejected": [
+            {"strategy": "repay", "code": "dearer", "why": "would cost $13.00", "cost_usd": 13.0},
+            {
+                "strategy": "add_collateral",
+                "code": "empty_wallet",
+                "why": "the wallet holds no WETH",
+                "cost_usd": None,
+            },
+        ],
+        "stake": {"chance": 0.42, "loss_usd": 300.0},
+    }
+    decided = Entry(kind="decision", chain_id=1, block_number=7, subject=ID, why="so", data=data)
+    journal.record_all([tick(1, 11), decided])
+    assert invoke(["explain", "vault", "-c", str(config)]) == 0
+    told = [x.strip() for x in capsys.readouterr().out.splitlines() if x.startswith("    ")]
+    assert told == [
+        "takes deleverage: $12.30 = gas $6.00 + swap $5.80 + flash fee $0.50",
+        "doing nothing: chance 42% x loss $300.00 (bonus forgone) = $126.00 expected: it decides the way, not whether",
+        "not repay for $13.00: dearer: would cost $13.00",
+        "not add_collateral: empty_wallet: the wallet holds no WETH",
+    ]
+
+
 def test_journal__when_nothing_matches__then_that_is_said_and_no_empty_table_is_shown(
     config: Path, journal: Journal, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,10 +10,10 @@ import pytest
 
 from keeper.errors import ConfigError
 from keeper.executor import abi
-from keeper.model import Amount, Source
+from keeper.model import Amount, Side, Source
 from keeper.seams import TxFields
 from keeper.signer import policy_file
-from keeper.signer.orders import AllowedOrder
+from keeper.signer.orders import AllowedOrder, pay_ins
 from keeper.signer.policy import SigningPolicy, aave_v3_calls, spend_of
 from keeper.signer.store import DayCaps
 from keeper.units import WAD
@@ -83,8 +83,9 @@ def test_order__when_calldata_is_tampered_with__then_it_is_refused() -> None:
     data = abi.deleverage(sale()).data
     assert "canonical" in (POLICY.refuses(tx(data + bytes(32))) or "")
     assert "not allowed" in (POLICY.refuses(tx(data, to=ROUTER)) or "")
-    for name in (abi.ADD_COLLATERAL, abi.REPAY_FROM_RESERVE, abi.selector("rescue(address,uint256)")):
-        assert "selector" in (POLICY.refuses(tx(name + data[4:])) or "")
+    for name in (abi.ADD_COLLATERAL, abi.REPAY_FROM_RESERVE):
+        assert "does not decode" in (POLICY.refuses(tx(name + data[4:])) or "")
+    assert "selector" in (POLICY.refuses(tx(abi.selector("rescue(address,uint256)") + data[4:])) or "")
 
 
 def test_order__when_there_is_calldata_for_no_router__then_it_is_refused() -> None:
@@ -122,3 +123,37 @@ def test_file__when_an_order_has_an_unknown_member__then_it_is_refused(tmp_path:
     path.write_text(text.replace('"routers"', '"router"'))
     with pytest.raises(ConfigError, match="is no signing policy"):
         policy_file.load(path)
+
+
+def paid_in(side: Side = Side.DEBT, **changes: object) -> bytes:
+    """Calldata of a pay-in of 5,000 USDC, or of one ETH."""
+    token = USDC if side is Side.DEBT else WETH
+    wanted = abi.PayIn(
+        executor=EXECUTOR,
+        key=KEY,
+        side=side,
+        seq=0,
+        amount=Amount(token=token, units=5 * 10**9 if side is Side.DEBT else 10**18),
+        deadline_s=9,
+    )
+    return abi.pay_in(replace(wanted, **changes)).data  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("side", list(Side))
+def test_pay_in__when_it_is_the_position_s_own_asset__then_signed(side: Side) -> None:
+    allowed = next(p for p in pay_ins((ORDER,)) if p.side is side)
+    assert allowed.selector == paid_in(side)[:4]
+    assert allowed.target == ORDER.target
+    assert allowed.refuses(paid_in(side)) is None
+
+
+def test_pay_in__when_another_position_token_amount_or_byte__then_refused_by_name() -> None:
+    repays = next(p for p in pay_ins((ORDER,)) if p.side is Side.DEBT)
+    supplies = next(p for p in pay_ins((ORDER,)) if p.side is Side.COLLATERAL)
+    assert "not guarded" in (repays.refuses(paid_in(key="0x" + "12" * 32)) or "")
+    other = Amount(token=WETH, units=1)
+    assert "is not allowed" in (repays.refuses(paid_in(amount=other)) or "")
+    huge = Amount(token=WETH, units=10**30)
+    assert "allowed are 1.." in (supplies.refuses(paid_in(Side.COLLATERAL, amount=huge)) or "")
+    assert "not canonical" in (repays.refuses(paid_in() + b"\0" * 32) or "")
+    assert "pays nothing in" in (repays.refuses(abi.DELEVERAGE + paid_in()[4:]) or "")
