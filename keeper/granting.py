@@ -88,11 +88,14 @@ async def _on_chain(
     settings: Settings, site: Site, amounts: Mapping[str, str], probe: Probe | None
 ) -> list[Row]:
     means = (await site.view()).snapshot.means
+    # markets of one contract share its allowance
     wanted = tuple(
-        Approval(token=token, spender=venue.spender, units=_units(token, amounts[token.symbol]))
-        for venue in site.venues.values()
-        for token in venue.tokens
-        if token.symbol in amounts
+        dict.fromkeys(
+            Approval(token=token, spender=venue.spender, units=_units(token, amounts[token.symbol]))
+            for venue in site.venues.values()
+            for token in venue.tokens
+            if token.symbol in amounts
+        )
     )
     rows = [_row(a, means) for a in wanted]
     if probe is not None and wanted:
