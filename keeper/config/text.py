@@ -32,7 +32,11 @@ def tables_from(text: str, path: Path) -> tuple[dict[str, object], list[str]]:
         raw: dict[str, object] = tomllib.loads(text, parse_float=Decimal)
     except tomllib.TOMLDecodeError as e:
         raise ConfigError((f"{path}: not valid TOML: {masked(str(e))}", *comments)) from None
-    values = [f"{path_text(at)}: {REFUSED}" for at, leaf in _leaves(raw, ()) if _secret(leaf)]
+    values = [
+        f"{path_text(at)}: {REFUSED}"
+        for at, leaf in _leaves(raw, ())
+        if _secret(leaf) and not _market_id(at, leaf)
+    ]
     return raw, values or comments
 
 
@@ -47,6 +51,12 @@ def _leaves(node: object, at: tuple[str | int, ...]) -> Iterator[tuple[tuple[str
             yield from _leaves(value, (*at, i))
     else:
         yield at, node
+
+
+def _market_id(at: tuple[str | int, ...], leaf: object) -> bool:
+    """A market's id has the shape of a key, and one place where it belongs."""
+    place = at[:1] == ("venues",) and at[2:] == ("market",)
+    return place and isinstance(leaf, str) and PREFIXED_KEY.fullmatch(leaf) is not None
 
 
 def _secret(leaf: object) -> bool:
