@@ -33,6 +33,7 @@ ON_REQUEST = (
     "keeper.risk.pruned",
     "keeper.risk.passage",
     "keeper.risk.cascade",
+    "keeper.risk.screen",
 )
 """Those that only commands and replays use: compiled, or loaded, at first use."""
 

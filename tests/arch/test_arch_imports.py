@@ -35,10 +35,10 @@ VOCABULARY |= {"phrases", "triggers", "executor"}
 """What every room may read."""
 ALSO = {"signer": {"watchdog"}}
 """Room -> what it reads besides: the signer's process tells systemd itself that it lives."""
-WIRING = {"daemon", "granting", "inspection", "cli", "__main__"}
-"""What exists to join rooms: the daemon, the commands, and what both need."""
+WIRING = {"daemon", "granting", "inspection", "cli", "replay", "__main__"}
+"""What exists to join rooms: the daemon, the commands, what both need, and replays through the same rooms."""
 PURE = {"units", "errors", "model", "sizing", "words", "phrases", "triggers", "executor"}
-PURE |= {"risk", "decision", "plan", "strategies"}
+PURE |= {"risk", "decision", "capacity", "plan", "strategies"}
 """No network, no clock, no log."""
 PURE_FILES = ("decode", "encode", "rules", "book", "effect", "fill")
 """Files of a venue's folder that are pure as well."""
@@ -72,7 +72,7 @@ def test_vocabulary__when_it_imports_ours__then_only_vocabulary() -> None:
 
 def test_room__when_it_is_a_folder__then_only_the_daemon_and_the_commands_join_others() -> None:
     folders = {p.parent.name for p in (ROOT / "keeper").glob("*/__init__.py")}
-    assert folders & WIRING == {"cli", "daemon"}
+    assert folders & WIRING == {"cli", "daemon", "replay"}
 
 
 def test_pure_room__when_read__then_it_has_no_network_clock_or_log() -> None:

@@ -1,0 +1,198 @@
+"""Whose positions are replayed: accounts by asset from CSV, a book file, or the live configuration's positions.
+
+An account is its holdings by value at the start of the run; tokens and prices only ever appear as their product.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import math
+import re
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from keeper.errors import ConfigError
+from keeper.risk.bookfile import NamedBook
+
+PROBLEMS_MAX = 20
+DUST = 1e-9
+"""Holdings below this share of an account's own debt and collateral are what rounding left."""
+CSV_FORMAT = 'user, "collateral_[asset,value_eth,liq_threshold]", "debt_[asset,value_eth]" (or value_usd)'
+_COLLATERAL = re.compile(r"collateral_\[asset,value_(eth|usd),liq_threshold\]")
+_DEBT = re.compile(r"debt_\[asset,value_(eth|usd)\]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lot:
+    """One asset of one account: its value at the start, and the share of it that counts against debt."""
+
+    asset: str
+    value: float
+    threshold: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """One lending position at the start."""
+
+    name: str
+    collateral: tuple[Lot, ...]
+    debt: tuple[Lot, ...]
+
+    @property
+    def owed(self) -> float:
+        """Value of all debts at the start."""
+        return sum(d.value for d in self.debt)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """Accounts whose values are in ``unit`` ("ETH" or "USD"); ``left_out``: (name, why)."""
+
+    path: str
+    unit: str
+    accounts: tuple[Account, ...]
+    left_out: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def assets(self) -> tuple[str, ...]:
+        """Every asset held or owed."""
+        return tuple(dict.fromkeys(lot.asset for a in self.accounts for lot in (*a.collateral, *a.debt)))
+
+
+def read(path: Path) -> Fleet:
+    """The accounts in a CSV file, or in every CSV file of a folder. ConfigError naming file, row and column."""
+    files = (
+        sorted(p for p in path.iterdir() if p.name.endswith((".csv", ".csv.gz"))) if path.is_dir() else [path]
+    )
+    fleets: list[Fleet] = []
+    other: list[str] = []
+    for file in files:
+        header, rows = _table(file)
+        if path.is_dir() and not (
+            any(map(_COLLATERAL.fullmatch, header)) and any(map(_DEBT.fullmatch, header))
+        ):
+            other.append(f"{file.name}: {', '.join(header[:6])}")
+            continue
+        fleets.append(_parsed(file, header, rows))
+    if not fleets:
+        raise ConfigError(
+            (f"{path}: holds no accounts by asset ({CSV_FORMAT}); found {'; '.join(other) or 'nothing'}",)
+        )
+    if len({f.unit for f in fleets}) > 1:
+        raise ConfigError((f"{path}: its files are in different units; replay them one at a time",))
+    left_out = tuple((name, "the file does not say which assets an account holds") for name in other)
+    return Fleet(
+        path=str(path),
+        unit=fleets[0].unit,
+        accounts=tuple(a for f in fleets for a in f.accounts),
+        left_out=(*left_out, *(x for f in fleets for x in f.left_out)),
+    )
+
+
+def of_book(book: NamedBook, path: str) -> Fleet:
+    """The lending positions of a book, in USD at the book's own prices; others are left out and said."""
+    accounts: list[Account] = []
+    left_out: list[tuple[str, str]] = []
+    for name, row, tokens in zip(book.names, book.rows, book.tokens, strict=True):
+        if not tokens or row.a0 or row.b0:
+            left_out.append((name, "not a lending position: the paper market liquidates loans only"))
+            continue
+        symbols = [book.symbols.get(f, f) for f in row.feeds]
+        prices = [book.prices.get(f, math.nan) for f in row.feeds]
+        if any(not math.isfinite(p) for p in prices):
+            left_out.append((name, "a price is missing"))
+            continue
+        collateral = [
+            Lot(asset=s, value=t * p, threshold=a / t)
+            for s, p, t, a in zip(symbols, prices, tokens, row.a, strict=True)
+            if t > 0.0
+        ]
+        debt = [Lot(asset=s, value=b * p) for s, p, b in zip(symbols, prices, row.b, strict=True) if b > 0.0]
+        accounts.append(Account(name=name, collateral=tuple(collateral), debt=tuple(debt)))
+    return Fleet(path=path, unit="USD", accounts=tuple(accounts), left_out=tuple(left_out))
+
+
+def _table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    try:
+        data = path.read_bytes()
+        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+    except (OSError, EOFError, zlib.error) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ConfigError((f"{path}: cannot be read: {why}",)) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError((f"{path}: is not text: {error.reason} at byte {error.start}",)) from error
+    lines = csv.DictReader(text.splitlines())
+    return list(lines.fieldnames or []), list(lines)
+
+
+def _parsed(path: Path, header: Sequence[str], rows: Sequence[Mapping[str, str]]) -> Fleet:
+    collateral = next((h for h in header if _COLLATERAL.fullmatch(h)), None)
+    debt = next((h for h in header if _DEBT.fullmatch(h)), None)
+    if "user" not in header or collateral is None or debt is None:
+        raise ConfigError(
+            (f"{path}: row 1: has {', '.join(header[:12])}; accounts by asset need {CSV_FORMAT}",)
+        )
+    units = {_unit(_COLLATERAL, collateral), _unit(_DEBT, debt)}
+    problems: list[str] = []
+    accounts: list[Account] = []
+    left_out: list[tuple[str, str]] = []
+    seen: dict[str, int] = {}
+    for n, row in enumerate(rows, start=2):
+        name = (row["user"] or "").strip()
+        if name in seen:
+            problems.append(f"{path}: row {n}, column user: {name} is there twice (row {seen[name]})")
+        seen[name] = n
+        held = list(_lots(f"{path}: row {n}, column {collateral}", row[collateral], 3, problems))
+        owed = list(_lots(f"{path}: row {n}, column {debt}", row[debt], 2, problems))
+        scale = DUST * sum(x.value for x in (*held, *owed))
+        account = Account(
+            name=name,
+            collateral=tuple(x for x in held if x.value > scale),
+            debt=tuple(x for x in owed if x.value > scale),
+        )
+        if account.debt:
+            accounts.append(account)
+        else:
+            left_out.append((name, "owes nothing"))
+        if len(problems) >= PROBLEMS_MAX:
+            problems.append(f"{path}: and perhaps more: reading stopped here")
+            break
+    if len(units) > 1:
+        problems.append(f"{path}: row 1: collateral and debt are in different units")
+    if problems:
+        raise ConfigError(tuple(problems))
+    return Fleet(path=str(path), unit=units.pop().upper(), accounts=tuple(accounts), left_out=tuple(left_out))
+
+
+def _unit(pattern: re.Pattern[str], column: str) -> str:
+    found = pattern.fullmatch(column)
+    return found[1] if found else ""
+
+
+def _lots(where: str, text: str | None, width: int, problems: list[str]) -> Iterator[Lot]:
+    try:
+        items = json.loads(text or "")
+    except ValueError as error:
+        problems.append(f"{where}: {(text or '')[:40]!r} is not JSON: {error}")
+        return
+    if not isinstance(items, list):
+        problems.append(f"{where}: is no list of lists")
+        return
+    for item in items:
+        good = isinstance(item, list) and len(item) == width and isinstance(item[0], str)
+        numbers = (
+            [x for x in item[1:] if isinstance(x, (int, float)) and not isinstance(x, bool)] if good else []
+        )
+        if len(numbers) != width - 1 or not all(math.isfinite(x) and x >= 0.0 for x in numbers):
+            wanted = "[asset, value, threshold]" if width == 3 else "[asset, value]"
+            problems.append(f"{where}: {json.dumps(item)[:60]} is not {wanted} with numbers of 0 or more")
+            continue
+        if width == 3 and not 0.0 <= numbers[1] < 1.0:
+            problems.append(f"{where}: the threshold {numbers[1]:g} of {item[0]} is not from 0 to 1")
+            continue
+        yield Lot(asset=item[0], value=float(numbers[0]), threshold=float(numbers[1]) if width == 3 else 0.0)

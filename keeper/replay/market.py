@@ -1,0 +1,139 @@
+"""The paper market: how the venue liquidates, what a sale brings, what gas costs, how long inclusion takes.
+
+All values are USD. Formulas: a constant-product pool of reserves R on each side (in USD) gives X R / (R + X) for X,
+before its fee; "USD that move the price by 2 %" is R (1/sqrt(0.98) - 1). The close factor is Aave v3.3's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from keeper.replay.paths import Paths
+from keeper.replay.vessel import Vessel
+from keeper.risk.assets import CALM, asset
+
+TWO_PERCENT = 1.0 / math.sqrt(0.98) - 1.0
+CLOSE_ALL_BELOW = 0.95
+"""Aave: health below which all of a debt may be repaid at once, otherwise half of all debt."""
+DUST_USD = 2_000.0
+"""Aave v3.3 MIN_BASE_MAX_CLOSE_FACTOR_THRESHOLD: smaller debts or collaterals may be closed whole."""
+ROUNDS_MAX = 40
+ANY = "*"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weather:
+    """Gas and delay: ``calm`` until the market fell by ``from_fall`` within an hour, ``storm`` at ``to_fall``."""
+
+    calm_gwei: float = 20.0
+    storm_gwei: float = 1_000.0
+    from_fall: float = 0.02
+    to_fall: float = 0.10
+    calm_delay_s: float = 24.0
+    storm_delay_s: float = 72.0
+
+    def share(self, fall: float) -> float:
+        """0 in calm, 1 in full storm."""
+        return min(max((fall - self.from_fall) / (self.to_fall - self.from_fall), 0.0), 1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Market:
+    """What acting costs. ``depth_usd``: USD that move an asset's price by 2 %, by asset, base, class or ``*``."""
+
+    weather: Weather = Weather()
+    depth_usd: Mapping[str, float] = field(
+        default_factory=lambda: {"ETH": 40e6, "BTC": 40e6, "stable": 80e6, ANY: 4e6}
+    )
+    pool_fee: float = 0.0005
+    bonus: Mapping[str, float] = field(default_factory=lambda: {"ETH": 0.05, "BTC": 0.0625, ANY: 0.075})
+    gas_units: float = 500_000.0
+    """Of one deleverage."""
+    eth_usd: float = 2_000.0
+    """Price of gas's token where the run has no series of it."""
+
+    def falls(self, paths: Paths, at: int) -> float:
+        """How far the asset that fell most lies below its highest of the last hour."""
+        first = max(0, at - round(3_600.0 / paths.step_s))
+        window = paths.market[:, first : at + 1]
+        return float((1.0 - window[:, -1] / window.max(axis=1)).max())
+
+    def gwei(self, paths: Paths, at: int) -> float:
+        """Gas price at a moment."""
+        share = self.weather.share(self.falls(paths, at))
+        ratio = self.weather.storm_gwei / self.weather.calm_gwei
+        return self.weather.calm_gwei * math.exp(share * math.log(ratio))
+
+    def gas_usd(self, paths: Paths, at: int) -> float:
+        """What one action's gas costs at a moment."""
+        eth = paths.usd_of("WETH") or paths.usd_of("ETH") or paths.usd_of("stETH")
+        name = next((n for n in ("WETH", "ETH", "stETH") if paths.usd_of(n)), "")
+        price = (eth or self.eth_usd) * (float(paths.market[paths.row_of(name), at]) if name else 1.0)
+        return self.gas_units * self.gwei(paths, at) * 1e-9 * price
+
+    def delay(self, paths: Paths, at: int) -> int:
+        """Moments from a decision to its effect; never the same one."""
+        share = self.weather.share(self.falls(paths, at))
+        wait_s = self.weather.calm_delay_s + share * (self.weather.storm_delay_s - self.weather.calm_delay_s)
+        return max(1, math.ceil(wait_s / paths.step_s))
+
+    def reserves_usd(self, name: str) -> float:
+        """R of the pool into which an asset is sold."""
+        known = asset(name)
+        for key in (name, known.base, known.kind, ANY):
+            if key in self.depth_usd:
+                return self.depth_usd[key] / TWO_PERCENT
+        return math.inf
+
+    def bonus_of(self, name: str) -> float:
+        """A liquidator's bonus on a collateral."""
+        known = asset(name)
+        return next((self.bonus[k] for k in (name, known.base, ANY) if k in self.bonus), 0.05)
+
+    def brings(self, name: str, sold_usd: float) -> float:
+        """What a sale of ``sold_usd`` (at the market's price) brings."""
+        reserves = self.reserves_usd(name)
+        share = reserves / (reserves + sold_usd) if math.isfinite(reserves) else 1.0
+        return sold_usd * share * (1.0 - self.pool_fee)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seized:
+    """One liquidation: debt repaid, collateral taken, the owner's loss, all in USD."""
+
+    repaid: float
+    taken: float
+
+    @property
+    def lost(self) -> float:
+        """What the owner lost."""
+        return self.taken - self.repaid
+
+
+def liquidate(vessel: Vessel, market: Market) -> tuple[Seized, ...]:
+    """Liquidators at work at the feed's present prices until health is 1 or nothing is left to take."""
+    done: list[Seized] = []
+    for _ in range(ROUNDS_MAX):
+        health = vessel.health()
+        if health >= 1.0:
+            break
+        i, j = vessel.largest_collateral(), vessel.largest_debt()
+        if i is None or j is None:
+            break
+        bonus = market.bonus_of(vessel.collateral[i].asset)
+        have, owed = vessel.held_usd(i), vessel.owed_usd(j)
+        whole = health < CLOSE_ALL_BELOW or have < DUST_USD or owed < DUST_USD
+        repaid = min(owed, owed if whole else 0.5 * vessel.debt_usd())
+        taken = min(repaid * (1.0 + bonus), have)
+        repaid = taken / (1.0 + bonus)
+        vessel.take(i, taken)
+        vessel.repay(j, repaid)
+        done.append(Seized(repaid=repaid, taken=taken))
+    return tuple(done)
+
+
+def calm(name: str) -> bool:
+    """True of dollars and the like."""
+    return asset(name).kind in CALM

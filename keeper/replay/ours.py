@@ -1,0 +1,230 @@
+"""Our keeper in a replay: the same risk, decision and strategies as the daemon's, asked where a line is crossed."""
+
+from __future__ import annotations
+
+from eth_utils.address import to_checksum_address
+
+from keeper.decision.case import Options
+from keeper.decision.decide import decide
+from keeper.decision.memory import Memory
+from keeper.model import (
+    Block,
+    Decision,
+    Deleverage,
+    Mandate,
+    MandateAsset,
+    Means,
+    Policy,
+    Position,
+    Route,
+    Side,
+    Snapshot,
+    Spent,
+    Terms,
+    Token,
+)
+from keeper.replay import paper
+from keeper.replay.market import Market
+from keeper.replay.policies import Act
+from keeper.replay.vessel import Vessel
+from keeper.risk.outlook import assess
+from keeper.seams import Strategy
+from keeper.units import BPS, GWEI, WAD, wad_float
+
+BLOCK_S = 12.0
+EXECUTOR = to_checksum_address("0x" + "52" * 20)
+KEY = "0x" + "53" * 32
+RECEIPT = to_checksum_address("0x" + "54" * 20)
+WALLET = to_checksum_address("0x" + "55" * 20)
+SLIPPAGE_BPS = 300
+SIZES = 8
+TIP_WEI = 2 * GWEI
+
+
+class Ours:
+    """An owner with an Executor and an empty wallet, under ``policy``; ``said`` keeps every decision."""
+
+    name = "ours"
+
+    def __init__(self, policy: Policy, strategies: tuple[Strategy, ...], venue: paper.PaperVenue) -> None:
+        self.policy, self.strategies, self.venue = policy, strategies, venue
+        self.memory = Memory()
+        self.said: list[Decision] = []
+
+    @property
+    def line(self) -> float:
+        """The policy's trigger."""
+        return wad_float(self.policy.trigger_wad)
+
+    def act(self, vessel: Vessel, market: Market) -> Act:
+        """Snapshot -> outlook -> decision -> the chosen steps on the vessel."""
+        snapshot = photograph(vessel, market, self)
+        outlooks = assess(snapshot.positions, (), snapshot.prices, (), {paper.ID: self.policy})
+        options = Options(venues={self.venue.id: self.venue}, strategies=self.strategies)
+        decisions, self.memory = decide(snapshot, outlooks, {paper.ID: self.policy}, self.memory, options)
+        self.said.extend(decisions)
+        chosen = [p for d in decisions for p in d.chosen]
+        if not chosen:
+            return Act(why="; ".join(d.why for d in decisions) or "nothing is said of it")
+        gas = market.gas_usd(vessel.paths, vessel.at)
+        return _done([s for p in chosen for s in p.steps], vessel, gas)
+
+
+def photograph(vessel: Vessel, market: Market, ours: Ours) -> Snapshot:
+    """The paper chain at the vessel's present moment."""
+    paths = vessel.paths
+    number = 1 + int(vessel.at * paths.step_s / BLOCK_S)
+    time_s = int(paths.times_s[paths.bar[vessel.at]])
+    gwei = market.gwei(paths, vessel.at)
+    block = Block(
+        chain_id=paper.CHAIN_ID,
+        number=number,
+        hash=f"0x{number:064x}",
+        parent_hash=f"0x{number - 1:064x}",
+        timestamp_s=time_s,
+        base_fee_wei=int(gwei * GWEI),
+    )
+    position = paper.position_of(vessel, ours.venue, number)
+    prices = paper.prices(vessel, ours.venue)
+    native = market.gas_usd(paths, vessel.at) / (market.gas_units * gwei * 1e-9)
+    means = Means(
+        wallet=WALLET,
+        native_wei=10**20,
+        nonce=0,
+        balances=(),
+        allowances=(),
+        reserves=tuple(
+            paper.reserve_of(t, round(prices[t.symbol] * 10**paper.BASE_DECIMALS), ours.venue)
+            for t in ours.venue.tokens
+        ),
+        tip_wei=TIP_WEI,
+        native_price_base=round(native * 10**8),
+        mandates=(_mandate(position, ours.policy, block),),
+        routes=_routes(vessel, market, position),
+    )
+    return Snapshot(
+        block=block,
+        positions=(position,),
+        unreadable=(),
+        means=means,
+        prices=prices,
+        digest=f"paper {number}",
+    )
+
+
+def _mandate(position: Position, policy: Policy, block: Block) -> Mandate:
+    """An Executor whose limits do not bind: what is compared is the keeper, not an owner's caps."""
+    terms = Terms(
+        trigger_wad=policy.trigger_wad,
+        target_wad=policy.target_wad,
+        max_wad=policy.max_health_wad,
+        emergency_wad=policy.emergency_wad,
+        hysteresis_wad=policy.hysteresis_wad,
+        cooldown_blocks=0,
+        epoch_s=86_400,
+        expiry_s=block.timestamp_s + 10**8,
+        slippage_bps=SLIPPAGE_BPS,
+        flash_fee_bps=10,
+        seq=block.number,
+        last_block=0,
+    )
+    assets = [
+        _listed(h.amount.token, side)
+        for side, held in ((Side.COLLATERAL, position.collateral), (Side.DEBT, position.debt))
+        for h in held
+    ]
+    return Mandate(
+        id=position.id,
+        executor=EXECUTOR,
+        owner=paper.OWNER,
+        key=KEY,
+        bot=WALLET,
+        bot_share_bps=BPS,
+        bot_expiry_s=block.timestamp_s + 10**8,
+        paused=False,
+        terms=terms,
+        assets=tuple(assets),
+        routers=(),
+        routers_refused=(),
+        block_number=block.number,
+        timestamp_s=block.timestamp_s,
+    )
+
+
+def _listed(token: Token, side: Side) -> MandateAsset:
+    return MandateAsset(
+        token=token,
+        side=side,
+        receipt=RECEIPT,
+        unit=10**token.decimals,
+        sell_cap=paper.ROOM,
+        fund_cap=0,
+        spent=Spent(),
+        bot_spent=Spent(),
+        granted=paper.ROOM,
+        held=paper.ROOM,
+    )
+
+
+def _routes(vessel: Vessel, market: Market, position: Position) -> tuple[Route, ...]:
+    """Every collateral into every debt at the market's depth, priced at a few sizes up to the whole debt."""
+    found = []
+    for sold in position.collateral:
+        for bought in position.debt:
+            if sold.amount.token == bought.amount.token:
+                continue
+            points = _points(vessel, market, (sold.feed, bought.feed), bought.amount.units)
+            found.append(
+                Route(
+                    executor=EXECUTOR,
+                    sell=sold.amount.token,
+                    buy=bought.amount.token,
+                    fees=(round(market.pool_fee * 10**6),),
+                    via=(),
+                    pools=(paper.POOL,),
+                    router="",
+                    points=points,
+                )
+            )
+    return tuple(found)
+
+
+def _points(vessel: Vessel, market: Market, names: tuple[str, str], most: int) -> tuple[tuple[int, int], ...]:
+    """(debt units bought, collateral units sold), ascending: X = Y R / (R (1 - fee) - Y) of a constant product."""
+    sold, bought = names
+    reserves = market.reserves_usd(sold)
+    unit = paper.UNIT_USD / 10**paper.DECIMALS
+    points: list[tuple[int, int]] = []
+    for i in range(1, SIZES + 1):
+        units = most * 11 * i // (10 * SIZES)
+        wanted = units * unit * vessel.said(bought) * vessel.gap(bought)
+        room = reserves * (1.0 - market.pool_fee) - wanted
+        if room <= 0.0:
+            break
+        spent = wanted * reserves / room / (vessel.said(sold) * vessel.gap(sold)) / unit
+        points.append((units, int(spent) + 1))
+    return tuple(points)
+
+
+def _done(steps: list[object], vessel: Vessel, gas: float) -> Act:
+    """The steps carried out as planned."""
+    sold = repaid = 0.0
+    for step in steps:
+        if not isinstance(step, Deleverage):
+            return Act(why=f"a {type(step).__name__} needs a wallet, which a replay has not")
+        i = next(n for n, x in enumerate(vessel.collateral) if x.asset == step.sell_max.token.symbol)
+        j = next(n for n, x in enumerate(vessel.debt) if x.asset == step.repay.token.symbol)
+        out = step.sold / 10**paper.DECIMALS * paper.UNIT_USD * vessel.said(vessel.collateral[i].asset)
+        back = min(
+            step.repay.units / 10**paper.DECIMALS * paper.UNIT_USD * vessel.said(vessel.debt[j].asset),
+            vessel.owed_usd(j),
+        )
+        vessel.take(i, out)
+        vessel.repay(j, back)
+        sold, repaid = sold + out, repaid + back
+    return Act(sold=sold, repaid=repaid, cost=sold - repaid, gas=gas)
+
+
+def wad(value: float) -> int:
+    """A health as the rooms write it."""
+    return round(value * 10**6) * (WAD // 10**6)

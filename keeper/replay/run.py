@@ -1,0 +1,212 @@
+"""The replay: kernels find the next bar at which a line is crossed, keepers and liquidators act there, and on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from keeper.replay.fleet import Fleet
+from keeper.replay.market import Market, liquidate
+from keeper.replay.paths import Paths
+from keeper.replay.policies import Act, Keeper
+from keeper.replay.vessel import Vessel
+from keeper.risk import screen
+
+ACTS_MAX = 10_000
+LIQUIDATION = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened to one account at a moment."""
+
+    time_s: float
+    what: str
+    """``act``, ``failed`` or ``liquidated``."""
+    health_before: float
+    health_after: float
+    usd: float
+    """Of an act, what was sold or paid in; of a liquidation, the debt repaid."""
+    cost_usd: float
+    why: str = ""
+
+
+class Trip:
+    """What became of one account under one keeper. USD: ``lost`` to liquidators, ``cost`` impact and fees of the
+    keeper's own acts, ``gas`` beside it."""
+
+    def __init__(self, name: str, keeper: str, start: float) -> None:
+        self.name, self.keeper, self.start = name, keeper, start
+        self.lowest = math.inf
+        self.end = self.equity_usd = math.nan
+        self.lost_usd = self.cost_usd = self.gas_usd = 0.0
+        self.events: list[Event] = []
+
+    @property
+    def acts(self) -> int:
+        """How often the keeper acted."""
+        return sum(e.what == "act" for e in self.events)
+
+    @property
+    def liquidations(self) -> int:
+        """At how many moments liquidators acted."""
+        return sum(e.what == "liquidated" for e in self.events)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Voyage:
+    """Every account under one keeper."""
+
+    keeper: str
+    trips: tuple[Trip, ...]
+
+    @property
+    def liquidated(self) -> int:
+        """How many accounts were liquidated at least once."""
+        return sum(t.liquidations > 0 for t in self.trips)
+
+    @property
+    def lost_usd(self) -> float:
+        """To liquidators."""
+        return sum(t.lost_usd for t in self.trips)
+
+    @property
+    def cost_usd(self) -> float:
+        """Of the keeper's own acts, gas included."""
+        return sum(t.cost_usd + t.gas_usd for t in self.trips)
+
+
+Make = Callable[[Vessel], Keeper]
+"""A keeper for one account: some have a wallet of their own for each."""
+
+
+def voyage(
+    fleet: Fleet, paths: Paths, make: Make, market: Market, advance: Callable[[int], None] | None = None
+) -> Voyage:
+    """Every account of ``fleet`` along ``paths`` under the keepers that ``make`` gives."""
+    usd = unit_usd(fleet, paths, market)
+    trips = []
+    for account in fleet.accounts:
+        vessel = Vessel(account, paths, usd)
+        trips.append(trip(vessel, make(vessel), market))
+        if advance is not None:
+            advance(1)
+    return Voyage(keeper=trips[0].keeper if trips else "", trips=tuple(trips))
+
+
+def unit_usd(fleet: Fleet, paths: Paths, market: Market) -> float:
+    """Dollars of the fleet's unit at the first close."""
+    if fleet.unit == "USD":
+        return 1.0
+    names = ("WETH", "ETH", "stETH", "wstETH")
+    return next((p for n in names if (p := paths.usd_of(n)) is not None), market.eth_usd)
+
+
+def trip(vessel: Vessel, keeper: Keeper, market: Market) -> Trip:
+    """One account under one keeper from the first moment to the last."""
+    paths = vessel.paths
+    moments = len(paths.bar)
+    log = Trip(vessel.name, keeper.name, vessel.health())
+    at = 0
+    while at < moments and len(log.events) < ACTS_MAX:
+        line = max(keeper.line, LIQUIDATION)
+        crossed = _first_below(vessel, at, line)
+        _sail(vessel, at, min(crossed, moments - 1), log)
+        if crossed >= moments:
+            break
+        at = (
+            _met(vessel, keeper, market, log)
+            if vessel.health() >= LIQUIDATION
+            else _sunk(vessel, market, log)
+        )
+    vessel.at = moments - 1
+    log.end, log.equity_usd = vessel.health(), vessel.equity_usd()
+    return log
+
+
+def _met(vessel: Vessel, keeper: Keeper, market: Market, log: Trip) -> int:
+    """A keeper's line is crossed: it acts after its delay unless liquidators come first. The next moment to see."""
+    paths = vessel.paths
+    moments = len(paths.bar)
+    seen = vessel.at
+    lands = seen + market.delay(paths, seen)
+    sinks = _first_below(vessel, seen, LIQUIDATION)
+    if sinks <= min(lands, moments - 1):
+        _sail(vessel, seen, sinks, log)
+        return _sunk(vessel, market, log)
+    if lands >= moments:
+        return moments
+    _sail(vessel, seen, lands, log)
+    before = vessel.health()
+    if before >= keeper.line:
+        return lands + 1
+    done = keeper.act(vessel, market)
+    _noted(log, vessel, before, done)
+    return lands + 1
+
+
+def _sunk(vessel: Vessel, market: Market, log: Trip) -> int:
+    """The venue's line is crossed: liquidators act at once."""
+    before = vessel.health()
+    for seized in liquidate(vessel, market):
+        log.lost_usd += seized.lost
+        event = Event(
+            time_s=_time(vessel),
+            what="liquidated",
+            health_before=before,
+            health_after=vessel.health(),
+            usd=seized.repaid,
+            cost_usd=seized.lost,
+        )
+        log.events.append(event)
+    return vessel.at + 1
+
+
+def _noted(log: Trip, vessel: Vessel, before: float, done: Act) -> None:
+    # the same refusal moment after moment is one event
+    if done.why and log.events and log.events[-1].what == "failed" and log.events[-1].why == done.why:
+        return
+    log.cost_usd += done.cost
+    log.gas_usd += done.gas
+    log.events.append(
+        Event(
+            time_s=_time(vessel),
+            what="failed" if done.why else "act",
+            health_before=before,
+            health_after=vessel.health(),
+            usd=done.sold or done.paid_in,
+            cost_usd=done.cost + done.gas,
+            why=done.why,
+        )
+    )
+
+
+def _sail(vessel: Vessel, first: int, last: int, log: Trip) -> None:
+    """On to moment ``last``, remembering the lowest health on the way."""
+    if last > first:
+        least = np.empty(1)
+        begin, end = np.array([first], np.int64), np.array([last], np.int64)
+        screen.lowest(vessel.book(), vessel.paths.said, begin, end, least)
+        log.lowest = min(log.lowest, float(least[0]))
+    vessel.at = last
+    log.lowest = min(log.lowest, vessel.health())
+
+
+def _first_below(vessel: Vessel, at: int, line: float) -> int:
+    """The first moment from ``at`` on with health below ``line``; the number of moments when there is none."""
+    out = np.empty(1, np.int64)
+    screen.first_below(vessel.book(), vessel.paths.said, np.array([at], np.int64), np.array([line]), out)
+    return int(out[0])
+
+
+def _time(vessel: Vessel) -> float:
+    return float(vessel.paths.times_s[vessel.paths.bar[vessel.at]])
+
+
+def affordable(fleet: Fleet, voyages: Sequence[Voyage]) -> tuple[str, ...]:
+    """Names of accounts that nobody's keeper saved and that crossed: those to look at one by one."""
+    crossed = {t.name for v in voyages for t in v.trips if t.liquidations}
+    return tuple(a.name for a in fleet.accounts if a.name in crossed)

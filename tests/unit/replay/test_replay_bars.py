@@ -1,0 +1,147 @@
+"""Bars: what a file may hold, every fault named by file, row and column; what is odd is kept and said."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from keeper.errors import ConfigError
+from keeper.replay import bars
+
+pytestmark = pytest.mark.unit
+
+BEGIN_S = 1_621_296_000
+HEADER = "ts,symbol,open,high,low,close"
+
+
+def row(n: int, price: float = 100.0, symbol: str = "ETH/USDT", **changes: object) -> str:
+    cells = {
+        "ts": BEGIN_S + 60 * n,
+        "symbol": symbol,
+        "open": price,
+        "high": price * 1.01,
+        "low": price * 0.99,
+        "close": price,
+        **changes,
+    }
+    return ",".join(str(cells[c]) for c in HEADER.split(","))
+
+
+def read(tmp_path: Path, rows: list[str], header: str = HEADER) -> bars.Bars:
+    path = tmp_path / "bars.csv"
+    path.write_text("\n".join([header, *rows]))
+    return bars.read(path)
+
+
+def problems(tmp_path: Path, rows: list[str], header: str = HEADER) -> str:
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, rows, header)
+    return "\n".join(caught.value.problems)
+
+
+def test_read__csv_gz_and_parquet__same_bars(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="parquet is an extra")
+    parquet = pytest.importorskip("pyarrow.parquet", reason="parquet is an extra")
+    rows = [row(n, 100.0 + n) for n in range(5)]
+    plain = read(tmp_path, rows)
+    (tmp_path / "bars.csv.gz").write_bytes(gzip.compress("\n".join([HEADER, *rows]).encode()))
+    cells = [r.split(",") for r in rows]
+    columns = {"ts": [int(c[0]) for c in cells], "symbol": [c[1] for c in cells]}
+    prices = {f: [float(c[2 + k]) for c in cells] for k, f in enumerate(bars.FIELDS)}
+    parquet.write_table(pyarrow.table({**columns, **prices}), tmp_path / "bars.parquet")
+    for name in ("bars.csv.gz", "bars.parquet"):
+        other = bars.read(tmp_path / name)
+        assert other.symbols == plain.symbols
+        for field in ("times_s", *bars.FIELDS):
+            np.testing.assert_array_equal(getattr(other, field), getattr(plain, field))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"close": 0.0}, "row 4, column close: 0.0 of ETH/USDT is no price above 0"),
+        ({"low": -1.0}, "row 4, column low: -1.0 of ETH/USDT is no price above 0"),
+        ({"high": "nan"}, "row 4, column high: nan of ETH/USDT is no price above 0"),
+        ({"open": ""}, "row 4, column open: an empty cell is not a price"),
+        ({"close": "n/a"}, "row 4, column close: 'n/a' is not a price"),
+        ({"low": 101.0}, "row 4, column low: 101 of ETH/USDT lies inside its open and close"),
+        (
+            {"ts": "2021-05-18T02:00:00+02:00"},
+            "row 4, column ts: '2021-05-18T02:00:00+02:00' is not a time in UTC",
+        ),
+        (
+            {"ts": (BEGIN_S + 120) * 1000},
+            "row 4, column ts: 1.6213e+12 is no time in seconds, UTC; milliseconds?",
+        ),
+        ({"ts": BEGIN_S + 125}, "off the beat of 60 s"),
+        ({"ts": BEGIN_S + 60, "close": 99.5}, "is there twice with different prices"),
+    ],
+)
+def test_read__bad_cell__then_named_by_row_and_column(
+    tmp_path: Path, changes: dict[str, object], says: str
+) -> None:
+    rows = [row(n) for n in range(200)]
+    rows[2] = row(2, **changes)
+    text = problems(tmp_path, rows)
+    assert says in text
+    assert "bars.csv" in text
+
+
+def test_read__shape_is_another__then_says_what_is_there(tmp_path: Path) -> None:
+    assert "lacks symbol, open, high, low, close; the columns are ts, price" in problems(
+        tmp_path, ["1,2"], "ts,price"
+    )
+    assert "has no bars" in problems(tmp_path, [])
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        bars.read(tmp_path / "nowhere.csv")
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(ConfigError, match=r"bad\.parquet: cannot be read"):
+        bars.read(tmp_path / "bad.parquet")
+
+
+def test_read__unordered_and_repeated_alike__then_mended_and_said(tmp_path: Path) -> None:
+    rows = [row(n, 100.0 + n) for n in range(6)]
+    found = read(tmp_path, [*rows[:2], rows[3], rows[2], *rows[4:], rows[4]])
+    assert found.close[:, 0].tolist() == [100.0, 101.0, 102.0, 103.0, 104.0, 105.0]
+    assert any("not in order of time (first at row 5)" in n for n in found.notes)
+    assert any("1 bars are there twice" in n for n in found.notes)
+
+
+def test_read__gap__then_last_price_is_held_and_a_long_one_refused(tmp_path: Path) -> None:
+    rows = [row(n, 100.0 + n % 7) for n in range(200) if n not in (50, 51)]
+    found = read(tmp_path, rows)
+    assert len(found.times_s) == 198
+    assert any("2 bars are missing, the longest gap from" in n for n in found.notes)
+    both = [row(n, 7.0, "BTC/USDT") for n in range(200)]
+    joined = read(tmp_path, [*rows, *both])
+    assert joined.live[50].tolist() == [False, True]
+    assert joined.low[50, 0] == joined.close[49, 0]
+    late = [row(n) for n in range(100)] + [row(n) for n in range(300, 400)]
+    assert "200 of 400 bars are missing; at most 5 % may be" in problems(tmp_path, late)
+
+
+def test_read__two_lengths_or_two_venues__then_told_apart(tmp_path: Path) -> None:
+    hours = [row(60 * n, 7.0, "BTC/USDT") for n in range(4)]
+    assert "bars are of different lengths" in problems(tmp_path, [row(n) for n in range(181)] + hours)
+    header = HEADER + ",venue"
+    rows = [row(n) + ",kraken" for n in range(5)] + [row(n, 101.0) + ",binance" for n in range(5)]
+    assert read(tmp_path, rows, header).symbols == ("ETH/USDT@kraken", "ETH/USDT@binance")
+
+
+def test_read__symbol_that_is_not_there__then_the_others_are_named(tmp_path: Path) -> None:
+    (tmp_path / "bars.csv").write_text("\n".join([HEADER, row(0), row(1)]))
+    with pytest.raises(ConfigError, match="has no SOL/USDT; there are ETH/USDT"):
+        bars.read(tmp_path / "bars.csv", ("SOL/USDT",))
+    with pytest.raises(ConfigError, match="between the times asked; it spans 2021-05-18 00:00"):
+        bars.read(tmp_path / "bars.csv").between(BEGIN_S + 1e6, None)
+
+
+def test_read__print_far_from_its_own_bar__then_kept_and_said(tmp_path: Path) -> None:
+    rows = [row(n) for n in range(10)]
+    rows[5] = row(5, low=0.0001)
+    found = read(tmp_path, rows)
+    assert found.low[5, 0] == 0.0001
+    assert any("(row 7, column low): 0.0001 is 100 % off its own bar" in n for n in found.notes)

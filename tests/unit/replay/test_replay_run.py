@@ -1,0 +1,211 @@
+"""The paper market and the keepers in it: one fall, numbers that can be worked out by hand."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from keeper.replay import compare, fleet, market, paths, run
+from keeper.replay.fleet import Account, Lot
+from keeper.replay.vessel import Vessel
+from keeper.units import wad_float
+
+pytestmark = pytest.mark.unit
+
+CALM = market.Weather(calm_gwei=10.0, storm_gwei=10.0, storm_delay_s=24.0)
+DEEP = market.Market(weather=CALM, depth_usd={"*": 1e15}, pool_fee=0.0, bonus={"*": 0.05}, eth_usd=2_000.0)
+
+
+def account(debt: float = 60.0, threshold: float = 0.8) -> Account:
+    return Account(
+        name="one",
+        collateral=(Lot(asset="ETH", value=100_000.0, threshold=threshold),),
+        debt=(Lot(asset="USDC", value=debt * 1_000.0),),
+    )
+
+
+def path(levels: list[float], step_s: float = 60.0) -> paths.Paths:
+    said = np.array([levels, [1.0] * len(levels)])
+    return paths.Paths(
+        assets=("ETH", "USDC"),
+        row=np.array([0, 1]),
+        said=said,
+        market=said.copy(),
+        bar=np.arange(len(levels)),
+        times_s=step_s * np.arange(len(levels)),
+        step_s=step_s,
+        usd=np.array([2_000.0, 1.0]),
+        held=(),
+        notes=(),
+    )
+
+
+def sailed(keeper: str, levels: list[float], shop: market.Market = DEEP, debt: float = 60.0) -> run.Trip:
+    crew = fleet.Fleet(path="", unit="USD", accounts=(account(debt),))
+    moved = path(levels)
+    make = compare.makes([keeper], compare.plain_policy(1.15, 1.30), crew.assets, shop)[keeper]
+    return run.voyage(crew, moved, make, shop).trips[0]
+
+
+FALL = [1.0, 0.95, 0.90, 0.85, 0.80, 0.76, 0.72, 0.70]
+
+
+def test_nobody__when_health_falls_below_1__then_half_is_taken_with_the_bonus() -> None:
+    # health 0.8 x 100 x p / 60: below 1 at p < 0.75, first at 0.72, above 0.95 there: half of the debt
+    trip = sailed("nobody", FALL)
+    assert trip.liquidations == 1
+    (event,) = trip.events
+    assert event.usd == pytest.approx(30_000.0)
+    assert trip.lost_usd == pytest.approx(1_500.0)
+    assert trip.lowest == pytest.approx(0.8 * 72.0 / 60.0)
+    # collateral left: 72,000 - 31,500, then to 0.70
+    assert trip.end == pytest.approx(0.8 * 40_500.0 * 0.70 / 0.72 / 30_000.0)
+
+
+@pytest.mark.parametrize("keeper", ["threshold", "ours"])
+def test_keeper__when_the_trigger_is_crossed__then_target_is_restored_a_moment_later(keeper: str) -> None:
+    trip = sailed(keeper, FALL)
+    assert trip.liquidations == 0
+    acts = [e for e in trip.events if e.what == "act"]
+    assert acts
+    # 0.8 x 85 / 60 = 1.133 < 1.15 at moment 3, lands at moment 4
+    assert acts[0].time_s == 240.0
+    assert acts[0].health_before == pytest.approx(0.8 * 80.0 / 60.0)
+    # ours sizes for the worst price it allows, half a per cent dearer than quoted
+    assert 1.30 - 1e-9 <= acts[0].health_after <= 1.305
+    assert trip.lost_usd == 0.0
+
+
+def test_threshold__when_it_sells__then_the_service_fee_is_the_whole_cost_in_a_deep_market() -> None:
+    trip = sailed("threshold", FALL)
+    sold = sum(e.usd for e in trip.events)
+    assert trip.cost_usd == pytest.approx(0.0025 * sold, rel=1e-6)
+
+
+def test_ours__when_the_market_is_thin__then_it_pays_no_more_than_threshold_at_the_same_target() -> None:
+    thin = market.Market(weather=CALM, depth_usd={"*": 200_000.0})
+    ours, other = sailed("ours", FALL, thin), sailed("threshold", FALL, thin)
+    assert ours.liquidations == other.liquidations == 0
+    assert 0.0 < ours.cost_usd < other.cost_usd
+
+
+def test_any_keeper__when_one_step_takes_it_below_1__then_liquidators_come_first() -> None:
+    for name in ("threshold", "ours", "ladder"):
+        trip = sailed(name, [1.0, 0.74, 0.74, 0.74])
+        assert trip.events[0].what == "liquidated", name
+
+
+def test_keeper__when_price_crosses_while_it_is_under_way__then_liquidators_come_first() -> None:
+    trip = sailed("ours", [1.0, 0.85, 0.72, 0.72])
+    assert trip.events[0].what == "liquidated"
+
+
+def test_ladder__when_ltv_passes_the_line__then_a_part_is_repaid_for_the_incentive() -> None:
+    trip = sailed("ladder", [1.0, 0.78, 0.78])
+    act = next(e for e in trip.events if e.what == "act")
+    q = (60.0 / (0.8 * 78.0) - 0.95) / 0.05
+    repaid = 60_000.0 * (0.05 + q * 0.30)
+    assert act.usd == pytest.approx(repaid * (1.01 + q * 0.02), rel=1e-9)
+    assert trip.cost_usd == pytest.approx(repaid * (0.01 + q * 0.02), rel=1e-9)
+
+
+def test_cdp_keeper__when_gas_is_above_its_price__then_it_waits_and_is_liquidated() -> None:
+    storm = market.Market(weather=market.Weather(calm_gwei=20.0, to_fall=0.05, storm_delay_s=24.0))
+    levels = [1.0, 0.95, 0.90, 0.84, 0.79, 0.73, 0.73]
+    trip = sailed("cdp_keeper", levels, storm)
+    assert trip.acts == 0
+    assert trip.liquidations == 1
+    assert any("gas price is below" in e.why for e in trip.events)
+    calm = sailed("cdp_keeper", levels, DEEP)
+    assert calm.acts >= 1
+
+
+def test_brings__when_a_pool_is_asked__then_it_is_the_constant_product() -> None:
+    shop = market.Market(depth_usd={"ETH": 1e6}, pool_fee=0.0)
+    # 1e6 USD are what moves the price by 2 %
+    reserves = 1e6 / (1.0 / math.sqrt(0.98) - 1.0)
+    assert shop.brings("WETH", 1e6) == pytest.approx(1e6 * reserves / (reserves + 1e6))
+    after = (reserves / (reserves + 1e6)) ** 2
+    assert after == pytest.approx(0.98)
+
+
+def test_liquidate__when_nothing_is_left_to_take__then_it_stops() -> None:
+    vessel = Vessel(account(debt=95.0), path([0.3, 0.3]), 1.0)
+    seized = market.liquidate(vessel, DEEP)
+    assert vessel.held[0] == pytest.approx(0.0)
+    assert vessel.debt_usd() > 0.0
+    assert seized[0].taken == pytest.approx(30_000.0)
+
+
+def test_ours__screened__equals_the_rooms_asked_at_every_moment() -> None:
+    """Five accounts, a week of ten-minute prices: kernels that skip the quiet bars change nothing."""
+    rng = np.random.default_rng(5)
+    levels = np.exp(np.cumsum(rng.normal(-2e-4, 0.004, 1_008))).tolist()
+    policy = compare.plain_policy(1.15, 1.30)
+    checked = 0
+    for debt in (55.0, 58.0, 61.0, 64.0, 67.0):
+        crew = fleet.Fleet(path="", unit="USD", accounts=(account(debt),))
+        make = compare.makes(["ours"], policy, crew.assets, DEEP)["ours"]
+        screened = run.voyage(crew, path(levels, 600.0), make, DEEP).trips[0]
+        asked = everywhere(Vessel(account(debt), path(levels, 600.0), 1.0), make, DEEP)
+        assert [(e.time_s, e.what, e.usd, e.health_after) for e in screened.events] == asked
+        checked += len(asked)
+    assert checked >= 5
+
+
+def everywhere(vessel: Vessel, make: run.Make, shop: market.Market) -> list[tuple[float, str, float, float]]:
+    """The slow way: at every moment first the liquidators, then what was decided, then the rooms."""
+    keeper = make(vessel)
+    events: list[tuple[float, str, float, float]] = []
+    lands = -1
+    for at in range(len(vessel.paths.bar)):
+        vessel.at = at
+        time_s = float(vessel.paths.times_s[at])
+        if vessel.health() < 1.0:
+            for seized in market.liquidate(vessel, shop):
+                events.append((time_s, "liquidated", seized.repaid, vessel.health()))
+            lands = -1
+        elif at == lands:
+            lands = -1
+            if vessel.health() < keeper.line:
+                done = keeper.act(vessel, shop)
+                events.append((time_s, "failed" if done.why else "act", done.sold, vessel.health()))
+        elif lands < 0 and vessel.health() < wad_float(compare.plain_policy(1.15, 1.30).trigger_wad):
+            lands = at + shop.delay(vessel.paths, at)
+    return events
+
+
+def test_fleet__when_a_row_is_wrong__then_named_by_row_and_column(tmp_path: Path) -> None:
+    from keeper.errors import ConfigError
+
+    header = 'user,"collateral_[asset,value_eth,liq_threshold]","debt_[asset,value_eth]"'
+    good = '0x1,"[[""stETH"", 10.0, 0.83]]","[[""USDC"", 5.0]]"'
+    path_ = tmp_path / "accounts.csv"
+    for bad, says in (
+        (
+            '0x2,"[[""stETH"", -1.0, 0.83]]","[[""USDC"", 5.0]]"',
+            "is not [asset, value, threshold] with numbers",
+        ),
+        (
+            '0x2,"[[""stETH"", 1.0, 1.3]]","[[""USDC"", 5.0]]"',
+            "the threshold 1.3 of stETH is not from 0 to 1",
+        ),
+        ('0x2,"[[""stETH"", 1.0","[[""USDC"", 5.0]]"', "is not JSON"),
+        ('0x1,"[[""stETH"", 1.0, 0.8]]","[[""USDC"", 5.0]]"', "0x1 is there twice (row 2)"),
+    ):
+        path_.write_text("\n".join([header, good, bad]))
+        with pytest.raises(ConfigError) as caught:
+            fleet.read(path_)
+        assert "row 3" in str(caught.value)
+        assert says in str(caught.value)
+    path_.write_text("user,total\n0x1,3")
+    with pytest.raises(ConfigError, match="row 1: has user, total; accounts by asset need user"):
+        fleet.read(path_)
+    path_.write_text("\n".join([header, good, '0x3,"[[""stETH"", 1.0, 0.8]]","[]"']))
+    found = fleet.read(tmp_path)
+    assert [a.name for a in found.accounts] == ["0x1"]
+    assert found.left_out == (("0x3", "owes nothing"),)
+    assert found.unit == "ETH"

@@ -1,0 +1,58 @@
+"""Real accounts along real price paths with nobody acting, against numbers made by another hand."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from keeper.replay import bars, fleet, paths
+from keeper.replay.idle import idle
+
+pytestmark = pytest.mark.vectors
+
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+def found(pattern: str) -> list[Path]:
+    """Files beside the repository and in the folder that ``KEEPER_VECTORS`` names."""
+    roots = [DATA, *(Path(x) for x in [os.environ.get("KEEPER_VECTORS", "")] if x)]
+    return [p for root in roots if root.is_dir() for p in sorted(root.rglob(pattern)) if p.is_file()]
+
+
+def cases() -> list[tuple[str, dict[str, Any]]]:
+    documents = [
+        json.loads(gzip.decompress(p.read_bytes())) for p in found("*replay_no_action_expected*.json.gz")
+    ]
+    return [(name, case) for d in documents for name, case in d["cases"].items()]
+
+
+def test_replay__real_accounts_and_nobody_acts__then_health_and_first_bar_are_the_expected() -> None:
+    checked = 0
+    accounts = {a.name: a for p in found("*per_asset*.csv.gz") for a in fleet.read(p).accounts}
+    if not accounts or not cases():
+        pytest.skip("no accounts or expected replays beside the repository or in KEEPER_VECTORS")
+    for name, case in cases():
+        (file,) = found(case["prices"])[:1]
+        read = bars.read(file, (case["symbol"],)).between(bars.moment(case["from"]), bars.moment(case["to"]))
+        assert len(read.times_s) == case["n_steps"], name
+        asked = [accounts[row["user"]] for row in case["per_account"]]
+        crew = fleet.Fleet(path="vectors", unit="ETH", accounts=tuple(asked))
+        moved = paths.project(read, crew.assets, (case["price_field"],), {"*": paths.EVERY}, hold=("WBTC",))
+        result = idle(crew, moved)
+        for n, row in enumerate(case["per_account"]):
+            assert result.start[n] == pytest.approx(row["hf_start"], rel=1e-8), (name, row)
+            assert result.least[n] == pytest.approx(row["hf_min"], rel=1e-8), (name, row)
+            bar = result.first[n]
+            at = None if bar < 0 else int(read.times_s[bar])
+            assert at == row["first_below_1_ts"], (name, row)
+            checked += 1
+        if len(asked) == case["accounts"]:
+            assert int(np.count_nonzero(result.first >= 0)) == case["liquidatable_ever"]
+    print(f"replay_accounts_matching: {checked}")
+    assert checked > 0
