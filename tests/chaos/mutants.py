@@ -1,7 +1,7 @@
 """Small changes to the rooms that can lose money, one at a time: the tests must notice at least 85 of 100.
 
 A mutant is a changed syntax tree, compiled in memory by a child that is forked from a warmed parent and runs
-that room's tests until the first fails. Nothing is written to the source. Survivors are listed in
+the tests that run its line until the first fails. Nothing is written to the source. Survivors are listed in
 ``build/chaos/survivors.txt``.
 """
 
@@ -24,6 +24,7 @@ from importlib.machinery import ModuleSpec
 from types import CodeType, ModuleType
 
 from tests.bench.figures import record
+from tests.chaos.answering import seconds_of, tests_of
 from tests.chaos.campaign import ROOT, STATE, Campaign, Counts, Verdict
 
 SEED = 20_260_801
@@ -128,7 +129,17 @@ class Mutant:
 
     @property
     def tests(self) -> tuple[str, ...]:
-        """What must notice."""
+        """What must notice: the tests that run its line, or where it runs when imported, its room's."""
+        return tests_of(self.path, self.line) or self._rooms_tests
+
+    @property
+    def limit_s(self) -> int:
+        """Longer than its tests ever take without it."""
+        told = tests_of(self.path, self.line)
+        return min(LIMIT_S, 30 + int(4 * seconds_of(told))) if told else LIMIT_S
+
+    @property
+    def _rooms_tests(self) -> tuple[str, ...]:
         inner = self.path.removeprefix("keeper/").removesuffix(".py")
         room = inner.split("/")[0]
         found = [
@@ -317,18 +328,19 @@ def warmed() -> Iterator[None]:
 
 def verdict_of(mutant: Mutant) -> str:
     """``killed``, ``timeout`` or ``survived``, as that room's tests say in a child of their own."""
+    tests, limit_s = mutant.tests, mutant.limit_s
     pid = os.fork()
     if not pid:
-        _in_child(mutant)
+        _in_child(mutant, tests, limit_s)
     status = os.waitpid(pid, 0)[1]
     if os.WIFSIGNALED(status):
         return "timeout" if os.WTERMSIG(status) == signal.SIGALRM else "killed"
     return "survived" if os.WEXITSTATUS(status) == 0 else "killed"
 
 
-def _in_child(mutant: Mutant) -> None:
+def _in_child(mutant: Mutant, tests: tuple[str, ...], limit_s: int) -> None:
     """Never returns."""
-    signal.alarm(LIMIT_S)
+    signal.alarm(limit_s)
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.dup2(null, 2)
@@ -341,7 +353,7 @@ def _in_child(mutant: Mutant) -> None:
         with tempfile.TemporaryDirectory(prefix="keeper-mutant-") as home:
             os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = home
             options = ("-x", "-q", "-o", "addopts=", "-p", "no:cacheprovider", "-p", "no:xdist")
-            code = int(pytest.main([*options, f"--basetemp={home}/t", *mutant.tests]))
+            code = int(pytest.main([*options, f"--basetemp={home}/t", *tests]))
     finally:
         os._exit(code)
 
@@ -355,7 +367,7 @@ def unit(number: int) -> Verdict:
     if found == "survived":
         SURVIVORS.parent.mkdir(parents=True, exist_ok=True)
         with SURVIVORS.open("a", encoding="utf-8") as file:
-            file.write(f"{number} {mutant.path}:{mutant.line} {mutant.what}\n")
+            file.write(f"{number} {mutant.path}:{mutant.line} {mutant.what} (at {mutant.at})\n")
     return Verdict(counts={"mutants": 1, found: 1})
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from tests.bench.figures import record
 from tests.chaos.campaign import Campaign, Counts, Verdict
-from tests.chaos.kill9 import BLOCK_S, SHARDS, Ground, _first_open, _fork, ground
+from tests.chaos.ground import BLOCK_S, SHARDS, Ground, of_the_shard, one_a_shard
+from tests.chaos.kill9 import fork
 
 RACES = 1_000
 RACES_A_UNIT = 10
@@ -26,15 +25,14 @@ def races(on: Ground, many: int) -> Verdict:
         counts["races"] += 1
         if why:
             whys.append(why)
-    while on.times(on.first):
-        on.first += 1
+    on.first = on.first_open()
     twice = [k for k in range(first, on.first + 5) if on.times(k) > 1]
     counts["actions"], counts["doubles"] = on.first - first, len(twice) + len(whys)
     return Verdict(counts=counts, failure="; ".join([*whys[:2], *(f"action {k} done twice" for k in twice)]))
 
 
 def _race(on: Ground) -> str:
-    alive = {_fork(on, "", 0), _fork(on, "", 0)}
+    alive = {fork(on), fork(on)}
     started_s = time.monotonic()
     why = ""
     try:
@@ -45,7 +43,7 @@ def _race(on: Ground) -> str:
             if time.monotonic() - started_s > SETTLED_S_MAX:
                 why = "both stayed"
         # a race in which nobody acts shows nothing: the one that stayed has to, and is killed a little later
-        open_action, settled_s = _first_open(on), time.monotonic()
+        open_action, settled_s = on.first_open(), time.monotonic()
         while not on.times(open_action) and time.monotonic() - settled_s < ACTS_S_MAX:
             time.sleep(BLOCK_S)
             on.mine()
@@ -74,21 +72,15 @@ def record_races(counts: Counts, done: int, failures: list[str]) -> None:
     )
 
 
-_GROUND: list[Ground] = []
-
-
-@contextmanager
-def _on_ground() -> Iterator[None]:
-    with ground(os.getpid()) as made:
-        _GROUND.append(made)
-        yield
-
-
 def _unit(number: int) -> Verdict:
-    _GROUND[-1].rng.seed(number)
-    return races(_GROUND[-1], RACES_A_UNIT)
+    return races(of_the_shard(number), RACES_A_UNIT)
 
 
 RACE = Campaign(
-    name="race", units=RACES // RACES_A_UNIT, run=_unit, record=record_races, around=_on_ground, shards=SHARDS
+    name="race",
+    units=RACES // RACES_A_UNIT,
+    run=_unit,
+    record=record_races,
+    around=one_a_shard,
+    shards=SHARDS,
 )

@@ -13,15 +13,12 @@ from keeper.chain.head import latest
 from keeper.clock import SystemClock
 from keeper.journal.write import Journal
 from keeper.model import Attempt, Plan
-from keeper.signer.key import Key
-from keeper.signer.local import LocalSigner
-from keeper.signer.policy import SigningPolicy
 from keeper.transaction import nonce
 from keeper.transaction.send import Live
 from tests.chaos import two_hosts
-from tests.chaos.kill9 import CALL, Ground, _plan, _settings, _snapshot, ground
+from tests.chaos.ground import Ground, ground, plan_of, settings_of, signer, snapshot_at
 from tests.chaos.two_hosts import races
-from tests.keystores import CANARY, address_of
+from tests.keystores import address_of
 from tests.plans import CHAIN_ID, position_id
 
 pytestmark = pytest.mark.anvil
@@ -77,16 +74,17 @@ def test_two_hosts__when_two_actions_cross_before_either_is_mined__then_one_may_
 async def _crossed(on: Ground) -> tuple[list[Attempt], list[Attempt]]:
     """One host does 1 and 2, the other 2 and 1, of two positions, from the same block."""
     clock, address, made = SystemClock(), address_of(), []
-    policy = SigningPolicy(chain_id=CHAIN_ID, address=address, calls=(CALL,), fee_wei_max=10**20)
-    endpoints = await Endpoints.open(_settings(on.node.url), clock, lambda event: None)
+    endpoints = await Endpoints.open(settings_of(on.node.url), clock, lambda event: None)
     try:
         block = await latest(endpoints)
         for host, order in (("a", (1, 2)), ("b", (2, 1))):
             with Journal.open(on.folder / f"{host}.sqlite", clock) as journal:
                 journal.adopt_nonce(CHAIN_ID, address, 0, "accepted when this host was set up")
-                live = Live(journal, endpoints, LocalSigner(Key(CANARY), policy))
-                taken = await _snapshot(endpoints, block, address)
-                made.append([await live.act(_of(action, _plan(1, block, action)), taken) for action in order])
+                live = Live(journal, endpoints, signer())
+                taken = await snapshot_at(endpoints, block)
+                made.append(
+                    [await live.act(_of(action, plan_of(1, block, action)), taken) for action in order]
+                )
     finally:
         await endpoints.close()
     assert all(isinstance(a, Attempt) for pair in made for a in pair)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from anvil.tools import ToolMissing, find_anvil
-from tests.chaos.kill9 import ground, kills
+from tests.chaos.ground import ground
+from tests.chaos.kill9 import kills
 
 
 @pytest.mark.anvil

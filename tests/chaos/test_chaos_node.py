@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from anvil.tools import ToolMissing, find_anvil
-from tests.chaos.kill9 import ground
+from tests.chaos.ground import ground
 from tests.chaos.race import races
 from tests.chaos.reorg import storm
 from tests.chaos.sim.bugs import BUGS

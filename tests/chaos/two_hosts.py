@@ -15,27 +15,14 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from functools import partial
 
-from keeper.chain.endpoints import Endpoints
-from keeper.chain.head import latest
-from keeper.clock import SystemClock
-from keeper.confirmation import Confirmation
 from keeper.errors import Broken, Raced, Transient
-from keeper.journal.recover import recover
-from keeper.journal.write import Journal
 from keeper.model import Attempt
-from keeper.signer.key import Key
-from keeper.signer.local import LocalSigner
-from keeper.signer.policy import SigningPolicy
-from keeper.transaction.send import Live
 from tests.bench.figures import record
 from tests.chaos.campaign import Campaign, Counts, Verdict
-from tests.chaos.kill9 import BLOCK_S, CALL, SHARDS, Ground, _next_action, _plan, _settings, _snapshot, ground
-from tests.keystores import CANARY, address_of
-from tests.plans import CHAIN_ID, position_id
+from tests.chaos.ground import BLOCK_S, SHARDS, Ground, hands, of_the_shard, one_a_shard
+from tests.keystores import address_of
 
 RACES = 1_000
 A_UNIT = 10
@@ -54,8 +41,7 @@ def races(on: Ground, many: int) -> Verdict:
         counts["races"] += 1
         counts["noticed"] += int(_race(on, number) > 0)
         first = on.first
-        while on.times(on.first):
-            on.first += 1
+        on.first = on.first_open()
         twice = [k for k in range(first, on.first + 5) if on.times(k) > 1]
         counts["actions"] = counts.get("actions", 0) + on.first - first
         counts["doubles"] += len(twice)
@@ -66,7 +52,7 @@ def races(on: Ground, many: int) -> Verdict:
 def _race(on: Ground, number: int) -> int:
     """How many of two hosts stopped because of the other; the rest is killed."""
     used = int(on.chain.rpc("eth_getTransactionCount", address_of(), "latest"), 16)
-    alive = {_fork(on, on.folder / f"host-{number}-{i}-{used}.sqlite", used) for i in range(2)}
+    alive = {_fork(on, f"host-{number}-{i}-{used}", used) for i in range(2)}
     started_s, paused = time.monotonic(), 0
     try:
         while alive and not paused and time.monotonic() - started_s < PAUSED_S_MAX:
@@ -93,13 +79,13 @@ def _why(on: Ground) -> str:
     return (on.folder / "host.log").read_text()[-600:]
 
 
-def _fork(on: Ground, path: Path, used: int) -> int:
+def _fork(on: Ground, name: str, used: int) -> int:
     pid = os.fork()
     if pid:
         return pid
     status = 3
     try:
-        status = asyncio.run(_host(on.node.url, path, on.first, used))
+        status = asyncio.run(_host(on, name, used))
     except BaseException:
         # told by hand: the copy of the parent must not unwind into the parent's own frames
         (on.folder / "host.log").write_text(traceback.format_exc())
@@ -107,33 +93,16 @@ def _fork(on: Ground, path: Path, used: int) -> int:
         os._exit(status)
 
 
-async def _host(url: str, path: Path, first: int, used: int) -> int:
+async def _host(on: Ground, name: str, used: int) -> int:
     """A keeper that acts on the first action that the chain does not show, until it finds another's nonce."""
-    clock, address = SystemClock(), address_of()
-    endpoints = await Endpoints.open(_settings(url), clock, lambda event: None)
-    journal = Journal.open(path, clock)
-    journal.adopt_nonce(CHAIN_ID, address, used, "accepted when this host was set up")
-    policy = SigningPolicy(chain_id=CHAIN_ID, address=address, calls=(CALL,), fee_wei_max=10**20)
-    live = Live(journal, endpoints, LocalSigner(Key(CANARY), policy))
-    confirmation = Confirmation(journal, endpoints, live, address)
-    seen = ""
     try:
-        await recover(journal, endpoints, clock, CHAIN_ID, address)
-        while True:
-            try:
-                block = await latest(endpoints)
-                if block.hash == seen:
-                    await asyncio.sleep(0.01)
+        async with hands(on, name, adopted=used) as keeper:
+            while True:
+                try:
+                    made = await keeper.tick()
+                    assert made is None or isinstance(made, Attempt)
+                except (Transient, Raced):
                     continue
-                seen = block.hash
-                taken = await _snapshot(endpoints, block, address)
-                await confirmation.tend(block, taken)
-                if not journal.open_intents(CHAIN_ID):
-                    first = await _next_action(endpoints, block, first)
-                    made = await live.act(_plan(journal.next_seq(position_id()), block, first), taken)
-                    assert isinstance(made, Attempt)
-            except (Transient, Raced):
-                continue
     except Broken:
         return PAUSED
 
@@ -161,23 +130,17 @@ def record_hosts(counts: Counts, done: int, failures: list[str]) -> None:
     )
 
 
-_GROUND: list[Ground] = []
-
-
-@contextmanager
-def _on_ground() -> Iterator[None]:
-    # whose nonce it was is asked two blocks back
-    with ground(os.getpid(), history=True) as made:
-        _GROUND.append(made)
-        yield
-
-
 def _unit(number: int) -> Verdict:
-    _GROUND[-1].rng.seed(number)
-    return races(_GROUND[-1], A_UNIT)
+    return races(of_the_shard(number), A_UNIT)
 
 
+# whose nonce it was is asked two blocks back
 HOSTS = Campaign(
-    name="hosts", units=RACES // A_UNIT, run=_unit, record=record_hosts, around=_on_ground, shards=SHARDS
+    name="hosts",
+    units=RACES // A_UNIT,
+    run=_unit,
+    record=record_hosts,
+    around=partial(one_a_shard, history=True),
+    shards=SHARDS,
 )
 __all__ = ["HOSTS", "races"]
