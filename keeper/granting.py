@@ -84,10 +84,29 @@ async def grant(
     return tuple(rows)
 
 
+async def take_back(settings: Settings, send: bool, *, probe: Probe = silent) -> tuple[Row, ...]:
+    """An approval of nothing for every allowance that the wallet still gives a venue; sent when asked.
+
+    Nothing where nothing is allowed any more. Raises as ``grant``.
+    """
+    if settings.wallet.address is None:
+        raise ConfigError(
+            ("wallet.address: is not set; there is no wallet whose approvals could be revoked",)
+        )
+    rows: list[Row] = []
+    for chain in settings.chains:
+        async with opened(settings, chain) as site:
+            means = (await site.view()).snapshot.means
+            wanted = tuple(
+                Approval(token=a.token, spender=a.spender, units=0) for a in means.allowances if a.units
+            )
+            rows += await _shown(settings, site, wanted, probe if send else None)
+    return tuple(rows)
+
+
 async def _on_chain(
     settings: Settings, site: Site, amounts: Mapping[str, str], probe: Probe | None
 ) -> list[Row]:
-    means = (await site.view()).snapshot.means
     # markets of one contract share its allowance
     wanted = tuple(
         dict.fromkeys(
@@ -97,6 +116,14 @@ async def _on_chain(
             if token.symbol in amounts
         )
     )
+    return await _shown(settings, site, wanted, probe)
+
+
+async def _shown(
+    settings: Settings, site: Site, wanted: tuple[Approval, ...], probe: Probe | None
+) -> list[Row]:
+    """What is wanted beside what is allowed now; with a probe, sent."""
+    means = (await site.view()).snapshot.means
     rows = [_row(a, means) for a in wanted]
     if probe is not None and wanted:
         hashes = await _send(settings, site, wanted, probe)

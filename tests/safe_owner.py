@@ -17,6 +17,9 @@ _ARTIFACTS = (
 )
 _SETUP = "setup(address[],uint256,address,bytes,address,address,uint256,address)"
 _EXEC = "execTransaction(address,uint256,bytes,uint8,uint256,uint256,uint256,address,address,bytes)(bool)"
+HASH = (
+    "getTransactionHash(address,uint256,bytes,uint8,uint256,uint256,uint256,address,address,uint256)(bytes32)"
+)
 _CREATE = "createProxyWithNonce(address,bytes,uint256)(address)"
 
 

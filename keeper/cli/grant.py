@@ -28,7 +28,11 @@ def command(
         ),
     ] = None,
     safe: Annotated[
-        bool, typer.Option("--safe", help="With --executor: the file for Safe's Transaction Builder.")
+        bool,
+        typer.Option(
+            "--safe",
+            help="With --executor: the file for Safe's Transaction Builder, and the hashes that signers see.",
+        ),
     ] = False,
     config: arguments.Config = arguments.CONFIG,
     json: arguments.Json = False,
@@ -57,7 +61,7 @@ def command(
             raise usage("--send", "is for the keeper's own wallet; the owner signs what --executor prints")
         from keeper.cli import owner_grant
 
-        owner_grant.show(drive(owner_grant.wanted(settings, executor, wanted)), safe=safe, json=json)
+        owner_grant.show(drive(owner_grant.wanted(settings, executor, wanted, safe=safe)), json=json)
         return
     if safe:
         raise usage("--safe", "goes with --executor LABEL")

@@ -1,16 +1,21 @@
-"""What the owner of a position signs for its Executor, printed with its meaning; nothing is sent from here."""
+"""What the owner of a position signs for its Executor, or against it, with its meaning; nothing is sent from here."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from keeper.config import Settings
+    from keeper.daemon.facts import Guarded
+    from keeper.daemon.wiring import Site
     from keeper.executor.grants import Signing
+    from keeper.executor.safe import Safe
     from keeper.model import Token
+    from keeper.venues.aave_v3 import AaveV3
 
 HEADERS = ("to", "signs", "meaning", "announce", "data")
 
@@ -22,14 +27,86 @@ class Wanted:
     chain_id: int
     owner: str
     signings: tuple[Signing, ...]
+    safe: Safe | None = None
+    """The owner as a Safe, where it was asked about."""
+    remains: tuple[str, ...] = ()
+    """What is left when all of it is signed."""
+    name: str = "keeper: allow sales"
 
 
-async def wanted(settings: Settings, label: str, amounts: Mapping[str, str]) -> Wanted:
-    """What the owner of ``label`` signs. Raises ConfigError (no such position, token or executor), Transient."""
+async def wanted(settings: Settings, label: str, amounts: Mapping[str, str], *, safe: bool = False) -> Wanted:
+    """What the owner of ``label`` signs. Raises ConfigError (no such position, token or executor; with ``safe``, an
+    owner that is no Safe), Transient.
+    """
+    from keeper.executor.grants import Wish, signings
+
+    async with placed(settings, label) as at:
+        position = (await at.site.view()).snapshot.position(at.guarded.id)
+        collateral = _collateral(at.venue, amounts)
+        return Wanted(
+            chain_id=at.site.chain.chain_id,
+            owner=at.owner,
+            safe=await safe_of(at.site, at.owner) if safe else None,
+            signings=signings(
+                Wish(
+                    executor=at.executor,
+                    key=at.key,
+                    bot=at.bot,
+                    policy=at.guarded.policy,
+                    now_s=at.site.block.timestamp_s,
+                    collateral=collateral,
+                    receipts={x.token: x.a_token for x in at.venue.market.listings},
+                    debt=tuple(h.amount.token for h in position.debt) if position is not None else (),
+                )
+            ),
+        )
+
+
+async def revoked(settings: Settings, label: str, *, safe: bool = False) -> Wanted:
+    """What the owner of ``label`` signs to take everything back. Raises as ``wanted``."""
+    from keeper.executor.revoking import Place, calls, remains, signings, standing
+
+    async with placed(settings, label) as at:
+        chain = at.site.chain
+        place = Place(
+            executor=at.executor,
+            owner=at.owner,
+            key=at.key,
+            bot=at.bot,
+            tokens=tuple((x.token, x.a_token) for x in at.venue.market.listings),
+            routers=tuple(r for r in (chain.uniswap_router,) if r),
+        )
+        read = at.site.camera.reader(at.site.block)
+        found = standing(place, await read(calls(place)))
+        return Wanted(
+            chain_id=chain.chain_id,
+            owner=at.owner,
+            safe=await safe_of(at.site, at.owner) if safe else None,
+            signings=signings(found),
+            remains=remains(found),
+            name="keeper: take everything back",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """One position with an Executor, its chain opened."""
+
+    site: Site
+    guarded: Guarded
+    venue: AaveV3
+    executor: str
+    owner: str
+    key: str
+    bot: str
+
+
+@asynccontextmanager
+async def placed(settings: Settings, label: str) -> AsyncIterator[Placed]:
+    """Where the position of that label stands. Raises ConfigError, Transient."""
     from keeper.daemon.wiring import opened
     from keeper.errors import ConfigError
-    from keeper.executor.grants import Wish, signings
-    from keeper.executor.load import Wanted as Place
+    from keeper.executor.load import Wanted as Post
     from keeper.venues.aave_v3 import AaveV3
 
     named = next((p for p in settings.positions if p.label == label), None)
@@ -45,59 +122,93 @@ async def wanted(settings: Settings, label: str, amounts: Mapping[str, str]) -> 
         guarded = next(g for g in site.guarded if g.label == label)
         venue = site.venues[guarded.venue_id]
         assert isinstance(venue, AaveV3)  # the only kind whose Executor ships
-        position = (await site.view()).snapshot.position(guarded.id)
-        place = Place(
+        post = Post(
             label=label, id=guarded.id, executor=named.executor, market=venue.spender, tokens=venue.tokens
         )
-        collateral = _collateral(venue, amounts)
-        return Wanted(
-            chain_id=chain.chain_id,
+        yield Placed(
+            site=site,
+            guarded=guarded,
+            venue=venue,
+            executor=named.executor,
             owner=named.account,
-            signings=signings(
-                Wish(
-                    executor=named.executor,
-                    key=place.key,
-                    bot=settings.wallet.address,
-                    policy=guarded.policy,
-                    now_s=site.block.timestamp_s,
-                    collateral=collateral,
-                    receipts={x.token: x.a_token for x in venue.market.listings},
-                    debt=tuple(h.amount.token for h in position.debt) if position is not None else (),
-                )
-            ),
+            key=post.key,
+            bot=settings.wallet.address,
         )
 
 
-def show(found: Wanted, *, safe: bool, json: bool) -> None:
+async def safe_of(site: Site, owner: str) -> Safe:
+    """The owner as a Safe at the site's block. Raises ConfigError when it is none, or of a version not known."""
+    from keeper.errors import ConfigError, Transient
+    from keeper.executor.safe import MULTI_SEND_CALL_ONLY, NONCE, VERSION, Safe
+    from keeper.model import Call
+
+    words = await site.camera.reader(site.block)(
+        (Call(target=owner, data=VERSION), Call(target=owner, data=NONCE))
+    )
+    try:
+        length, nonce = words.uint(0, 1), words.uint(1)
+        version = words.uint(0, 2).to_bytes(32)[:length].decode()
+    except (Transient, UnicodeDecodeError) as e:
+        raise ConfigError((f"--safe: {owner} does not answer VERSION() and nonce(): it is no Safe",)) from e
+    plain = version.partition("+")[0]  # a layer 2 variant says 1.4.1+L2
+    if plain not in MULTI_SEND_CALL_ONLY:
+        known = ", ".join(MULTI_SEND_CALL_ONLY)
+        raise ConfigError((f"--safe: {owner} is of version {version}; its hashes are known for {known}",))
+    return Safe(
+        chain_id=site.chain.chain_id,
+        address=owner,
+        version=version,
+        nonce=nonce,
+        multi_send=MULTI_SEND_CALL_ONLY[plain],
+    )
+
+
+def show(found: Wanted, *, json: bool) -> None:
     """Print the calls, as a table or as JSON, or the file that a Safe's owners import."""
     import json as text
 
     from keeper.cli import table
-    from keeper.executor.grants import transaction_builder
 
-    if safe:
-        print(text.dumps(transaction_builder(found.chain_id, found.owner, found.signings), indent=2))
+    if found.safe is not None:
+        print(text.dumps(safe_file(found), indent=2))
         return
     rows = [
         (s.call.target, s.signs, s.meaning, s.announcement, "0x" + s.call.data.hex()) for s in found.signings
     ]
     if json:
         signs = [dict(zip(HEADERS, row, strict=True)) for row in rows]
-        print(table.document({"owner": found.owner, "signs": signs}))
+        left = {"remains": list(found.remains)} if found.remains else {}
+        print(table.document({"owner": found.owner, "signs": signs, **left}))
         return
-    print(f"{found.owner} signs, in this order (nothing is sent from here):")
-    table.show(HEADERS[:3], [row[:3] for row in rows])
-    print(
-        "More than an hour after the Executor was deployed, what loosens it is announced a day before: "
-        "announce(hash) with the hash that --json shows."
-    )
+    if not rows:
+        print(f"{found.owner} has nothing to sign: nothing is allowed any more")
+    else:
+        print(f"{found.owner} signs, in this order (nothing is sent from here):")
+        table.show(HEADERS[:3], [row[:3] for row in rows])
+    if found.remains:
+        print("\n".join(["what remains:", *(f"- {line}" for line in found.remains)]))
+    elif rows:
+        print(
+            "More than an hour after the Executor was deployed, what loosens it is announced a day before: "
+            "announce(hash) with the hash that --json shows."
+        )
 
 
-def _collateral(venue: object, amounts: Mapping[str, str]) -> dict[Token, int]:
+def safe_file(found: Wanted) -> dict[str, object]:
+    """The file for Transaction Builder: decoded text, and the hashes that the signers' wallets will show."""
+    from keeper.executor.grants import transaction_builder
+    from keeper.executor.safe import document, seen
+
+    assert found.safe is not None  # asked before
+    body = transaction_builder(found.chain_id, found.owner, found.signings, found.name)
+    hashes = document(seen(found.safe, [s.call for s in found.signings])) if found.signings else None
+    left = {"remains": list(found.remains)} if found.remains else {}
+    return {**body, "signersSee": hashes, **left}
+
+
+def _collateral(venue: AaveV3, amounts: Mapping[str, str]) -> dict[Token, int]:
     from keeper.errors import ConfigError
-    from keeper.venues.aave_v3 import AaveV3
 
-    assert isinstance(venue, AaveV3)
     by_symbol = {t.symbol: t for t in venue.tokens}
     unknown = tuple(
         f"--amount {s}: the venue lists no token of this symbol" for s in amounts if s not in by_symbol

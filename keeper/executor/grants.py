@@ -93,13 +93,15 @@ def terms(policy: Policy, until_s: int) -> tuple[int, ...]:
     )
 
 
-def transaction_builder(chain_id: int, safe: str, wanted: Sequence[Signing]) -> dict[str, object]:
+def transaction_builder(
+    chain_id: int, safe: str, wanted: Sequence[Signing], name: str = "keeper: allow sales"
+) -> dict[str, object]:
     """The file that Safe's Transaction Builder imports: every call, and in its description what each means."""
     meaning = "; ".join(f"{i}. {s.signs}: {s.meaning}" for i, s in enumerate(wanted, 1))
     return {
         "version": "1.0",
         "chainId": str(chain_id),
-        "meta": {"name": "keeper: allow sales", "description": meaning, "createdFromSafeAddress": safe},
+        "meta": {"name": name, "description": meaning, "createdFromSafeAddress": safe},
         "transactions": [
             {
                 "to": s.call.target,

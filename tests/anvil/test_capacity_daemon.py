@@ -1,4 +1,4 @@
-"""What capacity promises by day is what the daemon reaches once the fall is really there; and not where it said no."""
+"""What capacity promises by day the daemon reaches once the fall is really there, and not where it said no."""
 
 from __future__ import annotations
 
