@@ -1,0 +1,53 @@
+"""Whom owners let act on guarded positions: named before somebody else's key, or code, is what liquidates them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from keeper.config import Settings
+from keeper.daemon.facts import Guarded
+from keeper.daemon.wiring import Finding, Site
+from keeper.errors import Transient
+from keeper.seams import Delegates, LogFilter, Priority, Severity, Transport
+
+LOGS_S = 10.0
+
+
+async def findings(site: Site, settings: Settings) -> list[Finding]:
+    """Everybody but the position's own Executor who may act for its owner, and where that could not be asked."""
+    executors = {p.label: p.executor for p in settings.positions}
+    found: list[Finding] = []
+    for guarded in site.guarded:
+        venue = site.venues[guarded.venue_id]
+        if not isinstance(venue, Delegates):
+            continue
+        try:
+            logs = await search(site.endpoints, venue.permission_logs(guarded.id.account), site.block.number)
+        except Transient as error:
+            why = (
+                f"whom the owner authorised on {venue.kind} is not known, the endpoint does not tell: {error}"
+            )
+            found.append(_said(guarded, "permissions_unread", why))
+            continue
+        own = (executors.get(guarded.label) or "").lower()
+        for who in venue.permitted(logs):
+            if who.lower() != own:
+                why = (
+                    f"the owner lets {who} withdraw and borrow for it on {venue.kind}, in every market: known only "
+                    "to the owner whether that is wanted; if not, revoke it there"
+                )
+                found.append(_said(guarded, "foreign_authorization", why))
+    return found
+
+
+async def search(transport: Transport, what: LogFilter, last: int) -> Sequence[Mapping[str, object]]:
+    """Logs of the whole chain up to block ``last``. Raises Transient: many endpoints do not search so far."""
+    asked = {"address": what.target, "topics": list(what.topics), "fromBlock": "0x0", "toBlock": hex(last)}
+    logs = await transport.request("eth_getLogs", [asked], priority=Priority.PAGE, timeout_s=LOGS_S)
+    if not isinstance(logs, list):
+        raise Transient(f"eth_getLogs answered {type(logs).__name__}, not logs")
+    return logs
+
+
+def _said(guarded: Guarded, code: str, why: str) -> Finding:
+    return Finding(severity=Severity.WARNING, code=code, subject=guarded.label, why=why)
