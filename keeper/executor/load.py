@@ -22,6 +22,8 @@ Read = Callable[[Sequence[Call]], Awaitable[Words]]
 
 OWNER = selector("owner()")
 VENUES = selector("venues()")
+FEES_COLLECTOR = selector("getProtocolFeesCollector()")
+"""Balancer v2's vault: who tells what a flash loan costs."""
 GET_POOL = selector("getPool(address,address,uint24)")
 FEES = (100, 500, 3_000, 10_000)
 """Fee tiers of Uniswap v3, hundredths of a bip."""
@@ -66,6 +68,9 @@ class _Executor:
     aave_v3: str
     morpho_blue: str
     factory: str
+    balancer: str
+    balancer_fees: str
+    """Zero where it does not say what a loan costs: what may cost anything is left out."""
     listed: tuple[Listed, ...]
 
 
@@ -116,6 +121,10 @@ async def _executor(wanted: Wanted, read: Read) -> _Executor:
     if not (words.ok[0] and words.count[0]) or not (words.ok[1] and words.count[1] >= 5):
         why = "does not answer owner() and venues(): this is no Executor"
         raise ConfigError((f"positions.{wanted.label}.executor {wanted.executor}: {why}",))
+    vault, collector = _checksum(words.uint(1, 4)), ZERO
+    if vault != ZERO:
+        told = await read((Call(target=vault, data=FEES_COLLECTOR),))
+        collector = _checksum(told.uint(0)) if told.ok[0] and told.count[0] else ZERO
     receipts = [words.uint(2 + i) for i in range(len(pairs))]
     return _Executor(
         wanted=wanted,
@@ -123,6 +132,8 @@ async def _executor(wanted: Wanted, read: Read) -> _Executor:
         aave_v3=_checksum(words.uint(1, 0)),
         morpho_blue=_checksum(words.uint(1, 1)),
         factory=_checksum(words.uint(1, 2)),
+        balancer=vault,
+        balancer_fees=collector,
         listed=tuple(
             Listed(token=t, side=side, receipt=_checksum(r))
             for (t, side), r in zip(pairs, receipts, strict=True)
@@ -191,7 +202,6 @@ def _way(
 
 def _windows(executor: _Executor, pools: _Pools) -> Iterable[Window]:
     """Where debt tokens can be borrowed for the length of a transaction."""
-    # Balancer's fee stands in a contract of its own that this does not read: what may cost more is left out
     name = executor.wanted.executor
     for listed in executor.listed:
         if listed.side is not Side.DEBT:
@@ -201,6 +211,14 @@ def _windows(executor: _Executor, pools: _Pools) -> Iterable[Window]:
             yield Window(executor=name, source=Source.AAVE_V3, token=token, pool=executor.aave_v3)
         if executor.morpho_blue != ZERO:
             yield Window(executor=name, source=Source.MORPHO_BLUE, token=token, pool=executor.morpho_blue)
+        if executor.balancer_fees != ZERO:
+            yield Window(
+                executor=name,
+                source=Source.BALANCER,
+                token=token,
+                pool=executor.balancer,
+                fees=executor.balancer_fees,
+            )
         for (a, other, fee), pool in pools.items():
             if a == token:
                 yield Window(

@@ -18,6 +18,10 @@ QUOTE = selector("quoteExactOutput(bytes,uint256)")
 PREMIUM = selector("FLASHLOAN_PREMIUM_TOTAL()")
 CONFIGURATION = selector("getConfiguration(address)")
 CASH = selector("getVirtualUnderlyingBalance(address)")
+PAUSED_STATE = selector("getPausedState()")
+FLASH_FEE = selector("getFlashLoanFeePercentage()")
+"""Balancer v2: of the vault, and of its ProtocolFeesCollector (a wad)."""
+PPM_WAD = 10**12
 ACTIVE_BIT, PAUSED_BIT, FLASH_BIT = 56, 60, 63
 """ReserveConfiguration of Aave v3."""
 BPS_PPM = 100
@@ -48,6 +52,8 @@ class Window:
     pool: str
     other_token: str = ""
     pool_fee: int = 0
+    fees: str = ""
+    """BALANCER: the contract that tells what a loan costs."""
 
 
 def route_calls(way: Way, quoter: str, most: int) -> tuple[Call, ...]:
@@ -118,7 +124,14 @@ def lender_calls(window: Window) -> tuple[Call, ...]:
             Call(target=window.pool, data=CASH + token),
         )
     holder = bytes.fromhex(window.pool[2:]).rjust(32, b"\0")
-    return (Call(target=window.token, data=BALANCE_OF + holder),)
+    cash = Call(target=window.token, data=BALANCE_OF + holder)
+    if window.source is Source.BALANCER:
+        return (
+            cash,
+            Call(target=window.fees, data=FLASH_FEE),
+            Call(target=window.pool, data=PAUSED_STATE),
+        )
+    return (cash,)
 
 
 def lender(window: Window, words: Words) -> Lender | None:
@@ -130,6 +143,10 @@ def lender(window: Window, words: Words) -> Lender | None:
             if not bits >> ACTIVE_BIT & 1 or bits >> PAUSED_BIT & 1 or not bits >> FLASH_BIT & 1:
                 return None
             fee_ppm, cash = words.uint(1) * BPS_PPM, words.uint(2)
+        elif window.source is Source.BALANCER:
+            if words.uint(2):
+                return None
+            cash, fee_ppm = words.uint(0), -(-words.uint(1) // PPM_WAD)
         else:
             cash = words.uint(0)
     except Transient:
