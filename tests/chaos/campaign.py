@@ -1,13 +1,13 @@
 """Long campaigns in shards: ``python -m tests.chaos.campaign [name ...]``; what was done stays done.
 
 Each shard is a process that keeps its counts under ``build/chaos/``; a campaign that is stopped, or runs out
-of its time, goes on where it was. Changed sources begin it anew: a count belongs to the code that it counted.
+of its time, goes on where it was. A change of what it exercises begins it anew: a count belongs to the code that it
+counted.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import importlib
 import json
 import os
@@ -19,12 +19,15 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.chaos import sources
+
 ROOT = Path(__file__).resolve().parents[2]
 STATE = ROOT / "build" / "chaos"
 MINUTES_MAX = 40.0
 PROGRESS_S = 10.0
 FAILURES_KEPT = 20
 
+EVERYTHING = ("keeper/**/*.py", "tests/chaos/**/*.py")
 Counts = dict[str, int]
 
 
@@ -48,6 +51,8 @@ class Campaign:
     around: Callable[[], AbstractContextManager[object]] = nullcontext
     """Opened once a shard."""
     shards: int = 2
+    also: tuple[str, ...] = EVERYTHING
+    """Globs of files that it exercises beside what its module imports: what runs in processes of its own."""
 
 
 NAMES = {
@@ -82,25 +87,21 @@ def find(name: str) -> Campaign:
     return found
 
 
-def digest() -> str:
-    """A hash of everything that a campaign runs."""
-    h = hashlib.sha256()
-    for path in sorted(
-        [*ROOT.glob("keeper/**/*.py"), *ROOT.glob("strategies/*.py"), *ROOT.glob("tests/chaos/**/*.py")]
-    ):
-        h.update(path.read_bytes())
-    return h.hexdigest()[:16]
+def digest(name: str) -> str:
+    """A hash of everything that a campaign exercises."""
+    return sources.digest(NAMES[name].partition(":")[0], find(name).also)
 
 
-def work(name: str, shard: int, until_s: float, sources: str) -> None:
-    """One shard, until it is done or its time is over. ``sources``: as the campaign's driver found them."""
+def work(name: str, shard: int, until_s: float, key: str) -> None:
+    """One shard, until it is done or its time is over. ``key``: of the sources as the driver found them."""
     campaign, path = find(name), STATE / f"{name}.{shard}.json"
-    state = _state(path, sources)
+    state = _state(path, key)
     with campaign.around():
-        saved_s = 0.0
+        saved_s, begun_s, before_s = 0.0, time.time(), state["took_s"]
         for unit in range(state["next"] * campaign.shards + shard, campaign.units, campaign.shards):
             verdict = campaign.run(unit)
             state["next"] += 1
+            state["took_s"] = before_s + time.time() - begun_s
             for key, count in verdict.counts.items():
                 state["counts"][key] = state["counts"].get(key, 0) + count
             if verdict.failure:
@@ -114,12 +115,12 @@ def work(name: str, shard: int, until_s: float, sources: str) -> None:
     _save(path, state)
 
 
-def _state(path: Path, sources: str) -> dict:  # type: ignore[type-arg]
-    fresh = {"sources": sources, "next": 0, "counts": {}, "failed": 0, "failures": []}
+def _state(path: Path, key: str) -> dict:  # type: ignore[type-arg]
+    fresh = {"sources": key, "took_s": 0.0, "next": 0, "counts": {}, "failed": 0, "failures": []}
     if not path.is_file():
         return fresh
     kept = json.loads(path.read_text())
-    return kept if kept["sources"] == sources else fresh
+    return {**fresh, **kept} if kept["sources"] == key else fresh
 
 
 def _save(path: Path, state: object) -> None:
@@ -131,14 +132,14 @@ def _save(path: Path, state: object) -> None:
 
 def drive(name: str, minutes: float) -> bool:
     """All shards of a campaign, with progress; records its figures. False when something failed."""
-    campaign, sources = find(name), digest()
+    campaign, key = find(name), digest(name)
     until_s = time.time() + minutes * 60
     env = {**os.environ, "NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     running = [
         subprocess.Popen(
             [
                 *(sys.executable, "-m", "tests.chaos.campaign", name),
-                *("--shard", str(s), "--until", str(until_s), "--sources", sources),
+                *("--shard", str(s), "--until", str(until_s), "--sources", key),
             ],
             cwd=ROOT,
             env=env,
@@ -151,21 +152,30 @@ def drive(name: str, minutes: float) -> bool:
             time.sleep(0.2)
             if time.time() - told_s >= PROGRESS_S:
                 told_s = time.time()
-                _tell(campaign, sources)
+                _tell(campaign, key)
     finally:
         for process in running:
             if process.poll() is None:
                 process.terminate()
-    counts, done, failed, failures = _tell(campaign, sources)
+    counts, done, failed, failures = _tell(campaign, key)
     campaign.record(counts, done, failures)
     crashed = [p.returncode for p in running if p.returncode]
     if crashed:
         print(f"{name}: {len(crashed)} shards ended with {crashed}")
-    return not failed and not crashed and done >= campaign.units
+    took_s = sum(s["took_s"] for s in _states(campaign, key))
+    shown = ", ".join(f"{n} {k}" for k, n in sorted(counts.items()))
+    good = not failed and not crashed and done >= campaign.units
+    print(
+        f"{name} {'holds' if good else 'FAILED' if failed or crashed else 'goes on next time'}: "
+        f"{done} of {campaign.units} units in {took_s / 60:.1f} minutes of its {campaign.shards} shards together; "
+        f"{failed} failed; {shown}; key {key}",
+        flush=True,
+    )
+    return good
 
 
-def _tell(campaign: Campaign, sources: str) -> tuple[Counts, int, int, list[str]]:
-    states = list(_states(campaign, sources))
+def _tell(campaign: Campaign, key: str) -> tuple[Counts, int, int, list[str]]:
+    states = list(_states(campaign, key))
     counts: Counts = {}
     for state in states:
         for key, count in state["counts"].items():
@@ -180,9 +190,9 @@ def _tell(campaign: Campaign, sources: str) -> tuple[Counts, int, int, list[str]
     return counts, done, failed, failures
 
 
-def _states(campaign: Campaign, sources: str) -> Iterator[dict]:  # type: ignore[type-arg]
+def _states(campaign: Campaign, key: str) -> Iterator[dict]:  # type: ignore[type-arg]
     for shard in range(campaign.shards):
-        yield _state(STATE / f"{campaign.name}.{shard}.json", sources)
+        yield _state(STATE / f"{campaign.name}.{shard}.json", key)
 
 
 def main() -> int:
@@ -196,7 +206,7 @@ def main() -> int:
     )
     args = parser.parse_args()
     if args.shard is not None:
-        work(args.names[0], args.shard, args.until, args.sources or digest())
+        work(args.names[0], args.shard, args.until, args.sources or digest(args.names[0]))
         return 0
     good = [drive(name, args.minutes) for name in args.names or NAMES]
     return 0 if all(good) else 1

@@ -223,4 +223,4 @@ def record_fuzz(counts: Counts, done: int, failures: list[str]) -> None:
     record("config_fuzz_dangerous", bad, bound="= 0", holds=bad == 0, evidence="own_double", n=n)
 
 
-CONFIG = Campaign(name="config", units=CONFIGS // BATCH, run=fuzz, record=record_fuzz)
+CONFIG = Campaign(name="config", units=CONFIGS // BATCH, run=fuzz, record=record_fuzz, also=())

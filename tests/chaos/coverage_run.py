@@ -23,6 +23,11 @@ TESTS = (
     "tests/property/test_journal_life.py",
     "tests/property/test_signer_bytes.py",
 )
+MONEY_PATH = (
+    *(f"{folder}/{room}/*.py" for folder in ("keeper", "tests/unit") for room in ROOMS),
+    *("tests/property/test_journal_*.py", "tests/property/test_signer_bytes.py", "tests/*.py"),
+)
+"""Those rooms, their tests, and what the tests build with."""
 MISSED = STATE / "uncovered.txt"
 CONFIG = """[run]
 branch = True
@@ -111,4 +116,4 @@ def record_coverage(counts: Counts, done: int, failures: list[str]) -> None:
     print(f"branch_coverage_money_path {percent} % of {every} lines and branches; the rest in {MISSED.name}")
 
 
-COVERAGE = Campaign(name="coverage", units=1, run=measure, record=record_coverage, shards=1)
+COVERAGE = Campaign(name="coverage", units=1, run=measure, record=record_coverage, shards=1, also=MONEY_PATH)

@@ -330,4 +330,4 @@ def record_disk(counts: Counts, done: int, failures: list[str]) -> None:
     record("disk_violations", bad, bound="= 0", holds=bad == 0, evidence="own_double", n=done)
 
 
-DISK = Campaign(name="disk", units=UNITS, run=unit, record=record_disk, around=hushed)
+DISK = Campaign(name="disk", units=UNITS, run=unit, record=record_disk, around=hushed, also=())

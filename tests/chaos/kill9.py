@@ -136,5 +136,6 @@ KILL9 = Campaign(
     record=record_kills,
     around=one_a_shard,
     shards=SHARDS,
+    also=(),
 )
 __all__ = ["KILL9", "POINTS", "fork", "kills"]

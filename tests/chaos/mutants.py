@@ -26,6 +26,7 @@ from types import CodeType, ModuleType
 from tests.bench.figures import record
 from tests.chaos.answering import seconds_of, tests_of
 from tests.chaos.campaign import ROOT, STATE, Campaign, Counts, Verdict
+from tests.chaos.coverage_run import MONEY_PATH
 
 SEED = 20_260_801
 SAMPLE = 320
@@ -388,4 +389,6 @@ def record_score(counts: Counts, done: int, failures: list[str]) -> None:
     print(f"mutation_score_money_path {score} % of {n}; survivors in {SURVIVORS.relative_to(ROOT)}")
 
 
-MUTANTS = Campaign(name="mutants", units=SAMPLE, run=unit, record=record_score, around=warmed)
+MUTANTS = Campaign(
+    name="mutants", units=SAMPLE, run=unit, record=record_score, around=warmed, also=MONEY_PATH
+)

@@ -222,5 +222,5 @@ def record_mutations(counts: Counts, done: int, failures: list[str]) -> None:
     record("rpc_mutations_unhandled", bad, bound="= 0", holds=bad == 0, evidence="own_double", n=n)
 
 
-MUTATION = Campaign(name="mutation", units=MUTATIONS // A_UNIT, run=storm, record=record_mutations)
+MUTATION = Campaign(name="mutation", units=MUTATIONS // A_UNIT, run=storm, record=record_mutations, also=())
 __all__ = ["MUTATION", "storm"]

@@ -83,4 +83,5 @@ RACE = Campaign(
     record=record_races,
     around=one_a_shard,
     shards=SHARDS,
+    also=(),
 )

@@ -119,5 +119,5 @@ def _unit(number: int) -> Verdict:
         return storm(on, REORGS_A_UNIT)
 
 
-REORG = Campaign(name="reorg", units=REORGS // REORGS_A_UNIT, run=_unit, record=record_reorgs)
+REORG = Campaign(name="reorg", units=REORGS // REORGS_A_UNIT, run=_unit, record=record_reorgs, also=())
 __all__ = ["REORG", "storm"]

@@ -142,5 +142,6 @@ HOSTS = Campaign(
     record=record_hosts,
     around=partial(one_a_shard, history=True),
     shards=SHARDS,
+    also=(),
 )
 __all__ = ["HOSTS", "races"]

@@ -103,6 +103,8 @@ def record_bugs(counts: Counts, done: int, failures: list[str]) -> None:
     )
 
 
-SIM = Campaign(name="sim", units=SEEDS, run=seed, record=record_seeds, around=hushed)
-REVIVAL = Campaign(name="revival", units=REVIVALS, run=revival, record=record_revivals, around=hushed)
-BUGS = Campaign(name="bugs", units=len(bugs.BUGS), run=planted, record=record_bugs, around=hushed)
+SIM = Campaign(name="sim", units=SEEDS, run=seed, record=record_seeds, around=hushed, also=())
+REVIVAL = Campaign(
+    name="revival", units=REVIVALS, run=revival, record=record_revivals, around=hushed, also=()
+)
+BUGS = Campaign(name="bugs", units=len(bugs.BUGS), run=planted, record=record_bugs, around=hushed, also=())
