@@ -9,6 +9,7 @@ from keeper.config import Settings
 from keeper.daemon import capacity, desks
 from keeper.daemon.discovery import Discovery, reload_changed
 from keeper.daemon.loop import ChainLoop
+from keeper.daemon.oracles import Around, Oracles
 from keeper.daemon.senders import Sending
 from keeper.daemon.wiring import Site
 from keeper.errors import ConfigError
@@ -16,8 +17,15 @@ from keeper.journal.retention import KEEP_S
 from keeper.journal.write import Journal
 from keeper.seams import Alarm, Severity
 
-EVERY_S = {"discover": 600.0, "refresh": 3600.0, "prune": 300.0, "executors": 600.0, "capacity": 600.0}
-FIRST = ("discover", "capacity")
+EVERY_S = {
+    "discover": 600.0,
+    "refresh": 3600.0,
+    "prune": 300.0,
+    "executors": 600.0,
+    "capacity": 600.0,
+    "oracle": 12.0,
+}
+FIRST = ("discover", "capacity", "oracle")
 """Asked for after the first tick as well."""
 _log = structlog.get_logger("keeper")
 
@@ -31,6 +39,7 @@ class Chores:
         self._journal = journal
         self._alarms = alarms
         self._discovery = Discovery(here, alarms)
+        self._oracles = Oracles(Around(chain=here.chain, endpoints=here.endpoints, camera=here.camera), alarms)
         self._short: frozenset[str] = frozenset()
         self._unlisted = ""
 
@@ -42,6 +51,9 @@ class Chores:
             self._journal.prune(SystemClock().now_s() - KEEP_S)
         elif job == "capacity":
             await self._capacity(loop)
+        elif job == "oracle":
+            if loop.last is not None:
+                loop.foreseen = await self._oracles.look(loop.last.snapshot, loop.venues, loop.policies)
         elif job == "executors":
             await self._executors(loop)
         else:

@@ -22,12 +22,14 @@ __all__ = ["KIND", "Maker", "known", "load"]
 
 
 class Maker:
-    """One collateral type as a Venue; its accounts are vaults by their address in the Vat. Pure."""
+    """One collateral type as a Venue; accounts are vaults by their address in the Vat. Pure but for the price told."""
 
-    __slots__ = ("market",)
+    __slots__ = ("foreseen_wad", "market")
 
     def __init__(self, market: Market) -> None:
         self.market = market
+        self.foreseen_wad: int | None = None
+        """The lowest price that will count within the hour, from the delayed feed; health is never above its."""
 
     @property
     def id(self) -> str:
@@ -78,7 +80,8 @@ class Maker:
         shadows: Mapping[PositionId, Shadow],
     ) -> Reading:
         """Positions of the vaults from the words of ``calls``."""
-        return read.decode(self.market, accounts, block, words, shadows)
+        frame = read.Frame(market=self.market, block=block, foreseen_wad=self.foreseen_wad)
+        return read.decode(frame, accounts, words, shadows)
 
     def can(self, step: Step, position: Position, means: Means) -> Refusal | None:
         """Why the vault system would not take the step now."""

@@ -39,6 +39,17 @@ class Now:
     """Duty and base together, ray per second."""
     rho: int
     live: bool
+    foreseen: bool = False
+    """The price is the one that will count, lower than the Vat's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """What every vault of one batch shares."""
+
+    market: Market
+    block: Block
+    foreseen_wad: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,16 +85,13 @@ def calls(market: Market, accounts: Sequence[str]) -> tuple[Call, ...]:
 
 
 def decode(
-    market: Market,
-    accounts: Sequence[str],
-    block: Block,
-    words: Words,
-    shadows: Mapping[PositionId, Shadow],
+    frame: Frame, accounts: Sequence[str], words: Words, shadows: Mapping[PositionId, Shadow]
 ) -> Reading:
     """Positions, reserves and prices; a failed part becomes Unreadable."""
+    market, block = frame.market, frame.block
     ids = tuple(position_id(market, a) for a in accounts)
     why = stale(market, words)
-    now = why or now_of(market, block, words)
+    now = why or now_of(frame, words)
     if isinstance(now, str):
         lost = tuple(Unreadable(id=id, why=now, since_block=block.number) for id in ids)
         return Reading(
@@ -122,14 +130,20 @@ def stale(market: Market, words: Words) -> str:
     return f"{market.ilk_name}: {'; '.join(changed)}" if changed else ""
 
 
-def now_of(market: Market, block: Block, words: Words) -> Now | str:
+def now_of(frame: Frame, words: Words) -> Now | str:
     """The collateral type accrued to the block, or why no vault of it can be judged."""
+    market, block = frame.market, frame.block
     stored, spot = words.uint(VAT, 1), words.uint(VAT, 2)
     duty, rho, base, par = words.uint(JUG, 0), words.uint(JUG, 1), words.uint(BASE), words.uint(PAR)
     if not spot:
         return "the Vat's spot is 0: the price feed was void when it was poked last"
     if rho > block.timestamp_s:
         return f"fees were taken {rho - block.timestamp_s} s after the block's timestamp"
+    ahead = spot
+    if frame.foreseen_wad is not None:
+        # whoever pokes makes it count in the transaction that liquidates: it counts for us as soon as it is known
+        ahead = min(spot, math.spot_of(frame.foreseen_wad, par, market.mat))
+    lower, spot = ahead < spot, ahead
     price = math.price_down(spot, par, market.mat)
     if not price:
         return "the price rounds to 0"
@@ -145,6 +159,7 @@ def now_of(market: Market, block: Block, words: Words) -> Now | str:
         fee=duty + base,
         rho=rho,
         live=bool(words.uint(LIVE)),
+        foreseen=lower,
     )
 
 
@@ -195,7 +210,9 @@ def position(now: Now, id: PositionId, urn: Urn) -> Position:
         debt=debt,
         base_decimals=math.PRICE_DECIMALS,
         row=_row(now, urn),
-        mode=f"vault {urn.number} of {m.ilk_name}" if urn.number else m.ilk_name,
+        mode=(f"vault {urn.number} of " if urn.number else "")
+        + m.ilk_name
+        + (" at the price of the next hour" if now.foreseen else ""),
     )
 
 

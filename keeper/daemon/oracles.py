@@ -1,0 +1,141 @@
+"""The oracle room's joint with one chain: who prices its venues, a look at them, and what is said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from keeper.chain.endpoints import Endpoints
+from keeper.config import ChainSettings
+from keeper.daemon.camera import Camera
+from keeper.errors import Transient
+from keeper.model import Block, Call, Policy, PositionId, Snapshot, Token
+from keeper.oracle import osm, room
+from keeper.oracle.ahead import Next
+from keeper.oracle.faults import Fault
+from keeper.oracle.feeds import Named, selector
+from keeper.oracle.room import Room, Site
+from keeper.seams import Alarm, Severity, Venue
+from keeper.venues.aave_v3 import AaveV3
+from keeper.venues.aave_v3.book import checksum, word
+from keeper.venues.compound_v3 import CompoundV3
+from keeper.venues.maker import Maker
+
+SOURCE_OF = selector("getSourceOfAsset(address)")
+"""AaveOracle: the feed behind an asset's price."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """What an oracle look needs of its chain."""
+
+    chain: ChainSettings
+    endpoints: Endpoints
+    camera: Camera
+
+
+class Oracles:
+    """Looks at the feeds of one chain between ticks; says what is wrong, and tells what comes."""
+
+    def __init__(self, around: Around, alarms: Alarm) -> None:
+        self._around = around
+        self._alarms = alarms
+        self._venues: Mapping[str, Venue] = {}
+        self._room: Room | None = None
+        self._standing: frozenset[tuple[str, str]] = frozenset()
+
+    async def look(
+        self, snapshot: Snapshot, venues: Mapping[str, Venue], policies: Mapping[PositionId, Policy]
+    ) -> tuple[Next, ...]:
+        """What the feeds will say next; faults become alarms, and those that are over are cleared.
+
+        Raises Transient when the feeds could not be asked at all.
+        """
+        block = snapshot.block
+        here = await self._opened(venues, block)
+        words = await self._around.camera.reader(block)(here.calls())
+        found = here.look(block, words, snapshot, policies)
+        faults = [*found.faults, *await self._delayed(venues, block)]
+        self.say(faults)
+        return found.ahead
+
+    def say(self, faults: list[Fault]) -> None:
+        """Raise what was found, clear what stood and was not found again."""
+        now = frozenset((f.code, f.subject) for f in faults)
+        for code, subject in sorted(self._standing - now):
+            self._alarms.clear(code, subject)
+        for f in faults:
+            self._alarms.raise_alarm(f.severity, f.code, f.subject, f.why)
+        self._standing = now
+
+    async def _opened(self, venues: Mapping[str, Venue], block: Block) -> Room:
+        """The room of these venues; found anew when they were."""
+        same = self._venues.keys() == venues.keys() and all(self._venues[i] is v for i, v in venues.items())
+        if self._room is None or not same:
+            read = self._around.camera.reader(block)
+            named, tokens = await named_feeds(venues, read)
+            chain = self._around.chain
+            site = Site(
+                chain=chain.name,
+                chain_id=chain.chain_id,
+                block_time_s=chain.block_time_s,
+                named=named,
+                tokens=tokens,
+                quoter=chain.uniswap_quoter,
+            )
+            self._room, self._venues = await room.load(site, read), dict(venues)
+        return self._room
+
+    async def _delayed(self, venues: Mapping[str, Venue], block: Block) -> list[Fault]:
+        """Delayed prices: the venue is told the lowest that counts within the hour."""
+        found: list[Fault] = []
+        for venue in venues.values():
+            if not isinstance(venue, Maker):
+                continue
+            subject = venue.market.feed
+            try:
+                state = await osm.read(self._around.endpoints, venue.market.pip, block.hash)
+            except Transient as error:
+                why = f"{error}: the next price is not known"
+                found.append(Fault(severity=Severity.WARNING, code="osm_unread", subject=subject, why=why))
+                continue
+            venue.foreseen_wad = state.lowest
+            found += osm.faults(subject, state, block.timestamp_s)
+        return found
+
+
+async def named_feeds(
+    venues: Mapping[str, Venue], read: room.Read
+) -> tuple[tuple[Named, ...], Mapping[str, Token]]:
+    """Every feed as its venue names it, and the token it prices. Raises Transient."""
+    named: list[Named] = []
+    tokens: dict[str, Token] = {}
+    for venue in venues.values():
+        if isinstance(venue, AaveV3):
+            named += await _aave(venue, read)
+            tokens |= {r.feed: r.token for r in venue.market.listings}
+        elif isinstance(venue, CompoundV3):
+            listed = (venue.market.base, *venue.market.assets)
+            named += [
+                Named(id=x.feed, symbol=x.token.symbol, address=x.oracle, expected_decimals=8) for x in listed
+            ]
+            tokens |= {x.feed: x.token for x in listed}
+    return tuple(named), tokens
+
+
+async def _aave(venue: AaveV3, read: room.Read) -> list[Named]:
+    """An AaveOracle names its sources; an asset priced by the fallback oracle has none."""
+    market = venue.market
+    words = await read(
+        [Call(target=market.oracle, data=SOURCE_OF + word(r.token.address)) for r in market.listings]
+    )
+    return [
+        Named(
+            id=r.feed,
+            symbol=r.token.symbol,
+            address=checksum(words.uint(i)),
+            expected_decimals=market.base_decimals,
+        )
+        for i, r in enumerate(market.listings)
+        if words.ok[i] and words.count[i] and words.uint(i)
+    ]

@@ -1,0 +1,199 @@
+"""One chain's feeds together: what is asked each time, and what follows from it. Pure but for what it remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from eth_utils.address import to_checksum_address
+from eth_utils.crypto import keccak
+
+from keeper.model import Block, Call, Policy, PositionId, Snapshot, Token
+from keeper.oracle import ahead, caps, faults, feeds, market, sequencer
+from keeper.oracle.ahead import Next
+from keeper.oracle.faults import Fault
+from keeper.oracle.feeds import Answer, Feed, Named
+from keeper.oracle.market import Pool
+from keeper.words import Words
+
+Read = Callable[[Sequence[Call]], Awaitable[Words]]
+"""One multicall at one block: words in call order. Raises Transient."""
+FACTORY = keccak(text="factory()")[:4]
+GET_POOL = keccak(text="getPool(address,address,uint24)")[:4]
+FEES = (100, 500, 3_000)
+DOLLARS = ("USDC", "USDT", "DAI", "USDS", "GHO", "USDbC", "USDC.e")
+"""Symbols of tokens that may stand for a dollar in a pool; the one that a feed prices is never its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """What a room is made for."""
+
+    chain: str
+    chain_id: int
+    block_time_s: float
+    named: tuple[Named, ...]
+    """Feeds as the venues name them."""
+    tokens: Mapping[str, Token]
+    """Feed id -> the token that it prices."""
+    quoter: str | None = None
+    """Uniswap's QuoterV2, which knows the factory; None: the market is not asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What one look found."""
+
+    faults: tuple[Fault, ...]
+    ahead: tuple[Next, ...]
+    """What the feeds will say next, where it differs."""
+
+
+class Room:
+    """The feeds of one chain; remembers each one's last answer, so that a jump is seen."""
+
+    def __init__(
+        self, site: Site, known: Sequence[Feed], capped: Sequence[Feed], pools: Mapping[str, Pool]
+    ) -> None:
+        self.site = site
+        self.feeds = tuple(known)
+        self.capped = tuple(capped)
+        self.pools = dict(pools)
+        """Feed id -> the pool that says what the market says."""
+        self._before: dict[str, Answer] = {}
+        self._market: dict[str, float] = {}
+        self._block: Block | None = None
+
+    def calls(self) -> tuple[Call, ...]:
+        """Everything that one look asks, in one batch."""
+        return (
+            *feeds.calls(self.feeds),
+            *caps.calls(self.capped),
+            *market.calls(tuple(self.pools.values())),
+            *sequencer.calls(self.site.chain_id),
+        )
+
+    def look(
+        self, block: Block, words: Words, snapshot: Snapshot, policies: Mapping[PositionId, Policy]
+    ) -> Findings:
+        """Faults of every feed and of what they price; what they will say next. From the words of ``calls``."""
+        now_s = block.timestamp_s
+        at, n = 0, len(self.feeds)
+        answers = feeds.answers(self.feeds, words.part(0, n))
+        at, n = n, len(caps.QUESTIONS) * len(self.capped)
+        capped = caps.caps(self.capped, words.part(at, at + n), now_s)
+        at, n = at + n, 3 * len(self.pools)
+        seen = market.seen(tuple(self.pools.values()), words.part(at, at + n))
+        prices = {id: s.price for id, s in zip(self.pools, seen, strict=True) if s.price is not None}
+        found: list[Fault] = []
+        coming: list[Next] = []
+        for answer in answers:
+            id = answer.feed.id
+            before, price = self._before.get(id), prices.get(id)
+            found += faults.of_answer(answer, before, now_s)
+            found += faults.apart(answer, price)
+            found += faults.moved_alone(before, answer, self._market.get(id), price)
+            following = ahead.next_answer(answer, price, now_s)
+            coming += [following] if following is not None else []
+            if not answer.why and (before is None or before.round != answer.round):
+                self._before[id] = answer
+                self._market.update({id: price} if price is not None else {})
+        for cap in capped:
+            found += caps.faults(cap)
+        found += self._sequencer(block, words.part(at + n, len(words)))
+        svr = frozenset(f.id for f in self.feeds if f.svr)
+        found += ahead.faults(snapshot, policies, coming, svr)
+        self._block = block
+        return Findings(faults=tuple(found), ahead=tuple(coming))
+
+    def _sequencer(self, block: Block, words: Words) -> tuple[Fault, ...]:
+        now_s, chain = block.timestamp_s, self.site.chain
+        said = sequencer.faults(chain, sequencer.state(words), now_s) if len(words) else ()
+        before = self._block
+        if said or before is None or block.number <= before.number:
+            return said
+        # blocks between two looks came at least as close together as this
+        gap_s = int((now_s - before.timestamp_s) / (block.number - before.number))
+        return sequencer.stalled(chain, gap_s, self.site.block_time_s)
+
+
+async def load(site: Site, read: Read) -> Room:
+    """A room with each feed looked at once: decimals, source, bounds, caps, pools. Raises Transient."""
+    known = feeds.probed(site.chain_id, site.named, await read(feeds.probes(site.named)))
+    known = await _moved_by(known, read)
+    words = await read(feeds.bound_probes(known))
+    known = tuple(
+        replace(f, low=low, high=high)
+        for f, (low, high) in ((f, feeds.bounds(f, words, 2 * i)) for i, f in enumerate(known))
+    )
+    capped = [f for f, _ in caps.capped(known, await read(caps.probes(known)))]
+    return Room(site, known, capped, await _pools(site, read))
+
+
+async def _moved_by(known: tuple[Feed, ...], read: Read) -> tuple[Feed, ...]:
+    """Feeds whose price is a ratio times another's are moved by the other's source, two adapters deep at most."""
+    for _ in range(2):
+        bases = {f.id: base for f, base in caps.capped(known, await read(caps.probes(known))) if base}
+        through = [f for f in known if f.id in bases]
+        asked = [Call(target=_address(bases[f.id]), data=feeds.AGGREGATOR) for f in through]
+        words = await read(asked)
+        sources = {
+            f.id: _address(words.uint(i)) if words.ok[i] and words.count[i] else _address(bases[f.id])
+            for i, f in enumerate(through)
+        }
+        moved = tuple(replace(f, source=sources.get(f.id, f.source)) for f in known)
+        if moved == known:
+            break
+        known = moved
+    return known
+
+
+async def _pools(site: Site, read: Read) -> dict[str, Pool]:
+    """For each token the deepest Uniswap v3 pool against a dollar token of the same venues."""
+    if site.quoter is None:
+        return {}
+    words = await read((Call(target=site.quoter, data=FACTORY),))
+    if not words.ok[0] or not words.count[0]:
+        return {}
+    factory = _address(words.uint(0))
+    dollars = {t.address: t for t in site.tokens.values() if t.symbol in DOLLARS}
+    wanted = [
+        (id, token, dollar, fee)
+        for id, token in site.tokens.items()
+        for dollar in dollars.values()
+        if dollar != token
+        for fee in FEES
+    ]
+    words = await read(
+        tuple(
+            Call(target=factory, data=GET_POOL + _word(a.address) + _word(b.address) + fee.to_bytes(32))
+            for _, a, b, fee in wanted
+        )
+    )
+    pools = [
+        (id, Pool(address=_address(words.uint(i)), base=token, quote=dollar))
+        for i, (id, token, dollar, _) in enumerate(wanted)
+        if words.ok[i] and words.count[i] and words.uint(i)
+    ]
+    held = await read(
+        tuple(Call(target=p.quote.address, data=BALANCE_OF + _word(p.address)) for _, p in pools)
+    )
+    deepest: dict[str, tuple[float, Pool]] = {}
+    for i, (id, pool) in enumerate(pools):
+        depth = held.uint(i) / 10.0**pool.quote.decimals if held.ok[i] and held.count[i] else 0.0
+        if depth >= DEPTH_USD_MIN and depth > deepest.get(id, (0.0, pool))[0]:
+            deepest[id] = depth, pool
+    return {id: pool for id, (_, pool) in deepest.items()}
+
+
+BALANCE_OF = keccak(text="balanceOf(address)")[:4]
+DEPTH_USD_MIN = 100_000.0
+"""A pool that holds fewer dollars is moved too cheaply to be believed."""
+
+
+def _address(value: int) -> str:
+    return str(to_checksum_address((value & (2**160 - 1)).to_bytes(20)))
+
+
+def _word(address: str) -> bytes:
+    return bytes.fromhex(address[2:]).rjust(32, b"\0")
