@@ -18,6 +18,7 @@ DryJournal = Annotated[
 ]
 CONFIG = Path("keeper.toml")
 ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
+MARKET_ID = re.compile(r"0x[0-9a-fA-F]{64}")
 
 
 def address(argument: str, text: str) -> str:
@@ -30,6 +31,13 @@ def address(argument: str, text: str) -> str:
     if text not in (right, text.lower()):
         raise usage(argument, f'"{text}" is not a valid EIP-55 checksum address; did you mean {right}?')
     return right
+
+
+def market_id(argument: str, text: str) -> str:
+    """``text`` as a market's id of 32 bytes, in lower case. Exit 2."""
+    if not MARKET_ID.fullmatch(text):
+        raise usage(argument, "is not a market's id: write 0x and 64 hex digits")
+    return text.lower()
 
 
 def http_url(argument: str, text: str) -> str:

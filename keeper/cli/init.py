@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from keeper.cli import arguments
+
+if TYPE_CHECKING:
+    from keeper.config import VenueSettings
+    from keeper.daemon.wiring import View
+    from keeper.model import PositionId
 
 
 def command(
@@ -18,6 +23,10 @@ def command(
     rpc: Annotated[str | None, typer.Option("--rpc", help="The http(s) endpoint for --from.")] = None,
     provider: Annotated[
         str | None, typer.Option("--provider", help="PoolAddressesProvider of a market that is not known.")
+    ] = None,
+    market: Annotated[
+        str | None,
+        typer.Option("--market", help="Id of a Morpho Blue market; --provider is then its contract."),
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="Where to write.")] = arguments.CONFIG,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
@@ -36,7 +45,8 @@ def command(
         raise usage("--out", f"the folder {out.absolute().parent} does not exist")
     # each file its own folder: two daemons over one journal would account for each other's transactions
     state_dir = out.name.removesuffix(".toml") + "-state"
-    text = _scanned(source, rpc, provider, state_dir) if source is not None else _blank(rpc, state_dir)
+    where = (provider, market)
+    text = _scanned(source, rpc, where, state_dir) if source is not None else _blank(rpc, state_dir)
     _write(out, text)
     print(f"wrote {out}; next: keeper check --config {out}")
 
@@ -51,7 +61,7 @@ def _blank(rpc: str | None, state_dir: str) -> str:
     return template.file_text(chain, [venue], state_dir=state_dir)
 
 
-def _scanned(source: str, rpc: str | None, provider: str | None, state_dir: str) -> str:
+def _scanned(source: str, rpc: str | None, where: tuple[str | None, str | None], state_dir: str) -> str:
     """A file for every position that the scan finds, each under thresholds that suit it."""
     from keeper.cli import template
     from keeper.cli.endings import usage
@@ -62,15 +72,21 @@ def _scanned(source: str, rpc: str | None, provider: str | None, state_dir: str)
         raise usage("--rpc", "is required with --from: the endpoint to scan with")
     url = arguments.http_url("--rpc", rpc)
     account = arguments.address("--from", source)
-    view, policies = look(account, url, provider)
+    view, policies = look(account, url, *where)
     guards = [
-        template.Guard(id=p.id, policy=policies[p.id][0], why=policies[p.id][1])
+        template.Guard(id=p.id, policy=policies[p.id][0], why=policies[p.id][1], market=_market(view, p.id))
         for p in view.snapshot.positions
     ]
-    guards += [template.Guard(id=u.id, policy=None) for u in view.snapshot.unreadable]
+    guards += [
+        template.Guard(id=u.id, policy=None, market=_market(view, u.id)) for u in view.snapshot.unreadable
+    ]
     if not guards:
         raise ConfigError((f"--from: no position of {account} on the venues known for this chain",))
     return template.from_guards(view.chain.name, view.chain.chain_id, url, guards, state_dir)
+
+
+def _market(view: View, id: PositionId) -> VenueSettings | None:
+    return view.markets.get((id.venue, id.key))
 
 
 def _write(out: Path, text: str) -> None:

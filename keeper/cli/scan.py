@@ -20,6 +20,10 @@ def command(
     provider: Annotated[
         str | None, typer.Option("--provider", help="PoolAddressesProvider of a market that is not known.")
     ] = None,
+    market: Annotated[
+        str | None,
+        typer.Option("--market", help="Id of a Morpho Blue market; --provider is then its contract."),
+    ] = None,
     json: arguments.Json = False,
 ) -> None:
     """Show an address's positions, without a config.
@@ -36,27 +40,31 @@ def command(
     from keeper.cli.endings import say
     from keeper.cli.positions import show_positions
 
-    view, _ = look(account, url, provider)
+    view, _ = look(account, url, provider, market)
+    for missed in view.missed:
+        say(f"not looked at: {missed}")
     if not (view.snapshot.positions or view.snapshot.unreadable):
         say(f"no position of {account} on the venues known for chain {view.chain.chain_id}")
     raise typer.Exit(show_positions((view,), json=json))
 
 
 def look(
-    account: str, url: str, provider: str | None
+    account: str, url: str, provider: str | None, market: str | None = None
 ) -> tuple[View, Mapping[PositionId, tuple[Policy, str]]]:
     """The scan, judged by thresholds that suit each position (nobody has chosen any yet), and those."""
-    market = None if provider is None else arguments.address("--provider", provider)
+    place = None if provider is None else arguments.address("--provider", provider)
+    id = None if market is None else arguments.market_id("--market", market)
     from dataclasses import replace
 
     from keeper.cli import kernels
     from keeper.cli.endings import drive
 
     kernels.prepare()
+    from keeper.daemon.known import Wish
     from keeper.daemon.wiring import outlooks, scan
     from keeper.decision.defaults import suggest
 
-    view = drive(scan(account, url, market))
+    view = drive(scan(Wish(account=account, provider=place, market=id), url))
     found = {o.id: o for o in view.outlooks}
     policies = {p.id: suggest(p, found[p.id], {}, {}) for p in view.snapshot.positions}
     judged = outlooks(view.snapshot, {id: policy for id, (policy, _) in policies.items()})

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from json import dumps
 from textwrap import wrap
 
+from keeper.config import VenueSettings
 from keeper.model import Policy, PositionId
 from keeper.units import decimal_text
 
@@ -63,6 +64,8 @@ class Guard:
     id: PositionId
     policy: Policy | None
     why: str = ""
+    market: VenueSettings | None = None
+    """How its market is named; None: by the position's key alone, as Aave's are."""
 
 
 def file_text(
@@ -83,7 +86,8 @@ def from_guards(
     """The file that guards every position of ``guards`` (all on one chain), each under its own policy."""
     markets = sorted({(g.id.venue, g.id.key) for g in guards})
     names = {market: f"{market[0]}-{n}" for n, market in enumerate(markets, 1)}
-    venues = [venue_table(names[m], chain_name, m[1], kind=m[0]) for m in markets]
+    told = {(g.id.venue, g.id.key): g.market for g in guards}
+    venues = [_venue(names[m], chain_name, m, told[m]) for m in markets]
     positions, policies = [], []
     for n, g in enumerate(guards, 1):
         policy = "default" if g.policy is None else f"policy-{n}"
@@ -128,7 +132,26 @@ def venue_table(name: str, chain: str, provider: str, *, kind: str = "aave_v3") 
 name = {toml_text(name)}
 kind = {toml_text(kind)}
 chain = {toml_text(chain)}
-provider = {toml_text(provider)}    # the market's PoolAddressesProvider
+provider = {toml_text(provider)}    # {"the market's PoolAddressesProvider" if kind == "aave_v3" else "its contract"}
+"""
+
+
+def _venue(name: str, chain: str, at: tuple[str, str], market: VenueSettings | None) -> str:
+    """``[[venues]]`` of one market: what the protocol's contract is, and its id where that holds many."""
+    if market is None or market.market is None:
+        provider = at[1] if market is None else market.provider
+        return venue_table(name, chain, provider, kind=at[0])
+    dollars = market.usd_feed or "0x..."
+    hint = "a feed of the loan token in dollars, or an Aave oracle that lists it: caps need it"
+    return f"""\
+[[venues]]
+name = {toml_text(name)}
+kind = {toml_text(market.kind)}
+chain = {toml_text(chain)}
+provider = {toml_text(market.provider)}    # the contract that holds every market
+market = {toml_text(market.market)}
+{"" if market.usd_feed else "# "}usd_feed = {toml_text(dollars)}    # {hint}
+# pre_liquidations = ["0x..."]    # PreLiquidation contracts that you authorised: their line is the one that counts
 """
 
 

@@ -12,16 +12,17 @@ from keeper.chain.endpoints import Endpoints
 from keeper.chain.head import latest
 from keeper.clock import SystemClock
 from keeper.config import ChainSettings, EndpointSettings, Settings, VenueSettings
+from keeper.daemon import known
 from keeper.daemon.camera import Camera
 from keeper.daemon.desks import desk
 from keeper.daemon.facts import Guarded, Lens
+from keeper.daemon.known import Wish
 from keeper.daemon.shadow import ShadowBook
 from keeper.errors import ConfigError, KeeperError
 from keeper.model import Block, Outlook, Policy, PositionId, Snapshot
 from keeper.risk import shocks as library
 from keeper.risk.outlook import assess
 from keeper.seams import Severity, Venue
-from keeper.venues import registry
 
 MULTICALL3 = "0xcA11bde05977b3631167028862bE2a173976CA11"
 """Multicall3 at its address of every chain it was deployed to (mds1/multicall, deployments)."""
@@ -36,6 +37,10 @@ class View:
     snapshot: Snapshot
     outlooks: tuple[Outlook, ...]
     labels: Mapping[PositionId, str] = field(default_factory=dict)
+    markets: Mapping[tuple[str, str], VenueSettings] = field(default_factory=dict)
+    """Of a scan: (kind, key of a position) -> how a configuration names the market."""
+    missed: tuple[str, ...] = ()
+    """Of a scan: where it could not look."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,8 +156,8 @@ async def photograph(settings: Settings) -> tuple[View, ...]:
     return tuple(await asyncio.gather(*(one(c) for c in settings.chains)))
 
 
-async def scan(address: str, rpc_url: str, provider: str | None) -> View:
-    """The address's positions on every market known for the endpoint's chain.
+async def scan(wish: Wish, rpc_url: str) -> View:
+    """The account's positions on every market known for the endpoint's chain, or on the one that was named.
 
     Raises ConfigError (no market known, none there) or Transient.
     """
@@ -161,8 +166,9 @@ async def scan(address: str, rpc_url: str, provider: str | None) -> View:
     try:
         block = await latest(endpoints)
         camera = Camera(chain, endpoints, None)
-        venues = await _markets(camera, chain, block, provider)
-        accounts = dict.fromkeys(venues, (address,))
+        found, missed = await known.markets(camera, endpoints, (chain, block), wish)
+        venues = {f.venue.id: f.venue for f in found}
+        accounts = dict.fromkeys(venues, (wish.account,))
         snapshot = await camera.photograph(venues, accounts, block, ShadowBook(), {})
     finally:
         await endpoints.close()
@@ -175,22 +181,8 @@ async def scan(address: str, rpc_url: str, provider: str | None) -> View:
         prices=snapshot.prices,
         digest=snapshot.digest,
     )
-    return View(chain=chain, snapshot=seen, outlooks=outlooks(seen, {}))
-
-
-async def _markets(
-    camera: Camera, chain: ChainSettings, block: Block, provider: str | None
-) -> dict[str, Venue]:
-    """The markets to look at: the one asked for, or all that are known on the chain."""
-    known = registry.known(chain.chain_id) if provider is None else ()
-    if provider is not None:
-        known = (VenueSettings(name="--provider", kind="aave_v3", chain=chain.name, provider=provider),)
-    if not known:
-        raise ConfigError(
-            (f"no market is known on chain {chain.chain_id}: name one with --provider ADDRESS",)
-        )
-    venues = [await camera.load(v, block) for v in known]
-    return {v.id: v for v in venues}
+    markets = {(id.venue, id.key): f.settings for f in found if (id := f.venue.position_id(wish.account))}
+    return View(chain=chain, snapshot=seen, outlooks=outlooks(seen, {}), markets=markets, missed=missed)
 
 
 async def _chain_of(rpc_url: str) -> ChainSettings:

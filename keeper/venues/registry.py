@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from keeper.config import VenueSettings
 from keeper.errors import ConfigError
-from keeper.seams import Venue
+from keeper.seams import LogFilter, Venue
 from keeper.venues import aave_v3, compound_v3, maker, morpho_blue
 from keeper.venues.aave_v3 import deployments
 from keeper.venues.aave_v3.book import Read
+from keeper.venues.morpho_blue import events
+from keeper.venues.morpho_blue.deployments import contracts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """From an account to its markets in contracts that hold many, by the logs it left."""
+
+    contracts: Callable[[int], tuple[VenueSettings, ...]]
+    """(chain_id) -> contracts, named as a market of theirs is, without the market."""
+    logs: Callable[[str, str], LogFilter]
+    """(contract, account) -> the logs to look for."""
+    markets: Callable[[Sequence[Mapping[str, object]]], tuple[str, ...]]
+    """(logs) -> ids of markets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +36,8 @@ class Kind:
     """(settings, chain_id, read) -> Venue."""
     known: Callable[[int], tuple[VenueSettings, ...]]
     """(chain_id) -> markets."""
+    search: Search | None = None
+    """Where one contract holds many markets: how those of an account are found."""
 
 
 KINDS: tuple[Kind, ...] = (
@@ -33,7 +49,12 @@ KINDS: tuple[Kind, ...] = (
     Kind(name=compound_v3.KIND, load=compound_v3.load, known=compound_v3.known),
     # its accounts are vaults, not owners: looking an owner up in every collateral type finds nothing
     Kind(name=maker.KIND, load=maker.load, known=lambda chain_id: ()),
-    Kind(name=morpho_blue.KIND, load=morpho_blue.load, known=lambda chain_id: ()),
+    Kind(
+        name=morpho_blue.KIND,
+        load=morpho_blue.load,
+        known=lambda chain_id: (),
+        search=Search(contracts=contracts, logs=events.borrowings, markets=events.markets),
+    ),
 )
 """Every protocol that ships. To add one: a folder beside this file, and a line here."""
 
@@ -48,6 +69,21 @@ async def load(settings: VenueSettings, chain_id: int, read: Read) -> Venue:
             return await kind.load(settings, chain_id, read)
     names = ", ".join(kind.name for kind in KINDS)
     raise ConfigError((f"venues.{settings.name}.kind {settings.kind!r} is not one of: {names}",))
+
+
+def searches(chain_id: int, account: str) -> tuple[tuple[VenueSettings, LogFilter], ...]:
+    """Contracts of that chain that hold many markets, each with the logs that lead to the account's."""
+    return tuple(
+        (contract, kind.search.logs(contract.provider, account))
+        for kind in KINDS
+        if kind.search is not None
+        for contract in kind.search.contracts(chain_id)
+    )
+
+
+def markets_in(name: str, logs: Sequence[Mapping[str, object]]) -> tuple[str, ...]:
+    """Ids of the markets that the logs of a search lead to."""
+    return tuple(id for kind in KINDS if kind.name == name and kind.search for id in kind.search.markets(logs))
 
 
 def known(chain_id: int) -> tuple[VenueSettings, ...]:
