@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from keeper.config import Settings
 from keeper.daemon.facts import Guarded
+from keeper.daemon.known import search
 from keeper.daemon.wiring import Finding, Site
 from keeper.errors import Transient
-from keeper.seams import Delegates, LogFilter, Priority, Severity, Transport
-
-LOGS_S = 10.0
+from keeper.seams import Delegates, Severity
 
 
 async def findings(site: Site, settings: Settings) -> list[Finding]:
@@ -38,15 +35,6 @@ async def findings(site: Site, settings: Settings) -> list[Finding]:
                 )
                 found.append(_said(guarded, "foreign_authorization", why))
     return found
-
-
-async def search(transport: Transport, what: LogFilter, last: int) -> Sequence[Mapping[str, object]]:
-    """Logs of the whole chain up to block ``last``. Raises Transient: many endpoints do not search so far."""
-    asked = {"address": what.target, "topics": list(what.topics), "fromBlock": "0x0", "toBlock": hex(last)}
-    logs = await transport.request("eth_getLogs", [asked], priority=Priority.PAGE, timeout_s=LOGS_S)
-    if not isinstance(logs, list):
-        raise Transient(f"eth_getLogs answered {type(logs).__name__}, not logs")
-    return logs
 
 
 def _said(guarded: Guarded, code: str, why: str) -> Finding:
