@@ -94,6 +94,9 @@ def grid(problem: Problem, steps: int = 6) -> tuple[float, Amounts] | None:
                 first = [w for i, w in enumerate(ways) if i != last]
                 for shares in product(range(1, steps + 1), repeat=n - 1):
                     amounts = [(w, _most(problem, w) * s / steps) for w, s in zip(first, shares, strict=True)]
+                    # what it costs already, no last way takes back
+                    if best is not None and sum(cost(w, usd) for w, usd in amounts) >= best[0]:
+                        continue
                     found = _completed(problem, amounts, ways[last])
                     if found is not None and (best is None or found[0] < best[0]):
                         best = found

@@ -225,7 +225,7 @@ def _nothing(stake: Mapping[str, object]) -> str:
     if not isinstance(loss, int | float):
         return f"doing nothing: chance {chance:.0%} of a liquidation, whose loss nobody knows"
     told = f"chance {chance:.0%} x loss {_usd(loss)} (bonus forgone) = {_usd(chance * loss)} expected"
-    return f"doing nothing: {told}: it decides the way, not whether"
+    return f"doing nothing: {told}: the way, not whether"
 
 
 def _records(value: object) -> list[Mapping[str, object]]:

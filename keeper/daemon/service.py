@@ -11,6 +11,7 @@ from functools import partial
 
 import structlog
 
+from keeper import decision
 from keeper.chain.endpoint import EndpointEvent, Kind, State
 from keeper.chain.endpoints import Endpoints
 from keeper.chain.head import Heads, Mailbox, latest
@@ -365,6 +366,8 @@ async def run(settings: Settings, *, once: bool, dry_run: bool, probe: Probe = s
     settings = replace(settings, mode="dry-run") if dry_run else settings
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     cache.warm()
+    if not once:
+        decision.warm()
     with Journal.open(settings.journal_path, SystemClock()) as journal:
 
         def made(chain: ChainSettings, alarms: Alarms | None) -> ChainDaemon:

@@ -122,6 +122,7 @@ def _decision_data(d: Decision) -> dict[str, object]:
         "rejected": [
             {"strategy": r.strategy, "code": r.code, "why": r.why, "cost_usd": r.cost_usd} for r in d.rejected
         ],
+        **({"stake": {"chance": d.stake.chance, "loss_usd": d.stake.loss_usd}} if d.stake else {}),
     }
 
 
@@ -142,14 +143,14 @@ def _proposal_data(p: Proposal) -> dict[str, object]:
         "idle_usd": p.idle_usd,
         "cost_usd": p.cost_usd,
         "spend_usd": p.spend_usd,
-        **({"swap_usd": p.swap_usd} if p.swap_usd else {}),
+        **({"swap_usd": p.swap_usd, "flash_usd": p.flash_usd} if p.swap_usd else {}),
     }
 
 
 def _sale(step: Step) -> dict[str, object]:
-    """What a sale repays, and with whose money it begins."""
+    """What a sale repays, and with whose money it begins; who pays in where the wallet does not."""
     if not isinstance(step, Deleverage):
-        return {}
+        return {"executor_seq": step.through.seq} if step.through is not None else {}
     repaid = {"repays": step.repay.token.symbol, "repaid_units": str(step.repay.units)}
     return {**repaid, "source": step.source.name.lower(), "executor_seq": step.seq}
 

@@ -15,5 +15,6 @@ from keeper.decision.case import Options, plain_outlook
 from keeper.decision.decide import decide
 from keeper.decision.levels import level_after
 from keeper.decision.memory import Memory, PositionMemory
+from keeper.decision.program import warm
 
-__all__ = ["Memory", "Options", "PositionMemory", "decide", "level_after", "plain_outlook"]
+__all__ = ["Memory", "Options", "PositionMemory", "decide", "level_after", "plain_outlook", "warm"]

@@ -155,7 +155,7 @@ def test_explain__when_ways_were_weighed__then_cost_by_part_doing_nothing_and_ea
     told = [x.strip() for x in capsys.readouterr().out.splitlines() if x.startswith("    ")]
     assert told == [
         "takes deleverage: $12.30 = gas $6.00 + swap $5.80 + flash fee $0.50",
-        "doing nothing: chance 42% x loss $300.00 (bonus forgone) = $126.00 expected: it decides the way, not whether",
+        "doing nothing: chance 42% x loss $300.00 (bonus forgone) = $126.00 expected: the way, not whether",
         "not repay for $13.00: dearer: would cost $13.00",
         "not add_collateral: empty_wallet: the wallet holds no WETH",
     ]
