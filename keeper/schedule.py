@@ -12,19 +12,26 @@ from collections.abc import Mapping
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
+NONE: Mapping[str, int] = {}
+
 
 class SlowJobs:
     """Named jobs at fixed intervals; each due job is a word on ``queue`` (dropped while one still waits)."""
 
-    def __init__(self, every_s: Mapping[str, float]) -> None:
-        """``every_s``: job name -> interval in seconds."""
-        self.queue: asyncio.Queue[str] = asyncio.Queue(maxsize=max(1, len(every_s)))
+    def __init__(
+        self, every_s: Mapping[str, float], daily_minute: Mapping[str, int] = NONE, zone: str = "UTC"
+    ) -> None:
+        """``every_s``: job name -> interval in seconds; ``daily_minute``: -> minute of the day in ``zone``."""
+        self.queue: asyncio.Queue[str] = asyncio.Queue(maxsize=max(1, len(every_s) + len(daily_minute)))
         self._waiting: set[str] = set()
         self._scheduler = AsyncIOScheduler(
             timezone="UTC", job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1}
         )
         for name, seconds in every_s.items():
             self._scheduler.add_job(self._due, "interval", seconds=seconds, args=[name], id=name)
+        for name, minute in daily_minute.items():
+            at = {"hour": minute // 60, "minute": minute % 60, "timezone": zone}
+            self._scheduler.add_job(self._due, "cron", args=[name], id=name, **at)
 
     def start(self) -> None:
         """Begin; must be called inside the running loop."""

@@ -10,6 +10,7 @@ import typer
 
 import keeper
 from keeper.cli import (
+    ack,
     adopt,
     arm,
     capacity,
@@ -29,6 +30,7 @@ from keeper.cli import (
     positions,
     replay,
     revoke,
+    resume,
     risk,
     run,
     scan,
@@ -66,6 +68,8 @@ for module in (
     arm,
     disarm,
     pause,
+    resume,
+    ack,
     explain,
     journal,
     grant,

@@ -20,6 +20,10 @@ from keeper.seams import Clock
 from keeper.units import WAD
 
 
+ACK = "acknowledged"
+"""Control key: the wall time up to which every alarm is known to somebody."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blind:
     """A chain unseen: why, and since when (wall time)."""
@@ -55,6 +59,7 @@ class Controls:
             "disarm": self._disarm,
             "pause": self._pause,
             "resume": self._resume,
+            "ack": self._ack,
         }
         asked = known.get(str(request.get("do")))
         if asked is None:
@@ -136,6 +141,12 @@ class Controls:
             return {"ok": False, "why": why}
         self._set(key, None, request)
         return {"ok": True, "lines": [f"{what}: no longer paused"]}
+
+    def _ack(self, request: dict[str, object]) -> dict[str, object]:
+        """Everything alarmed until now is known to somebody: it is not repeated or told louder."""
+        self._set(ACK, repr(self._clock.now_s()), request)
+        told = "acknowledged: alarms that stand are not repeated; a new one, or a new cause, is told at once"
+        return {"ok": True, "lines": [told]}
 
     def _paused_key(self, request: Mapping[str, object]) -> tuple[str, str, str]:
         """(control key, what it is about, why it cannot be told)."""

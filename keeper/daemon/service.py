@@ -18,6 +18,7 @@ from keeper.chain.head import Heads, Mailbox, latest
 from keeper.chain.line import HeadEvent, HeadKind
 from keeper.clock import SystemClock
 from keeper.config import ChainSettings, Settings
+from keeper.daemon.announcing import Announcer
 from keeper.daemon.chores import EVERY_S, FIRST, Chores
 from keeper.daemon.control import Blind
 from keeper.daemon.loop import ChainLoop
@@ -369,8 +370,10 @@ async def run(settings: Settings, *, once: bool, dry_run: bool, probe: Probe = s
     if not once:
         decision.warm()
     with Journal.open(settings.journal_path, SystemClock()) as journal:
+        announcer = Announcer(settings, journal, SystemClock())
 
         def made(chain: ChainSettings, alarms: Alarms | None) -> ChainDaemon:
+            alarms = alarms or Alarms(journal.record, SystemClock(), chain.chain_id, announcer.tell)
             return ChainDaemon(settings, chain, journal, probe, alarms)
 
         journal.record(
@@ -378,7 +381,9 @@ async def run(settings: Settings, *, once: bool, dry_run: bool, probe: Probe = s
         )
         try:
             return await (
-                _once([made(c, None) for c in settings.chains]) if once else serve(settings, journal, made)
+                _once([made(c, None) for c in settings.chains])
+                if once
+                else serve(settings, journal, made, announcer)
             )
         finally:
             journal.record(Entry(kind="stop", chain_id=0, block_number=0, subject="", why="stopped"))

@@ -12,6 +12,7 @@ import structlog
 
 from keeper.clock import SystemClock
 from keeper.config import ChainSettings, Settings
+from keeper.daemon.announcing import Announcer
 from keeper.daemon.control import Controls, Watched
 from keeper.errors import EXIT_OK, ConfigError
 from keeper.journal.write import Journal
@@ -91,13 +92,13 @@ class Fleet:
             await self._clock.sleep(min(SAY_S, left_s))
 
 
-async def serve(settings: Settings, journal: Journal, make: Make) -> int:
+async def serve(settings: Settings, journal: Journal, make: Make, announcer: Announcer) -> int:
     """Until SIGTERM or SIGINT: then drain the lanes, then go. Raises ConfigError."""
     notifier = Notifier.from_systemd()
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    fleet = Fleet(settings.chains, make, notifier)
+    fleet = Fleet(settings.chains, make, announcer.listening(notifier))
 
     async def answer(request: dict[str, object]) -> dict[str, object]:
         return await Controls(settings, journal, fleet.chains).answer(request)
@@ -105,14 +106,16 @@ async def serve(settings: Settings, journal: Journal, make: Make) -> int:
     server = await control.serve(settings.control_path, answer)
     running = [asyncio.create_task(fleet.keep(i)) for i in range(len(fleet.chains))]
     stopping = asyncio.create_task(stop.wait())
+    speaking = asyncio.create_task(speak(announcer, fleet))
     try:
         await asyncio.wait([*running, stopping], return_when=asyncio.FIRST_COMPLETED)
         notifier.stopping()
         await fleet.drain()
     finally:
-        for task in (*running, stopping):
+        for task in (*running, stopping, speaking):
             task.cancel()
         ended = await asyncio.gather(*running, return_exceptions=True)
+        await asyncio.gather(speaking, return_exceptions=True)
         server.close()
         with contextlib.suppress(OSError):
             settings.control_path.unlink(missing_ok=True)
@@ -120,6 +123,18 @@ async def serve(settings: Settings, journal: Journal, make: Make) -> int:
         if isinstance(failure, BaseException) and not isinstance(failure, asyncio.CancelledError):
             raise failure
     return EXIT_OK
+
+
+async def speak(announcer: Announcer, fleet: Fleet, rest_s: float = BACK_OFF_S_MAX) -> None:
+    """Alarms, figures and summaries, for ever: a fault in them is alarmed and never ends protection."""
+    while True:
+        try:
+            await announcer.run(lambda: fleet.chains)
+        except Exception as e:  # the supervisor
+            structlog.get_logger("keeper").exception("announcer failed")
+            why = f"alarms may not reach anybody: {_words(e)}; tried again after {rest_s:.0f} s"
+            announcer.alarms.raise_alarm(Severity.CRITICAL, "announcer", "", why)
+        await asyncio.sleep(rest_s)
 
 
 def _config_error(error: BaseException) -> ConfigError | None:

@@ -11,6 +11,8 @@ from tests.arch.sources import ROOT, Source, imports, read, sources
 pytestmark = pytest.mark.unit
 
 DOORS = {
+    "apprise": {"notify"},
+    "prometheus_client": {"notify"},
     "web3": {"chain"},
     "aiohttp": {"chain", "notify", "oracle"},
     "websockets": {"chain"},

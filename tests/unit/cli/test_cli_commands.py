@@ -111,6 +111,8 @@ def test_commands__when_listed__then_they_are_the_documented_ones() -> None:
                 "arm",
                 "disarm",
                 "pause",
+                "resume",
+                "ack",
                 "explain",
                 "journal",
                 "grant",

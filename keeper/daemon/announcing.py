@@ -1,0 +1,251 @@
+"""Who speaks for the daemon: alarms to people, a dead man's switch, a daily summary, figures over HTTP.
+
+Nothing here may hold up or end protection: each part runs for itself, and what it lacks is an alarm of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import structlog
+
+from keeper.config import Settings
+from keeper.daemon import showing
+from keeper.daemon.control import ACK, Watched
+from keeper.daemon.tick import Tick
+from keeper.journal.write import Journal
+from keeper.notify.alarm import Alarms, Told
+from keeper.notify.courier import Courier, Escalation, Post, Undelivered
+from keeper.notify.metrics import Counts, Exposition, Figures
+from keeper.notify.outbox import Quiet
+from keeper.notify.post import FED_S_MAX, DeadManSwitch, is_url, posts_for
+from keeper.notify.targets import Target, targets_from
+from keeper.notify.web import Answers, served
+from keeper.schedule import SlowJobs
+from keeper.seams import Clock, Severity
+from keeper.watchdog import Listener
+
+LOOK_S = 0.25
+"""How often the loops are looked at for a new tick."""
+ESCALATE_S = 5.0
+AGAIN_S = 60.0
+"""Between two tries of what could not be started, and two reminders of what is missing."""
+
+
+class Announcer:
+    """Hears every alarm and the watchdog's pulse of one daemon, and tells the world outside."""
+
+    def __init__(self, settings: Settings, journal: Journal, clock: Clock) -> None:
+        self.settings = settings
+        self._clock = clock
+        self._journal = journal
+        self.alarms = Alarms(journal.record, clock, 0, self.tell)
+        self.counts = Counts()
+        self._since_summary: Counter[tuple[str, str]] = Counter()
+        self._problems: dict[str, str] = {}
+        """What is missing, by subject; repeated as a CRITICAL for as long as it is."""
+        told = settings.alarms
+        quiet = None if told.quiet_minutes is None else Quiet(minutes=told.quiet_minutes, zone=told.zone)
+        self.courier = Courier(self._routes(), clock, journal.record, quiet)
+        self.courier.own = self.alarms
+        self.escalation = Escalation(told.escalate_after_s, self._acknowledged_s)
+        self._switch = self._dead_man()
+        self._begun_s = self._fed_s = clock.monotonic_s()
+        self._judged_s: dict[str, float] = {}
+        self._seen: dict[str, Tick] = {}
+        self._log = structlog.get_logger("keeper.announcer")
+
+    def tell(self, told: Told) -> None:
+        """One alarm; to everybody whom it concerns."""
+        self.counts.heard(told)
+        if not told.cleared and not told.again:
+            self._since_summary[told.severity.value, told.code] += 1
+        if self.escalation.hear(told):
+            self.courier.tell(told)
+
+    def listening(self, listener: Listener) -> Listener:
+        """``listener``, whose pulse is also felt here and by the dead man's switch."""
+        return _Fed(listener, self)
+
+    def feed(self) -> None:
+        """The watchdog was fed."""
+        self._fed_s = self._clock.monotonic_s()
+        if self._switch is not None:
+            self._switch.feed()
+
+    async def run(self, chains: Callable[[], Sequence[Watched]]) -> None:
+        """For ever, each part beside the others."""
+        async with asyncio.TaskGroup() as group:
+            for route in self.courier.routes:
+                group.create_task(self.courier.carry(route))
+            group.create_task(self._watch(chains))
+            group.create_task(self._escalate())
+            if self._switch is not None:
+                group.create_task(self._ping(self._switch))
+            if self.settings.alarms.summary_minute is not None:
+                group.create_task(self._summaries(chains, self.settings.alarms.summary_minute))
+            if self.settings.metrics.host:
+                group.create_task(self._serve(chains))
+
+    def look(self, chains: Sequence[Watched]) -> None:
+        """Take notice of each chain's newest tick."""
+        for watched in chains:
+            tick = watched.loop.last if watched.loop is not None else None
+            name = watched.chain.name
+            if tick is None or self._seen.get(name) is tick:
+                continue
+            self._seen[name] = tick
+            showing.observe(self.counts, name, tick)
+            if showing.judged(tick):
+                self._judged_s[name] = self._clock.monotonic_s()
+
+    def judged_age_s(self, chains: Sequence[Watched]) -> dict[str, float]:
+        """Chain -> seconds since its last judged block; since the start where there was none."""
+        now_s = self._clock.monotonic_s()
+        return {w.chain.name: now_s - self._judged_s.get(w.chain.name, self._begun_s) for w in chains}
+
+    def figures(self, chains: Sequence[Watched]) -> Figures:
+        """One reading of everything."""
+        self.look(chains)
+        shown = showing.figures(self.settings, chains, self.judged_age_s(chains), self.courier)
+        return replace(shown, unacknowledged=len(self.escalation.unacknowledged))
+
+    def escalate(self) -> None:
+        """Tell louder what nobody has acknowledged in time, and again what is missing."""
+        for told in self.escalation.due(self._clock.now_s()):
+            self.courier.tell(told, escalated=True)
+        for subject, why in self._problems.items():
+            self.alarms.raise_alarm(Severity.CRITICAL, "alarm_setup", subject, why)
+
+    def summarise(self, chains: Sequence[Watched]) -> None:
+        """Put the day's summary before everybody."""
+        text = showing.summary(self.figures(chains), self._since_summary, 24)
+        self._since_summary.clear()
+        told = Told(
+            severity=Severity.INFO,
+            code="summary",
+            subject="",
+            why=text,
+            chain_id=0,
+            block=0,
+            at_s=self._clock.now_s(),
+        )
+        self.courier.tell(told)
+
+    def _acknowledged_s(self) -> float:
+        control = self._journal.control(ACK)
+        return float(control.value) if control is not None and control.value else 0.0
+
+    async def _watch(self, chains: Callable[[], Sequence[Watched]]) -> None:
+        while True:
+            self.look(chains())
+            await self._clock.sleep(LOOK_S)
+
+    async def _escalate(self) -> None:
+        while True:
+            self.escalate()
+            await self._clock.sleep(ESCALATE_S)
+
+    async def _ping(self, switch: DeadManSwitch) -> None:
+        while True:
+            try:
+                await switch.ping()
+            except Undelivered as e:
+                why = f"the dead man's switch cannot be reached: {e}"
+                self.alarms.raise_alarm(Severity.WARNING, "dead_man", "", why)
+            else:
+                self.alarms.clear("dead_man", "")
+            await self._clock.sleep(switch.every_s)
+
+    async def _summaries(self, chains: Callable[[], Sequence[Watched]], minute: int) -> None:
+        jobs = SlowJobs({}, {"summary": minute}, self.settings.alarms.zone)
+        jobs.start()
+        try:
+            while True:
+                await jobs.next()
+                self.summarise(chains())
+        finally:
+            jobs.stop()
+
+    async def _serve(self, chains: Callable[[], Sequence[Watched]]) -> None:
+        """The HTTP side, tried again for as long as its address is taken."""
+        host, port = self.settings.metrics.host, self.settings.metrics.port
+        while True:
+            try:
+                async with served(host, port, self.answers(chains)):
+                    self.alarms.clear("metrics", "")
+                    await asyncio.Event().wait()
+            except OSError as e:
+                why = f"{host}:{port} cannot be served: {e.strerror or type(e).__name__}"
+                self.alarms.raise_alarm(Severity.WARNING, "metrics", "", why)
+            await self._clock.sleep(AGAIN_S)
+
+    def answers(self, chains: Callable[[], Sequence[Watched]]) -> Answers:
+        """What HTTP may ask."""
+        try:
+            exposition = Exposition(lambda: self.figures(chains()), self.counts)
+        except ImportError:
+            exposition = None
+
+        def ready() -> dict[str, object]:
+            self.look(chains())
+            return showing.readiness(chains(), self.judged_age_s(chains()))
+
+        def alive() -> dict[str, object]:
+            # a chain that stands still is no fault of the process: what counts is what the watchdog counts
+            fed_age_s = self._clock.monotonic_s() - self._fed_s
+            return {**ready(), "ok": fed_age_s <= FED_S_MAX, "fed_age_s": round(fed_age_s, 1)}
+
+        return Answers(metrics=exposition.text if exposition else None, alive=alive, ready=ready)
+
+    def _routes(self) -> tuple[tuple[Target, Post], ...]:
+        """Every target that can be used; what cannot is a problem of its own."""
+        path = self.settings.alarms.targets_file
+        text = None if path is None else self._read("targets_file", path)
+        if text is None:
+            return ()
+        targets, wrong = targets_from(text)
+        routes, unusable = posts_for(targets)
+        problems = [*wrong, *unusable, *([] if routes else ["no target in it can be used"])]
+        if problems:
+            self._problems["targets_file"] = f"targets_file: {'; '.join(problems)}"
+        return routes
+
+    def _dead_man(self) -> DeadManSwitch | None:
+        told = self.settings.alarms
+        if told.dead_man_file is None:
+            return None
+        url = self._read("dead_man_file", told.dead_man_file)
+        if url is None:
+            return None
+        if not is_url(url.strip()):
+            self._problems["dead_man_file"] = "dead_man_file: holds no URL beginning with http:// or https://"
+            return None
+        return DeadManSwitch(url.strip(), told.dead_man_every_s, self._clock)
+
+    def _read(self, field: str, path: Path) -> str | None:
+        try:
+            return path.read_text(encoding="utf-8")
+        except (OSError, ValueError) as e:
+            why = e.strerror if isinstance(e, OSError) else "is not UTF-8 text"
+            self._problems[field] = f"{field}: {path}: {why}; nobody is told until it can be read at a start"
+            return None
+
+
+class _Fed:
+    """A listener whose pulse the announcer feels."""
+
+    def __init__(self, listener: Listener, announcer: Announcer) -> None:
+        self._listener = listener
+        self._announcer = announcer
+
+    def ready(self, status: str) -> None:
+        self._listener.ready(status)
+
+    def ping(self, status: str) -> None:
+        self._announcer.feed()
+        self._listener.ping(status)

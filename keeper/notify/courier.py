@@ -1,0 +1,170 @@
+"""Carries alarms to people: a task a target, tried again for ever; a dead target delays nobody but itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import structlog
+
+from keeper.errors import Broken
+from keeper.model import Entry
+from keeper.notify.alarm import Told
+from keeper.notify.log import redact_text
+from keeper.notify.outbox import Outbox, Quiet
+from keeper.notify.targets import Target
+from keeper.seams import Alarm, Clock, Severity
+
+POLL_S = 0.5
+BETWEEN_S = 1.0
+"""Between two messages to one target; what comes meanwhile is one message."""
+BACK_OFF_S = 5.0
+BACK_OFF_S_MAX = 300.0
+DOWN_TRIES = 3
+"""So many failures in a row are told: to the other targets, the log and the journal."""
+ESCALATED = "nobody acknowledged this for {minutes:.0f} min (keeper ack): "
+
+
+class Undelivered(Exception):
+    """A target took nothing; says why, without what the target's URL holds."""
+
+
+class Post(Protocol):
+    """One way to a person."""
+
+    async def send(self, title: str, body: str, severity: Severity) -> None:
+        """Raises Undelivered within its own deadline."""
+        ...
+
+
+class Route:
+    """One target, what waits for it, and how it does."""
+
+    def __init__(self, target: Target, post: Post) -> None:
+        self.target = target
+        self.post = post
+        self.outbox = Outbox()
+        self.failures = 0
+        """In a row."""
+        self.delivered = self.failed = 0
+
+    @property
+    def down(self) -> bool:
+        """Whether it failed often enough to be told."""
+        return self.failures >= DOWN_TRIES
+
+
+class Courier:
+    """Every target's route; ``tell`` never waits and never raises."""
+
+    def __init__(
+        self,
+        routes: Sequence[tuple[Target, Post]],
+        clock: Clock,
+        record: Callable[[Entry], object],
+        quiet: Quiet | None = None,
+    ) -> None:
+        self.routes = tuple(Route(target, post) for target, post in routes)
+        self.own: Alarm | None = None
+        """Where a dead target is told; it leads back here, to the other targets."""
+        self._clock = clock
+        self._record = record
+        self._quiet = quiet
+        self._log = structlog.get_logger("keeper.delivery")
+
+    def tell(self, told: Told, *, escalated: bool = False) -> None:
+        """Put it before every target that wants it; escalated ones also before those kept for that."""
+        for route in self.routes:
+            if route.target.wants(told.severity) and (escalated or not route.target.escalation):
+                route.outbox.put(told)
+
+    async def carry(self, route: Route) -> None:
+        """One route, for ever."""
+        while True:
+            await self._clock.sleep(await self.step(route))
+
+    async def step(self, route: Route) -> float:
+        """Deliver what is due, if anything is; seconds to wait before the next time."""
+        now_s = self._clock.now_s()
+        due = route.outbox.due(quiet=self._quiet is not None and self._quiet.holds(now_s))
+        if not due:
+            return POLL_S
+        title, body = route.outbox.message(due, now_s)
+        try:
+            await route.post.send(redact_text(title), redact_text(body), due[0].severity)
+        except Undelivered as e:
+            return self._failed(route, due, str(e))
+        route.outbox.delivered(due)
+        self._arrived(route, due, title)
+        return BETWEEN_S
+
+    def _arrived(self, route: Route, due: tuple[Told, ...], title: str) -> None:
+        again = f" after {route.failures} failed tries" if route.failures else ""
+        route.failures, route.delivered = 0, route.delivered + len(due)
+        self._journal(route, f"delivered{again}: {title}", {"delivered": len(due)})
+        if self.own is not None:
+            self.own.clear("alarm_target", route.target.name)
+
+    def _failed(self, route: Route, due: tuple[Told, ...], why: str) -> float:
+        route.failures, route.failed = route.failures + 1, route.failed + 1
+        why = redact_text(why)
+        if route.failures in (1, DOWN_TRIES):  # each single try is in the log
+            self._journal(route, f"not delivered: {why}; {len(due)} wait", {"failures": route.failures})
+        self._log.warning("not delivered", target=route.target.name, why=why, tries=route.failures)
+        if self.own is not None and route.down:
+            # with no other way to a person left, the log and the dead man's switch are what remains
+            alone = all(r.down for r in self.routes)
+            severity = Severity.CRITICAL if alone else Severity.WARNING
+            told = f"unreachable: {why}; alarms wait for it, protection goes on"
+            self.own.raise_alarm(severity, "alarm_target", route.target.name, told)
+        return float(min(BACK_OFF_S * 2.0 ** (route.failures - 1), BACK_OFF_S_MAX))
+
+    def _journal(self, route: Route, why: str, data: dict[str, object]) -> None:
+        entry = Entry(
+            kind="delivery", chain_id=0, block_number=0, subject=route.target.name, why=why, data=data
+        )
+        try:
+            self._record(entry)
+        except Broken as e:
+            self._log.error("delivery not journaled", target=route.target.name, why=str(e))
+
+
+class Escalation:
+    """CRITICAL alarms that stand and that nobody has acknowledged: told louder after a while, again and again."""
+
+    def __init__(self, after_s: float, acknowledged_s: Callable[[], float]) -> None:
+        """``acknowledged_s``: wall time up to which everything is acknowledged."""
+        self._after_s = after_s
+        self._acknowledged_s = acknowledged_s
+        self._open: dict[tuple[int, str, str], tuple[Told, float]] = {}
+        """Alarm as first told for its cause, and when it was told louder (or first)."""
+
+    def hear(self, told: Told) -> bool:
+        """Whether it is to be delivered: all but the repetition of what somebody has acknowledged."""
+        if told.cleared:
+            self._open.pop(told.key, None)
+            return True
+        if told.severity is not Severity.CRITICAL:
+            self._open.pop(told.key, None)
+            return True
+        if told.again and told.key in self._open:
+            return self._open[told.key][0].at_s > self._acknowledged_s()
+        self._open[told.key] = (told, told.at_s)
+        return True
+
+    @property
+    def unacknowledged(self) -> tuple[Told, ...]:
+        """CRITICAL alarms that stand and that nobody has acknowledged."""
+        until_s = self._acknowledged_s()
+        return tuple(told for told, _ in self._open.values() if told.at_s > until_s)
+
+    def due(self, now_s: float) -> tuple[Told, ...]:
+        """What is to be told louder now, with how long it has waited."""
+        found = []
+        for told in self.unacknowledged:
+            if now_s - self._open[told.key][1] >= self._after_s:
+                self._open[told.key] = (told, now_s)
+                minutes = (now_s - told.at_s) / 60
+                found.append(replace(told, why=ESCALATED.format(minutes=minutes) + told.why))
+        return tuple(found)

@@ -1,0 +1,210 @@
+"""What Prometheus reads: names and units by its conventions, built from one reading of the daemon a scrape."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from keeper.notify.alarm import Told
+
+LEVELS = ("SAFE", "WATCH", "ACT", "URGENT", "UNKNOWN")
+TICK_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositionFigures:
+    """One guarded position; what is not known now is None, never the last known."""
+
+    label: str
+    venue: str
+    level: str
+    health: float | None
+    distance: float | None
+    """Nearest liquidation price over today's, minus 1; None where no single price liquidates."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainFigures:
+    """One chain."""
+
+    name: str
+    block: int | None
+    judged_age_s: float
+    """Since a block was last read and judged to its end, or since the start."""
+    blind: bool
+    armed: bool
+    broken: bool
+    endpoints: tuple[int, int] | None
+    """(usable now, configured)."""
+    native_ether: float | None
+    open_intents: int
+    positions: tuple[PositionFigures, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetFigures:
+    """One alarm target."""
+
+    name: str
+    down: bool
+    waiting: int
+    delivered: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """The whole daemon at one moment."""
+
+    version: str
+    mode: str
+    chains: tuple[ChainFigures, ...]
+    targets: tuple[TargetFigures, ...] = ()
+    unacknowledged: int = 0
+
+
+class Counts:
+    """What only grows."""
+
+    def __init__(self) -> None:
+        self.alarms: Counter[tuple[str, str]] = Counter()
+        """(severity, code) -> raised; repetitions and ends are not counted."""
+        self.plans: Counter[str] = Counter()
+        self.outcomes: Counter[tuple[str, str]] = Counter()
+        """(chain, state)."""
+        self.tick_s: dict[tuple[str, str], list[float]] = {}
+        """(chain, phase) -> count of each bucket, of all, and the sum in seconds."""
+
+    def heard(self, told: Told) -> None:
+        """An alarm."""
+        if not told.cleared and not told.again:
+            self.alarms[told.severity.value, told.code] += 1
+
+    def took(self, chain: str, phase: str, seconds: float) -> None:
+        """One phase of one tick."""
+        row = self.tick_s.setdefault((chain, phase), [0.0] * (len(TICK_BUCKETS_S) + 2))
+        row[-1] += seconds
+        for i, bound in enumerate(TICK_BUCKETS_S):
+            if seconds <= bound:
+                row[i] += 1
+        row[-2] += 1
+
+
+class Exposition:
+    """Figures as the text that Prometheus reads. Raises ImportError where its client is not installed."""
+
+    def __init__(self, read: Callable[[], Figures], counts: Counts) -> None:
+        from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+
+        self._read = read
+        self._counts = counts
+        self._registry = CollectorRegistry(auto_describe=False)
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+        self._registry.register(self)
+
+    def text(self) -> bytes:
+        """One scrape."""
+        from prometheus_client import generate_latest
+
+        return bytes(generate_latest(self._registry))
+
+    def describe(self) -> Iterable[Any]:
+        """Nothing before the first scrape: the registry asks at registration."""
+        return ()
+
+    def collect(self) -> Iterable[Any]:
+        """Every family, from one reading."""
+        figures = self._read()
+        yield _gauge(
+            "keeper_info", "Version and mode.", ("version", "mode"), [((figures.version, figures.mode), 1)]
+        )
+        yield from _chains(figures.chains)
+        yield from _positions(figures.chains)
+        yield from _targets(figures)
+        yield from self._counted()
+
+    def _counted(self) -> Iterable[Any]:
+        from prometheus_client.core import HistogramMetricFamily
+
+        c = self._counts
+        yield _counter("keeper_alarms", "Alarms raised.", ("severity", "code"), c.alarms.items())
+        plans = [((chain,), n) for chain, n in c.plans.items()]
+        yield _counter("keeper_plans", "Plans that a tick wished for.", ("chain",), plans)
+        yield _counter("keeper_outcomes", "What became of plans.", ("chain", "state"), c.outcomes.items())
+        ticks = HistogramMetricFamily(
+            "keeper_tick_duration_seconds", "Time of a tick by phase.", labels=("chain", "phase")
+        )
+        for labels, row in c.tick_s.items():
+            bounds = [(str(b), row[i]) for i, b in enumerate(TICK_BUCKETS_S)]
+            ticks.add_metric(labels, [*bounds, ("+Inf", row[-2])], sum_value=row[-1])
+        yield ticks
+
+
+def _chains(chains: tuple[ChainFigures, ...]) -> Iterable[Any]:
+    def each(name: str, told: str, of: Callable[[ChainFigures], float | None]) -> Any:
+        rows = [((c.name,), value) for c in chains if (value := of(c)) is not None]
+        return _gauge(f"keeper_{name}", told, ("chain",), rows)
+
+    yield each("head_block", "Last block that was judged.", lambda c: c.block)
+    yield each("head_age_seconds", "Since a block was last judged to its end.", lambda c: c.judged_age_s)
+    yield each("chain_blind", "1 while the chain cannot be seen.", lambda c: c.blind)
+    yield each("armed", "1 while plans are acted on.", lambda c: c.armed)
+    yield each("broken", "1 after an invariant failed: a person must look.", lambda c: c.broken)
+    usable = "Endpoints that can be used now."
+    yield each("endpoints_usable", usable, lambda c: c.endpoints[0] if c.endpoints else None)
+    configured = "Endpoints that are configured."
+    yield each("endpoints_configured", configured, lambda c: c.endpoints[1] if c.endpoints else None)
+    yield each("gas_tank_ether", "Native coin of the keeper's wallet.", lambda c: c.native_ether)
+    yield each("open_intents", "Plans under way.", lambda c: c.open_intents)
+
+
+def _positions(chains: tuple[ChainFigures, ...]) -> Iterable[Any]:
+    labels = ("chain", "position", "venue")
+    all_of = [((c.name, p.label, p.venue), p) for c in chains for p in c.positions]
+    health = [(at, p.health) for at, p in all_of if p.health is not None]
+    yield _gauge("keeper_health_factor", "Health on the liquidation threshold.", labels, health)
+    distance = [(at, p.distance) for at, p in all_of if p.distance is not None]
+    told = "Nearest liquidation price over today's, minus 1."
+    yield _gauge("keeper_liquidation_distance_ratio", told, labels, distance)
+    levels = [((*at, level), float(p.level == level)) for at, p in all_of for level in LEVELS]
+    yield _gauge("keeper_position_level", "1 for the level it is in.", (*labels, "level"), levels)
+
+
+def _targets(figures: Figures) -> Iterable[Any]:
+    rows = figures.targets
+    told = "Critical alarms that stand unacknowledged."
+    yield _gauge("keeper_alarms_unacknowledged", told, (), [((), figures.unacknowledged)])
+    labels = ("target",)
+    down = [((t.name,), float(t.down)) for t in rows]
+    yield _gauge("keeper_alarm_target_down", "1 while alarms do not arrive there.", labels, down)
+    waiting = [((t.name,), t.waiting) for t in rows]
+    yield _gauge("keeper_alarm_target_waiting", "Alarms that wait for it.", labels, waiting)
+    sent = [((t.name, "delivered"), t.delivered) for t in rows] + [
+        ((t.name, "failed"), t.failed) for t in rows
+    ]
+    yield _counter("keeper_alarm_deliveries", "Tries by result.", ("target", "result"), sent)
+
+
+def _gauge(
+    name: str, told: str, labels: tuple[str, ...], rows: Iterable[tuple[tuple[str, ...], float]]
+) -> Any:
+    from prometheus_client.core import GaugeMetricFamily
+
+    family = GaugeMetricFamily(name, told, labels=labels)
+    for at, value in rows:
+        family.add_metric(at, float(value))
+    return family
+
+
+def _counter(
+    name: str, told: str, labels: tuple[str, ...], rows: Iterable[tuple[tuple[str, ...], float]]
+) -> Any:
+    from prometheus_client.core import CounterMetricFamily
+
+    family = CounterMetricFamily(name, told, labels=labels)
+    for at, value in rows:
+        family.add_metric(at, float(value))
+    return family

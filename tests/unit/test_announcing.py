@@ -1,0 +1,205 @@
+"""What the daemon says to the outside: nothing unknown is a number, and nothing it lacks is hidden."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keeper.config.telling import AlarmSettings, MetricsSettings
+from keeper.daemon.announcing import Announcer
+from keeper.daemon.control import Blind, Controls, Watched
+from keeper.daemon.showing import limit_s_of
+from keeper.daemon.supervise import speak
+from keeper.notify.metrics import Exposition
+from keeper.seams import Severity
+from keeper.watchdog import Notifier
+from tests import build
+from tests.loop_double import Loop, loop, settings, vault
+
+pytestmark = pytest.mark.unit
+SAFE, DANGER = "2400", "1400"
+
+
+@pytest.fixture
+def on(tmp_path: Path) -> Iterator[Loop]:
+    made = loop(tmp_path)
+    yield made
+    made.journal.close()
+
+
+def announcer(on: Loop, alarms: AlarmSettings | None = None) -> Announcer:
+    home = on.journal.path.parent
+    given = replace(settings(home), alarms=alarms or AlarmSettings(), metrics=MetricsSettings())
+    return Announcer(given, on.journal, on.clock)
+
+
+def scraped(made: Announcer, on: Loop) -> dict[str, float]:
+    """Each line of a scrape: name and labels -> value."""
+    text = Exposition(lambda: made.figures([on]), made.counts).text().decode()
+    lines = [line for line in text.splitlines() if line.startswith("keeper_")]
+    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines}
+
+
+@pytest.mark.asyncio
+async def test_metrics__when_a_block_was_judged__then_health_level_head_and_ticks_are_there(on: Loop) -> None:
+    made = announcer(on)
+    await on.running.tick(on.lay(vault(SAFE)))
+    found = scraped(made, on)
+    venue = on.running.parts.guarded[0].venue_id
+    at = f'chain="local",position="vault 1",venue="{venue}"'
+    health_wad = vault(SAFE).health_wad
+    assert health_wad is not None
+    assert found[f"keeper_health_factor{{{at}}}"] == pytest.approx(health_wad / 10**18)
+    levels = {
+        k.partition('level="')[2][:4]: v for k, v in found.items() if k.startswith("keeper_position_level")
+    }
+    assert (levels["SAFE"], levels['ACT"'], sum(levels.values())) == (1, 0, 1)
+    assert found[f"keeper_liquidation_distance_ratio{{{at}}}"] == pytest.approx(0.498, abs=0.001)
+    assert found['keeper_head_block{chain="local"}'] == 101
+    assert found['keeper_head_age_seconds{chain="local"}'] == 0
+    assert found['keeper_armed{chain="local"}'] == 0
+    assert found['keeper_gas_tank_ether{chain="local"}'] == 10
+    assert found['keeper_tick_duration_seconds_count{chain="local",phase="read"}'] == 1
+    on.clock.advance(77.0)
+    assert scraped(made, on)['keeper_head_age_seconds{chain="local"}'] == 77
+    # the same tick is counted once, however often it is looked at
+    assert scraped(made, on)['keeper_tick_duration_seconds_count{chain="local",phase="read"}'] == 1
+
+
+@pytest.mark.asyncio
+async def test_metrics__when_the_chain_is_unseen__then_no_health_at_all_and_the_level_is_unknown(
+    on: Loop,
+) -> None:
+    made = announcer(on)
+    await on.running.tick(on.lay(vault(SAFE)))
+    on.blind = Blind(why="no new head", since_s=1.0)
+    shown = scraped(made, on)
+    assert not [k for k in shown if k.startswith(("keeper_health_factor", "keeper_liquidation"))]
+    assert [v for k, v in shown.items() if 'level="UNKNOWN"' in k] == [1.0]
+    assert shown['keeper_chain_blind{chain="local"}'] == 1
+    on.blind, on.loop = None, None
+    shown = scraped(made, on)
+    assert [v for k, v in shown.items() if 'level="UNKNOWN"' in k] == [1.0]
+
+
+@pytest.mark.asyncio
+async def test_ready__when_the_last_judged_block_is_old_or_unread__then_not_ready(on: Loop) -> None:
+    made = announcer(on)
+    answers = made.answers(lambda: [on])
+    assert answers.ready()["ok"] is False
+    await on.running.tick(on.lay(vault(SAFE)))
+    assert answers.ready()["ok"] is True
+    on.clock.advance(limit_s_of(on) - 1)
+    assert answers.ready()["ok"] is True
+    # a block that could not be read is a tick, and no judged one
+    on.running.unseen(build.block(102), "nobody answers")
+    on.clock.advance(2.0)
+    assert answers.ready()["ok"] is False
+
+
+@pytest.mark.asyncio
+async def test_alive__when_the_watchdog_is_fed__then_alive_although_a_chain_stands_still(on: Loop) -> None:
+    made = announcer(on)
+    answers = made.answers(lambda: [on])
+    on.clock.advance(31.0)
+    assert answers.alive()["ok"] is False
+    made.listening(Notifier(None)).ping("BLIND: local: no head")
+    told = answers.alive()
+    assert (told["ok"], answers.ready()["ok"]) == (True, False)
+
+
+def test_setup__when_the_targets_file_is_missing__then_critical_again_and_again_and_nothing_raises(
+    on: Loop, tmp_path: Path
+) -> None:
+    made = announcer(on, AlarmSettings(targets_file=tmp_path / "none", dead_man_file=tmp_path / "none2"))
+    for _ in range(100):
+        made.escalate()
+        on.clock.advance(5.0)
+    told = [e for e in on.journal.entries("alarm") if e.data["code"] == "alarm_setup"]
+    assert {e.subject for e in told} == {"targets_file", "dead_man_file"}
+    assert len(told) == 4
+    assert all(e.data["severity"] == "CRITICAL" for e in told)
+    assert "No such file" in told[0].why
+
+
+def test_setup__when_a_target_is_no_url_that_is_known__then_told_by_line_without_its_content(
+    on: Loop, tmp_path: Path
+) -> None:
+    path = tmp_path / "alarms"
+    path.write_text("bogus://SECRET@host\nsometimes json://SECRET\njson://127.0.0.1:9/SECRET\n")
+    made = announcer(on, AlarmSettings(targets_file=path))
+    assert [r.target.name for r in made.courier.routes] == ["json (line 3)"]
+    made.escalate()
+    (told,) = [e for e in on.journal.entries("alarm") if e.data["code"] == "alarm_setup"]
+    assert "line 2" in told.why
+    assert "bogus (line 1)" in told.why
+    assert "SECRET" not in told.why
+
+
+@pytest.mark.asyncio
+async def test_ack__when_given__then_what_stands_is_not_told_louder_and_it_is_journaled(on: Loop) -> None:
+    made = announcer(on, AlarmSettings(escalate_after_s=900.0))
+    made.alarms.raise_alarm(Severity.CRITICAL, "blind", "local", "no head")
+    assert made.figures([on]).unacknowledged == 1
+    on.clock.advance(10.0)
+    asked: dict[str, object] = {"do": "ack", "actor": "ann", "why": "looking"}
+    answer = await Controls(made.settings, on.journal, [on], on.clock).answer(asked)
+    assert answer["ok"] is True
+    assert made.figures([on]).unacknowledged == 0
+    (entry,) = on.journal.entries("control")
+    assert (entry.why, entry.data["actor"]) == ("looking", "ann")
+
+
+@pytest.mark.asyncio
+async def test_summary__when_the_day_is_over__then_positions_health_and_alarms_in_a_few_lines(
+    on: Loop,
+) -> None:
+    made = announcer(on)
+    await on.running.tick(on.lay(vault(DANGER)))
+    made.alarms.raise_alarm(Severity.CRITICAL, "blind", "local", "no head")
+    sent: list[Any] = []
+    made.courier.tell = lambda told, **_: sent.append(told)  # type: ignore[method-assign]
+    made.summarise([on])
+    (told,) = sent
+    assert told.severity is Severity.INFO
+    assert "local: watching, NOT ARMED, block 101" in told.why
+    assert "1 ACT" in told.why
+    assert "lowest health 1.16" in told.why
+    assert "1 CRITICAL blind" in told.why
+    assert "1 critical alarms stand unacknowledged" in told.why
+    made.summarise([on])
+    assert "alarms in 24 h: none" in sent[1].why
+
+
+@pytest.mark.asyncio
+async def test_speak__when_the_announcer_breaks__then_alarmed_and_started_anew_and_nothing_else_ends(
+    on: Loop,
+) -> None:
+    made = announcer(on)
+    runs: list[int] = []
+    thrice = asyncio.Event()
+
+    async def breaks(_: object) -> None:
+        runs.append(1)
+        if len(runs) == 3:
+            thrice.set()
+        raise RuntimeError("apprise changed its mind")
+
+    made.run = breaks  # type: ignore[method-assign,assignment]
+    task = asyncio.create_task(speak(made, Chains([on]), rest_s=0.0))  # type: ignore[arg-type]
+    await thrice.wait()
+    task.cancel()
+    (told,) = [e for e in on.journal.entries("alarm") if e.data["code"] == "announcer"]
+    assert "apprise changed its mind" in told.why
+
+
+class Chains:
+    """As much of a fleet as the announcer sees."""
+
+    def __init__(self, chains: Sequence[Watched]) -> None:
+        self.chains = chains
