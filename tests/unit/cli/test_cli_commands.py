@@ -105,6 +105,7 @@ def test_commands__when_listed__then_they_are_the_documented_ones() -> None:
                 "distance",
                 "risk",
                 "cascade",
+                "leverage",
                 "replay",
                 "capacity",
                 "run",
