@@ -96,7 +96,7 @@ def _widths(sale: Sale) -> Iterator[int]:
 
 def _all(sale: Sale, step: Deleverage) -> Deleverage | Refusal:
     """The same, selling all of the collateral: only a router is told how much to sell."""
-    if not step.router or step.sells:
+    if not step.router or step.sells or not step.fees:
         return _no(
             "router_not_allowed",
             "closing to debt sells an exact amount: it needs an allowed router and a loan",

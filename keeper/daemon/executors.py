@@ -9,12 +9,14 @@ from keeper.executor import rules
 from keeper.executor.errors import code_of, words_of
 from keeper.executor.rules import Moment
 from keeper.model import Mandate, Means, Policy, Position, Refusal, Side, Snapshot
-from keeper.phrases import health_text
+from keeper.phrases import amount_text, health_text
 from keeper.seams import Severity
 from keeper.sizing import debt_base_up, sell_base_up, units_up
 from keeper.units import WAD, decimal_text
 
 STRATEGY = "deleverage"
+SELLS = frozenset({STRATEGY, "close_position"})
+PAYS = {"repay_from_reserve": Side.DEBT, "supply_from_reserve": Side.COLLATERAL}
 ENDS_SOON_S = 14 * 86_400
 LOSS_WAD = WAD // 50
 """Share lost in a sale, assumed where the need of a grant is told."""
@@ -28,32 +30,49 @@ def findings(site: Site, settings: Settings, snapshot: Snapshot) -> list[Finding
     named = {p.account: p.executor for p in settings.positions if p.executor}
     found: list[Finding] = []
     for guarded in site.guarded:
-        sells = STRATEGY in guarded.policy.strategies
+        uses = [s for s in guarded.policy.strategies if s in SELLS or s in PAYS]
         if guarded.id.account not in named:
-            if sells:
-                why = f"the policy names {STRATEGY}, the position no executor: nothing can be sold for it"
+            if uses:
+                why = f"the policy names {', '.join(uses)}, the position no executor: none of it can be done"
                 found.append(_bad(Severity.WARNING, "no_executor", guarded, why))
             continue
-        if not sells:
+        if not uses:
             why = f"the position names an executor, its policy not {STRATEGY}: it is never used"
             found.append(_bad(Severity.WARNING, "executor_unused", guarded, why))
         found += _of(site, guarded, snapshot)
-    return found
+    return found + (_hot_key(snapshot.means) if any(named.get(g.id.account) for g in site.guarded) else [])
+
+
+def _hot_key(means: Means) -> list[Finding]:
+    """Money that a stolen key could take: with an Executor none of it need lie there."""
+    held = [amount_text(a) for a in means.balances if a.units]
+    if not held:
+        return []
+    why = (
+        f"the hot key holds {', '.join(held)} besides gas: put it into the Executor, or let its owner grant it, and "
+        "name repay_from_reserve and supply_from_reserve instead of repay and add_collateral"
+    )
+    return [Finding(severity=Severity.WARNING, code="hot_key", subject=means.wallet, why=why)]
 
 
 def can_sell(means: Means, guarded: Guarded) -> bool:
-    """Whether an Executor stands ready for the position, so that the wallet need not suffice."""
+    """Whether an Executor stands ready to sell or to pay in, so that the wallet need not suffice."""
     mandate = means.mandate(guarded.id)
-    granted = mandate is not None and any(a.granted for a in mandate.assets if a.side is Side.COLLATERAL)
-    return granted and mandate is not None and not _stopped(mandate) and STRATEGY in guarded.policy.strategies
+    if mandate is None or _stopped(mandate):
+        return False
+    named = guarded.policy.strategies
+    sells = STRATEGY in named and any(a.granted for a in mandate.assets if a.side is Side.COLLATERAL)
+    pays = any(a.funds and a.fund_cap for name in named for a in mandate.assets if a.side is PAYS.get(name))
+    return sells or pays
 
 
 def _of(site: Site, guarded: Guarded, snapshot: Snapshot) -> list[Finding]:
     found: list[Finding] = []
-    if site.chain.uniswap_quoter is None:
+    sells = not SELLS.isdisjoint(guarded.policy.strategies)
+    if sells and site.chain.uniswap_quoter is None:
         why = "no Uniswap quoter is known on this chain: nothing is sold; set chains.uniswap_quoter"
         found.append(_bad(Severity.CRITICAL, "no_quoter", guarded, why))
-    if len(site.chain.endpoints) < ENDPOINTS_MIN:
+    if sells and len(site.chain.endpoints) < ENDPOINTS_MIN:
         why = "a sale needs the word of two endpoints, and one is configured: nothing is sold"
         found.append(_bad(Severity.CRITICAL, "quorum", guarded, why))
     mandate = snapshot.means.mandate(guarded.id)
@@ -69,8 +88,22 @@ def _of(site: Site, guarded: Guarded, snapshot: Snapshot) -> list[Finding]:
     if left_s < ENDS_SOON_S:
         why = f"what the owner allows the executor ends in {left_s / 86_400:.0f} days: renew it"
         found.append(_bad(Severity.WARNING, "grant_expiring", guarded, why))
+    found += _reserves(mandate, guarded)
     position = snapshot.position(guarded.id)
-    return found + (_grants(mandate, position, guarded) if position is not None and position.debt else [])
+    owes = sells and position is not None and position.debt
+    return found + (_grants(mandate, position, guarded) if owes and position is not None else [])
+
+
+def _reserves(mandate: Mandate, guarded: Guarded) -> list[Finding]:
+    """A strategy that pays in from a reserve which is empty."""
+    empty = [
+        name
+        for name, side in PAYS.items()
+        if name in guarded.policy.strategies
+        and not any(min(a.funds, a.fund_cap) for a in mandate.assets if a.side is side)
+    ]
+    why = "neither the Executor's reserve nor its owner's grant holds anything that it may pay in"
+    return [_bad(Severity.WARNING, "empty_reserve", guarded, f"{name}: {why}") for name in empty]
 
 
 def _stopped(mandate: Mandate) -> Refusal | None:

@@ -175,7 +175,7 @@ def _sales(need: Needy, at: int, pick: Pick, means: Means) -> Iterator[Lot]:
     assert mandate is not None  # asked before
     priced = next((p.gas_usd for p in pick.whole if p.strategy == SALE), None)
     usd, native = _gas(need, SALE_GAS)
-    for route in means.routes:
+    for i, route in enumerate(means.routes):
         ends = _ends(need, route)
         listed = mandate.asset(route.sell, Side.COLLATERAL)
         if route.executor != mandate.executor or ends is None or listed is None:
@@ -188,7 +188,7 @@ def _sales(need: Needy, at: int, pick: Pick, means: Means) -> Iterator[Lot]:
         parts = tuple(_parts(need, route, (sold, debt), fee))
         if parts:
             way = Way(
-                name=f"{SALE} {route.sell.symbol} for {route.buy.symbol} {'+'.join(map(str, route.fees))}",
+                name=f"{SALE} {route.sell.symbol} for {route.buy.symbol} by route {i + 1}",
                 position=at,
                 parts=parts,
                 fixed_usd=usd if priced is None else priced,

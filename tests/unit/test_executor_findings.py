@@ -1,0 +1,76 @@
+"""What check says of Executors and of the key that asks them: money in the wrong place is named by day."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from keeper.daemon.executors import can_sell, findings
+from keeper.daemon.facts import Guarded
+from keeper.model import Mandate, Means, Side
+from tests import build
+from tests.build import ALICE, USDC, WETH, amount
+from tests.mandates import EXECUTOR, asset, borrower, mandate, means, terms
+
+pytestmark = pytest.mark.unit
+CALM = 2**40
+
+
+def owner(funds: int = 0) -> Mandate:
+    """Alice's Executor, for years; so much USDC may be paid in."""
+    listed = (asset(WETH, Side.COLLATERAL), asset(USDC, Side.DEBT, funds=funds, fund_cap=2**100))
+    return mandate(assets=listed, terms=terms(expiry_s=CALM), bot_expiry_s=CALM)
+
+
+def codes(
+    wallet: Means, strategies: tuple[str, ...], *, named: bool = True, quoter: bool = True
+) -> list[str]:
+    """The codes of every finding about the usual borrower."""
+    guarded = Guarded(
+        label="vault",
+        policy=build.policy(strategies=strategies),
+        venue_id=build.VENUE,
+        id=build.position_id(),
+    )
+    chain = SimpleNamespace(uniswap_quoter="0x" if quoter else None, endpoints=(1, 2))
+    site: Any = SimpleNamespace(chain=chain, guarded=(guarded,))
+    position = SimpleNamespace(account=ALICE, executor=EXECUTOR if named else None)
+    settings: Any = SimpleNamespace(positions=(position,))
+    return [f.code for f in findings(site, settings, build.snapshot([borrower()], wallet=wallet))]
+
+
+def test_check__when_the_key_holds_tokens_beside_an_executor__then_hot_key() -> None:
+    found = replace(means(owner()), balances=(amount(USDC, "5000"),))
+    assert codes(found, ("deleverage",)) == ["hot_key"]
+    assert codes(means(owner()), ("deleverage",)) == []
+
+
+def test_check__when_there_is_no_executor__then_the_wallet_may_hold_what_it_rescues_with() -> None:
+    rich = build.means([amount(USDC, "5000")])
+    assert codes(rich, ("repay",), named=False) == []
+    assert codes(rich, ("repay_from_reserve",), named=False) == ["no_executor"]
+
+
+def test_check__when_the_reserve_is_empty__then_named_and_selling_is_not_asked_about() -> None:
+    assert codes(means(owner()), ("repay_from_reserve",), quoter=False) == ["empty_reserve"]
+    assert codes(means(owner(5)), ("repay_from_reserve",), quoter=False) == []
+    assert codes(means(owner(5)), ("close_position",), quoter=False) == ["no_quoter"]
+
+
+@pytest.mark.parametrize(("funds", "strategies", "ready"), [
+    (5, ("repay_from_reserve",), True), (0, ("repay_from_reserve",), False), (0, ("deleverage",), True),
+    (5, ("repay",), False),
+])  # fmt: skip
+def test_can_sell__when_reserve_or_grant_is_there__then_the_wallet_need_not_suffice(
+    funds: int, strategies: tuple[str, ...], ready: bool
+) -> None:
+    guarded = Guarded(
+        label="vault",
+        policy=build.policy(strategies=strategies),
+        venue_id=build.VENUE,
+        id=build.position_id(),
+    )
+    assert can_sell(means(owner(funds)), guarded) is ready
