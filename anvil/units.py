@@ -168,6 +168,7 @@ OWN_UNITS = (
             for source, contracts in (
                 ("TokenDouble", ("TokenDouble",)),
                 ("CometDouble", ("CometDouble",)),
+                ("FeedDoubles", ("BoundedFeedDouble", "CappedRatioDouble")),
                 (
                     "MakerDouble",
                     (

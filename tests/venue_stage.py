@@ -29,6 +29,7 @@ from tests.anvil_reading import ChainTransport
 
 WALLET_WEI = 10**20
 POLICY = 'warn = "1.35"\ntrigger = "1.20"\ntarget = "1.30"\nemergency = "1.08"\nhysteresis = "0.02"'
+TIGHT = 'warn = "1.05"\ntrigger = "1.03"\ntarget = "1.04"\nemergency = "1.01"\nhysteresis = "0.005"'
 
 
 class VenueReader:
@@ -97,15 +98,15 @@ class Guarded:
         with JournalReader.open(self.settings.journal_path) as journal:
             return list(journal.entries(kind, limit=10_000))
 
-    def done(self, kind: str) -> list[str]:
-        """Strategies of those on one kind of venue that the chain has included, in order."""
-        ended = (IntentState.INCLUDED, IntentState.SETTLED, IntentState.FINAL)
-        found = [i for i in self.intents() if i.state in ended and i.key.position.venue == kind]
-        return [i.plan.strategy for i in sorted(found, key=lambda i: i.key.seq)]
-
     def alarms(self) -> list[tuple[str, str]]:
-        """(code, severity) of every alarm, as journaled."""
-        return [(str(e.data["code"]), str(e.data["severity"])) for e in self.entries("alarm")]
+        """(code, subject) of every alarm, as journaled."""
+        return [(str(e.data["code"]), e.subject) for e in self.entries("alarm")]
+
+    def rescues(self, account: str) -> list[str]:
+        """Strategies of an account's rescues that the chain has included, in order."""
+        ended = (IntentState.INCLUDED, IntentState.SETTLED, IntentState.FINAL)
+        found = [i for i in self.intents() if i.state in ended and i.key.position.account == account]
+        return [i.plan.strategy for i in sorted(found, key=lambda i: i.key.seq)]
 
 
 def home(
@@ -117,8 +118,12 @@ def home(
     multicall: str,
     native: str | None = None,
     mode: str = "live",
+    tight: Sequence[str] = (),
 ) -> Guarded:
-    """Write keeper.toml and a funded wallet; each venue with its guarded accounts by label."""
+    """Write keeper.toml and a funded wallet; each venue with its guarded accounts by label.
+
+    ``tight``: labels under the policy of a loop that starts at 1.05.
+    """
     wallet = keystore(folder)
     chain.rpc("anvil_setBalance", wallet, hex(WALLET_WEI))
     text = f"""schema = 1
@@ -140,14 +145,16 @@ url = {json.dumps(node.url)}
 ws_url = {json.dumps(node.ws_url)}
 rate_per_s = 1000
 """
-    text += "".join(_venue_text(venue, accounts) for venue, accounts in venues)
-    text += f"[policies.default]\n{POLICY}\ncooldown_blocks = 2\n[policies.default.caps]\n"
+    text += "".join(_venue_text(venue, accounts, tight) for venue, accounts in venues)
+    for name, terms in (("default", POLICY), ("tight", TIGHT)):
+        text += f"[policies.{name}]\n{terms}\ncooldown_blocks = 2\n[policies.{name}.caps]\n"
+        text += "\n".join(CAPS) + "\n"
     config = folder / "keeper.toml"
-    config.write_text(text + "\n".join(CAPS) + "\n")
+    config.write_text(text)
     return Guarded(folder=folder, node=node, chain=chain, wallet=wallet, config=config, settings=load(config))
 
 
-def _venue_text(venue: VenueSettings, accounts: Mapping[str, str]) -> str:
+def _venue_text(venue: VenueSettings, accounts: Mapping[str, str], tight: Sequence[str]) -> str:
     extra = "".join(
         f"{key} = {json.dumps(list(value) if isinstance(value, tuple) else value)}\n"
         for key in ("market", "usd_feed", "proxy", "vaults")
@@ -164,7 +171,7 @@ provider = {json.dumps(venue.provider)}
 {extra}"""
     for label, account in accounts.items():
         text += f"[[positions]]\nlabel = {json.dumps(label)}\nvenue = {json.dumps(venue.name)}\n"
-        text += f"account = {json.dumps(account)}\n"
+        text += f'account = {json.dumps(account)}\npolicy = "{"tight" if label in tight else "default"}"\n'
     return text
 
 

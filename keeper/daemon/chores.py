@@ -23,7 +23,7 @@ EVERY_S = {
     "prune": 300.0,
     "executors": 600.0,
     "capacity": 600.0,
-    "oracle": 12.0,
+    "oracle": 2.0,  # a block is looked at once
 }
 FIRST = ("discover", "capacity", "oracle")
 """Asked for after the first tick as well."""

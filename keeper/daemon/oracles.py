@@ -10,7 +10,7 @@ from keeper.config import ChainSettings
 from keeper.daemon.camera import Camera
 from keeper.errors import Transient
 from keeper.model import Block, Call, Policy, PositionId, Snapshot, Token
-from keeper.oracle import osm, room
+from keeper.oracle import drift, osm, room
 from keeper.oracle.ahead import Next
 from keeper.oracle.faults import Fault
 from keeper.oracle.feeds import Named, selector
@@ -42,6 +42,9 @@ class Oracles:
         self._alarms = alarms
         self._venues: Mapping[str, Venue] = {}
         self._room: Room | None = None
+        self._snapshot: Snapshot | None = None
+        """The last one looked at."""
+        self._ahead: tuple[Next, ...] = ()
         self._standing: frozenset[tuple[str, str]] = frozenset()
 
     async def look(
@@ -52,12 +55,17 @@ class Oracles:
         Raises Transient when the feeds could not be asked at all.
         """
         block = snapshot.block
+        if self._snapshot is not None and self._snapshot.block.hash == block.hash:
+            return self._ahead
         here = await self._opened(venues, block)
         words = await self._around.camera.reader(block)(here.calls())
         found = here.look(block, words, snapshot, policies)
-        faults = [*found.faults, *await self._delayed(venues, block)]
+        drifted = drift.faults(snapshot, self._snapshot)
+        self._snapshot = snapshot
+        faults = [*found.faults, *drifted, *await self._delayed(venues, block)]
         self.say(faults)
-        return found.ahead
+        self._ahead = found.ahead
+        return self._ahead
 
     def say(self, faults: list[Fault]) -> None:
         """Raise what was found, clear what stood and was not found again."""

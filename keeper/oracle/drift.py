@@ -1,0 +1,91 @@
+"""What changes under a position while no price moves: thresholds cut, cash gone, interest that runs. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from keeper.model import Holding, Means, Position, Snapshot
+from keeper.oracle.faults import Fault
+from keeper.phrases import health_text
+from keeper.seams import Severity
+from keeper.units import RAY, UINT256_MAX, WAD
+
+CLOCK_DAYS = 30.0
+"""Interest alone that liquidates sooner than this is said; health 1.02 at 50 % a year leaves fourteen days."""
+URGENT_DAYS = 7.0
+CODES = ("threshold_cut", "no_cash", "rate_clock")
+
+
+def faults(now: Snapshot, before: Snapshot | None) -> tuple[Fault, ...]:
+    """Everything of that kind in a snapshot; ``before``: the last one looked at."""
+    old = before.by_id() if before is not None else {}
+    return tuple(f for p in now.positions for f in _of(p, old.get(p.id), now.means))
+
+
+def _of(position: Position, before: Position | None, means: Means) -> Iterator[Fault]:
+    if position.health_wad is None or position.health_wad == UINT256_MAX or not position.debt:
+        return
+    if before is not None:
+        yield from _cut(position, before)
+    yield from _locked(position, means)
+    yield from _clock(position, means)
+
+
+def _cut(position: Position, before: Position) -> Iterator[Fault]:
+    """Liquidation thresholds lower than when looked at last: governance, or a regime left."""
+    old = {h.feed: h.threshold_wad for h in before.collateral}
+    cut = [h for h in position.collateral if h.threshold_wad < old.get(h.feed, 0)]
+    if not cut:
+        return
+    names = ", ".join(
+        f"{h.amount.token.symbol} {old[h.feed] / WAD:.2%} -> {h.threshold_wad / WAD:.2%}" for h in cut
+    )
+    why = f"liquidation threshold cut: {names}; health {health_text(position.health_wad)}"
+    yield Fault(severity=Severity.CRITICAL, code="threshold_cut", subject=str(position.id), why=why)
+
+
+def _locked(position: Position, means: Means) -> Iterator[Fault]:
+    """Collateral that cannot leave: no plan may rely on selling it."""
+    locked = [h for h in position.collateral if h.threshold_wad and _short(h, position, means)]
+    if locked:
+        names = ", ".join(h.amount.token.symbol for h in locked)
+        why = f"{names} cannot be withdrawn in full now: repaying and topping up from the wallet is what is left"
+        yield Fault(severity=Severity.WARNING, code="no_cash", subject=str(position.id), why=why)
+
+
+def _short(held: Holding, position: Position, means: Means) -> bool:
+    reserve = _reserve(held, position, means)
+    # 0 of both means that the venue does not tell: vaults lend nothing out
+    return reserve is not None and position.id.venue != "maker" and reserve[0] < held.amount.units
+
+
+def _clock(position: Position, means: Means) -> Iterator[Fault]:
+    """ln(health) over the net rate: how long interest alone takes to liquidate."""
+    owed = sum(h.value_base for h in position.debt)
+    counted = sum(h.value_base for h in position.collateral if h.threshold_wad)
+    health = (position.health_wad or 0) / WAD
+    if not owed or not counted or health <= 1.0:
+        return
+    pays = sum(h.value_base / owed * _rate(h, position, means, 2) for h in position.debt)
+    earns = sum(
+        h.value_base / counted * _rate(h, position, means, 1) for h in position.collateral if h.threshold_wad
+    )
+    if pays <= earns:
+        return
+    days = 365.0 * math.log(health) / (pays - earns)
+    if days < CLOCK_DAYS and pays > 0.2:
+        severity = Severity.CRITICAL if days < URGENT_DAYS else Severity.WARNING
+        why = f"interest of {pays:.0%} a year alone liquidates it in {days:.1f} days"
+        yield Fault(severity=severity, code="rate_clock", subject=str(position.id), why=why)
+
+
+def _rate(held: Holding, position: Position, means: Means, which: int) -> float:
+    reserve = _reserve(held, position, means)
+    return reserve[which] / RAY if reserve is not None else 0.0
+
+
+def _reserve(held: Holding, position: Position, means: Means) -> tuple[int, int, int] | None:
+    """(cash, supply rate, borrow rate) of what is held, where it was read."""
+    found = next((r for r in means.reserves if r.feed == held.feed and r.token == held.amount.token), None)
+    return None if found is None else (found.cash_units, found.supply_rate_ray, found.borrow_rate_ray)
