@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from keeper.executor import judge, quotes, rules
+from keeper.executor import judge, quotes, rules, splits
 from keeper.model import Amount, Deleverage, Holding, Lender, Mandate, Refusal, Route, Side, Source
 from keeper.phrases import amount_text
 from keeper.sizing import (
@@ -141,6 +141,7 @@ def _draft(sale: Sale, units: tuple[int, int, int, int], whole: bool) -> Delever
         router=route.router,
         fees=route.fees,
         via=route.via,
+        shares=splits.shares(route, repay + fee),
     )
 
 

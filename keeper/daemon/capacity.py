@@ -13,6 +13,7 @@ from keeper.daemon.facts import Guarded
 from keeper.executor import depth, quotes
 from keeper.executor.desk import Desk
 from keeper.executor.quotes import Way
+from keeper.executor.splits import splits
 from keeper.executor.ticks import Pool
 from keeper.model import Lender, Means, Position, Route, Shock, Snapshot
 from keeper.phrases import health_text
@@ -43,6 +44,7 @@ class Ground:
     ways: tuple[Way, ...]
     pools: Mapping[str, Pool]
     lenders: tuple[Lender, ...]
+    router: str = ""
 
 
 async def ground(chain: ChainSettings, camera: Camera, snapshot: Snapshot) -> Ground:
@@ -61,7 +63,14 @@ async def ground(chain: ChainSettings, camera: Camera, snapshot: Snapshot) -> Gr
             found = quotes.lender(window, words.part(at, at + len(part)))
             at += len(part)
             lenders += [found] if found is not None else []
-    return Ground(snapshot=snapshot, chain=chain, ways=desk.ways, pools=pools, lenders=tuple(lenders))
+    return Ground(
+        snapshot=snapshot,
+        chain=chain,
+        ways=desk.ways,
+        pools=pools,
+        lenders=tuple(lenders),
+        router=desk.router,
+    )
 
 
 def stresses(means: Means) -> tuple[Stress, ...]:
@@ -151,7 +160,8 @@ def _routes(found: Ground, there: Position, fall: Stress) -> tuple[Route, ...]:
         for way in found.ways
         if way.executor == mandate.executor and way.sell in held and way.buy in owed
     ]
-    return tuple(r for r in routes if r is not None)
+    single = [r for r in routes if r is not None]
+    return (*single, *splits(single, mandate.routers, found.router))
 
 
 def _prices(found: Ground, there: Position, fall: Stress) -> depth.Prices:

@@ -41,6 +41,7 @@ ADD_COLLATERAL = selector(f"addCollateral({','.join(PAY_IN)})")
 REPAY_FROM_RESERVE = selector(f"repayFromReserve({','.join(PAY_IN)})")
 ROUTER_EXACT_OUTPUT = selector(f"exactOutput({EXACT_OUTPUT})")
 ROUTER_EXACT_INPUT = selector(f"exactInput({EXACT_INPUT})")
+ROUTER_MULTICALL = selector("multicall(bytes[])")
 """Uniswap v3 SwapRouter (the one with a deadline in its parameters)."""
 
 
@@ -176,12 +177,37 @@ def _router_data(step: Deleverage) -> tuple[bytes, ...]:
     if step.source is Source.STEPWISE:
         return tuple(ROUTER_EXACT_INPUT + _exact_input(step, way, units) for units in step.sells)
     bought = step.repay.units + step.fee_units
+    if step.shares:
+        return (ROUTER_MULTICALL + encode(["bytes[]"], [_parts(step)]),)
     if step.sell_all:  # what it must bring besides, the Executor asks by the oracle's price
-        body = (path(way, step.fees), step.executor, step.deadline_s, step.sell_max.units, bought)
-        return (ROUTER_EXACT_INPUT + encode([EXACT_INPUT], [body]),)
-    backwards = path(way[::-1], step.fees[::-1])
-    body = (backwards, step.executor, step.deadline_s, bought, step.sell_max.units)
-    return (ROUTER_EXACT_OUTPUT + encode([EXACT_OUTPUT], [body]),)
+        return (_all_of(step, step.via, step.fees, (step.sell_max.units, bought)),)
+    return (_exact_output(step, step.via, step.fees, bought),)
+
+
+def _parts(step: Deleverage) -> list[bytes]:
+    """One call of the router for each way that a sale is split over."""
+    if not step.sell_all:
+        return [_exact_output(step, s.via, s.fees, s.bought) for s in step.shares]
+    total = sum(s.bought for s in step.shares)
+    sells = [step.sell_max.units * s.bought // total for s in step.shares]
+    sells[-1] += step.sell_max.units - sum(sells)
+    leasts = [s.bought * STEP_KEEP_BPS // BPS for s in step.shares]
+    ways = zip(step.shares, sells, leasts, strict=True)
+    return [_all_of(step, s.via, s.fees, (sold, least)) for s, sold, least in ways]
+
+
+def _all_of(step: Deleverage, via: tuple[str, ...], fees: tuple[int, ...], units: tuple[int, int]) -> bytes:
+    """Sells so much, and takes at least so much for it."""
+    way = (step.sell_max.token.address, *via, step.repay.token.address)
+    body = (path(way, fees), step.executor, step.deadline_s, *units)
+    return ROUTER_EXACT_INPUT + encode([EXACT_INPUT], [body])
+
+
+def _exact_output(step: Deleverage, via: tuple[str, ...], fees: tuple[int, ...], bought: int) -> bytes:
+    """Of several, each may take up to all that may be sold: what they take together the allowance bounds."""
+    way = (step.sell_max.token.address, *via, step.repay.token.address)
+    body = (path(way[::-1], fees[::-1]), step.executor, step.deadline_s, bought, step.sell_max.units)
+    return ROUTER_EXACT_OUTPUT + encode([EXACT_OUTPUT], [body])
 
 
 def _exact_input(step: Deleverage, way: tuple[str, ...], units: int) -> bytes:

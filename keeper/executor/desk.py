@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from keeper.executor import quotes, read
 from keeper.executor.quotes import Way, Window
 from keeper.executor.read import Post
+from keeper.executor.splits import splits
 from keeper.model import (
     Block,
     Call,
@@ -48,6 +49,7 @@ class Desk:
         ways: Sequence[Way] = (),
         windows: Sequence[Window] = (),
         quoter: str | None = None,
+        router: str = "",
     ) -> None:
         self.posts = tuple(posts)
         self.ways = tuple(ways)
@@ -55,6 +57,8 @@ class Desk:
         self.windows = tuple(windows)
         """Every place to borrow."""
         self._quoter = quoter
+        self.router = router
+        """Through which a sale may be split over several pools."""
         self._calls = tuple(c for post in self.posts for c in read.calls(post))
 
     def calls(self) -> tuple[Call, ...]:
@@ -90,6 +94,9 @@ class Desk:
             else:
                 lender = quotes.lender(asked.what, part)
                 lenders += [lender] if lender is not None else []
+        for mandate in snapshot.means.mandates:
+            mine = [r for r in routes if r.executor == mandate.executor]
+            routes += splits(mine, mandate.routers, self.router)
         return replace(snapshot.means, routes=tuple(routes), lenders=tuple(lenders))
 
     def _asked(self, snapshot: Snapshot) -> tuple[_Asked, ...]:

@@ -106,7 +106,7 @@ async def load(wanted: Sequence[Wanted], place: Place, read: Read) -> Desk:
         pools = await _pools(e, place, read)
         ways += _ways(e, place, pools)
         windows += _windows(e, pools)
-    return Desk(posts, ways=ways, windows=windows, quoter=place.quoter)
+    return Desk(posts, ways=ways, windows=windows, quoter=place.quoter, router=place.router or "")
 
 
 async def _executor(wanted: Wanted, read: Read) -> _Executor:

@@ -7,6 +7,7 @@ a zero debt and never an infinite health factor.
 from keeper.model.identity import Amount, PositionId, Token
 from keeper.model.life import Attempt, Entry, Fee, Intent, IntentState, Outcome
 from keeper.model.mandate import (
+    Leg,
     Lender,
     Mandate,
     MandateAsset,
@@ -43,6 +44,7 @@ from keeper.model.wish import (
     Refusal,
     Rejection,
     Repay,
+    Share,
     Stake,
     Step,
     Supply,
@@ -67,6 +69,7 @@ __all__ = [
     "Holding",
     "Intent",
     "IntentState",
+    "Leg",
     "Lender",
     "Level",
     "LiquidationPrice",
@@ -86,6 +89,7 @@ __all__ = [
     "Repay",
     "Reserve",
     "Route",
+    "Share",
     "Shock",
     "Side",
     "Snapshot",

@@ -126,6 +126,17 @@ class Lender:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Leg:
+    """One way of several that share a sale."""
+
+    fees: tuple[int, ...]
+    via: tuple[str, ...]
+    pools: tuple[str, ...]
+    bought: tuple[int, ...]
+    """Its part of each of the route's points, in units bought."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """A way from collateral to debt through Uniswap v3, with what it took at a few sizes at the block read."""
 
@@ -141,3 +152,5 @@ class Route:
     """Empty: the Executor swaps on the direct pool itself."""
     points: tuple[tuple[int, int], ...]
     """(units bought, units sold), both ascending, without (0, 0)."""
+    legs: tuple[Leg, ...] = ()
+    """Where the sale is split over several ways; ``fees`` and ``via`` are then empty."""

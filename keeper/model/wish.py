@@ -90,6 +90,16 @@ class Repay:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """One way's part of a sale that is split over several."""
+
+    fees: tuple[int, ...]
+    via: tuple[str, ...]
+    bought: int
+    """Debt units that it pays."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Deleverage:
     """Sell a position's collateral and repay its debt in one transaction, through its owner's Executor.
 
@@ -121,6 +131,8 @@ class Deleverage:
     via: tuple[str, ...] = ()
     sells: tuple[int, ...] = ()
     """STEPWISE: collateral units of each step."""
+    shares: tuple[Share, ...] = ()
+    """Where the sale is split over several ways, all of them through the router."""
     sell_all: bool = False
     """By a router: exactly ``sell_max`` is sold, and what it brings above the repayment goes to the owner."""
 
