@@ -63,6 +63,8 @@ def posts_for(
         if plugin is None:
             problems.append(f"{target.name}: is no URL that apprise understands")
         else:
+            # the courier's own pace holds: a second alarm must not wait five seconds for the first
+            plugin.request_rate_per_sec = 0
             found.append((target, ApprisePost(plugin, threads)))
     return tuple(found), tuple(problems)
 

@@ -29,9 +29,9 @@ class Answers:
 async def served(host: str, port: int, answers: Answers) -> AsyncIterator[int]:
     """Listening; the port. Raises OSError when the address is taken or is none of this machine's."""
     app = web.Application(middlewares=[_local_only(host)], client_max_size=1024)
-    app.router.add_get("/metrics", lambda _: _metrics(answers))
-    app.router.add_get("/healthz", lambda _: _state(answers.alive))
-    app.router.add_get("/readyz", lambda _: _state(answers.ready))
+    app.router.add_get("/metrics", _metrics(answers.metrics))
+    app.router.add_get("/healthz", _state(answers.alive))
+    app.router.add_get("/readyz", _state(answers.ready))
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
     try:
@@ -42,15 +42,22 @@ async def served(host: str, port: int, answers: Answers) -> AsyncIterator[int]:
         await runner.cleanup()
 
 
-async def _metrics(answers: Answers) -> web.Response:
-    if answers.metrics is None:
-        return web.Response(status=503, text="prometheus-client is not installed: install keeper[metrics]\n")
-    return web.Response(body=answers.metrics(), headers={"Content-Type": TEXT})
+def _metrics(of: Callable[[], bytes] | None) -> Handler:
+    async def answer(_: web.Request) -> web.StreamResponse:
+        if of is None:
+            why = "prometheus-client is not installed: install keeper[metrics]\n"
+            return web.Response(status=503, text=why)
+        return web.Response(body=of(), headers={"Content-Type": TEXT})
+
+    return answer
 
 
-async def _state(of: Callable[[], dict[str, object]]) -> web.Response:
-    told = of()
-    return web.json_response(told, status=200 if told["ok"] is True else 503)
+def _state(of: Callable[[], dict[str, object]]) -> Handler:
+    async def answer(_: web.Request) -> web.StreamResponse:
+        told = of()
+        return web.json_response(told, status=200 if told["ok"] is True else 503)
+
+    return answer
 
 
 def _local_only(host: str) -> Middleware:
