@@ -1,13 +1,27 @@
-"""Tests of pure code have no network: a connection from one of them is a failure, not a slow pass."""
+"""Tests of pure code have no network: a connection from one of them is a failure, not a slow pass.
+
+Compiled kernels and what libraries cache are kept from run to run in the checkout, never in the user's home.
+"""
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from keeper.risk import cache
+
 OFFLINE = ("unit", "property", "vectors", "scenario")
+CACHES = Path(__file__).resolve().parents[1] / ".cache" / "tests"
+
+
+def pytest_configure() -> None:
+    """Before any kernel is loaded: without a folder each worker would compile every one of them, every time."""
+    os.environ["XDG_CACHE_HOME"] = str(CACHES)
+    cache.prepare(CACHES / "keeper")
 
 
 @pytest.fixture(autouse=True)

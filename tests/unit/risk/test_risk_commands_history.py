@@ -17,7 +17,6 @@ pytestmark = pytest.mark.unit
 
 @pytest.fixture
 def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     path = tmp_path / "book.json"
     path.write_text(json.dumps(GOOD))
     return path

@@ -156,7 +156,6 @@ def test_project__empty_book__is_quiet() -> None:
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     file = tmp_path / "book.json"
     file.write_text(
         json.dumps(document(loan("one", 12_800), loan("two", 11_980), {"name": "short", "perp": SHORT}))

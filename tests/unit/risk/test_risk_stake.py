@@ -149,7 +149,6 @@ def test_book_file__wrong_rule__is_named(more: dict[str, object], problem: str) 
 def test_risk_command__table_and_json__tell_the_loss(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     path = tmp_path / "book.json"
     path.write_text(json.dumps(document()))
     assert invoke(["risk", "--book", str(path)]) == 0

@@ -17,7 +17,6 @@ OTHER = "chainlink:1:0x8fFfFfd4AfB6115b954Bd326cbe7B4BA576818f6"
 
 @pytest.fixture
 def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     account = (
         "aave_v3:1:0xcA11bde05977b3631167028862bE2a173976CA11:0x2f39d218133AFaB8F2B819B1066c7E434Ad94E9e"
     )
