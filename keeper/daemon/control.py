@@ -10,16 +10,18 @@ from keeper.clock import SystemClock
 from keeper.config import ChainSettings, Settings
 from keeper.daemon.facts import Guarded
 from keeper.daemon.loop import ChainLoop
+from keeper.daemon.protecting import Wish, health_wanted, protect
 from keeper.daemon.stops import PAUSE, PAUSE_S_MAX
 from keeper.daemon.tick import Tick
 from keeper.journal.write import Journal
-from keeper.model import Level, Policy, Position, PositionId
+from keeper.model import Level, Policy, Position, PositionId, Refusal
 from keeper.phrases import health_text
 from keeper.risk.thresholds import price_at_health
 from keeper.seams import Clock
 from keeper.units import WAD
 
-
+PROTECT_S_MAX = 3_600.0
+"""A wish for more health lasts at most an hour: prices move on, and what was meant is no longer what is done."""
 ACK = "acknowledged"
 """Control key: the wall time up to which every alarm is known to somebody."""
 
@@ -60,6 +62,7 @@ class Controls:
             "pause": self._pause,
             "resume": self._resume,
             "ack": self._ack,
+            "protect": self._protect,
         }
         asked = known.get(str(request.get("do")))
         if asked is None:
@@ -147,6 +150,32 @@ class Controls:
         self._set(ACK, repr(self._clock.now_s()), request)
         told = "acknowledged: alarms that stand are not repeated; a new one, or a new cause, is told at once"
         return {"ok": True, "lines": [told]}
+
+    def _protect(self, request: dict[str, object]) -> dict[str, object]:
+        """One position to a health, within the time; journaled whether it could be asked for or not."""
+        label, to_wad, for_s = (
+            request.get("label"),
+            health_wanted(request.get("to")),
+            request.get("for_s", 600),
+        )
+        if isinstance(to_wad, str):
+            return {"ok": False, "why": to_wad}
+        if isinstance(for_s, bool) or not isinstance(for_s, int | float) or not 0 < for_s <= PROTECT_S_MAX:
+            return {"ok": False, "why": f"for_s: {for_s!r} is not within 0 to {PROTECT_S_MAX:.0f} seconds"}
+        places = [(w, g) for w in self._chains if w.loop is not None for g in w.loop.parts.guarded]
+        found = next(((w, g) for w, g in places if g.label == label), None)
+        if found is None:
+            known = ", ".join(g.label for _, g in places)
+            return {"ok": False, "why": f"label: {label!r} is no guarded position ({known})"}
+        watched, guarded = found
+        if watched.blind is not None or watched.loop is None:
+            return {"ok": False, "why": f"{watched.chain.name} cannot be seen: nothing can be planned"}
+        told = protect(watched.loop, Wish(guarded=guarded, to_wad=to_wad, for_s=float(for_s)))
+        refused = isinstance(told, Refusal)
+        self._set(f"protect:{guarded.id}", None if refused else str(to_wad), request)
+        if isinstance(told, Refusal):
+            return {"ok": False, "why": f"{guarded.label}: {told.why}"}
+        return {"ok": True, "lines": list(told)}
 
     def _paused_key(self, request: Mapping[str, object]) -> tuple[str, str, str]:
         """(control key, what it is about, why it cannot be told)."""

@@ -111,6 +111,7 @@ def test_commands__when_listed__then_they_are_the_documented_ones() -> None:
                 "run",
                 "arm",
                 "disarm",
+                "protect",
                 "pause",
                 "resume",
                 "ack",
