@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+import numpy.typing as npt
+
 from keeper.model import (
     Allowance,
     Amount,
@@ -204,6 +207,24 @@ class Venue(Protocol):
 
     def liquidation_logs(self, account: str) -> LogFilter:
         """The logs that a liquidation of ``account`` leaves."""
+        ...
+
+
+@runtime_checkable
+class Screens(Protocol):
+    """A venue that tells from a batch's words alone, before any of it is decoded, whose health is low. Pure."""
+
+    def below(
+        self, accounts: Sequence[str], words: Words, seen: Seen, lines_wad: npt.NDArray[np.uint64]
+    ) -> tuple[int, ...]:
+        """Indices of the accounts whose health, as ``decode`` would tell it, is below their line or unknown.
+
+        Never leaves out one that ``decode`` would read below its line; a line of 2**64 - 1 is above every health.
+        """
+        ...
+
+    def words_of(self, accounts: Sequence[str], words: Words, seen: Seen, chosen: Sequence[int]) -> Words:
+        """The words of ``calls`` for the accounts at ``chosen`` alone, out of those for all of them."""
         ...
 
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 
+import numpy as np
+import numpy.typing as npt
 from eth_utils.crypto import keccak
 
 from keeper.errors import KeeperError, Transient
@@ -24,13 +27,26 @@ from keeper.model import (
     Token,
     Unreadable,
 )
-from keeper.seams import Reading, Seen, Shadow, Supplement, Venue, WalletFacts
+from keeper.seams import Reading, Screens, Seen, Shadow, Supplement, Venue, WalletFacts
 from keeper.words import Words
 
 BALANCE_OF = keccak(text="balanceOf(address)")[:4]
 ALLOWANCE = keccak(text="allowance(address,address)")[:4]
 ETH_BALANCE = keccak(text="getEthBalance(address)")[:4]
 """Multicall3's own view of a native balance, so that it is of the same block as the rest."""
+
+
+NO_MEANS = Means(
+    wallet="",
+    native_wei=0,
+    nonce=0,
+    balances=(),
+    allowances=(),
+    reserves=(),
+    tip_wei=0,
+    native_price_base=None,
+)
+"""Of a block of which nothing is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,33 +87,94 @@ class _Ask:
     spender: str | None
 
 
-async def gather(request: GatherRequest) -> tuple[Snapshot, Mapping[str, Seen]]:
-    """The snapshot, and what each venue wants remembered (a ``Seen.stale`` there asks for a reload).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Film:
+    """What one batch answered, not developed yet; a venue that could not say what to ask has a text as its part."""
 
-    Raises Transient only when the batch itself could not be read.
-    """
-    parts = [_calls(request, venue, accounts) for venue, accounts in request.venues]
+    request: GatherRequest
+    parts: tuple[tuple[Call, ...] | str, ...]
+    words: tuple[Words, ...]
+    """Of each venue, none of one that asked nothing; then of the wallet, and of the supplement."""
+    asks: tuple[_Ask, ...]
+
+    def low(self, lines_wad: Mapping[str, npt.NDArray[np.uint64]]) -> Mapping[str, tuple[int, ...]] | None:
+        """By venue id the accounts below their line (in the venue's order) or unread; a line that an owner's
+        Executor sells below counts too. None where a venue cannot tell, or shadows stand for positions.
+        """
+        request, found = self.request, dict[str, tuple[int, ...]]()
+        if request.shadows:
+            return None
+        sold = {} if request.supplement is None else self._sold_below(request.supplement)
+        for (venue, accounts), part, words in zip(request.venues, self.parts, self.words, strict=False):
+            lines = lines_wad[venue.id]
+            if isinstance(part, str) or not isinstance(venue, Screens):
+                return None
+            if sold:
+                higher = [min(sold.get(venue.position_id(a), 0), 2**64 - 1) for a in accounts]
+                lines = np.maximum(lines, np.array(higher, np.uint64))
+            found[venue.id] = venue.below(accounts, words, _seen(request, venue), lines)
+        return found
+
+    async def few(self, chosen: Mapping[str, Sequence[int]]) -> Snapshot | None:
+        """The snapshot of those accounts alone, as the whole one shows them, without a digest; None where a venue
+        must be asked again or loaded anew, which the whole one is for. Raises Transient.
+        """
+        request, readings = self.request, list[Reading]()
+        for (venue, accounts), words in zip(request.venues, self.words, strict=False):
+            assert isinstance(venue, Screens)  # ``low`` told
+            seen, at = _seen(request, venue), chosen.get(venue.id, ())
+            reading = venue.decode(
+                request.block,
+                tuple([accounts[k] for k in at]),
+                venue.words_of(accounts, words, seen, at),
+                seen,
+                {},
+            )
+            if reading.again or reading.seen.stale:
+                return None
+            readings.append(reading)
+        snapshot = _snapshot(request, readings, _wallet(request, self.asks, self.words[-2]), whole=False)
+        if request.supplement is not None:
+            snapshot = await _supplemented(request, request.supplement, snapshot, self.words[-1])
+        return replace(snapshot, digest="")
+
+    def _sold_below(self, supplement: Supplement) -> Mapping[PositionId, int]:
+        means = supplement.decode(self.request.block, self.words[-1], NO_MEANS)
+        return {m.id: m.terms.trigger_wad for m in means.mandates}
+
+
+async def expose(request: GatherRequest) -> Film:
+    """The one batch of a photograph. Raises Transient when it could not be read."""
+    parts = tuple(_calls(request, venue, accounts) for venue, accounts in request.venues)
     asks = _asks(request)
     wallet = _wallet_calls(request, asks)
     beside = request.supplement.calls() if request.supplement is not None else ()
     asked = tuple(c for part in parts if isinstance(part, tuple) for c in part)
     words = await request.read(asked + wallet + beside)
+    sizes = [len(part) if isinstance(part, tuple) else 0 for part in parts] + [len(wallet), len(beside)]
+    ends = list(accumulate(sizes))
+    cut = tuple(words.part(end - size, end) for size, end in zip(sizes, ends, strict=True))
+    return Film(request=request, parts=parts, words=cut, asks=asks)
+
+
+async def gather(request: GatherRequest) -> tuple[Snapshot, Mapping[str, Seen]]:
+    """The snapshot, and what each venue wants remembered (a ``Seen.stale`` there asks for a reload).
+
+    Raises Transient only when the batch itself could not be read.
+    """
+    film = await expose(request)
     readings: list[Reading] = []
-    at = 0
-    for (venue, accounts), part in zip(request.venues, parts, strict=True):
+    for (venue, accounts), part, words in zip(request.venues, film.parts, film.words, strict=False):
         if isinstance(part, str):
             readings.append(_lost(request, venue, accounts, part))
             continue
-        reading = _decode(request, venue, accounts, words.part(at, at + len(part)), _seen(request, venue))
-        at += len(part)
+        reading = _decode(request, venue, accounts, words, _seen(request, venue))
         readings.append(await _again(request, venue, accounts, reading) if reading.again else reading)
-    facts = _wallet(request, asks, words.part(at, at + len(wallet)))
+    facts = _wallet(request, film.asks, film.words[-2])
     seen = {venue.id: r.seen for (venue, _), r in zip(request.venues, readings, strict=True)}
     snapshot = _snapshot(request, readings, facts)
     if request.supplement is not None:
-        snapshot = await _supplemented(
-            request, request.supplement, snapshot, words.part(at + len(wallet), len(words))
-        )
+        snapshot = await _supplemented(request, request.supplement, snapshot, film.words[-1])
     return snapshot, seen
 
 
@@ -218,8 +295,10 @@ def _wallet(request: GatherRequest, asks: Sequence[_Ask], words: Words) -> Walle
     )
 
 
-def _snapshot(request: GatherRequest, readings: Sequence[Reading], facts: WalletFacts) -> Snapshot:
-    """Every reading and the wallet as one record."""
+def _snapshot(
+    request: GatherRequest, readings: Sequence[Reading], facts: WalletFacts, *, whole: bool = True
+) -> Snapshot:
+    """Every reading and the wallet as one record; only a whole one has a digest."""
     reserves = tuple(r for reading in readings for r in reading.reserves)
     native = next((r for r in reserves if r.token.address == request.native_token), None)
     means = Means(
@@ -246,7 +325,7 @@ def _snapshot(request: GatherRequest, readings: Sequence[Reading], facts: Wallet
         unreadable=unreadable,
         means=means,
         prices=prices,
-        digest=_digest(request.block, positions, unreadable, means, prices),
+        digest=_digest(request.block, positions, unreadable, means, prices) if whole else "",
     )
 
 

@@ -139,6 +139,16 @@ class Words:
             setattr(new, name, getattr(self, name)[start:stop])
         return new
 
+    def taken(self, at: Sequence[int] | I64) -> Words:
+        """The answers at ``at``, in that order, as words of their own; nothing of them is copied."""
+        # no table of its own: there the rows are read by spans, and these may lie anywhere in it
+        new = Words((), ())
+        new._answers = self._answers
+        where = np.array(at, np.int64)
+        for name in ("ok", "_first", "_size", "count", "_chunk"):
+            setattr(new, name, getattr(self, name)[where])
+        return new
+
     def _bytes(self, i: int, size: int) -> bytes:
         start = int(self._first[i]) * 32
         return self._answers[int(self._chunk[i])][start : start + size]

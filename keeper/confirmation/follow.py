@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from keeper.confirmation import revival
 from keeper.confirmation.needs import Lane, Record
+from keeper.confirmation.pressing import may_raise, tried, wants_bump
 from keeper.confirmation.promise import broken_promise
 from keeper.confirmation.receipt import Receipt, object_of, quantity_of, receipt_of, text_of
-from keeper.errors import Raced, Transient, Unsigned, Unwritable
+from keeper.errors import Transient, Unwritable
 from keeper.model import (
     Attempt,
     Block,
@@ -20,21 +20,21 @@ from keeper.model import (
     IntentState,
     Means,
     Outcome,
+    Plan,
     PlanKey,
+    PositionId,
     Refusal,
     Snapshot,
 )
 from keeper.seams import Priority, Transport
 
-_T = TypeVar("_T")
+WhyReverted = Callable[[Plan, int], Awaitable[str]]
 SETTLED_DEPTH = 2
 """Blocks on top after which a person is told that it is done."""
 FINAL_DEPTH = 64
 """Where a chain names no finalized block: two epochs."""
 _REPLACED_DEPTH = 2
 _REPLACED_LOOKS = 2
-_PATIENCE_BLOCKS = 2
-"""An ordinary attempt that pays enough is given this many blocks before its fee is raised anyway."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +49,11 @@ class Sight:
 class Confirmation:
     """Follows the transactions of one key on one chain."""
 
-    def __init__(self, journal: Record, transport: Transport, lane: Lane, address: str) -> None:
-        """``address``: the key's, in whose name every attempt was signed."""
-        self._journal = journal
+    def __init__(
+        self, journal: Record, transport: Transport, lane: Lane, address: str, why: WhyReverted | None = None
+    ) -> None:
+        """``address``: the key's, in whose name every attempt was signed. ``why``: a revert's reason."""
+        self._journal, self._why = journal, why
         self._transport = transport
         self._lane = lane
         self._address = address
@@ -90,6 +92,19 @@ class Confirmation:
         told, self._untold = tuple(self._untold), []
         return told
 
+    def pending(self, chain_id: int, nonce: int) -> frozenset[PositionId]:
+        """Positions of what must be tended before anything is planned at a photograph with this wallet nonce.
+
+        None while nothing is open and the photograph shows every followed nonce as used: then no tending of it
+        could find one of ours missing, and it may come after the plans. Else everything that is followed.
+        """
+        opened = self._journal.open_intents(chain_id)
+        followed = self._journal.followed_intents(chain_id)
+        seen = all(i.attempts[-1].nonce < nonce for i in followed if i.attempts)
+        if seen and not opened and not self._lane.unsure:
+            return frozenset()
+        return frozenset(i.key.position for i in (*opened, *followed))
+
     async def _settle(self, block: Block) -> None:
         """Ask the signer what it signed; where it or the disk cannot say, the next block asks again."""
         try:
@@ -114,7 +129,7 @@ class Confirmation:
         self, intent: Intent, sight: Sight, block: Block, snapshot: Snapshot
     ) -> Outcome | None:
         if sight.receipt is not None:
-            return self._conclude(intent, sight.receipt, snapshot)
+            return await self._concluded(intent, sight.receipt, snapshot)
         if sight.sure and snapshot.means.nonce > intent.attempts[-1].nonce:
             return await self._missing_receipt(intent, block)
         self._missing.pop(intent.key, None)
@@ -143,7 +158,7 @@ class Confirmation:
         if sight.receipt is not None:
             if was is not None and was.block_hash == sight.receipt.block_hash:
                 return None
-            return self._conclude(intent, sight.receipt, snapshot)
+            return await self._concluded(intent, sight.receipt, snapshot)
         if not sight.sure or not intent.attempts:
             return None
         if snapshot.means.nonce <= intent.attempts[-1].nonce:
@@ -152,7 +167,14 @@ class Confirmation:
             return None
         return await self._missing_receipt(intent, block)
 
-    def _conclude(self, intent: Intent, receipt: Receipt, snapshot: Snapshot) -> Outcome:
+    async def _concluded(self, intent: Intent, receipt: Receipt, snapshot: Snapshot) -> Outcome:
+        words = "the transaction reverted on the chain"
+        if not receipt.succeeded and not receipt.attempt.cancel and self._why is not None:
+            plan = self._journal.carried(intent, receipt.attempt.n)
+            words = f"{words}: {await self._why(plan, receipt.block_number)}"
+        return self._conclude(intent, receipt, snapshot, words)
+
+    def _conclude(self, intent: Intent, receipt: Receipt, snapshot: Snapshot, reverted: str) -> Outcome:
         """A receipt on the snapshot's branch: what it did, and whether the promise was kept."""
         self._missing.pop(intent.key, None)
         # a larger plan may have replaced the one that was mined: each is held to its own promise
@@ -163,7 +185,7 @@ class Confirmation:
         if receipt.attempt.cancel:
             state = IntentState.CANCELLED
         elif not receipt.succeeded:
-            state, surprise = IntentState.REVERTED, "the transaction reverted on the chain"
+            state, surprise = IntentState.REVERTED, reverted
         elif not plan.steps:
             health_wad = None  # an approval moves no position and promises none
         elif position is None:
@@ -245,18 +267,18 @@ class Confirmation:
         answer: Attempt | Refusal | None = None
         void = intent.state is IntentState.CANCELLING and not top.cancel
         if void or (block.number > intent.plan.bounds.deadline_block and not top.cancel):
-            answer = await _tried(self._lane.cancel(intent.key, block, means))
+            answer = await tried(self._lane.cancel(intent.key, block, means))
         elif (urgent := self._held_up(top, block)) is not None:
-            answer = await _tried(self._lane.clear(intent.key, urgent, block, means))
-        elif _wants_bump(intent, top, block):
-            answer = await _tried(self._lane.bump(intent.key, block, means))
+            answer = await tried(self._lane.clear(intent.key, urgent, block, means))
+        elif wants_bump(intent, top, block):
+            answer = await tried(self._lane.bump(intent.key, block, means))
         if not isinstance(answer, Attempt) and not void:
             # whatever kept a new signature back, what is signed and durable stays in the pools
-            verdict = await _tried(self._lane.rebroadcast(intent))
+            verdict = await tried(self._lane.rebroadcast(intent))
             if isinstance(verdict, Refusal):
                 answer = answer or verdict
-            elif answer is None and verdict.wants_more and _may_raise(intent, top, block):
-                answer = await _tried(self._lane.bump(intent.key, block, means))
+            elif answer is None and verdict.wants_more and may_raise(intent, top, block):
+                answer = await tried(self._lane.bump(intent.key, block, means))
             elif not verdict.reached:
                 self._trouble(intent.key, block, f"no pool holds it: {verdict}")
         if isinstance(answer, Refusal):
@@ -374,27 +396,5 @@ class Confirmation:
             self._full = error
 
 
-async def _tried(pressing: Awaitable[_T]) -> _T | Refusal:
-    """What came of it; what may pass, or concerns this one signature, is a refusal and stops nothing else."""
-    try:
-        return await pressing
-    except (Transient, Raced, Unsigned, Unwritable) as error:
-        return Refusal(who="confirmation", code="not pressed", why=str(error))
-
-
 def _nonce(intent: Intent) -> int:
     return intent.attempts[-1].nonce if intent.attempts else -1
-
-
-def _may_raise(intent: Intent, top: Attempt, block: Block) -> bool:
-    """Once a block; an approval, which the daemon may not sign anew, only as the self-send that ends it."""
-    return block.number > top.sent_block and (bool(intent.plan.steps) or top.cancel)
-
-
-def _wants_bump(intent: Intent, top: Attempt, block: Block) -> bool:
-    """The fee rises every block when urgent, when outbid by the base fee, or when patience is over."""
-    if not _may_raise(intent, top, block):
-        return False
-    waited = block.number - top.sent_block
-    outbid = block.base_fee_wei + top.fee.tip_wei > top.fee.max_fee_wei
-    return outbid or intent.plan.urgent or waited >= _PATIENCE_BLOCKS

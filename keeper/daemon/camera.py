@@ -14,7 +14,7 @@ from keeper.daemon.shadow import ShadowBook
 from keeper.errors import Transient
 from keeper.model import Block, Call, PositionId, Snapshot
 from keeper.seams import Priority, Seen, Supplement, Transport, Venue
-from keeper.snapshot import GatherRequest, gather
+from keeper.snapshot import Film, GatherRequest, expose, gather
 from keeper.venues import registry
 from keeper.words import Words
 
@@ -78,11 +78,49 @@ class Camera:
 
         Raises Transient when the batch, or the wallet's nonce, could not be read.
         """
+        shot, request = self._request(venues, accounts, block, shadows, since)
+        # one round trip: what no multicall can tell is asked while the batch is under way
+        asking = asyncio.ensure_future(self._account(shot))
+        try:
+            snapshot, self._seen = await gather(request)
+            nonce, tip_wei = await asking
+        finally:
+            await _ended(asking)
+        return replace(snapshot, means=replace(snapshot.means, nonce=nonce, tip_wei=tip_wei))
+
+    async def expose(
+        self,
+        venues: Mapping[str, Venue],
+        accounts: Mapping[str, tuple[str, ...]],
+        block: Block,
+        since: Mapping[PositionId, int],
+    ) -> Film:
+        """What a photograph of ``block`` would be developed from; the photograph then asks nothing new.
+
+        Raises Transient as ``photograph`` does.
+        """
+        shot, request = self._request(venues, accounts, block, ShadowBook(), since)
+        asking = asyncio.ensure_future(self._account(shot))
+        try:
+            film = await expose(request)
+            nonce, tip_wei = await asking
+        finally:
+            await _ended(asking)
+        return replace(film, request=replace(film.request, nonce=nonce, tip_wei=tip_wei))
+
+    def _request(
+        self,
+        venues: Mapping[str, Venue],
+        accounts: Mapping[str, tuple[str, ...]],
+        block: Block,
+        shadows: ShadowBook,
+        since: Mapping[PositionId, int],
+    ) -> tuple[_Shot, GatherRequest]:
         shot = self._shot
         if shot is None or shot.block.hash != block.hash:
             shot = self._shot = _Shot(block=block)
         spenders = [v.spender for v in venues.values()]
-        request = GatherRequest(
+        return shot, GatherRequest(
             chain_id=block.chain_id,
             block=block,
             venues=tuple((v, accounts.get(id, ())) for id, v in venues.items()),
@@ -98,14 +136,6 @@ class Camera:
             since=since,
             supplement=self.supplement,
         )
-        # one round trip: what no multicall can tell is asked while the batch is under way
-        asking = asyncio.ensure_future(self._account(shot))
-        try:
-            snapshot, self._seen = await gather(request)
-            nonce, tip_wei = await asking
-        finally:
-            await _ended(asking)
-        return replace(snapshot, means=replace(snapshot.means, nonce=nonce, tip_wei=tip_wei))
 
     async def load(self, settings: VenueSettings, block: Block) -> Venue:
         """A venue with its static facts as of ``block``."""

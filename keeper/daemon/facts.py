@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from keeper.daemon.camera import Camera
 from keeper.daemon.isolation import read_without_culprits
 from keeper.daemon.pace import Pace
 from keeper.daemon.shadow import ShadowBook, Shadowed
+from keeper.daemon.triage import few_of, lines_of
 from keeper.journal.write import Journal
 from keeper.model import (
     Block,
@@ -60,13 +61,14 @@ class Lens:
         self.camera = camera
         self.guarded = tuple(guarded)
         self._since: dict[PositionId, int] = {}
+        homes = dict.fromkeys(g.venue_id for g in guarded)
+        self._lines = {v: lines_of([g.policy for g in guarded if g.venue_id == v]) for v in homes}
 
     async def look(self, block: Block, venues: Mapping[str, Venue], book: ShadowBook) -> Snapshot:
         """One photograph with ``book``'s shadows in place of the positions that they shadow."""
 
         async def take(chosen: Sequence[Guarded]) -> Snapshot:
-            kept = {venue: tuple(g.id.account for g in chosen if g.venue_id == venue) for venue in venues}
-            return await self.camera.photograph(venues, kept, block, book, self._since)
+            return await self.camera.photograph(venues, _accounts(chosen, venues), block, book, self._since)
 
         snapshot, broken = await read_without_culprits(take, self.guarded)
         if broken:
@@ -77,6 +79,22 @@ class Lens:
             snapshot = replace(snapshot, unreadable=(*snapshot.unreadable, *lost))
         self._since = {u.id: u.since_block for u in snapshot.unreadable}
         return snapshot
+
+    async def few(
+        self,
+        block: Block,
+        venues: Mapping[str, Venue],
+        pending: Callable[[int], frozenset[PositionId]],
+    ) -> Snapshot | None:
+        """``few_of`` the guarded accounts. Raises Transient."""
+        if not self._lines.keys() >= venues.keys():
+            return None
+        film = await self.camera.expose(venues, _accounts(self.guarded, venues), block, self._since)
+        return await few_of(film, self._lines, pending)
+
+
+def _accounts(chosen: Sequence[Guarded], venues: Mapping[str, Venue]) -> dict[str, tuple[str, ...]]:
+    return {venue: tuple([g.id.account for g in chosen if g.venue_id == venue]) for venue in venues}
 
 
 class LiveFacts:
@@ -92,11 +110,39 @@ class LiveFacts:
         self._alarms = alarms
         self._stuck: frozenset[str] = frozenset()
         self._slow = False
+        self._tended = ""
+        """Hash of the block whose few were shown with what was sent tended already; empty after ``take``."""
 
     async def take(self, block: Block, venues: Mapping[str, Venue]) -> tuple[Snapshot, tuple[Outcome, ...]]:
-        """The chain at ``block``; every open transaction is tended before anything is planned."""
+        """The chain at ``block``; every open transaction is tended before anything more is planned."""
         self._pace.learn_beside(self._lens.camera.transport)
         snapshot = await self._lens.look(block, venues, ShadowBook())
+        if self._tended == block.hash:
+            self._tended = ""
+            return snapshot, ()
+        return snapshot, await self._tend(block, snapshot)
+
+    async def glance(
+        self, block: Block, venues: Mapping[str, Venue]
+    ) -> tuple[Snapshot, tuple[Outcome, ...]] | None:
+        """The few that may be in need; what is sent is tended before them where that could matter to a plan."""
+        self._pace.learn_beside(self._lens.camera.transport)
+        waiting = frozenset[PositionId]()
+
+        def pending(nonce: int) -> frozenset[PositionId]:
+            nonlocal waiting
+            # what is due at this block must be known first, and is then the same for whoever asks
+            self._pace.begin(block, nonce)
+            waiting = self._confirmation.pending(block.chain_id, nonce)
+            return waiting
+
+        few = await self._lens.few(block, venues, pending)
+        if few is None or not waiting:
+            return None if few is None else (few, ())
+        self._tended = block.hash
+        return few, await self._tend(block, few)
+
+    async def _tend(self, block: Block, snapshot: Snapshot) -> tuple[Outcome, ...]:
         await self._pace.learned()
         outcomes: tuple[Outcome, ...] = ()
         self._pace.begin(block, snapshot.means.nonce)
@@ -115,7 +161,7 @@ class LiveFacts:
                 self._alarms.clear("tending_slow", "")
             self._slow = False
         self._say_stuck({str(key): why for key, why in self._confirmation.troubles.items()})
-        return snapshot, outcomes
+        return outcomes
 
     def _say_stuck(self, troubles: Mapping[str, str]) -> None:
         """A plan that was sent and can be pushed no further is as bad as one that was not sent."""

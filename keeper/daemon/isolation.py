@@ -46,6 +46,17 @@ async def read_without_culprits(
         return await run([k for k in keys if k not in culprits]), culprits
 
 
+async def read_alone(run: Callable[[], Awaitable[Result | None]]) -> Result | None:
+    """What ``run`` found, or None where it broke: whoever looks at everybody finds by whose fault. A network
+    failure passes as Transient."""
+    try:
+        return await run()
+    except Transient:
+        raise
+    except Exception:
+        return None
+
+
 def alone(run: Callable[[], Result]) -> tuple[Result | None, str]:
     """(result, "") of ``run``, or (None, why it broke)."""
     try:

@@ -93,29 +93,35 @@ class Kept(Protocol):
 
     def memories(self) -> dict[PositionId, dict[str, object]]: ...
     def intents(self, position: PositionId | None = None, limit: int = 100) -> tuple[Intent, ...]: ...
+    def last_seqs(self) -> dict[PositionId, int]: ...
 
 
 def remembered(journal: Kept) -> Memory:
-    """Decision's memory as the last process left it, without the cooldown of an action that it never took.
+    """Decision's memory as the last process left it, its cooldowns as the intents tell them.
 
-    A crash may fall between a decision and its intent, or between an end without effect and the memory of
-    it: the position must not wait for something that nobody did.
+    A crash may fall between a decision and its intent, between an end without effect and the memory of it, or
+    between an intent and the memory of its decision (those in need are handed over before the rest of their block
+    is written down): the position must not wait for something that nobody did, and must rest after what was done.
     """
     memory = Memory.restore(journal.memories())
-    undone = []
-    for kept in memory.positions:
-        if kept.last_action_block is None:
+    known = memory.rows()
+    undone = {id for id, kept in known.items() if kept.last_action_block is not None}
+    for id in journal.last_seqs():
+        newest = journal.intents(id, limit=1)
+        if not newest or newest[0].state.in_vain or newest[0].state in _NEVER_SENT:
             continue
-        newest = journal.intents(kept.id, limit=1)
-        done = newest and newest[0].plan.block.number >= kept.last_action_block
-        if not done or newest[0].state.in_vain or newest[0].state in _NEVER_SENT:
-            undone.append(kept.id)
+        acted, kept = newest[0].plan.block.number, known.get(id)
+        last = None if kept is None else kept.last_action_block
+        if last is None or last <= acted:
+            undone.discard(id)
+            memory = memory.with_action(id, acted)
     return memory.without_actions(undone)
 
 
 def overtaken(plan: Plan, now: Snapshot, venue: Venue, policy: Policy) -> Refusal | None:
-    """Why a plan of an older block no longer holds at ``now``: trigger, health bounds, means or deadline."""
-    if now.block.number <= plan.block.number:
+    """Why a plan of another block no longer holds at ``now``: trigger, health bounds, means or deadline."""
+    if now.block.hash == plan.block.hash or now.block.number < plan.block.number:
+        # its own block, or one that its photograph has left behind; another of its height has taken its place
         return None
     position = now.position(plan.key.position)
     if position is None:

@@ -6,16 +6,19 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
 from keeper.daemon import tick as ticks
 from keeper.daemon.building import Bench, built, options_of
+from keeper.daemon.isolation import alone
 from keeper.daemon.judging import World, decided, outlooks_of, overtaken, remembered
 from keeper.daemon.parts import Parts
 from keeper.daemon.stops import Stops
 from keeper.daemon.tank import say_tank
-from keeper.daemon.tick import Tick, raise_for
+from keeper.daemon.tick import Tick, joined, raise_for
+from keeper.daemon.triage import FIRST_S, Glances
 from keeper.daemon.urgency import Healths
 from keeper.daemon.watching import Watching
 from keeper.decision import Options, PositionMemory
@@ -27,28 +30,20 @@ from keeper.model import (
     Entry,
     IntentState,
     Level,
-    Means,
     Outcome,
     Plan,
+    PlanKey,
     PositionId,
     Refusal,
     Shock,
     Snapshot,
     Unreadable,
 )
+from keeper.oracle.ahead import Next, raised
 from keeper.risk.shocks import for_feeds
 from keeper.seams import Severity, Venue
+from keeper.snapshot import NO_MEANS
 
-NO_MEANS = Means(
-    wallet="",
-    native_wei=0,
-    nonce=0,
-    balances=(),
-    allowances=(),
-    reserves=(),
-    tip_wei=0,
-    native_price_base=None,
-)
 WITHOUT_EFFECT = frozenset({IntentState.REVERTED, IntentState.REPLACED, IntentState.CANCELLED})
 LANE_MAX = 64
 """Plans that may wait for the lane; beyond it a plan is dropped and the next tick decides anew."""
@@ -74,10 +69,18 @@ class ChainLoop:
         self._memory = remembered(parts.journal)
         self._refused: dict[PositionId, frozenset[str]] = {}
         """Codes of the refusals that stand as alarms."""
+        self.foreseen: tuple[Next, ...] = ()
+        """What the feeds will say next, as the oracle room saw it last: levels are raised by it, never lowered."""
         self._paper: frozenset[str] = frozenset()
         """Positions whose plans stayed on paper in the last tick."""
         self._lane: asyncio.Queue[tuple[Plan, Snapshot]] = asyncio.Queue(maxsize=LANE_MAX)
         self._in_lane: dict[PositionId, Plan] = {}
+        self._served = False
+        """Whether somebody takes what is put on the lane."""
+        self._first: Tick | None = None
+        """Of the running tick: those in need, judged before the others."""
+        self._given: frozenset[PlanKey] = frozenset()
+        """Their plans that are on the lane already."""
         self._log = structlog.get_logger("keeper")
 
     @property
@@ -102,12 +105,37 @@ class ChainLoop:
         if self.broken:
             self.stop_acting(self.broken)
         self._say_quorum()
+        self._first, self._given = None, frozenset()
+        early = await self._the_few(block)
         snapshot, outcomes = await self.parts.facts.take(block, self.venues)
         say_tank(snapshot, self.venues.values(), self.parts.chain, self.parts.alarms)
-        # what had no effect must not keep the next block from trying
+        self._free_missed(outcomes)
+        took_ms = {"read": (self.parts.clock.monotonic_s() - start_s) * 1e3 - early}
+        return self._judge(snapshot, outcomes, took_ms)
+
+    async def _the_few(self, block: Block) -> float:
+        """Those in need judged and handed over before anybody else is looked at; how many ms they took."""
+        facts = self.parts.facts
+        # on paper there is no hurry, and without a lane there is nobody to hand over to
+        if not (self._served and isinstance(facts, Glances) and self.armed) or self.parts.dry:
+            return 0.0
+        seen = await facts.glance(block, self.venues)
+        if seen is None:
+            return 0.0
+        start_s = self.parts.clock.monotonic_s()
+        self._free_missed(seen[1])
+        self._first = self._judged(seen[0], seen[1], {}, few=True)
+        self._given = frozenset(p.key for p in self.hand(self._first))
+        if self._given:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FIRST_S):
+                    await self._lane.join()
+        return (self.parts.clock.monotonic_s() - start_s) * 1e3
+
+    def _free_missed(self, outcomes: Sequence[Outcome]) -> None:
+        """What had no effect must not keep the next block from trying."""
         missed = {o.key.position for o in outcomes if o.state in WITHOUT_EFFECT}
         self._memory = self._memory.without_actions(missed)
-        return self._judge(snapshot, outcomes, {"read": (self.parts.clock.monotonic_s() - start_s) * 1e3})
 
     def unseen(self, block: Block, why: str) -> Tick:
         """A block that could not be read: every guarded position is UNKNOWN, and that is journaled."""
@@ -125,6 +153,8 @@ class ChainLoop:
         freed: set[PositionId] = set()
         armed = self.armed
         for plan in tick.plans:
+            if plan.key in self._given:
+                continue
             subject = str(plan.key.position)
             why = "the daemon is stopping" if self.closing else self._on_paper(plan, armed)
             if why:
@@ -142,6 +172,8 @@ class ChainLoop:
             self._in_lane[plan.key.position] = plan
             given.append(plan)
         self._memory = self._memory.without_actions(freed)
+        if tick.few:
+            return tuple(given)
         # what could not be read may still be in need of what was not done
         lost = {str(u.id) for u in tick.snapshot.unreadable}
         for subject in self._paper - paper - lost:
@@ -163,6 +195,7 @@ class ChainLoop:
 
     async def serve_lane(self) -> None:
         """The act-lane of this chain and key: one plan at a time, for ever."""
+        self._served = True
         while True:
             plan, snapshot = await self._lane.get()
             try:
@@ -232,11 +265,27 @@ class ChainLoop:
 
     def _judge(self, snapshot: Snapshot, outcomes: tuple[Outcome, ...], took_ms: Mapping[str, float]) -> Tick:
         """The pure rooms over one snapshot, and their whys into the journal."""
+        tick = self._judged(snapshot, outcomes, took_ms, few=False)
+        self._write(tick)
+        return tick
+
+    def _judged(
+        self, snapshot: Snapshot, outcomes: tuple[Outcome, ...], took_ms: Mapping[str, float], *, few: bool
+    ) -> Tick:
+        """The pure rooms over one snapshot. Whoever was judged first at this block keeps that judgement."""
         start_s = self.parts.clock.monotonic_s()
-        outlooks = outlooks_of(snapshot, self._shocks(snapshot), self.policies, self._watching)
+        watching = None if few else self._watching
+        outlooks = outlooks_of(snapshot, self._shocks(snapshot), self.policies, watching)
+        foreseen, _ = alone(partial(raised, outlooks, snapshot, self.policies, self.foreseen))
+        outlooks = foreseen or outlooks
         risk_s = self.parts.clock.monotonic_s()
+        policies, first = self.policies, self._first
+        if few:
+            policies = {o.id: policies[o.id] for o in outlooks}
+        elif first is not None:
+            policies = {id: p for id, p in policies.items() if id not in first.judged}
         options = self._options()
-        world = World(snapshot=snapshot, outlooks=outlooks, policies=self.policies, options=options)
+        world = World(snapshot=snapshot, outlooks=outlooks, policies=policies, options=options)
         self._healths.see(snapshot)
         decisions, self._memory, broken = decided(world, self._memory)
         plans, refusals = self._build(decisions, snapshot, options)
@@ -256,9 +305,9 @@ class ChainLoop:
             outcomes=outcomes,
             levels_before=self._levels,
             took_ms={**took_ms, "risk": (risk_s - start_s) * 1e3, "decide": (decide_s - risk_s) * 1e3},
+            few=few,
         )
-        self._write(tick)
-        return tick
+        return tick if few or first is None else joined(first, tick)
 
     def _build(
         self, decisions: Sequence[Decision], snapshot: Snapshot, options: Options

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from keeper.model import (
     Block,
@@ -22,6 +22,7 @@ from keeper.model import (
 )
 from keeper.phrases import health_text
 from keeper.seams import Alarm, Severity
+from keeper.units import UINT256_MAX
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +37,39 @@ class Tick:
     outcomes: tuple[Outcome, ...] = ()
     levels_before: Mapping[PositionId, Level] = field(default_factory=dict)
     took_ms: Mapping[str, float] = field(default_factory=dict)
+    few: bool = False
+    """Only those in need, before the rest of the block was looked at."""
+
+    @property
+    def judged(self) -> frozenset[PositionId]:
+        """The positions that it is about."""
+        return frozenset(o.id for o in self.outlooks)
 
     @property
     def block(self) -> Block:
         """The block that it is about."""
         return self.snapshot.block
+
+
+def joined(first: Tick, rest: Tick) -> Tick:
+    """One block's tick of those judged first and of all others; pure.
+
+    ``rest`` has the whole snapshot, everybody's outlook, and decisions of the others alone.
+    """
+    decisions = sorted((*first.decisions, *rest.decisions), key=_place)
+    return replace(
+        rest,
+        decisions=tuple(decisions),
+        plans=(*first.plans, *rest.plans),
+        refusals=(*first.refusals, *rest.refusals),
+        outcomes=(*first.outcomes, *rest.outcomes),
+    )
+
+
+def _place(decision: Decision) -> tuple[int, PositionId]:
+    """Lowest health first, the unread last: as they would have been decided together."""
+    health_wad = decision.health_wad
+    return (UINT256_MAX + 1 if health_wad is None else health_wad), decision.id
 
 
 def entries(tick: Tick) -> tuple[Entry, ...]:

@@ -278,3 +278,27 @@ def test_even__when_a_few_digits_follow__then_refused_as_on_the_long_way(more: b
     digits = _hex([[i] for i in range(70)])
     with pytest.raises(Transient):
         Words([from_hex(memoryview(digits + more), 70)], [70])
+
+
+@given(
+    rows=st.lists(st.tuples(st.booleans(), st.binary(max_size=200)), min_size=1, max_size=9),
+    wide=st.integers(1, 3),
+    even=st.booleans(),
+    picks=st.lists(st.integers(0, 8), max_size=9),
+)
+def test_taken__when_any_answers_are_picked_in_any_order__then_each_is_as_it_was(
+    rows: list[Result], wide: int, even: bool, picks: list[int]
+) -> None:
+    if even:
+        rows = [(True, data[: 32 * wide].ljust(32 * wide, b"\1")) for _, data in rows]
+    answer = _answer(rows)
+    read = from_hex(memoryview(answer.hex().encode()), len(rows))
+    words = Words([read], [len(rows)])
+    at = [i % len(rows) for i in picks]
+    taken = words.taken(at)
+    assert [(bool(taken.ok[k]), taken.data(k)) for k in range(len(at))] == [rows[i] for i in at]
+    assert [taken.uints(k) for k, i in enumerate(at) if rows[i][0]] == [
+        words.uints(i) for i in at if rows[i][0]
+    ]
+    if even:
+        assert (taken.limbs(0, len(at), wide) == words.limbs(0, len(rows), wide)[at]).all()

@@ -84,3 +84,23 @@ def test_remembered__when_it_is_under_way_or_done__then_the_cooldown_stands(
     if state is not None:
         end(journal, state)
     assert last_action(journal) == ACTED
+
+
+def test_remembered__when_the_crash_came_before_the_memory_of_its_decision__then_the_intent_tells_the_cooldown(
+    journal: Journal,
+) -> None:
+    made = plan(at=block(ACTED + 5))
+    journal.open_intent(made)
+    journal.add_attempt(attempt(made.key), WALLET)
+    assert last_action(journal) == ACTED + 5
+
+
+def test_remembered__when_nothing_was_ever_written_of_the_position_but_its_intent__then_it_rests_after_it(
+    tmp_path: Path,
+) -> None:
+    with Journal.open(tmp_path / "new.sqlite", ManualClock(1.0)) as fresh:
+        fresh.adopt_nonce(CHAIN_ID, WALLET, 0, "test")
+        made = plan(at=block(ACTED))
+        fresh.open_intent(made)
+        fresh.add_attempt(attempt(made.key), WALLET)
+        assert last_action(fresh) == ACTED

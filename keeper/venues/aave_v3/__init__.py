@@ -9,24 +9,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+import numpy.typing as npt
+
 from keeper.model import Block, Call, Intent, Means, Position, PositionId, Refusal, Snapshot, Step, Token
 from keeper.seams import Effect, LiquidationRule, LogFilter, Reading, Seen, Shadow
-from keeper.venues.aave_v3 import book, encode, events, read, rules
+from keeper.venues.aave_v3 import book, encode, events, read, rules, screen
 from keeper.venues.aave_v3.book import Market, Read
 from keeper.venues.aave_v3.layout import Layout, layout, position_id
 from keeper.words import Words
 
 KIND = "aave_v3"
+LAYOUTS_KEPT = 4
+"""Everybody's, and beside it those of the few that are looked at first or rehearsed: everybody's costs 20 ms."""
 
 
 class AaveV3:
-    """One Aave v3 market as a Venue; pure, apart from keeping its last batch (same calldata)."""
+    """One Aave v3 market as a Venue; pure, apart from keeping its last batches (same calldata)."""
 
-    __slots__ = ("_last", "market")
+    __slots__ = ("_kept", "market")
 
     def __init__(self, market: Market) -> None:
         self.market = market
-        self._last: Layout | None = None
+        self._kept: tuple[Layout, ...] = ()
 
     @property
     def id(self) -> str:
@@ -72,6 +77,16 @@ class AaveV3:
         """Positions of ``accounts`` from the words of ``calls(accounts, seen)``."""
         return read.decode(self.market, self._layout(accounts, seen), block, words, shadows)
 
+    def below(
+        self, accounts: Sequence[str], words: Words, seen: Seen, lines_wad: npt.NDArray[np.uint64]
+    ) -> tuple[int, ...]:
+        """Indices of the accounts whose health, by the pool's own word, is below their line or untold."""
+        return screen.below(self._layout(accounts, seen), words, lines_wad)
+
+    def words_of(self, accounts: Sequence[str], words: Words, seen: Seen, chosen: Sequence[int]) -> Words:
+        """The words of ``calls`` for the accounts at ``chosen`` alone."""
+        return words.taken(self._layout(accounts, seen).of(chosen))
+
     def can(self, step: Step, position: Position, means: Means) -> Refusal | None:
         """Why the pool would not take the step now, or would take it without effect on health."""
         return encode.can(self.market, step, position, means)
@@ -101,11 +116,15 @@ class AaveV3:
         return events.liquidations(self.market, account)
 
     def _layout(self, accounts: Sequence[str], seen: Seen) -> Layout:
-        last = self._last
-        if last is not None and last.accounts == tuple(accounts) and last.seen == seen:
-            return last
-        self._last = layout(self.market, accounts, seen)
-        return self._last
+        wanted = tuple(accounts)
+        for i, known in enumerate(self._kept):
+            if known.accounts == wanted and known.seen == seen:
+                if i:
+                    self._kept = (known, *self._kept[:i], *self._kept[i + 1 :])
+                return known
+        made = layout(self.market, wanted, seen)
+        self._kept = (made, *self._kept)[:LAYOUTS_KEPT]
+        return made
 
 
 async def load(name: str, provider: str, chain_id: int, read: Read) -> AaveV3:

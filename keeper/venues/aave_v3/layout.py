@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
 
 from keeper.model import Call, PositionId
 from keeper.seams import Seen
 from keeper.venues.aave_v3 import book
 from keeper.venues.aave_v3.book import Listing, Market
+from keeper.words import I64
 
 HEAD = 3
 """Calls before the reserves: revision, oracle, list of reserves."""
@@ -43,6 +47,14 @@ class Layout:
     def column(self, kind: int, reserves: int) -> int:
         """Where the ``kind``-th column of the reserves' part begins."""
         return HEAD + kind * reserves
+
+    def of(self, chosen: Sequence[int]) -> I64:
+        """Where the answers stand that the layout of the accounts at ``chosen`` alone would have asked."""
+        n = len(self.accounts)
+        first = list(accumulate((len(b) for b in self.bits), initial=self.balances_at))
+        balances = [i for k in chosen for i in range(first[k], first[k] + len(self.bits[k]))]
+        columns = [self.accounts_at + part * n + k for part in range(3) for k in chosen]
+        return np.array([*range(self.accounts_at), *columns, *balances], np.int64)
 
 
 def layout(market: Market, accounts: Sequence[str], seen: Seen) -> Layout:

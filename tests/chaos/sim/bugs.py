@@ -16,6 +16,7 @@ from sqlalchemy import update
 from keeper.chain.endpoints import Endpoints
 from keeper.confirmation import revival
 from keeper.confirmation.follow import Confirmation, Sight
+from keeper.daemon import building
 from keeper.daemon import loop as chainloop
 from keeper.daemon import service as daemon
 from keeper.daemon.service import ChainDaemon
@@ -326,7 +327,7 @@ def blindness_not_told() -> list[Change]:
 
 @bug
 def anything_is_signed() -> list[Change]:
-    encode = chainloop.compile_plan
+    encode = building.compile_plan
 
     def generous(proposal: Any, case: Any) -> Any:
         built = encode(proposal, case)
@@ -338,7 +339,7 @@ def anything_is_signed() -> list[Change]:
             built, call=replace(built.call, data=data[:at] + UINT256_MAX.to_bytes(32) + data[at + 32 :])
         )
 
-    return [(SigningPolicy, "refuses", lambda *_: None), (chainloop, "compile_plan", generous)]
+    return [(SigningPolicy, "refuses", lambda *_: None), (building, "compile_plan", generous)]
 
 
 @bug
@@ -442,11 +443,11 @@ def crash_leaves_cooldown() -> list[Change]:
 def acts_a_block_late() -> list[Change]:
     """The first tick after a trigger only looks."""
     hand = chainloop.ChainLoop.hand
-    seen: set[Any] = set()
+    seen: dict[Any, str] = {}
 
     def slowly(self: Any, tick: Any) -> Any:
-        fresh = tuple(p for p in tick.plans if p.key not in seen)
-        seen.update(p.key for p in fresh)
+        # a tick hands over twice: those in need first
+        fresh = tuple(p for p in tick.plans if seen.setdefault(p.key, p.block.hash) == p.block.hash)
         self._memory = self._memory.without_actions({p.key.position for p in fresh})
         return hand(self, replace(tick, plans=tuple(p for p in tick.plans if p not in fresh)))
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import lru_cache
 
+import numpy as np
+import numpy.typing as npt
 from eth_utils.crypto import keccak
 
 from keeper.errors import Broken
@@ -61,6 +63,25 @@ class SimVenue(LendingDouble):
             seen=seen,
             again=False,
         )
+
+    def below(
+        self, accounts: Sequence[str], words: Words, seen: Seen, lines_wad: npt.NDArray[np.uint64]
+    ) -> tuple[int, ...]:
+        """As ``decode`` reads them: the simulation is about what comes after."""
+        at = build.block()
+        read = [self._one(at, account, words, i) for i, account in enumerate(accounts)]
+        lines = lines_wad.tolist()
+        return tuple(
+            [
+                i
+                for i, p in enumerate(read)
+                if isinstance(p, Unreadable) or p.health_wad is None or p.health_wad < lines[i]
+            ]
+        )
+
+    def words_of(self, accounts: Sequence[str], words: Words, seen: Seen, chosen: Sequence[int]) -> Words:
+        """A call an account."""
+        return words.taken(chosen)
 
     def _one(self, block: Block, account: str, words: Words, i: int) -> Position | Unreadable:
         if not words.ok[i]:
