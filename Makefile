@@ -14,6 +14,8 @@ STEPS := source .ci/steps.sh
 TESTS ?= tests
 PYTEST ?=
 DEMO ?=
+ANALYSER_slither := slither-analyzer==0.11.6
+ANALYSER_halmos := halmos==0.3.3
 # CHAOS="sim kill9 --minutes 5" names campaigns and the time for each; what was done before is not done again
 CHAOS ?=
 
@@ -114,7 +116,7 @@ anvil/node_modules/.ready: anvil/package.json anvil/package-lock.json anvil/.npm
 	    env -C anvil npm ci --no-progress --loglevel=error $$force
 	touch $@
 
-.PHONY: contracts executor-invariants executor-mutants
+.PHONY: contracts executor-invariants executor-mutants slither halmos
 
 contracts: setup  ## forge: unit and fuzz tests of our contracts, on the committed artifacts over the real market
 	$(PY) -m anvil.forge units
@@ -124,3 +126,15 @@ executor-invariants: setup  ## forge: 2.6 million calls of thieves and owners (R
 
 executor-mutants: setup  ## planted defects of the Executor: every one must be noticed
 	$(PY) -m anvil.mutants $(MUTANTS)
+
+slither: .venv-slither/bin/slither setup  ## static analysis of our contracts; each finding is explained or fails
+	$(PY) -m anvil.analysis slither
+
+halmos: .venv-halmos/bin/halmos setup  ## proofs of contracts/proofs, for every caller and all bytes
+	$(PY) -m anvil.analysis halmos
+
+# analysers pin what we do not: each has an environment of its own
+.venv-slither/bin/slither .venv-halmos/bin/halmos: | .venv/.ready
+	$(PY) -m venv .venv-$(notdir $@)
+	.venv-$(notdir $@)/bin/python -m pip install --quiet --disable-pip-version-check $(ANALYSER_$(notdir $@))
+	touch $@
