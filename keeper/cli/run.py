@@ -37,6 +37,7 @@ def command(
 
     dry = dry_run or settings.mode != "live"
     log.configure(json_lines=not sys.stderr.isatty())
+    log.last_words()
     # replaced, not only told: the dry-run's journal must never be the live one
     settings = replace(settings, mode="dry-run" if dry else "live")
     raise typer.Exit(drive(daemon.run(settings, once=once, dry_run=dry)))

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
 import logging
 import re
 import sys
+import threading
 from collections.abc import Mapping, MutableMapping
 from ipaddress import ip_address
+from types import TracebackType
 from typing import Any
 
 import structlog
 
 _KEY = re.compile(r"(?<![0-9a-fA-F])(?:0x)?[0-9a-fA-F]{64}(?![0-9a-fA-F])")
 _URL = re.compile(r"\b(https?|wss?)://([^\s'\"<>]+)")
+_OTHER_URL = re.compile(r"\b(?!https?:|wss?:)([A-Za-z][A-Za-z0-9+.-]{1,15})://[^\s'\"<>]+")
+"""An alarm target holds its token where a web address has its host."""
 _BARE_HOST = re.compile(r"(?<![\w./@-])((?:[A-Za-z0-9_-]+\.){2,}[A-Za-z][A-Za-z0-9-]*)(?=:\d)")
 """``name.of.host:443``, as connection errors print it."""
 _PUBLIC = frozenset({"hash", "tx_hash", "digest", "block_hash", "parent_hash"})
@@ -23,9 +29,10 @@ def redact_text(text: str) -> str:
     """``text`` without anything that looks like a private key, and URLs cut down to their host.
 
     RPC tokens live in a URL's path, query, user part and subdomains, so only scheme and the last two labels
-    of the host survive; an address or ``localhost`` stays whole.
+    of the host survive; an address or ``localhost`` stays whole. Of any other URL only the scheme survives.
     """
     text = _KEY.sub("<redacted 32 bytes>", text)
+    text = _OTHER_URL.sub(lambda m: f"{m[1]}://…", text)
     text = _URL.sub(lambda m: f"{m[1]}://{_host(m[2])}/…", text)
     return _BARE_HOST.sub(lambda m: _last_labels(m[1]), text)
 
@@ -89,6 +96,25 @@ def configure(*, json_lines: bool, level: int = logging.INFO) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_StdlibRedaction())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+
+
+def last_words() -> None:
+    """What ends a thread or the process is logged, redacted; a SIGABRT of the watchdog shows where each one stood."""
+    logging.captureWarnings(True)
+    log = structlog.get_logger("keeper")
+
+    def uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        log.error("uncaught", exc_info=(kind, error, trace))
+
+    def in_thread(what: threading.ExceptHookArgs) -> None:
+        if what.exc_value is not None:
+            uncaught(what.exc_type, what.exc_value, what.exc_traceback)
+
+    sys.excepthook = uncaught
+    threading.excepthook = in_thread
+    # names of functions and lines, never a value
+    with contextlib.suppress(OSError, ValueError):  # a standard error that is no file has no number
+        faulthandler.enable(sys.stderr)
 
 
 class _StdlibRedaction(logging.Filter):

@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import json
 import logging
+import sys
+import threading
+import warnings
 
 import pytest
 import structlog
@@ -28,6 +31,9 @@ KEY = "0x" + "ab" * 32
         ("Cannot connect to host tok.eth.example.org:443 ssl", "Cannot connect to host example.org:443 ssl"),
         ("10.20.30.40:443 and keeper.toml stay", "10.20.30.40:443 and keeper.toml stay"),
         (f"key {KEY}", "key <redacted 32 bytes>"),
+        ("cannot reach tgram://123:TOKEN/chat now", "cannot reach tgram://… now"),
+        ("mailtos://me:pw@example.org?to=you", "mailtos://…"),
+        ("unix:/run/keeper-signer/signer.sock", "unix:/run/keeper-signer/signer.sock"),
     ],
 )
 def test_redact_text__when_a_secret_may_be_in_it__then_what_is_public_survives(text: str, shown: str) -> None:
@@ -58,3 +64,30 @@ def test_log__when_a_secret_is_nested__then_it_is_redacted(monkeypatch: pytest.M
     assert told["why"] == "ValueError('https://example.org/…')"
     assert "failed at https://example.org/…" in library
     assert "tok" not in line + library
+
+
+def test_last_words__when_something_ends_a_thread_or_the_process__then_logged_without_the_secret(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    err = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", err)
+    for owner in (sys, threading):
+        monkeypatch.setattr(owner, "excepthook", owner.excepthook)
+    try:
+        log.configure(json_lines=True)
+        log.last_words()
+        error = ValueError("https://tok.example.org/tok refused")
+        sys.excepthook(ValueError, error, None)
+        thread = threading.Thread(target=lambda: (_ for _ in ()).throw(error))
+        thread.start()
+        thread.join()
+        warnings.warn("tgram://tok is deprecated", stacklevel=1)
+    finally:
+        logging.captureWarnings(False)
+        structlog.reset_defaults()
+        logging.basicConfig(force=True)
+    told = err.getvalue()
+    assert told.count("ValueError: https://example.org/") == 2
+    assert told.count('"event": "uncaught"') == 2
+    assert "tgram://… is deprecated" in told
+    assert "tok" not in told.replace("is deprecated", "")
