@@ -126,6 +126,8 @@ def _reserves(market: Market) -> tuple[Call, ...]:
         *(Call(target=r.a_token, data=book.SCALED_TOTAL_SUPPLY) for r, _ in rows),
         *(Call(target=r.debt_token, data=book.SCALED_TOTAL_SUPPLY) for r, _ in rows),
         *(_cash(market, r, w) for r, w in rows),
+        # a sixth column of the 3.0 line: only where somebody owes at a stable rate are accounts asked for it
+        *(Call(target=r.stable_token, data=book.TOTAL_SUPPLY) for r, _ in rows if r.stable_token),
     )
 
 

@@ -47,7 +47,7 @@ class Frame:
     listed: int
     """Every bit that a listed reserve may set in a user's configuration."""
     stable: int = 0
-    """Bits of the debts that may have a part at a stable rate."""
+    """Bits of the debts of which somebody has a part at a stable rate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +78,7 @@ def decode(
         reserves={r.listing.id: r for r in now},
         modes=rsv.modes(market, at, words, now),
         listed=sum(3 << 2 * r.id for r in market.listings),
-        stable=sum(1 << 2 * r.id for r in market.listings if r.stable_token),
+        stable=rsv.stable_bits(market, at, words),
     )
     scale = float(10**market.base_decimals)
     found, seen, again = _accounts(frame, at, words, shadows)
@@ -115,7 +115,8 @@ def _accounts(
                 assets[id.account] = at.seen.assets[id.account]
             continue
         account = Account(id=id, config=config, mode=mode, held=held)
-        news = config & ~at.masks[k]
+        fixed = config & frame.stable & ~(at.masks[k] >> STABLE)
+        news = config & ~at.masks[k] | fixed
         assets[id.account] = _holds(at, account, news, frame.stable)
         if mode:
             modes.add(mode)

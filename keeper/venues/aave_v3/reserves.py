@@ -11,7 +11,7 @@ from keeper.venues.aave_v3.book import Listing, Market
 from keeper.venues.aave_v3.layout import Layout, calls_per_mode
 from keeper.words import Words
 
-DATA, PRICE, SUPPLIED, OWED, CASH = range(5)
+DATA, PRICE, SUPPLIED, OWED, CASH, STABLE_OWED = range(6)
 """Columns of the reserves' part of a layout."""
 ROOM_AHEAD_S = 60
 """A supply cap is judged this much later, because interest uses up room until a supply is included."""
@@ -118,6 +118,17 @@ def _reserve(market: Market, at: Layout, block: Block, words: Words, k: int) -> 
         record=_record(
             market, _Stored(listing=listing, data=data, totals=_totals(at, words, n, k)), price, block
         ),
+    )
+
+
+def stable_bits(market: Market, at: Layout, words: Words) -> int:
+    """Bits of the debts of which somebody has a part at a stable rate, or of which that could not be read."""
+    listed = [r for r in market.listings if r.stable_token]
+    first = at.column(STABLE_OWED, len(market.listings))
+    return sum(
+        1 << 2 * r.id
+        for i, r in enumerate(listed, first)
+        if not words.ok[i] or not words.count[i] or words.uint(i)
     )
 
 
