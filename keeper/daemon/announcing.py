@@ -9,6 +9,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -187,7 +188,7 @@ class Announcer:
     def answers(self, chains: Callable[[], Sequence[Watched]]) -> Answers:
         """What HTTP may ask."""
         try:
-            exposition = Exposition(lambda: self.figures(chains()), self.counts)
+            exposition = Exposition()
         except ImportError:
             exposition = None
 
@@ -200,7 +201,11 @@ class Announcer:
             fed_age_s = self._clock.monotonic_s() - self._fed_s
             return {**ready(), "ok": fed_age_s <= FED_S_MAX, "fed_age_s": round(fed_age_s, 1)}
 
-        return Answers(metrics=exposition.text if exposition else None, alive=alive, ready=ready)
+        def metrics(written: Exposition) -> Callable[[], bytes]:
+            return partial(written.text, self.figures(chains()), self.counts.copy())
+
+        asked = None if exposition is None else partial(metrics, exposition)
+        return Answers(metrics=asked, alive=alive, ready=ready)
 
     def _routes(self) -> tuple[tuple[Target, Post], ...]:
         """Every target that can be used; what cannot is a problem of its own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,8 +18,9 @@ TEXT = "text/plain; version=0.0.4; charset=utf-8"
 class Answers:
     """What is asked of the daemon."""
 
-    metrics: Callable[[], bytes] | None
-    """None where Prometheus' client is not installed."""
+    metrics: Callable[[], Callable[[], bytes]] | None
+    """Reads the daemon at once; what it returns writes the text, on a thread: a large book must not hold up the
+    loop. None where Prometheus' client is not installed."""
     alive: Callable[[], dict[str, object]]
     """``ok`` while the watchdog is fed."""
     ready: Callable[[], dict[str, object]]
@@ -42,12 +44,12 @@ async def served(host: str, port: int, answers: Answers) -> AsyncIterator[int]:
         await runner.cleanup()
 
 
-def _metrics(of: Callable[[], bytes] | None) -> Handler:
+def _metrics(of: Callable[[], Callable[[], bytes]] | None) -> Handler:
     async def answer(_: web.Request) -> web.StreamResponse:
         if of is None:
             why = "prometheus-client is not installed: install keeper[metrics]\n"
             return web.Response(status=503, text=why)
-        return web.Response(body=of(), headers={"Content-Type": TEXT})
+        return web.Response(body=await asyncio.to_thread(of()), headers={"Content-Type": TEXT})
 
     return answer
 

@@ -44,7 +44,7 @@ def exposed() -> dict[str, set[str]]:
     target = TargetFigures(name="ntfy (line 1)", down=False, waiting=0, delivered=1, failed=0)
     figures = Figures(version="0", mode="live", chains=(CHAIN,), targets=(target,))
     found: dict[str, set[str]] = {}
-    for line in Exposition(lambda: figures, counts).text().decode().splitlines():
+    for line in Exposition().text(figures, counts).decode().splitlines():
         if not line.startswith("#"):
             name, _, rest = line.partition("{")
             name = name.partition(" ")[0]
