@@ -18,7 +18,7 @@ from keeper.daemon.parts import Parts
 from keeper.daemon.stops import Stops
 from keeper.daemon.tank import say_tank
 from keeper.daemon.tick import Tick, joined, raise_for
-from keeper.daemon.triage import FIRST_S, Glances
+from keeper.daemon.triage import FIRST_S, Glances, beside
 from keeper.daemon.urgency import Healths
 from keeper.daemon.watching import Watching
 from keeper.decision import Options, PositionMemory
@@ -119,12 +119,16 @@ class ChainLoop:
         # on paper there is no hurry, and without a lane there is nobody to hand over to
         if not (self._served and isinstance(facts, Glances) and self.armed) or self.parts.dry:
             return 0.0
-        seen = await facts.glance(block, self.venues)
+        # while the chain answers: what the journal holds open
+        seen, ready = await beside(facts.glance(block, self.venues), self._options)
         if seen is None:
             return 0.0
+        if ready is None or ready.open_intents or seen[1]:
+            # something was under way, and may have come to an end meanwhile
+            ready = self._options()
         start_s = self.parts.clock.monotonic_s()
         self._free_missed(seen[1])
-        self._first = self._judged(seen[0], seen[1], {}, few=True)
+        self._first = self._judged(seen[0], seen[1], {}, few=ready)
         self._given = frozenset(p.key for p in self.hand(self._first))
         if self._given:
             with suppress(TimeoutError):
@@ -223,7 +227,8 @@ class ChainLoop:
 
     async def act(self, plan: Plan, snapshot: Snapshot) -> Attempt | None:
         """Carry one plan as far as it goes; None when nothing was sent, which is journaled and alarmed."""
-        if (why := self.may_send(plan)) is not None:
+        # asked a moment ago for what comes first; for all of them right before the signature
+        if plan.key not in self._given and (why := self.may_send(plan)) is not None:
             self._not_sent(plan, why)
             return None
         try:
@@ -265,14 +270,22 @@ class ChainLoop:
 
     def _judge(self, snapshot: Snapshot, outcomes: tuple[Outcome, ...], took_ms: Mapping[str, float]) -> Tick:
         """The pure rooms over one snapshot, and their whys into the journal."""
-        tick = self._judged(snapshot, outcomes, took_ms, few=False)
+        tick = self._judged(snapshot, outcomes, took_ms)
         self._write(tick)
         return tick
 
     def _judged(
-        self, snapshot: Snapshot, outcomes: tuple[Outcome, ...], took_ms: Mapping[str, float], *, few: bool
+        self,
+        snapshot: Snapshot,
+        outcomes: tuple[Outcome, ...],
+        took_ms: Mapping[str, float],
+        *,
+        few: Options | None = None,
     ) -> Tick:
-        """The pure rooms over one snapshot. Whoever was judged first at this block keeps that judgement."""
+        """The pure rooms over one snapshot. Whoever was judged first at this block keeps that judgement.
+
+        ``few``: the snapshot is of those who come first, to be decided with these options.
+        """
         start_s = self.parts.clock.monotonic_s()
         watching = None if few else self._watching
         outlooks = outlooks_of(snapshot, self._shocks(snapshot), self.policies, watching)
@@ -284,7 +297,7 @@ class ChainLoop:
             policies = {o.id: policies[o.id] for o in outlooks}
         elif first is not None:
             policies = {id: p for id, p in policies.items() if id not in first.judged}
-        options = self._options()
+        options = few or self._options()
         world = World(snapshot=snapshot, outlooks=outlooks, policies=policies, options=options)
         self._healths.see(snapshot)
         decisions, self._memory, broken = decided(world, self._memory)
@@ -305,7 +318,7 @@ class ChainLoop:
             outcomes=outcomes,
             levels_before=self._levels,
             took_ms={**took_ms, "risk": (risk_s - start_s) * 1e3, "decide": (decide_s - risk_s) * 1e3},
-            few=few,
+            few=few is not None,
         )
         return tick if few or first is None else joined(first, tick)
 

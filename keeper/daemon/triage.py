@@ -5,8 +5,9 @@ See docs/decisions/triage.md. What is left out here is only judged later in the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, runtime_checkable
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,12 @@ EVERY_HEALTH = 2**64 - 1
 """A line above every health: such a position is always looked at first."""
 
 
+ASKED_S = 0.001
+"""So long the loop is left to a reading's questions before anything is done beside them."""
+Told = TypeVar("Told")
+Done = TypeVar("Done")
+
+
 @runtime_checkable
 class Glances(Protocol):
     """Facts that can show the few before the many."""
@@ -36,6 +43,20 @@ class Glances(Protocol):
         first; None where nobody is, or everybody must be looked at together. Raises Transient.
         """
         ...
+
+
+async def beside(
+    question: Coroutine[object, object, Told], work: Callable[[], Done]
+) -> tuple[Told, Done | None]:
+    """The question's answer, and ``work`` done once it is out; None where the answer came before that."""
+    asking = asyncio.ensure_future(question)
+    try:
+        await asyncio.sleep(ASKED_S)
+        done = None if asking.done() else work()
+        return await asking, done
+    finally:
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
 
 
 def line_wad(policy: Policy) -> int:
