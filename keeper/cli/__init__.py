@@ -37,6 +37,7 @@ from keeper.cli import (
     run,
     scan,
     shock,
+    watch,
 )
 from keeper.cli.endings import exit_code_of
 
@@ -68,6 +69,7 @@ for module in (
     replay,
     capacity,
     run,
+    watch,
     arm,
     disarm,
     protect,

@@ -14,7 +14,7 @@ from keeper.daemon.protecting import Wish, health_wanted, protect
 from keeper.daemon.stops import PAUSE, PAUSE_S_MAX
 from keeper.daemon.tick import Tick
 from keeper.journal.write import Journal
-from keeper.model import Level, Policy, Position, PositionId, Refusal
+from keeper.model import Level, Outlook, Policy, Position, PositionId, Refusal
 from keeper.phrases import health_text
 from keeper.risk.thresholds import price_at_health
 from keeper.seams import Clock
@@ -90,7 +90,7 @@ class Controls:
             "idle": loop.idle,
             "armed": loop.armed,
             "broken": loop.broken or None,
-            "positions": [_standing(loop, g, blind) for g in loop.parts.guarded],
+            "positions": _all_standing(loop, blind),
         }
 
     def _arm(self, request: dict[str, object]) -> dict[str, object]:
@@ -209,9 +209,26 @@ def _due(loop: ChainLoop, tick: Tick) -> list[str]:
     return lines
 
 
-def _standing(loop: ChainLoop, guarded: Guarded, blind: Blind | None) -> dict[str, object]:
+def _all_standing(loop: ChainLoop, blind: Blind | None) -> list[dict[str, object]]:
+    """Every guarded position; each is looked up, for a search each among a thousand would hold up the loop."""
+    tick = loop.last
+    positions = tick.snapshot.by_id() if tick else {}
+    outlooks = {o.id: o for o in tick.outlooks} if tick else {}
+    unread = {u.id: u.why for u in tick.snapshot.unreadable} if tick else {}
+    made = []
+    for guarded in loop.parts.guarded:
+        outlook = outlooks.get(guarded.id)
+        why = _why_not_known(tick, blind, unread.get(guarded.id, ""), outlook)
+        made.append(_standing(loop, guarded, (positions.get(guarded.id), outlook, why)))
+    return made
+
+
+def _standing(
+    loop: ChainLoop, guarded: Guarded, now: tuple[Position | None, Outlook | None, str]
+) -> dict[str, object]:
     """A guarded position as the last tick judged it; what is not known now is shown as last known, so old."""
-    tick, id = loop.last, guarded.id
+    position, outlook, why = now
+    id = guarded.id
     memory = loop.remembered(id)
     known = None
     if memory.last_health_wad is not None:
@@ -220,9 +237,6 @@ def _standing(loop: ChainLoop, guarded: Guarded, blind: Blind | None) -> dict[st
             "health_wad": str(memory.last_health_wad),
             "block": memory.last_health_block,
         }
-    outlook = next((o for o in tick.outlooks if o.id == id), None) if tick else None
-    position = tick.snapshot.position(id) if tick else None
-    why = _why_unknown(tick, id, blind)
     current = position is not None and outlook is not None and not why
     health_wad = position.health_wad if position is not None and current else None
     return {
@@ -237,13 +251,18 @@ def _standing(loop: ChainLoop, guarded: Guarded, blind: Blind | None) -> dict[st
 
 def _why_unknown(tick: Tick | None, id: PositionId, blind: Blind | None) -> str:
     """Why the position is not known at this moment; empty when it is."""
+    unread = next((u.why for u in tick.snapshot.unreadable if u.id == id), "") if tick else ""
+    outlook = next((o for o in tick.outlooks if o.id == id), None) if tick else None
+    return _why_not_known(tick, blind, unread, outlook)
+
+
+def _why_not_known(tick: Tick | None, blind: Blind | None, unread: str, outlook: Outlook | None) -> str:
     if blind is not None:
         return f"the chain cannot be seen: {blind.why}"
     if tick is None:
         return "no block has been seen yet"
-    if unread := next((u.why for u in tick.snapshot.unreadable if u.id == id), ""):
+    if unread:
         return unread
-    outlook = next((o for o in tick.outlooks if o.id == id), None)
     if outlook is None or outlook.level is Level.UNKNOWN:
         # it was read, and the risk core could not vouch for what was read
         return outlook.why if outlook is not None and outlook.why else "it could not be judged"

@@ -13,6 +13,8 @@ from keeper.errors import ConfigError, KeeperError, Transient
 
 Handler = Callable[[dict[str, object]], Awaitable[dict[str, object]]]
 LINE_MAX = 64 * 1024
+ANSWER_MAX = 16 * 1024 * 1024
+"""A thousand positions are told in 0.4 MB; cut off they would read as "no daemon answers"."""
 
 
 async def serve(path: Path, handler: Handler) -> asyncio.Server:
@@ -71,7 +73,7 @@ async def ask(path: Path, request: dict[str, object], *, timeout_s: float = 10.0
     """Send one request to the daemon. Raises Transient when no daemon answers at ``path``."""
     try:
         async with asyncio.timeout(timeout_s):
-            reader, writer = await asyncio.open_unix_connection(str(path), limit=LINE_MAX)
+            reader, writer = await asyncio.open_unix_connection(str(path), limit=ANSWER_MAX)
             try:
                 writer.write(json.dumps(request).encode() + b"\n")
                 await writer.drain()

@@ -109,6 +109,7 @@ def test_commands__when_listed__then_they_are_the_documented_ones() -> None:
                 "replay",
                 "capacity",
                 "run",
+                "watch",
                 "arm",
                 "disarm",
                 "protect",

@@ -1,0 +1,131 @@
+"""``keeper watch``: what the running daemon sees, live on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from keeper.cli import arguments
+
+if TYPE_CHECKING:
+    from keeper.config import Settings
+
+HEADERS = ("chain", "position", "level", "health", "what is known")
+LOST_S_MAX = 86_400.0
+"""A terminal that was forgotten ends some time."""
+
+
+def command(
+    every: Annotated[
+        float, typer.Option("--every", min=0.2, max=60.0, help="Seconds between two looks.")
+    ] = 1.0,
+    once: Annotated[bool, typer.Option("--once", help="One look, then stop.")] = False,
+    config: arguments.Config = arguments.CONFIG,
+) -> None:
+    """Watch the running daemon.
+
+    Positions with level and health, chains with block and state, as the daemon judged them last; what is not
+    known at this moment is shown as UNKNOWN with what was known, and its block. Asks the daemon, never the
+    chain. Ctrl-C ends it; the daemon goes on.
+
+    Example: keeper watch --config keeper.toml
+    """
+    import asyncio
+    import sys
+
+    from keeper.cli.endings import drive
+    from keeper.config import load
+    from keeper.notify.control import ask
+
+    settings = load(config)
+    first = asyncio.run(ask(settings.control_path, {"do": "status"}))
+    if once or not sys.stdout.isatty():
+        from keeper.cli.table import plain
+
+        print("\n".join([*head_lines(first), "", plain(HEADERS, rows(first))]))
+        return
+    drive(_live(settings, every))
+
+
+async def _live(settings: Settings, every_s: float) -> None:
+    """Redraw until interrupted; a daemon that is gone is said, with its age, over what it said last."""
+    import asyncio
+    import contextlib
+    import time
+
+    from rich.live import Live
+
+    from keeper.errors import Transient
+    from keeper.notify.control import ask
+
+    body: Mapping[str, Any] = {}
+    seen_s = time.monotonic()
+    with Live(auto_refresh=False, screen=False) as live:
+        while time.monotonic() - seen_s < LOST_S_MAX:
+            with contextlib.suppress(Transient):  # the age below says so
+                body, seen_s = await ask(settings.control_path, {"do": "status"}), time.monotonic()
+            live.update(screen(body, time.monotonic() - seen_s), refresh=True)
+            await asyncio.sleep(every_s)
+
+
+def screen(body: Mapping[str, Any], age_s: float) -> Any:
+    """Everything of one look, for a terminal."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    from keeper.cli.table import STYLE
+
+    table = Table(*HEADERS, box=None, header_style="dim", pad_edge=False)
+    for row in rows(body):
+        # Text, not markup: labels are the user's, reasons come from strangers' nodes
+        table.add_row(*(Text(cell, style=STYLE.get(cell, "")) for cell in row))
+    lines = [Text(line, style="bold red" if alarming(line) else "") for line in head_lines(body)]
+    if age_s > 5:
+        lines.insert(
+            0, Text(f"NO DAEMON ANSWERS for {age_s:.0f} s; below is what it said last", style="bold red")
+        )
+    return Group(*lines, Text(""), table)
+
+
+def alarming(line: str) -> bool:
+    """Whether a chain's line says that it is not watched, or not acted on, as it should be."""
+    return any(word in line for word in ("BLIND", "STOPPED", "NOT ARMED"))
+
+
+def head_lines(body: Mapping[str, Any]) -> list[str]:
+    """A line a chain."""
+    told = []
+    for chain in body.get("chains", ()):
+        state = "watching"
+        if chain["blind"]:
+            state = f"BLIND: {chain['blind']['why']}"
+        elif chain["broken"]:
+            state = f"STOPPED acting: {chain['broken']}"
+        elif body.get("mode") == "live" and not chain["armed"]:
+            state = "watching, NOT ARMED: nothing is sent"
+        busy = "" if chain["idle"] else ", a plan is on its way"
+        told.append(f"{chain['chain']}: {body.get('mode')}, block {chain['block'] or '-'}, {state}{busy}")
+    return told
+
+
+def rows(body: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """A row a position, the most severe first; health is that of the last judged block or none."""
+    from keeper.model import Level
+    from keeper.phrases import health_text
+
+    rank: Callable[[Any], int] = [level.value for level in Level].index
+    found = [(chain["chain"], p) for chain in body.get("chains", ()) for p in chain["positions"]]
+    found.sort(key=lambda cp: (-rank(cp[1]["level"]), int(cp[1]["health_wad"] or 0)))
+    made: list[tuple[str, ...]] = []
+    for chain, p in found:
+        known = p["last_known"]
+        why = p["unreadable"] or ""
+        if known is not None:
+            was = health_text(int(known["health_wad"]))
+            why = f"{why}; last known {known['level']} at {was}, block {known['block']}"
+        health = "-" if p["health_wad"] is None else health_text(int(p["health_wad"]))
+        made.append((chain, str(p["label"]), str(p["level"]), health, why))
+    return made

@@ -1,0 +1,73 @@
+"""The live view: nothing old looks current, nothing that hinders protection looks calm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from keeper.cli.watch import alarming, head_lines, rows, screen
+from keeper.units import WAD
+
+pytestmark = pytest.mark.unit
+
+
+def position(label: str, level: str, health: float | None, **more: object) -> dict[str, Any]:
+    health_wad = None if health is None else str(int(health * WAD))
+    return {
+        "label": label,
+        "level": level,
+        "health_wad": health_wad,
+        "unreadable": None,
+        "last_known": None,
+        **more,
+    }
+
+
+def body(*positions: dict[str, Any], mode: str = "live", **more: object) -> dict[str, Any]:
+    calm = {"chain": "mainnet", "blind": None, "block": 7, "idle": True, "armed": True, "broken": None}
+    return {"mode": mode, "chains": [{**calm, "positions": list(positions), **more}]}
+
+
+def shown(of: dict[str, Any], age_s: float = 0.0) -> str:
+    console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(screen(of, age_s))
+    return console.export_text()
+
+
+def test_rows__when_levels_differ__then_the_worst_is_first_and_old_health_is_only_last_known() -> None:
+    known = {"level": "SAFE", "health_wad": str(2 * WAD), "block": 5}
+    lost = position("lost", "UNKNOWN", None, unreadable="the oracle reverted", last_known=known)
+    found = rows(body(position("fine", "SAFE", 2.5), position("low", "URGENT", 1.05), lost))
+    assert [r[1] for r in found] == ["lost", "low", "fine"]
+    assert found[0][2:4] == ("UNKNOWN", "-")
+    assert found[0][4] == "the oracle reverted; last known SAFE at 2.00, block 5"
+
+
+@pytest.mark.parametrize(
+    ("more", "word"),
+    [
+        ({"blind": {"since_s": 1.0, "why": "no head"}}, "BLIND: no head"),
+        ({"broken": "an index"}, "STOPPED acting: an index"),
+        ({"armed": False}, "NOT ARMED"),
+    ],
+)
+def test_head__when_protection_is_hindered__then_said_and_alarming(
+    more: dict[str, object], word: str
+) -> None:
+    (line,) = head_lines(body(**more))
+    assert word in line
+    assert alarming(line)
+    (calm,) = head_lines(body())
+    assert not alarming(calm)
+    (dry,) = head_lines(body(mode="dry-run", armed=False))
+    assert not alarming(dry)
+
+
+def test_screen__when_the_daemon_is_gone__then_said_above_what_it_said_last() -> None:
+    of = body(position("vault [red]", "SAFE", 2.5))
+    assert "NO DAEMON ANSWERS for 9 s" in shown(of, 9.0)
+    assert "NO DAEMON" not in shown(of)
+    # a label is text, never markup
+    assert "vault [red]" in shown(of)
