@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import combinations, product
 
 from keeper.decision.problem import SLACK, Form, Part, Problem, Taken, Way, gains, missing, wanted
@@ -86,21 +86,41 @@ def cost(way: Way, usd: float) -> float:
 
 
 def grid(problem: Problem, steps: int = 6) -> tuple[float, Amounts] | None:
-    """The cheapest plan of up to three ways for one position: amounts in ``steps``, one sized to fit."""
+    """The cheapest plan of up to three ways for one position: amounts in ``steps``, one sized to fit.
+
+    What some amounts cost already is not taken back by a last way, so dearer ones are passed over.
+    """
     best: tuple[float, Amounts] | None = None
+    dealt = {id(w): [_dealt(problem, w, s / steps) for s in range(1, steps + 1)] for w in problem.ways}
     for n in (1, 2, 3):
         for ways in combinations(problem.ways, n):
             for last in range(n if n > 1 else 1):
-                first = [w for i, w in enumerate(ways) if i != last]
-                for shares in product(range(1, steps + 1), repeat=n - 1):
-                    amounts = [(w, _most(problem, w) * s / steps) for w, s in zip(first, shares, strict=True)]
-                    # what it costs already, no last way takes back
-                    if best is not None and sum(cost(w, usd) for w, usd in amounts) >= best[0]:
+                first = [dealt[id(w)] for i, w in enumerate(ways) if i != last]
+                for some in product(*first):
+                    spent = sum(d.cost for d in some)
+                    if best is not None and spent >= best[0]:
                         continue
-                    found = _completed(problem, amounts, ways[last])
+                    found = _completed(problem, some, ways[last])
                     if found is not None and (best is None or found[0] < best[0]):
                         best = found
     return best
+
+
+@dataclass(frozen=True, slots=True)
+class _Dealt:
+    """One amount through one way: what it costs, and what it closes by scenario."""
+
+    way: Way
+    usd: float
+    cost: float
+    closed: tuple[float, ...]
+
+
+def _dealt(problem: Problem, way: Way, share: float) -> _Dealt:
+    usd, form = _most(problem, way) * share, problem.forms[0]
+    before, after = (missing(form, 0), missing(form, 1)), left(problem, [(way, usd)])[0]
+    closed = tuple(b - a for b, a in zip(before, after, strict=True))
+    return _Dealt(way, usd, cost(way, usd) if usd > 0 else 0.0, closed)
 
 
 def splits(problem: Problem, tries: int, seed: int) -> Iterator[list[Problem]]:
@@ -139,19 +159,21 @@ def _most(problem: Problem, way: Way) -> float:
     return min(way.usd_max, *have, 5e5)
 
 
-def _completed(problem: Problem, amounts: Amounts, way: Way) -> tuple[float, Amounts] | None:
+def _completed(problem: Problem, some: Sequence[_Dealt], way: Way) -> tuple[float, Amounts] | None:
     """The amounts with just as much of ``way`` as closes every gap, when that is possible."""
-    form, gaps, usd = problem.forms[0], left(problem, amounts)[0], 0.0
+    form, usd = problem.forms[0], 0.0
+    gaps = [missing(form, s) - sum(d.closed[s] for d in some) for s in range(2)]
     for part in way.parts:
         through = min(part.usd_max, wanted(form, part, gaps))
         gaps = [g - through * c for g, c in zip(gaps, gains(form, part), strict=True)]
         usd += through
-    whole = [*amounts, (way, usd)]
+    if max(gaps) > SLACK * form.debt[0]:
+        return None
+    whole = [*((d.way, d.usd) for d in some), (way, usd)]
     used = dict[str, float]()
     for w, moved in whole:
         for name, each in w.uses.items():
             used[name] = used.get(name, 0.0) + each * moved
-    short = max(gaps) > SLACK * form.debt[0]
-    if short or any(u > problem.resources.get(n, 0.0) * (1 + SLACK) for n, u in used.items()):
+    if any(u > problem.resources.get(n, 0.0) * (1 + SLACK) for n, u in used.items()):
         return None
     return sum(cost(w, moved) for w, moved in whole if moved > 0), [(w, m) for w, m in whole if m > 0]
