@@ -19,8 +19,8 @@ from keeper.signer.service import serve
 from keeper.signer.store import Store
 from keeper.watchdog import Notifier
 
-PING_S = 10.0
-"""A third of WatchdogSec: a signer whose loop stands still for so long is started anew."""
+PING_S = 5.0
+"""A sixth of WatchdogSec: a signer whose loop stands still for so long is started anew."""
 
 
 def main(arguments: list[str]) -> int:
