@@ -47,13 +47,14 @@ class SlowJobs:
         """Stop scheduling; what is on the queue stays the daemon's business."""
         self._scheduler.shutdown(wait=False)
 
-    def ask(self, name: str) -> None:
-        """Make a job due now."""
-        if name in self._waiting:
-            return
-        with contextlib.suppress(asyncio.QueueFull):
-            self.queue.put_nowait(name)
-            self._waiting.add(name)
+    def ask(self, *names: str) -> None:
+        """Make jobs due now."""
+        for name in names:
+            if name in self._waiting:
+                continue
+            with contextlib.suppress(asyncio.QueueFull):
+                self.queue.put_nowait(name)
+                self._waiting.add(name)
 
     async def _due(self, name: str) -> None:
         self.ask(name)

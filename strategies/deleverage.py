@@ -109,8 +109,8 @@ def _lenders(means: Means, route: Route) -> tuple[Lender | None, ...]:
         for x in means.lenders
         if x.executor == route.executor and x.token == route.buy.address and x.pool not in route.pools
     )
-    # step by step only one way is gone at a time
-    return lenders if route.legs else (*lenders, None)
+    # step by step only one way is gone at a time, and an offer has one size
+    return lenders if route.legs or route.calldata else (*lenders, None)
 
 
 def best_of(need: Need, made: Sequence[Sold], who: str) -> Proposal | None:

@@ -142,6 +142,7 @@ def _draft(sale: Sale, units: tuple[int, int, int, int], whole: bool) -> Delever
         fees=route.fees,
         via=route.via,
         shares=splits.shares(route, repay + fee),
+        calldata=route.calldata,
     )
 
 

@@ -119,6 +119,9 @@ def _fitted(sale: Sale, tolerance_bps: int) -> Deleverage | Refusal:
     position = sale.need.position
     weighted, owed = weighted_base_wad(position), debt_base_up(position)
     aim = aim_up(sale.goal_wad, borrow_rate_ray(sale.need))
+    if sale.route.calldata:  # an offer has one size: all that it brings is repaid
+        bought = sale.route.points[0][0]
+        return step_of(sale, bought - sale.fee_up(bought), tolerance_bps)
     loss_wad = mul_div_up(sum(sale.route.fees), WAD, 1_000_000)
     step: Deleverage | Refusal = refused("no_quote", "nothing was quoted")
     for i in range(ROUNDS_MAX):

@@ -28,11 +28,7 @@ def command(
         ),
     ] = None,
     safe: Annotated[
-        bool,
-        typer.Option(
-            "--safe",
-            help="With --executor: the file for Safe's Transaction Builder, and the hashes that signers see.",
-        ),
+        bool, typer.Option("--safe", help="With --executor: a Safe's file, and the hashes its signers see.")
     ] = False,
     config: arguments.Config = arguments.CONFIG,
     json: arguments.Json = False,

@@ -68,13 +68,14 @@ async def revoked(settings: Settings, label: str, *, safe: bool = False) -> Want
 
     async with placed(settings, label) as at:
         chain = at.site.chain
+        offers = chain.aggregator
         place = Place(
             executor=at.executor,
             owner=at.owner,
             key=at.key,
             bot=at.bot,
             tokens=tuple((x.token, x.a_token) for x in at.venue.market.listings),
-            routers=tuple(r for r in (chain.uniswap_router,) if r),
+            routers=tuple(r for r in (chain.uniswap_router, offers.router if offers else None) if r),
         )
         read = at.site.camera.reader(at.site.block)
         found = standing(place, await read(calls(place)))

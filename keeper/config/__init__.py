@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from keeper.config.records import (
+    AggregatorSettings,
     ChainSettings,
     EndpointSettings,
     PositionSettings,
@@ -16,6 +17,7 @@ from keeper.config.records import (
 from keeper.errors import ConfigError
 
 __all__ = [
+    "AggregatorSettings",
     "ChainSettings",
     "EndpointSettings",
     "PositionSettings",

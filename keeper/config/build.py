@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from keeper.config import schema
 from keeper.config.files import Files
 from keeper.config.parts import At, Parts, Row
 from keeper.config.records import (
+    AggregatorSettings,
     ChainSettings,
     EndpointSettings,
     PositionSettings,
@@ -40,11 +41,14 @@ def settings_from(text: str, path: Path, credentials_dir: Path | None) -> Settin
     files = Files(base=path.absolute().parent, credentials_dir=credentials_dir, problems=problems)
     _cross(parts, problems)
     urls = _urls(parts, files)
+    offers = _offers(parts, files)
     wallet = _wallet(parts, files, problems)
     alarms = alarm_settings(parts.alarms or AlarmTable(), files)
     if problems or parts.top is None or parts.shocks is None:
         raise ConfigError(tuple(problems))
-    chains = tuple(_chain(c, i, urls) for i, c in enumerate(parts.chains) if c)
+    chains = tuple(
+        replace(_chain(c, i, urls), aggregator=offers.get(i)) for i, c in enumerate(parts.chains) if c
+    )
     venues = tuple(_venue(v) for v in parts.venues if v)
     positions = tuple(
         PositionSettings(
@@ -153,6 +157,21 @@ def _urls(parts: Parts, files: Files) -> Urls:
         ws_url = files.url(at, "ws_url", given.get("ws_url"), given.get("ws_url_file"))
         if url is not None:
             found[at] = (url, ws_url)
+    return found
+
+
+def _offers(parts: Parts, files: Files) -> dict[int, AggregatorSettings]:
+    """The aggregator of each chain that names one, by the chain's place."""
+    found = {}
+    for i, chain in enumerate(parts.chains):
+        given = chain.aggregator if chain else None
+        if given is None:
+            continue
+        at = ("chains", i, "aggregator")
+        plain = given.url or (None if given.url_file else schema.AGGREGATOR_URL[given.name])
+        url = files.url(at, "url", plain, given.url_file)
+        key_file = files.secret(path_text((*at, "key_file")), given.key_file, needed=True)
+        found[i] = AggregatorSettings(name=given.name, url=url or "", router=given.router, key_file=key_file)
     return found
 
 
@@ -265,6 +284,7 @@ def _digest(
         market += [[v.market, v.usd_feed, v.pre_liquidations]] if v.market else []
         market += [[v.proxy, v.vaults]] if v.proxy or v.vaults else []
         sells = [[p.executor, c.uniswap_quoter, c.uniswap_router, c.swap_via]] if p.executor else []
+        sells += [[c.aggregator.name, c.aggregator.router]] if p.executor and c.aggregator else []
         guarded.append([market, policy_of[p.policy], *sells])
     guarded.sort(key=lambda g: json.dumps(g[0]))
     body = json.dumps({"wallet": wallet.address, "guarded": guarded}, sort_keys=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from keeper.config.telling import AlarmSettings, MetricsSettings
@@ -24,6 +24,17 @@ class EndpointSettings:
 
     def __repr__(self) -> str:
         return f"EndpointSettings(name={self.name!r})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AggregatorSettings:
+    """Whom to ask for a better price of a sale. Its URL may carry a token, so it never appears in a repr."""
+
+    name: str
+    url: str = field(repr=False)
+    router: str
+    """Its contract that is called and pulls the tokens; the owner must allow it too."""
+    key_file: Path | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +63,8 @@ class ChainSettings:
     """SwapRouter of Uniswap v3: for sales through two pools, and stepwise ones, where the owner allows it."""
     swap_via: tuple[str, ...] = ()
     """Tokens that may stand between collateral and debt."""
+    aggregator: AggregatorSettings | None = None
+    """None: the pools themselves are sold to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

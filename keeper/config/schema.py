@@ -160,6 +160,9 @@ def _name(value: str) -> str:
     return value
 
 
+AGGREGATOR_URL = {"0x": "https://api.0x.org", "1inch": "https://api.1inch.dev"}
+"""The public interfaces, by the name of their dialect."""
+
 Dec = Annotated[Decimal, BeforeValidator(_decimal)]
 Address = Annotated[str, AfterValidator(_address)]
 Bytes32 = Annotated[str, AfterValidator(_bytes32)]
@@ -190,6 +193,16 @@ class Endpoint(Table):
     send_method: Literal["eth_sendRawTransaction", "eth_sendPrivateTransaction"] = "eth_sendRawTransaction"
 
 
+class Offers(Table):
+    """``[chains.aggregator]``; ``url`` or ``url_file`` where it is not the public one."""
+
+    name: Literal["0x", "1inch"]
+    router: Address
+    url: str | None = None
+    url_file: str | None = None
+    key_file: Annotated[str, AfterValidator(_path)] | None = None
+
+
 class Chain(Table):
     """``[[chains]]``."""
 
@@ -206,6 +219,7 @@ class Chain(Table):
     uniswap_quoter: Address | None = None
     uniswap_router: Address | None = None
     swap_via: Annotated[list[Address], Field(max_length=4)] | None = None
+    aggregator: Offers | None = None
     endpoints: Annotated[list[Endpoint], Field(min_length=1)]
 
 

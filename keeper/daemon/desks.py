@@ -45,6 +45,7 @@ async def desk(
         quoter=chain.uniswap_quoter,
         router=chain.uniswap_router,
         via=chain.swap_via,
+        aggregator=chain.aggregator.router if chain.aggregator is not None else "",
     )
     return await load.load(asked, place, camera.reader(block))
 

@@ -19,6 +19,7 @@ from keeper.chain.line import HeadEvent, HeadKind
 from keeper.clock import SystemClock
 from keeper.config import ChainSettings, Settings
 from keeper.daemon.announcing import Announcer
+from keeper.daemon.bargain import with_offers
 from keeper.daemon.chores import EVERY_S, FIRST, Chores
 from keeper.daemon.control import Blind
 from keeper.daemon.loop import ChainLoop
@@ -160,6 +161,7 @@ class ChainDaemon:
     async def _parts(self, here: Site) -> Parts:
         await self._hang_up()
         acting = await sending(self.settings, here, self.journal, self.alarms, self._probe)
+        acting = with_offers(acting, here, self.alarms)
         parts = Parts(
             chain=self.chain,
             facts=acting.facts,
@@ -237,8 +239,7 @@ class ChainDaemon:
             self._looked = True
             # what stands after a first tick stands for good; to walk it in the middle of a tick costs 0.2 s
             gc.freeze()
-            for job in FIRST:
-                self.jobs.ask(job)
+            self.jobs.ask(*FIRST)
 
     def _unseen(self, loop: ChainLoop, block: Block, why: str) -> None:
         """A block that could not be read, journaled if that is possible; watching goes on either way."""

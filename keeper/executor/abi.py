@@ -173,6 +173,8 @@ def _router_data(step: Deleverage) -> tuple[bytes, ...]:
     """What the router is told: what comes back goes to the Executor, and never less than it asks for."""
     if not step.router:
         return ()
+    if step.calldata:
+        return (step.calldata,)
     way = (step.sell_max.token.address, *step.via, step.repay.token.address)
     if step.source is Source.STEPWISE:
         return tuple(ROUTER_EXACT_INPUT + _exact_input(step, way, units) for units in step.sells)

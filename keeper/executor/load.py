@@ -57,6 +57,8 @@ class Place:
     router: str | None
     via: tuple[str, ...]
     """Tokens that may stand between collateral and debt."""
+    aggregator: str = ""
+    """The router of an aggregator that is asked besides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +89,7 @@ async def load(wanted: Sequence[Wanted], place: Place, read: Read) -> Desk:
     )
     if problems:
         raise ConfigError(problems)
-    routers = (place.router,) if place.router else ()
+    routers = tuple(r for r in (place.router, place.aggregator) if r)
     posts = [
         Post(
             id=e.wanted.id,

@@ -96,6 +96,9 @@ def route(way: Way, most: int, words: Words) -> Route | None:
 
 def sold_up(found: Route, bought: int) -> int | None:
     """Collateral units that ``bought`` debt units cost, by chords of the curve, rounded up; None beyond it."""
+    if found.calldata:  # an offer of one size: all of it or nothing
+        (most, sold) = found.points[0]
+        return sold if bought <= most else None
     below = (0, 0)
     for at in found.points:
         if bought <= at[0]:
@@ -106,6 +109,8 @@ def sold_up(found: Route, bought: int) -> int | None:
 
 def bought_down(found: Route, sold: int) -> int:
     """Debt units that ``sold`` collateral units surely buy, by the same chords, rounded down."""
+    if found.calldata:
+        return found.points[0][0] if sold >= found.points[0][1] else 0
     below = (0, 0)
     for at in found.points:
         if sold <= at[1]:

@@ -51,7 +51,7 @@ def splits(routes: Iterable[Route], routers: Sequence[str], router: str) -> list
         return []
     groups: dict[tuple[str, str, str], list[Route]] = {}
     for r in routes:
-        if not r.legs:
+        if not (r.legs or r.calldata):
             groups.setdefault((r.executor, r.sell.address, r.buy.address), []).append(r)
     return [s for ways in groups.values() if len(ways) > 1 and (s := split(ways, router)) is not None]
 

@@ -154,3 +154,5 @@ class Route:
     """(units bought, units sold), both ascending, without (0, 0)."""
     legs: tuple[Leg, ...] = ()
     """Where the sale is split over several ways; ``fees`` and ``via`` are then empty."""
+    calldata: bytes = b""
+    """What the router is told, composed by an aggregator for exactly the one size there is."""

@@ -133,6 +133,8 @@ class Deleverage:
     """STEPWISE: collateral units of each step."""
     shares: tuple[Share, ...] = ()
     """Where the sale is split over several ways, all of them through the router."""
+    calldata: bytes = b""
+    """What the router is told, where an aggregator composed it; it sells exactly ``sold``."""
     sell_all: bool = False
     """By a router: exactly ``sell_max`` is sold, and what it brings above the repayment goes to the owner."""
 

@@ -4,4 +4,5 @@ feeds.py (what a feed is, what one batch asks of it) -> faults.py (what is wrong
 and the health that follows). caps.py: ratios and prices that are capped. market.py: what the market says, from
 Uniswap v3 on chain. osm.py: prices that are known an hour ahead. sequencer.py: rollups that stand still. room.py
 puts them together. Everything but osm.read is pure; nothing here makes a position look healthier.
+Beside them aggregator.py (HTTP) and dialects.py: what an aggregator would pay for a sale, bounded before it is used.
 """
