@@ -58,7 +58,7 @@ def owned(
         for symbol, units in chosen.borrower.debt.items():
             token = on.market.token(symbol).address
             on.chain.send(chosen.guarded, token, "transfer(address,uint256)", executor.stranger, units)
-        _configured(on, chosen.label, executor.executor, via)
+        configured(on, chosen.label, executor.executor, via)
         yield Owned(on=on, executor=executor, label=chosen.label)
 
 
@@ -97,7 +97,7 @@ def changed(path: Path, changes: Mapping[str, str]) -> None:
     path.write_text(text)
 
 
-def _configured(on: Stage, label: str, executor: str, via: tuple[str, ...]) -> None:
+def configured(on: Stage, label: str, executor: str, via: tuple[str, ...]) -> None:
     """A second endpoint (a sale needs two words), the quoter, the Executor, and the strategies."""
     between = [on.market.token(s).address for s in via]
     second = f"[[chains.endpoints]]\nname = 'anvil-2'\nurl = '{on.node.url}'\nrate_per_s = 1000\n"

@@ -26,6 +26,7 @@ from keeper.model import Means, PositionId, Reserve, Side
 from keeper.seams import Alarm, OneOfMany, Sender, Signer, Venue
 from keeper.transaction.dry import Dry
 from keeper.transaction.send import Live, silent
+from keeper.transaction.simulate import why_reverted
 from keeper.units import UINT256_MAX, WAD, mul_div_up
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ async def sending(
     await live.settle(site.chain.chain_id)
     pace = Pace()
     lane = live if site.chain.mempool else Unpooled(live, journal)
-    confirmation = Confirmation(paced(journal, pace), site.endpoints, lane, signer.address)
+    why = partial(why_reverted, site.endpoints, signer.address, NAMES)
+    confirmation = Confirmation(paced(journal, pace), site.endpoints, lane, signer.address, why)
 
     def renew(means: Means) -> None:
         if isinstance(signer, Renewable):

@@ -2,7 +2,7 @@
 
 A deeper reorganisation may let the earlier bytes act beside the new ones, under another nonce. Steps of which
 both may land (they move our own money towards safety, and never more than the wallet grants) need not wait, nor
-sales that carry one number of an Executor, which takes each number once; all others do.
+sales of one position through one Executor, which takes each number once and in order; all others do.
 """
 
 from __future__ import annotations
@@ -30,12 +30,14 @@ def refuses(plan: Plan, followed: Iterable[Intent]) -> Refusal | None:
 
 
 def _once(steps: list[Step]) -> bool:
-    """Whether the chain itself sees to it: sales through one Executor under one number, of which one can act.
+    """Whether the chain itself sees to it: sales of one position through one Executor.
 
-    It asks the trigger anew, so that money which landed before leaves nothing to sell for.
+    Of two under one number one can act. Under different numbers the earlier can act only in the place of another
+    that carried it, so never one more than was meant; and before each the Executor asks the trigger anew, so that
+    what landed before leaves nothing to sell for.
     """
     sales = [s for s in steps if isinstance(s, Deleverage)]
-    return len(sales) == len(steps) and len({(s.executor, s.key, s.seq) for s in sales}) == 1
+    return len(sales) == len(steps) and len({(s.executor, s.key) for s in sales}) == 1
 
 
 def _names(steps: Iterable[Step]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
 
-from keeper.errors import Rejected
+from keeper.errors import Rejected, Transient
 from keeper.model import Plan, Refusal
 from keeper.seams import Transport
 
@@ -45,20 +45,43 @@ async def simulate(
 
     ``errors``: selector -> name of custom errors. Raises Transient when no node could say.
     """
-    request = {
+    try:
+        await transport.request("eth_call", [_call(plan, sender), "latest"])
+    except Rejected as error:
+        if not _is_revert(error):
+            raise
+        return Refusal(who=WHO, code="simulation_reverted", why=revert_reason(error, errors))
+    return None
+
+
+async def why_reverted(
+    transport: Transport, sender: str, errors: Mapping[bytes, str], plan: Plan, block_number: int
+) -> str:
+    """Why the chain reverted the plan in that block, in words; never raises for a node that cannot say.
+
+    Nodes keep no reasons: the call is made again at the end of its block, then of the one before.
+    """
+    try:
+        for number, when in ((block_number, "at the end of its block"), (block_number - 1, "before its block")):
+            try:
+                await transport.request("eth_call", [_call(plan, sender), hex(number)])
+            except Rejected as error:
+                if _is_revert(error):
+                    return f"{revert_reason(error, errors)} {when}"
+                raise
+    except (Rejected, Transient):
+        return "no node can say why"
+    return "what stood before it in its block kept it from working, and was undone after it"
+
+
+def _call(plan: Plan, sender: str) -> dict[str, str]:
+    return {
         "from": sender,
         "to": plan.call.target,
         "data": "0x" + plan.call.data.hex(),
         "value": hex(plan.call.value_wei),
         "gas": hex(plan.bounds.gas_limit),
     }
-    try:
-        await transport.request("eth_call", [request, "latest"])
-    except Rejected as error:
-        if not _is_revert(error):
-            raise
-        return Refusal(who=WHO, code="simulation_reverted", why=revert_reason(error, errors))
-    return None
 
 
 def revert_reason(error: Rejected, errors: Mapping[bytes, str]) -> str:

@@ -1,4 +1,4 @@
-"""A sale beside an earlier plan that ended in vain: the Executor's own number sees to it that one of two acts."""
+"""A sale beside an earlier plan that ended in vain: the Executor's own numbers see to it that none acts too often."""
 
 from __future__ import annotations
 
@@ -28,8 +28,13 @@ def test_doubt__when_both_sales_carry_one_number__then_the_later_goes_on() -> No
     assert refuses(selling(2), [reverted(selling(1))]) is None
 
 
-@pytest.mark.parametrize("changes", [{"seq": 4}, {"executor": ROUTER}, {"key": "0x" + "01" * 32}])
-def test_doubt__when_their_numbers_differ__then_the_later_waits(changes: dict[str, object]) -> None:
+def test_doubt__when_the_later_sale_carries_the_next_number__then_it_goes_on() -> None:
+    # the earlier one's number is used up: a rescue after a sandwiched one must not wait for its finality
+    assert refuses(selling(2, seq=4), [reverted(selling(1))]) is None
+
+
+@pytest.mark.parametrize("changes", [{"executor": ROUTER}, {"key": "0x" + "01" * 32}])
+def test_doubt__when_they_go_through_different_executors__then_the_later_waits(changes: dict[str, object]) -> None:
     refusal = refuses(selling(2, **changes), [reverted(selling(1))])
     assert isinstance(refusal, Refusal)
     assert refusal.code == "in_doubt"
