@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from anvil.client import Chain
 from anvil.deployment import Deployment
 from keeper.chain.batch import Batch
 from keeper.model import Block, Call, Position, PositionId, Snapshot
 from keeper.seams import Priority, Seen, Shadow
-from keeper.snapshot import GatherRequest, gather
+from keeper.snapshot import GatherRequest, expose, gather
 from keeper.venues.aave_v3 import AaveV3, load
 from keeper.words import Words
 
@@ -86,6 +88,25 @@ class Reader:
             )
         )
         return snapshot
+
+    def low(self, accounts: Sequence[str], lines_wad: Sequence[int]) -> frozenset[str]:
+        """Accounts below their line by the words of the newest block alone."""
+        block = self.block()
+        film = asyncio.run(
+            expose(
+                GatherRequest(
+                    chain_id=block.chain_id,
+                    block=block,
+                    venues=((self.venue, tuple(accounts)),),
+                    multicall=self.deployment.multicall,
+                    read=self._reader(block.hash),
+                    seen=self.seen,
+                )
+            )
+        )
+        found = film.low({self.venue.id: np.array(lines_wad, np.uint64)})
+        assert found is not None
+        return frozenset(accounts[k] for k in found[self.venue.id])
 
     def position(self, account: str, *, shadow: Shadow | None = None) -> Position:
         """One account's position now. Raises AssertionError with the reason when it is unreadable."""

@@ -116,8 +116,8 @@ class ChainLoop:
     async def _the_few(self, block: Block) -> float:
         """Those in need judged and handed over before anybody else is looked at; how many ms they took."""
         facts = self.parts.facts
-        # on paper there is no hurry, and without a lane there is nobody to hand over to
-        if not (self._served and isinstance(facts, Glances) and self.armed) or self.parts.dry:
+        # without a lane there is nobody to hand over to
+        if not (self._served and isinstance(facts, Glances)) or self.parts.dry:
             return 0.0
         # while the chain answers: what the journal holds open
         seen, ready = await beside(facts.glance(block, self.venues), self._options)

@@ -137,6 +137,12 @@ def test_states_exact__1000_random_accounts_of_five_classes__equal_the_pool_to_t
     assert underwater, "no account was ever liquidatable: the prices do not reach the interesting states"
     assert not wrong, f"{len(wrong)} of {len(accounts)} differ, e.g. {sorted(wrong)[0]}"
     assert len(accounts) == 1000
+    # a line on each side of the very health: the screen over the words alone tells both apart, for everybody
+    healths = [min(found[a].health_wad or 0, 2**64 - 3) for a in accounts]
+    assert reader.low(accounts, healths) == frozenset()
+    finite = frozenset(a for a in accounts if (found[a].health_wad or 0) < 2**64 - 3)
+    assert reader.low(accounts, [h + 1 for h in healths]) == finite
+    assert len(finite) > len(accounts) // 2
     said = _said_by_the_command(tmp_path, chain.url, deployment, accounts)
     assert int(said["block"]["number"]) == block.number
     shown = {p["account"]: p["health_wad"] for p in said["positions"]}

@@ -18,6 +18,9 @@ import aiohttp
 import orjson
 from aiohttp import WSMsgType, web
 
+PROBES = frozenset({"eth_blockNumber"})
+"""What a daemon asks every now and then beside all work: nothing on the way waits for it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passed:
@@ -48,7 +51,8 @@ class Journey:
 def journey(passed: Iterable[Passed], last: str = "eth_sendRawTransaction") -> Journey | None:
     """The way from the last head before the first ``last`` to that one's answer; None when there is none.
 
-    A round trip counts as sequential when its request came after an earlier one's answer had left.
+    A round trip counts as sequential when its request came after an earlier one's answer had left. Probes count
+    neither as a round trip nor as waiting.
     """
     rows = sorted(passed, key=lambda p: p.in_s)
     end = next((p for p in rows if p.method == last and p.ok), None)
@@ -57,7 +61,8 @@ def journey(passed: Iterable[Passed], last: str = "eth_sendRawTransaction") -> J
         return None
     # the head that was judged: the first of those after which no other was waited for
     start = heads[-1]
-    between = [p for p in rows if p.method != "head" and start.out_s <= p.in_s <= end.in_s]
+    ways = [p for p in rows if p.method != "head" and p.method not in PROBES]
+    between = [p for p in ways if start.out_s <= p.in_s <= end.in_s]
     depth: dict[int, int] = {}
     for i, p in enumerate(between):
         depth[i] = 1 + max((depth[j] for j in range(i) if between[j].out_s <= p.in_s), default=0)

@@ -247,5 +247,9 @@ def test_journey__when_requests_overlap__then_only_waiting_for_an_answer_is_anot
     assert told.round_trips == 3
     assert told.own_ms == pytest.approx(((2 - 1) + (9 - 7)) * 1e3)
     assert told.total_ms == pytest.approx(9e3)
+    probed = journey([row("head", 0, 1), row("a", 2, 4), row("eth_blockNumber", 4.5, 8.9), send])
+    assert probed is not None
+    assert probed.round_trips == 2
+    assert probed.own_ms == pytest.approx(((2 - 1) + (9 - 4)) * 1e3)
     assert journey([row("head", 0, 1), row("a", 2, 4)]) is None
     assert journey([send]) is None
