@@ -47,6 +47,16 @@ gas_usd_emergency = 500     # hard ceiling below emergency
 SHOCKS = """\
 [shocks]                    # what `keeper shock` shows first
 ladder_pct = [-5, -10, -20, -30, -40, -50]    # moves of every volatile price at once, in per cent
+
+# [alarms]                  # who hears of it at night; without, alarms stand in the log and the journal
+# targets_file = "alarms"   # a line each: critical ntfys://ntfy.example/topic
+# dead_man_file = "dead-man"                  # one URL, asked while all is well
+# quiet = "23:00-07:00"     # CRITICAL never waits
+# zone = "UTC"
+# summary_at = "08:00"
+
+# [metrics]
+# listen = "127.0.0.1:9464" # /metrics, /healthz, /readyz
 """
 NO_POSITION = """\
 # [[positions]]             # one table each; the keeper starts only with at least one

@@ -229,15 +229,15 @@ def _standing(
     """A guarded position as the last tick judged it; what is not known now is shown as last known, so old."""
     position, outlook, why = now
     id = guarded.id
-    memory = loop.remembered(id)
+    current = position is not None and outlook is not None and not why
     known = None
-    if memory.last_health_wad is not None:
+    # searched for among all, so only for those whose past is shown
+    if not current and (memory := loop.remembered(id)).last_health_wad is not None:
         known = {
             "level": memory.known_level.value,
             "health_wad": str(memory.last_health_wad),
             "block": memory.last_health_block,
         }
-    current = position is not None and outlook is not None and not why
     health_wad = position.health_wad if position is not None and current else None
     return {
         "id": str(id),
@@ -245,7 +245,7 @@ def _standing(
         "level": outlook.level.value if outlook is not None and current else Level.UNKNOWN.value,
         "health_wad": None if health_wad is None else str(health_wad),
         "unreadable": why or None,
-        "last_known": None if current else known,
+        "last_known": known,
     }
 
 
