@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import astuple
+from dataclasses import astuple, replace
 
 import pytest
+from eth_abi.abi import encode
 
-from anvil.client import Chain
+from anvil.client import Chain, Reverted
 from anvil.deploy_executor import AAVE_V3, DELEVERAGE
 from anvil.deployment import Deployment
 from keeper.executor import abi, quotes
@@ -62,6 +63,41 @@ def test_split__over_thin_pools__sells_less_than_the_best_single_pool(
     record("split_saving_thin_pools_bps", round(saving, 2), unit="bps", bound="> 0", holds=saving > 0,
            evidence="real_bytecode")  # fmt: skip
     assert sold["split"] < sold["single"]
+    _an_aggregator_s_calldata(stage, single, fee_units)
+
+
+def _an_aggregator_s_calldata(stage: ExecutorStage, single: Route, fee_units: int) -> None:
+    """Bytes that another composed: done where they pay, undone by the contract's own word where they lie."""
+    units = quotes.sold_up(single, REPAY + fee_units)
+    assert units is not None
+    router, owner = stage.market.uniswap.router, stage.owner
+    for lies, error in ((False, ""), (True, "SwapShort")):
+        # a liar sells a tenth, and says that it paid for all
+        data = _exact_input(stage, units // 10 if lies else units, single.fees[0])
+        offer = replace(single, router=router, points=((REPAY + fee_units, units),), calldata=data, legs=())
+        step = replace(_step(stage, offer, fee_units, router), shares=(), calldata=data)
+        order = abi.order_of(step)
+        assert order.data == (data,)
+        before = stage.actors.holdings(owner)
+        if lies:
+            with pytest.raises(Reverted, match=error):
+                stage.chain.send(stage.bot, stage.executor, DELEVERAGE, astuple(order))
+            assert stage.actors.holdings(owner)[0] == before[0], "nothing moved"
+            assert stage.seq() == 0
+            continue
+        snapshot = stage.chain.snapshot()
+        stage.chain.send(stage.bot, stage.executor, DELEVERAGE, astuple(order))
+        after = stage.actors.holdings(owner)
+        assert before[0]["WETH"] - after[0]["WETH"] <= units + 10**12
+        assert before[1]["DAI"] - after[1]["DAI"] >= REPAY - 10**15
+        assert stage.leftovers() == {}
+        stage.chain.revert(snapshot)
+
+
+def _exact_input(stage: ExecutorStage, units: int, fee: int) -> bytes:
+    weth, dai = stage.token("WETH"), stage.token("DAI")
+    body = (abi.path((weth, dai), (fee,)), stage.executor, stage.now_s() + 600, units, 0)
+    return abi.ROUTER_EXACT_INPUT + encode([abi.EXACT_INPUT], [body])
 
 
 def _quoted(depths: Depths, fee: int, pool: str) -> Route:
