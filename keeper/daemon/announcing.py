@@ -18,6 +18,7 @@ from keeper.config import Settings
 from keeper.daemon import showing
 from keeper.daemon.control import ACK, Watched
 from keeper.daemon.tick import Tick
+from keeper.errors import Broken
 from keeper.journal.write import Journal
 from keeper.notify.alarm import Alarms, Told
 from keeper.notify.courier import Courier, Escalation, Post, Undelivered
@@ -138,7 +139,10 @@ class Announcer:
         self.courier.tell(told)
 
     def _acknowledged_s(self) -> float:
-        control = self._journal.control(ACK)
+        try:
+            control = self._journal.control(ACK)
+        except Broken:  # a journal that cannot be read alarms by itself; nothing in it keeps an alarm back
+            return 0.0
         return float(control.value) if control is not None and control.value else 0.0
 
     async def _watch(self, chains: Callable[[], Sequence[Watched]]) -> None:
@@ -211,11 +215,14 @@ class Announcer:
         """Every target that can be used; what cannot is a problem of its own."""
         path = self.settings.alarms.targets_file
         text = None if path is None else self._read("targets_file", path)
-        if text is None:
+        if path is None or text is None:
             return ()
         targets, wrong = targets_from(text)
         routes, unusable = posts_for(targets)
         problems = [*wrong, *unusable, *([] if routes else ["no target in it can be used"])]
+        if (mode := path.stat().st_mode) & 0o007:
+            # said, and used all the same: an alarm that is not sent costs more than a token that leaks
+            problems.append(f"mode {mode & 0o777:04o} lets others read its tokens; chmod 600 {path}")
         if problems:
             self._problems["targets_file"] = f"targets_file: {'; '.join(problems)}"
         return routes

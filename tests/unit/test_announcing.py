@@ -15,6 +15,7 @@ from keeper.daemon.announcing import Announcer
 from keeper.daemon.control import Blind, Controls, Watched
 from keeper.daemon.showing import limit_s_of
 from keeper.daemon.supervise import speak
+from keeper.errors import Broken
 from keeper.notify.metrics import Exposition
 from keeper.seams import Severity
 from keeper.watchdog import Notifier
@@ -132,13 +133,35 @@ def test_setup__when_a_target_is_no_url_that_is_known__then_told_by_line_without
 ) -> None:
     path = tmp_path / "alarms"
     path.write_text("bogus://SECRET@host\nsometimes json://SECRET\njson://127.0.0.1:9/SECRET\n")
+    path.chmod(0o644)
     made = announcer(on, AlarmSettings(targets_file=path))
     assert [r.target.name for r in made.courier.routes] == ["json (line 3)"]
     made.escalate()
     (told,) = [e for e in on.journal.entries("alarm") if e.data["code"] == "alarm_setup"]
     assert "line 2" in told.why
     assert "bogus (line 1)" in told.why
+    assert "mode 0644 lets others read" in told.why
     assert "SECRET" not in told.why
+
+
+def test_tell__when_the_journal_cannot_be_read__then_alarms_go_out_all_the_same(
+    on: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "alarms"
+    path.touch(0o600)
+    path.write_text("json://127.0.0.1:9/x\n")
+    made = announcer(on, AlarmSettings(targets_file=path))
+
+    def damaged(_: str) -> None:
+        raise Broken("the journal is damaged")
+
+    monkeypatch.setattr(on.journal, "control", damaged)
+    for _ in range(2):
+        made.alarms.raise_alarm(Severity.CRITICAL, "broken", "", "the journal is damaged")
+        on.clock.advance(301.0)
+    made.escalate()
+    (route,) = made.courier.routes
+    assert [t.code for t in route.outbox.due(quiet=True)] == ["broken"]
 
 
 @pytest.mark.asyncio
