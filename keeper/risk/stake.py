@@ -63,6 +63,11 @@ def position_loss_usd(position: Position) -> float | None:
     if not bonuses or not position.debt:
         return None
     unit = 10**position.base_decimals
+    if position.id.venue == "compound_v3":
+        # credited at worth x liquidation factor, all of it at once; the factor is what the bonus is one over
+        held = [h for h in position.collateral if h.threshold_wad and h.bonus_bps]
+        factors = [min(1.0, 10_000 / h.bonus_bps) for h in held]
+        return comet_loss_usd([h.value_base / unit for h in held], factors, True)
     line = "aave_v3_0" if WHOLE_BPS_AVERAGE in position.row.flags else position.id.venue
     rule = replace(AAVE_LIKE.get(line, _WHOLE), bonus=max(bonuses))
     collateral_usd = sum(h.value_base for h in position.collateral) / unit

@@ -17,6 +17,7 @@ from anvil.tools import ToolMissing, find_anvil
 from keeper.config import VenueSettings
 from keeper.errors import ConfigError
 from keeper.model import Amount, Repay, Supply
+from keeper.seams import Shadow
 from keeper.units import UINT256_MAX, WAD
 from tests.venue_stage import VenueReader
 
@@ -176,6 +177,12 @@ def test_steps__supplied_and_repaid__health_is_at_least_what_was_promised(
     ):
         start = chain.snapshot()
         promised = eye.venue.after((step,), before)
+        shot = eye.snapshot([borrower])
+        shadow = Shadow(
+            id=before.id,
+            collateral={h.amount.token.address: h.stored for h in before.collateral},
+            debt={h.amount.token.address: h.stored for h in before.debt},
+        )
         call = eye.venue.encode(step, before)
         spent = step.amount.token.address
         chain.send(payer, spent, "mint(address,uint256)", payer, step.amount.units)
@@ -183,6 +190,10 @@ def test_steps__supplied_and_repaid__health_is_at_least_what_was_promised(
         chain.rpc("evm_setNextBlockTimestamp", chain.block().timestamp_s)
         chain.send(payer, call.target, call.data)
         now = eye.position(borrower)
+        on_paper = eye.venue.fill((step,), chain.block(), shot, shadow)
+        stored = {h.amount.token.address: h.stored for h in now.debt}
+        assert {t: s for t, s in on_paper.debt.items() if s} == stored
+        assert all(on_paper.collateral[h.amount.token.address] == h.stored for h in now.collateral)
         assert now.health_wad is not None
         assert promised.health_wad is not None
         assert before.health_wad is not None

@@ -16,6 +16,7 @@ from anvil.tools import ToolMissing, find_anvil
 from keeper.config import VenueSettings
 from keeper.errors import ConfigError
 from keeper.model import Amount, Repay, Supply
+from keeper.seams import Shadow
 from keeper.venues.maker import math
 from tests.bench.figures import record
 from tests.venue_stage import VenueReader
@@ -199,8 +200,16 @@ def test_steps__locked_and_wiped__health_is_at_least_what_was_promised(
         snapshot = eye.snapshot([urn], wallet=payer)
         assert eye.venue.can(step, before, snapshot.means) is None
         promised, call = eye.venue.after((step,), before), eye.venue.encode(step, before)
+        shadow = Shadow(
+            id=before.id,
+            collateral={gem.address: before.collateral[0].stored},
+            debt={dai.address: before.debt[0].stored},
+        )
+        on_paper = eye.venue.fill((step,), chain.block(), snapshot, shadow)
         chain.send(payer, call.target, call.data)
         now = eye.position(urn)
+        assert on_paper.collateral[gem.address] == now.collateral[0].stored
+        assert on_paper.debt[dai.address] == sum(h.stored for h in now.debt)
         assert None not in (now.health_wad, promised.health_wad, before.health_wad)
         assert (now.health_wad or 0) > (before.health_wad or 0)
         if promised.debt:

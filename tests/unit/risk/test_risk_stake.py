@@ -49,6 +49,11 @@ def test_position_loss__by_venue_line_and_health() -> None:
     older = vault(2000, flags=(WHOLE_BPS_AVERAGE,))
     assert position_loss_usd(replace(older, debt=debt)) == pytest.approx(37.5)
     assert position_loss_usd(vault(2000, bonus=0)) is None
+    absorbed = vault(2000, venue="compound_v3")
+    taken = sum(h.value_base for h in absorbed.collateral) / 10**absorbed.base_decimals
+    assert position_loss_usd(absorbed) == pytest.approx(taken * (1 - 1 / 1.05)), (
+        "all collateral, whatever is owed"
+    )
     assert position_loss_usd(lending([Holds(symbol="ETH", tokens=1, price=2000)], [])) is None
 
 
