@@ -14,7 +14,14 @@ from keeper.errors import Broken, ConfigError
 from keeper.seams import TxFields
 from keeper.signer.key import Key
 from keeper.signer.local import LocalSigner
-from keeper.signer.policy import Argument, SigningPolicy, aave_v3_calls, grant_call, revoke_call
+from keeper.signer.policy import (
+    Argument,
+    SigningPolicy,
+    aave_v3_calls,
+    grant_call,
+    revoke_call,
+    spend_of,
+)
 from keeper.units import GWEI, UINT256_MAX
 from tests.keystores import CANARY, address_of
 from tests.plans import ACCOUNT, CHAIN_ID, POOL, USDC, repay_call
@@ -147,3 +154,50 @@ def test_argument__when_nothing_rules_it__then_refused() -> None:
 
 def test_policy__when_the_data_is_no_bytes__then_refused_before_anything_reads_it() -> None:
     assert POLICY.refuses(tx(data="0x")) == "data is no bytes"
+
+
+def words(*values: int) -> bytes:
+    return b"".join(v.to_bytes(32) for v in values)
+
+
+_TOKEN = int(USDC.address, 16)
+_OTHER = int(STRANGER, 16)
+
+
+@pytest.mark.parametrize(
+    "signature, given, units",
+    [
+        ("supply(address,uint256,address,uint16)", (_TOKEN, 7, _OTHER, 0), 7),
+        ("repay(address,uint256,uint256,address)", (_TOKEN, 7, 2, _OTHER), 7),
+        ("supplyTo(address,address,uint256)", (_OTHER, _TOKEN, 7), 7),
+        (
+            "supplyCollateral((address,address,address,address,uint256),uint256,address,bytes)",
+            (_OTHER, _TOKEN, 1, 2, 3, 7, _OTHER, 8, 0),
+            7,
+        ),
+        (
+            "repay((address,address,address,address,uint256),uint256,uint256,address,bytes)",
+            (_TOKEN, _OTHER, 1, 2, 3, 7, 0, _OTHER, 9, 0),
+            7,
+        ),
+        # by shares, of which a million are a unit: taken for twice as much, and rounded up
+        (
+            "repay((address,address,address,address,uint256),uint256,uint256,address,bytes)",
+            (_TOKEN, _OTHER, 1, 2, 3, 0, 3 * 10**6, _OTHER, 9, 0),
+            6,
+        ),
+        (
+            "repay((address,address,address,address,uint256),uint256,uint256,address,bytes)",
+            (_TOKEN, _OTHER, 1, 2, 3, 0, 3 * 10**6 + 1, _OTHER, 9, 0),
+            8,
+        ),
+    ],
+)
+def test_spend_of__when_a_call_pays_out_of_the_wallet__then_token_and_units_of_it(
+    signature: str, given: tuple[int, ...], units: int
+) -> None:
+    assert spend_of(keccak(text=signature)[:4] + words(*given)) == (USDC.address.lower(), units)
+
+
+def test_spend_of__when_the_call_is_another__then_nothing() -> None:
+    assert spend_of(keccak(text="transfer(address,uint256)")[:4] + words(_TOKEN, 7)) == ("", 0)

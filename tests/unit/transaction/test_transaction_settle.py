@@ -220,6 +220,18 @@ def test_replan__when_urgent_behind_a_cheaper_one__then_that_one_is_raised_to_it
     assert found.attempts[1].fee.tip_wei >= made.fee.tip_wei
 
 
+def test_act__when_urgent_behind_one_that_pays_as_much__then_that_one_is_left_alone(journal: Journal) -> None:
+    live = Live(journal, ChainDouble(), FakeSigner())
+    before = plan(position=position_id("other"), urgent=True)
+    asyncio.run(live.act(before, snapshot()))
+    journal.open_intent(plan(position=position_id("third")))
+    made = asyncio.run(live.act(plan(urgent=True), snapshot()))
+    assert isinstance(made, Attempt)
+    found = journal.intent(before.key)
+    assert found is not None
+    assert [(a.nonce, a.fee) for a in found.attempts] == [(0, made.fee)]
+
+
 def test_bump__when_the_signer_has_not_said_what_it_signed__then_it_is_asked_for_nothing_more(
     journal: Journal,
 ) -> None:
