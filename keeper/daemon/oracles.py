@@ -20,6 +20,7 @@ from keeper.venues.aave_v3 import AaveV3
 from keeper.venues.aave_v3.book import checksum, word
 from keeper.venues.compound_v3 import CompoundV3
 from keeper.venues.maker import Maker
+from keeper.words import Words
 
 SOURCE_OF = selector("getSourceOfAsset(address)")
 """AaveOracle: the feed behind an asset's price."""
@@ -58,7 +59,8 @@ class Oracles:
         if self._snapshot is not None and self._snapshot.block.hash == block.hash:
             return self._ahead
         here = await self._opened(venues, block)
-        words = await self._around.camera.reader(block)(here.calls())
+        asked = here.calls()
+        words = await self._around.camera.reader(block)(asked) if asked else Words((), ())
         found = here.look(block, words, snapshot, policies)
         drifted = drift.faults(snapshot, self._snapshot)
         self._snapshot = snapshot

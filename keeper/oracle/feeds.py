@@ -96,22 +96,24 @@ class Answer:
 
 
 def calls(feeds: Sequence[Feed]) -> tuple[Call, ...]:
-    """One call a feed."""
-    return tuple(Call(target=f.address, data=LATEST_ROUND) for f in feeds)
+    """Two calls a feed: adapters that compute a price know ``latestAnswer`` only."""
+    return tuple(Call(target=f.address, data=d) for f in feeds for d in (LATEST_ROUND, LATEST_ANSWER))
 
 
 def answers(feeds: Sequence[Feed], words: Words) -> tuple[Answer, ...]:
-    """What ``calls`` answered. An adapter without rounds answers by ``latestAnswer`` only: it has no time."""
-    found = []
-    for i, feed in enumerate(feeds):
-        if not words.ok[i]:
-            found.append(Answer(feed=feed, why="latestRoundData reverted"))
-        elif words.count[i] < _WORDS:
-            found.append(Answer(feed=feed, why="latestRoundData answered short"))
-        else:
-            number, units, _, updated_s, _ = words.uints(i)[:_WORDS]
-            found.append(Answer(feed=feed, units=signed(units), updated_s=updated_s, round=number))
-    return tuple(found)
+    """What ``calls`` answered."""
+    return tuple(_answer(feed, words, 2 * i) for i, feed in enumerate(feeds))
+
+
+def _answer(feed: Feed, words: Words, at: int) -> Answer:
+    """One feed's. A computed price has no time and no round: each other answer counts as an update."""
+    if words.ok[at] and words.count[at] >= _WORDS:
+        number, units, _, updated_s, _ = words.uints(at)[:_WORDS]
+        return Answer(feed=feed, units=signed(units), updated_s=updated_s, round=number)
+    if words.ok[at + 1] and words.count[at + 1]:
+        units = words.uint(at + 1)
+        return Answer(feed=feed, units=signed(units), round=units)
+    return Answer(feed=feed, why="neither latestRoundData nor latestAnswer answers")
 
 
 def signed(word: int) -> int:

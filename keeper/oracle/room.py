@@ -78,7 +78,7 @@ class Room:
     ) -> Findings:
         """Faults of every feed and of what they price; what they will say next. From the words of ``calls``."""
         now_s = block.timestamp_s
-        at, n = 0, len(self.feeds)
+        at, n = 0, 2 * len(self.feeds)
         answers = feeds.answers(self.feeds, words.part(0, n))
         at, n = n, len(caps.QUESTIONS) * len(self.capped)
         capped = caps.caps(self.capped, words.part(at, at + n), now_s)
@@ -119,6 +119,8 @@ class Room:
 
 async def load(site: Site, read: Read) -> Room:
     """A room with each feed looked at once: decimals, source, bounds, caps, pools. Raises Transient."""
+    if not site.named:
+        return Room(site, (), (), {})
     known = feeds.probed(site.chain_id, site.named, await read(feeds.probes(site.named)))
     known = await _moved_by(known, read)
     words = await read(feeds.bound_probes(known))
@@ -135,6 +137,8 @@ async def _moved_by(known: tuple[Feed, ...], read: Read) -> tuple[Feed, ...]:
     for _ in range(2):
         bases = {f.id: base for f, base in caps.capped(known, await read(caps.probes(known))) if base}
         through = [f for f in known if f.id in bases]
+        if not through:
+            break
         asked = [Call(target=_address(bases[f.id]), data=feeds.AGGREGATOR) for f in through]
         words = await read(asked)
         sources = {
@@ -164,6 +168,8 @@ async def _pools(site: Site, read: Read) -> dict[str, Pool]:
         if dollar != token
         for fee in FEES
     ]
+    if not wanted:
+        return {}
     words = await read(
         tuple(
             Call(target=factory, data=GET_POOL + _word(a.address) + _word(b.address) + fee.to_bytes(32))
@@ -175,6 +181,8 @@ async def _pools(site: Site, read: Read) -> dict[str, Pool]:
         for i, (id, token, dollar, _) in enumerate(wanted)
         if words.ok[i] and words.count[i] and words.uint(i)
     ]
+    if not pools:
+        return {}
     held = await read(
         tuple(Call(target=p.quote.address, data=BALANCE_OF + _word(p.address)) for _, p in pools)
     )

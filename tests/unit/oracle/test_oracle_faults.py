@@ -57,7 +57,7 @@ def test_answer__in_order__has_no_fault() -> None:
 @pytest.mark.parametrize(
     ("now", "code"),
     [
-        (replace(GOOD, why="latestRoundData reverted"), "feed_unread"),
+        (replace(GOOD, why="neither answers"), "feed_unread"),
         (replace(GOOD, units=0), "feed_not_positive"),
         (replace(GOOD, units=-5), "feed_not_positive"),
         (replace(GOOD, updated_s=NOW_S - 5_401), "feed_stale"),
@@ -118,10 +118,15 @@ def test_caps__from_words__grow_with_time_and_failures_are_left_out() -> None:
     assert cap.ratio_max == 12 * 10**17 + 100 * 10**14
 
 
-def test_answers__from_words__are_signed_and_failures_are_told() -> None:
-    found = feeds.answers([ETH, ETH, ETH], words((7, 2**256 - 5, 1, NOW_S, 7), None, (7, 1)))
+def test_answers__from_words__are_signed_computed_ones_have_no_time_and_failures_are_told() -> None:
+    rounds = (7, 2**256 - 5, 1, NOW_S, 7)
+    asked = words(rounds, (9,), None, (3_000 * 10**8,), None, None, (7, 1), None)
+    found = feeds.answers([ETH, ETH, ETH, ETH], asked)
     assert (found[0].units, found[0].round) == (-5, 7)
-    assert all(a.why and not a.price for a in found[1:])
+    assert (found[1].price, found[1].updated_s) == (3_000.0, 0)
+    assert codes(found[1]) == []
+    assert faults.moved_bps(found[1], replace(found[1], units=2_700 * 10**8, round=2_700 * 10**8)) < -900
+    assert all(a.why and not a.price for a in found[2:])
 
 
 def test_probed__heartbeat_by_chain_and_description__else_assumed() -> None:
