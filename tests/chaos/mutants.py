@@ -13,6 +13,7 @@ import importlib.abc
 import importlib.util
 import os
 import random
+import resource
 import signal
 import sys
 import tempfile
@@ -32,6 +33,8 @@ SEED = 20_260_801
 SAMPLE = 320
 SCORE_MIN = 85.0
 LIMIT_S = 120
+WALL_S = 900
+OTHERS_MAX = 60
 SURVIVORS = STATE / "survivors.txt"
 ROOMS = ("transaction", "signer", "journal", "confirmation")
 _ROOM = "tests/unit/{room}/test_{room}_{about}.py"
@@ -40,10 +43,13 @@ _ABOUT: dict[str, str] = {
     "signer/disk": "disk store",
     "signer/guarded": "store disk socket",
     "signer/policy_file": "store socket",
-    "signer/policy": "policy store",
+    "signer/policy": "policy store orders",
     "signer/key": "key",
     "signer/keystore": "key socket",
     "signer/eip1559": "selfcheck bytes policy",
+    "signer/orders": "orders",
+    "signer/vaults": "vaults",
+    "signer/calls": "calls vaults",
     "signer/selfcheck": "selfcheck",
     "signer/local": "selfcheck policy local socket",
     "signer/service": "socket disk",
@@ -130,25 +136,34 @@ class Mutant:
 
     @property
     def tests(self) -> tuple[str, ...]:
-        """What must notice: the tests that run its line, or where it runs when imported, its room's."""
-        return tests_of(self.path, self.line) or self._rooms_tests
+        """What must notice: the files that answer for it, and quick ones of the others that run its line."""
+        files = self._own_tests
+        others = [t for t in tests_of(self.path, self.line) if t.partition("::")[0] not in files]
+        return (*files, *others[:OTHERS_MAX]) or self._rooms_tests
 
     @property
     def limit_s(self) -> int:
         """Longer than its tests ever take without it."""
         told = tests_of(self.path, self.line)
-        return min(LIMIT_S, 30 + int(4 * seconds_of(told))) if told else LIMIT_S
+        return min(LIMIT_S, 40 + int(4 * seconds_of(told))) if told else LIMIT_S
+
+    @property
+    def _own_tests(self) -> tuple[str, ...]:
+        room = self._inner.split("/")[0]
+        found = [
+            test
+            for about in _ABOUT.get(self._inner, "").split()
+            for test in _BESIDE.get(about, (_ROOM.format(room=room, about=about),))
+        ]
+        return tuple(t for t in found if (ROOT / t).exists())
 
     @property
     def _rooms_tests(self) -> tuple[str, ...]:
-        inner = self.path.removeprefix("keeper/").removesuffix(".py")
-        room = inner.split("/")[0]
-        found = [
-            test
-            for about in _ABOUT.get(inner, "").split()
-            for test in _BESIDE.get(about, (_ROOM.format(room=room, about=about),))
-        ]
-        return tuple(t for t in found or _ROOMS_TESTS[room] if (ROOT / t).exists())
+        return tuple(t for t in _ROOMS_TESTS[self._inner.split("/")[0]] if (ROOT / t).exists())
+
+    @property
+    def _inner(self) -> str:
+        return self.path.removeprefix("keeper/").removesuffix(".py")
 
 
 class _Changer(ast.NodeTransformer):
@@ -335,13 +350,14 @@ def verdict_of(mutant: Mutant) -> str:
         _in_child(mutant, tests, limit_s)
     status = os.waitpid(pid, 0)[1]
     if os.WIFSIGNALED(status):
-        return "timeout" if os.WTERMSIG(status) == signal.SIGALRM else "killed"
+        return "timeout" if os.WTERMSIG(status) in (signal.SIGALRM, signal.SIGXCPU) else "killed"
     return "survived" if os.WEXITSTATUS(status) == 0 else "killed"
 
 
 def _in_child(mutant: Mutant, tests: tuple[str, ...], limit_s: int) -> None:
-    """Never returns."""
-    signal.alarm(limit_s)
+    """Never returns. The limit is of CPU time: on a crowded machine a slow pass is no catch."""
+    resource.setrlimit(resource.RLIMIT_CPU, (limit_s, limit_s + 5))
+    signal.alarm(WALL_S)
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.dup2(null, 2)
