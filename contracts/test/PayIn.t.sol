@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.24;
 
+import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
+
 import {IExecutorErrors} from "../interfaces/IExecutorErrors.sol";
-import {Side} from "../interfaces/IExecutor.sol";
+import {IExecutor, Side} from "../interfaces/IExecutor.sol";
 import {Stage} from "./Stage.sol";
 
 /// @title The owner's own means into the position: from the reserve here first, then from the wallet.
@@ -156,6 +158,20 @@ contract PayInTest is Stage {
         executor.addCollateral(id, seq, address(weth), 4e18, LATE);
     }
 
+    /// @dev A token that is a bot too, and asks for another payment while its own transfer is under way.
+    function test_add__token_calls_back__meets_the_lock_and_nothing_moves() public {
+        vm.prank(OWNER);
+        executor.setBot(address(weth), 10_000, type(uint40).max);
+        uint256 supplied = aWeth.balanceOf(OWNER);
+        IEtchCode(address(vm)).etch(address(weth), address(new CallbackToken(executor, id)).code);
+        uint64 seq = executor.positionOf(id).seq;
+        vm.expectRevert(abi.encodeWithSelector(ReentrancyGuardTransient.ReentrancyGuardReentrantCall.selector));
+        vm.prank(BOT);
+        executor.addCollateral(id, seq, address(weth), 4e18, LATE);
+        _eq(aWeth.balanceOf(OWNER), supplied, "position");
+        _eq(executor.positionOf(id).seq, seq, "seq");
+    }
+
     function testFuzz_pay_in__not_a_bot__is_refused(address caller) public {
         vm.assume(caller != BOT);
         vm.expectPartialRevert(IExecutorErrors.NotBot.selector);
@@ -187,6 +203,29 @@ contract FeeToken {
 
     function transferFrom(address, address to, uint256 amount) external returns (bool) {
         _moved[to] += amount - 1;
+        return true;
+    }
+}
+
+/// @dev Everybody has plenty; its transfer calls the Executor, and passes on how it was refused.
+contract CallbackToken {
+    IExecutor private immutable EXECUTOR;
+    bytes32 private immutable ID;
+
+    constructor(IExecutor executor, bytes32 id) {
+        (EXECUTOR, ID) = (executor, id);
+    }
+
+    function balanceOf(address account) external pure returns (uint256) {
+        return account == address(0xA11CE) ? 1e24 : 0;
+    }
+
+    function allowance(address, address) external pure returns (uint256) {
+        return type(uint256).max;
+    }
+
+    function transferFrom(address, address, uint256 amount) external returns (bool) {
+        EXECUTOR.addCollateral(ID, EXECUTOR.positionOf(ID).seq, address(this), amount, type(uint64).max);
         return true;
     }
 }

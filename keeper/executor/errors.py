@@ -110,7 +110,16 @@ TABLE: dict[str, Told] = {
 HEALTHS = frozenset({"NotTriggered", "NotImproved", "TargetMissed", "MaxHealthExceeded"})
 """Their values are health factors in wad."""
 SELECTORS: dict[bytes, str] = {selector(f"{n}({','.join(t.kinds)})"): n for n, t in TABLE.items()}
-NAMES: dict[bytes, str] = {s: f"Executor: {n} ({TABLE[n].code})" for s, n in SELECTORS.items()}
+AAVE_V3 = (
+    "FlashloanDisabled", "HealthFactorLowerThanLiquidationThreshold", "InvalidAmount", "MustNotLeaveDust",
+    "NoDebtOfSelectedType", "NotEnoughAvailableUserBalance", "PriceOracleSentinelCheckFailed", "ReserveFrozen",
+    "ReserveInactive", "ReservePaused", "SupplyCapExceeded",
+)  # fmt: skip
+"""Errors of Aave v3.5 and later (Errors.sol) that a rescue can meet; they come through as they are."""
+NAMES: dict[bytes, str] = {
+    **{s: f"Executor: {n} ({TABLE[n].code})" for s, n in SELECTORS.items()},
+    **{selector(f"{n}()"): f"Aave: {n}" for n in AAVE_V3},
+}
 """What a simulation that reverts is told as."""
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from anvil.abi import encode_call
+from anvil.client import transaction
 from anvil.compile import compile_morpho
 from anvil.deploy_executor import TERMS, ChainVenues
 from anvil.shock import set_base_fee
@@ -85,7 +86,7 @@ def test_deleverage__loop_in_emode_at_ninety_per_cent__daemon_unwinds_to_target_
 
 
 @pytest.mark.parametrize(
-    "lends, source", [("aave", "AAVE_V3"), ("morpho", "MORPHO_BLUE"), ("nobody", "STEPWISE")]
+    "lends, source", [("aave", "AAVE_V3"), ("morpho", "MORPHO_BLUE"), ("drained", "STEPWISE")]
 )
 def test_deleverage__no_pool_of_the_pair__daemon_takes_the_loan_there_is_or_unwinds_in_steps(
     tmp_path: Path, lends: str, source: str
@@ -96,8 +97,8 @@ def test_deleverage__no_pool_of_the_pair__daemon_takes_the_loan_there_is_or_unwi
         executor.by_owner("setRouter(address,bool)", on.market.uniswap.router, True)
         executor.grant("WBTC", 10**8)
         dai, deployer = on.market.token("DAI").address, on.market.roles.deployer
-        if lends != "aave":
-            off = ("setReserveFlashLoaning(address,bool)", dai, False)
+        off = ("setReserveFlashLoaning(address,bool)", dai, False)
+        if lends == "morpho":
             on.chain.send(deployer, on.market.configurator, *off)
         if lends == "morpho":
             on.chain.send(deployer, dai, "mint(address,uint256)", executor.venues.morpho_blue, 10**24)
@@ -107,6 +108,13 @@ def test_deleverage__no_pool_of_the_pair__daemon_takes_the_loan_there_is_or_unwi
             # gas worth counting: a step more costs more than the fee of a loan
             set_base_fee(on.chain, 10 * GWEI)
             told.falls(WBTC=0.81, WETH=0.81, wstETH=0.81)
+            if lends == "drained":
+                # nobody lends any more when the keeper's turn comes: it is told by name, and done in steps
+                first = transaction(deployer, on.market.configurator, encode_call(*off), gas=1_000_000)
+                on.chain.rpc("eth_sendTransaction", {**first, "maxFeePerGas": hex(10_000 * GWEI)})
+                told.block()
+                assert "FlashloanDisabled" in told.entries("outcome", there.label)[-1].why
+                assert executor.seq() == 0
             told.block()
             told.block()
             assert told.rescues(there.label) == 1, told.guard.tail()
