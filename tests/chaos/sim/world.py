@@ -493,7 +493,7 @@ class _NoJobs:
     def stop(self) -> None:
         pass
 
-    def ask(self, name: str) -> None:
+    def ask(self, *names: str) -> None:
         pass
 
     async def next(self) -> str:
