@@ -7,7 +7,7 @@ from contextlib import nullcontext
 
 from keeper.chain.endpoint import EndpointEvent, Kind
 from keeper.config import ChainSettings, EndpointSettings, Settings
-from keeper.daemon import executors, permissions
+from keeper.daemon import executors, oracles, permissions
 from keeper.daemon.facts import Guarded
 from keeper.daemon.senders import credentials_dir
 from keeper.daemon.wiring import Finding, Site, View, opened
@@ -46,7 +46,9 @@ async def _chain(settings: Settings, chain: ChainSettings) -> list[Finding]:
             found = [_endpoint(chain, e) for e in events if e.kind in (Kind.DOWN, Kind.WRONG_CHAIN)]
             found += await books(settings, chain, site.endpoints)
             found += await permissions.findings(site, settings)
-            return syncing + found + _view(await site.view(), site, settings)
+            view = await site.view()
+            found += await oracles.findings(site, view.snapshot)
+            return syncing + found + _view(view, site, settings)
     except ConfigError as e:
         return syncing + [_bad(Severity.CRITICAL, "contract", chain.name, problem) for problem in e.problems]
     except Transient as e:

@@ -24,6 +24,7 @@ contract CometDouble {
     error Unauthorized();
 
     event AbsorbDebt(address indexed absorber, address indexed borrower, uint256 basePaidOut, uint256 usdValue);
+    event Approval(address indexed owner, address indexed spender, uint256 amount);
     event Supply(address indexed from, address indexed dst, uint256 amount);
     event SupplyCollateral(address indexed from, address indexed dst, address indexed asset, uint256 amount);
 
@@ -196,6 +197,7 @@ contract CometDouble {
 
     function allow(address manager, bool allowed) external {
         isAllowed[msg.sender][manager] = allowed;
+        emit Approval(msg.sender, manager, allowed ? type(uint256).max : 0);
     }
 
     function supply(address asset, uint256 amount) external {

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from keeper.chain.endpoints import Endpoints
 from keeper.config import ChainSettings
 from keeper.daemon.camera import Camera
+from keeper.daemon.wiring import Finding, Site
 from keeper.errors import Transient
 from keeper.model import Block, Call, Policy, PositionId, Snapshot, Token
 from keeper.oracle import drift, osm, room
 from keeper.oracle.ahead import Next
 from keeper.oracle.faults import Fault
 from keeper.oracle.feeds import Named, selector
-from keeper.oracle.room import Room, Site
+from keeper.oracle.room import Room
+from keeper.oracle.room import Site as Feeds
 from keeper.seams import Alarm, Severity, Venue
 from keeper.venues.aave_v3 import AaveV3
 from keeper.venues.aave_v3.book import checksum, word
@@ -55,19 +57,24 @@ class Oracles:
 
         Raises Transient when the feeds could not be asked at all.
         """
-        block = snapshot.block
-        if self._snapshot is not None and self._snapshot.block.hash == block.hash:
+        if self._snapshot is not None and self._snapshot.block.hash == snapshot.block.hash:
             return self._ahead
+        faults, self._ahead = await self.find(snapshot, venues, policies)
+        self._snapshot = snapshot
+        self.say(faults)
+        return self._ahead
+
+    async def find(
+        self, snapshot: Snapshot, venues: Mapping[str, Venue], policies: Mapping[PositionId, Policy]
+    ) -> tuple[list[Fault], tuple[Next, ...]]:
+        """What is wrong now, and what the feeds will say next. Raises Transient."""
+        block = snapshot.block
         here = await self._opened(venues, block)
         asked = here.calls()
         words = await self._around.camera.reader(block)(asked) if asked else Words((), ())
         found = here.look(block, words, snapshot, policies)
         drifted = drift.faults(snapshot, self._snapshot)
-        self._snapshot = snapshot
-        faults = [*found.faults, *drifted, *await self._delayed(venues, block)]
-        self.say(faults)
-        self._ahead = found.ahead
-        return self._ahead
+        return [*found.faults, *drifted, *await self._delayed(venues, block)], found.ahead
 
     def say(self, faults: list[Fault]) -> None:
         """Raise what was found, clear what stood and was not found again."""
@@ -85,7 +92,7 @@ class Oracles:
             read = self._around.camera.reader(block)
             named, tokens = await named_feeds(venues, read)
             chain = self._around.chain
-            site = Site(
+            site = Feeds(
                 chain=chain.name,
                 chain_id=chain.chain_id,
                 block_time_s=chain.block_time_s,
@@ -149,3 +156,25 @@ async def _aave(venue: AaveV3, read: room.Read) -> list[Named]:
         for i, r in enumerate(market.listings)
         if words.ok[i] and words.count[i] and words.uint(i)
     ]
+
+
+async def findings(site: Site, snapshot: Snapshot) -> list[Finding]:
+    """What ``keeper check`` says of the feeds; a look that fails is a finding itself."""
+    around = Around(chain=site.chain, endpoints=site.endpoints, camera=site.camera)
+    policies = {g.id: g.policy for g in site.guarded}
+    try:
+        faults, _ = await Oracles(around, Unheard()).find(snapshot, site.venues, policies)
+    except Transient as error:
+        why = f"the feeds could not be asked: {error}"
+        return [Finding(severity=Severity.WARNING, code="feed_unread", subject=site.chain.name, why=why)]
+    return [Finding(severity=f.severity, code=f.code, subject=f.subject, why=f.why) for f in faults]
+
+
+class Unheard:
+    """An alarm for a look whose findings are told otherwise."""
+
+    def raise_alarm(self, severity: Severity, code: str, subject: str, why: str) -> None:
+        """Nobody."""
+
+    def clear(self, code: str, subject: str) -> None:
+        """Nobody."""

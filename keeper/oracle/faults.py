@@ -25,6 +25,7 @@ CODES = (
     "feed_stale",
     "feed_from_future",
     "feed_jump",
+    "market_unread",
     "oracle_apart",
     "oracle_moved_alone",
     "capo_capped",
@@ -106,6 +107,13 @@ def moved_bps(before: Answer | None, now: Answer) -> float:
     if before is None or before.why or before.units <= 0 or now.units <= 0 or before.round == now.round:
         return 0.0
     return (now.units / before.units - 1.0) * 10_000
+
+
+def unseen(feed: str, why: str) -> Fault:
+    """A market price that is not believed: nothing is predicted by it."""
+    return Fault(
+        severity=Severity.WARNING, code="market_unread", subject=feed, why=f"the market's price: {why}"
+    )
 
 
 def apart(now: Answer, market: float | None) -> tuple[Fault, ...]:

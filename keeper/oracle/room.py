@@ -85,7 +85,7 @@ class Room:
         at, n = at + n, 3 * len(self.pools)
         seen = market.seen(tuple(self.pools.values()), words.part(at, at + n))
         prices = {id: s.price for id, s in zip(self.pools, seen, strict=True) if s.price is not None}
-        found: list[Fault] = []
+        found = [faults.unseen(id, s.why) for id, s in zip(self.pools, seen, strict=True) if s.price is None]
         coming: list[Next] = []
         for answer in answers:
             id = answer.feed.id

@@ -273,12 +273,16 @@ def test_allow__granted_to_the_executor__lets_only_it_withdraw(
     executor, stranger = chain.accounts[5], chain.accounts[6]
     call = encode.allow(eye.venue.market, executor, True)
     chain.send(borrower, call.target, call.data)
+    logs = eye.venue.permission_logs(borrower)
+    asked = {"address": logs.target, "topics": list(logs.topics), "fromBlock": "0x0"}
+    assert eye.venue.permitted(chain.rpc("eth_getLogs", asked)) == (executor,)
     arguments = (borrower, executor, built.token("WETH").address, 10**17)
     with pytest.raises(Reverted, match="Unauthorized"):
         chain.send(stranger, built.comet, "withdrawFrom(address,address,address,uint256)", *arguments)
     chain.send(executor, built.comet, "withdrawFrom(address,address,address,uint256)", *arguments)
     back = encode.allow(eye.venue.market, executor, False)
     chain.send(borrower, back.target, back.data)
+    assert eye.venue.permitted(chain.rpc("eth_getLogs", asked)) == ()
     with pytest.raises(Reverted, match="Unauthorized"):
         chain.send(executor, built.comet, "withdrawFrom(address,address,address,uint256)", *arguments)
 

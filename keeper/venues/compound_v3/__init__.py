@@ -102,6 +102,14 @@ class CompoundV3:
         """The market's AbsorbDebt events with ``account`` as the borrower."""
         return rules.liquidations(self.market, account)
 
+    def permission_logs(self, account: str) -> LogFilter:
+        """The logs in which the account let others act for it, or no longer."""
+        return rules.permissions(self.market, account)
+
+    def permitted(self, logs: Sequence[Mapping[str, object]]) -> tuple[str, ...]:
+        """Whom those logs leave allowed."""
+        return rules.permitted(logs)
+
     def _layout(self, accounts: Sequence[str], seen: Seen) -> Layout:
         last = self._last
         if last is not None and last.accounts == tuple(accounts) and last.seen == seen:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
 from keeper.model import Position
@@ -13,6 +15,8 @@ from keeper.venues.compound_v3.book import Market
 
 ABSORB_DEBT = "0x" + keccak(text="AbsorbDebt(address,address,uint256,uint256)").hex()
 """CometMainInterface.AbsorbDebt; absorber and borrower are indexed."""
+APPROVAL = "0x" + keccak(text="Approval(address,address,uint256)").hex()
+"""CometExt.Approval: owner and spender are indexed; the amount is all or nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +49,21 @@ def absorbed(position: Position) -> Absorbed:
 def verdict(position: Position) -> bool:
     """Whether ``absorb`` would take the account now."""
     return position.health_wad is not None and position.health_wad < WAD
+
+
+def permissions(market: Market, account: str) -> LogFilter:
+    """Whom ``account`` let act for it, by ``allow``; the first releases left no such logs."""
+    return LogFilter(target=market.comet, topics=(APPROVAL, "0x" + account[2:].lower().rjust(64, "0")))
+
+
+def permitted(logs: Sequence[Mapping[str, object]]) -> tuple[str, ...]:
+    """Who may act now, by the last word on each, from the logs of ``permissions`` in their order."""
+    now: dict[str, bool] = {}
+    for log in logs:
+        topics = log["topics"]
+        assert isinstance(topics, Sequence)
+        now[str(to_checksum_address("0x" + str(topics[2])[-40:]))] = bool(int(str(log["data"]), 16))
+    return tuple(sorted(who for who, may in now.items() if may))
 
 
 def liquidations(market: Market, account: str) -> LogFilter:
