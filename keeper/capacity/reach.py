@@ -223,8 +223,9 @@ def _sell(case: Case, way: Way, state: _State, free: frozenset[str], most: int) 
     lent = case.limits[key].left if key is not None and key not in free else UINT256_MAX
     deep = not any(k in free for k in way.draws if case.limits[k].code == "depth")
     best = (state.health_wad, 0, 0)
-    for sold in _sizes(way, most, state.left[True, debt.address], deep):
-        repaid = min(_repaid(way, sold, deep), state.left[True, debt.address], lent)
+    owed = min(state.left[True, debt.address], lent)
+    for sold in _sizes(way, most, owed, deep):
+        repaid = min(_repaid(way, sold, deep), owed)
         found = _with_sale(way, state, sold, repaid)
         if found < best[0]:
             break
@@ -249,8 +250,8 @@ def _with_sale(way: Way, state: _State, sold: int, repaid: int) -> int:
 
 
 def _sizes(way: Way, most: int, owed: int, deep: bool) -> list[int]:
-    """Kinks of the curve up to ``most``, what closes the debt, and ``most`` itself: health is quasi-concave
-    between them.
+    """Kinks of the curve up to ``most``, what repays all that may be repaid, and ``most`` itself: between them health
+    is quasi-concave.
     """
     assert way.route is not None
     whole = _sold_up(way, mul_div_up(owed, PPM + way.fee_ppm, PPM), deep)

@@ -11,6 +11,7 @@ from keeper.executor.rules import fund_room, sell_room
 from keeper.model import (
     Amount,
     Deleverage,
+    Errand,
     Holding,
     Lender,
     Mandate,
@@ -40,7 +41,7 @@ from keeper.units import BPS, UINT256_MAX, WAD, mul_div_down, mul_div_up
 
 PPM = 1_000_000
 REPAY, SUPPLY, SELL = "repay", "add_collateral", "deleverage"
-RESERVE_REPAY, RESERVE_SUPPLY = "repay_from_reserve", "add_from_reserve"
+RESERVE_REPAY, RESERVE_SUPPLY = "repay_from_reserve", "supply_from_reserve"
 """Strategies by which each way is taken; a policy that does not name one has no such way."""
 WHO = "capacity"
 FAR_BLOCK = 2**63
@@ -190,7 +191,9 @@ def _paying(
     """A repayment or a top-up, if the venue would take it at all."""
     token = held.amount.token
     some = Amount(token=token, units=max(1, held.amount.units // 1_000))
-    step: Step = Repay(amount=some) if kind is Kind.REPAY else Supply(amount=some)
+    errand = _errand(mandate) if mandate is not None else None
+    made = Repay if kind is Kind.REPAY else Supply
+    step: Step = made(amount=some, through=errand)
     if (no := scene.venue.can(step, scene.position, scene.means)) is not None:
         return no
     if not held.price_base:
@@ -347,6 +350,16 @@ def _sides(scene: Scene, repay: str, supply: str) -> Iterator[tuple[Holding, Kin
         yield from ((h, Kind.REPAY) for h in scene.position.debt)
     if supply in named:
         yield from ((h, Kind.SUPPLY) for h in scene.position.collateral if h.threshold_wad)
+
+
+def _errand(mandate: Mandate) -> Errand:
+    """Through the Executor, to be asked for its gas."""
+    return Errand(
+        executor=mandate.executor,
+        key=mandate.key,
+        seq=mandate.terms.seq,
+        deadline_s=mandate.timestamp_s,
+    )
 
 
 def _dummy(mandate: Mandate, held: Holding, debt: Holding, route: Route, lender: Lender | None) -> Deleverage:

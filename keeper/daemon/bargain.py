@@ -14,6 +14,7 @@ import structlog
 
 from keeper.clock import SystemClock
 from keeper.daemon.facts import Facts, Guarded
+from keeper.daemon.isolation import alone
 from keeper.daemon.senders import Sending, credentials_dir
 from keeper.daemon.triage import Glances
 from keeper.daemon.wiring import Site
@@ -122,9 +123,12 @@ class Bargain:
     ) -> Route | Refusal:
         position, mandate, policy = case
         outlook = plain_outlook(position, policy, "")
-        said = Sell().propose(position, outlook, policy, snapshot.means, venue, snapshot.block)
+        # what breaks here must cost the offer, not the tick
+        said, broke = alone(
+            lambda: Sell().propose(position, outlook, policy, snapshot.means, venue, snapshot.block)
+        )
         if not isinstance(said, Proposal):
-            return no("nothing_to_sell", said.why)
+            return no("nothing_to_sell", broke if said is None else said.why)
         step = next(s for s in said.steps if isinstance(s, Deleverage))
         lenders = [x for x in snapshot.means.lenders if x.token == step.repay.token.address]
         free = [x for x in lenders if x.pool not in self._pools and x.cash_units >= step.repay.units]

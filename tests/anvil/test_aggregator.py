@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from keeper.clock import SystemClock
-from keeper.daemon.bargain import Bargain
+from keeper.daemon.bargain import Bargain, BargainedFacts
 from keeper.daemon.facts import Guarded
 from keeper.executor.bids import Ask, Bid
 from keeper.model import Deleverage, Proposal, Refusal, Side, Source
@@ -264,3 +264,58 @@ async def test_struck__when_it_is_dearer_or_silent__then_the_pools_remain_and_th
     async with serving(desk) as offers:
         nobody = await Bargain(offers, SystemClock(), deadline_s=0.4).struck(calm, guarded, venues)
     assert nobody.refusals == {}
+
+
+class Facts:
+    """Facts of one snapshot."""
+
+    def __init__(self, snapshot: Any) -> None:
+        self.snapshot = snapshot
+        self.done: list[Any] = []
+
+    async def take(self, block: Any, venues: Any) -> Any:
+        return self.snapshot, ()
+
+    async def glance(self, block: Any, venues: Any) -> Any:
+        return self.snapshot, ()
+
+    def acted(self, plan: Any) -> None:
+        self.done.append(plan)
+
+
+class Alarms:
+    """What stands."""
+
+    def __init__(self) -> None:
+        self.stand: dict[str, str] = {}
+
+    def raise_alarm(self, severity: Any, code: str, subject: str, why: str) -> None:
+        self.stand[code] = why
+
+    def clear(self, code: str, subject: str) -> None:
+        self.stand.pop(code, None)
+
+
+@pytest.mark.asyncio
+async def test_facts__when_it_fails_and_answers_again__then_alarmed_cleared_and_asked_once_a_block() -> None:
+    snapshot, guarded, venues = scene()
+    desk, alarms = Desk(market(2_010), status=500), Alarms()
+    async with serving(desk) as offers:
+        facts = BargainedFacts(
+            Facts(snapshot), Bargain(offers, SystemClock(), deadline_s=1.0), guarded, alarms
+        )
+        seen = await facts.glance(snapshot.block, venues)
+        assert seen is not None
+        assert seen[0] == snapshot, "the pools remain"
+        assert alarms.stand["aggregator"].startswith("failing")
+        await facts.take(snapshot.block, venues)
+        assert len(desk.asked) == 1, "nobody is asked twice at one block"
+    desk.status = 200
+    async with serving(desk) as offers:
+        within = Facts(snapshot)
+        facts = BargainedFacts(within, Bargain(offers, SystemClock(), deadline_s=1.0), guarded, alarms)
+        better, _ = await facts.take(snapshot.block, venues)
+        assert len(better.means.routes) == len(snapshot.means.routes) + 1
+        assert alarms.stand == {}
+        facts.acted("plan")  # type: ignore[arg-type]
+        assert within.done == ["plan"]
