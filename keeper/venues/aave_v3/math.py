@@ -174,10 +174,16 @@ RELEASES = ((1, "3.0.x", LINE_3_0), (10, "3.6", LINE_3_5), (11, "3.7", LINE_3_5)
 """Revisions whose arithmetic is known. 3.1 to 3.4 mix the two lines and were not verified: refused."""
 
 
+UNVERIFIED = {5: "3.2"}
+"""Revisions whose release is known and whose formulas were never held against its code (web3-ethereum-defi 1.2)."""
+
+
 def line_of(revision: int) -> Line:
     """The arithmetic of that POOL_REVISION. Raises ConfigError for one that is not known."""
     for known, _, line in RELEASES:
         if known == revision:
             return line
     names = ", ".join(f"{known} ({name})" for known, name, _ in RELEASES)
-    raise ConfigError((f"unknown POOL_REVISION {revision}: its formulas are not verified; known: {names}",))
+    release = f" (release {UNVERIFIED[revision]})" if revision in UNVERIFIED else ""
+    why = f"unknown POOL_REVISION {revision}{release}: its formulas are not verified; known: {names}"
+    raise ConfigError((why,))
