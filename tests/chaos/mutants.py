@@ -72,7 +72,11 @@ _ABOUT: dict[str, str] = {
     "transaction/simulate": "simulate send",
     "transaction/dry": "send",
     "transaction/send": "send replan settle tend",
-    "confirmation/receipt": "receipt tend",
+    "confirmation/receipt": "receipt tend edges",
+    "confirmation/follow": "tend edges crash revival full_disk",
+    "confirmation/pressing": "tend edges",
+    "confirmation/revival": "revival crash",
+    "confirmation/promise": "tend edges",
 }
 """File -> the subjects of the tests that answer for it; another file's are all those of its room."""
 _BESIDE = {
