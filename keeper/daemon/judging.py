@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -11,6 +11,7 @@ from keeper.daemon.isolation import alone, without_culprits
 from keeper.daemon.watching import Watching
 from keeper.decision import Memory, Options, decide, plain_outlook
 from keeper.model import (
+    Block,
     Decision,
     Intent,
     IntentState,
@@ -22,6 +23,7 @@ from keeper.model import (
     Refusal,
     Shock,
     Snapshot,
+    Unreadable,
 )
 from keeper.plan import Case, check
 from keeper.risk.outlook import assess
@@ -86,6 +88,14 @@ def decided(
 def broken_position(who: str, why: str) -> Refusal:
     """Our own code broke over one position: CRITICAL, and tried again with the next block."""
     return Refusal(who=who, code="broken_position", why=f"{who} broke: {why}")
+
+
+def unseen_since(
+    before: Snapshot | None, ids: Iterable[PositionId], why: str, block: Block
+) -> tuple[Unreadable, ...]:
+    """Everybody unreadable, each since the last block that could read it."""
+    since = {u.id: u.since_block for u in before.unreadable} if before else {}
+    return tuple(Unreadable(id=id, why=why, since_block=since.get(id, block.number)) for id in ids)
 
 
 class Kept(Protocol):

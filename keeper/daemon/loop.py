@@ -13,12 +13,12 @@ import structlog
 from keeper.daemon import tick as ticks
 from keeper.daemon.building import Bench, built, options_of
 from keeper.daemon.isolation import alone
-from keeper.daemon.judging import World, decided, outlooks_of, overtaken, remembered
+from keeper.daemon.judging import World, decided, outlooks_of, overtaken, remembered, unseen_since
 from keeper.daemon.parts import Parts
 from keeper.daemon.stops import Stops
 from keeper.daemon.tank import say_tank
-from keeper.daemon.tick import Tick, joined, raise_for
-from keeper.daemon.triage import FIRST_S, Glances, beside
+from keeper.daemon.tick import Tick, joined, raise_for, say_quorum
+from keeper.daemon.triage import ASKED_S, FIRST_S, Glances, beside
 from keeper.daemon.urgency import Healths
 from keeper.daemon.watching import Watching
 from keeper.decision import Options, PositionMemory
@@ -37,7 +37,6 @@ from keeper.model import (
     Refusal,
     Shock,
     Snapshot,
-    Unreadable,
 )
 from keeper.oracle.ahead import Next, raised
 from keeper.risk.shocks import for_feeds
@@ -81,6 +80,8 @@ class ChainLoop:
         """Of the running tick: those in need, judged before the others."""
         self._given: frozenset[PlanKey] = frozenset()
         """Their plans that are on the lane already."""
+        self._told: frozenset[PositionId] = frozenset()
+        """Those of them whom the diary knows already."""
         self._log = structlog.get_logger("keeper")
 
     @property
@@ -104,8 +105,8 @@ class ChainLoop:
         self.parts.alarms.at_block(block.number)
         if self.broken:
             self.stop_acting(self.broken)
-        self._say_quorum()
-        self._first, self._given = None, frozenset()
+        say_quorum(self.stops.quorum_lost, self.parts.chain.name, self.parts.alarms)
+        self._first, self._given, self._told = None, frozenset(), frozenset()
         early = await self._the_few(block)
         snapshot, outcomes = await self.parts.facts.take(block, self.venues)
         say_tank(snapshot, self.venues.values(), self.parts.chain, self.parts.alarms)
@@ -131,10 +132,21 @@ class ChainLoop:
         self._first = self._judged(seen[0], seen[1], {}, few=ready)
         self._given = frozenset(p.key for p in self.hand(self._first))
         if self._given:
+            await asyncio.sleep(ASKED_S)
+            self._tell_first()
             with suppress(TimeoutError):
                 async with asyncio.timeout(FIRST_S):
                     await self._lane.join()
         return (self.parts.clock.monotonic_s() - start_s) * 1e3
+
+    def _tell_first(self) -> None:
+        """The diary and the memory of those who come first, once: while they are simulated, before a signature."""
+        if self._first is None or self._told or not self._given:
+            return
+        self._told, memories = self._first.judged, self._memory.rows()
+        with self.parts.journal.batch():
+            self.parts.journal.record_all(ticks.wishes(self._first))
+            self.parts.journal.set_memories({id: memories[id] for id in self._told if id in memories})
 
     def _free_missed(self, outcomes: Sequence[Outcome]) -> None:
         """What had no effect must not keep the next block from trying."""
@@ -143,7 +155,7 @@ class ChainLoop:
 
     def unseen(self, block: Block, why: str) -> Tick:
         """A block that could not be read: every guarded position is UNKNOWN, and that is journaled."""
-        lost = tuple(self._lost(g.id, why, block) for g in self.parts.guarded)
+        lost = unseen_since(self.last.snapshot if self.last else None, self.policies, why, block)
         means = self.last.snapshot.means if self.last else NO_MEANS
         snapshot = Snapshot(
             block=block, positions=(), unreadable=lost, means=means, prices={}, digest=f"unseen: {why}"
@@ -218,6 +230,7 @@ class ChainLoop:
         A disarm or a stop counts at once. A newer block judges the plan anew: its trigger, health
         bounds, caps and deadline must still hold there.
         """
+        self._tell_first()
         if why := self._on_paper(plan, self.armed):
             return Refusal(who="lane", code="disarmed", why=why)
         if self.last is None:
@@ -335,7 +348,7 @@ class ChainLoop:
     def _write(self, tick: Tick) -> None:
         """One commit: the tick's rows, the memory that the next decision needs, the snapshot or a digest."""
         with self.parts.journal.batch():
-            self.parts.journal.record_all(ticks.entries(tick))
+            self.parts.journal.record_all(ticks.entries(tick, self._told))
             self.parts.journal.save_snapshot(tick.snapshot, full=ticks.worth_keeping(tick))
             if ticks.worth_keeping(tick):
                 self.parts.journal.set_memories(self._memory.rows())
@@ -362,20 +375,6 @@ class ChainLoop:
     def level_of(self, id: PositionId) -> Level | None:
         """The level of a guarded position in the last tick; None before the first."""
         return self._levels.get(id)
-
-    def _say_quorum(self) -> None:
-        """One endpoint left of several: rescues from the wallet go on, nothing is sold, and it is told."""
-        if self.stops.quorum_lost:
-            subject = self.parts.chain.name
-            self.parts.alarms.raise_alarm(Severity.CRITICAL, "quorum_lost", subject, self.stops.quorum_lost)
-        else:
-            self.parts.alarms.clear("quorum_lost", self.parts.chain.name)
-
-    def _lost(self, id: PositionId, why: str, block: Block) -> Unreadable:
-        """Unreadable since the last tick that could read it."""
-        before = self.last.snapshot.unreadable if self.last else ()
-        since = next((u.since_block for u in before if u.id == id), block.number)
-        return Unreadable(id=id, why=why, since_block=since)
 
     def _not_sent(self, plan: Plan, refusal: Refusal) -> None:
         """Nothing left the machine: free the cooldown, so that the next tick may try anew, and say why."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from keeper.model import (
@@ -72,13 +72,18 @@ def _place(decision: Decision) -> tuple[int, PositionId]:
     return (UINT256_MAX + 1 if health_wad is None else health_wad), decision.id
 
 
-def entries(tick: Tick) -> tuple[Entry, ...]:
-    """The journal's rows of one tick, in the order in which it happened; pure."""
-    rows = [_tick_row(tick)]
-    changed = [o for o in tick.outlooks if tick.levels_before.get(o.id) not in (None, o.level)]
+def entries(tick: Tick, told: Collection[PositionId] = ()) -> tuple[Entry, ...]:
+    """The journal's rows of one tick, in the order in which it happened, but for those ``told`` already; pure."""
+    return (_tick_row(tick), *wishes(tick, told))
+
+
+def wishes(tick: Tick, told: Collection[PositionId] = ()) -> tuple[Entry, ...]:
+    """Of those rows the ones about single positions: levels, decisions, refusals."""
+    news = [o for o in tick.outlooks if o.id not in told]
+    changed = [o for o in news if tick.levels_before.get(o.id) not in (None, o.level)]
     # in a crash a thousand levels change at once: one index, not a thousand searches
     healths = {p.id: p.health_wad for p in tick.snapshot.positions} if changed else {}
-    rows += [
+    rows = [
         _row(
             tick,
             "level",
@@ -88,8 +93,13 @@ def entries(tick: Tick) -> tuple[Entry, ...]:
         )
         for o in changed
     ]
-    rows += [_row(tick, "decision", str(d.id), d.why, _decision_data(d)) for d in tick.decisions]
-    rows += [_row(tick, "refusal", str(id), r.why, {"who": r.who, "code": r.code}) for id, r in tick.refusals]
+    rows += [
+        _row(tick, "decision", str(d.id), d.why, _decision_data(d))
+        for d in tick.decisions
+        if d.id not in told
+    ]
+    refused = [(id, r) for id, r in tick.refusals if id not in told]
+    rows += [_row(tick, "refusal", str(id), r.why, {"who": r.who, "code": r.code}) for id, r in refused]
     return tuple(rows)
 
 
@@ -182,6 +192,14 @@ def _sale(step: Step) -> dict[str, object]:
         return {"executor_seq": step.through.seq} if step.through is not None else {}
     repaid = {"repays": step.repay.token.symbol, "repaid_units": str(step.repay.units)}
     return {**repaid, "source": step.source.name.lower(), "executor_seq": step.seq}
+
+
+def say_quorum(lost: str, chain: str, alarms: Alarm) -> None:
+    """One endpoint left of several: rescues from the wallet go on, nothing is sold, and it is told."""
+    if lost:
+        alarms.raise_alarm(Severity.CRITICAL, "quorum_lost", chain, lost)
+    else:
+        alarms.clear("quorum_lost", chain)
 
 
 def raise_for(

@@ -132,12 +132,11 @@ def test_night__when_the_few_come_first__then_plans_memory_and_diary_are_those_o
 
 
 def _by_kind(entries: list[Entry]) -> dict[str, list[str]]:
-    """The diary by kind; what the lane tells may now come before its block's tick, so blocks are compared whole."""
+    """The diary by kind and block: of one block, those who came first may be told before the others."""
     found: dict[str, list[str]] = {}
     for entry in entries:
         found.setdefault(f"{entry.kind} {entry.block_number}", []).append(str(replace(entry, id=0)))
-    lane = ("refusal", "alarm")
-    return {k: sorted(v) if k.startswith(lane) else v for k, v in found.items()}
+    return {k: sorted(v) for k, v in found.items()}
 
 
 def test_few__when_the_rest_of_the_block_cannot_be_read__then_what_was_done_first_is_in_the_diary_all_the_same(
