@@ -15,7 +15,7 @@ from keeper.executor.desk import Desk
 from keeper.executor.quotes import Way
 from keeper.executor.splits import splits
 from keeper.executor.ticks import Pool
-from keeper.model import Lender, Means, Position, Route, Shock, Snapshot
+from keeper.model import Lender, Position, Route, Shock, Snapshot
 from keeper.phrases import health_text
 from keeper.risk import shocks
 from keeper.risk.stake import position_loss_usd
@@ -73,9 +73,11 @@ async def ground(chain: ChainSettings, camera: Camera, snapshot: Snapshot) -> Gr
     )
 
 
-def stresses(means: Means) -> tuple[Stress, ...]:
-    """The falls asked of every position, as factors on the feeds of this chain."""
-    symbols = {r.feed: r.token.symbol for r in means.reserves}
+def stresses(snapshot: Snapshot) -> tuple[Stress, ...]:
+    """The falls asked of every position, as factors on every feed that a reserve or a position names."""
+    held = [h for p in snapshot.positions for h in (*p.collateral, *p.debt)]
+    symbols = {h.feed: h.amount.token.symbol for h in held}
+    symbols |= {r.feed: r.token.symbol for r in snapshot.means.reserves}
     falls = [
         _stress(f"{percent * 100:+.0f} %".replace("+", ""), symbols, fall, fall)
         for percent in FALLS
@@ -86,7 +88,7 @@ def stresses(means: Means) -> tuple[Stress, ...]:
 
 def measure(found: Ground, guarded: Sequence[Guarded], venues: Mapping[str, Venue]) -> tuple[Reach, ...]:
     """One answer for each guarded position with debt and each stress, each position as if alone. Pure."""
-    falls, positions = stresses(found.snapshot.means), found.snapshot.by_id()
+    falls, positions = stresses(found.snapshot), found.snapshot.by_id()
     return tuple(
         _reach(found, g, venues[g.venue_id], position, fall)
         for g in guarded

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from keeper.capacity import Reach
@@ -62,12 +64,12 @@ def test_say__when_short_then_mended_then_unread__then_raised_cleared_and_kept()
 
 
 def test_stresses__for_a_loop_and_a_stable__then_each_feed_moves_against_us() -> None:
-    tokens = (build.WETH, build.USDC)
-    means = build.means()
-    feeds = {r.feed for r in means.reserves}
-    falls = {s.name: s for s in capacity.stresses(means)}
+    # the market's reserves do not name what this position's collateral is priced by
+    held = replace(build.collateral(build.WETH, "1"), feed="only-here")
+    snapshot = build.snapshot([build.position([held], [build.debt(build.USDC, "100")])])
+    falls = {s.name: s for s in capacity.stresses(snapshot)}
     assert list(falls) == ["-20 %", "-35 %", "-50 %", "depeg"]
-    assert {t.symbol for t in tokens} <= feeds
+    assert falls["-35 %"].factors_ppm["only-here"] == 650_000
     assert falls["-35 %"].factors_ppm["WETH"] == falls["-35 %"].debt_factors_ppm["WETH"] == 650_000
     assert falls["-35 %"].factors_ppm["USDC"] == 1_000_000
     assert falls["depeg"].factors_ppm["USDC"] == 870_000
