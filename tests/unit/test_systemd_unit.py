@@ -79,7 +79,7 @@ def test_secret__when_a_unit_needs_one__then_it_is_an_encrypted_credential() -> 
     for unit in UNIT_FILES:
         text = (FOLDER / unit).read_text()
         settings = [x for x in text.splitlines() if not x.startswith("#")]
-        given = [x for x in settings if re.search(r"keystore|password|endpoint|alarms", x)]
+        given = [x for x in settings if re.search(r"keystore|password|endpoint|alarms|dead_man", x)]
         assert given
         assert all(x.startswith(("LoadCredentialEncrypted=", "ExecStart=")) for x in given)
         assert not [x for x in settings if x.startswith(("EnvironmentFile", "SetCredential"))]
