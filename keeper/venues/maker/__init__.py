@@ -22,7 +22,7 @@ __all__ = ["KIND", "Maker", "known", "load"]
 
 
 class Maker:
-    """One collateral type as a Venue; accounts are vaults by their address in the Vat. Pure but for the price told."""
+    """One collateral type as a Venue; accounts are vaults by address in the Vat. Pure but for the price told."""
 
     __slots__ = ("foreseen_wad", "market")
 
