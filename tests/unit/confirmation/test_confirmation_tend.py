@@ -321,6 +321,24 @@ def test_tend__when_our_receipt_shows_late__then_it_was_never_replaced(keeper: K
     assert [o.state for o in keeper.tend()] == [S.INCLUDED]
 
 
+def test_tend__when_a_receipt_was_late_once__then_later_looks_are_counted_anew(keeper: Keeper) -> None:
+    keeper.act()
+    for _ in range(3):
+        keeper.chain.mine()
+    real = keeper.chain._receipt
+    keeper.chain._receipt = lambda tx_hash: None  # type: ignore[method-assign]
+    assert keeper.tend() == ()
+    keeper.chain._receipt = real  # type: ignore[method-assign]
+    assert [o.state for o in keeper.tend()] == [S.INCLUDED]
+    keeper.chain.reorg(3)
+    keeper.chain.foreign()
+    for _ in range(4):
+        keeper.chain.mine()
+    assert keeper.tend() == ()
+    keeper.chain.mine()
+    assert [o.state for o in keeper.tend()] == [S.REPLACED]
+
+
 def test_tend__when_the_replacement_is_reorganised_away__then_open_again(keeper: Keeper) -> None:
     keeper.act()
     keeper.chain.foreign()

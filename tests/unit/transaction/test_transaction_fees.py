@@ -72,6 +72,18 @@ def test_raised_fee__when_cancelling__then_less_gas_buys_a_higher_price() -> Non
     assert fee.gas_limit == 60_000
 
 
+@pytest.mark.parametrize(
+    "urgent, max_fee_wei, tip_wei",
+    [(False, 127_000_000_002, 12_700_000_002), (True, 130_000_000_002, 13_000_000_002)],
+)
+def test_raised_fee__when_the_market_is_calm__then_by_the_step_rounded_up(
+    urgent: bool, max_fee_wei: int, tip_wei: int
+) -> None:
+    old = Fee(gas_limit=GAS, max_fee_wei=100 * GWEI + 1, tip_wei=10 * GWEI + 1)
+    fee = paid(raised_fee(old, Market(base_fee_wei=GWEI, tip_wei=0), 10**20, urgent=urgent))
+    assert (fee.max_fee_wei, fee.tip_wei) == (max_fee_wei, tip_wei)
+
+
 @pytest.mark.parametrize("base_gwei, expected", [(25, False), (26, False), (27, True), (500, True)])
 def test_outbid__when_the_base_fee_eats_the_tip__then_true(base_gwei: int, expected: bool) -> None:
     fee = Fee(gas_limit=GAS, max_fee_wei=27 * GWEI, tip_wei=GWEI)
