@@ -66,15 +66,20 @@ class Undone(World):
     def __init__(self, seed: int, *, verbose: bool = False) -> None:
         super().__init__(seed, mix=_mix(Weather(), HEALTHY), storm_blocks=1, verbose=verbose)
         self.late_kill_s = 0.0
-        self._killed = False
+        self._simulated = self._killed = False
 
     def prices(self, rng: random.Random) -> tuple[tuple[int, int], ...]:
         """One fall in the quiet, which crosses every trigger and no emergency."""
         return (FIRST, 2000 * 10**8), (FIRST + 1 + LAST_FALL, int(2000 * rng.uniform(0.8, 0.85)) * 10**8)
 
     def on_simulation(self) -> None:
-        """SIGKILL, the first time."""
-        if not self._killed:
+        """What was decided is written down while the answer is under way."""
+        self._simulated = True
+
+    def on_call(self, name: str) -> None:
+        """SIGKILL with the first simulation's answer."""
+        super().on_call(name)
+        if self._simulated and not self._killed and name == "< eth_call":
             self._killed = True
             self.die("between decision and journal")
             raise Crash
