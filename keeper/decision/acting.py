@@ -64,6 +64,8 @@ class Pick:
 
     best: Proposal | None
     rejected: tuple[Rejection, ...]
+    grade: int = 0
+    """0: stays below target, 1: reaches it, 2: and survives the stress set."""
     offered: tuple[Proposal, ...] = ()
     """What it was chosen from, the gas cap apart."""
     then: tuple[Proposal, ...] = ()
@@ -89,47 +91,51 @@ def needy(case: Case, position: Position, around: tuple[Venue, Snapshot, Options
     return Needy(case=case, position=position, venue=venue, policy=policy, snapshot=snapshot, options=options)
 
 
-def ask(need: Needy, name: str, means: Means) -> Proposal | Refusal:
-    """One strategy's answer under these means: the least that reaches target and survives the stress set, where it
-    can; else the least that reaches target; else what it says.
+def ask(need: Needy, name: str, means: Means) -> tuple[Proposal, int] | Refusal:
+    """One strategy's answer under these means, and its grade: the least that reaches target and survives the stress
+    set, where it can; else the least that reaches target; else what it says.
     """
     strategy = next((s for s in need.options.strategies if s.name == name), None)
     if strategy is None:
         return Refusal(who=name, code="unknown_strategy", why="the policy names it, but it is not loaded")
-    policy, found = need.policy, None
+    policy, found = need.policy, list[Proposal]()
     for _ in range(RESIZES_MAX):
         outlook, block = need.case.outlook, need.snapshot.block
         answer = strategy.propose(need.position, outlook, policy, means, need.venue, block)
         if isinstance(answer, Refusal) or not reaches(answer, policy):
-            return found or answer
-        found = found or answer
+            if found:
+                break
+            return answer if isinstance(answer, Refusal) else (answer, 0)
+        found.append(answer)
         low_wad = stress.lowest_wad(need.after(answer.steps), policy)
         if low_wad >= policy.emergency_wad:
-            return answer
+            return answer, 2
         target_wad = mul_div_up(policy.target_wad, policy.emergency_wad, max(low_wad, 1)) + 1
         if target_wad >= policy.max_health_wad:
-            return found
+            break
         policy = replace(policy, target_wad=target_wad)
-    return answer if found is None else found
+    return found[0], 1
 
 
 def chosen_alone(need: Needy, means: Means) -> Pick:
     """The cheapest single step among what the policy's strategies offer, and every other with its cost and why."""
     names = need.policy.strategies
     answers = [ask(need, name, means) for name in names]
-    offered = [a for a in answers if isinstance(a, Proposal)]
+    graded = [a for a in answers if not isinstance(a, Refusal)]
+    offered = tuple(p for p, _ in graded)
     refused = tuple(
         Rejection(strategy=name, code=a.code, why=a.why)
         for name, a in zip(names, answers, strict=True)
         # a stop-loss whose level is not reached is no alternative to anything
         if isinstance(a, Refusal) and not (offered and a.code == NOT_WANTED)
     )
-    best, outranked = rank(offered, need.policy, need.case.health_wad, lambda p: need.grade((p,)))
+    best, outranked = rank(graded, need.policy, need.case.health_wad)
     others = tuple(r for p in offered for r in p.others)
     rejected = (*outranked, *refused, *others)
     if best is None and not rejected:
         rejected = (Rejection(strategy="", code="no_strategy", why="the policy names no strategy"),)
-    return Pick(best=best, rejected=rejected, offered=tuple(offered))
+    grade = next((g for p, g in graded if p is best), 0)
+    return Pick(best=best, grade=grade, rejected=rejected, offered=offered)
 
 
 def quiet(case: Case, snapshot: Snapshot, options: Options) -> str:

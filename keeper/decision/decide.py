@@ -127,8 +127,10 @@ def _made(need: Needy, pick: Pick) -> Decision:
         deferred = Rejection(strategy=best.strategy, code="break_even", why=why, cost_usd=best.cost_usd)
         return decision(case, rejected=(deferred, *rejected), why=f"{case.situation}: {why}")
     others = "".join(f"; {r.strategy} {_other(r)}" for r in rejected)
-    fragile = stress.fragile_text(need.after([s for p in pick.whole for s in p.steps]), need.policy)
-    note = f" - {fragile}" if need.grade(pick.whole) == 1 else ""
+    note = ""
+    if pick.grade == 1:
+        after = need.after([s for p in pick.whole for s in p.steps])
+        note = f" - {stress.fragile_text(after, need.policy)}"
     why = f"{case.situation}: {best.why}{_follows(pick)}{note}{others}{_noted(pick)}"
     return decision(case, chosen=(best,), rejected=rejected, why=why)
 

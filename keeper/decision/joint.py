@@ -19,7 +19,8 @@ SAVES_SHARE = 0.01
 SAVES_USD = 1.0
 """... and at least so many dollars: less is noise, and a second transaction is a second risk."""
 LOTS_MAX = 120
-"""More ways than this are not weighed together: the next block waits."""
+NEEDS_MAX = 12
+"""More ways or positions than this are not weighed together: the block does not wait."""
 
 
 def together(needs: Sequence[Needy], picks: tuple[Pick, ...], purse: Purse) -> tuple[Pick, ...]:
@@ -28,6 +29,8 @@ def together(needs: Sequence[Needy], picks: tuple[Pick, ...], purse: Purse) -> t
     No position ends worse than it would by itself, and whatever is taken was sized by its strategy and judged by
     its venue's own arithmetic. Where nothing could be weighed, the picks say so.
     """
+    if len(needs) > NEEDS_MAX:
+        return _noted(picks, f"{len(needs)} positions are too many to weigh together: each by itself")
     if not _worth_it(needs, picks):
         return picks
     problem, lots = problem_of(needs, picks, purse.means)
@@ -53,7 +56,7 @@ def _worth_it(needs: Sequence[Needy], picks: Sequence[Pick]) -> bool:
     """
     if not needs or any(n.id in n.options.replaceable for n in needs) or any(_first(p) for p in picks):
         return False
-    if any(n.grade(p.whole) < 2 for n, p in zip(needs, picks, strict=True)):
+    if any(p.grade < 2 for p in picks):
         return True
     if len(needs) > 1:
         return sum(bool(p.best and from_wallet(p.best.steps)) for p in picks) > 0
@@ -115,12 +118,11 @@ def _steps(need: Needy, share: _Share, purse: Purse) -> tuple[Proposal, ...] | s
     for k, (lot, usd) in enumerate(zip(share.lots, share.usd, strict=True)):
         last = k + 1 == len(share.lots)
         narrowed = lot.narrowed(means, None if last else usd, need.position.base_decimals)
-        answer = ask(at, lot.strategy, narrowed)
-        if isinstance(answer, Refusal):
+        said = ask(at, lot.strategy, narrowed)
+        if isinstance(said, Refusal):
             many = len(share.lots) > 1
-            return (
-                f"a plan in {len(share.lots)} steps is refused: {lot.way.name}: {answer.why}" if many else ""
-            )
+            return f"a plan in {len(share.lots)} steps is refused: {lot.way.name}: {said.why}" if many else ""
+        answer = said[0]
         if answer.gas_usd > gas_cap_usd(need.case.health_wad, need.policy):
             return ""
         steps.append(answer)
@@ -157,7 +159,7 @@ def _better(
     needs: Sequence[Needy], picks: tuple[Pick, ...], made: Sequence[tuple[Proposal, ...]]
 ) -> tuple[Pick, ...]:
     """The joint plan where it is better, with each position's own choice among what was rejected."""
-    before = [n.grade(p.whole) for n, p in zip(needs, picks, strict=True)]
+    before = [p.grade for p in picks]
     after = [n.grade(steps) for n, steps in zip(needs, made, strict=True)]
     costs = sum(p.cost_usd for p in picks), sum(p.cost_usd for steps in made for p in steps)
     saves = costs[0] - costs[1] > max(SAVES_USD, SAVES_SHARE * costs[0])
@@ -169,16 +171,19 @@ def _better(
     )
     if worse or hasty or not (sum(after) > sum(before) or saves):
         return tuple(_weighed(p, steps, told) for p, steps in zip(picks, made, strict=True))
-    return tuple(_taken(pick, steps, told) for pick, steps in zip(picks, made, strict=True))
+    return tuple(
+        _taken(pick, steps, grade, told) for pick, steps, grade in zip(picks, made, after, strict=True)
+    )
 
 
-def _taken(pick: Pick, steps: tuple[Proposal, ...], told: str) -> Pick:
+def _taken(pick: Pick, steps: tuple[Proposal, ...], grade: int, told: str) -> Pick:
     same = pick.best is not None and steps[0].steps == pick.best.steps
     if same and len(steps) == 1:
         return pick
     kept = tuple(r for r in pick.rejected if r.strategy != steps[0].strategy)
     own = () if pick.best is None else (_passed_over(pick.best, told),)
-    return Pick(best=steps[0], then=steps[1:], rejected=(*own, *kept), note=f"weighed together: {told}")
+    note = f"weighed together: {told}"
+    return Pick(best=steps[0], then=steps[1:], grade=grade, rejected=(*own, *kept), note=note)
 
 
 def _passed_over(best: Proposal, told: str) -> Rejection:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from keeper.model import Policy, Position, Proposal, Rejection
 from keeper.phrases import health_text, usd_text
@@ -12,14 +12,13 @@ from keeper.triggers import emergency, gas_cap_usd, liquidation_chance
 TIE_USD = 0.01
 """Costs within one cent are equal; equal costs repay, which also lowers what can be liquidated."""
 PREFERRED = ("repay", "repay_from_reserve")
-Grade = Callable[[Proposal], int]
-"""0: stays below target, 1: reaches it, 2: and survives the stress set."""
 
 
 def rank(
-    proposals: Sequence[Proposal], policy: Policy, health_wad: int | None, grade: Grade
+    graded: Sequence[tuple[Proposal, int]], policy: Policy, health_wad: int | None
 ) -> tuple[Proposal | None, tuple[Rejection, ...]]:
-    """The proposal to take (None when none may be) and the others with their cost and why.
+    """The proposal to take (None when none may be) and the others with their cost and why; each comes with its grade
+    (0: stays below target, 1: reaches it, 2: and survives the stress set).
 
     First what the gas cap allows; then a stop-loss; then what reaches target and survives the stress set, then what
     reaches target, then any partial; among equals the least cost, a tie repays. Among partials the one that lifts
@@ -28,10 +27,10 @@ def rank(
     cap_usd = gas_cap_usd(health_wad, policy)
     dear = [
         _rejected(p, "gas_cap", f"gas {usd_text(p.gas_usd)} > cap ${cap_usd}")
-        for p in proposals
+        for p, _ in graded
         if p.gas_usd > cap_usd
     ]
-    allowed = [(p.first, grade(p), p) for p in proposals if p.gas_usd <= cap_usd]
+    allowed = [(p.first, g, p) for p, g in graded if p.gas_usd <= cap_usd]
     if not allowed:
         return None, tuple(dear)
     top = max((first, g) for first, g, _ in allowed)
