@@ -121,6 +121,8 @@ _SWAPS: dict[type[ast.operator], type[ast.operator]] = {
     ast.BitAnd: ast.BitOr,
     ast.BitOr: ast.BitAnd,
 }
+_EITHER_WAY = frozenset({"min", "max", "mul_div_up", "mul_div_down"})
+"""Their first two arguments may be exchanged: nothing changes, and nothing can notice."""
 _TWINS = {"min": "max", "max": "min", "any": "all", "all": "any"}
 
 
@@ -278,6 +280,7 @@ class _Changer(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.AST:
         """The first two arguments exchanged; min is max."""
         two = len(node.args) >= 2 and not any(isinstance(a, ast.Starred) for a in node.args[:2])
+        two = two and not (isinstance(node.func, ast.Name) and node.func.id in _EITHER_WAY)
         if two and self._now(node, "arguments exchanged"):
             node.args[0], node.args[1] = node.args[1], node.args[0]
         if isinstance(node.func, ast.Name) and node.func.id in _TWINS and self._now(node, node.func.id):

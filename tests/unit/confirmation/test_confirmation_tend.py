@@ -339,6 +339,22 @@ def test_tend__when_a_receipt_was_late_once__then_later_looks_are_counted_anew(k
     assert [o.state for o in keeper.tend()] == [S.REPLACED]
 
 
+def test_tend__when_the_used_nonce_came_free_again__then_later_looks_are_counted_anew(keeper: Keeper) -> None:
+    keeper.act()
+    keeper.chain.foreign()
+    for _ in range(3):
+        keeper.chain.mine()
+    assert keeper.tend() == ()
+    keeper.chain.reorg(3)
+    assert keeper.tend() == ()
+    keeper.chain.foreign()
+    for _ in range(4):
+        keeper.chain.mine()
+    assert keeper.tend() == ()
+    keeper.chain.mine()
+    assert [o.state for o in keeper.tend()] == [S.REPLACED]
+
+
 def test_tend__when_the_replacement_is_reorganised_away__then_open_again(keeper: Keeper) -> None:
     keeper.act()
     keeper.chain.foreign()
