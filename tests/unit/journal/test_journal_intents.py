@@ -48,6 +48,12 @@ def test_open_intent__when_first__then_planned_with_the_whole_plan(journal: Jour
     assert journal.next_seq(position_id()) == 2
 
 
+def test_open_intent__when_dry__then_neither_open_nor_followed(journal: Journal) -> None:
+    made = journal.open_intent(plan(), dry=True)
+    assert made.state is S.DRY
+    assert (journal.open_intents(), journal.followed_intents()) == ((), ())
+
+
 def test_open_intent__when_seq_is_not_the_next__then_raced_and_nothing_kept(journal: Journal) -> None:
     with pytest.raises(Raced, match="next seq of this position is 1"):
         journal.open_intent(plan(2))
