@@ -25,10 +25,10 @@ QUICKLY_CAUGHT = {
     "attempt_commit_not_durable": range(4),
     "trigger_ignored": range(4),
     "acts_a_block_late": range(4),
-    "revival_not_noticed": range(21, 51),
+    "revival_not_noticed": range(5, 8),
     "bump_not_journaled": range(2),
     "only_latest_hash_watched": range(2),
-    "open_intents_not_awaited": range(8),
+    "open_intents_not_awaited": range(34, 36),
     "resign_on_nonce_too_low": range(3),
     "crash_leaves_cooldown": range(2),
 }
