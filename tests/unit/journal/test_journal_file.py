@@ -45,6 +45,7 @@ def test_open__when_new__then_private_and_durable(path: Path) -> None:
         modes = {f.stat().st_mode & 0o777 for f in path.parent.iterdir()}
     assert pragmas == ["wal", 2, 1, 5000]
     assert modes == {0o600}
+    assert path.parent.stat().st_mode & 0o777 == 0o700
     with open_journal(path) as again:
         assert not again.new
 
