@@ -238,6 +238,7 @@ def test_standing__when_the_journal_knows_more_or_less__then_in_step_or_not(
         ({"pending": 10, "known": 9}, "3 transactions of this key are pending"),
         ({"deep": 6}, f"less than {ADOPT_DEPTH} blocks deep"),
         ({"known": None, "pending": 8}, "pending"),
+        ({"known": None, "latest": 0, "deep": 0, "pending": 1}, "1 transactions of this key are pending"),
     ],
 )
 def test_standing__when_adopting_is_asked_for__then_refused_while_it_may_still_act(

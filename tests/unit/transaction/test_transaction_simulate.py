@@ -41,6 +41,8 @@ REVERTS = [
     (Rejected(-32000, "Execution reverted", None), "Execution reverted"),
     (Rejected(-32000, "out of gas: gas required exceeds: 300000", None), "out of gas"),
     (Rejected(-32003, "EVM error OutOfGas", None), "OutOfGas"),
+    # neither code nor word: four bytes of revert data are enough
+    (Rejected(-32000, "VM Exception", "0x01020304"), "CollateralPaused()"),
 ]
 
 
@@ -54,7 +56,7 @@ def test_simulate__when_reverted__then_refused_with_the_reason(error: Rejected, 
 
 @pytest.mark.parametrize(
     "error",
-    [Rejected(-32005, "rate limited"), Rejected(-32000, "header not found"), Rejected(-32603, "?", "0x")],
+    [Rejected(-32005, "rate limited"), Rejected(-32000, "header not found"), Rejected(-32603, "?", "0x010203")],
 )
 def test_simulate__when_the_node_could_not_run_it__then_transient(error: Rejected) -> None:
     with pytest.raises(Transient):
