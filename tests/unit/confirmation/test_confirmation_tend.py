@@ -321,6 +321,15 @@ def test_tend__when_our_receipt_shows_late__then_it_was_never_replaced(keeper: K
     assert [o.state for o in keeper.tend()] == [S.INCLUDED]
 
 
+def test_tend__when_urgent_and_still_in_the_block_it_was_sent_in__then_not_raised_yet(keeper: Keeper) -> None:
+    keeper.act(plan(at=keeper.chain.head, urgent=True))
+    assert keeper.tend() == ()
+    assert len(keeper.intent().attempts) == 1
+    keeper.chain.mine(empty=True)
+    keeper.tend()
+    assert len(keeper.intent().attempts) == 2
+
+
 def test_tend__when_a_receipt_was_late_once__then_later_looks_are_counted_anew(keeper: Keeper) -> None:
     keeper.act()
     for _ in range(3):
