@@ -31,12 +31,13 @@ from keeper.cli import (
     positions,
     protect,
     replay,
-    revoke,
     resume,
+    revoke,
     risk,
     run,
     scan,
     shock,
+    verify,
     watch,
 )
 from keeper.cli.endings import exit_code_of
@@ -59,6 +60,7 @@ app = typer.Typer(
 for module in (
     init,
     scan,
+    verify,
     check,
     positions,
     shock,

@@ -161,7 +161,7 @@ async def scan(wish: Wish, rpc_url: str) -> View:
 
     Raises ConfigError (no market known, none there) or Transient.
     """
-    chain = await _chain_of(rpc_url)
+    chain = await chain_of(rpc_url)
     endpoints = await Endpoints.open(chain, SystemClock(), lambda _: None)
     try:
         block = await latest(endpoints)
@@ -185,7 +185,7 @@ async def scan(wish: Wish, rpc_url: str) -> View:
     return View(chain=chain, snapshot=seen, outlooks=outlooks(seen, {}), markets=markets, missed=missed)
 
 
-async def _chain_of(rpc_url: str) -> ChainSettings:
+async def chain_of(rpc_url: str) -> ChainSettings:
     """A chain by what its endpoint says of itself."""
     from keeper.chain.rpc import Rpc
 
