@@ -13,6 +13,7 @@ cleanup() {
     umount "$ROOT" "$LAYERS" 2>/dev/null || umount -l "$ROOT" "$LAYERS"
 }
 trap cleanup EXIT
+trap "exit 143" TERM
 mkdir -p "$LAYERS" && mount -t tmpfs -o size=1g tmpfs "$LAYERS" || exit 3
 mkdir -p "$LAYERS"/{up,work,root}
 mount -t overlay overlay -o "lowerdir=/,upperdir=$LAYERS/up,workdir=$LAYERS/work" "$ROOT" || exit 3
