@@ -57,6 +57,7 @@ def settings_from(text: str, path: Path, credentials_dir: Path | None) -> Settin
             account=p.account,
             policy=p.policy,
             executor=p.executor,
+            accept_thin_emergency=p.accept_thin_emergency,
         )
         for i, p in enumerate(parts.positions, 1)
         if p

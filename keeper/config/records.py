@@ -97,6 +97,8 @@ class PositionSettings:
     policy: str
     executor: str | None = None
     """The owner's Executor, through which collateral may be sold."""
+    accept_thin_emergency: bool = False
+    """One update of a feed may lead from emergency to liquidation, and the owner said that he knows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -245,6 +245,7 @@ class Position(Table):
     account: Address
     policy: str = "default"
     executor: Address | None = None
+    accept_thin_emergency: bool = False
 
 
 class CapsTable(Table):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,10 +17,15 @@ from anvil.deploy_morpho import MorphoMarket, MorphoSite, deploy_morpho, set_pri
 from anvil.deployment import Deployment
 from anvil.node import Anvil
 from keeper.cli import invoke
+from keeper.config import load
+from keeper.daemon import bands
+from keeper.daemon.wiring import opened
+from keeper.oracle import feeds, steps
 from keeper.seams import Reading
 from keeper.venues.aave_v3 import AaveV3
+from keeper.venues.aave_v3.book import word
 from keeper.venues.morpho_blue import MorphoBlue, math
-from tests.morpho_stage import Loan, open_loans
+from tests.morpho_stage import Loan, constants, open_loans
 
 pytestmark = pytest.mark.anvil
 
@@ -172,10 +178,9 @@ def test_verify__when_a_reader_leaves_a_position_out__then_what_the_venue_has_is
     assert (debt["ours"], debt["equal"]) == ("0", False)
 
 
-def test_verify__when_a_configuration_is_given__then_its_positions_on_both_venues_are_proved(
-    stage: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "keeper.toml"
+def written(stage: Stage, folder: Path, *, emergency: str = "1.10", accept: str = "false") -> Path:
+    """A configuration that guards one loan on each venue."""
+    file = folder / "keeper.toml"
     file.write_text(
         f"""\
 schema = 1
@@ -198,6 +203,7 @@ kind = "morpho_blue"
 chain = "local"
 provider = "{stage.site.morpho}"
 market = "{stage.market.id}"
+usd_feed = "{stage.deployment.token("USDC").feed}"
 [[positions]]
 label = "pool"
 venue = "aave"
@@ -206,12 +212,55 @@ account = "{stage.accounts[0]}"
 label = "market"
 venue = "weth-usdc"
 account = "{stage.accounts[1]}"
+accept_thin_emergency = {accept}
+[policies.default]
+emergency = "{emergency}"
 """
     )
-    code, document = told(capsys, ["verify", "--config", str(file)])
+    return file
+
+
+def test_verify__when_a_configuration_is_given__then_its_positions_on_both_venues_are_proved(
+    stage: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, document = told(capsys, ["verify", "--config", str(written(stage, tmp_path))])
     assert code == 0, document
     kinds = {p["id"].split(":")[0] for p in document["positions"]}
     assert kinds == {"aave_v3", "morpho_blue"}
+
+
+def test_check__when_one_update_may_jump_over_emergency__then_it_is_refused_unless_accepted(
+    stage: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = written(stage, tmp_path, emergency="1.05", accept="true")
+    _, document = told(capsys, ["check", "--config", str(file)])
+    thin = {f["subject"]: f["severity"] for f in document["findings"] if f["code"] == "thin_emergency"}
+    assert thin == {"pool": "CRITICAL", "market": "INFO"}
+    _, wide = told(capsys, ["check", "--config", str(written(stage, tmp_path))])
+    assert "thin_emergency" not in {f["code"] for f in wide["findings"]}
+
+
+def test_check__when_a_feed_keeps_a_thousand_rounds__then_its_own_moves_are_measured(
+    stage: Stage, tmp_path: Path
+) -> None:
+    feed, kept = stage.deployment.token("WETH").feed, stage.chain.snapshot()
+    answer = stage.chain.call(feed, "latestAnswer()(int256)")
+    round_ = b"".join(word(n) for n in (5_000, answer, 1, 1, 5_000))
+    answers = {feeds.LATEST_ROUND: round_, steps.GET_ROUND: round_, feeds.LATEST_ANSWER: word(answer)}
+    stage.chain.rpc("anvil_setCode", feed, constants(answers))
+    stage.chain.mine()
+    settings = load(written(stage, tmp_path))
+
+    async def measured() -> dict[str, float]:
+        async with opened(settings, settings.chains[0]) as site:
+            return await bands.measured(site, (await site.view()).snapshot)
+
+    try:
+        found = asyncio.run(measured())
+    finally:
+        stage.chain.revert(kept)
+    # the mock of the dollar keeps no rounds: the table stands for it
+    assert list(found.values()) == [0.0]
 
 
 @pytest.mark.parametrize(

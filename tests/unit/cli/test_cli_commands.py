@@ -109,6 +109,7 @@ def test_commands__when_listed__then_they_are_the_documented_ones() -> None:
                 "replay",
                 "capacity",
                 "run",
+                "verify",
                 "watch",
                 "arm",
                 "disarm",
@@ -425,6 +426,11 @@ def test_check__when_nothing_is_found__then_it_says_so(
     monkeypatch.setattr(inspection, "inspect", inspect)
     assert invoke(["check", "-c", str(config)]) == 0
     assert "nothing found" in capsys.readouterr().out
+    accepted = Finding(severity=Severity.INFO, code="thin_emergency", subject="vault", why="accepted")
+    found.append(accepted)
+    assert invoke(["check", "-c", str(config)]) == 0
+    assert "thin_emergency" in capsys.readouterr().out
+    found.remove(accepted)
     found.append(Finding(severity=Severity.WARNING, code="low_gas", subject="wallet", why="0 ETH"))
     assert invoke(["check", "-c", str(config), "--json"]) == 1
     assert json.loads(capsys.readouterr().out) == {
