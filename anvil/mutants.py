@@ -17,13 +17,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from anvil.compile import CompileFailed, artifact_texts
-from anvil.forge import invariants, unit_tests
+from anvil.forge import DID_NOT_RUN, ForgeReport, ForgeSlow, invariants, unit_tests
 from anvil.tools import HERE, ROOT, ToolMissing
 from anvil.units import OWN_UNITS
 
 LIST = ROOT / "contracts" / "mutants" / "mutants.toml"
 MUTANTS_DIR = ROOT / ".cache" / "forge" / "mutants"
 _RUNS, _DEPTH = 48, 64
+
+
+class NotJudged(Exception):
+    """The tests said nothing about a mutant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,15 +80,21 @@ def build(mutant: Mutant) -> Path:
 
 
 def judge(mutant: Mutant) -> Verdict:
-    """Run the tests on one mutant."""
+    """Run the tests on one mutant. Raises CompileFailed, ForgeSlow, NotJudged."""
     artifact = build(mutant)
     try:
-        report = unit_tests(artifact=artifact, fuzz_runs=8, stop_at_first=True)
-        if not report.failed:
-            report = invariants(_RUNS, _DEPTH, artifact=artifact)
-        return Verdict(name=mutant.name, killers=report.failed)
+        killers = killers_in(unit_tests(artifact=artifact, fuzz_runs=8, stop_at_first=True))
+        killers = killers or killers_in(invariants(_RUNS, _DEPTH, artifact=artifact))
+        return Verdict(name=mutant.name, killers=killers)
     finally:
         artifact.unlink()
+
+
+def killers_in(report: ForgeReport) -> tuple[str, ...]:
+    """The tests that failed. Raises NotJudged where forge did not run: that kills nobody."""
+    if DID_NOT_RUN in report.failed:
+        raise NotJudged(f"forge did not run: {report.output[-2000:]}")
+    return report.failed
 
 
 @contextmanager
@@ -111,7 +121,7 @@ def main(arguments: list[str]) -> int:
             killers = verdicts[-1].killers
             shown = re.sub(r"^test_?", "", killers[0]) if killers else ""
             print(f"{'killed' if killers else 'LIVES '}  {mutant.name}  {shown}", flush=True)
-    except (ToolMissing, CompileFailed, ValueError) as problem:
+    except (ToolMissing, CompileFailed, ForgeSlow, NotJudged, ValueError) as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1
     killed = sum(1 for v in verdicts if v.killers)

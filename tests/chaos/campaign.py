@@ -26,8 +26,11 @@ STATE = ROOT / "build" / "chaos"
 MINUTES_MAX = 40.0
 PROGRESS_S = 10.0
 FAILURES_KEPT = 20
+REASON_MAX = 600
 
 EVERYTHING = ("keeper/**/*.py", "tests/chaos/**/*.py")
+CONTRACTS = ("contracts/**/*", "anvil/package-lock.json", "anvil/compile.js")
+"""What forge runs: our contracts with settings and artifacts, and the pinned compiler and protocols."""
 Counts = dict[str, int]
 
 
@@ -99,7 +102,12 @@ def work(name: str, shard: int, until_s: float, key: str) -> None:
     with campaign.around():
         saved_s, begun_s, before_s = 0.0, time.time(), state["took_s"]
         for unit in range(state["next"] * campaign.shards + shard, campaign.units, campaign.shards):
-            verdict = campaign.run(unit)
+            try:
+                verdict = campaign.run(unit)
+            except BaseException as ending:
+                # no verdict about the unit: it is run again next time, and the reason stands in the state until then
+                _save(path, {**state, "ended": f"unit {unit}: {_reason(ending)}"})
+                raise
             state["next"] += 1
             state["took_s"] = before_s + time.time() - begun_s
             for key, count in verdict.counts.items():
@@ -115,12 +123,18 @@ def work(name: str, shard: int, until_s: float, key: str) -> None:
     _save(path, state)
 
 
+def _reason(ending: BaseException) -> str:
+    """What ended a unit, in one line; the end of a long text, where tools say what was wrong."""
+    text = " ".join(str(ending).split())
+    return f"{type(ending).__name__}: {text if len(text) <= REASON_MAX else '...' + text[-REASON_MAX:]}"
+
+
 def _state(path: Path, key: str) -> dict:  # type: ignore[type-arg]
-    fresh = {"sources": key, "took_s": 0.0, "next": 0, "counts": {}, "failed": 0, "failures": []}
+    fresh = {"sources": key, "took_s": 0.0, "next": 0, "counts": {}, "failed": 0, "failures": [], "ended": ""}
     if not path.is_file():
         return fresh
     kept = json.loads(path.read_text())
-    return {**fresh, **kept} if kept["sources"] == key else fresh
+    return {**fresh, **kept, "ended": ""} if kept["sources"] == key else fresh
 
 
 def _save(path: Path, state: object) -> None:
@@ -162,6 +176,8 @@ def drive(name: str, minutes: float) -> bool:
     crashed = [p.returncode for p in running if p.returncode]
     if crashed:
         print(f"{name}: {len(crashed)} shards ended with {crashed}")
+        for reason in _endings(campaign):
+            print(f"    {reason}", flush=True)
     took_s = sum(s["took_s"] for s in _states(campaign, key))
     shown = ", ".join(f"{n} {k}" for k, n in sorted(counts.items()))
     good = not failed and not crashed and done >= campaign.units
@@ -188,6 +204,15 @@ def _tell(campaign: Campaign, key: str) -> tuple[Counts, int, int, list[str]]:
     for failure in failures[:3]:
         print(f"    {failure[:300]}")
     return counts, done, failed, failures
+
+
+def _endings(campaign: Campaign) -> Iterator[str]:
+    """Why shards ended before their time, as they wrote it down; one that was killed could not."""
+    for shard in range(campaign.shards):
+        path = STATE / f"{campaign.name}.{shard}.json"
+        reason = json.loads(path.read_text()).get("ended") if path.is_file() else ""
+        if reason:
+            yield f"shard {shard}, {reason}"
 
 
 def _states(campaign: Campaign, key: str) -> Iterator[dict]:  # type: ignore[type-arg]

@@ -12,7 +12,7 @@ from pathlib import Path
 from anvil.forge import ForgeReport, leak_drill
 from anvil.mutants import build, read_mutants
 from tests.bench.figures import record
-from tests.chaos.campaign import Campaign, Counts, Verdict
+from tests.chaos.campaign import CONTRACTS, Campaign, Counts, Verdict
 
 SEEDS = 500
 A_UNIT = 10
@@ -136,4 +136,6 @@ def record_leak(counts: Counts, done: int, failures: list[str]) -> None:
            evidence="real_bytecode", n=len(PLANTED))  # fmt: skip
 
 
-LEAK = Campaign(name="leak", units=len(PLANTED) + SEEDS // A_UNIT, run=_unit, record=record_leak)
+LEAK = Campaign(
+    name="leak", units=len(PLANTED) + SEEDS // A_UNIT, run=_unit, record=record_leak, also=CONTRACTS
+)

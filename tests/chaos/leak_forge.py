@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from anvil.forge import BOT_FUNCTIONS, invariants
+from anvil.forge import BOT_FUNCTIONS, DID_NOT_RUN, invariants
 from anvil.mutants import judge, read_mutants
 from tests.bench.figures import record
-from tests.chaos.campaign import Campaign, Counts, Verdict
+from tests.chaos.campaign import CONTRACTS, Campaign, Counts, Verdict
 
 CALLS = 2_600_000
 RUNS, DEPTH = 64, 256
@@ -17,6 +17,7 @@ MUTANTS_MIN = 25
 
 def _invariants(number: int) -> Verdict:
     report = invariants(RUNS, DEPTH, seed=hex(0x1000 + number))
+    assert DID_NOT_RUN not in report.failed, report.output[-3000:]
     counts = {"calls": report.calls, "violations": len(report.failed), **report.succeeded}
     return Verdict(counts=counts, failure=f"{report.failed}: {report.output[-800:]}" if report.failed else "")
 
@@ -50,7 +51,9 @@ def record_mutants(counts: Counts, done: int, failures: list[str]) -> None:
            evidence="real_bytecode", n=many)  # fmt: skip
 
 
-INVARIANTS = Campaign(name="invariants", units=-(-CALLS // A_UNIT), run=_invariants, record=record_invariants)
+INVARIANTS = Campaign(
+    name="invariants", units=-(-CALLS // A_UNIT), run=_invariants, record=record_invariants, also=CONTRACTS
+)
 CONTRACT_MUTANTS = Campaign(
-    name="executor_mutants", units=len(read_mutants()), run=_mutant, record=record_mutants
+    name="executor_mutants", units=len(read_mutants()), run=_mutant, record=record_mutants, also=CONTRACTS
 )

@@ -21,7 +21,7 @@ from keeper.executor.rules import Deal, Moment, Purse
 from keeper.model import Amount, Block, Mandate, PositionId, Side, Token
 from keeper.words import Words
 from tests.bench.figures import record
-from tests.chaos.campaign import Campaign, Counts, Verdict
+from tests.chaos.campaign import CONTRACTS, Campaign, Counts, Verdict
 
 STATES = 100_000
 A_UNIT = 1_000
@@ -173,4 +173,4 @@ def _unit(number: int) -> Verdict:
     return compared(number * A_UNIT, A_UNIT)
 
 
-PARITY = Campaign(name="parity", units=STATES // A_UNIT, run=_unit, record=record_parity)
+PARITY = Campaign(name="parity", units=STATES // A_UNIT, run=_unit, record=record_parity, also=CONTRACTS)

@@ -1,0 +1,76 @@
+"""What a campaign keeps: counts of the sources that it ran on, and why a shard of it ended before its time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from anvil.forge import patience_s, read_report
+from anvil.mutants import NotJudged, killers_in
+from tests.chaos import campaign, sources
+from tests.chaos.campaign import Campaign, Verdict
+
+pytestmark = pytest.mark.unit
+FORGE = ("leak", "parity", "executor_mutants", "invariants")
+
+
+@pytest.mark.parametrize("name", FORGE)
+@pytest.mark.parametrize(
+    "file",
+    ["src/Executor.sol", "test/deep/Leak.t.sol", "foundry.toml", "artifacts/X.json", "mutants/mutants.toml"],
+)
+def test_digest__when_a_contract_its_settings_or_artifact_changes__then_the_counts_are_of_another_code(
+    name: str, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    also = campaign.find(name).also
+    monkeypatch.setattr(sources, "ROOT", tmp_path)
+    path = tmp_path / "contracts" / file
+    path.parent.mkdir(parents=True)
+    path.write_text("one")
+    before = sources.digest("nothing.of.ours", also)
+    path.write_text("two")
+    assert sources.digest("nothing.of.ours", also) != before
+
+
+def test_work__when_a_unit_ends_without_a_verdict__then_its_reason_is_told_and_it_runs_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = [3]
+
+    def run(unit: int) -> Verdict:
+        if unit in broken:
+            raise AssertionError("forge said much before\n" * 100 + "Error: solc exited with 137")
+        return Verdict(counts={"units": 1})
+
+    made = Campaign(name="made", units=6, run=run, record=lambda counts, done, failures: None, shards=1)
+    monkeypatch.setattr(campaign, "find", lambda name: made)
+    monkeypatch.setattr(campaign, "STATE", tmp_path)
+    with pytest.raises(AssertionError):
+        campaign.work("made", 0, float("inf"), "key")
+    (told,) = campaign._endings(made)
+    assert told.startswith("shard 0, unit 3: AssertionError: ...")
+    assert told.endswith("Error: solc exited with 137")
+    assert json.loads((tmp_path / "made.0.json").read_text())["counts"] == {"units": 3}
+    broken.clear()
+    campaign.work("made", 0, float("inf"), "key")
+    assert list(campaign._endings(made)) == []
+    kept = json.loads((tmp_path / "made.0.json").read_text())
+    assert (kept["counts"], kept["next"]) == ({"units": 6}, 6)
+
+
+def test_killers__when_forge_did_not_run__then_no_mutant_was_killed() -> None:
+    with pytest.raises(NotJudged, match="solc exited"):
+        killers_in(read_report("Error: solc exited with 137"))
+    said = "[FAIL: no] test_caps() (gas: 1)\n1 tests passed, 1 failed"
+    assert killers_in(read_report(said)) == ("test_caps",)
+
+
+@pytest.mark.parametrize(
+    ("load", "cores", "times"), [(0.0, 2, 1.0), (1.0, 2, 1.0), (11.0, 2, 6.0), (3.0, 1, 4.0)]
+)
+def test_patience__when_others_want_the_cores_too__then_it_grows_with_them(
+    load: float, cores: int, times: float
+) -> None:
+    assert patience_s(900, load, cores) == 900 * times
