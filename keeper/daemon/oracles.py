@@ -11,7 +11,7 @@ from keeper.daemon.camera import Camera
 from keeper.daemon.wiring import Finding, Site
 from keeper.errors import Transient
 from keeper.model import Block, Call, Policy, PositionId, Snapshot, Token
-from keeper.oracle import drift, osm, room
+from keeper.oracle import composed, drift, osm, room
 from keeper.oracle.ahead import Next
 from keeper.oracle.faults import Fault
 from keeper.oracle.feeds import Named, selector
@@ -22,6 +22,7 @@ from keeper.venues.aave_v3 import AaveV3
 from keeper.venues.aave_v3.book import checksum, word
 from keeper.venues.compound_v3 import CompoundV3
 from keeper.venues.maker import Maker
+from keeper.venues.morpho_blue import MorphoBlue
 from keeper.words import Words
 
 SOURCE_OF = selector("getSourceOfAsset(address)")
@@ -49,6 +50,8 @@ class Oracles:
         """The last one looked at."""
         self._ahead: tuple[Next, ...] = ()
         self._standing: frozenset[tuple[str, str]] = frozenset()
+        self._unlooked: tuple[Fault, ...] = ()
+        """What is wrong with oracles as they were built, and which are not looked into."""
 
     async def look(
         self, snapshot: Snapshot, venues: Mapping[str, Venue], policies: Mapping[PositionId, Policy]
@@ -74,7 +77,8 @@ class Oracles:
         words = await self._around.camera.reader(block)(asked) if asked else Words((), ())
         found = here.look(block, words, snapshot, policies)
         drifted = drift.faults(snapshot, self._snapshot)
-        return [*found.faults, *drifted, *await self._delayed(venues, block)], found.ahead
+        delayed = await self._delayed(venues, block)
+        return [*found.faults, *self._unlooked, *drifted, *delayed], found.ahead
 
     def say(self, faults: list[Fault]) -> None:
         """Raise what was found, clear what stood and was not found again."""
@@ -91,16 +95,18 @@ class Oracles:
         if self._room is None or not same:
             read = self._around.camera.reader(block)
             named, tokens = await named_feeds(venues, read)
+            parts, unlooked = await composed_feeds(venues, read)
             chain = self._around.chain
             site = Feeds(
                 chain=chain.name,
                 chain_id=chain.chain_id,
                 block_time_s=chain.block_time_s,
-                named=named,
+                named=(*named, *parts),
                 tokens=tokens,
                 quoter=chain.uniswap_quoter,
             )
             self._room, self._venues = await room.load(site, read), dict(venues)
+            self._unlooked = unlooked
         return self._room
 
     async def _delayed(self, venues: Mapping[str, Venue], block: Block) -> list[Fault]:
@@ -138,6 +144,30 @@ async def named_feeds(
             ]
             tokens |= {x.feed: x.token for x in listed}
     return tuple(named), tokens
+
+
+async def composed_feeds(
+    venues: Mapping[str, Venue], read: room.Read
+) -> tuple[tuple[Named, ...], tuple[Fault, ...]]:
+    """Feeds behind the oracles of Morpho's markets, and what is wrong or not looked at there. Raises Transient."""
+    subjects: dict[str, composed.Subject] = {}
+    for venue in venues.values():
+        if isinstance(venue, MorphoBlue):
+            m = venue.market
+            for oracle in (m.oracle, *(p.oracle for p in m.pre)):
+                id = f"{m.id}:{oracle}"
+                subjects[id] = composed.Subject(
+                    id=id,
+                    address=oracle,
+                    symbols=(m.collateral.symbol, m.loan.symbol),
+                    decimals=(m.collateral.decimals, m.loan.decimals),
+                )
+    if not subjects:
+        return (), ()
+    oracles = tuple(subjects.values())
+    made = composed.parsed(oracles, await read(composed.probes(oracles)))
+    asked = composed.decimal_probes(made)
+    return composed.looked(made, await read(asked) if asked else Words((), ()))
 
 
 async def _aave(venue: AaveV3, read: room.Read) -> list[Named]:

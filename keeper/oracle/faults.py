@@ -20,6 +20,7 @@ APART_BPS = 200
 CODES = (
     "feed_unread",
     "feed_decimals",
+    "feed_unlooked",
     "feed_not_positive",
     "feed_at_bound",
     "feed_stale",

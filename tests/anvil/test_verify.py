@@ -20,11 +20,12 @@ from keeper.cli import invoke
 from keeper.config import load
 from keeper.daemon import bands
 from keeper.daemon.wiring import opened
-from keeper.oracle import feeds, steps
+from keeper.oracle import composed, feeds, steps
 from keeper.seams import Reading
 from keeper.venues.aave_v3 import AaveV3
-from keeper.venues.aave_v3.book import word
+from keeper.venues.aave_v3.book import selector, word
 from keeper.venues.morpho_blue import MorphoBlue, math
+from keeper.venues.morpho_blue.book import PRICE
 from tests.morpho_stage import Loan, constants, open_loans
 
 pytestmark = pytest.mark.anvil
@@ -236,8 +237,6 @@ def test_check__when_one_update_may_jump_over_emergency__then_it_is_refused_unle
     _, document = told(capsys, ["check", "--config", str(file)])
     thin = {f["subject"]: f["severity"] for f in document["findings"] if f["code"] == "thin_emergency"}
     assert thin == {"pool": "CRITICAL", "market": "INFO"}
-    _, wide = told(capsys, ["check", "--config", str(written(stage, tmp_path))])
-    assert "thin_emergency" not in {f["code"] for f in wide["findings"]}
 
 
 def test_check__when_a_feed_keeps_a_thousand_rounds__then_its_own_moves_are_measured(
@@ -261,6 +260,37 @@ def test_check__when_a_feed_keeps_a_thousand_rounds__then_its_own_moves_are_meas
         stage.chain.revert(kept)
     # the mock of the dollar keeps no rounds: the table stands for it
     assert list(found.values()) == [0.0]
+
+
+def test_check__when_morphos_oracle_names_its_feeds__then_each_is_looked_at_and_a_wrong_scale_is_found(
+    stage: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["check", "--config", str(written(stage, tmp_path))]
+    _, before = told(capsys, line)
+    assert [f["severity"] for f in before["findings"] if f["code"] == "feed_unlooked"] == ["INFO"]
+    # 1.10 is wide enough for ETH against a dollar
+    assert "thin_emergency" not in {f["code"] for f in before["findings"]}
+    kept = stage.chain.snapshot()
+    price = stage.chain.call(stage.market.oracle, "price()(uint256)")
+    parts = {
+        "BASE_FEED_1": word(stage.deployment.token("WETH").feed),
+        "QUOTE_FEED_1": word(stage.deployment.token("USDC").feed),
+        "SCALE_FACTOR": word(10 ** (36 + 6 - 18 + 8)),
+    }
+    answers = {selector(f"{name}()"): parts.get(name, word(0)) for name in composed.NAMES}
+    stage.chain.rpc("anvil_setCode", stage.market.oracle, constants(answers | {PRICE: word(price)}))
+    stage.chain.mine()
+    try:
+        _, document = told(capsys, line)
+    finally:
+        stage.chain.revert(kept)
+    found = {
+        (f["code"], f["subject"].rsplit(":", 1)[1]) for f in document["findings"] if "morpho" in f["subject"]
+    }
+    assert ("feed_decimals", stage.market.oracle) in found
+    # nobody wrote the feeds for forty days
+    assert {("feed_stale", "BASE_FEED_1"), ("feed_stale", "QUOTE_FEED_1")} <= found
+    assert "feed_unlooked" not in {code for code, _ in found}
 
 
 @pytest.mark.parametrize(
