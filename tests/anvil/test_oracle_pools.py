@@ -120,6 +120,7 @@ def test_pool__when_somebody_moves_it__then_it_is_not_believed_until_the_average
     # held for the whole window it is the market, and the feed is due
     later(chain, WINDOW_S + 12)
     held = eye.prices()["WETH"]
+    assert held.price is not None
     assert held.price == pytest.approx(moved.spot, rel=1e-3)
     found = eye.look()
     assert ("oracle_apart", "WETH") in {(f.code, f.subject) for f in found.faults}
