@@ -9,9 +9,10 @@ import typer
 from keeper.cli import arguments
 
 if TYPE_CHECKING:
-    from keeper.config import Settings
+    from keeper.config import ChainSettings, Settings
+    from keeper.executor.load import Read
 
-HEADERS = ("label", "executor", "code", "owner", "bot", "verdict")
+HEADERS = ("label", "executor", "code", "owner", "bot", "routers", "verdict")
 
 
 def command(
@@ -21,8 +22,9 @@ def command(
 ) -> None:
     """Compare each Executor on chain with the code in this repository.
 
-    Byte for byte, immutables apart; then whether it belongs to the guarded account, and whether the keeper's
-    wallet is one of its bots. Exits with 1 when anything differs.
+    Byte for byte, immutables apart; then whether it belongs to the guarded account, whether the keeper's wallet is
+    one of its bots, and which configured routers its owner has not allowed. Exits with 1 when anything but those
+    differs.
 
     Example: keeper executor verify --config keeper.toml
     """
@@ -69,7 +71,25 @@ async def verify(settings: Settings) -> list[tuple[str, ...]]:
                 wrong = wrong or ("" if found.bot_share_bps else "the keeper's wallet is no bot of it")
                 share = f"{found.bot_share_bps / 100:g} % of each cap"
                 code = found.code or "the committed Executor's"
-                rows.append((p.label, p.executor, code, found.owner, share, wrong or "as committed"))
+                routers = "-" if found.code else await _routers(p.executor, chain, read)
+                rows.append((p.label, p.executor, code, found.owner, share, routers, wrong or "as committed"))
         finally:
             await endpoints.close()
     return rows
+
+
+async def _routers(executor: str, chain: ChainSettings, read: Read) -> str:
+    """Which of the configured routers the owner has not allowed. Raises Transient."""
+    from keeper.cli.owner_grant import named_routers
+    from keeper.executor.read import ROUTER_ALLOWED
+    from keeper.model import Call
+
+    named = tuple(named_routers(chain))
+    if not named:
+        return "none configured"
+    asked = tuple(
+        Call(target=executor, data=ROUTER_ALLOWED + bytes.fromhex(r[2:]).rjust(32, b"\0")) for r in named
+    )
+    words = await read(asked)
+    refused = [r for i, r in enumerate(named) if not words.uint(i)]
+    return f"not allowed: {', '.join(refused)}" if refused else "allowed"

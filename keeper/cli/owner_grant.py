@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from keeper.config import Settings
+    from keeper.config import ChainSettings, Settings
     from keeper.daemon.facts import Guarded
     from keeper.daemon.wiring import Site
     from keeper.executor.grants import Signing
@@ -57,6 +57,7 @@ async def wanted(settings: Settings, label: str, amounts: Mapping[str, str], *, 
                     collateral=collateral,
                     receipts={x.token: x.a_token for x in at.venue.market.listings},
                     debt=tuple(h.amount.token for h in position.debt) if position is not None else (),
+                    routers=await _routers(at) if collateral or at.sells else {},
                 )
             ),
         )
@@ -68,14 +69,13 @@ async def revoked(settings: Settings, label: str, *, safe: bool = False) -> Want
 
     async with placed(settings, label) as at:
         chain = at.site.chain
-        offers = chain.aggregator
         place = Place(
             executor=at.executor,
             owner=at.owner,
             key=at.key,
             bot=at.bot,
             tokens=tuple((x.token, x.a_token) for x in at.venue.market.listings),
-            routers=tuple(r for r in (chain.uniswap_router, offers.router if offers else None) if r),
+            routers=tuple(named_routers(chain)),
         )
         read = at.site.camera.reader(at.site.block)
         found = standing(place, await read(calls(place)))
@@ -100,6 +100,39 @@ class Placed:
     owner: str
     key: str
     bot: str
+
+    @property
+    def sells(self) -> bool:
+        """Whether the policy would sell at all; who only pays in needs no router."""
+        from keeper.daemon.executors import SELLS
+
+        return not SELLS.isdisjoint(self.guarded.policy.strategies)
+
+
+def named_routers(chain: ChainSettings) -> dict[str, str]:
+    """Every router that the configuration uses on that chain -> what it is for."""
+    offers = chain.aggregator
+    uses = {
+        chain.uniswap_router: "the router of Uniswap v3 (two pools in a row, a sale split over pools)",
+        offers.router if offers else None: f"the aggregator {offers.name}" if offers else "",
+    }
+    return {router: use for router, use in uses.items() if router}
+
+
+async def _routers(at: Placed) -> dict[str, str]:
+    """Those of them that the owner has not allowed yet. Raises Transient."""
+    from keeper.executor.read import ROUTER_ALLOWED
+    from keeper.model import Call
+
+    named = named_routers(at.site.chain)
+    asked = [
+        Call(target=at.executor, data=ROUTER_ALLOWED + bytes.fromhex(router[2:]).rjust(32, b"\0"))
+        for router in named
+    ]
+    if not asked:
+        return {}
+    words = await at.site.camera.reader(at.site.block)(tuple(asked))
+    return {router: use for i, (router, use) in enumerate(named.items()) if not words.uint(i)}
 
 
 @asynccontextmanager

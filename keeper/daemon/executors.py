@@ -89,9 +89,22 @@ def _of(site: Site, guarded: Guarded, snapshot: Snapshot) -> list[Finding]:
         why = f"what the owner allows the executor ends in {left_s / 86_400:.0f} days: renew it"
         found.append(_bad(Severity.WARNING, "grant_expiring", guarded, why))
     found += _reserves(mandate, guarded)
+    found += _routers(mandate, guarded) if sells else []
     position = snapshot.position(guarded.id)
     owes = sells and position is not None and position.debt
     return found + (_grants(mandate, position, guarded) if owes and position is not None else [])
+
+
+def _routers(mandate: Mandate, guarded: Guarded) -> list[Finding]:
+    """A router that the configuration names and the owner does not: what needs it is never done."""
+    why = (
+        "the executor's owner has not allowed it: no sale goes through it (two pools in a row, splits over pools, an "
+        "aggregator's offers); `keeper grant --executor` prints what is signed"
+    )
+    return [
+        _bad(Severity.WARNING, "router_not_allowed", guarded, f"router {router}: {why}")
+        for router in mandate.routers_refused
+    ]
 
 
 def _reserves(mandate: Mandate, guarded: Guarded) -> list[Finding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
@@ -15,6 +15,7 @@ from keeper.units import BPS, WAD, decimal_text
 SET_POSITION = selector(f"setPosition(bytes32,{TERMS})")
 SET_ASSET = selector("setAsset(bytes32,address,uint8,uint112,uint112)")
 SET_BOT = selector("setBot(address,uint16,uint40)")
+SET_ROUTER = selector("setRouter(address,bool)")
 APPROVE = selector("approve(address,uint256)")
 DAY_S = 86_400
 TERM_S = 90 * DAY_S
@@ -52,10 +53,12 @@ class Wish:
     receipts: Mapping[Token, str]
     """Token -> the protocol's own token for it, of which the owner allows as much."""
     debt: Sequence[Token]
+    routers: Mapping[str, str] = field(default_factory=dict)
+    """Router -> what it is for, of those that the configuration names and the owner has not allowed yet."""
 
 
 def signings(wish: Wish) -> tuple[Signing, ...]:
-    """Everything to sign, in its order: terms, tokens, bot, and last the grant itself."""
+    """Everything to sign, in its order: terms, tokens, bot, routers, and last the grant itself."""
     until = wish.now_s + TERM_S
     assets = [(t, Side.COLLATERAL, units) for t, units in wish.collateral.items()]
     assets += [(t, Side.DEBT, 0) for t in wish.debt]
@@ -70,6 +73,7 @@ def signings(wish: Wish) -> tuple[Signing, ...]:
             signs=f"setBot({wish.bot}, {BPS}, {until})",
             meaning=f"the keeper's wallet may act until {until} (Unix seconds), up to the whole of each cap",
         ),
+        *(_router(wish, router, use) for router, use in wish.routers.items()),
         *(_approval(wish, token, units) for token, units in wish.collateral.items()),
     )
 
@@ -140,6 +144,15 @@ def _asset(wish: Wish, token: Token, side: Side, cap: int) -> Signing:
         ),
         signs=f"setAsset({wish.key}, {token.address}, {int(side)}, {body[3]}, 0)",
         meaning=sold if side is Side.COLLATERAL else f"{token.symbol} debt may be repaid with it",
+    )
+
+
+def _router(wish: Wish, router: str, use: str) -> Signing:
+    return Signing(
+        call=Call(target=wish.executor, data=SET_ROUTER + encode(["address", "bool"], [router, True])),
+        signs=f"setRouter({router}, true)",
+        meaning=f"sales may go through {use}; whatever it does, at most {SLIPPAGE_BPS / 100:g} % is lost against the "
+        "oracle's price",
     )
 
 

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from eth_abi.abi import encode
 
 from keeper.executor.abi import selector
-from keeper.executor.grants import APPROVE, SET_BOT, Signing
+from keeper.executor.grants import APPROVE, SET_BOT, SET_ROUTER, Signing
 from keeper.executor.read import ALLOWANCE, BALANCE_OF, BOT_OF, PAUSED, POSITION_OF, ROUTER_ALLOWED
 from keeper.model import Call, Token
 from keeper.units import decimal_text
 from keeper.words import Words
 
 REMOVE_POSITION = selector("removePosition(bytes32)")
-SET_ROUTER = selector("setRouter(address,bool)")
 RESCUE = selector("rescue(address,uint256)")
 
 

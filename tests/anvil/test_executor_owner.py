@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from keeper.cli import owner_grant
+from keeper.config import load
+from keeper.executor.grants import transaction_builder
 from tests.anvil.test_executor_daemon import pool_at
 from tests.anvil_daemon import keeper, night
 from tests.executor_daemon import WAD, Owned, changed, owned
@@ -31,7 +36,13 @@ def test_grant__signed_by_the_owner_as_printed__lets_the_daemon_rescue(tmp_path:
 
         line = ("grant", "--executor", there.label, "--amount", "WETH=8")
         told = json.loads(keeper(on, *line, "--json").stdout)
-        safe = json.loads(keeper(on, *line, "--safe").stdout)
+        router = on.market.uniswap.router
+        assert [s["signs"] for s in told["signs"] if "Router" in s["signs"]] == [f"setRouter({router}, true)"]
+        refused = keeper(on, *line, "--safe")
+        assert refused.returncode != 0
+        assert "it is no Safe" in refused.stderr
+        wanted = asyncio.run(owner_grant.wanted(load(on.config), there.label, {"WETH": "8"}))
+        safe: Any = transaction_builder(wanted.chain_id, wanted.owner, wanted.signings)
         assert [t["data"] for t in safe["transactions"]] == [s["data"] for s in told["signs"]]
         assert (safe["chainId"], safe["meta"]["createdFromSafeAddress"]) == ("31337", executor.owner)
         assert all(s["signs"] in safe["meta"]["description"] for s in told["signs"])
@@ -42,7 +53,10 @@ def test_grant__signed_by_the_owner_as_printed__lets_the_daemon_rescue(tmp_path:
         verified = keeper(on, "executor", "verify", "--json")
         assert verified.returncode == 0, verified.stdout
         assert json.loads(verified.stdout)["executors"][0]["owner"] == executor.owner
+        assert json.loads(verified.stdout)["executors"][0]["routers"] == "allowed"
         found = codes(there)
+        assert "router_not_allowed" not in found
+        _router_taken_back(there, line, router)
         assert not {
             "no_grant",
             "grant_too_small",
@@ -60,6 +74,19 @@ def test_grant__signed_by_the_owner_as_printed__lets_the_daemon_rescue(tmp_path:
             story.block()
             assert story.rescues(there.label) == 1, story.guard.tail()
             assert story.health(there.label) >= 1.25 * WAD
+
+
+def _router_taken_back(there: Owned, line: tuple[str, ...], router: str) -> None:
+    """Asked for as long as it is not allowed, and no longer; named by check and by verify meanwhile."""
+    again = json.loads(keeper(there.on, *line, "--json").stdout)
+    assert not [s for s in again["signs"] if "Router" in s["signs"]]
+    there.executor.by_owner("setRouter(address,bool)", router, False)
+    assert f"router {router}: " in codes(there)["router_not_allowed"]
+    verified = keeper(there.on, "executor", "verify", "--json")
+    assert verified.returncode == 0
+    assert json.loads(verified.stdout)["executors"][0]["routers"] == f"not allowed: {router}"
+    again = json.loads(keeper(there.on, *line, "--json").stdout)
+    assert [s["signs"] for s in again["signs"] if "Router" in s["signs"]] == [f"setRouter({router}, true)"]
 
 
 def test_check__what_would_fail_at_night__is_named_by_day(tmp_path: Path) -> None:

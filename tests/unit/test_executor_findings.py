@@ -13,7 +13,7 @@ from keeper.daemon.facts import Guarded
 from keeper.model import Mandate, Means, Side
 from tests import build
 from tests.build import ALICE, USDC, WETH, amount
-from tests.mandates import EXECUTOR, asset, borrower, mandate, means, terms
+from tests.mandates import EXECUTOR, ROUTER, asset, borrower, mandate, means, terms
 
 pytestmark = pytest.mark.unit
 CALM = 2**40
@@ -58,6 +58,12 @@ def test_check__when_the_reserve_is_empty__then_named_and_selling_is_not_asked_a
     assert codes(means(owner()), ("repay_from_reserve",), quoter=False) == ["empty_reserve"]
     assert codes(means(owner(5)), ("repay_from_reserve",), quoter=False) == []
     assert codes(means(owner(5)), ("close_position",), quoter=False) == ["no_quoter"]
+
+
+def test_check__when_a_configured_router_is_not_allowed__then_named_where_something_is_sold() -> None:
+    refused = means(replace(owner(5), routers_refused=(ROUTER,)))
+    assert codes(refused, ("deleverage",)) == ["router_not_allowed"]
+    assert codes(refused, ("repay_from_reserve",)) == []
 
 
 @pytest.mark.parametrize(("funds", "strategies", "ready"), [
