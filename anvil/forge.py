@@ -188,8 +188,10 @@ def read_report(output: str) -> ForgeReport:
     # a campaign's own lines are long, and a number is sought from each of their digits on
     told = "\n".join(line for line in output.splitlines() if len(line) < _LINE_MAX)
     summaries = _SUMMARY.findall(told)
-    failed = tuple(dict.fromkeys(_FAILED.findall(told)))
-    if not summaries or (not failed and any(int(lost) for _, lost in summaries)):
+    # but a failure is told with its counterexample, which may be as long
+    lost = (_FAILED.match(line) for line in output.splitlines() if line.startswith("[FAIL"))
+    failed = tuple(dict.fromkeys(found[1] for found in lost if found))
+    if not summaries or (not failed and any(int(many) for _, many in summaries)):
         failed = (DID_NOT_RUN,)
     carried: dict[str, int] = dict.fromkeys(BOT_FUNCTIONS, 0)
     calls = 0

@@ -65,6 +65,9 @@ def test_killers__when_forge_did_not_run__then_no_mutant_was_killed() -> None:
         killers_in(read_report("Error: solc exited with 137"))
     said = "[FAIL: no] test_caps() (gas: 1)\n1 tests passed, 1 failed"
     assert killers_in(read_report(said)) == ("test_caps",)
+    example = f"calldata=0x{'ab' * 900} args=[0x1, 2 [2e0]]"
+    long = f"[FAIL: not refused; counterexample: {example}] testFuzz_it(address,bytes) (runs: 0)"
+    assert killers_in(read_report(f"{long}\n0 tests passed, 1 failed")) == ("testFuzz_it",)
 
 
 @pytest.mark.parametrize(
