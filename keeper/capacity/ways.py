@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from keeper.capacity.records import Case, Kind, Limit, Stress, Unit, Way
+from keeper.capacity.records import Case, Kind, Limit, Unit, Way
 from keeper.executor import judge, quotes, rules
 from keeper.executor.rules import fund_room, sell_room
 from keeper.model import (
@@ -30,14 +30,7 @@ from keeper.model import (
 )
 from keeper.phrases import amount_text, usd_text
 from keeper.seams import Venue
-from keeper.sizing import (
-    debt_base_up,
-    health_down,
-    value_base_down,
-    value_base_up,
-    weighted_base_wad,
-)
-from keeper.units import BPS, UINT256_MAX, WAD, mul_div_down, mul_div_up
+from keeper.units import BPS, WAD
 
 PPM = 1_000_000
 REPAY, SUPPLY, SELL = "repay", "add_collateral", "deleverage"
@@ -63,15 +56,6 @@ class Scene:
     gas_wei_max: int | None
     """Most that the gas of one action may cost; None where nothing prices gas."""
     spent_today_usd: float = 0.0
-
-
-def stressed(position: Position, stress: Stress) -> Position:
-    """The position at the stress's prices; collateral is rounded down, debt up."""
-    collateral = tuple(_moved(h, stress.factors_ppm.get(h.feed, PPM), up=False) for h in position.collateral)
-    debt = tuple(_moved(h, stress.debt_factors_ppm.get(h.feed, PPM), up=True) for h in position.debt)
-    moved = replace(position, collateral=collateral, debt=debt)
-    owed = debt_base_up(moved)
-    return replace(moved, health_wad=health_down(weighted_base_wad(moved), owed) if owed else UINT256_MAX)
 
 
 def case_of(scene: Scene) -> Case:
@@ -391,13 +375,6 @@ def _tokens(code: str, text: str, token: Token, units: int) -> Limit:
 
 def _shown(token: Token, units: int) -> str:
     return f"all {token.symbol}" if units >= 2**96 else amount_text(Amount(token=token, units=units))
-
-
-def _moved(held: Holding, factor_ppm: int, *, up: bool) -> Holding:
-    price = (mul_div_up if up else mul_div_down)(held.price_base, factor_ppm, PPM)
-    units, decimals = held.amount.units, held.amount.token.decimals
-    value = (value_base_up if up else value_base_down)(units, price, decimals)
-    return replace(held, price_base=price, value_base=value)
 
 
 def _no(code: str, why: str) -> Refusal:

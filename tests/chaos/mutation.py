@@ -168,10 +168,10 @@ def _live(world: World, path: Path, many: int) -> str:
     loop = VirtualLoop(START_S)
     world.loop = loop
     asyncio.set_event_loop(loop)
-    journal = worlds._first_journal(path, loop, world.chain.genesis.nonce)
-    journal.__class__ = SimJournal
-    assert isinstance(journal, SimJournal)
-    journal.world, journal.pending, world.journal = world, set(), journal
+    path.write_bytes(worlds._new_journal(world.chain.genesis.nonce))
+    asyncio.set_event_loop(loop)
+    journal = Journal.open(path, worlds.VirtualClock())
+    world.journal = SimJournal.of(journal, world)
     bodies: list[MutatedRpc] = []
     with worlds._patched(world):
         opened = daemons.Endpoints.open

@@ -85,7 +85,7 @@ class Watched:
 class Jobs:
     """No slow jobs."""
 
-    def ask(self, name: str) -> None:
+    def ask(self, *names: str) -> None:
         return None
 
 
