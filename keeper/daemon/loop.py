@@ -18,7 +18,7 @@ from keeper.daemon.parts import Parts
 from keeper.daemon.stops import Stops
 from keeper.daemon.tank import say_tank
 from keeper.daemon.tick import Tick, joined, raise_for, say_quorum
-from keeper.daemon.triage import ASKED_S, FIRST_S, Glances, beside
+from keeper.daemon.triage import ASKED_S, FIRST_S, Glances, beside, tell
 from keeper.daemon.urgency import Healths
 from keeper.daemon.watching import Watching
 from keeper.decision import Options, PositionMemory
@@ -373,11 +373,12 @@ class ChainLoop:
         return self.venues[self._homes[id]]
 
     def level_of(self, id: PositionId) -> Level | None:
-        """The level of a guarded position in the last tick; None before the first."""
-        return self._levels.get(id)
+        """The level of a guarded position as judged last, even if the others wait yet; None before the first."""
+        return self._memory.of(id).level if self._first and id in self._first.judged else self._levels.get(id)
 
     def _not_sent(self, plan: Plan, refusal: Refusal) -> None:
         """Nothing left the machine: free the cooldown, so that the next tick may try anew, and say why."""
+        tell(self.parts.facts, plan, refusal)
         id = plan.key.position
         intent = self.parts.journal.intent(plan.key)
         if intent is None or not intent.state.open:
