@@ -26,10 +26,12 @@ from keeper.model import (
     Block,
     Deleverage,
     Holding,
+    IntentState,
     Mandate,
     MandateAsset,
     Outcome,
     Plan,
+    PlanKey,
     Policy,
     Position,
     PositionId,
@@ -52,10 +54,16 @@ TOLERANCE_BPS = 50
 """As the offers are asked for: how much less they may pay when they are executed."""
 
 
+DOUBT_S = 120.0
+"""So long nobody is asked about a position after an offer for it was refused: who lies would else keep the pools from
+it block after block."""
+OURS = frozenset({"raced", "overtaken", "lane_full"})
+"""Why a plan was not sent that says nothing about its offer."""
+LOST = frozenset({IntentState.REVERTED})
 DEADLINE_S = 1.0
 """Of a tick's ten seconds, what all offers of a block may take together."""
 CODE = "aggregator"
-BROKEN = frozenset({"limited", "failing", "slow", "unreachable", "garbled", "resting"})
+BROKEN = frozenset({"limited", "failing", "slow", "unreachable", "garbled", "resting", "not_carried_out"})
 """What is the aggregator's fault, and worth a person's attention."""
 
 
@@ -90,6 +98,7 @@ class Bargain:
         self._pools = tuple(pools)
 
         self._told: dict[PositionId, Route | Refusal] = {}
+        self._doubts: dict[PositionId, tuple[float, str]] = {}
         self._block = ""
 
     async def struck(
@@ -106,7 +115,8 @@ class Bargain:
         try:
             for position, mandate, policy, venue in due:
                 case = (position, mandate, policy)
-                self._told[position.id] = await self._for_one(snapshot, case, venue, until_s)
+                doubt = self._doubted(position.id)
+                self._told[position.id] = doubt or await self._for_one(snapshot, case, venue, until_s)
         finally:
             await self._offers.close()
         there = snapshot.by_id()
@@ -117,6 +127,19 @@ class Bargain:
             means = replace(snapshot.means, routes=(*snapshot.means.routes, *found))
             snapshot = replace(snapshot, means=means)
         return Bargained(snapshot=snapshot, refusals=refusals)
+
+    def doubt(self, id: PositionId, why: str) -> None:
+        """An offer for that position was refused: for a while the pools alone are sold to."""
+        self._doubts[id] = (self._clock.monotonic_s() + DOUBT_S, why)
+        self._told[id] = no("not_carried_out", why)
+
+    def _doubted(self, id: PositionId) -> Refusal | None:
+        until_s, why = self._doubts.get(id, (0.0, ""))
+        left_s = until_s - self._clock.monotonic_s()
+        if left_s > 0:
+            return no("not_carried_out", f"its last offer was refused ({why}); asked again in {left_s:.0f} s")
+        self._doubts.pop(id, None)
+        return None
 
     async def _for_one(
         self, snapshot: Snapshot, case: tuple[Position, Mandate, Policy], venue: Venue, until_s: float
@@ -208,11 +231,13 @@ class BargainedFacts:
         self._bargain = bargain
         self._guarded = tuple(guarded)
         self._alarms = alarms
+        self._sent: set[PlanKey] = set()
         self._log = structlog.get_logger("keeper")
 
     async def take(self, block: Block, venues: Mapping[str, Venue]) -> tuple[Snapshot, tuple[Outcome, ...]]:
         """As the facts within. Raises Transient."""
         snapshot, outcomes = await self._facts.take(block, venues)
+        self._learn(outcomes)
         return await self._with_offers(snapshot, venues), outcomes
 
     async def glance(
@@ -220,11 +245,28 @@ class BargainedFacts:
     ) -> tuple[Snapshot, tuple[Outcome, ...]] | None:
         """As the facts within, where they can show the few before the many. Raises Transient."""
         seen = await self._facts.glance(block, venues) if isinstance(self._facts, Glances) else None
-        return None if seen is None else (await self._with_offers(seen[0], venues), seen[1])
+        if seen is None:
+            return None
+        self._learn(seen[1])
+        return await self._with_offers(seen[0], venues), seen[1]
 
     def acted(self, plan: Plan) -> None:
         """As the facts within."""
+        if _on_offer(plan):
+            self._sent.add(plan.key)
         self._facts.acted(plan)
+
+    def refused(self, plan: Plan, why: Refusal) -> None:
+        """A plan that was not sent: where it stood on an offer, the pools' turn comes."""
+        if _on_offer(plan) and why.code not in OURS:
+            self._bargain.doubt(plan.key.position, f"{why.code}: {why.why}")
+
+    def _learn(self, outcomes: Sequence[Outcome]) -> None:
+        """What was sent on an offer and failed on the chain."""
+        for outcome in outcomes:
+            if outcome.key in self._sent and outcome.state in LOST:
+                self._sent.discard(outcome.key)
+                self._bargain.doubt(outcome.key.position, outcome.surprise or "it reverted on the chain")
 
     async def _with_offers(self, snapshot: Snapshot, venues: Mapping[str, Venue]) -> Snapshot:
         found = await self._bargain.struck(snapshot, self._guarded, venues)
@@ -237,6 +279,11 @@ class BargainedFacts:
         elif found.snapshot is not snapshot or found.refusals:
             self._alarms.clear(CODE, "")
         return found.snapshot
+
+
+def _on_offer(plan: Plan) -> bool:
+    """Whether one of its sales goes the way that an aggregator composed."""
+    return any(isinstance(s, Deleverage) and s.calldata for s in plan.steps)
 
 
 def with_offers(acting: Sending, here: Site, alarms: Alarm) -> Sending:

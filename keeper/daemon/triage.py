@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from keeper.daemon.isolation import read_alone
 from keeper.errors import KeeperError, Transient
-from keeper.model import Block, Outcome, Policy, PositionId, Snapshot
+from keeper.model import Block, Outcome, Plan, Policy, PositionId, Refusal, Snapshot
 from keeper.seams import Venue
 from keeper.snapshot import Film
 
@@ -30,6 +30,21 @@ ASKED_S = 0.001
 """So long the loop is left to a reading's questions before anything is done beside them."""
 Told = TypeVar("Told")
 Done = TypeVar("Done")
+
+
+@runtime_checkable
+class Learns(Protocol):
+    """Facts that would show another way after a plan on theirs came to nothing."""
+
+    def refused(self, plan: Plan, why: Refusal) -> None:
+        """Nothing of ``plan`` left the machine."""
+        ...
+
+
+def tell(facts: object, plan: Plan, why: Refusal) -> None:
+    """Let the facts know, where they learn."""
+    if isinstance(facts, Learns):
+        facts.refused(plan, why)
 
 
 @runtime_checkable

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from eth_utils.address import to_checksum_address
+
 from keeper.executor.abi import DATA_BYTES_MAX
 from keeper.model import Refusal, Route, Token
 
@@ -80,7 +82,8 @@ def route_of(ask: Ask, bid: Bid, pools: Sequence[str] = ()) -> Route:
         fees=(),
         via=(),
         pools=tuple(pools),
-        router=bid.router,
+        # the guard holds the order to the step letter by letter, and aggregators write in lower case
+        router=to_checksum_address(bid.router),
         points=((bid.bought_min, bid.sell_units),),
         calldata=bid.data,
     )

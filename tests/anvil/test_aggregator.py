@@ -7,16 +7,17 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiohttp import web
 
-from keeper.clock import SystemClock
-from keeper.daemon.bargain import Bargain, BargainedFacts
+from keeper.clock import ManualClock, SystemClock
+from keeper.daemon.bargain import DOUBT_S, Bargain, BargainedFacts
 from keeper.daemon.facts import Guarded
 from keeper.executor.bids import Ask, Bid
-from keeper.model import Deleverage, Proposal, Refusal, Side, Source
+from keeper.model import Deleverage, IntentState, PlanKey, Proposal, Refusal, Side, Source
 from keeper.oracle.aggregator import BODY_BYTES_MAX, Aggregator, Where
 from keeper.oracle.dialects import DIALECTS
 from keeper.units import WAD
@@ -272,9 +273,10 @@ class Facts:
     def __init__(self, snapshot: Any) -> None:
         self.snapshot = snapshot
         self.done: list[Any] = []
+        self.outcomes: Any = ()
 
     async def take(self, block: Any, venues: Any) -> Any:
-        return self.snapshot, ()
+        return self.snapshot, self.outcomes
 
     async def glance(self, block: Any, venues: Any) -> Any:
         return self.snapshot, ()
@@ -317,5 +319,42 @@ async def test_facts__when_it_fails_and_answers_again__then_alarmed_cleared_and_
         better, _ = await facts.take(snapshot.block, venues)
         assert len(better.means.routes) == len(snapshot.means.routes) + 1
         assert alarms.stand == {}
-        facts.acted("plan")  # type: ignore[arg-type]
-        assert within.done == ["plan"]
+        plan: Any = SimpleNamespace(steps=())
+        facts.acted(plan)
+        assert within.done == [plan]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("way", ["refused", "reverted", "raced", "by the pools"])
+async def test_facts__when_what_stood_on_an_offer_came_to_nothing__then_the_pools_turn_comes(
+    way: str,
+) -> None:
+    snapshot, guarded, venues = scene()
+    desk, alarms, clock = Desk(market(2_010)), Alarms(), ManualClock()
+    key = PlanKey(position=snapshot.positions[0].id, seq=1)
+    async with serving(desk) as offers:
+        within = Facts(snapshot)
+        facts = BargainedFacts(within, Bargain(offers, clock, deadline_s=1.0), guarded, alarms)
+        better, _ = await facts.take(snapshot.block, venues)
+        position, venue = better.positions[0], venues[build.VENUE]
+        means = snapshot.means if way == "by the pools" else better.means
+        said = Strategy().propose(position, build.outlook(position), POLICY, means, venue, build.block())
+        assert isinstance(said, Proposal)
+        plan: Any = SimpleNamespace(key=key, steps=said.steps)
+        if way == "reverted":
+            facts.acted(plan)
+            within.outcomes = (SimpleNamespace(key=key, state=IntentState.REVERTED, surprise="slippage"),)
+        else:
+            code = "raced" if way == "raced" else "simulation_reverted"
+            facts.refused(plan, Refusal(who="simulation", code=code, why="slippage"))
+        nearer = replace(snapshot, block=replace(snapshot.block, number=2, hash="0x02"))
+        within.snapshot = nearer
+        after, _ = await facts.take(nearer.block, venues)
+        doubted = way in ("refused", "reverted")
+        assert (after == nearer) is doubted
+        assert ("not_carried_out" in alarms.stand.get("aggregator", "")) is doubted
+        clock.advance(DOUBT_S + 1)
+        within.outcomes = ()
+        within.snapshot = replace(nearer, block=replace(nearer.block, number=3, hash="0x03"))
+        later, _ = await facts.take(within.snapshot.block, venues)
+        assert len(later.means.routes) == len(snapshot.means.routes) + 1, "it is heard again in the end"
