@@ -5,6 +5,7 @@ Run ``python -m anvil.alloc``. What it writes holds protocol bytecode: it stays 
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import hashlib
 import json
@@ -30,17 +31,39 @@ _KEY = FORGE_DIR / "alloc.key"
 def write_alloc(*, quiet: bool = False) -> Path:
     """State and addresses of a freshly deployed market, unless the cached ones are of the same code."""
     key = _key()
-    if ALLOC.is_file() and MARKET.is_file() and _KEY.is_file() and _KEY.read_text() == key:
+    if _there(key):
         return ALLOC
+    FORGE_DIR.mkdir(parents=True, exist_ok=True)
+    # shards that all find it changed: one deploys, and nobody reads what is half written
+    with open(FORGE_DIR / "alloc.lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _there(key):
+            state, market = _deployed(quiet)
+            _put(ALLOC, state)
+            _put(MARKET, market)
+            _put(_KEY, key)
+    return ALLOC
+
+
+def _there(key: str) -> bool:
+    return ALLOC.is_file() and MARKET.is_file() and _KEY.is_file() and _KEY.read_text() == key
+
+
+def _put(path: Path, text: str) -> None:
+    draft = path.with_suffix(".part")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
+
+
+def _deployed(quiet: bool) -> tuple[str, str]:
+    """State and addresses as JSON."""
     with Anvil(AnvilSettings(timestamp_s=GENESIS_S)) as node:
         chain = Chain(node.url)
         market = deploy.deploy(chain, compile_aave(quiet=quiet))
         head = chain.block()
         state = orjson.loads(gzip.decompress(bytes.fromhex(chain.rpc("anvil_dumpState")[2:])))
         chain.close()
-    FORGE_DIR.mkdir(parents=True, exist_ok=True)
     rows = {address: _account(row) for address, row in state["accounts"].items()}
-    ALLOC.write_text(json.dumps(rows), encoding="utf-8")
     tokens = {t.symbol: {"token": t.address, "aToken": t.a_token, "debtToken": t.debt_token, "feed": t.feed}
               for t in market.tokens}  # fmt: skip
     pools = {"".join(p.symbols): p.address for p in market.uniswap.pools}
@@ -49,9 +72,7 @@ def write_alloc(*, quiet: bool = False) -> Path:
         "deployer": market.roles.deployer, "factory": market.uniswap.factory, "router": market.uniswap.router,
         "configurator": market.configurator, "tokens": tokens, "pools": pools,
     }  # fmt: skip
-    MARKET.write_text(json.dumps(record, indent=1), encoding="utf-8")
-    _KEY.write_text(key, encoding="utf-8")
-    return ALLOC
+    return json.dumps(rows), json.dumps(record, indent=1)
 
 
 def _account(row: dict[str, object]) -> dict[str, object]:
