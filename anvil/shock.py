@@ -61,6 +61,15 @@ def set_frozen(
     return _send(chain, market, [(market.configurator, data)], wait)
 
 
+def set_ltv_zero(chain: Chain, market: Deployment, symbol: str) -> tuple[str, ...]:
+    """Collateral that still counts but lends nothing, its threshold and bonus unchanged. Waits until it is mined."""
+    token = market.token(symbol).address
+    data = chain.call(market.pool, "getConfiguration(address)(uint256)", token)
+    signature = "configureReserveAsCollateral(address,uint256,uint256,uint256)"
+    call = encode_call(signature, token, 0, data >> 16 & 0xFFFF, data >> 32 & 0xFFFF)
+    return _send(chain, market, [(market.configurator, call)], True)
+
+
 def set_supply_cap(
     chain: Chain, market: Deployment, symbol: str, cap_tokens: int, *, wait: bool = True
 ) -> tuple[str, ...]:

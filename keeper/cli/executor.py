@@ -1,4 +1,4 @@
-"""``keeper executor verify``: whether the Executors named in the configuration are the committed code."""
+"""``keeper executor verify``: whether the configured Executors are the committed code, made by our factory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from keeper.config import ChainSettings, Settings
     from keeper.executor.load import Read
 
-HEADERS = ("label", "executor", "code", "owner", "bot", "routers", "verdict")
+HEADERS = ("label", "executor", "code", "owner", "bot", "routers", "venues", "verdict")
+VENUES = ("aave", "morpho", "uniswap", "pool code", "balancer")
+UNISWAP_V3_POOL_HASH = "0xe34f199b19b2b4f47f68442619d555527d244f78a3297ea89325f843f87b8b54"
+"""keccak256 of the pools' creation code, the same for every official factory."""
 
 
 def command(
@@ -22,9 +25,10 @@ def command(
 ) -> None:
     """Compare each Executor on chain with the code in this repository.
 
-    Byte for byte, immutables apart; then whether it belongs to the guarded account, whether the keeper's wallet is
-    one of its bots, and which configured routers its owner has not allowed. Exits with 1 when anything but those
-    differs.
+    Byte for byte, immutables apart; whether our factory put it there for the guarded account (CREATE2), or that
+    stays UNPROVEN; whether the keeper's wallet is one of its bots, which configured routers its owner has not
+    allowed, and whether the venues that he named at deployment are those of this chain. Exits with 1 when anything
+    but the routers differs.
 
     Example: keeper executor verify --config keeper.toml
     """
@@ -64,15 +68,17 @@ async def verify(settings: Settings) -> list[tuple[str, ...]]:
         try:
             block = await latest(endpoints)
             read = Camera(chain, endpoints, None).reader(block)
+            pools = await _pools(settings, chain, read)
             for p in named:
-                assert p.executor is not None  # chosen by it
-                found = await identity(p.executor, (endpoints, read, block), settings.wallet.address)
+                found = await identity(p, (endpoints, read, block), settings.wallet.address)
                 wrong = found.code or ("" if found.owner == p.account else f"its owner is not {p.account}")
                 wrong = wrong or ("" if found.bot_share_bps else "the keeper's wallet is no bot of it")
+                wrong = wrong or await _foreign(found.venues, chain, pools, read)
                 share = f"{found.bot_share_bps / 100:g} % of each cap"
                 code = found.code or "the committed Executor's"
-                routers = "-" if found.code else await _routers(p.executor, chain, read)
-                rows.append((p.label, p.executor, code, found.owner, share, routers, wrong or "as committed"))
+                routers = "-" if found.code else await _routers(p.executor or "", chain, read)
+                row = (p.label, p.executor or "", code, found.owner, share, routers, _venues(found.venues))
+                rows.append((*row, wrong or "as committed"))
         finally:
             await endpoints.close()
     return rows
@@ -93,3 +99,44 @@ async def _routers(executor: str, chain: ChainSettings, read: Read) -> str:
     words = await read(asked)
     refused = [r for i, r in enumerate(named) if not words.uint(i)]
     return f"not allowed: {', '.join(refused)}" if refused else "allowed"
+
+
+def _venues(named: tuple[str, ...]) -> str:
+    """The immutables that the owner named, those that are zero left out."""
+    there = [f"{what} {v}" for what, v in zip(VENUES, named, strict=False) if int(v, 16)]
+    return ", ".join(there) or "-"
+
+
+async def _pools(settings: Settings, chain: ChainSettings, read: Read) -> frozenset[int]:
+    """Pools of every Aave v3 market that is configured or known on the chain. Raises Transient."""
+    from keeper.model import Call
+    from keeper.venues import registry
+    from keeper.venues.aave_v3.book import GET_POOL
+
+    named = (*(v for v in settings.venues if v.chain == chain.name), *registry.known(chain.chain_id))
+    markets = sorted({v.provider for v in named if v.kind == "aave_v3"})
+    if not markets:
+        return frozenset()
+    words = await read(tuple(Call(target=m, data=GET_POOL) for m in markets))
+    return frozenset(words.uint(i) for i in range(len(markets)) if words.ok[i] and words.count[i])
+
+
+async def _foreign(named: tuple[str, ...], chain: ChainSettings, pools: frozenset[int], read: Read) -> str:
+    """Which venue of an Executor's is not this chain's, as far as the configuration tells. Raises Transient."""
+    from keeper.executor.abi import selector
+    from keeper.model import Call
+
+    aave, _, uniswap, pool_hash, _ = named
+    if int(aave, 16) and int(aave, 16) not in pools:
+        return f"its Aave pool {aave} is of no market that is configured or known here"
+    if not int(uniswap, 16):
+        return ""
+    if pool_hash != UNISWAP_V3_POOL_HASH:
+        return f"its hash of the pools' code {pool_hash} is not that of Uniswap v3"
+    for what, target in (("quoter", chain.uniswap_quoter), ("router", chain.uniswap_router)):
+        if target is None:
+            continue
+        words = await read((Call(target=target, data=selector("factory()")),))
+        if not words.ok[0] or not words.count[0] or words.uint(0) != int(uniswap, 16):
+            return f"its Uniswap factory {uniswap} is not that of the configured {what} {target}"
+    return ""

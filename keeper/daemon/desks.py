@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from eth_utils.address import to_checksum_address
 
 from keeper.chain.endpoints import Endpoints
-from keeper.config import ChainSettings, Settings
+from keeper.config import ChainSettings, PositionSettings, Settings
 from keeper.daemon.camera import Camera
 from keeper.errors import ConfigError, Transient
 from keeper.executor import load, verify
@@ -29,13 +29,13 @@ async def desk(
     """The desk of the chain's Executors as of a block; None where no position names one.
 
     ``by_name``: the chain's venues by their names in the configuration. Raises ConfigError with every Executor
-    whose code or owner is not what it must be, or Transient.
+    whose code, maker or owner is not what it must be, or Transient.
     """
     endpoints, camera, block = around
     asked = wanted(settings, by_name)
     if not asked:
         return None
-    found = [(w, await problem(w.executor, endpoints, block)) for w in asked]
+    found = [(w, await problem(w.executor, w.id.account, endpoints, block)) for w in asked]
     wrong = tuple(f"positions.{w.label}.executor {w.executor}: {why}" for w, why in found if why)
     if wrong:
         raise ConfigError(wrong)
@@ -71,12 +71,20 @@ def listed(found: object) -> frozenset[tuple[str, str, int]]:
     return frozenset((p.executor, x.token.address, int(x.side)) for p in posts for x in p.listed)
 
 
-async def problem(executor: str, transport: Transport, block: Block) -> str:
-    """How the code at an address differs from the committed Executor; empty when it is that code."""
-    code = await transport.request("eth_getCode", [executor, {"blockHash": block.hash}])
+async def problem(executor: str, owner: str, transport: Transport, block: Block) -> str:
+    """Why an address is not known to hold that owner's Executor, code first; empty when it is proven.
+
+    Raises Transient.
+    """
+    wrong = verify.differs(await _code(executor, transport, block), verify.artifact())
+    return wrong or verify.unproven(executor, owner, await _code(verify.factory_address(), transport, block))
+
+
+async def _code(address: str, transport: Transport, block: Block) -> bytes:
+    code = await transport.request("eth_getCode", [address, {"blockHash": block.hash}])
     if not isinstance(code, str) or not code.startswith("0x"):
         raise Transient(f"eth_getCode answered {type(code).__name__}, not code")
-    return verify.differs(bytes.fromhex(code[2:]), verify.artifact())
+    return bytes.fromhex(code[2:])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,19 +92,34 @@ class Identity:
     """What stands at an Executor's address."""
 
     code: str
-    """How its code differs from the committed one; empty when it does not."""
-    owner: str
-    """Empty where the code is another's: nothing that it says can be believed."""
-    bot_share_bps: int
+    """How its code differs from the committed one, or why nobody can tell who made it; empty when it does not."""
+    owner: str = ""
+    """This and what follows are empty where the code is another's: nothing that it says can be believed."""
+    bot_share_bps: int = 0
+    venues: tuple[str, ...] = ()
+    """Aave pool, Morpho Blue, Uniswap factory, hash of its pools' code, Balancer vault: its immutables."""
 
 
-async def identity(executor: str, at: tuple[Transport, Read, Block], bot: str | None) -> Identity:
-    """Code first, and only then what it says of itself. Raises Transient."""
+async def identity(
+    position: PositionSettings, at: tuple[Transport, Read, Block], bot: str | None
+) -> Identity:
+    """Code and maker first, and only then what it says of itself. Raises Transient."""
     transport, read, block = at
-    differs = await problem(executor, transport, block)
-    if differs:
-        return Identity(code=differs, owner="", bot_share_bps=0)
+    executor = position.executor or ZERO
+    wrong = await problem(executor, position.account, transport, block)
+    if wrong:
+        return Identity(code=wrong)
     who = bytes.fromhex((bot or ZERO)[2:]).rjust(32, b"\0")
-    words = await read((Call(target=executor, data=load.OWNER), Call(target=executor, data=BOT_OF + who)))
-    owner = to_checksum_address(words.uint(0).to_bytes(20))
-    return Identity(code="", owner=str(owner), bot_share_bps=words.uint(1))
+    asked = (load.OWNER, BOT_OF + who, load.VENUES)
+    words = await read(tuple(Call(target=executor, data=data) for data in asked))
+    told = [words.uint(2, i).to_bytes(32) for i in range(5)]
+    return Identity(
+        code="",
+        owner=_checksum(words.uint(0).to_bytes(32)),
+        bot_share_bps=words.uint(1),
+        venues=tuple("0x" + w.hex() if i == 3 else _checksum(w) for i, w in enumerate(told)),
+    )
+
+
+def _checksum(word: bytes) -> str:
+    return str(to_checksum_address(word[12:]))

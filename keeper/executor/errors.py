@@ -111,9 +111,9 @@ HEALTHS = frozenset({"NotTriggered", "NotImproved", "TargetMissed", "MaxHealthEx
 """Their values are health factors in wad."""
 SELECTORS: dict[bytes, str] = {selector(f"{n}({','.join(t.kinds)})"): n for n, t in TABLE.items()}
 AAVE_V3 = (
-    "FlashloanDisabled", "HealthFactorLowerThanLiquidationThreshold", "InvalidAmount", "MustNotLeaveDust",
-    "NoDebtOfSelectedType", "NotEnoughAvailableUserBalance", "PriceOracleSentinelCheckFailed", "ReserveFrozen",
-    "ReserveInactive", "ReservePaused", "SupplyCapExceeded",
+    "FlashloanDisabled", "HealthFactorLowerThanLiquidationThreshold", "InvalidAmount", "LtvValidationFailed",
+    "MustNotLeaveDust", "NoDebtOfSelectedType", "NotEnoughAvailableUserBalance",
+    "PriceOracleSentinelCheckFailed", "ReserveFrozen", "ReserveInactive", "ReservePaused", "SupplyCapExceeded",
 )  # fmt: skip
 """Errors of Aave v3.5 and later (Errors.sol) that a rescue can meet; they come through as they are."""
 NAMES: dict[bytes, str] = {

@@ -1,4 +1,4 @@
-"""Whether the code at an address is the Executor of the committed artifact, its immutables apart."""
+"""Whether an address holds the Executor of the committed artifact, and whether our factory put it there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from eth_utils.address import to_checksum_address
+from eth_utils.crypto import keccak
+
 NAME = "AaveV3Executor.json"
+FACTORY = "ExecutorFactory.json"
+CREATE2_DEPLOYER = "0x4e59b44847b379578588920cA78FbF26c0B4956C"
+"""The deterministic deployment proxy, through which the factory has one address on every chain."""
+SALT = bytes(32)
+"""What the factory is deployed with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,9 +34,9 @@ class Artifact:
 
 
 @cache
-def artifact() -> Artifact:
-    """The committed Executor; from inside the package, or from the source tree beside it."""
-    body = json.loads(_place().read_text(encoding="utf-8"))
+def artifact(name: str = NAME) -> Artifact:
+    """The committed Executor or factory; from inside the package, or from the source tree beside it."""
+    body = json.loads(_place(name).read_text(encoding="utf-8"))
     return Artifact(
         creation=bytes.fromhex(body["bytecode"][2:]),
         runtime=bytes.fromhex(body["runtime"][2:]),
@@ -41,26 +49,60 @@ def artifact() -> Artifact:
     )
 
 
-def differs(code: bytes, wanted: Artifact) -> str:
+def differs(code: bytes, wanted: Artifact, what: str = "the Executor") -> str:
     """How code on chain differs from the artifact; empty when it is that code.
 
-    What stands at an immutable's place is the owner's and the chain's; the contract's own ``owner()`` and
-    ``venues()`` tell it, and can be believed once all else is equal.
+    What stands at an immutable's place, and what the storage held before the first call, this does not tell: a
+    hostile constructor leaves the same code behind. ``unproven`` tells.
     """
     if not code:
         return "no contract there"
     if len(code) != len(wanted.runtime):
-        return f"{len(code)} bytes of code, the Executor has {len(wanted.runtime)}"
+        return f"{len(code)} bytes of code, {what} has {len(wanted.runtime)}"
     bare = bytearray(code)
     for at, n in wanted.immutables:
         bare[at : at + n] = bytes(n)
     if bytes(bare) == wanted.runtime:
         return ""
     first = next(i for i, (a, b) in enumerate(zip(bare, wanted.runtime, strict=True)) if a != b)
-    return f"other code than the Executor's, from byte {first} on"
+    return f"other code than {what}'s, from byte {first} on"
 
 
-def _place() -> Traversable:
-    inside = files(__package__).joinpath(NAME)
-    beside = Path(__file__).resolve().parents[2] / "contracts" / "artifacts" / NAME
+def factory_address() -> str:
+    """Where the factory lies on every chain that has the deterministic deployment proxy."""
+    return _create2(CREATE2_DEPLOYER, SALT, artifact(FACTORY).creation)
+
+
+def executor_address(owner: str) -> str:
+    """Where that factory puts the owner's Executor: nobody else can deploy there, nor with other creation code."""
+    return _create2(factory_address(), bytes(12) + bytes.fromhex(owner[2:]), artifact().creation)
+
+
+def unproven(executor: str, owner: str, factory_code: bytes) -> str:
+    """Why it is not proven that the Executor's own constructor, and nothing else, ran for that owner; else empty.
+
+    ``factory_code``: what stands at ``factory_address()``. Storage and immutables are then the constructor's:
+    EIP-1014 binds the address to factory, owner and creation code.
+    """
+    wrong = differs(factory_code, artifact(FACTORY), "the factory")
+    if wrong:
+        return f"UNPROVEN: the Executors' factory is not known on this chain ({factory_address()}: {wrong})"
+    place = executor_address(owner)
+    if executor.lower() == place.lower():
+        return ""
+    return (
+        f"UNPROVEN: our factory puts the Executor of {owner} at {place}; one that another made may have been given "
+        "bots, routers or positions before its first call"
+    )
+
+
+def _create2(deployer: str, salt: bytes, creation: bytes) -> str:
+    """EIP-1014."""
+    body = b"\xff" + bytes.fromhex(deployer[2:]) + salt + keccak(creation)
+    return str(to_checksum_address(keccak(body)[12:]))
+
+
+def _place(name: str) -> Traversable:
+    inside = files(__package__).joinpath(name)
+    beside = Path(__file__).resolve().parents[2] / "contracts" / "artifacts" / name
     return inside if inside.is_file() else beside

@@ -41,6 +41,8 @@ class Holding:
     """Collateral: what a liquidator gets per 10_000 of debt value (10_500 = 5 % bonus; e-mode resolved)."""
     bonus_fee_bps: int = 0
     """Collateral: the protocol's share of that bonus."""
+    ltv_zero: bool = False
+    """Collateral that counts but lends nothing (e-mode resolved): on Aave no other may leave before it."""
 
 
 WHOLE_BPS_AVERAGE = "whole_bps_average"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from eth_utils.address import to_checksum_address
 
 from keeper.cli import owner_grant
 from keeper.config import load
@@ -54,6 +55,8 @@ def test_grant__signed_by_the_owner_as_printed__lets_the_daemon_rescue(tmp_path:
         assert verified.returncode == 0, verified.stdout
         assert json.loads(verified.stdout)["executors"][0]["owner"] == executor.owner
         assert json.loads(verified.stdout)["executors"][0]["routers"] == "allowed"
+        told_venues = json.loads(verified.stdout)["executors"][0]["venues"]
+        assert f"aave {on.market.pool}, uniswap {on.market.uniswap.factory}, " in told_venues
         found = codes(there)
         assert "router_not_allowed" not in found
         _router_taken_back(there, line, router)
@@ -89,6 +92,20 @@ def _router_taken_back(there: Owned, line: tuple[str, ...], router: str) -> None
     assert [s["signs"] for s in again["signs"] if "Router" in s["signs"]] == [f"setRouter({router}, true)"]
 
 
+def look_alike(there: Owned) -> str:
+    """A contract with the Executor's code and immutables, whose constructor wrote to storage first."""
+    chain = there.on.chain
+    code = bytes.fromhex(chain.rpc("eth_getCode", there.executor.executor, "latest")[2:])
+    size = f"{len(code):04x}"
+    # SSTORE(0, 1); CODECOPY(0, 16, size); RETURN(0, size)
+    hostile = bytes.fromhex(f"600160005561{size}806100105f395ff3") + code
+    made = str(chain.send(there.executor.stranger, None, hostile)["contractAddress"])
+    assert chain.rpc("eth_getCode", made, "latest")[2:] == code.hex()
+    assert int(chain.rpc("eth_getStorageAt", made, "0x0", "latest"), 16) == 1
+    assert chain.call(made, "owner()(address)") == there.executor.owner
+    return str(to_checksum_address(made))
+
+
 def test_check__what_would_fail_at_night__is_named_by_day(tmp_path: Path) -> None:
     with owned(tmp_path) as there:
         on, executor = there.on, there.executor
@@ -104,7 +121,15 @@ def test_check__what_would_fail_at_night__is_named_by_day(tmp_path: Path) -> Non
         assert "no_grant" in codes(there)
         on.chain.send(executor.guardian, executor.executor, "pause()")
         assert "paused" in codes(there)
-        changed(on.config, {executor.executor: on.market.pool})
+        alike = look_alike(there)
+        changed(on.config, {executor.executor: alike})
+        told = codes(there)["contract"]
+        assert "UNPROVEN" in told
+        assert executor.executor in told
+        verified = keeper(on, "executor", "verify", "--json")
+        assert verified.returncode == 1
+        assert json.loads(verified.stdout)["executors"][0]["verdict"].startswith("UNPROVEN: our factory puts")
+        changed(on.config, {f"executor = '{alike}'": f"executor = '{on.market.pool}'"})
         assert "other code" in codes(there)["contract"] or "bytes of code" in codes(there)["contract"]
         assert keeper(on, "executor", "verify").returncode == 1
         changed(

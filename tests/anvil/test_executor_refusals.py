@@ -12,15 +12,23 @@ from anvil.client import Chain, Reverted
 from anvil.compile import own_artifact
 from anvil.deploy_executor import (
     ADD_COLLATERAL,
+    COLLATERAL,
     REPAY_FROM_RESERVE,
     Order,
     deploy_executor,
     deploy_factory,
     executor_address,
+    set_assets,
     set_position,
 )
 from anvil.deployment import Deployment
+from anvil.shock import set_ltv_zero
+from keeper.executor import errors
+from keeper.executor.abi import selector
+from keeper.model import Amount
+from tests.anvil_reading import Reader
 from tests.executor_stage import ExecutorStage
+from tests.mandates import sale
 
 pytestmark = pytest.mark.anvil
 WAD = 10**18
@@ -156,3 +164,39 @@ def test_executor__code_on_chain__is_the_artifact_but_for_its_immutables(
     for start, length in artifact.immutables:
         code[start : start + length] = bytes(length)
     assert "0x" + code.hex() == artifact.runtime
+
+
+def test_sale__while_other_collateral_lends_nothing__is_refused_by_name_and_that_one_sold(
+    chain: Chain, deployment: Deployment
+) -> None:
+    stage = ExecutorStage(chain, deployment)
+    stage.configure()
+    set_assets(
+        chain, stage.owner, stage.executor, stage.position, [(stage.token("WBTC"), COLLATERAL, 10**9, 0)]
+    )
+    stage.open({"WETH": 10 * WAD, "WBTC": 10**7}, {"USDC": 17_000 * USDC})
+    stage.grant("WETH", 8 * WAD)
+    stage.grant("WBTC", 10**7)
+    stage.crash({"WETH": 1_700})
+    reader = Reader(chain, deployment)
+    tokens = {t.symbol: t for t in reader.venue.tokens}
+    repay, sold = Amount(token=tokens["USDC"], units=6_100 * USDC), {"WETH": 4 * WAD, "WBTC": 7 * 10**6}
+
+    def codes() -> dict[str, str | None]:
+        now = reader.snapshot([stage.owner])
+        found: dict[str, str | None] = {}
+        for symbol, units in sold.items():
+            step = sale(sell_max=Amount(token=tokens[symbol], units=units), sold=units, repay=repay)
+            no = reader.venue.can(step, now.positions[0], now.means)
+            found[symbol] = no.code if no else None
+        return found
+
+    assert codes() == {"WETH": None, "WBTC": None}
+    set_ltv_zero(chain, deployment, "WBTC")
+    assert codes() == {"WETH": "ltv_zero_first", "WBTC": None}
+    with pytest.raises(Reverted, match="LtvValidationFailed"):
+        stage.deleverage(stage.order(repay.units, sold["WETH"]))
+    assert errors.NAMES[selector("LtvValidationFailed()")] == "Aave: LtvValidationFailed"
+    btc = stage.order(repay.units, sold["WBTC"], collateral=stage.token("WBTC"), swap_fee=3_000)
+    stage.deleverage(btc)
+    assert stage.health() >= 1.40 * WAD

@@ -116,7 +116,25 @@ def _cannot_sell(market: Market, step: Deleverage, position: Position, means: Me
         if side is position.collateral and amount.units > reserve.cash_units:
             left = decimal_text(reserve.cash_units, amount.token.decimals)
             return _no("no_cash", f"{market.name} can pay out {left} {amount.token.symbol} only")
-    return None
+    return _not_its_turn(market, step, position)
+
+
+def _not_its_turn(market: Market, step: Deleverage, position: Position) -> Refusal | None:
+    """While collateral with LTV 0 is there, the pool lets only such out (ValidationLogic.validateHFAndLtvzero).
+
+    It asks neither of an account without debt nor about what does not count as collateral. A loan repays before
+    anything is taken out; a stepwise sale does not.
+    """
+    sold = _held(position.collateral, step.sell_max.token)
+    if sold is None or sold.ltv_zero or not sold.threshold_wad:
+        return None
+    if step.whole and step.source is not Source.STEPWISE and len(position.debt) == 1:
+        return None
+    first = [h.amount.token.symbol for h in position.collateral if h.ltv_zero]
+    if not first:
+        return None
+    why = f"{' and '.join(first)} has LTV 0 on {market.name}: it must leave before {sold.amount.token.symbol}"
+    return _no("ltv_zero_first", why)
 
 
 def _cannot_repay(step: Repay, position: Position, reserve: Reserve) -> Refusal | None:

@@ -194,9 +194,10 @@ def position(frame: Frame, account: Account) -> tuple[AccountData, Position] | s
         if reserve.why or scaled is None:
             return f"reserve {reserve.listing.token.symbol}: {reserve.why or 'the balance could not be read'}"
         if bit & 1:
+            counts = bool(on and (reserve.threshold or line.bare_threshold_counts))
             holding, ltv = _collateral(line, reserve, scaled, mode, bool(on))
-            collateral.append(holding)
-            if on and (reserve.threshold or line.bare_threshold_counts):
+            collateral.append(replace(holding, ltv_zero=True) if counts and not ltv else holding)
+            if counts:
                 c += holding.value_base
                 by_threshold += holding.value_base * (holding.threshold_wad // BPS_WAD)
                 by_ltv += holding.value_base * ltv

@@ -86,3 +86,56 @@ def test_encode__a_sale__goes_to_the_executor() -> None:
     venue, _, position = world()
     call = venue.encode(step(venue), position)
     assert (call.target, call.data[:4]) == (EXECUTOR, abi.DELEVERAGE)
+
+
+def two(**changes: Any) -> tuple[AaveV3, Means, Position]:
+    """WETH and WBTC against USDC; of WBTC what is given changed."""
+    chain = market()
+    chain.reserves[2] = replace(chain.reserves[2], **changes)
+    chain.users[ALICE] = FakeUser(collateral={0: 10 * WAD, 2: 10**8}, debt={1: 9_000 * 10**6})
+    venue = chain.venue()
+    snapshot = snapshot_of(chain, venue, ALICE)
+    return venue, snapshot.means, snapshot.positions[0]
+
+
+@pytest.mark.parametrize(
+    "ltv, sell, changes, code",
+    [
+        (7_300, "WETH", {}, None),
+        (0, "WETH", {}, "ltv_zero_first"),
+        (0, "WBTC", {}, None),
+        # a loan pays the whole debt before anything leaves, and the pool asks nothing of who owes nothing
+        (0, "WETH", {"whole": True}, None),
+        (0, "WETH", {"whole": True, "source": Source.STEPWISE, "sells": (WAD,)}, "ltv_zero_first"),
+    ],
+)
+def test_can__when_collateral_lends_nothing__then_only_such_leaves(
+    ltv: int, sell: str, changes: dict[str, Any], code: str | None
+) -> None:
+    venue, means, position = two(ltv=ltv)
+    tokens = {t.symbol: t for t in venue.tokens}
+    sold = Amount(token=tokens[sell], units=10**7)
+    refused = venue.can(step(venue, sell_max=sold, sold=10**7, **changes), position, means)
+    assert (refused.code if refused else None) == code
+    if refused is not None:
+        assert "WBTC has LTV 0" in refused.why
+
+
+def test_can__when_what_lends_nothing_does_not_count__then_it_stands_in_nobodys_way() -> None:
+    chain = market()
+    chain.reserves[2] = replace(chain.reserves[2], ltv=0)
+    held = {0: 10 * WAD, 2: 10**8}
+    for off, code in ((frozenset({2}), None), (frozenset[int](), "ltv_zero_first")):
+        chain.users[ALICE] = FakeUser(collateral=held, debt={1: 9_000 * 10**6}, off=off)
+        venue = chain.venue()
+        snapshot = snapshot_of(chain, venue, ALICE)
+        refused = venue.can(step(venue), snapshot.positions[0], snapshot.means)
+        assert (refused.code if refused else None) == code
+
+
+def test_can__when_another_debt_stays__then_the_whole_of_one_is_not_enough() -> None:
+    venue, means, position = two(ltv=0)
+    other = replace(position.debt[0], amount=Amount(token=venue.tokens[0], units=1))
+    refused = venue.can(step(venue, whole=True), replace(position, debt=(*position.debt, other)), means)
+    assert refused is not None
+    assert refused.code == "ltv_zero_first"
