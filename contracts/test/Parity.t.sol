@@ -442,7 +442,8 @@ contract PolicyParity is Rehearsal, Dice {
             return;
         }
         uint256 wanted = d.sold * oracle.getAssetPrice(address(weth)) * (10_000 - executor.positionOf(id).slippageBps);
-        d.bought = (wanted - 1) / (1e20 * 10_000) + _draw(0, 3);
+        // an order that sells nothing is asked for nothing
+        d.bought = (wanted == 0 ? 0 : (wanted - 1) / (1e20 * 10_000)) + _draw(0, 3);
     }
 
     function _try(bytes memory data) private {
