@@ -134,8 +134,8 @@ class Settings:
     shocks_pct: tuple[float, ...]
     digest: str
     """Hash of what would loosen protection if changed; arming is bound to it."""
-    alarms: AlarmSettings = AlarmSettings()
-    metrics: MetricsSettings = MetricsSettings()
+    alarms: AlarmSettings = field(default_factory=AlarmSettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
 
     @property
     def journal_path(self) -> Path:

@@ -83,7 +83,11 @@ def _order(p: schema.PolicyTable) -> Iterator[Broken]:
 def _closing(p: schema.PolicyTable) -> Iterator[Broken]:
     """A stop-loss has a level, below which money may be spent, and a strategy that asks for it."""
     if p.close_at is not None and p.close_at > p.trigger:
-        yield "close_at", ("trigger",), f"{p.close_at} must be at most trigger ({p.trigger}): only below is spent"
+        yield (
+            "close_at",
+            ("trigger",),
+            f"{p.close_at} must be at most trigger ({p.trigger}): only below is spent",
+        )
     levels = p.close_at is not None or bool(p.close_prices)
     if levels and "close_position" not in p.strategies:
         field = "close_at" if p.close_at is not None else "close_prices"

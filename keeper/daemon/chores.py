@@ -39,7 +39,9 @@ class Chores:
         self._journal = journal
         self._alarms = alarms
         self._discovery = Discovery(here, alarms)
-        self._oracles = Oracles(Around(chain=here.chain, endpoints=here.endpoints, camera=here.camera), alarms)
+        self._oracles = Oracles(
+            Around(chain=here.chain, endpoints=here.endpoints, camera=here.camera), alarms
+        )
         self._short: frozenset[str] = frozenset()
         self._unlisted = ""
 

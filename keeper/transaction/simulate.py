@@ -62,7 +62,10 @@ async def why_reverted(
     Nodes keep no reasons: the call is made again at the end of its block, then of the one before.
     """
     try:
-        for number, when in ((block_number, "at the end of its block"), (block_number - 1, "before its block")):
+        for number, when in (
+            (block_number, "at the end of its block"),
+            (block_number - 1, "before its block"),
+        ):
             try:
                 await transport.request("eth_call", [_call(plan, sender), hex(number)])
             except Rejected as error:

@@ -83,7 +83,9 @@ def searches(chain_id: int, account: str) -> tuple[tuple[VenueSettings, LogFilte
 
 def markets_in(name: str, logs: Sequence[Mapping[str, object]]) -> tuple[str, ...]:
     """Ids of the markets that the logs of a search lead to."""
-    return tuple(id for kind in KINDS if kind.name == name and kind.search for id in kind.search.markets(logs))
+    return tuple(
+        id for kind in KINDS if kind.name == name and kind.search for id in kind.search.markets(logs)
+    )
 
 
 def known(chain_id: int) -> tuple[VenueSettings, ...]:

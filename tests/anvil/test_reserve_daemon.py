@@ -14,7 +14,9 @@ pytestmark = pytest.mark.anvil
 NAMED = "['repay', 'repay_from_reserve', 'deleverage', 'close_position']"
 
 
-def test_night__hot_key_with_gas_only__reserve_to_target_then_stop_loss_leaves_no_debt(tmp_path: Path) -> None:
+def test_night__hot_key_with_gas_only__reserve_to_target_then_stop_loss_leaves_no_debt(
+    tmp_path: Path,
+) -> None:
     with owned(tmp_path) as there:
         on, executor, label = there.on, there.executor, there.label
         plain = f"[policies.plain]\nstrategies = {STRATEGIES}"
@@ -45,4 +47,3 @@ def test_night__hot_key_with_gas_only__reserve_to_target_then_stop_loss_leaves_n
             assert on.actors.holdings(told.account(label))[1].get("USDC", 0) == 0, "no debt is left"
             assert on.actors.holdings(told.account(label))[0]["WETH"] > WAD, "and what remains is the owner's"
             assert "STOP-LOSS, WETH at" in told.intents(label)[-1].plan.why
-

@@ -34,7 +34,9 @@ def test_doubt__when_the_later_sale_carries_the_next_number__then_it_goes_on() -
 
 
 @pytest.mark.parametrize("changes", [{"executor": ROUTER}, {"key": "0x" + "01" * 32}])
-def test_doubt__when_they_go_through_different_executors__then_the_later_waits(changes: dict[str, object]) -> None:
+def test_doubt__when_they_go_through_different_executors__then_the_later_waits(
+    changes: dict[str, object],
+) -> None:
     refusal = refuses(selling(2, **changes), [reverted(selling(1))])
     assert isinstance(refusal, Refusal)
     assert refusal.code == "in_doubt"

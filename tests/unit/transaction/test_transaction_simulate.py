@@ -56,7 +56,11 @@ def test_simulate__when_reverted__then_refused_with_the_reason(error: Rejected, 
 
 @pytest.mark.parametrize(
     "error",
-    [Rejected(-32005, "rate limited"), Rejected(-32000, "header not found"), Rejected(-32603, "?", "0x010203")],
+    [
+        Rejected(-32005, "rate limited"),
+        Rejected(-32000, "header not found"),
+        Rejected(-32603, "?", "0x010203"),
+    ],
 )
 def test_simulate__when_the_node_could_not_run_it__then_transient(error: Rejected) -> None:
     with pytest.raises(Transient):
