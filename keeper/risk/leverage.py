@@ -169,7 +169,7 @@ def debt_rank(weights: Floats, shocked: Floats, rounds: int = 1_000) -> Floats:
     """Distress float64[N] of N nodes after ``shocked`` float64[N] (0 to 1) has spread over ``weights`` [N, N].
 
     ``weights[i, j]`` is the share of j's equity that i's failure costs. h_j += sum_i w_ij dh_i, capped at 1, each
-    node passing on what it has newly lost (Battiston et al. 2012, differential form of Bardoscia et al. 2015). NaN in,
+    node passing on what it has newly lost (Battiston et al. 2012, as Bardoscia et al. 2015 have it). NaN in,
     NaN out. ValueError on other shapes or values outside 0 to 1.
     """
     count = len(shocked)
