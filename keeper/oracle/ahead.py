@@ -146,6 +146,9 @@ def faults(
         if policy is None or own is None or worst is None or worst >= own or worst >= policy.trigger_wad:
             continue
         mine = [n for n in ahead if n.feed in position.row.feeds]
+        if not mine:
+            # nothing of its own is due: what differs is the rounding of the float core
+            continue
         why = f"health {health_text(own)} becomes {health_text(worst)}: {'; '.join(n.why for n in mine)}"
         bundled = any(n.feed in svr for n in mine)
         severity = Severity.CRITICAL if worst < policy.emergency_wad else Severity.WARNING

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import chain, combinations
 
 import pytest
@@ -177,3 +178,17 @@ def test_next_answer__any_market__is_told_exactly_when_something_is_due(
         assert told.move == pytest.approx(market / answer.price)
     for nothing in (None, 0.0, -1.0):
         assert next_answer(answer, nothing, 1_000_000 + age_s) is None
+
+
+def test_faults__when_nothing_that_prices_it_is_due__then_rounding_is_no_prediction() -> None:
+    position = build.position([build.collateral(build.WETH, "1")], [build.debt(build.USDC, "1500")])
+    # the float core may lie a hair below the protocol's own integer
+    seen = build.snapshot([position])
+    prices = {**seen.prices, "WETH": seen.prices["WETH"] * (1.0 - 1e-9)}
+    near = replace(seen, prices=prices)
+    policy = build.policy()
+    assert (position.health_wad or 0) < policy.trigger_wad
+    other = Next(feed="elsewhere", source="market", move=0.9, why="0.9 of it")
+    mine = Next(feed="WETH", source="market", move=0.9, why="0.9 of it")
+    assert faults(near, {position.id: policy}, [other], frozenset()) == ()
+    assert [f.code for f in faults(near, {position.id: policy}, [mine], frozenset())] == ["predicted"]
