@@ -6,7 +6,7 @@ import asyncio
 from math import isqrt
 
 from anvil.actors import Actors
-from anvil.client import Chain
+from anvil.client import Chain, Reverted
 from anvil.deployment import Deployment
 from keeper.executor import depth
 from keeper.executor.quotes import Way
@@ -73,7 +73,7 @@ class Depths:
                 QUOTE_OUT,
                 (self.market.token(sell).address, self.market.token(buy).address, bought, fee, 0),
             )
-        except Exception:  # a quote beyond the pool reverts in one of several ways
+        except Reverted:  # a quote beyond the pool
             return None
         return int(answer[0])
 

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import statistics
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-import structlog
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
@@ -19,24 +14,13 @@ from anvil.client import Chain, transaction
 from anvil.deploy_compound_v3 import deploy_compound_v3
 from anvil.deploy_maker import ILK, WAD, deploy_maker
 from anvil.node import Anvil, AnvilSettings
-from keeper.chain.head import latest
-from keeper.clock import SystemClock
 from keeper.config import Settings, VenueSettings
-from keeper.daemon.service import ChainDaemon
-from keeper.journal.write import Journal
-from keeper.notify import log
-from keeper.risk import cache
-from keeper.transaction.send import silent
-from tests.bench.figures import record
+from tests.bench.tick_cost import N, costs_ms, told
 from tests.venue_stage import home
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(600)]
 
-N = 1_000
 SLICE = 50
-TICKS = 9
-WARM_UP = 3
-TICK_MS_MAX = 150.0
 USDC = 10**6
 Done = tuple[str, str, bytes]
 """(sender, target, calldata)."""
@@ -117,46 +101,7 @@ def test_tick__a_thousand_accounts__stays_within_its_bound(node: Anvil, tmp_path
     chain = Chain(node.url)
     try:
         settings = (compound if kind == "compound_v3" else maker)(chain, tmp_path, node)
-        with (tmp_path / "log").open("w") as lines, contextlib.redirect_stderr(lines):
-            log.configure(json_lines=True)
-            try:
-                costs_ms = asyncio.run(_ticks(settings, chain))
-            finally:
-                structlog.reset_defaults()
+        found_ms = costs_ms(settings, chain, tmp_path / "log")
     finally:
         chain.close()
-    median, best = statistics.median(costs_ms), min(costs_ms)
-    print(f"\n{kind}: {median:.0f} ms of own CPU a tick of {N} accounts (best {best:.0f})")
-    record(
-        f"tick_ms_1000_{kind}",
-        round(median, 1),
-        unit="ms of own CPU a tick",
-        bound=f"<= {TICK_MS_MAX:.0f}",
-        holds=median <= TICK_MS_MAX,
-        evidence="own_double",
-        n=TICKS,
-        seed=0,
-    )
-    # the figure is the median; asserted is the best, for a crowded machine inflates even CPU (shared caches)
-    assert best <= TICK_MS_MAX
-
-
-async def _ticks(settings: Settings, chain: Chain) -> list[float]:
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
-    cache.warm()
-    costs_ms = []
-    with Journal.open(settings.journal_path, SystemClock()) as journal:
-        daemon = ChainDaemon(settings, settings.chains[0], journal, silent)
-        endpoints, here = await daemon.start()
-        assert daemon.loop is not None
-        try:
-            for _ in range(WARM_UP + TICKS):
-                chain.mine()
-                block = await latest(here.endpoints)
-                start_s = time.process_time()
-                tick = await daemon.loop.tick(block)
-                costs_ms.append((time.process_time() - start_s) * 1e3)
-                assert len(tick.snapshot.positions) == N, tick.snapshot.unreadable[:1]
-        finally:
-            await endpoints.close()
-    return costs_ms[WARM_UP:]
+    told(kind, found_ms, "own_double")
