@@ -64,7 +64,7 @@ class Gap:
 
     def _tick(self, home: Path) -> None:
         """One armed tick of the real daemon, with a journal of its own."""
-        from keeper.daemon.service import run
+        from keeper.daemon.running import run
 
         alone = replace(self._settings, state_dir=home)
         wallet = alone.wallet.address or ""

@@ -32,7 +32,7 @@ def command(
     from keeper.cli import kernels
 
     kernels.prepare()
-    from keeper.daemon import service as daemon
+    from keeper.daemon import running as daemon
     from keeper.notify import log
 
     dry = dry_run or settings.mode != "live"

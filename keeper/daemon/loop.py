@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -14,25 +14,24 @@ from keeper.daemon import tick as ticks
 from keeper.daemon.building import Bench, built, options_of
 from keeper.daemon.isolation import alone
 from keeper.daemon.judging import World, decided, outlooks_of, overtaken, remembered, unseen_since
+from keeper.daemon.lane import Lane
 from keeper.daemon.parts import Parts
-from keeper.daemon.stops import Stops
+from keeper.daemon.permit import Permit
 from keeper.daemon.tank import say_tank
 from keeper.daemon.tick import Tick, joined, raise_for, say_quorum
-from keeper.daemon.triage import ASKED_S, FIRST_S, Glances, beside, tell
+from keeper.daemon.triage import ASKED_S, FIRST_S, Glances, beside
 from keeper.daemon.urgency import Healths
 from keeper.daemon.watching import Watching
 from keeper.decision import Options, PositionMemory
-from keeper.errors import Broken, Raced, Transient, Unsigned, Unwritable
+from keeper.errors import Broken
 from keeper.model import (
     Attempt,
     Block,
     Decision,
-    Entry,
     IntentState,
     Level,
     Outcome,
     Plan,
-    PlanKey,
     PositionId,
     Refusal,
     Shock,
@@ -40,12 +39,10 @@ from keeper.model import (
 )
 from keeper.oracle.ahead import Next, raised
 from keeper.risk.shocks import for_feeds
-from keeper.seams import Severity, Venue
+from keeper.seams import Venue
 from keeper.snapshot import NO_MEANS
 
 WITHOUT_EFFECT = frozenset({IntentState.REVERTED, IntentState.REPLACED, IntentState.CANCELLED})
-LANE_MAX = 64
-"""Plans that may wait for the lane; beyond it a plan is dropped and the next tick decides anew."""
 
 
 class ChainLoop:
@@ -57,11 +54,9 @@ class ChainLoop:
         self.policies = {g.id: g.policy for g in parts.guarded}
         self._homes = {g.id: g.venue_id for g in parts.guarded}
         self.last: Tick | None = None
-        self.closing = False
-        """Set at shutdown: what is on the lane goes on, nothing new is sent."""
-        self.broken = ""
-        """Why acting has stopped for good; empty while all is well."""
-        self.stops = Stops(parts.journal, parts.clock, parts.live_endpoints)
+        self.permit = Permit(parts)
+        self.stops = self.permit.stops
+        self.lane = Lane(parts, self.permit, self)
         self._healths = Healths()
         self._levels: dict[PositionId, Level] = {}
         self._watching = Watching(expected=len(parts.guarded))
@@ -70,16 +65,8 @@ class ChainLoop:
         """Codes of the refusals that stand as alarms."""
         self.foreseen: tuple[Next, ...] = ()
         """What the feeds will say next, as the oracle room saw it last: levels are raised by it, never lowered."""
-        self._paper: frozenset[str] = frozenset()
-        """Positions whose plans stayed on paper in the last tick."""
-        self._lane: asyncio.Queue[tuple[Plan, Snapshot]] = asyncio.Queue(maxsize=LANE_MAX)
-        self._in_lane: dict[PositionId, Plan] = {}
-        self._served = False
-        """Whether somebody takes what is put on the lane."""
         self._first: Tick | None = None
         """Of the running tick: those in need, judged before the others."""
-        self._given: frozenset[PlanKey] = frozenset()
-        """Their plans that are on the lane already."""
         self._told: frozenset[PositionId] = frozenset()
         """Those of them whom the diary knows already."""
         self._log = structlog.get_logger("keeper")
@@ -87,17 +74,26 @@ class ChainLoop:
     @property
     def idle(self) -> bool:
         """No plan waits for the lane or is on it."""
-        return not self._in_lane
+        return not self.lane.waiting
 
     @property
     def armed(self) -> bool:
-        """Dry-run always acts (on shadows); live only when armed for exactly this configuration."""
-        if self.broken or self.stops.unwritable or self.stops.pause is not None:
-            return False
-        if self.parts.dry:
-            return True
-        control = self.parts.journal.control("armed")
-        return control is not None and control.value == self.parts.armed_digest
+        """``Permit.armed``."""
+        return self.permit.armed
+
+    @property
+    def broken(self) -> str:
+        """``Permit.broken``."""
+        return self.permit.broken
+
+    @property
+    def closing(self) -> bool:
+        """``Permit.closing``."""
+        return self.permit.closing
+
+    @closing.setter
+    def closing(self, value: bool) -> None:
+        self.permit.closing = value
 
     async def tick(self, block: Block) -> Tick:
         """Everything that one block asks for, journaled; plans are returned, not yet handed over."""
@@ -106,7 +102,7 @@ class ChainLoop:
         if self.broken:
             self.stop_acting(self.broken)
         say_quorum(self.stops.quorum_lost, self.parts.chain.name, self.parts.alarms)
-        self._first, self._given, self._told = None, frozenset(), frozenset()
+        self._first, self.lane.given, self._told = None, frozenset(), frozenset()
         early = await self._the_few(block)
         snapshot, outcomes = await self.parts.facts.take(block, self.venues)
         say_tank(snapshot, self.venues.values(), self.parts.chain, self.parts.alarms)
@@ -118,7 +114,7 @@ class ChainLoop:
         """Those in need judged and handed over before anybody else is looked at; how many ms they took."""
         facts = self.parts.facts
         # without a lane there is nobody to hand over to
-        if not (self._served and isinstance(facts, Glances)) or self.parts.dry:
+        if not (self.lane.served and isinstance(facts, Glances)) or self.parts.dry:
             return 0.0
         # while the chain answers: what the journal holds open
         seen, ready = await beside(facts.glance(block, self.venues), self._options)
@@ -130,18 +126,18 @@ class ChainLoop:
         start_s = self.parts.clock.monotonic_s()
         self._free_missed(seen[1])
         self._first = self._judged(seen[0], seen[1], {}, few=ready)
-        self._given = frozenset(p.key for p in self.hand(self._first))
-        if self._given:
+        self.lane.given = frozenset(p.key for p in self.hand(self._first))
+        if self.lane.given:
             await asyncio.sleep(ASKED_S)
             self._tell_first()
             with suppress(TimeoutError):
                 async with asyncio.timeout(FIRST_S):
-                    await self._lane.join()
+                    await self.lane.drained()
         return (self.parts.clock.monotonic_s() - start_s) * 1e3
 
     def _tell_first(self) -> None:
         """The diary and the memory of those who come first, once: while they are simulated, before a signature."""
-        if self._first is None or self._told or not self._given:
+        if self._first is None or self._told or not self.lane.given:
             return
         self._told, memories = self._first.judged, self._memory.rows()
         with self.parts.journal.batch():
@@ -163,66 +159,24 @@ class ChainLoop:
         return self._judge(snapshot, (), {})
 
     def hand(self, tick: Tick) -> tuple[Plan, ...]:
-        """Give the tick's plans to the lane, or say loudly why they stay on paper; those given."""
-        given: list[Plan] = []
-        paper: set[str] = set()
-        freed: set[PositionId] = set()
-        armed = self.armed
-        for plan in tick.plans:
-            if plan.key in self._given:
-                continue
-            subject = str(plan.key.position)
-            why = "the daemon is stopping" if self.closing else self._on_paper(plan, armed)
-            if why:
-                freed.add(plan.key.position)
-                self.parts.alarms.raise_alarm(
-                    Severity.CRITICAL, "not_acting", subject, f"{plan.why}; not done: {why}"
-                )
-                paper.add(subject)
-                continue
-            try:
-                self._lane.put_nowait((plan, tick.snapshot))
-            except asyncio.QueueFull:
-                self._not_sent(plan, Refusal(who="lane", code="lane_full", why="too many plans wait"))
-                continue
-            self._in_lane[plan.key.position] = plan
-            given.append(plan)
-        self._memory = self._memory.without_actions(freed)
-        if tick.few:
-            return tuple(given)
-        # what could not be read may still be in need of what was not done
-        lost = {str(u.id) for u in tick.snapshot.unreadable}
-        for subject in self._paper - paper - lost:
-            self.parts.alarms.clear("not_acting", subject)
-        self._paper = frozenset(paper | (self._paper & lost))
-        return tuple(given)
+        """``Lane.hand``."""
+        return self.lane.hand(tick)
 
-    def _on_paper(self, plan: Plan, armed: bool) -> str:
-        """Why a plan is not handed over; empty when it may be. Narrowest scope first."""
-        if (stop := self.stops.of(plan)) is not None:
-            return f"{stop.code} ({stop.scope}): {stop.why}"
-        if armed:
-            return ""
-        return self.broken or "disarmed: `keeper arm` shows what would be done now, and arms"
+    def undone(self, ids: Collection[PositionId]) -> None:
+        """Nothing was done for these: no cooldown may keep the next block from trying."""
+        self._memory = self._memory.without_actions(ids)
 
     def remembered(self, id: PositionId) -> PositionMemory:
         """The last judgement of a position, restarts included."""
         return self._memory.of(id)
 
     async def serve_lane(self) -> None:
-        """The act-lane of this chain and key: one plan at a time, for ever."""
-        self._served = True
-        while True:
-            plan, snapshot = await self._lane.get()
-            try:
-                await self.act(plan, snapshot)
-            finally:
-                self._in_lane.pop(plan.key.position, None)
-                self._lane.task_done()
+        """``Lane.serve``."""
+        await self.lane.serve()
 
     async def drained(self) -> None:
-        """Returns when no plan waits for the lane or is on it."""
-        await self._lane.join()
+        """``Lane.drained``."""
+        await self.lane.drained()
 
     def may_send(self, plan: Plan) -> Refusal | None:
         """Why a plan that waited must not be sent now; asked before anything, and again before a signature.
@@ -231,7 +185,7 @@ class ChainLoop:
         bounds, caps and deadline must still hold there.
         """
         self._tell_first()
-        if why := self._on_paper(plan, self.armed):
+        if why := self.permit.on_paper(plan, self.armed):
             return Refusal(who="lane", code="disarmed", why=why)
         if self.last is None:
             return None
@@ -239,47 +193,12 @@ class ChainLoop:
         return overtaken(plan, self.last.snapshot, self.venue_of(id), self.policies[id])
 
     async def act(self, plan: Plan, snapshot: Snapshot) -> Attempt | None:
-        """Carry one plan as far as it goes; None when nothing was sent, which is journaled and alarmed."""
-        # asked a moment ago for what comes first; for all of them right before the signature
-        if plan.key not in self._given and (why := self.may_send(plan)) is not None:
-            self._not_sent(plan, why)
-            return None
-        try:
-            result = await self.parts.sender.act(plan, snapshot)
-        except Unsigned as e:
-            result = Refusal(who="signer", code="unsigned", why=str(e))
-        except Raced as e:
-            result = Refusal(who="lane", code="raced", why=str(e))
-        except Transient as e:
-            result = Refusal(who="lane", code="unreachable", why=str(e))
-        except Broken as e:
-            self.stop_acting(e)
-            result = Refusal(who="lane", code="broken", why=str(e))
-        if isinstance(result, Refusal):
-            self._not_sent(plan, result)
-            return None
-        self.parts.alarms.clear("not_sent", str(plan.key.position))
-        self._log.info(
-            "attempt",
-            chain=plan.key.position.chain_id,
-            block=snapshot.block.number,
-            plan=str(plan.key),
-            why=plan.why,
-            tx_hash=result.hash or "dry-run",
-            nonce=result.nonce,
-            max_fee_gwei=round(result.fee.max_fee_wei / 1e9, 3),
-        )
-        self.parts.facts.acted(plan)
-        return result
+        """``Lane.act``."""
+        return await self.lane.act(plan, snapshot)
 
     def stop_acting(self, why: str | Broken) -> None:
-        """An invariant failed: watch on, act no more, keep saying so; Unwritable lasts until a tick is kept."""
-        if isinstance(why, Unwritable):
-            self.stops.unwritable = str(why)
-            self.parts.alarms.raise_alarm(Severity.CRITICAL, "unwritable", "", str(why))
-            return
-        self.broken = str(why)
-        self.parts.alarms.raise_alarm(Severity.CRITICAL, "broken", "", str(why))
+        """``Permit.stop_acting``."""
+        self.permit.stop_acting(why)
 
     def _judge(self, snapshot: Snapshot, outcomes: tuple[Outcome, ...], took_ms: Mapping[str, float]) -> Tick:
         """The pure rooms over one snapshot, and their whys into the journal."""
@@ -341,8 +260,7 @@ class ChainLoop:
         """A bounded plan for every chosen proposal, or why there is none."""
         bench = Bench(parts=self.parts, policies=self.policies, venue_of=self.venue_of, healths=self._healths)
         made = built(bench, decisions, snapshot, options)
-        # nothing was done: no cooldown may keep the next block from trying
-        self._memory = self._memory.without_actions({id for id, _ in made.refusals})
+        self.undone({id for id, _ in made.refusals})
         return made.plans, made.refusals
 
     def _write(self, tick: Tick) -> None:
@@ -362,7 +280,7 @@ class ChainLoop:
         self._log.info("tick", **ticks.summary(tick))
 
     def _options(self) -> Options:
-        return options_of(self.parts, self.venues, self._in_lane, armed=self.armed)
+        return options_of(self.parts, self.venues, self.lane.waiting, armed=self.armed)
 
     def _shocks(self, snapshot: Snapshot) -> tuple[Shock, ...]:
         symbols = {r.feed: r.token.symbol for r in snapshot.means.reserves}
@@ -375,26 +293,6 @@ class ChainLoop:
     def level_of(self, id: PositionId) -> Level | None:
         """The level of a guarded position as judged last, even if the others wait yet; None before the first."""
         return self._memory.of(id).level if self._first and id in self._first.judged else self._levels.get(id)
-
-    def _not_sent(self, plan: Plan, refusal: Refusal) -> None:
-        """Nothing left the machine: free the cooldown, so that the next tick may try anew, and say why."""
-        tell(self.parts.facts, plan, refusal)
-        id = plan.key.position
-        intent = self.parts.journal.intent(plan.key)
-        if intent is None or not intent.state.open:
-            self._memory = self._memory.with_action(id, None)
-        self._log.warning("not sent", plan=str(plan.key), code=refusal.code, why=refusal.why)
-        data = {"who": refusal.who, "code": refusal.code, "plan": str(plan.key)}
-        at, chain_id = plan.block.number, id.chain_id
-        told = Entry(
-            kind="refusal", chain_id=chain_id, block_number=at, subject=str(id), why=refusal.why, data=data
-        )
-        with suppress(Unwritable):  # the alarm below is in the log all the same
-            self.parts.journal.record(told)
-        if refusal.code not in ("raced", "overtaken"):
-            self.parts.alarms.raise_alarm(
-                Severity.CRITICAL, "not_sent", str(id), f"{refusal.code}: {refusal.why}"
-            )
 
 
 __all__ = ["NO_MEANS", "ChainLoop", "Parts"]

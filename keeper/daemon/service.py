@@ -11,32 +11,28 @@ from functools import partial
 
 import structlog
 
-from keeper import decision
-from keeper.chain.endpoint import EndpointEvent, Kind, State
+from keeper.chain.endpoint import EndpointEvent, State
 from keeper.chain.endpoints import Endpoints
 from keeper.chain.head import Heads, Mailbox, latest
 from keeper.chain.line import HeadEvent, HeadKind
 from keeper.clock import SystemClock
 from keeper.config import ChainSettings, Settings
-from keeper.daemon.announcing import Announcer
 from keeper.daemon.bargain import with_offers
 from keeper.daemon.chores import EVERY_S, FIRST, Chores
 from keeper.daemon.control import Blind
+from keeper.daemon.events import tell_endpoint, tell_head
 from keeper.daemon.loop import ChainLoop
 from keeper.daemon.parts import Parts
 from keeper.daemon.senders import Sending, sending
-from keeper.daemon.supervise import serve
 from keeper.daemon.wiring import Site, site
-from keeper.errors import EXIT_FINDINGS, EXIT_OK, EXIT_UNREACHABLE, Broken, Transient, Unwritable
+from keeper.errors import Broken, Transient, Unwritable
 from keeper.journal.recover import recover
 from keeper.journal.write import Journal
-from keeper.model import Block, Entry, Level
+from keeper.model import Block, Level
 from keeper.notify.alarm import Alarms
-from keeper.risk import cache
 from keeper.risk.shocks import LIBRARY
 from keeper.schedule import SlowJobs
 from keeper.seams import Severity
-from keeper.transaction.send import silent
 from keeper.watchdog import Listener, Pulse
 from strategies.registry import resolve
 
@@ -329,72 +325,15 @@ class ChainDaemon:
         self.alarms.raise_alarm(Severity.CRITICAL, "blind", self.chain.name, self.blind.why)
 
     def _on_endpoint(self, event: EndpointEvent) -> None:
-        well = event.kind in (Kind.UP, Kind.RECOVERED)
-        tell = self._log.info if well else self._log.warning
-        tell("endpoint", chain=self.chain.name, name=event.name, kind=event.kind, why=event.why)
-        if well:
-            for over in (Kind.DOWN, Kind.LAGGING, Kind.RATE_LIMITED, Kind.WRONG_CHAIN):
-                self.alarms.clear(f"endpoint_{over}", event.name)
-            return
-        loud = Severity.CRITICAL if event.kind is Kind.WRONG_CHAIN else Severity.WARNING
-        self.alarms.raise_alarm(loud, f"endpoint_{event.kind}", event.name, event.why)
+        tell_endpoint(event, self.chain.name, self.alarms)
 
     def _on_head(self, event: HeadEvent) -> None:
-        self._log.info("head", chain=self.chain.name, kind=event.kind, why=event.why, depth=event.depth)
         if self._acting is not None and event.kind in (HeadKind.GAP, HeadKind.REORG):
             self._acting.pace.reset()
-        entry = Entry(
-            kind="head",
-            chain_id=self.chain.chain_id,
-            block_number=event.block_number or 0,
-            subject=self.chain.name,
-            why=f"{event.kind}: {event.why}",
-        )
-        try:
-            self.journal.record(entry)
-        except Broken as e:
-            # a journal that cannot be written stops acting, in the next tick; heads must go on coming
-            self._log.error("head not journaled", chain=self.chain.name, why=str(e))
+        tell_head(event, self.chain, self.journal)
 
 
 def _live(endpoints: Endpoints) -> tuple[int, int]:
     """(endpoints that can be used now, all that are configured)."""
     told = endpoints.status()
     return sum(s.state is State.UP for s in told), len(told)
-
-
-async def run(settings: Settings, *, once: bool, dry_run: bool, probe: Probe = silent) -> int:
-    """The daemon, or one tick of it; returns an exit code. Raises ConfigError before anything is started."""
-    settings = replace(settings, mode="dry-run") if dry_run else settings
-    settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    cache.warm()
-    if not once:
-        decision.warm()
-    with Journal.open(settings.journal_path, SystemClock()) as journal:
-        announcer = Announcer(settings, journal, SystemClock())
-
-        def made(chain: ChainSettings, alarms: Alarms | None) -> ChainDaemon:
-            alarms = alarms or Alarms(journal.record, SystemClock(), chain.chain_id, announcer.tell)
-            return ChainDaemon(settings, chain, journal, probe, alarms)
-
-        journal.record(
-            Entry(kind="start", chain_id=0, block_number=0, subject="", why=f"{settings.mode} start")
-        )
-        try:
-            return await (
-                _once([made(c, None) for c in settings.chains])
-                if once
-                else serve(settings, journal, made, announcer)
-            )
-        finally:
-            journal.record(Entry(kind="stop", chain_id=0, block_number=0, subject="", why="stopped"))
-
-
-async def _once(chains: list[ChainDaemon]) -> int:
-    try:
-        levels = [await chain.once() for chain in chains]
-    except Transient as e:
-        structlog.get_logger("keeper").error("unreachable", why=str(e))
-        return EXIT_UNREACHABLE
-    worried = any(level in (Level.ACT, Level.URGENT, Level.UNKNOWN) for level in levels)
-    return EXIT_FINDINGS if worried else EXIT_OK

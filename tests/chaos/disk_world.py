@@ -151,7 +151,7 @@ class DiskWorld:
         try:
             tick = await self.loop.tick(header)
             for plan in self.loop.hand(tick):
-                self.loop._in_lane.pop(plan.key.position, None)
+                self.loop.lane.waiting.pop(plan.key.position, None)
                 await self.loop.act(plan, tick.snapshot)
         except Broken as error:  # Unwritable is one of them
             self.loop.stop_acting(error)

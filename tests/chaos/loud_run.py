@@ -21,7 +21,7 @@ def main(config: str, point: str) -> None:
 
     kernels.prepare()
     from keeper.config import load
-    from keeper.daemon import service as daemon
+    from keeper.daemon import running as daemon
     from keeper.notify import log
 
     left = 1

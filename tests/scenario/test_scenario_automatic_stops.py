@@ -108,7 +108,7 @@ class Night:
         tick = await self.loop.tick(build.block(self.number))
         for plan in self.loop.hand(tick):
             await self.loop.act(plan, tick.snapshot)
-            self.loop._in_lane.pop(plan.key.position, None)
+            self.loop.lane.waiting.pop(plan.key.position, None)
         return tick
 
     def alarms(self, code: str) -> list[str]:

@@ -56,7 +56,7 @@ async def test_plan__when_the_daemon_is_stopping__then_what_waits_is_sent_and_no
     plan, snapshot = await waiting(on)
     on.running.closing = True
     assert await on.running.act(plan, snapshot) is not None
-    on.running._in_lane.pop(plan.key.position)
+    on.running.lane.waiting.pop(plan.key.position)
     on.number += 20
     tick = await on.running.tick(on.lay(vault("1400")))
     assert len(tick.plans) == 1

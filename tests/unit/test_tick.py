@@ -42,7 +42,7 @@ async def lived(on: Loop, at: Block) -> int:
     given = on.running.hand(tick)
     for plan in given:
         await on.running.act(plan, tick.snapshot)
-        on.running._in_lane.pop(plan.key.position)
+        on.running.lane.waiting.pop(plan.key.position)
     return len(given)
 
 
