@@ -86,15 +86,6 @@ class ChainLoop:
         """``Permit.broken``."""
         return self.permit.broken
 
-    @property
-    def closing(self) -> bool:
-        """``Permit.closing``."""
-        return self.permit.closing
-
-    @closing.setter
-    def closing(self, value: bool) -> None:
-        self.permit.closing = value
-
     async def tick(self, block: Block) -> Tick:
         """Everything that one block asks for, journaled; plans are returned, not yet handed over."""
         start_s = self.parts.clock.monotonic_s()

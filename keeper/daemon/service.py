@@ -151,7 +151,7 @@ class ChainDaemon:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):
                 if self.loop is not None:
-                    self.loop.closing = True
+                    self.loop.permit.closing = True
                     await self.loop.drained()
 
     async def _parts(self, here: Site) -> Parts:

@@ -54,7 +54,7 @@ async def test_plan__when_the_daemon_is_stopping__then_what_waits_is_sent_and_no
     on: Loop,
 ) -> None:
     plan, snapshot = await waiting(on)
-    on.running.closing = True
+    on.running.permit.closing = True
     assert await on.running.act(plan, snapshot) is not None
     on.running.lane.waiting.pop(plan.key.position)
     on.number += 20
