@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -16,6 +17,7 @@ from keeper.cli import (
     capacity,
     cascade,
     check,
+    completion,
     demo,
     disarm,
     distance,
@@ -25,6 +27,7 @@ from keeper.cli import (
     init,
     install_service,
     journal,
+    keystore,
     leverage,
     pause,
     policy,
@@ -46,6 +49,8 @@ EPILOG = (
     "Exit codes: 0 done, 1 findings (a check failed, a position in danger), 2 usage, 69 nothing reachable, "
     "70 an invariant broke, 78 the configuration cannot be used."
 )
+COMPLETE = "_KEEPER_COMPLETE"
+"""Set by a completion script; see ``keeper completion``."""
 
 app = typer.Typer(
     name="keeper",
@@ -59,6 +64,7 @@ app = typer.Typer(
 )
 for module in (
     init,
+    keystore,
     scan,
     verify,
     check,
@@ -86,6 +92,7 @@ for module in (
     adopt,
     policy,
     install_service,
+    completion,
     demo,
 ):
     app.command(name=module.__name__.rsplit(".", 1)[1].replace("_", "-"))(module.command)
@@ -111,6 +118,11 @@ def options(
 
 def main() -> None:
     """Entry point of the ``keeper`` command."""
+    if COMPLETE in os.environ:
+        # a shell asks for completions: typer knows its shells only once it was told to
+        from typer._completion_classes import completion_init
+
+        completion_init()
     sys.exit(invoke(sys.argv[1:]))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,11 +27,16 @@ def command(
     limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="The newest this many.")] = 50,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing until Ctrl-C.")] = False,
     dry_run: arguments.DryJournal = False,
+    copy_to: Annotated[
+        Path | None,
+        typer.Option("--copy-to", help="Write a whole copy into this new file, and nothing else."),
+    ] = None,
     json: arguments.Json = False,
 ) -> None:
-    """Show the journal.
+    """Show the journal, or copy it.
 
-    With --follow and --json each entry is one line of JSON.
+    With --follow and --json each entry is one line of JSON. A copy (--copy-to) is consistent beside a running
+    daemon, holds no secret, and is what to keep as a backup.
 
     Example: keeper journal --kind decision --limit 20
     """
@@ -38,6 +44,9 @@ def command(
     from keeper.cli.endings import say
     from keeper.cli.explain import open_journal
 
+    if copy_to is not None:
+        _copy(config, copy_to, dry_run=dry_run)
+        return
     with open_journal(config, dry_run=dry_run) as reader:
         entries = reader.entries(kind, subject, limit=limit, newest=True)
         if follow:
@@ -48,6 +57,15 @@ def command(
             table.show(HEADERS, [entry_row(e) for e in entries])
         else:
             say("the journal holds no such entry; without --kind and --subject it shows all")
+
+
+def _copy(config: Path, out: Path, *, dry_run: bool) -> None:
+    from keeper.cli.explain import open_journal
+    from keeper.journal.copying import copy_to
+
+    with open_journal(config, dry_run=dry_run) as reader:
+        size = copy_to(reader.path, out)
+    typer.echo(f"{out}: {size:,} bytes, whole")
 
 
 def _follow(

@@ -98,6 +98,8 @@ def test_commands__when_listed__then_they_are_the_documented_ones() -> None:
         sorted(
             [
                 "init",
+                "keystore",
+                "completion",
                 "scan",
                 "check",
                 "positions",
