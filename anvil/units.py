@@ -28,6 +28,7 @@ class Unit:
     remappings: tuple[tuple[str, str], ...] = ()
     evm_version: str = "shanghai"
     runs: int = 200
+    optimized: bool = True
     solc: str = SOLC
     outputs: tuple[str, ...] = _OUTPUT
 
@@ -41,7 +42,7 @@ class Unit:
             "sources": _closure(self),
             "settings": {
                 "remappings": [f"{a}={b}" for a, b in self.remappings],
-                "optimizer": {"enabled": True, "runs": self.runs},
+                "optimizer": {"enabled": self.optimized, "runs": self.runs},
                 "evmVersion": self.evm_version,
                 # without the metadata hash the bytecode is a function of the code alone
                 "metadata": {"bytecodeHash": "none"},
@@ -142,6 +143,47 @@ MORPHO_UNITS = (
 """The real Morpho Blue, without via_ir: slower code, the same rules, a quarter of the compiling; and its adaptive
 interest rate model, which the second package carries beside other contracts."""
 
+_SNX = "anvil/node_modules/@synthetixio/"
+_SNX_MODULES = (
+    "PerpsMarketFactory AsyncOrder AsyncOrderSettlementPyth AsyncOrderCancel PerpsAccount PerpsMarket Liquidation "
+    "CollateralConfiguration MarketConfiguration GlobalPerpsMarket FeatureFlag"
+).split()
+_CORE = "contracts/mocks/synthetix/"
+SYNTHETIX_UNIT = Unit(
+    name="synthetix-perps",
+    base_dir=ROOT,
+    contracts=(
+        *((f"{_SNX}perps-market/contracts/modules/{m}Module.sol", f"{m}Module") for m in _SNX_MODULES),
+        *((f"{_SNX}perps-market/contracts/mocks/{m}.sol", m) for m in ("MockPythERC7412Wrapper", "MockGasPriceNode")),
+        (f"{_SNX}oracle-manager/contracts/modules/NodeModule.sol", "NodeModule"),
+        *((f"{_CORE}CoreDouble.sol", m) for m in ("CoreDouble", "AccountModuleDouble", "RouterDouble")),
+    ),
+    remappings=(
+        ("@synthetixio/core-contracts/contracts/utils/RevertUtil.sol", f"{_CORE}CoreUtils.sol"),
+        ("@synthetixio/core-contracts/contracts/utils/ForkDetector.sol", f"{_CORE}CoreUtils.sol"),
+        ("@synthetixio/core-contracts/contracts/utils/ERC2771Context.sol", f"{_CORE}CoreUtils.sol"),
+        ("@synthetixio/main/contracts/storage/Account.sol", f"{_CORE}CoreAccount.sol"),
+        ("@synthetixio/main/contracts/storage/AccountRBAC.sol", f"{_CORE}CoreAccount.sol"),
+        *(
+            (f"@synthetixio/main/contracts/interfaces/{name}.sol", f"{_CORE}CoreFaces.sol")
+            for name in (
+                "IMarketCollateralModule",
+                "IVaultModule",
+                "IUtilsModule",
+                "IMarketManagerModule",
+                "ICollateralConfigurationModule",
+                "external/IMarket",
+                "external/IRewardDistributor",
+            )
+        ),
+        ("@synthetixio/rewards-distributor/src/RewardsDistributor.sol", f"{_CORE}CoreFaces.sol"),
+        ("@synthetixio/", _SNX),
+    ),
+    # a fifth of the compiling; the node that runs it is told to take contracts above 24 kB
+    optimized=False,
+)
+"""The real Synthetix v3 perps market and oracle manager; what is not published of the core system is ours."""
+
 OWN_UNITS = (
     Unit(
         name="own",
@@ -153,6 +195,8 @@ OWN_UNITS = (
         base_dir=ROOT,
         contracts=(
             ("contracts/src/AaveV3Executor.sol", "AaveV3Executor"),
+            ("contracts/src/CompoundV3Executor.sol", "CompoundV3Executor"),
+            ("contracts/src/MorphoBlueExecutor.sol", "MorphoBlueExecutor"),
             ("contracts/src/ExecutorFactory.sol", "ExecutorFactory"),
         ),
         remappings=(("@openzeppelin/", "anvil/node_modules/@openzeppelin/"),),

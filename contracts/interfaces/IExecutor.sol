@@ -79,7 +79,8 @@ struct Spent {
 
 /// @notice One token of one position.
 struct Asset {
-    /// The protocol's own token for it (aToken, variable debt token); zero where the asset is not listed.
+    /// The protocol's own token for it (aToken, variable debt token), the token itself where there is none; zero where
+    /// the asset is not listed.
     address receipt;
     /// Smallest units in one whole token.
     uint88 unit;
@@ -179,7 +180,8 @@ interface IExecutor is IExecutorErrors {
 
     function setRouter(address router, bool allowed) external;
 
-    /// @notice `position` is the pool's address for an AaveV3Executor.
+    /// @notice `position` is the pool's address for an AaveV3Executor, the market's id for a MorphoBlueExecutor, and the
+    /// market's address for a CompoundV3Executor.
     function setPosition(bytes32 position, Position calldata terms) external;
 
     function removePosition(bytes32 position) external;

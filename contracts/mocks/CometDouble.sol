@@ -130,6 +130,10 @@ contract CometDouble {
         return _assets[i];
     }
 
+    function getAssetInfoByAddress(address asset) external view returns (AssetInfo memory) {
+        return _assets[_indexOf(asset)];
+    }
+
     function totalsBasic() external view returns (TotalsBasic memory) {
         return _totals;
     }

@@ -11,11 +11,14 @@ abstract contract Lending {
     /// @notice The contract that keeps the money of that position.
     function _market(bytes32 position) internal view virtual returns (address);
 
-    /// @notice The protocol's own token for `token` on that side; zero where it has none.
+    /// @notice The protocol's own token for `token` on that side, or the token itself where the protocol keeps books
+    /// instead of issuing tokens; zero where it does not know the token on that side.
     function _receiptOf(bytes32 position, address token, Side side) internal view virtual returns (address);
 
-    /// @notice The protocol's own health of the owner, wad; 2**256 - 1 without debt.
-    function _health(bytes32 position) internal view virtual returns (uint256);
+    /// @notice The protocol's own health of the owner, interest to this second included, wad; 2**256 - 1 without debt.
+    /// @dev No view: where the protocol's views leave interest out, it is made to accrue first. Always asked before the
+    /// functions below, so that what they read includes it too.
+    function _health(bytes32 position) internal virtual returns (uint256);
 
     /// @notice The protocol's own prices of one whole token each, in one unit.
     function _prices(bytes32 position, address collateral, address debt)

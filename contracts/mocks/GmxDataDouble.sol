@@ -1,0 +1,424 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.20;
+
+// Doubles of GMX v2 for local test chains only: the data store with GMX's keys, the event emitter with its log shapes,
+// the router that pulls tokens, the vault of orders, the wrapped native token. Own code, written from the published
+// interfaces. Anyone may set them: they must never hold anything of value.
+
+import {TokenDouble} from "./TokenDouble.sol";
+
+struct Price {
+    uint256 min;
+    uint256 max;
+}
+
+struct Prices {
+    Price indexTokenPrice;
+    Price longTokenPrice;
+    Price shortTokenPrice;
+}
+
+struct Market {
+    address marketToken;
+    address indexToken;
+    address longToken;
+    address shortToken;
+}
+
+struct PositionAddresses {
+    address account;
+    address market;
+    address collateralToken;
+}
+
+struct PositionNumbers {
+    uint256 sizeInUsd;
+    uint256 sizeInTokens;
+    uint256 collateralAmount;
+    int256 pendingImpactAmount;
+    uint256 borrowingFactor;
+    uint256 fundingFeeAmountPerSize;
+    uint256 longTokenClaimableFundingAmountPerSize;
+    uint256 shortTokenClaimableFundingAmountPerSize;
+    uint256 increasedAtTime;
+    uint256 decreasedAtTime;
+}
+
+struct PositionFlags {
+    bool isLong;
+}
+
+struct Position {
+    PositionAddresses addresses;
+    PositionNumbers numbers;
+    PositionFlags flags;
+}
+
+struct AddressItem {
+    string key;
+    address value;
+}
+
+struct AddressesItem {
+    string key;
+    address[] value;
+}
+
+struct AddressItems {
+    AddressItem[] items;
+    AddressesItem[] arrayItems;
+}
+
+struct UintItem {
+    string key;
+    uint256 value;
+}
+
+struct UintsItem {
+    string key;
+    uint256[] value;
+}
+
+struct UintItems {
+    UintItem[] items;
+    UintsItem[] arrayItems;
+}
+
+struct IntItem {
+    string key;
+    int256 value;
+}
+
+struct IntsItem {
+    string key;
+    int256[] value;
+}
+
+struct IntItems {
+    IntItem[] items;
+    IntsItem[] arrayItems;
+}
+
+struct BoolItem {
+    string key;
+    bool value;
+}
+
+struct BoolsItem {
+    string key;
+    bool[] value;
+}
+
+struct BoolItems {
+    BoolItem[] items;
+    BoolsItem[] arrayItems;
+}
+
+struct Bytes32Item {
+    string key;
+    bytes32 value;
+}
+
+struct Bytes32sItem {
+    string key;
+    bytes32[] value;
+}
+
+struct Bytes32Items {
+    Bytes32Item[] items;
+    Bytes32sItem[] arrayItems;
+}
+
+struct BytesItem {
+    string key;
+    bytes value;
+}
+
+struct BytessItem {
+    string key;
+    bytes[] value;
+}
+
+struct BytesItems {
+    BytesItem[] items;
+    BytessItem[] arrayItems;
+}
+
+struct StringItem {
+    string key;
+    string value;
+}
+
+struct StringsItem {
+    string key;
+    string[] value;
+}
+
+struct StringItems {
+    StringItem[] items;
+    StringsItem[] arrayItems;
+}
+
+struct EventLogData {
+    AddressItems addressItems;
+    UintItems uintItems;
+    IntItems intItems;
+    BoolItems boolItems;
+    Bytes32Items bytes32Items;
+    BytesItems bytesItems;
+    StringItems stringItems;
+}
+
+/// @notice Keys of the store: a name is the hash of its encoding, and arguments follow it.
+library Keys {
+    function name(string memory text) internal pure returns (bytes32) {
+        return keccak256(abi.encode(text));
+    }
+
+    function of(string memory text, address a) internal pure returns (bytes32) {
+        return keccak256(abi.encode(name(text), a));
+    }
+
+    function of(string memory text, address a, bool b) internal pure returns (bytes32) {
+        return keccak256(abi.encode(name(text), a, b));
+    }
+
+    function of(string memory text, address a, address b) internal pure returns (bytes32) {
+        return keccak256(abi.encode(name(text), a, b));
+    }
+
+    function of(string memory text, address a, address b, bool c) internal pure returns (bytes32) {
+        return keccak256(abi.encode(name(text), a, b, c));
+    }
+
+    function of(string memory text, address a, address b, bytes32 c) internal pure returns (bytes32) {
+        return keccak256(abi.encode(name(text), a, b, c));
+    }
+
+    function field(bytes32 key, string memory text) internal pure returns (bytes32) {
+        return keccak256(abi.encode(key, name(text)));
+    }
+
+    function pnl(address market, bool long) internal pure returns (bytes32) {
+        return keccak256(abi.encode(name("MAX_PNL_FACTOR"), name("MAX_PNL_FACTOR_FOR_TRADERS"), market, long));
+    }
+
+    function position(
+        address account,
+        address market,
+        address collateral,
+        bool long
+    ) internal pure returns (bytes32) {
+        return keccak256(abi.encode(account, market, collateral, long));
+    }
+}
+
+/// @title Everything that GMX knows, under its keys.
+contract GmxDataStoreDouble {
+    mapping(bytes32 key => uint256) public getUint;
+    mapping(bytes32 key => int256) public getInt;
+    mapping(bytes32 key => bool) public getBool;
+    mapping(bytes32 key => address) public getAddress;
+    mapping(bytes32 key => bytes32) public getBytes32;
+    mapping(bytes32 set => bytes32[]) private _bytes32s;
+    mapping(bytes32 set => mapping(bytes32 value => uint256)) private _places;
+    mapping(bytes32 set => address[]) private _addresses;
+    mapping(bytes32 set => mapping(address value => uint256)) private _addressPlaces;
+
+    function setUint(bytes32 key, uint256 value) external returns (uint256) {
+        getUint[key] = value;
+        return value;
+    }
+
+    /// @dev Of the double alone: a whole market in one transaction.
+    function setUints(bytes32[] calldata keys, uint256[] calldata values) external {
+        for (uint256 i = 0; i < keys.length; i++) getUint[keys[i]] = values[i];
+    }
+
+    function setInt(bytes32 key, int256 value) external returns (int256) {
+        getInt[key] = value;
+        return value;
+    }
+
+    function setBool(bytes32 key, bool value) external returns (bool) {
+        getBool[key] = value;
+        return value;
+    }
+
+    function setAddress(bytes32 key, address value) external returns (address) {
+        getAddress[key] = value;
+        return value;
+    }
+
+    function setBytes32(bytes32 key, bytes32 value) external returns (bytes32) {
+        getBytes32[key] = value;
+        return value;
+    }
+
+    function incrementUint(bytes32 key, uint256 value) external returns (uint256) {
+        getUint[key] += value;
+        return getUint[key];
+    }
+
+    function containsBytes32(bytes32 set, bytes32 value) external view returns (bool) {
+        return _places[set][value] != 0;
+    }
+
+    function getBytes32Count(bytes32 set) external view returns (uint256) {
+        return _bytes32s[set].length;
+    }
+
+    function getBytes32ValuesAt(
+        bytes32 set,
+        uint256 start,
+        uint256 end
+    ) external view returns (bytes32[] memory values) {
+        if (end > _bytes32s[set].length) end = _bytes32s[set].length;
+        if (start >= end) return values;
+        values = new bytes32[](end - start);
+        for (uint256 i = start; i < end; i++) values[i - start] = _bytes32s[set][i];
+    }
+
+    function addBytes32(bytes32 set, bytes32 value) external {
+        if (_places[set][value] != 0) return;
+        _bytes32s[set].push(value);
+        _places[set][value] = _bytes32s[set].length;
+    }
+
+    function removeBytes32(bytes32 set, bytes32 value) external {
+        uint256 place = _places[set][value];
+        if (place == 0) return;
+        bytes32 last = _bytes32s[set][_bytes32s[set].length - 1];
+        _bytes32s[set][place - 1] = last;
+        _places[set][last] = place;
+        _bytes32s[set].pop();
+        delete _places[set][value];
+    }
+
+    function containsAddress(bytes32 set, address value) external view returns (bool) {
+        return _addressPlaces[set][value] != 0;
+    }
+
+    function getAddressCount(bytes32 set) external view returns (uint256) {
+        return _addresses[set].length;
+    }
+
+    function getAddressValuesAt(
+        bytes32 set,
+        uint256 start,
+        uint256 end
+    ) external view returns (address[] memory values) {
+        if (end > _addresses[set].length) end = _addresses[set].length;
+        if (start >= end) return values;
+        values = new address[](end - start);
+        for (uint256 i = start; i < end; i++) values[i - start] = _addresses[set][i];
+    }
+
+    function addAddress(bytes32 set, address value) external {
+        if (_addressPlaces[set][value] != 0) return;
+        _addresses[set].push(value);
+        _addressPlaces[set][value] = _addresses[set].length;
+    }
+
+    function removeAddress(bytes32 set, address value) external {
+        uint256 place = _addressPlaces[set][value];
+        if (place == 0) return;
+        address last = _addresses[set][_addresses[set].length - 1];
+        _addresses[set][place - 1] = last;
+        _addressPlaces[set][last] = place;
+        _addresses[set].pop();
+        delete _addressPlaces[set][value];
+    }
+}
+
+/// @title Where every event of GMX comes from.
+contract GmxEventEmitterDouble {
+    event EventLog1(
+        address msgSender,
+        string eventName,
+        string indexed eventNameHash,
+        bytes32 indexed topic1,
+        EventLogData eventData
+    );
+    event EventLog2(
+        address msgSender,
+        string eventName,
+        string indexed eventNameHash,
+        bytes32 indexed topic1,
+        bytes32 indexed topic2,
+        EventLogData eventData
+    );
+
+    function emitEventLog1(string memory eventName, bytes32 topic1, EventLogData memory data) external {
+        emit EventLog1(msg.sender, eventName, eventName, topic1, data);
+    }
+
+    function emitEventLog2(
+        string memory eventName,
+        bytes32 topic1,
+        bytes32 topic2,
+        EventLogData memory data
+    ) external {
+        emit EventLog2(msg.sender, eventName, eventName, topic1, topic2, data);
+    }
+}
+
+/// @title Whom owners approve: it pulls tokens for the routers that are its plugins.
+contract GmxRouterDouble {
+    error Unauthorized(address sender, string role);
+
+    mapping(address router => bool) public plugins;
+
+    function addPlugin(address router) external {
+        plugins[router] = true;
+    }
+
+    function pluginTransfer(address token, address account, address receiver, uint256 amount) external {
+        if (!plugins[msg.sender]) revert Unauthorized(msg.sender, "ROUTER_PLUGIN");
+        TokenDouble(token).transferFrom(account, receiver, amount);
+    }
+}
+
+/// @title Holds what orders bring, and knows what came since it was asked last.
+contract GmxOrderVaultDouble {
+    mapping(address token => uint256) public tokenBalances;
+
+    function recordTransferIn(address token) external returns (uint256 came) {
+        uint256 now_ = TokenDouble(token).balanceOf(address(this));
+        came = now_ - tokenBalances[token];
+        tokenBalances[token] = now_;
+    }
+
+    function transferOut(address token, address receiver, uint256 amount) external {
+        TokenDouble(token).transfer(receiver, amount);
+        tokenBalances[token] = TokenDouble(token).balanceOf(address(this));
+    }
+
+    function transferOutNative(address wnt, address receiver, uint256 amount) external {
+        GmxWntDouble(payable(wnt)).withdraw(amount);
+        tokenBalances[wnt] = TokenDouble(wnt).balanceOf(address(this));
+        (bool ok, ) = receiver.call{value: amount}("");
+        require(ok, "native transfer failed");
+    }
+
+    receive() external payable {}
+}
+
+/// @title The wrapped native token.
+contract GmxWntDouble is TokenDouble {
+    constructor() TokenDouble("WETH", 18) {}
+
+    function deposit() external payable {
+        totalSupply += msg.value;
+        balanceOf[msg.sender] += msg.value;
+    }
+
+    function withdraw(uint256 amount) external {
+        totalSupply -= amount;
+        balanceOf[msg.sender] -= amount;
+        (bool ok, ) = msg.sender.call{value: amount}("");
+        require(ok, "native transfer failed");
+    }
+
+    receive() external payable {}
+}
