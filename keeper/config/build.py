@@ -22,7 +22,14 @@ from keeper.config.records import (
     WalletSettings,
 )
 from keeper.config.rules import policy_problems, strategy_problems, venue_problems
-from keeper.config.telling import AlarmTable, MetricsTable, alarm_settings, metrics_settings
+from keeper.config.telling import (
+    AlarmTable,
+    MetricsTable,
+    PageTable,
+    alarm_settings,
+    metrics_settings,
+    page_settings,
+)
 from keeper.config.text import tables_from
 from keeper.config.wording import did_you_mean, path_text, shown
 from keeper.errors import ConfigError
@@ -44,6 +51,7 @@ def settings_from(text: str, path: Path, credentials_dir: Path | None) -> Settin
     offers = _offers(parts, files)
     wallet = _wallet(parts, files, problems)
     alarms = alarm_settings(parts.alarms or AlarmTable(), files)
+    page = page_settings(parts.page or PageTable(), files)
     if problems or parts.top is None or parts.shocks is None:
         raise ConfigError(tuple(problems))
     chains = tuple(
@@ -76,6 +84,7 @@ def settings_from(text: str, path: Path, credentials_dir: Path | None) -> Settin
         digest=_digest(chains, venues, positions, policies, wallet),
         alarms=alarms,
         metrics=metrics_settings(parts.metrics or MetricsTable()),
+        page=page,
     )
 
 

@@ -44,6 +44,7 @@ class Parts:
         self.shocks = self._part(schema.Shocks, raw.get("shocks", {}), ("shocks",))[0]
         self.alarms = self._part(telling.AlarmTable, raw.get("alarms", {}), ("alarms",))[0]
         self.metrics = self._part(telling.MetricsTable, raw.get("metrics", {}), ("metrics",))[0]
+        self.page = self._part(telling.PageTable, raw.get("page", {}), ("page",))[0]
 
     def rows(self, name: str) -> list[Row]:
         """The tables of a list as written, broken ones included (they exist, they are only wrong)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from keeper.config.telling import AlarmSettings, MetricsSettings
+from keeper.config.telling import AlarmSettings, MetricsSettings, PageSettings
 from keeper.model import Policy
 
 
@@ -136,6 +136,7 @@ class Settings:
     """Hash of what would loosen protection if changed; arming is bound to it."""
     alarms: AlarmSettings = field(default_factory=AlarmSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    page: PageSettings = field(default_factory=PageSettings)
 
     @property
     def journal_path(self) -> Path:

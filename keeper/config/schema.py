@@ -313,3 +313,4 @@ class File(Table):
     shocks: object = Field(default_factory=dict)
     alarms: object = Field(default_factory=dict)
     metrics: object = Field(default_factory=dict)
+    page: object = Field(default_factory=dict)

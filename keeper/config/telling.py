@@ -1,4 +1,4 @@
-"""``[alarms]`` and ``[metrics]``: to whom the daemon speaks. Nothing here decides about money, so nothing disarms."""
+"""``[alarms]``, ``[metrics]``, ``[page]``: to whom the daemon speaks. None decides about money, so none disarms."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from pydantic import AfterValidator, Field
 
 from keeper.config.files import Files
 from keeper.config.schema import Table
+from keeper.config.wording import shown
 
+LOCAL = ("127.0.0.1", "localhost", "::1")
 _TIME = r"([01]\d|2[0-3]):([0-5]\d)"
 
 
@@ -38,6 +40,19 @@ class MetricsSettings:
     host: str = ""
     """Empty: nothing is served."""
     port: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageSettings:
+    """Where people look."""
+
+    host: str = ""
+    """Empty: nothing is served."""
+    port: int = 0
+    hosts: tuple[str, ...] = ()
+    """Names besides those of this machine under which it may be asked (a proxy's)."""
+    token_file: Path | None = None
+    """What acknowledges alarms; None: the page is for reading only."""
 
 
 def _minute(text: str) -> int:
@@ -89,6 +104,20 @@ class MetricsTable(Table):
     listen: Annotated[str, AfterValidator(_listen)] | None = None
 
 
+def _host(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", value):
+        raise ValueError('must be a host name in lower case without a port, such as "keeper.example"')
+    return value
+
+
+class PageTable(Table):
+    """``[page]``."""
+
+    listen: Annotated[str, AfterValidator(_listen)] | None = None
+    hosts: Annotated[list[Annotated[str, AfterValidator(_host)]], Field(max_length=16, default_factory=list)]
+    token_file: str | None = None
+
+
 def alarm_settings(table: AlarmTable, files: Files) -> AlarmSettings:
     """The record of ``[alarms]``. A file that is missing is the daemon's alarm, no reason to refuse a start."""
     quiet = None if table.quiet is None else (_minute(table.quiet[:5]), _minute(table.quiet[6:]))
@@ -107,3 +136,18 @@ def metrics_settings(table: MetricsTable) -> MetricsSettings:
     """The record of ``[metrics]``."""
     host, _, port = (table.listen or "").rpartition(":")
     return MetricsSettings(host=host.strip("[]"), port=int(port or 0))
+
+
+def page_settings(table: PageTable, files: Files) -> PageSettings:
+    """The record of ``[page]``. A token that is missing is the page's lack, no reason to refuse a start."""
+    host, _, port = (table.listen or "").rpartition(":")
+    host = host.strip("[]")
+    if host and host not in LOCAL and not table.hosts:
+        why = "is not this machine alone; name in page.hosts under which names it may be asked"
+        files.problems.append(f"page.listen: {shown(table.listen)} {why}, or listen on 127.0.0.1")
+    return PageSettings(
+        host=host,
+        port=int(port or 0),
+        hosts=tuple(table.hosts),
+        token_file=files.secret("page.token_file", table.token_file, needed=False),
+    )
