@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import http.client
+import json
 import os
 import signal
 import socket
@@ -20,6 +21,8 @@ from anvil.tools import find_anvil
 
 _READY_S = 30.0
 _STOP_S = 15.0
+_UPSTREAM = "upstream"
+"""What the forked endpoint is called in the file that names it (foundry.toml, [rpc_endpoints])."""
 _PR_SET_PDEATHSIG = 1
 """prctl(2), Linux: the signal a child gets when the thread that started it ends."""
 
@@ -33,7 +36,7 @@ class AnvilSettings:
     """How a node is started. Defaults: a fresh chain that mines each transaction at once."""
 
     fork_url: str | None = None
-    """Passed on anvil's command line, so a token in it is visible to other users of the machine."""
+    """Told to anvil by a file in its private home, not on its command line: it may hold a token."""
     fork_block: int | None = None
     chain_id: int | None = None
     """31337 on a fresh chain, the upstream's on a fork, unless given."""
@@ -52,6 +55,8 @@ class AnvilSettings:
     finality_blocks: int | None = None
     """``safe`` and ``finalized`` trail the head by 1x and 2x this many blocks (anvil's own default is 32)."""
     auto_impersonate: bool = False
+    hardfork: str | None = None
+    """The rules of blocks made here; on a fork of a public chain anvil takes those of the forked block."""
     port: int | None = None
 
     def arguments(self, port: int) -> list[str]:
@@ -66,6 +71,7 @@ class AnvilSettings:
             ("--block-time", self.block_time_s),
             ("--block-base-fee-per-gas", self.base_fee_wei),
             ("--slots-in-an-epoch", self.finality_blocks),
+            ("--hardfork", self.hardfork),
         )
         for flag, value in given:
             words += [] if value is None else [flag, str(value)]
@@ -75,7 +81,7 @@ class AnvilSettings:
         if self.fork_url is not None:
             # anvil's storage cache is keyed by chain and block number only: another local upstream at the
             # same block would be answered with the old one's storage
-            words += ["--fork-url", self.fork_url, "--no-storage-caching", "--no-rate-limit"]
+            words += ["--fork-url", _UPSTREAM, "--no-storage-caching", "--no-rate-limit"]
         return words
 
 
@@ -148,6 +154,9 @@ class Anvil:
     def _launch(self, binary: Path) -> bool:
         assert self._folder is not None
         home = self._folder.name
+        if self.settings.fork_url is not None:
+            named = f"[rpc_endpoints]\n{_UPSTREAM} = {json.dumps(self.settings.fork_url)}\n"
+            Path(home, "foundry.toml").write_text(named, encoding="utf-8")
         with open(os.path.join(home, "anvil.log"), "wb") as log:
             self._process = subprocess.Popen(
                 [str(binary), *self.settings.arguments(self._port)],
