@@ -22,7 +22,7 @@ from typing import Any
 import orjson
 
 from anvil.tools import HERE, ROOT, ToolMissing, find_node
-from anvil.units import AAVE_UNITS, MORPHO_UNITS, OWN_UNITS, Unit
+from anvil.units import AAVE_UNITS, MORPHO_UNITS, OWN_UNITS, SYNTHETIX_UNIT, Unit
 
 CACHE_DIR = ROOT / ".cache" / "contracts"
 ARTIFACTS_DIR = ROOT / "contracts" / "artifacts"
@@ -167,6 +167,11 @@ def compile_morpho(*, quiet: bool = False) -> dict[str, Artifact]:
     return {name: artifact for part in parts for name, artifact in part.items()}
 
 
+def compile_synthetix(*, quiet: bool = False) -> dict[str, Artifact]:
+    """The real Synthetix v3 perps market with doubles of the core system it stands on, by contract name."""
+    return compile_unit(SYNTHETIX_UNIT, quiet=quiet)
+
+
 def own_artifact_texts(*, cache_dir: Path = CACHE_DIR, quiet: bool = False) -> dict[str, str]:
     """File name -> text of each committed artifact, freshly compiled."""
     return {
@@ -219,10 +224,12 @@ def main(arguments: list[str]) -> int:
     """Fill the cache. ``--cached`` only tells whether it is full; ``--write-artifacts`` rewrites ours."""
     try:
         if "--cached" in arguments:
-            return 0 if all(is_cached(unit) for unit in (*AAVE_UNITS, *MORPHO_UNITS, *OWN_UNITS)) else 1
+            units = (*AAVE_UNITS, *MORPHO_UNITS, SYNTHETIX_UNIT, *OWN_UNITS)
+            return 0 if all(is_cached(unit) for unit in units) else 1
         quiet = "--quiet" in arguments
         compile_aave(quiet=quiet)
         compile_morpho(quiet=quiet)
+        compile_synthetix(quiet=quiet)
         texts = own_artifact_texts(quiet=quiet)
     except (ToolMissing, CompileFailed) as problem:
         print(f"error: {problem}", file=sys.stderr)

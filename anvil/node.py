@@ -57,6 +57,8 @@ class AnvilSettings:
     auto_impersonate: bool = False
     hardfork: str | None = None
     """The rules of blocks made here; on a fork of a public chain anvil takes those of the forked block."""
+    code_size_max: int | None = None
+    """Bytes a contract may have; EIP-170's 24 kB unless given. Code compiled without the optimizer needs more."""
     port: int | None = None
 
     def arguments(self, port: int) -> list[str]:
@@ -71,6 +73,7 @@ class AnvilSettings:
             ("--block-time", self.block_time_s),
             ("--block-base-fee-per-gas", self.base_fee_wei),
             ("--slots-in-an-epoch", self.finality_blocks),
+            ("--code-size-limit", self.code_size_max),
             ("--hardfork", self.hardfork),
         )
         for flag, value in given:

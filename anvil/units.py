@@ -145,16 +145,28 @@ interest rate model, which the second package carries beside other contracts."""
 
 _SNX = "anvil/node_modules/@synthetixio/"
 _SNX_MODULES = (
-    "PerpsMarketFactory AsyncOrder AsyncOrderSettlementPyth AsyncOrderCancel PerpsAccount PerpsMarket Liquidation "
-    "CollateralConfiguration MarketConfiguration GlobalPerpsMarket FeatureFlag"
-).split()
+    "PerpsMarketFactory",
+    "AsyncOrder",
+    "AsyncOrderSettlementPyth",
+    "AsyncOrderCancel",
+    "PerpsAccount",
+    "PerpsMarket",
+    "Liquidation",
+    "CollateralConfiguration",
+    "MarketConfiguration",
+    "GlobalPerpsMarket",
+    "FeatureFlag",
+)
 _CORE = "contracts/mocks/synthetix/"
 SYNTHETIX_UNIT = Unit(
     name="synthetix-perps",
     base_dir=ROOT,
     contracts=(
         *((f"{_SNX}perps-market/contracts/modules/{m}Module.sol", f"{m}Module") for m in _SNX_MODULES),
-        *((f"{_SNX}perps-market/contracts/mocks/{m}.sol", m) for m in ("MockPythERC7412Wrapper", "MockGasPriceNode")),
+        *(
+            (f"{_SNX}perps-market/contracts/mocks/{m}.sol", m)
+            for m in ("MockPythERC7412Wrapper", "MockGasPriceNode")
+        ),
         (f"{_SNX}oracle-manager/contracts/modules/NodeModule.sol", "NodeModule"),
         *((f"{_CORE}CoreDouble.sol", m) for m in ("CoreDouble", "AccountModuleDouble", "RouterDouble")),
     ),
