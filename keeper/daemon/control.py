@@ -218,7 +218,7 @@ def _all_standing(loop: ChainLoop, blind: Blind | None) -> list[dict[str, object
     made = []
     for guarded in loop.parts.guarded:
         outlook = outlooks.get(guarded.id)
-        why = _why_not_known(tick, blind, unread.get(guarded.id, ""), outlook)
+        why = why_not_known(tick, blind, unread.get(guarded.id, ""), outlook)
         made.append(_standing(loop, guarded, (positions.get(guarded.id), outlook, why)))
     return made
 
@@ -253,10 +253,11 @@ def _why_unknown(tick: Tick | None, id: PositionId, blind: Blind | None) -> str:
     """Why the position is not known at this moment; empty when it is."""
     unread = next((u.why for u in tick.snapshot.unreadable if u.id == id), "") if tick else ""
     outlook = next((o for o in tick.outlooks if o.id == id), None) if tick else None
-    return _why_not_known(tick, blind, unread, outlook)
+    return why_not_known(tick, blind, unread, outlook)
 
 
-def _why_not_known(tick: Tick | None, blind: Blind | None, unread: str, outlook: Outlook | None) -> str:
+def why_not_known(tick: Tick | None, blind: Blind | None, unread: str, outlook: Outlook | None) -> str:
+    """Why what the last tick says of a position is not known at this moment; empty when it is."""
     if blind is not None:
         return f"the chain cannot be seen: {blind.why}"
     if tick is None:

@@ -161,6 +161,10 @@ class ChainLoop:
         """The last judgement of a position, restarts included."""
         return self._memory.of(id)
 
+    def remembered_all(self) -> dict[PositionId, PositionMemory]:
+        """The same of every position at once: ``remembered`` is a search."""
+        return self._memory.rows()
+
     async def serve_lane(self) -> None:
         """``Lane.serve``."""
         await self.lane.serve()

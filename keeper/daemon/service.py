@@ -11,7 +11,7 @@ from functools import partial
 
 import structlog
 
-from keeper.chain.endpoint import EndpointEvent, State
+from keeper.chain.endpoint import EndpointEvent, EndpointStatus, State
 from keeper.chain.endpoints import Endpoints
 from keeper.chain.head import Heads, Mailbox, latest
 from keeper.chain.line import HeadEvent, HeadKind
@@ -145,6 +145,10 @@ class ChainDaemon:
     async def _hang_up(self) -> None:
         if self._acting is not None:
             await self._acting.outgoing.close()
+
+    def endpoint_status(self) -> tuple[EndpointStatus, ...]:
+        """Each endpoint as it stands; none before the start."""
+        return () if self._endpoints is None else self._endpoints.status()
 
     async def drain(self) -> None:
         """Wait until no plan is on the lane: a transaction between signature and journal is not abandoned."""

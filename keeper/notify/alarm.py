@@ -74,7 +74,7 @@ class Alarms:
     ) -> None:
         self._record = record
         self._clock = clock
-        self._chain_id = chain_id
+        self.chain_id = chain_id
         self._tell = tell
         self._block_number = 0
         self._standing: dict[tuple[str, str], Standing] = {}
@@ -120,7 +120,7 @@ class Alarms:
             code=code,
             subject=subject,
             why=why,
-            chain_id=self._chain_id,
+            chain_id=self.chain_id,
             block=self._block_number,
             at_s=self._clock.now_s(),
             again=again,
@@ -131,7 +131,7 @@ class Alarms:
         say("alarm", severity=severity, code=code, subject=subject, why=why, block=self._block_number)
         entry = Entry(
             kind="alarm",
-            chain_id=self._chain_id,
+            chain_id=self.chain_id,
             block_number=self._block_number,
             subject=subject,
             why=why,
