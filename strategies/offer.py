@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from keeper.executor import judge
+from keeper.executor import foresight, judge
+from keeper.executor.foresight import Ahead
 from keeper.model import Amount, Deleverage, Holding, Proposal, Refusal, Rejection, Step
 from keeper.phrases import amount_text, health_text, usd_text
 from keeper.sizing import UNREAD_RATE_RAY, aim_up, value_base_up
@@ -94,7 +95,9 @@ def offer(need: Need, holding: Holding, line: Line) -> Offer | Refusal:
     if broken is not None:
         return Refusal(who=line.who, code=code or "above_max", why=f"{broken.why}{short and '; ' + short}")
     if line.mandate is not None and not isinstance(step, Deleverage):
-        refused = judge.refuses_pay_in(line.mandate, step, need.before_wad, after)
+        ahead = Ahead(position=need.position, means=need.means, after_wad=after, refused=None)
+        purse = foresight.purse(line.mandate, step, ahead)
+        refused = judge.refuses_pay_in(line.mandate, step, need.before_wad, purse)
         if refused is not None:
             return Refusal(who=line.who, code=refused.code, why=refused.why)
     spend = value_base_up(step.amount.units, holding.price_base, token.decimals)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from keeper.executor import judge, quotes, rules
+from keeper.executor import foresight, judge, quotes, rules
+from keeper.executor.foresight import Ahead
 from keeper.model import Amount, Deleverage, Refusal, Side
 from keeper.phrases import amount_text, health_text
 from keeper.sizing import (
@@ -90,14 +91,13 @@ def judged(sale: Sale, step: Deleverage, short: str) -> Sold | Refusal:
         return refused(
             "above_max", f"health {health_text(best)} > {health_text(sale.highest_wad)} at the quoted price"
         )
-    for no in (
-        kept(need.before_wad, after, need.policy, selling=True),
-        judge.refuses(sale.mandate, step, need.before_wad, after),
-    ):
-        if no is not None:
-            return refused(no.code, no.why)
-    if (no := need.venue.can(step, need.position, need.means)) is not None:
-        return refused("venue_refuses", f"{no.code}: {no.why}")
+    if (no := kept(need.before_wad, after, need.policy, selling=True)) is not None:
+        return refused(no.code, no.why)
+    blocked = need.venue.can(step, need.position, need.means)
+    ahead = Ahead(position=need.position, means=need.means, after_wad=after, refused=blocked)
+    deal = foresight.deal(sale.mandate, step, ahead)
+    if (no := judge.refuses(sale.mandate, step, need.before_wad, deal)) is not None:
+        return refused(no.code, no.why)
     if step.sell_all:
         return Sold(step=step, after_wad=after, swap_base=_loss_of_all(sale), short=short)
     sold = value_base_up(step.sold, sale.collateral.price_base, sale.collateral.amount.token.decimals)

@@ -67,7 +67,7 @@ TABLE: dict[str, Told] = {
         code="grant_too_small", kinds=(A, U, U), words="the owner allows {1} of {0}, {2} is needed"
     ),
     "ReserveShort": Told(
-        code="reserve_short", kinds=(A, U, U), words="reserve and wallet hold {1} of {0}, {2} is needed"
+        code="empty_reserve", kinds=(A, U, U), words="reserve and wallet hold {1} of {0}, {2} is needed"
     ),
     "TransferShort": Told(
         code="transfer", kinds=(A, U, U), words="a transfer of {0} moved {2} instead of {1}"

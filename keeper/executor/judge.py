@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from keeper.executor import rules
-from keeper.executor.abi import order_of, pay_in_of
+from keeper.executor.abi import Order, PayIn, order_of, pay_in_of
 from keeper.executor.errors import Fault, code_of, words_of
-from keeper.executor.rules import Moment
+from keeper.executor.rules import Deal, Moment, Purse
 from keeper.model import Deleverage, Mandate, MandateAsset, Refusal, Repay, Side, Supply, Token
 from keeper.phrases import amount_text
 from keeper.units import decimal_text
@@ -20,50 +20,41 @@ def ready(mandate: Mandate, health_wad: int) -> Refusal | None:
     return None if fault is None else told(fault)
 
 
-def refuses(mandate: Mandate, step: Deleverage, before_wad: int, after_wad: int) -> Refusal | None:
-    """Why the Executor would refuse the step, at the least favourable end of it; None where it would not."""
+def refuses(mandate: Mandate, step: Deleverage, before_wad: int, deal: Deal) -> Refusal | None:
+    """Why the Executor would refuse the step at that deal (``foresight.deal``: at its least favourable end); None
+    where it would not.
+    """
     if (step.executor, step.key) != (mandate.executor, mandate.key):
         return _no(
             "unknown_position", f"the step is for {step.executor}, the position's is {mandate.executor}"
         )
+    return answers(mandate, order_of(step), before_wad, deal)
+
+
+def answers(mandate: Mandate, order: Order, before_wad: int, deal: Deal) -> Refusal | None:
+    """The Executor's answer to an order, in our words; None is its yes."""
     at = Moment(block_number=mandate.block_number, timestamp_s=mandate.timestamp_s, health_wad=before_wad)
-    order = order_of(step)
-    fault = rules.admits(mandate, step.seq, step.deadline_s, at)
-    if fault is not None:
-        return told(fault)
-    listed = asset(mandate, step.sell_max.token, Side.COLLATERAL)
-    if isinstance(listed, Refusal):
-        return listed
-    if isinstance(other := asset(mandate, step.repay.token, Side.DEBT), Refusal):
-        return other
-    fault = rules.routes(mandate, order) or rules.spends(mandate, order, step.sell_max.units, at.timestamp_s)
-    if fault is not None:
-        return told(fault)
-    if listed.granted < step.sell_max.units:
-        return short_grant(listed, step.sell_max.units)
-    if listed.held < step.sell_max.units:
-        return _no("no_collateral", f"the owner holds less than {amount_text(step.sell_max)}")
-    fault = rules.settles(mandate.terms, before_wad, after_wad, selling=True)
+    fault = rules.verdict(mandate, order, at, deal)
     return None if fault is None else told(fault)
 
 
-def refuses_pay_in(mandate: Mandate, step: Supply | Repay, before_wad: int, after_wad: int) -> Refusal | None:
+def refuses_pay_in(mandate: Mandate, step: Supply | Repay, before_wad: int, purse: Purse) -> Refusal | None:
     """Why the Executor would refuse to pay a step; None where it would not."""
     wanted = pay_in_of(step)
     if wanted is None or (wanted.executor, wanted.key) != (mandate.executor, mandate.key):
         return _no("unknown_position", f"the step is not for the position's Executor {mandate.executor}")
+    if (no := answers_pay_in(mandate, wanted, before_wad, purse)) is not None:
+        return no
+    listed = mandate.asset(step.amount.token, wanted.side)
+    if listed is not None and listed.funds < step.amount.units:
+        return _no("empty_reserve", f"what is not promised already is less than {amount_text(step.amount)}")
+    return None
+
+
+def answers_pay_in(mandate: Mandate, wanted: PayIn, before_wad: int, purse: Purse) -> Refusal | None:
+    """The Executor's answer to a payment into the position, in our words; None is its yes."""
     at = Moment(block_number=mandate.block_number, timestamp_s=mandate.timestamp_s, health_wad=before_wad)
-    fault = rules.admits(mandate, wanted.seq, wanted.deadline_s, at)
-    if fault is not None:
-        return told(fault)
-    listed = asset(mandate, step.amount.token, wanted.side)
-    if isinstance(listed, Refusal):
-        return listed
-    if listed.funds < step.amount.units:
-        return _no("empty_reserve", f"reserve and owner's grant hold less than {amount_text(step.amount)}")
-    if rules.fund_room(mandate, listed, mandate.timestamp_s) < step.amount.units:
-        return _no("cap", f"the Executor's cap of this epoch leaves less than {amount_text(step.amount)}")
-    fault = rules.settles(mandate.terms, before_wad, after_wad, selling=False)
+    fault = rules.pays(mandate, wanted, at, purse)
     return None if fault is None else told(fault)
 
 
@@ -85,8 +76,14 @@ def short_grant(listed: MandateAsset, wanted: int) -> Refusal:
 
 
 def told(fault: Fault) -> Refusal:
-    """A refusal of the contract's as one of ours."""
-    return _no(code_of(fault), words_of(fault))
+    """A refusal of the contract's, or of the protocol behind it, as one of ours."""
+    if fault.name == rules.PROTOCOL:
+        code, why = fault.values
+        return _no(str(code), str(why))
+    code = code_of(fault)
+    if fault.name == "GrantShort" and fault.values[1] == 0:
+        code = "no_grant"
+    return _no(code, words_of(fault))
 
 
 def _no(code: str, why: str) -> Refusal:

@@ -120,6 +120,7 @@ def _terms(words: Words, i: int) -> Terms:
 
 def _asset(listed: Listed, words: Words, i: int) -> MandateAsset:
     receipt, unit, sell_cap, fund_cap, *spent = (words.uint(i, k) for k in range(ASSET_WORDS))
+    reserve, allowed, wallet = _funds(words, i + 4)
     return MandateAsset(
         token=listed.token,
         side=listed.side,
@@ -131,15 +132,18 @@ def _asset(listed: Listed, words: Words, i: int) -> MandateAsset:
         bot_spent=_spent(*(words.uint(i + 1, k) for k in range(3))),
         granted=words.uint(i + 2),
         held=words.uint(i + 3),
-        funds=_funds(words, i + 4),
+        funds=reserve + min(allowed, wallet),
+        reserve=reserve,
+        wallet=wallet,
+        allowed=allowed,
     )
 
 
-def _funds(words: Words, i: int) -> int:
-    """What can be paid in; nothing where it could not be read, which must not stand in the way of a sale."""
+def _funds(words: Words, i: int) -> tuple[int, int, int]:
+    """(reserve, grant, wallet); nothing where one could not be read, which must not stand in the way of a sale."""
     if not all(words.ok[k] and words.count[k] for k in (i, i + 1, i + 2)):
-        return 0
-    return words.uint(i) + min(words.uint(i + 1), words.uint(i + 2))
+        return 0, 0, 0
+    return words.uint(i), words.uint(i + 1), words.uint(i + 2)
 
 
 def _spent(sold: int, funded: int, epoch: int) -> Spent:

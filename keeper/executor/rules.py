@@ -1,12 +1,13 @@
 """What the Executor would say to an order, check by check and in the contract's own order: the same refusal.
 
 The second enforcer of docs/decisions/triggers.md stands on chain (Executor.sol, Policies.sol, Spending.sol); these
-are its rules on the same integers, for the daemon's guard and for a proof that both decide alike.
+are its rules on the same integers. There is one set of them: the daemon's guard asks it of every plan, with what it
+foresees, and the proof that both decide alike asks it of generated states, with what the market answered.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keeper.executor.abi import ALL, UINT112_MAX, ZERO, Order, PayIn
 from keeper.executor.errors import Fault
@@ -15,6 +16,8 @@ from keeper.units import BPS, UINT256_MAX
 
 PARTIAL_STEP_BPS = 10
 """Policies.PARTIAL_STEP_BPS: a partial below emergency lifts health by at least a thousandth."""
+PROTOCOL = "Protocol"
+"""A fault that is none of the Executor's: the protocol says no in its own words. Values: our code, why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +45,28 @@ class Deal:
     """What the swap pays; a pool pays what is asked, or the swap fails."""
     sold: int
     health_after_wad: int
+    steps: tuple[tuple[int, int], ...] = ()
+    """STEPWISE: what each step sells, and what it brings."""
+    halt: Halt | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Halt:
+    """The protocol does not let the collateral go, or does not take what is paid in."""
+
+    code: str
+    why: str
+    step: int = 0
+    """STEPWISE: the first one that it refuses."""
+
+    @property
+    def fault(self) -> Fault:
+        """As a refusal among the Executor's."""
+        return Fault(name=PROTOCOL, values=(self.code, self.why))
 
 
 def verdict(mandate: Mandate, order: Order, at: Moment, deal: Deal) -> Fault | None:
-    """None where the Executor accepts, else its refusal. Not for STEPWISE, whose steps are the router's."""
+    """None where the Executor accepts, else its refusal."""
     amount = deal.owed if order.repay == ALL else order.repay
     return (
         admits(mandate, order.seq, order.deadline_s, at)
@@ -68,6 +89,7 @@ class Purse:
     granted: int
     """Of the owner's wallet, to the Executor."""
     health_after_wad: int
+    halt: Halt | None = None
 
 
 def pays(mandate: Mandate, wanted: PayIn, at: Moment, purse: Purse) -> Fault | None:
@@ -83,6 +105,7 @@ def pays(mandate: Mandate, wanted: PayIn, at: Moment, purse: Purse) -> Fault | N
         amount = min(amount, purse.owed)
     return (
         _funds(token, amount, purse)
+        or (purse.halt.fault if purse.halt is not None else None)
         or _funded(mandate, asset, amount, at.timestamp_s)
         or settles(mandate.terms, at.health_wad, purse.health_after_wad, selling=False)
     )
@@ -150,6 +173,8 @@ def _asks(mandate: Mandate, order: Order, deal: Deal, amount: int) -> Fault | No
     for price, token in ((deal.price_collateral, order.collateral), (deal.price_debt, order.debt)):
         if price == 0:
             return Fault(name="NoPrice", values=(token.lower(),))
+    if order.source == Source.STEPWISE:  # it says what is sold, not what is repaid
+        return None
     return None if 0 < amount <= UINT112_MAX else Fault(name="BadAmount", values=(order.repay,))
 
 
@@ -172,7 +197,7 @@ def routes(mandate: Mandate, order: Order) -> Fault | None:
 
 def _borrows(terms: Terms, order: Order, deal: Deal, amount: int) -> Fault | None:
     """``_borrow`` and the first line of ``_unwind``."""
-    if order.source == Source.UNISWAP_V3_SWAP:
+    if order.source in (Source.UNISWAP_V3_SWAP, Source.STEPWISE):
         return None
     if not deal.lender_there:
         return Fault(name="SourceUnavailable", values=(int(order.source),))
@@ -181,22 +206,21 @@ def _borrows(terms: Terms, order: Order, deal: Deal, amount: int) -> Fault | Non
 
 
 def _swaps(mandate: Mandate, order: Order, deal: Deal, amount: int) -> Fault | None:
-    """``_swapOnPool`` and its callback, or ``_swapOnRouter``; repaying more than is owed moves another amount."""
-    routed = order.router != ZERO
+    """The money, once it is there: step by step, or on the router, or on the pool."""
+    collateral = asset_at(mandate, order.collateral, Side.COLLATERAL)
+    assert collateral is not None  # asked before
+    if order.source == Source.STEPWISE:
+        return _steps(mandate, order, deal, collateral)
     flash = order.source != Source.UNISWAP_V3_SWAP
     needed = amount + (deal.fee if flash else 0)
     overpaid = Fault(name="TransferShort", values=(order.debt.lower(), amount, deal.owed))
     if flash and amount > deal.owed:
         return overpaid
-    collateral = asset_at(mandate, order.collateral, Side.COLLATERAL)
-    assert collateral is not None  # asked before
-    taken = order.sell_max if routed else deal.sold
-    short = Fault(name="GrantShort", values=(collateral.receipt.lower(), collateral.granted, taken))
-    if routed:
-        if collateral.granted < taken:
-            return short
-        priced = slips(mandate, order, deal)
-        if priced is not None:
+    if order.router != ZERO:
+        fault = _taken(collateral, order.sell_max, collateral.granted, deal.halt)
+        if fault is not None:
+            return fault
+        if (priced := slips(mandate, order, deal)) is not None:
             return priced
         return Fault(name="SwapShort", values=(deal.bought, needed)) if deal.bought < needed else None
     if not deal.swap_there:
@@ -209,7 +233,34 @@ def _swaps(mandate: Mandate, order: Order, deal: Deal, amount: int) -> Fault | N
         return priced
     if amount > deal.owed:
         return overpaid
-    return short if collateral.granted < taken else None
+    return _taken(collateral, deal.sold, collateral.granted, deal.halt)
+
+
+def _taken(collateral: MandateAsset, units: int, granted: int, halt: Halt | None) -> Fault | None:
+    """``_take``: the owner's grant first, then the protocol's own word."""
+    if granted < units:
+        return Fault(name="GrantShort", values=(collateral.receipt.lower(), granted, units))
+    return halt.fault if halt is not None else None
+
+
+def _steps(mandate: Mandate, order: Order, deal: Deal, collateral: MandateAsset) -> Fault | None:
+    """``_stepwise``: each step within the limit, the grant, the protocol and the price, and of some use."""
+    total, granted, owed = 0, collateral.granted, deal.owed
+    for i, sell in enumerate(order.sells):
+        total += sell
+        if total > order.sell_max:
+            return Fault(name="SellLimit", values=(total, order.sell_max))
+        halt = deal.halt if deal.halt is not None and deal.halt.step == i else None
+        if (fault := _taken(collateral, sell, granted, halt)) is not None:
+            return fault
+        sold, bought = deal.steps[i]
+        if (fault := slips(mandate, order, replace(deal, sold=sold, bought=bought))) is not None:
+            return fault
+        repaid = min(bought, owed)
+        if repaid == 0:
+            return Fault(name="BadAmount", values=(0,))
+        granted, owed = granted - sell, owed - repaid
+    return None
 
 
 def slips(mandate: Mandate, order: Order, deal: Deal) -> Fault | None:
@@ -233,6 +284,14 @@ def most_sold(terms: Terms, units: tuple[int, int], prices: tuple[int, int], bou
     """The same from (collateral, debt) units and prices: rounded down, as the contract's comparison does."""
     weight_sold = prices[0] * units[1] * (BPS - terms.slippage_bps)
     return bought * prices[1] * units[0] * BPS // weight_sold if weight_sold else 0
+
+
+def least_bought(terms: Terms, units: tuple[int, int], prices: tuple[int, int], sold: int) -> int:
+    """Least debt units that the same comparison takes for ``sold``; 0 without a price."""
+    weight_bought = prices[1] * units[0] * BPS
+    return (
+        -(-sold * prices[0] * units[1] * (BPS - terms.slippage_bps) // weight_bought) if weight_bought else 0
+    )
 
 
 def spends(mandate: Mandate, order: Order, sold: int, timestamp_s: int) -> Fault | None:

@@ -73,7 +73,12 @@ class MandateAsset:
     held: int
     """What the owner holds of that."""
     funds: int = 0
-    """What can be paid in of the token itself: the Executor's reserve, and what the owner holds and grants."""
+    """What can be paid in of the token itself: the Executor's reserve, and what the owner holds and grants; less what
+    is promised to another position."""
+    reserve: int = 0
+    wallet: int = 0
+    allowed: int = 0
+    """Of the token itself: what the Executor keeps, what the owner holds, and what of that it may pull."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

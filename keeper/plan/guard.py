@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from keeper.executor import abi, judge, vault
+from keeper.executor import abi, foresight, judge, vault
+from keeper.executor.foresight import Ahead
 from keeper.model import (
     Call,
     Deleverage,
@@ -157,16 +158,18 @@ def _mandate(step: Step, case: Case) -> Refusal | None:
         return _no(
             "no_executor", "no Executor of the position's owner is configured, or it could not be read"
         )
-    after = case.venue.after((step,), case.position).health_wad or 0
+    ahead = Ahead(
+        position=case.position,
+        means=means,
+        after_wad=case.venue.after((step,), case.position).health_wad or 0,
+        refused=case.venue.can(step, case.position, means),
+    )
     before = case.position.health_wad or 0
     if isinstance(step, Deleverage):
-        refused = judge.refuses(mandate, step, before, after)
+        refused = judge.refuses(mandate, step, before, foresight.deal(mandate, step, ahead))
     else:
-        refused = judge.refuses_pay_in(mandate, step, before, after)
-    if refused is not None:
-        return _no(refused.code, refused.why)
-    refused = case.venue.can(step, case.position, means)
-    return None if refused is None else _no("venue_refuses", f"{refused.code}: {refused.why}")
+        refused = judge.refuses_pay_in(mandate, step, before, foresight.purse(mandate, step, ahead))
+    return None if refused is None else _no(refused.code, refused.why)
 
 
 def _ordered(plan: Plan, step: Step, case: Case) -> Refusal | None:

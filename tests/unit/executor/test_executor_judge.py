@@ -16,6 +16,12 @@ from tests.mandates import NOW_S, ROUTER, asset, mandate, order, sale, terms
 
 pytestmark = pytest.mark.unit
 BEFORE, AFTER = 110 * WAD // 100, 145 * WAD // 100
+DEAL = Deal(
+    owed=15_000 * 10**6, price_collateral=2_000 * 10**8, price_debt=10**8, swap_there=True, lender_there=True,
+    fee=0, bought=9_500 * 10**6, sold=4_780 * WAD // 1000, health_after_wad=AFTER,
+)  # fmt: skip
+WORST = replace(DEAL, sold=5 * WAD, price_collateral=1_900 * 10**8)
+"""All that may be sold is, at the oracle's price."""
 
 
 def one(side: Side, **changes: Any) -> Mandate:
@@ -55,7 +61,6 @@ def test_ready__when_below_emergency__then_one_block_is_cooldown_enough() -> Non
     [
         (one(Side.COLLATERAL, granted=0), "no_grant"),
         (one(Side.COLLATERAL, granted=5 * WAD - 1), "grant_too_small"),
-        (one(Side.COLLATERAL, held=5 * WAD - 1), "no_collateral"),
         (one(Side.COLLATERAL, sell_cap=5 * WAD - 1), "cap"),
         (one(Side.COLLATERAL, sell_cap=6 * WAD, spent=Spent(sold=2 * WAD, epoch=NOW_S // 86_400)), "cap"),
         (one(Side.COLLATERAL, receipt="0x" + "00" * 20), "unknown_asset"),
@@ -69,32 +74,28 @@ def test_ready__when_below_emergency__then_one_block_is_cooldown_enough() -> Non
     ],
 )
 def test_refuses__when_the_executor_would__then_for_its_reason(found: Mandate, code: str) -> None:
-    refused = judge.refuses(found, sale(), BEFORE, AFTER)
+    refused = judge.refuses(found, sale(), BEFORE, WORST)
     assert refused is not None
     assert refused.code == code
 
 
 def test_refuses__when_all_is_allowed__then_nothing() -> None:
-    assert judge.refuses(mandate(), sale(), BEFORE, AFTER) is None
+    assert judge.refuses(mandate(), sale(), BEFORE, WORST) is None
     spent_before = one(
         Side.COLLATERAL, sell_cap=5 * WAD, spent=Spent(sold=2 * WAD, epoch=NOW_S // 86_400 - 1)
     )
-    assert judge.refuses(spent_before, sale(), BEFORE, AFTER) is None
+    assert judge.refuses(spent_before, sale(), BEFORE, WORST) is None
 
 
 def test_refuses__when_the_router_is_not_allowed__then_by_that_name() -> None:
     step = sale(source=Source.AAVE_V3, router=ROUTER, fees=(500, 500), via=(DAI.address,))
-    refused = judge.refuses(mandate(), step, BEFORE, AFTER)
+    refused = judge.refuses(mandate(), step, BEFORE, replace(WORST, bought=10**12))
     assert refused is not None
     assert refused.code == "router_not_allowed"
-    assert judge.refuses(mandate(routers=(ROUTER,)), step, BEFORE, AFTER) is None
+    assert judge.refuses(mandate(routers=(ROUTER,)), step, BEFORE, replace(WORST, bought=10**12)) is None
 
 
 AT = Moment(block_number=100, timestamp_s=NOW_S, health_wad=BEFORE)
-DEAL = Deal(
-    owed=15_000 * 10**6, price_collateral=2_000 * 10**8, price_debt=10**8, swap_there=True, lender_there=True,
-    fee=0, bought=9_500 * 10**6, sold=4_780 * WAD // 1000, health_after_wad=AFTER,
-)  # fmt: skip
 
 
 @pytest.mark.parametrize(
