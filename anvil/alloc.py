@@ -16,15 +16,17 @@ import orjson
 
 from anvil import deploy, deploy_aave_v3, deploy_uniswap_v3
 from anvil.client import Chain
-from anvil.compile import CompileFailed, compile_aave, compile_key
+from anvil.compile import CompileFailed, compile_aave, compile_key, compile_morpho
 from anvil.node import Anvil, AnvilFailed, AnvilSettings
 from anvil.tools import ROOT, ToolMissing
-from anvil.units import AAVE_UNITS
+from anvil.units import AAVE_UNITS, MORPHO_UNITS
 
 GENESIS_S = 1_750_000_000
 FORGE_DIR = ROOT / ".cache" / "forge"
 ALLOC = FORGE_DIR / "alloc.json"
 MARKET = FORGE_DIR / "market.json"
+MORPHO = FORGE_DIR / "morpho.json"
+"""Creation code by contract: the tests that need Morpho deploy it themselves, the others' state stays as it is."""
 _KEY = FORGE_DIR / "alloc.key"
 
 
@@ -38,15 +40,16 @@ def write_alloc(*, quiet: bool = False) -> Path:
     with open(FORGE_DIR / "alloc.lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not _there(key):
-            state, market = _deployed(quiet)
+            state, market, morpho = _deployed(quiet)
             _put(ALLOC, state)
             _put(MARKET, market)
+            _put(MORPHO, morpho)
             _put(_KEY, key)
     return ALLOC
 
 
 def _there(key: str) -> bool:
-    return ALLOC.is_file() and MARKET.is_file() and _KEY.is_file() and _KEY.read_text() == key
+    return all(path.is_file() for path in (ALLOC, MARKET, MORPHO, _KEY)) and _KEY.read_text() == key
 
 
 def _put(path: Path, text: str) -> None:
@@ -55,8 +58,8 @@ def _put(path: Path, text: str) -> None:
     draft.replace(path)
 
 
-def _deployed(quiet: bool) -> tuple[str, str]:
-    """State and addresses as JSON."""
+def _deployed(quiet: bool) -> tuple[str, str, str]:
+    """State, addresses and Morpho's creation code as JSON."""
     with Anvil(AnvilSettings(timestamp_s=GENESIS_S)) as node:
         chain = Chain(node.url)
         market = deploy.deploy(chain, compile_aave(quiet=quiet))
@@ -72,7 +75,8 @@ def _deployed(quiet: bool) -> tuple[str, str]:
         "deployer": market.roles.deployer, "factory": market.uniswap.factory, "router": market.uniswap.router,
         "configurator": market.configurator, "tokens": tokens, "pools": pools,
     }  # fmt: skip
-    return json.dumps(rows), json.dumps(record, indent=1)
+    morpho = {name: artifact.bytecode for name, artifact in compile_morpho(quiet=quiet).items()}
+    return json.dumps(rows), json.dumps(record, indent=1), json.dumps(morpho)
 
 
 def _account(row: dict[str, object]) -> dict[str, object]:
@@ -82,7 +86,7 @@ def _account(row: dict[str, object]) -> dict[str, object]:
 
 def _key() -> str:
     """Of all that the state follows from: compiled code, and the scripts that deploy it."""
-    parts = [compile_key(unit.standard_json(), unit.solc) for unit in AAVE_UNITS]
+    parts = [compile_key(unit.standard_json(), unit.solc) for unit in (*AAVE_UNITS, *MORPHO_UNITS)]
     for module in (deploy, deploy_aave_v3, deploy_uniswap_v3):
         assert module.__file__ is not None
         parts.append(Path(module.__file__).read_text(encoding="utf-8"))

@@ -23,25 +23,80 @@ abstract contract Rehearsal is Stage {
         uint256 bought;
         uint256 sold;
         uint256 healthAfter;
+        uint256[] stepSold;
+        uint256[] stepBought;
+        /// The first taking of collateral that the protocol itself refuses.
+        uint256 haltedAt;
     }
 
-    /// @param sold what a router would take, and `bought` what it would pay; both are asked of the pool without one.
-    function _deal(Order memory o, uint256 sold, uint256 bought) internal returns (Deal memory d) {
+    /// @dev What a router takes and pays: of the one sale, or of each step.
+    struct Swaps {
+        uint256 sold;
+        uint256 bought;
+        uint256[] stepSold;
+        uint256[] stepBought;
+    }
+
+    uint256 internal constant NEVER = type(uint256).max;
+
+    /// @dev Without a router both are asked of the pool.
+    function _deal(Order memory o, Swaps memory s) internal returns (Deal memory d) {
+        d.haltedAt = NEVER;
         if (o.collateral != address(weth) || o.debt != address(usdc)) return d;
         d.owed = dUsdc.balanceOf(OWNER);
         d.priceCollateral = oracle.getAssetPrice(o.collateral);
         d.priceDebt = oracle.getAssetPrice(o.debt);
+        if (o.source == Source.STEPWISE) {
+            if (o.router != address(0)) _dealInSteps(o, s, d);
+            return d;
+        }
         uint256 amount = o.repay == type(uint256).max ? d.owed : o.repay;
         if (amount == 0 || amount > type(uint112).max || o.sellMax > type(uint112).max) return d;
         (d.lenderThere, d.fee) = _fee(o, amount);
         d.swapThere = o.swapFee == 500;
-        (d.sold, d.bought) = (sold, bought);
+        (d.sold, d.bought) = (s.sold, s.bought);
         if (o.router == address(0) && d.swapThere) (d.sold, d.bought) = _quote(amount + d.fee);
         uint256 taken = o.router == address(0) ? d.sold : o.sellMax;
-        uint256 unsold = taken > d.sold ? taken - d.sold : 0;
-        (bool ok, uint256 health,) =
-            _ask(address(this), abi.encodeCall(this.replay, (amount < d.owed ? amount : d.owed, taken, unsold)));
+        Part[] memory parts = new Part[](2);
+        // a loan, or the pool that pays first, repays before anything is taken
+        parts[0].repaid = amount < d.owed ? amount : d.owed;
+        parts[1].taken = taken;
+        parts[1].unsold = taken > d.sold ? taken - d.sold : 0;
+        (bool ok, uint256 health,) = _ask(address(this), abi.encodeCall(this.replay, (parts)));
         if (ok) d.healthAfter = health;
+        else d.haltedAt = 0;
+    }
+
+    /// @dev One taking of collateral by the protocol's leave, and what is repaid afterwards.
+    struct Part {
+        uint256 taken;
+        uint256 unsold;
+        uint256 repaid;
+    }
+
+    function _dealInSteps(Order memory o, Swaps memory s, Deal memory d) private {
+        uint256 many = o.sells.length;
+        if (many != s.stepSold.length) return;
+        (d.stepSold, d.stepBought) = (s.stepSold, s.stepBought);
+        Part[] memory parts = new Part[](many);
+        uint256 owed = d.owed;
+        for (uint256 i; i < many; ++i) {
+            uint256 repaid = s.stepBought[i] < owed ? s.stepBought[i] : owed;
+            owed -= repaid;
+            d.sold += s.stepSold[i];
+            parts[i] = Part(o.sells[i], o.sells[i] - s.stepSold[i], repaid);
+        }
+        for (uint256 k = many; k > 0; --k) {
+            (bool ok, uint256 health,) = _ask(address(this), abi.encodeCall(this.replay, (_first(parts, k))));
+            if (ok && k == many) d.healthAfter = health;
+            if (ok) return;
+            d.haltedAt = k - 1;
+        }
+    }
+
+    function _first(Part[] memory parts, uint256 many) private pure returns (Part[] memory some) {
+        some = new Part[](many);
+        for (uint256 i; i < many; ++i) some[i] = parts[i];
     }
 
     /// @dev What a payment into the position meets; `keeper.executor.rules.Purse`, field by field.
@@ -51,6 +106,8 @@ abstract contract Rehearsal is Stage {
         uint256 wallet;
         uint256 granted;
         uint256 healthAfter;
+        /// The protocol itself takes it.
+        bool taken;
     }
 
     function _purse(ITestToken token, uint256 amount) internal returns (Purse memory p) {
@@ -60,7 +117,7 @@ abstract contract Rehearsal is Stage {
         p.granted = token.allowance(OWNER, address(executor));
         if (token == usdc && amount > p.owed) amount = p.owed;
         if (amount == 0 || amount > type(uint112).max) return p;
-        (, p.healthAfter,) = _ask(address(this), abi.encodeCall(this.replayPayment, (token, amount)));
+        (p.taken, p.healthAfter,) = _ask(address(this), abi.encodeCall(this.replayPayment, (token, amount)));
     }
 
     function replayPayment(ITestToken token, uint256 amount) external {
@@ -78,7 +135,7 @@ abstract contract Rehearsal is Stage {
         if (o.source == Source.BALANCER) return (true, (amount * vault.feeBps() + 9_999) / 10_000);
         (bool ok, uint256 premium,) =
             _ask(address(pool), abi.encodeCall(pool.flashLoanSimple, (address(this), address(usdc), amount, "", 0)));
-        return (true, ok ? premium : 0);
+        return (ok, premium);
     }
 
     function _quote(uint256 wanted) private returns (uint256 sold, uint256 bought) {
@@ -109,24 +166,32 @@ abstract contract Rehearsal is Stage {
     }
 
     /// @dev The protocol's part of a sale, in the Executor's order and roundings: health at its end.
-    function replay(uint256 repaid, uint256 taken, uint256 unsold) external {
-        _mint(usdc, address(this), repaid);
-        usdc.approve(address(pool), repaid);
-        pool.repay(address(usdc), repaid, 2, OWNER);
-        vm.prank(OWNER);
-        aWeth.approve(address(this), taken);
-        aWeth.transferFrom(OWNER, address(this), taken);
-        pool.withdraw(address(weth), taken, address(this));
-        if (unsold != 0) {
-            weth.approve(address(pool), unsold);
-            pool.supply(address(weth), unsold, OWNER, 0);
-        }
+    function replay(Part[] calldata parts) external {
+        for (uint256 i; i < parts.length; ++i) _do(parts[i]);
         revert Answer(_health(OWNER), 0);
+    }
+
+    function _do(Part calldata part) private {
+        if (part.taken != 0) {
+            vm.prank(OWNER);
+            aWeth.approve(address(this), part.taken);
+            aWeth.transferFrom(OWNER, address(this), part.taken);
+            pool.withdraw(address(weth), part.taken, address(this));
+        }
+        if (part.unsold != 0) {
+            weth.approve(address(pool), part.unsold);
+            pool.supply(address(weth), part.unsold, OWNER, 0);
+        }
+        if (part.repaid != 0) {
+            _mint(usdc, address(this), part.repaid);
+            usdc.approve(address(pool), part.repaid);
+            pool.repay(address(usdc), part.repaid, 2, OWNER);
+        }
     }
 }
 
 /// @title States and orders as the dice will have them, and what the Executor makes of each.
-/// @dev `keeper.executor.rules` is asked about the same ones (tests/chaos/parity.py): the same yes, or the same no.
+/// @dev The daemon's guard is asked about the same ones (tests/chaos/leak_parity.py): the same yes, or the same no.
 contract PolicyParity is Rehearsal, Dice {
     event log_string(string line);
 
@@ -170,8 +235,7 @@ contract PolicyParity is Rehearsal, Dice {
     /// @dev The order under construction, and what its router takes and pays.
     struct Draft {
         Order order;
-        uint256 sold;
-        uint256 bought;
+        Swaps swaps;
     }
 
     /// @dev One question of the daemon's, as `keeper.executor.read.calls` asks it.
@@ -227,7 +291,7 @@ contract PolicyParity is Rehearsal, Dice {
         row.words = _words();
         (row.number, row.timestamp) = (block.number, block.timestamp);
         row.health = _health(OWNER);
-        row.deal = _deal(d.order, d.sold, d.bought);
+        row.deal = _deal(d.order, d.swaps);
         vm.prank(BOT);
         (row.accepted, row.refusal) =
             address(executor).call{gas: 8_000_000}(abi.encodeCall(IExecutor.deleverage, (d.order)));
@@ -279,6 +343,14 @@ contract PolicyParity is Rehearsal, Dice {
         ][_draw(0, 5)];
         d.order = _order(repay, _worthInWeth(repay) * 101 / 100, source);
         if (source != Source.UNISWAP_V3_SWAP && _draw(0, 2) == 0) _viaRouter(d);
+        else if (_draw(0, 8) == 0) _inSteps(d);
+        else if (_draw(0, 3) == 0) _exactly(d);
+    }
+
+    /// @dev The limit is what is sold: the worst end of the order is its end.
+    function _exactly(Draft memory d) private {
+        uint256 sold = _deal(d.order, d.swaps).sold;
+        if (sold != 0) d.order.sellMax = sold;
     }
 
     function _crash(uint256 usd8) private {
@@ -288,16 +360,59 @@ contract PolicyParity is Rehearsal, Dice {
 
     /// @dev It takes a part of what it may and pays about what the oracle and the slippage ask for.
     function _viaRouter(Draft memory d) private {
-        d.order.router = address(router);
-        d.sold = d.order.sellMax - (_draw(0, 2) == 0 ? 0 : _draw(0, d.order.sellMax / 50 + 1));
-        d.bought = d.sold * oracle.getAssetPrice(address(weth)) / 1e20 * _draw(9_880, 125) / 10_000;
+        (d.order.router, d.order.swapFee) = (address(router), 0);
+        d.swaps.sold = d.order.sellMax - (_draw(0, 2) == 0 ? 0 : _draw(0, d.order.sellMax / 50 + 1));
+        d.swaps.bought = _worthInUsdc(d.swaps.sold) * _draw(9_880, 125) / 10_000;
+        if (_draw(0, 3) == 0) (d.swaps.sold, d.swaps.bought) = (d.order.sellMax, d.order.repay + _deal(d.order, d.swaps).fee);
         d.order.data = new bytes[](1);
         _rewrite(d);
     }
 
+    /// @dev What is free first, then what that frees; now and then more than that.
+    function _inSteps(Draft memory d) private {
+        (d.order.router, d.order.swapFee, d.order.source, d.order.repay) = (address(router), 0, Source.STEPWISE, 0);
+        uint256 many = _draw(1, 3);
+        d.order.data = new bytes[](many);
+        d.order.sells = new uint256[](many);
+        (d.swaps.stepSold, d.swaps.stepBought) = (new uint256[](many), new uint256[](many));
+        uint256 left = d.order.sellMax;
+        for (uint256 i; i < many; ++i) {
+            uint256 sell = i + 1 == many ? left : left * _draw(10, 60) / 100;
+            left -= sell;
+            (d.order.sells[i], d.swaps.stepSold[i]) = (sell, sell - (_draw(0, 3) == 0 ? sell / 100 : 0));
+            d.swaps.stepBought[i] = _worthInUsdc(d.swaps.stepSold[i]) * _draw(9_895, 110) / 10_000;
+            if (_draw(0, 24) == 0) d.swaps.stepBought[i] = 0;
+        }
+        if (_draw(0, 12) == 0) d.order.sells[many - 1] += 1;
+        if (_draw(0, 4) == 0) _emergencyAbove();
+        _rewrite(d);
+    }
+
+    /// @dev The state is an emergency: less than the target will do.
+    function _emergencyAbove() private {
+        Position memory t = executor.positionOf(id);
+        uint256 health = _health(OWNER);
+        (t.emergency, t.trigger, t.target, t.max) = (uint64(health + 1), uint64(health + 2), 3e18, 5e18);
+        _try(abi.encodeCall(IExecutor.setPosition, (id, t)));
+    }
+
     function _rewrite(Draft memory d) private view {
-        if (d.order.data.length != 1 || d.order.router == address(0)) return;
-        d.order.data[0] = abi.encodeCall(HostileRouter.swap, (address(weth), d.sold, address(usdc), d.bought));
+        if (d.order.router == address(0)) return;
+        if (d.order.source == Source.STEPWISE) {
+            for (uint256 i; i < d.order.data.length && i < d.swaps.stepSold.length; ++i) {
+                d.order.data[i] = _swapData(d.swaps.stepSold[i], d.swaps.stepBought[i]);
+            }
+        } else if (d.order.data.length == 1) {
+            d.order.data[0] = _swapData(d.swaps.sold, d.swaps.bought);
+        }
+    }
+
+    function _swapData(uint256 sold, uint256 bought) private view returns (bytes memory) {
+        return abi.encodeCall(HostileRouter.swap, (address(weth), sold, address(usdc), bought));
+    }
+
+    function _worthInUsdc(uint256 units) private view returns (uint256) {
+        return units * oracle.getAssetPrice(address(weth)) / 1e20;
     }
 
     function _worthInWeth(uint256 units) private view returns (uint256) {
@@ -317,7 +432,7 @@ contract PolicyParity is Rehearsal, Dice {
         Position memory t = executor.positionOf(id);
         uint256 health = _health(OWNER);
         if (n < 3) {
-            uint256 afterwards = _deal(d.order, d.sold, d.bought).healthAfter;
+            uint256 afterwards = _deal(d.order, d.swaps).healthAfter;
             if (afterwards > 2.5e18) afterwards = 2.5e18;
             (t.emergency, t.trigger, t.hysteresis) = (1.01e18, uint64(health > 1.02e18 ? health + 1e12 : 1.03e18), 1e15);
             if (n == 0) (t.target, t.max) = (uint64(_near(afterwards)), 5e18);
@@ -378,20 +493,22 @@ contract PolicyParity is Rehearsal, Dice {
         else if (n == 6) p.deadline = uint64(block.timestamp - 1 + _draw(0, 3));
         else if (n == 7) p.amount = [uint256(0), 1, 1 << 112, type(uint256).max][_draw(0, 4)];
         else if (n == 8) p.amount = p.amount / _draw(2, 100);
-        else if (n == 9) p.amount = p.amount * _draw(2, 3);
+        else if (n == 9 && p.amount <= type(uint112).max) p.amount = p.amount * _draw(2, 3);
         else if (n == 10) p.token = dai;
-        else if (n == 11) _spendWallet(token, _near(p.amount / 2));
-        else if (n == 12) _allow(token, _near(p.amount / 2));
+        else if (n == 11) _spendWallet(token, _near(_some(p.amount) / 2));
+        else if (n == 12) _allow(token, _near(_some(p.amount) / 2));
         else if (n == 13) _little(p);
-        else if (p.token != dai) _capFund(p, uint112(_near(p.amount)));
+        else if (p.token != dai) _capFund(p, uint112(_near(_some(p.amount))));
+    }
+
+    /// @dev An amount that the dice can go round about: nobody has more of a token.
+    function _some(uint256 amount) private pure returns (uint256) {
+        return amount > type(uint112).max ? type(uint112).max : amount;
     }
 
     /// @dev Below emergency, about as little as still counts.
     function _little(Payment memory p) private {
-        uint256 health = _health(OWNER);
-        Position memory t = executor.positionOf(id);
-        (t.emergency, t.trigger, t.target, t.max) = (uint64(health + 1), uint64(health + 2), 3e18, 5e18);
-        _try(abi.encodeCall(IExecutor.setPosition, (id, t)));
+        _emergencyAbove();
         uint256 whole = p.side == Side.DEBT ? dUsdc.balanceOf(OWNER) : aWeth.balanceOf(OWNER);
         p.amount = whole * _draw(95, 20) / 100_000;
     }
@@ -438,12 +555,16 @@ contract PolicyParity is Rehearsal, Dice {
     /// @dev The limit about what the pool would take; or the router's price about what the oracle asks for.
     function _sellAbout(Draft memory d) private {
         if (d.order.router == address(0)) {
-            d.order.sellMax = _near(_deal(d.order, 0, 0).sold);
+            d.order.sellMax = _near(_deal(d.order, d.swaps).sold);
             return;
         }
-        uint256 wanted = d.sold * oracle.getAssetPrice(address(weth)) * (10_000 - executor.positionOf(id).slippageBps);
+        if (d.order.source == Source.STEPWISE) {
+            if (d.order.sells.length != 0) d.order.sellMax = _near(d.order.sellMax);
+            return;
+        }
+        uint256 wanted = d.swaps.sold * oracle.getAssetPrice(address(weth)) * (10_000 - executor.positionOf(id).slippageBps);
         // an order that sells nothing is asked for nothing
-        d.bought = (wanted == 0 ? 0 : (wanted - 1) / (1e20 * 10_000)) + _draw(0, 3);
+        d.swaps.bought = (wanted == 0 ? 0 : (wanted - 1) / (1e20 * 10_000)) + _draw(0, 3);
     }
 
     function _try(bytes memory data) private {

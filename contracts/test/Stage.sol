@@ -107,7 +107,7 @@ abstract contract Stage {
     }
 
     function _deployExecutor() internal returns (address) {
-        string memory path = vm.envOr("EXECUTOR_ARTIFACT", "contracts/artifacts/AaveV3Executor.json");
+        string memory path = _artifact();
         bytes memory factoryCode = vm.parseJsonBytes(vm.readFile("contracts/artifacts/ExecutorFactory.json"), ".bytecode");
         address factory;
         assembly {
@@ -116,6 +116,10 @@ abstract contract Stage {
         bytes memory code = vm.parseJsonBytes(vm.readFile(path), ".bytecode");
         vm.prank(OWNER);
         return IFactory(factory).deploy(code, _venues());
+    }
+
+    function _artifact() internal view virtual returns (string memory) {
+        return vm.envOr("EXECUTOR_ARTIFACT", "contracts/artifacts/AaveV3Executor.json");
     }
 
     function _venues() internal view virtual returns (Venues memory) {
@@ -157,7 +161,7 @@ abstract contract Stage {
         vm.roll(block.number + 5);
     }
 
-    function _open(address who, uint256 collateral, uint256 debt) internal {
+    function _open(address who, uint256 collateral, uint256 debt) internal virtual {
         _mint(weth, who, collateral);
         vm.startPrank(who);
         weth.approve(address(pool), type(uint256).max);
@@ -167,7 +171,7 @@ abstract contract Stage {
         vm.stopPrank();
     }
 
-    function _grant(uint256 units) internal {
+    function _grant(uint256 units) internal virtual {
         vm.prank(OWNER);
         aWeth.approve(address(executor), units);
     }
@@ -178,7 +182,7 @@ abstract contract Stage {
         _poolPrice(usd8);
     }
 
-    function _feedPrice(uint256 usd8) internal {
+    function _feedPrice(uint256 usd8) internal virtual {
         IFeed(feed).set(int256(usd8));
     }
 
@@ -207,7 +211,7 @@ abstract contract Stage {
         token.mint(to, amount);
     }
 
-    function _health(address who) internal view returns (uint256 health) {
+    function _health(address who) internal view virtual returns (uint256 health) {
         (,,,,, health) = pool.getUserAccountData(who);
     }
 

@@ -16,16 +16,16 @@ pytestmark = pytest.mark.unit
 def test_alloc__when_two_shards_find_it_changed__then_one_deploys_and_both_read_it_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("ALLOC", "MARKET", "_KEY"):
+    for name in ("ALLOC", "MARKET", "MORPHO", "_KEY"):
         monkeypatch.setattr(alloc, name, tmp_path / "forge" / f"{name}.json")
     monkeypatch.setattr(alloc, "FORGE_DIR", tmp_path / "forge")
     monkeypatch.setattr(alloc, "_key", lambda: "one")
     made: list[float] = []
 
-    def deployed(quiet: bool) -> tuple[str, str]:
+    def deployed(quiet: bool) -> tuple[str, str, str]:
         made.append(time.monotonic())
         time.sleep(0.2)
-        return "state" * 1_000, "addresses"
+        return "state" * 1_000, "addresses", "code"
 
     monkeypatch.setattr(alloc, "_deployed", deployed)
     with ThreadPoolExecutor(2) as pool:
