@@ -71,7 +71,7 @@ clean:  ## caches, compiled contracts, figures
 	find keeper strategies anvil tests -name __pycache__ -not -path '*/node_modules/*' -prune -exec rm -rf {} +
 
 clean-all: clean  ## and the environments
-	rm -rf .venv .venv-uv anvil/node_modules
+	rm -rf .venv .venv-uv .venv-docs anvil/node_modules
 
 # uv from a hash lock of its own, in a small environment: twenty times faster than pip on a cold start. Where it cannot
 # be had the environment stays without it and pip takes its place.
@@ -137,4 +137,15 @@ halmos: .venv-halmos/bin/halmos setup  ## proofs of contracts/proofs, for every 
 .venv-slither/bin/slither .venv-halmos/bin/halmos: | .venv/.ready
 	$(PY) -m venv .venv-$(notdir $@)
 	.venv-$(notdir $@)/bin/python -m pip install --quiet --disable-pip-version-check $(ANALYSER_$(notdir $@))
+	touch $@
+
+.PHONY: docs
+
+docs: .venv-docs/bin/zensical  ## the documentation as a site, into build/site; fails on a link that leads nowhere
+	.venv-docs/bin/zensical build --strict
+
+# 0.1 needs a package that not every index carries; the site needs nothing of ours, so it has an environment of its own
+.venv-docs/bin/zensical: | .venv/.ready
+	$(PY) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check 'zensical>=0.0.73,<0.1'
 	touch $@

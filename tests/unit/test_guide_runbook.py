@@ -37,10 +37,10 @@ def alarms() -> Iterator[str]:
 def _called(node: ast.Call) -> Iterator[str]:
     name = getattr(node.func, "attr", getattr(node.func, "id", ""))
     if name == "raise_alarm" and isinstance(node.args[1], ast.Constant):
-        yield node.args[1].value
+        yield str(node.args[1].value)
     for keyword in node.keywords:
         if name in TOLD and keyword.arg == "code" and isinstance(keyword.value, ast.Constant):
-            yield keyword.value.value
+            yield str(keyword.value.value)
 
 
 def named() -> set[str]:
