@@ -61,7 +61,7 @@ format: setup  ## let ruff rewrite
 
 lock: tools .venv-uv/.ready  ## resolve both locks anew, keeping pins that still fit
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal --generate-hashes \
-	    --all-extras --group test --group lint --group build pyproject.toml -o requirements.lock
+	    --all-extras --group test --group browser --group lint --group build pyproject.toml -o requirements.lock
 	printf 'uv\n' | UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal \
 	    --generate-hashes - -o .ci/uv.lock
 	cd anvil && npm install --package-lock-only --omit=optional

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.unit
 DOORS = {
     "apprise": {"notify"},
     "prometheus_client": {"notify"},
+    "jinja2": {"notify"},
     "web3": {"chain"},
     "aiohttp": {"chain", "notify", "oracle"},
     "websockets": {"chain"},

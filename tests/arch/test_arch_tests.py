@@ -13,7 +13,7 @@ from tests.arch.sources import ROOT, Source, sources
 
 pytestmark = pytest.mark.unit
 
-MARKERS = {"unit", "property", "vectors", "scenario", "anvil", "fork", "chaos", "bench"}
+MARKERS = {"unit", "property", "vectors", "scenario", "anvil", "fork", "chaos", "browser", "bench"}
 NAME = re.compile(r"test_\w+?__\w+?(__\w+)?")
 
 
