@@ -246,6 +246,19 @@ OWN_UNITS = (
             for contract in contracts
         ),
     ),
+    Unit(
+        name="gmx-doubles",
+        base_dir=ROOT,
+        contracts=tuple(
+            (f"contracts/mocks/Gmx{source}Double.sol", f"Gmx{contract}Double")
+            for source, contracts in (
+                ("Data", ("DataStore", "EventEmitter", "Router", "OrderVault", "Wnt")),
+                ("Orders", ("OrderHandler",)),
+                ("Routers", ("ExchangeRouter", "SubaccountRouter", "OrderReader")),
+            )
+            for contract in contracts
+        ),
+    ),
 )
 """What is ours and is committed compiled: doubles for feeds and for venues without a package, and what owners
 deploy."""

@@ -175,23 +175,23 @@ library Keys {
         return keccak256(abi.encode(text));
     }
 
-    function of(string memory text, address a) internal pure returns (bytes32) {
+    function at(string memory text, address a) internal pure returns (bytes32) {
         return keccak256(abi.encode(name(text), a));
     }
 
-    function of(string memory text, address a, bool b) internal pure returns (bytes32) {
+    function at(string memory text, address a, bool b) internal pure returns (bytes32) {
         return keccak256(abi.encode(name(text), a, b));
     }
 
-    function of(string memory text, address a, address b) internal pure returns (bytes32) {
+    function at(string memory text, address a, address b) internal pure returns (bytes32) {
         return keccak256(abi.encode(name(text), a, b));
     }
 
-    function of(string memory text, address a, address b, bool c) internal pure returns (bytes32) {
+    function at(string memory text, address a, address b, bool c) internal pure returns (bytes32) {
         return keccak256(abi.encode(name(text), a, b, c));
     }
 
-    function of(string memory text, address a, address b, bytes32 c) internal pure returns (bytes32) {
+    function at(string memory text, address a, address b, bytes32 c) internal pure returns (bytes32) {
         return keccak256(abi.encode(name(text), a, b, c));
     }
 
