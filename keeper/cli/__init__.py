@@ -21,6 +21,7 @@ from keeper.cli import (
     demo,
     disarm,
     distance,
+    drill,
     executor,
     explain,
     grant,
@@ -93,6 +94,7 @@ for module in (
     policy,
     install_service,
     completion,
+    drill,
     demo,
 ):
     app.command(name=module.__name__.rsplit(".", 1)[1].replace("_", "-"))(module.command)

@@ -21,6 +21,17 @@ def command(
 
     Example: keeper demo --scenario crash
     """
+    proving_ground("demo")
+    from keeper.cli import kernels
+
+    kernels.prepare()
+    from anvil.demo import run
+
+    raise typer.Exit(run(scenario, json, dry_run))
+
+
+def proving_ground(what: str, *, packages: bool = True) -> None:
+    """Make ``anvil/`` of the checkout importable. Exit 69 where there is none, or none of its npm packages."""
     import sys
     from pathlib import Path
 
@@ -30,15 +41,12 @@ def command(
 
     root = Path(keeper.__file__).resolve().parents[1]
     if not (root / "anvil" / "demo.py").is_file():
-        say("the demo needs a checkout of the repository: clone it and run `make demo` there")
+        say(
+            f"the {what} needs a checkout of the repository: clone it and run "
+            f"`make {what if packages else 'setup'}` there"
+        )
         raise typer.Exit(EXIT_UNREACHABLE)
-    if not (root / "anvil" / "node_modules").is_dir():
-        say("the demo's packages are not installed: run `make demo` in the checkout, it installs them")
+    if packages and not (root / "anvil" / "node_modules").is_dir():
+        say(f"the {what}'s packages are not installed: run `make {what}` in the checkout, it installs them")
         raise typer.Exit(EXIT_UNREACHABLE)
     sys.path.insert(0, str(root))
-    from keeper.cli import kernels
-
-    kernels.prepare()
-    from anvil.demo import run
-
-    raise typer.Exit(run(scenario, json, dry_run))
