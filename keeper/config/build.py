@@ -26,9 +26,11 @@ from keeper.config.telling import (
     AlarmTable,
     MetricsTable,
     PageTable,
+    TelegramTable,
     alarm_settings,
     metrics_settings,
     page_settings,
+    telegram_settings,
 )
 from keeper.config.text import tables_from
 from keeper.config.wording import did_you_mean, path_text, shown
@@ -51,7 +53,8 @@ def settings_from(text: str, path: Path, credentials_dir: Path | None) -> Settin
     offers = _offers(parts, files)
     wallet = _wallet(parts, files, problems)
     alarms = alarm_settings(parts.alarms or AlarmTable(), files)
-    page = page_settings(parts.page or PageTable(), files)
+    page = page_settings(parts.page or PageTable(hosts=[]), files)
+    telegram = telegram_settings(parts.telegram or TelegramTable(chats=[]), files)
     if problems or parts.top is None or parts.shocks is None:
         raise ConfigError(tuple(problems))
     chains = tuple(
@@ -85,6 +88,7 @@ def settings_from(text: str, path: Path, credentials_dir: Path | None) -> Settin
         alarms=alarms,
         metrics=metrics_settings(parts.metrics or MetricsTable()),
         page=page,
+        telegram=telegram,
     )
 
 
@@ -272,6 +276,7 @@ def _policy(name: str, p: schema.PolicyTable) -> Policy:
         close_prices=tuple((symbol, wad_from(price)) for symbol, price in p.close_prices.items()),
         close_to=p.close_to,
         deleverage_times=p.deleverage_times,
+        stretch=p.stretch,
     )
 
 

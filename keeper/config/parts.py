@@ -45,6 +45,7 @@ class Parts:
         self.alarms = self._part(telling.AlarmTable, raw.get("alarms", {}), ("alarms",))[0]
         self.metrics = self._part(telling.MetricsTable, raw.get("metrics", {}), ("metrics",))[0]
         self.page = self._part(telling.PageTable, raw.get("page", {}), ("page",))[0]
+        self.telegram = self._part(telling.TelegramTable, raw.get("telegram", {}), ("telegram",))[0]
 
     def rows(self, name: str) -> list[Row]:
         """The tables of a list as written, broken ones included (they exist, they are only wrong)."""

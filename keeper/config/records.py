@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from keeper.config.telling import AlarmSettings, MetricsSettings, PageSettings
+from keeper.config.telling import AlarmSettings, MetricsSettings, PageSettings, TelegramSettings
 from keeper.model import Policy
 
 
@@ -137,6 +137,7 @@ class Settings:
     alarms: AlarmSettings = field(default_factory=AlarmSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     page: PageSettings = field(default_factory=PageSettings)
+    telegram: TelegramSettings = field(default_factory=TelegramSettings)
 
     @property
     def journal_path(self) -> Path:

@@ -279,6 +279,7 @@ class PolicyTable(Table):
     close_prices: Annotated[dict[Name, Positive], Field(max_length=32)] = {}
     close_to: Literal["collateral", "debt"] = "collateral"
     deleverage_times: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    stretch: bool = False
     caps: CapsTable = CapsTable()
 
 
@@ -314,3 +315,4 @@ class File(Table):
     alarms: object = Field(default_factory=dict)
     metrics: object = Field(default_factory=dict)
     page: object = Field(default_factory=dict)
+    telegram: object = Field(default_factory=dict)

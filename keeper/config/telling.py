@@ -1,4 +1,7 @@
-"""``[alarms]``, ``[metrics]``, ``[page]``: to whom the daemon speaks. None decides about money, so none disarms."""
+"""``[alarms]``, ``[metrics]``, ``[page]``, ``[telegram]``: to whom the daemon speaks.
+
+None decides about money, so none disarms.
+"""
 
 from __future__ import annotations
 
@@ -53,6 +56,19 @@ class PageSettings:
     """Names besides those of this machine under which it may be asked (a proxy's)."""
     token_file: Path | None = None
     """What acknowledges alarms; None: the page is for reading only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TelegramSettings:
+    """Who may ask, in a chat."""
+
+    token_file: Path | None = None
+    """The bot's token; None: nobody is heard."""
+    chats: tuple[int, ...] = ()
+    """Private chats that are answered."""
+    second_factor_file: Path | None = None
+    """The base32 secret of an authenticator; None: nothing that weakens protection is done."""
+    api: str = "https://api.telegram.org"
 
 
 def _minute(text: str) -> int:
@@ -118,6 +134,23 @@ class PageTable(Table):
     token_file: str | None = None
 
 
+def _api(value: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/?#@]+", value):
+        raise ValueError('must be a server such as "https://api.telegram.org", without a path')
+    return value
+
+
+class TelegramTable(Table):
+    """``[telegram]``."""
+
+    token_file: str | None = None
+    chats: Annotated[
+        list[Annotated[int, Field(ge=1, le=2**63 - 1)]], Field(max_length=16, default_factory=list)
+    ]
+    second_factor_file: str | None = None
+    api: Annotated[str, AfterValidator(_api)] = "https://api.telegram.org"
+
+
 def alarm_settings(table: AlarmTable, files: Files) -> AlarmSettings:
     """The record of ``[alarms]``. A file that is missing is the daemon's alarm, no reason to refuse a start."""
     quiet = None if table.quiet is None else (_minute(table.quiet[:5]), _minute(table.quiet[6:]))
@@ -150,4 +183,20 @@ def page_settings(table: PageTable, files: Files) -> PageSettings:
         port=int(port or 0),
         hosts=tuple(table.hosts),
         token_file=files.secret("page.token_file", table.token_file, needed=False),
+    )
+
+
+def telegram_settings(table: TelegramTable, files: Files) -> TelegramSettings:
+    """The record of ``[telegram]``. A file that is missing is the daemon's alarm, no reason to refuse a start."""
+    if table.token_file is not None and not table.chats:
+        files.problems.append(
+            "telegram.chats: is empty; name the private chats that may ask, or leave out token_file"
+        )
+    return TelegramSettings(
+        token_file=files.secret("telegram.token_file", table.token_file, needed=False),
+        chats=tuple(table.chats),
+        second_factor_file=files.secret(
+            "telegram.second_factor_file", table.second_factor_file, needed=False
+        ),
+        api=table.api,
     )
