@@ -58,7 +58,8 @@ def test_wish__when_it_is_one__then_understood(text: str, wish: Wish) -> None:
     "text",
     [
         "", "hello", "/arm", "/disarm", "/protect vault 2", "/status now", "/explain", "/explain a b",
-        "/pause vault 30m", "/pause vault 0m 123456", "/pause vault 30 123456", "/pause vault -1h 123456", "/resume", "/adopt",
+        "/pause vault 30m", "/pause vault 0m 123456", "/pause vault 30 123456", "/pause vault -1h 123456",
+        "/resume", "/adopt",
     ],
 )  # fmt: skip
 def test_wish__when_it_is_none__then_words_and_nothing_else(text: str) -> None:
