@@ -43,7 +43,7 @@ class Announcer:
 
     def __init__(self, settings: Settings, journal: Journal, clock: Clock) -> None:
         self.settings = settings
-        self._clock = clock
+        self.clock = clock
         self._journal = journal
         self.alarms = Alarms(journal.record, clock, 0, self.tell)
         self.counts = Counts()
@@ -75,7 +75,7 @@ class Announcer:
 
     def feed(self) -> None:
         """The watchdog was fed."""
-        self._fed_s = self._clock.monotonic_s()
+        self._fed_s = self.clock.monotonic_s()
         if self._switch is not None:
             self._switch.feed()
 
@@ -103,11 +103,11 @@ class Announcer:
             self._seen[name] = tick
             showing.observe(self.counts, name, tick)
             if showing.judged(tick):
-                self._judged_s[name] = self._clock.monotonic_s()
+                self._judged_s[name] = self.clock.monotonic_s()
 
     def judged_age_s(self, chains: Sequence[Watched]) -> dict[str, float]:
         """Chain -> seconds since its last judged block; since the start where there was none."""
-        now_s = self._clock.monotonic_s()
+        now_s = self.clock.monotonic_s()
         return {w.chain.name: now_s - self._judged_s.get(w.chain.name, self._begun_s) for w in chains}
 
     def figures(self, chains: Sequence[Watched]) -> Figures:
@@ -118,7 +118,7 @@ class Announcer:
 
     def escalate(self) -> None:
         """Tell louder what nobody has acknowledged in time, and again what is missing."""
-        for told in self.escalation.due(self._clock.now_s()):
+        for told in self.escalation.due(self.clock.now_s()):
             self.courier.tell(told, escalated=True)
         for subject, why in self._problems.items():
             self.alarms.raise_alarm(Severity.CRITICAL, "alarm_setup", subject, why)
@@ -134,7 +134,7 @@ class Announcer:
             why=text,
             chain_id=0,
             block=0,
-            at_s=self._clock.now_s(),
+            at_s=self.clock.now_s(),
         )
         self.courier.tell(told)
 
@@ -148,12 +148,12 @@ class Announcer:
     async def _watch(self, chains: Callable[[], Sequence[Watched]]) -> None:
         while True:
             self.look(chains())
-            await self._clock.sleep(LOOK_S)
+            await self.clock.sleep(LOOK_S)
 
     async def _escalate(self) -> None:
         while True:
             self.escalate()
-            await self._clock.sleep(ESCALATE_S)
+            await self.clock.sleep(ESCALATE_S)
 
     async def _ping(self, switch: DeadManSwitch) -> None:
         while True:
@@ -164,7 +164,7 @@ class Announcer:
                 self.alarms.raise_alarm(Severity.WARNING, "dead_man", "", why)
             else:
                 self.alarms.clear("dead_man", "")
-            await self._clock.sleep(switch.every_s)
+            await self.clock.sleep(switch.every_s)
 
     async def _summaries(self, chains: Callable[[], Sequence[Watched]], minute: int) -> None:
         jobs = SlowJobs({}, {"summary": minute}, self.settings.alarms.zone)
@@ -187,7 +187,7 @@ class Announcer:
             except OSError as e:
                 why = f"{host}:{port} cannot be served: {e.strerror or type(e).__name__}"
                 self.alarms.raise_alarm(Severity.WARNING, "metrics", "", why)
-            await self._clock.sleep(AGAIN_S)
+            await self.clock.sleep(AGAIN_S)
 
     def answers(self, chains: Callable[[], Sequence[Watched]]) -> Answers:
         """What HTTP may ask."""
@@ -202,7 +202,7 @@ class Announcer:
 
         def alive() -> dict[str, object]:
             # a chain that stands still is no fault of the process: what counts is what the watchdog counts
-            fed_age_s = self._clock.monotonic_s() - self._fed_s
+            fed_age_s = self.clock.monotonic_s() - self._fed_s
             return {**ready(), "ok": fed_age_s <= FED_S_MAX, "fed_age_s": round(fed_age_s, 1)}
 
         def metrics(written: Exposition) -> Callable[[], bytes]:
@@ -237,7 +237,7 @@ class Announcer:
         if not is_url(url.strip()):
             self._problems["dead_man_file"] = "dead_man_file: holds no URL beginning with http:// or https://"
             return None
-        return DeadManSwitch(url.strip(), told.dead_man_every_s, self._clock)
+        return DeadManSwitch(url.strip(), told.dead_man_every_s, self.clock)
 
     def _read(self, field: str, path: Path) -> str | None:
         try:

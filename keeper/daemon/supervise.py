@@ -13,7 +13,9 @@ import structlog
 from keeper.clock import SystemClock
 from keeper.config import ChainSettings, Settings
 from keeper.daemon.announcing import Announcer
-from keeper.daemon.control import Controls, Watched
+from keeper.daemon.control import Controls
+from keeper.daemon.paging.child import PageChild
+from keeper.daemon.paging.sheet import Shown
 from keeper.errors import EXIT_OK, ConfigError
 from keeper.journal.write import Journal
 from keeper.notify import control
@@ -26,10 +28,9 @@ BACK_OFF_S_MAX = 60.0
 SAY_S = 1.0
 
 
-class Chain(Watched, Protocol):
+class Chain(Shown, Protocol):
     """One chain's daemon, as far as keeping it alive goes."""
 
-    alarms: Alarms
     judged: bool
 
     async def run(self, listener: Listener) -> None: ...
@@ -106,16 +107,19 @@ async def serve(settings: Settings, journal: Journal, make: Make, announcer: Ann
     server = await control.serve(settings.control_path, answer)
     running = [asyncio.create_task(fleet.keep(i)) for i in range(len(fleet.chains))]
     stopping = asyncio.create_task(stop.wait())
-    speaking = asyncio.create_task(speak(announcer, fleet))
+    beside = [asyncio.create_task(speak(announcer, fleet))]
+    if settings.page.host:
+        page = PageChild(settings, announcer, answer, announcer.clock)
+        beside.append(asyncio.create_task(show(page, announcer, fleet)))
     try:
         await asyncio.wait([*running, stopping], return_when=asyncio.FIRST_COMPLETED)
         notifier.stopping()
         await fleet.drain()
     finally:
-        for task in (*running, stopping, speaking):
+        for task in (*running, stopping, *beside):
             task.cancel()
         ended = await asyncio.gather(*running, return_exceptions=True)
-        await asyncio.gather(speaking, return_exceptions=True)
+        await asyncio.gather(*beside, return_exceptions=True)
         server.close()
         with contextlib.suppress(OSError):
             settings.control_path.unlink(missing_ok=True)
@@ -135,6 +139,22 @@ async def speak(announcer: Announcer, fleet: Fleet, rest_s: float = BACK_OFF_S_M
             why = f"alarms may not reach anybody: {_words(e)}; tried again after {rest_s:.0f} s"
             announcer.alarms.raise_alarm(Severity.CRITICAL, "announcer", "", why)
         await asyncio.sleep(rest_s)
+
+
+async def show(page: PageChild, announcer: Announcer, fleet: Fleet) -> None:
+    """The status page, for ever: whatever becomes of it is alarmed, and it is started anew."""
+    back_off_s = BACK_OFF_S
+    while True:
+        since_s = announcer.clock.monotonic_s()
+        try:
+            await page.run(lambda: fleet.chains)
+        except Exception as e:  # the supervisor
+            why = f"the status page is not served: {_words(e)}"
+            announcer.alarms.raise_alarm(Severity.WARNING, "page", "", why)
+        if announcer.clock.monotonic_s() - since_s > BACK_OFF_S_MAX:
+            back_off_s = BACK_OFF_S
+        await announcer.clock.sleep(back_off_s)
+        back_off_s = min(2 * back_off_s, BACK_OFF_S_MAX)
 
 
 def _config_error(error: BaseException) -> ConfigError | None:

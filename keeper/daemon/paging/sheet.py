@@ -51,7 +51,9 @@ class Moment:
     courier: Courier
 
 
-def moment(clock: Clock, ages: Mapping[str, float], loud: tuple[Told, ...], own: tuple[Alarms, Courier]) -> Moment:
+def moment(
+    clock: Clock, ages: Mapping[str, float], loud: tuple[Told, ...], own: tuple[Alarms, Courier]
+) -> Moment:
     """Now, for ``state``."""
     return Moment(
         now_s=clock.now_s(),

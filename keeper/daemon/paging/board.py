@@ -1,0 +1,147 @@
+"""What the page knows: what it was told last, in order of danger, and when that was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from keeper.daemon.paging import shocks
+from keeper.daemon.paging.headline import SILENT_S, headline
+from keeper.daemon.paging.history import History
+from keeper.model import Level
+
+HEAT_MAX = 24
+"""Positions in the heat map, the nearest to harm first."""
+RANK = {level.value: rank for rank, level in enumerate(Level)}
+Row = dict[str, Any]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Chain:
+    """One chain's positions as they were told last, whole."""
+
+    rows: list[Row] = field(default_factory=list)
+    feeds: dict[str, tuple[str, float]] = field(default_factory=dict)
+    policies: dict[str, Row] = field(default_factory=dict)
+    shelf: shocks.Shelf | None = None
+
+
+class Board:
+    """Fed by ``hear``; everything else only reads."""
+
+    def __init__(self, version: str, mode: str, ladder_pct: Sequence[float]) -> None:
+        self.state: Row = {"version": version, "mode": mode, "chains": [], "alarms": [], "targets": []}
+        self.history = History()
+        self._ladder_pct = tuple(ladder_pct)
+        self._heard_s: float | None = None
+        self._chains: dict[str, _Chain] = {}
+        self._coming: dict[str, _Chain] = {}
+        """Told in part; shown when it is whole, for half of one block and half of another is neither."""
+
+    def hear(self, message: Mapping[str, Any], now_s: float) -> bool:
+        """One word of the daemon's; whether positions changed by it."""
+        self._heard_s = now_s
+        kind, name = message["kind"], message.get("chain", "")
+        if kind == "state":
+            self.state = {k: v for k, v in message.items() if k != "kind"}
+        elif kind == "begin":
+            feeds = {f: (str(s), float(p)) for f, (s, p) in message["feeds"].items()}
+            self._coming[name] = _Chain(feeds=feeds, policies=message["policies"])
+        elif kind == "rows" and name in self._coming:
+            self._coming[name].rows += message["rows"]
+        elif kind == "end" and name in self._coming:
+            chain = self._chains[name] = self._coming.pop(name)
+            rows = {r["id"]: r.pop("row") for r in chain.rows if "row" in r}
+            chain.shelf = shocks.shelf(rows, chain.feeds)
+            healths = {r["id"]: r.get("health") for c in self._chains.values() for r in c.rows}
+            self.history.add(now_s, healths)
+            return True
+        return False
+
+    def silent_s(self, now_s: float) -> float | None:
+        """Since the daemon last said anything; None before its first word."""
+        return None if self._heard_s is None else max(0.0, now_s - self._heard_s)
+
+    def told(self, now_s: float) -> Row:
+        """Everything but the positions, with one sentence on top that an operator reads first."""
+        silent_s = self.silent_s(now_s)
+        return {
+            **self.state,
+            "now_s": now_s,
+            "silent_s": silent_s,
+            "live": silent_s is not None and silent_s <= SILENT_S,
+            "headline": headline(self.state, self._rows(), silent_s),
+            "counts": self._counts(),
+        }
+
+    def positions(self) -> Row:
+        """Every position in order of danger, and the heat map of those nearest to it."""
+        rows = sorted(self._rows(), key=danger)
+        shown = [self._shown(r) for r in rows]
+        policies = {f"{n}/{p}": lines for n, c in self._chains.items() for p, lines in c.policies.items()}
+        return {"rows": shown, "policies": policies, "heat": self._heat(rows[:HEAT_MAX])}
+
+    def position(self, id: str) -> Row | None:
+        """One position with its axes and what its policy says."""
+        found = next(((n, c, r) for n, c in self._chains.items() for r in c.rows if r["id"] == id), None)
+        if found is None:
+            return None
+        name, chain, row = found
+        times, healths = self.history.of(id)
+        return {
+            "id": id,
+            "chain": name,
+            "policy": chain.policies.get(str(row.get("policy"))),
+            "axes": [] if chain.shelf is None else shocks.axes(chain.shelf, id),
+            "times": times,
+            "healths": healths,
+        }
+
+    def surface(self, id: str, x: str, y: str) -> Row | None:
+        """Health of one position under every pair of moves; None for a position or an axis that it has not."""
+        for chain in self._chains.values():
+            if chain.shelf is not None and id in chain.shelf.ids:
+                if not {x, y} <= {*shocks.axes(chain.shelf, id), "*"}:
+                    return None
+                cells = shocks.surface(chain.shelf, id, x, y)
+                return {"x": x, "y": y, "steps": shocks.STEPS, "cells": cells}
+        return None
+
+    def _rows(self) -> list[Row]:
+        return [{**row, "chain": name} for name, chain in self._chains.items() for row in chain.rows]
+
+    def _shown(self, row: Row) -> Row:
+        """A row for viewers: the price that is nearest by its symbol, and nothing that only this process needs."""
+        shown = {k: v for k, v in row.items() if k not in ("under", "of_feed")}
+        feed = self._chains[row["chain"]].feeds.get(str(row.get("of_feed")))
+        return {**shown, "of": None if feed is None else feed[0], "now": None if feed is None else feed[1]}
+
+    def _counts(self) -> dict[str, int]:
+        counts = dict.fromkeys(reversed(RANK), 0)
+        for chain in self._chains.values():
+            for row in chain.rows:
+                counts[row["level"]] += 1
+        return counts
+
+    def _heat(self, rows: Sequence[Row]) -> Row:
+        """Health under the configured ladder of moves, and under the named shocks that the tick itself judged."""
+        names = next(([n for n, _ in r["under"]] for r in rows if r.get("under")), [])
+        under = {n: shocks.ladder(c.shelf, self._ladder_pct) for n, c in self._chains.items() if c.shelf}
+        made = []
+        for row in rows:
+            shelf = self._chains[row["chain"]].shelf
+            u = None if shelf is None else shelf.ids.get(row["id"])
+            if u is None:
+                made.append({"id": row["id"], "known": False, "cells": []})
+                continue
+            steps = [shocks.shown(h) for h in under[row["chain"]][u].tolist()]
+            named = [h for _, h in row.get("under") or []]
+            made.append({"id": row["id"], "known": True, "cells": steps + named})
+        return {"ladder": [f"{pct:+g} %" for pct in self._ladder_pct], "named": names, "rows": made}
+
+
+def danger(row: Mapping[str, Any]) -> tuple[int, float, str]:
+    """What comes first: the unknown, then the most severe, then the lowest health."""
+    health = row.get("health")
+    return -RANK[row["level"]], float("inf") if health is None else float(health), str(row["label"])

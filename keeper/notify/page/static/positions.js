@@ -1,0 +1,106 @@
+// The list of positions: one row each, the nearest to harm first, kept and moved rather than made anew.
+
+import { at, el, mark, say, svg } from "./dom.js";
+import { health, percent, price } from "./words.js";
+
+const FULL = 0.6; // the bar is full where collateral may fall by so much
+const rows = new Map();
+let picked = null;
+let onPick = () => {};
+let told = [];
+
+export function start(pick) {
+  onPick = pick;
+  at("filter").addEventListener("input", filter);
+}
+
+// 1 - 1/health is the fall of the collateral at which health is 1; as a share of the bar.
+export const place = (value) => (value === null || value === undefined ? 1 : Math.min(1, Math.max(0, (1 - 1 / value) / FULL)));
+
+export function show(positions, policies) {
+  told = positions;
+  const list = at("positions");
+  const gone = new Set(rows.keys());
+  positions.forEach((p, i) => {
+    gone.delete(p.id);
+    let row = rows.get(p.id);
+    if (!row) rows.set(p.id, (row = made(p.id)));
+    fill(row, p, policies[`${p.chain}/${p.policy}`]);
+    if (list.children[i] !== row.li) list.insertBefore(row.li, list.children[i] || null);
+  });
+  for (const id of gone) {
+    rows.get(id).li.remove();
+    rows.delete(id);
+  }
+  filter();
+}
+
+export function pick(id) {
+  if (picked && rows.has(picked)) mark(rows.get(picked).name, "aria-pressed", "false");
+  picked = id;
+  if (rows.has(id)) mark(rows.get(id).name, "aria-pressed", "true");
+}
+
+function made(id) {
+  const row = {
+    level: el("span", { class: "level" }),
+    name: el("button", { type: "button", class: "name", "aria-pressed": "false" }),
+    venue: el("span", { class: "venue" }),
+    bar: svg("rect", { class: "fill", x: 0, y: 3, height: 4, width: 0, rx: 2 }),
+    was: svg("rect", { class: "was", y: 1, height: 8, width: 0.6 }),
+    health: el("span", { class: "health" }),
+    distance: el("span", { class: "distance" }),
+    old: el("span", { class: "old" }),
+    lines: {},
+  };
+  const gauge = svg(
+    "svg",
+    { class: "gauge", viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" },
+    svg("rect", { class: "track", x: 0, y: 3, width: 100, height: 4, rx: 2 }),
+    row.bar,
+    row.was,
+  );
+  for (const line of ["emergency", "trigger", "warn"]) {
+    row.lines[line] = svg("rect", { class: `line line-${line}`, y: 0.5, height: 9, width: 0.5 });
+    gauge.append(row.lines[line]);
+  }
+  const who = el("span", { class: "who" }, row.name, row.venue);
+  row.li = el("li", { class: "row", "data-id": id }, row.level, who, gauge, row.health, row.distance, row.old);
+  row.name.addEventListener("click", () => onPick(id));
+  return row;
+}
+
+function fill(row, p, policy) {
+  const known = p.level !== "UNKNOWN";
+  mark(row.li, "data-level", p.level);
+  mark(row.level, "data-level", p.level);
+  say(row.level, p.level);
+  say(row.name, p.label);
+  say(row.venue, `${p.venue}${p.chain ? ` \u00b7 ${p.chain}` : ""}`);
+  say(row.health, known ? health(p.health) : "\u2013");
+  say(row.distance, known && p.distance !== null ? `${percent(p.distance)} ${p.of || ""} \u2192 ${price(p.at_price)}` : "");
+  say(row.old, known ? p.why || "" : unknown(p));
+  mark(row.bar, "width", known ? (100 * place(p.health)).toFixed(2) : 0);
+  const was = !known && p.known && p.known.health !== null;
+  mark(row.was, "x", was ? (100 * place(p.known.health)).toFixed(2) : -5);
+  for (const [name, line] of Object.entries(row.lines)) {
+    mark(line, "x", policy ? (100 * place(policy[name])).toFixed(2) : -5);
+  }
+}
+
+export function unknown(p) {
+  const known = p.known;
+  if (!known) return `not known: ${p.why}`;
+  return `not known: ${p.why}; OLD: ${known.level} at ${health(known.health)}, block ${known.block}`;
+}
+
+function filter() {
+  const wanted = at("filter").value.trim().toLowerCase();
+  let shown = 0;
+  for (const p of told) {
+    const hit = !wanted || `${p.label} ${p.venue} ${p.chain} ${p.level}`.toLowerCase().includes(wanted);
+    rows.get(p.id).li.hidden = !hit;
+    shown += hit;
+  }
+  say(at("count"), wanted ? `${shown} of ${told.length}` : `${told.length}`);
+}
