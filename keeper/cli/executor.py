@@ -70,7 +70,8 @@ async def verify(settings: Settings) -> list[tuple[str, ...]]:
             read = Camera(chain, endpoints, None).reader(block)
             pools = await _pools(settings, chain, read)
             for p in named:
-                found = await identity(p, (endpoints, read, block), settings.wallet.address)
+                kind = settings.venue(p.venue).kind
+                found = await identity(p, (endpoints, read, block), settings.wallet.address, kind)
                 wrong = found.code or ("" if found.owner == p.account else f"its owner is not {p.account}")
                 wrong = wrong or ("" if found.bot_share_bps else "the keeper's wallet is no bot of it")
                 wrong = wrong or await _foreign(found.venues, chain, pools, read)

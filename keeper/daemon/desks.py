@@ -16,8 +16,10 @@ from keeper.executor.abi import ZERO
 from keeper.executor.desk import Desk
 from keeper.executor.load import Place, Read, Wanted
 from keeper.executor.read import BOT_OF
+from keeper.executor.seat import Seated
 from keeper.model import Block, Call
 from keeper.seams import Transport, Venue
+from keeper.venues import registry
 
 
 async def desk(
@@ -35,7 +37,7 @@ async def desk(
     asked = wanted(settings, by_name)
     if not asked:
         return None
-    found = [(w, await problem(w.executor, w.id.account, endpoints, block)) for w in asked]
+    found = [(w, await problem(w.executor, w.id.account, endpoints, block, _artifact(w))) for w in asked]
     wrong = tuple(f"positions.{w.label}.executor {w.executor}: {why}" for w, why in found if why)
     if wrong:
         raise ConfigError(wrong)
@@ -51,18 +53,41 @@ async def desk(
 
 
 def wanted(settings: Settings, by_name: Mapping[str, Venue]) -> tuple[Wanted, ...]:
-    """Every position of those venues that names an Executor."""
-    return tuple(
-        Wanted(
-            label=p.label,
-            id=by_name[p.venue].position_id(p.account),
-            executor=p.executor,
-            market=by_name[p.venue].spender,
-            tokens=by_name[p.venue].tokens,
+    """Every position of those venues that names an Executor. Raises ConfigError where none ships for its venue, or
+    where a sale could never be made.
+    """
+    found, problems = list[Wanted](), list[str]()
+    for p in settings.positions:
+        if p.executor is None or p.venue not in by_name:
+            continue
+        venue = by_name[p.venue]
+        seat = venue.seat(p.account) if isinstance(venue, Seated) else None
+        if seat is None or seat.lacks:
+            why = seat.lacks if seat is not None else _unseated(venue.kind)
+            problems.append(f"positions.{p.label}.executor {p.executor}: {why}")
+            continue
+        found.append(
+            Wanted(
+                label=p.label,
+                id=venue.position_id(p.account),
+                executor=p.executor,
+                market=venue.spender,
+                tokens=venue.tokens,
+                seat=seat,
+            )
         )
-        for p in settings.positions
-        if p.executor is not None and p.venue in by_name
-    )
+    if problems:
+        raise ConfigError(tuple(problems))
+    return tuple(found)
+
+
+def _unseated(kind: str) -> str:
+    ships = ", ".join(k.name for k in registry.KINDS if k.executor)
+    return f"no Executor ships for {kind}, only for {ships}; leave executor out"
+
+
+def _artifact(wanted: Wanted) -> str:
+    return registry.executor_of(wanted.id.venue) or verify.NAME
 
 
 def listed(found: object) -> frozenset[tuple[str, str, int]]:
@@ -71,13 +96,18 @@ def listed(found: object) -> frozenset[tuple[str, str, int]]:
     return frozenset((p.executor, x.token.address, int(x.side)) for p in posts for x in p.listed)
 
 
-async def problem(executor: str, owner: str, transport: Transport, block: Block) -> str:
+async def problem(
+    executor: str, owner: str, transport: Transport, block: Block, name: str = verify.NAME
+) -> str:
     """Why an address is not known to hold that owner's Executor, code first; empty when it is proven.
 
-    Raises Transient.
+    ``name``: of the contract that it must be. Raises Transient.
     """
-    wrong = verify.differs(await _code(executor, transport, block), verify.artifact())
-    return wrong or verify.unproven(executor, owner, await _code(verify.factory_address(), transport, block))
+    wrong = verify.differs(await _code(executor, transport, block), verify.artifact(name))
+    if wrong:
+        return wrong
+    factory = await _code(verify.factory_address(), transport, block)
+    return verify.unproven(executor, owner, factory, name)
 
 
 async def _code(address: str, transport: Transport, block: Block) -> bytes:
@@ -101,12 +131,16 @@ class Identity:
 
 
 async def identity(
-    position: PositionSettings, at: tuple[Transport, Read, Block], bot: str | None
+    position: PositionSettings, at: tuple[Transport, Read, Block], bot: str | None, kind: str = "aave_v3"
 ) -> Identity:
-    """Code and maker first, and only then what it says of itself. Raises Transient."""
+    """Code and maker first, and only then what it says of itself. ``kind``: of the position's venue. Raises
+    Transient.
+    """
     transport, read, block = at
-    executor = position.executor or ZERO
-    wrong = await problem(executor, position.account, transport, block)
+    executor, name = position.executor or ZERO, registry.executor_of(kind)
+    if not name:
+        return Identity(code=_unseated(kind))
+    wrong = await problem(executor, position.account, transport, block, name)
     if wrong:
         return Identity(code=wrong)
     who = bytes.fromhex((bot or ZERO)[2:]).rjust(32, b"\0")

@@ -116,9 +116,12 @@ AAVE_V3 = (
     "PriceOracleSentinelCheckFailed", "ReserveFrozen", "ReserveInactive", "ReservePaused", "SupplyCapExceeded",
 )  # fmt: skip
 """Errors of Aave v3.5 and later (Errors.sol) that a rescue can meet; they come through as they are."""
+COMPOUND_V3 = ("BadPrice", "NotCollateralized", "Paused", "Unauthorized")
+"""Errors of Comet that a rescue can meet."""
 NAMES: dict[bytes, str] = {
     **{s: f"Executor: {n} ({TABLE[n].code})" for s, n in SELECTORS.items()},
     **{selector(f"{n}()"): f"Aave: {n}" for n in AAVE_V3},
+    **{selector(f"{n}()"): f"Compound: {n}" for n in COMPOUND_V3},
 }
 """What a simulation that reverts is told as."""
 

@@ -46,7 +46,8 @@ def refuses_pay_in(mandate: Mandate, step: Supply | Repay, before_wad: int, purs
     if (no := answers_pay_in(mandate, wanted, before_wad, purse)) is not None:
         return no
     listed = mandate.asset(step.amount.token, wanted.side)
-    if listed is not None and listed.funds < step.amount.units:
+    units = min(step.amount.units, purse.owed) if wanted.side is Side.DEBT else step.amount.units
+    if listed is not None and listed.funds < units:
         return _no("empty_reserve", f"what is not promised already is less than {amount_text(step.amount)}")
     return None
 

@@ -14,6 +14,7 @@ from keeper.executor.abi import ZERO, selector
 from keeper.executor.desk import Desk
 from keeper.executor.quotes import Way, Window
 from keeper.executor.read import Listed, Post, asset_call
+from keeper.executor.seat import Seat, padded
 from keeper.model import Call, PositionId, Side, Source, Token
 from keeper.words import Words
 
@@ -37,14 +38,15 @@ class Wanted:
     id: PositionId
     executor: str
     market: str
-    """The contract that keeps the money: the position's id inside the Executor."""
+    """The contract that keeps the money: the position's id inside the Executor, unless its seat says another."""
     tokens: tuple[Token, ...]
     """Every token that the venue lists."""
+    seat: Seat | None = None
 
     @property
     def key(self) -> str:
-        """The market's address as 32 bytes of hex."""
-        return "0x" + self.market[2:].lower().rjust(64, "0")
+        """The position's id inside the Executor: 32 bytes as 0x-hex."""
+        return self.seat.key if self.seat is not None else padded(self.market)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +102,7 @@ async def load(wanted: Sequence[Wanted], place: Place, read: Read) -> Desk:
             multicall=place.multicall,
             listed=e.listed,
             routers=routers,
+            seat=e.wanted.seat,
         )
         for e in found
     ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from eth_abi.abi import encode
 
 from keeper.errors import Transient
 from keeper.executor.abi import ZERO, selector
+from keeper.executor.seat import Seat
 from keeper.model import (
     Block,
     Call,
@@ -19,6 +20,7 @@ from keeper.model import (
     Terms,
     Token,
 )
+from keeper.units import UINT256_MAX
 from keeper.words import Words
 
 PAUSED = selector("paused()")
@@ -65,6 +67,8 @@ class Post:
     listed: tuple[Listed, ...]
     routers: tuple[str, ...] = ()
     """Routers that may be asked for, allowed or not."""
+    seat: Seat | None = None
+    """How the venue's grant and lines are asked about; None: finite allowances of its own tokens."""
 
 
 def calls(post: Post) -> tuple[Call, ...]:
@@ -77,12 +81,14 @@ def calls(post: Post) -> tuple[Call, ...]:
         Call(target=post.executor, data=BOT_OF + _address(post.bot)),
         *(Call(target=post.executor, data=ROUTER_ALLOWED + _address(r)) for r in post.routers),
     )
-    return (*head, *(c for listed in post.listed for c in _asset_calls(post, listed)))
+    lines = (line.asks for line in post.seat.lines) if post.seat is not None else ()
+    return (*head, *(c for listed in post.listed for c in _asset_calls(post, listed)), *lines)
 
 
 def size(post: Post) -> int:
     """How many calls that is."""
-    return 4 + len(post.routers) + ASSET_CALLS * len(post.listed)
+    lines = len(post.seat.lines) if post.seat is not None else 0
+    return 4 + len(post.routers) + ASSET_CALLS * len(post.listed) + lines
 
 
 def mandate(post: Post, block: Block, words: Words) -> Mandate | None:
@@ -104,8 +110,10 @@ def _mandate(post: Post, block: Block, words: Words) -> Mandate:
         bot_share_bps=words.uint(3, 0),
         bot_expiry_s=words.uint(3, 1),
         paused=bool(words.uint(1)),
-        terms=_terms(words, 2),
-        assets=tuple(_asset(listed, words, at + ASSET_CALLS * i) for i, listed in enumerate(post.listed)),
+        terms=_by_line(post, _terms(words, 2), words),
+        assets=tuple(
+            _asset(post, listed, words, at + ASSET_CALLS * i) for i, listed in enumerate(post.listed)
+        ),
         routers=tuple(r for i, r in enumerate(post.routers) if words.uint(4 + i)),
         routers_refused=tuple(r for i, r in enumerate(post.routers) if not words.uint(4 + i)),
         block_number=words.uint(0),
@@ -118,7 +126,32 @@ def _terms(words: Words, i: int) -> Terms:
     return Terms(**{name: words.uint(i, k) for k, name in enumerate(names)})
 
 
-def _asset(listed: Listed, words: Words, i: int) -> MandateAsset:
+def _by_line(post: Post, terms: Terms, words: Words) -> Terms:
+    """The terms as healths by the line that the position itself is read by, rounded so that nothing seems allowed
+    that the Executor would refuse. Raises Transient where it is not told whether a stricter line counts.
+    """
+    if post.seat is None or not post.seat.lines:
+        return terms
+    at = size(post) - len(post.seat.lines)
+    shares = [line.share for i, line in enumerate(post.seat.lines) if words.uint(at + i)]
+    if not shares:
+        return terms
+    strict, own = min(shares)
+    return replace(
+        terms,
+        trigger_wad=terms.trigger_wad * strict // own,
+        target_wad=-(-terms.target_wad * strict // own),
+        max_wad=terms.max_wad * strict // own,
+        emergency_wad=terms.emergency_wad * strict // own,
+        hysteresis_wad=-(-terms.hysteresis_wad * strict // own),
+    )
+
+
+def _asset(post: Post, listed: Listed, words: Words, i: int) -> MandateAsset:
+    pledged = _pledged(post, listed)
+    granted, held = words.uint(i + 2), words.uint(i + 3, pledged[1] if pledged is not None else 0)
+    if pledged is not None:
+        granted = UINT256_MAX if granted else 0
     receipt, unit, sell_cap, fund_cap, *spent = (words.uint(i, k) for k in range(ASSET_WORDS))
     reserve, allowed, wallet = _funds(words, i + 4)
     return MandateAsset(
@@ -130,8 +163,8 @@ def _asset(listed: Listed, words: Words, i: int) -> MandateAsset:
         fund_cap=fund_cap,
         spent=_spent(*spent),
         bot_spent=_spent(*(words.uint(i + 1, k) for k in range(3))),
-        granted=words.uint(i + 2),
-        held=words.uint(i + 3),
+        granted=granted,
+        held=held,
         funds=reserve + min(allowed, wallet),
         reserve=reserve,
         wallet=wallet,
@@ -153,15 +186,33 @@ def _spent(sold: int, funded: int, epoch: int) -> Spent:
 def _asset_calls(post: Post, listed: Listed) -> tuple[Call, ...]:
     key, side = bytes.fromhex(post.key[2:]), int(listed.side)
     place = encode(["bytes32", "address", "uint8"], [key, listed.token.address, side])
-    granted, owner = listed.granted_token, _address(post.owner)
+    owner = _address(post.owner)
     return (
         Call(target=post.executor, data=ASSET_OF + place),
         Call(target=post.executor, data=BOT_SPENT + place + _address(post.bot)),
-        Call(target=granted, data=ALLOWANCE + owner + _address(post.executor)),
-        Call(target=granted, data=BALANCE_OF + owner),
+        *_grant_calls(post, listed),
         Call(target=listed.token.address, data=BALANCE_OF + _address(post.executor)),
         Call(target=listed.token.address, data=ALLOWANCE + owner + _address(post.executor)),
         Call(target=listed.token.address, data=BALANCE_OF + owner),
+    )
+
+
+def _pledged(post: Post, listed: Listed) -> tuple[Call, int] | None:
+    """What tells the units of a collateral where the grant is no allowance of tokens."""
+    if post.seat is None or post.seat.permit is None or listed.side is not Side.COLLATERAL:
+        return None
+    return post.seat.held.get(listed.token.address)
+
+
+def _grant_calls(post: Post, listed: Listed) -> tuple[Call, Call]:
+    """What the Executor may take of it, and how much of that there is."""
+    pledged, seat = _pledged(post, listed), post.seat
+    if pledged is not None and seat is not None and seat.permit is not None:
+        return seat.permit.asked(post.owner, post.executor), pledged[0]
+    granted, owner = listed.granted_token, _address(post.owner)
+    return (
+        Call(target=granted, data=ALLOWANCE + owner + _address(post.executor)),
+        Call(target=granted, data=BALANCE_OF + owner),
     )
 
 

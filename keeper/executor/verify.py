@@ -12,8 +12,8 @@ from pathlib import Path
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
-NAME = "AaveV3Executor.json"
-FACTORY = "ExecutorFactory.json"
+NAME = "AaveV3Executor"
+FACTORY = "ExecutorFactory"
 CREATE2_DEPLOYER = "0x4e59b44847b379578588920cA78FbF26c0B4956C"
 """The deterministic deployment proxy, through which the factory has one address on every chain."""
 SALT = bytes(32)
@@ -36,7 +36,7 @@ class Artifact:
 @cache
 def artifact(name: str = NAME) -> Artifact:
     """The committed Executor or factory; from inside the package, or from the source tree beside it."""
-    body = json.loads(_place(name).read_text(encoding="utf-8"))
+    body = json.loads(_place(f"{name}.json").read_text(encoding="utf-8"))
     return Artifact(
         creation=bytes.fromhex(body["bytecode"][2:]),
         runtime=bytes.fromhex(body["runtime"][2:]),
@@ -73,12 +73,12 @@ def factory_address() -> str:
     return _create2(CREATE2_DEPLOYER, SALT, artifact(FACTORY).creation)
 
 
-def executor_address(owner: str) -> str:
+def executor_address(owner: str, name: str = NAME) -> str:
     """Where that factory puts the owner's Executor: nobody else can deploy there, nor with other creation code."""
-    return _create2(factory_address(), bytes(12) + bytes.fromhex(owner[2:]), artifact().creation)
+    return _create2(factory_address(), bytes(12) + bytes.fromhex(owner[2:]), artifact(name).creation)
 
 
-def unproven(executor: str, owner: str, factory_code: bytes) -> str:
+def unproven(executor: str, owner: str, factory_code: bytes, name: str = NAME) -> str:
     """Why it is not proven that the Executor's own constructor, and nothing else, ran for that owner; else empty.
 
     ``factory_code``: what stands at ``factory_address()``. Storage and immutables are then the constructor's:
@@ -87,7 +87,7 @@ def unproven(executor: str, owner: str, factory_code: bytes) -> str:
     wrong = differs(factory_code, artifact(FACTORY), "the factory")
     if wrong:
         return f"UNPROVEN: the Executors' factory is not known on this chain ({factory_address()}: {wrong})"
-    place = executor_address(owner)
+    place = executor_address(owner, name)
     if executor.lower() == place.lower():
         return ""
     return (

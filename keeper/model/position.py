@@ -115,6 +115,9 @@ class Reserve:
     borrow_index_ray: int = 0
     """Index of debt as stored at ``updated_s``."""
     updated_s: int = 0
+    borrow_factor_wad: int | None = None
+    """Share of its value by which what stays must cover the debt when collateral leaves, where that is not the
+    threshold of liquidation (Compound v3); None elsewhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,6 +36,8 @@ class Kind:
     """(settings, chain_id, read) -> Venue."""
     known: Callable[[int], tuple[VenueSettings, ...]]
     """(chain_id) -> markets."""
+    executor: str = ""
+    """The contract of ours through which its owners may have positions rescued; empty where none ships."""
     search: Search | None = None
     """Where one contract holds many markets: how those of an account are found."""
 
@@ -45,14 +47,21 @@ KINDS: tuple[Kind, ...] = (
         name=aave_v3.KIND,
         load=lambda s, chain_id, read: aave_v3.load(s.name, s.provider, chain_id, read),
         known=deployments.known,
+        executor="AaveV3Executor",
     ),
-    Kind(name=compound_v3.KIND, load=compound_v3.load, known=compound_v3.known),
+    Kind(
+        name=compound_v3.KIND,
+        load=compound_v3.load,
+        known=compound_v3.known,
+        executor="CompoundV3Executor",
+    ),
     # its accounts are vaults, not owners: looking an owner up in every collateral type finds nothing
     Kind(name=maker.KIND, load=maker.load, known=lambda chain_id: ()),
     Kind(
         name=morpho_blue.KIND,
         load=morpho_blue.load,
         known=lambda chain_id: (),
+        executor="MorphoBlueExecutor",
         search=Search(contracts=contracts, logs=events.borrowings, markets=events.markets),
     ),
 )
@@ -86,6 +95,11 @@ def markets_in(name: str, logs: Sequence[Mapping[str, object]]) -> tuple[str, ..
     return tuple(
         id for kind in KINDS if kind.name == name and kind.search for id in kind.search.markets(logs)
     )
+
+
+def executor_of(name: str) -> str:
+    """The Executor that ships for a kind; empty where none does."""
+    return next((kind.executor for kind in KINDS if kind.name == name), "")
 
 
 def known(chain_id: int) -> tuple[VenueSettings, ...]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from keeper.executor.seat import Seat, padded
 from keeper.model import Block, Call, Intent, Means, Position, PositionId, Refusal, Snapshot, Step, Token
 from keeper.seams import Effect, LiquidationRule, LogFilter, Reading, Seen, Shadow
 from keeper.venues.aave_v3 import book, encode, events, read, rules, screen
@@ -61,6 +62,10 @@ class AaveV3:
     def position_id(self, account: str) -> PositionId:
         """An account has one position in a market."""
         return position_id(self.market, account)
+
+    def seat(self, owner: str) -> Seat:
+        """The owner's account in the pool, as his Executor sees it: all of it under the pool's address."""
+        return Seat(key=padded(self.market.pool))
 
     def calls(self, accounts: Sequence[str], seen: Seen) -> tuple[Call, ...]:
         """The batch that reads the market and ``accounts``."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from keeper.config import VenueSettings
+from keeper.executor.seat import Permit, Seat, padded
 from keeper.model import Block, Call, Intent, Means, Position, PositionId, Refusal, Snapshot, Step, Token
 from keeper.seams import Effect, LiquidationRule, LogFilter, Reading, Seen, Shadow
 from keeper.venues import atomic
+from keeper.venues.aave_v3.book import word
 from keeper.venues.compound_v3 import book, encode, read, rules
 from keeper.venues.compound_v3.book import KIND, Market, Read
 from keeper.venues.compound_v3.deployments import known
@@ -58,6 +60,27 @@ class CompoundV3:
     def position_id(self, account: str) -> PositionId:
         """An account has one position in a market."""
         return position_id(self.market, account)
+
+    def seat(self, owner: str) -> Seat:
+        """The owner's position as his Executor sees it: all of it under the market's address."""
+        comet = self.market.comet
+        mine = {
+            a.token.address: Call(
+                target=comet, data=book.USER_COLLATERAL + word(owner) + word(a.token.address)
+            )
+            for a in self.market.assets
+        }
+        return Seat(
+            key=padded(comet),
+            permit=Permit(
+                contract=comet,
+                asks=book.IS_ALLOWED,
+                allows=book.ALLOW,
+                name="allow",
+                reach="everything in this market for you: withdraw, borrow",
+            ),
+            held={token: (call, 0) for token, call in mine.items()},
+        )
 
     def calls(self, accounts: Sequence[str], seen: Seen) -> tuple[Call, ...]:
         """The batch that reads the market and ``accounts``."""

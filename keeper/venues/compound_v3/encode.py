@@ -37,8 +37,9 @@ REPAY_GAS = 300_000
 """supplyTo of the base token: it accrues, and updates two tracking indices besides."""
 SALE_GAS = {Source.UNISWAP_V3_SWAP: 900_000, Source.STEPWISE: 500_000}
 FLASH_SALE_GAS = 1_300_000
+PAY_IN_GAS = 700_000
 STEP_GAS = 600_000
-"""Sales: the figures of the Executor's own measurements, of which the venue is the smaller part."""
+"""Through an Executor: the figures of its own measurements, of which the venue is the smaller part."""
 
 
 def call(market: Market, step: Step, position: Position) -> Call:
@@ -49,6 +50,8 @@ def call(market: Market, step: Step, position: Position) -> Call:
     """
     if isinstance(step, Deleverage):
         return abi.deleverage(step)
+    if (errand := abi.pay_in_of(step)) is not None:
+        return abi.pay_in(errand)
     units = step.amount.units
     if not 0 < units < UINT256_MAX:
         raise ValueError(f"{units} units of {step.amount.token.symbol} is no exact amount")
@@ -72,6 +75,8 @@ def gas(step: Step) -> int:
     """A gas limit the step does not exceed."""
     if isinstance(step, Deleverage):
         return SALE_GAS.get(step.source, FLASH_SALE_GAS) + STEP_GAS * len(step.sells)
+    if step.through is not None:
+        return PAY_IN_GAS
     return SUPPLY_GAS if isinstance(step, Supply) else REPAY_GAS
 
 
@@ -119,7 +124,39 @@ def _cannot_sell(market: Market, step: Deleverage, position: Position, means: Me
         if side is position.collateral and amount.units > reserve.cash_units:
             left = decimal_text(reserve.cash_units, amount.token.decimals)
             return _no("no_cash", f"{market.name} can pay out {left} {amount.token.symbol} only")
+    return _uncovered(market, step, position, means)
+
+
+def _uncovered(market: Market, step: Deleverage, position: Position, means: Means) -> Refusal | None:
+    """What leaves is measured by the borrow factors, stricter than the liquidate factors that health counts by."""
+    for stage in _stages(step):
+        left = after((stage,), position)
+        owed = sum(h.value_base for h in left.debt)
+        carried = sum(_carries(market, held, means) for held in left.collateral)
+        if carried < owed:
+            share = carried * 100 // owed
+            why = f"{market.name} lets collateral leave only while the rest covers the debt by its borrow factors"
+            return _no("borrow_factor", f"{why}: after this sale it would cover {share} % of it")
     return None
+
+
+def _stages(step: Deleverage) -> tuple[Deleverage, ...]:
+    """The sale each time that collateral leaves: a loan has repaid all before, a step only what went before."""
+    if step.source is not Source.STEPWISE:
+        return (step,)
+    sold, stages = 0, list[Deleverage]()
+    for units in step.sells:
+        repaid = step.repay.units * sold // max(step.sell_max.units, 1)
+        sold += units
+        so_far = (replace(step.sell_max, units=sold), replace(step.repay, units=repaid))
+        stages.append(replace(step, sell_max=so_far[0], repay=so_far[1]))
+    return tuple(stages)
+
+
+def _carries(market: Market, held: Holding, means: Means) -> int:
+    reserve = means.reserve(market.id, held.amount.token)
+    factor = reserve.borrow_factor_wad if reserve is not None else None
+    return held.value_base * (factor or 0) // WAD
 
 
 def after(steps: Sequence[Step], position: Position) -> Position:

@@ -172,5 +172,6 @@ def _asset(market: Market, at: Layout, words: Words, i: int, paused: int) -> Ass
             cash_units=0 if paused & PAUSE_WITHDRAW else total,
             supply_rate_ray=0,
             borrow_rate_ray=0,
+            borrow_factor_wad=borrow,
         ),
     )

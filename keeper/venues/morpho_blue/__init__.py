@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from keeper.config import VenueSettings
+from keeper.executor.seat import Line, Permit, Seat
 from keeper.model import Block, Call, Intent, Means, Position, PositionId, Refusal, Snapshot, Step, Token
 from keeper.seams import Effect, LiquidationRule, LogFilter, Reading, Seen, Shadow
 from keeper.venues import atomic
+from keeper.venues.aave_v3.book import word
 from keeper.venues.morpho_blue import book, encode, events, read, rules
 from keeper.venues.morpho_blue.book import KIND, Market, Read
 from keeper.venues.morpho_blue.layout import Layout, layout, position_id
@@ -65,6 +67,37 @@ class MorphoBlue:
     def position_id(self, account: str) -> PositionId:
         """An account has one position in a market."""
         return position_id(self.market, account)
+
+    def seat(self, owner: str) -> Seat:
+        """The owner's position as his Executor sees it, which knows nothing of PreLiquidation contracts.
+
+        One with an oracle of its own is in no fixed proportion: what the Executor would say is then simulated only.
+        """
+        m, key = self.market, bytes.fromhex(self.market.key[2:])
+        held = Call(target=m.morpho, data=book.POSITION + key + word(owner))
+        own_dollars = (
+            "" if m.dollars is not None else f"venues.{m.name}.usd_feed is not set: caps are in dollars"
+        )
+        return Seat(
+            key=m.key,
+            permit=Permit(
+                contract=m.morpho,
+                asks=book.IS_AUTHORIZED,
+                allows=book.SET_AUTHORIZATION,
+                name="setAuthorization",
+                reach="everything on Morpho Blue for you, in every market: withdraw, borrow",
+            ),
+            held={m.collateral.address: (held, 2)},
+            lines=tuple(
+                Line(
+                    asks=Call(target=m.morpho, data=book.IS_AUTHORIZED + word(owner) + word(p.address)),
+                    share=(p.terms.line_wad, m.lltv_wad),
+                )
+                for p in m.pre
+                if p.oracle == m.oracle
+            ),
+            lacks=own_dollars,
+        )
 
     def calls(self, accounts: Sequence[str], seen: Seen) -> tuple[Call, ...]:
         """The batch that reads the market and ``accounts``; there is nothing to remember between two."""

@@ -35,8 +35,9 @@ REPAY_GAS = 300_000
 """Measured 63k to 125k with the accrual that it begins with; the same room."""
 SALE_GAS = {Source.UNISWAP_V3_SWAP: 900_000, Source.STEPWISE: 500_000}
 FLASH_SALE_GAS = 1_300_000
+PAY_IN_GAS = 600_000
 STEP_GAS = 600_000
-"""Sales: the figures of the Executor's own measurements, of which the venue is the smaller part."""
+"""Through an Executor: the figures of its own measurements, of which the venue is the smaller part."""
 NO_DATA = word(0)
 """Length of the callback's data: with none there is no callback."""
 
@@ -48,6 +49,8 @@ def call(market: Market, step: Step, position: Position) -> Call:
     """
     if isinstance(step, Deleverage):
         return abi.deleverage(step)
+    if (errand := abi.pay_in_of(step)) is not None:
+        return abi.pay_in(errand)
     units, owner = step.amount.units, word(position.id.account)
     if not 0 < units < UINT256_MAX:
         raise ValueError(f"{units} units of {step.amount.token.symbol} is no exact amount")
@@ -65,6 +68,8 @@ def gas(step: Step) -> int:
     """A gas limit the step does not exceed."""
     if isinstance(step, Deleverage):
         return SALE_GAS.get(step.source, FLASH_SALE_GAS) + STEP_GAS * len(step.sells)
+    if step.through is not None:
+        return PAY_IN_GAS
     return SUPPLY_GAS if isinstance(step, Supply) else REPAY_GAS
 
 
@@ -74,9 +79,7 @@ def can(market: Market, step: Step, position: Position, means: Means) -> Refusal
     Nothing can be paused, frozen or capped here: what is left is the wrong token and the wrong amount.
     """
     if isinstance(step, Deleverage):
-        return _no("no_adapter", f"no Executor that ships sells collateral of {market.name}")
-    if step.through is not None:
-        return _no("no_adapter", f"no Executor that ships pays into {market.name}")
+        return _cannot_sell(market, step, position, means)
     token, units = step.amount.token, step.amount.units
     if units <= 0:
         return _no("no_amount", f"{units} units of {token.symbol} is nothing to move")
@@ -91,6 +94,20 @@ def can(market: Market, step: Step, position: Position, means: Means) -> Refusal
     held = sum(h.amount.units for h in position.collateral)
     if held + units > math.UINT128_MAX:
         return _no("supply_cap", f"{market.name} cannot hold so many units of {token.symbol}")
+    return None
+
+
+def _cannot_sell(market: Market, step: Deleverage, position: Position, means: Means) -> Refusal | None:
+    """Collateral is never lent out, so all of it can leave; what is left must cover the debt by the market's line."""
+    for amount, token in ((step.sell_max, market.collateral), (step.repay, market.loan)):
+        if means.reserve(market.id, amount.token) is None:
+            return _no("reserve_unread", f"{amount.token.symbol} of {market.name} could not be read")
+        if amount.token != token or amount.units <= 0:
+            return _no("no_amount", f"{amount.units} units of {amount.token.symbol} is nothing to move")
+    if _owed(position) is None:
+        return _no("no_debt", f"{position.id.account} owes no {market.loan.symbol} on {market.name}")
+    if step.sell_max.units > sum(h.amount.units for h in position.collateral):
+        return _no("no_collateral", f"{position.id.account} has less {market.collateral.symbol} there")
     return None
 
 
@@ -113,14 +130,23 @@ def after(steps: Sequence[Step], position: Position) -> Position:
             carried = max(carried, carried * grown // collateral - 2) if collateral else 0
             row = _scaled(row, grown / collateral if collateral else 1.0, 1.0)
             collateral = grown
-        elif isinstance(step, Repay):
-            left = 0 if step.amount.units >= units else min(units, units - step.amount.units + 1)
+            continue
+        if isinstance(step, Deleverage):
+            kept = max(0, collateral - step.sell_max.units)
+            carried = max(0, carried * kept // collateral - 2) if collateral else 0
+            row = _scaled(row, kept / collateral if collateral else 1.0, 1.0)
+            collateral = kept
+        paid = step.repay if isinstance(step, Deleverage) else step.amount
+        if paid.units:
+            left = 0 if paid.units >= units else min(units, units - paid.units + 1)
             stored = -(-stored * left // units) if units else 0
             row = _scaled(row, 1.0, left / units if units else 1.0)
             units = left
     return replace(
         position,
-        collateral=tuple(_revalued(h, collateral, collateral, up=False) for h in position.collateral),
+        collateral=tuple(
+            _revalued(h, collateral, collateral, up=False) for h in position.collateral if collateral
+        ),
         debt=tuple(_revalued(h, units, stored, up=True) for h in position.debt if units),
         health_wad=math.health_down(carried, units),
         row=row,
@@ -155,10 +181,12 @@ def fill(market: Market, steps: Sequence[Step], block: Block, snapshot: Snapshot
     for step in steps:
         if isinstance(step, Supply):
             collateral += step.amount.units
-        elif isinstance(step, Repay):
-            whole = _owed(position)
-            closes = whole is not None and step.amount.units >= whole.amount.units
-            shares = 0 if closes else max(0, shares - step.amount.units * RAY // index_ray)
+            continue
+        if isinstance(step, Deleverage):
+            collateral = max(0, collateral - step.sold)
+        paid, whole = step.repay if isinstance(step, Deleverage) else step.amount, _owed(position)
+        closes = whole is not None and paid.units >= whole.amount.units
+        shares = 0 if closes else max(0, shares - paid.units * RAY // index_ray)
     return Shadow(id=shadow.id, collateral={given: collateral}, debt={owed: shares})
 
 
