@@ -203,7 +203,7 @@ contract PolicyParity is Rehearsal, Dice {
     /// @dev One state, as the daemon would read it, and one order.
     struct Row {
         Order order;
-        Word[] words;
+        bytes words;
         uint256 number;
         uint256 timestamp;
         uint256 health;
@@ -215,7 +215,7 @@ contract PolicyParity is Rehearsal, Dice {
     /// @dev One state, and one payment into the position.
     struct PayRow {
         Payment payment;
-        Word[] words;
+        bytes words;
         uint256 number;
         uint256 timestamp;
         uint256 health;
@@ -580,10 +580,11 @@ contract PolicyParity is Rehearsal, Dice {
         return block.number;
     }
 
-    function _words() private view returns (Word[] memory words) {
-        words = new Word[](_asked.length);
+    function _words() private view returns (bytes memory) {
+        Word[] memory words = new Word[](_asked.length);
         for (uint256 i; i < words.length; ++i) {
             (words[i].ok, words[i].data) = _asked[i].target.staticcall(_asked[i].data);
         }
+        return abi.encode(words);
     }
 }

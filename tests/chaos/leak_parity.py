@@ -1,7 +1,11 @@
-"""The guard's rules and the Executor over a hundred thousand generated states: the same yes, or the same no.
+"""The daemon's guard and the Executor over a hundred thousand generated states: the same yes, or the same no.
 
 States and orders are made inside forge, on the real market (contracts/test/Parity.t.sol), and each order is
-carried out or refused there. Here the same words are read as the daemon reads them, and the rules are asked.
+carried out or refused there. Here the same words are read as the daemon reads them, and its guard is asked twice:
+
+- the Executor's rules in the guard (``judge``), with what the market answered: the same answer, to the values named;
+- the whole guard (``plan.check``) over a plan of that order, with what it foresees itself: where the worst end of the
+  order is its end, the same answer by name; anywhere else it may be more careful, never less.
 """
 
 from __future__ import annotations
@@ -12,23 +16,27 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from eth_abi.abi import decode, encode
+from eth_utils.address import to_checksum_address
 
 from anvil.forge import ForgeReport, policy_parity
-from keeper.executor import abi, read, rules
-from keeper.executor.errors import Fault, fault_from
+from keeper.executor import abi, judge, read
+from keeper.executor.errors import fault_from
 from keeper.executor.read import Listed, Post
-from keeper.executor.rules import Deal, Moment, Purse
+from keeper.executor.rules import Deal, Halt, Purse
 from keeper.model import Amount, Block, Mandate, PositionId, Side, Token
 from keeper.words import Words
 from tests.bench.figures import record
 from tests.chaos.campaign import CONTRACTS, Campaign, Counts, Verdict
+from tests.chaos.leak_plans import Seen, guards
 
 STATES = 100_000
 A_UNIT = 1_000
-_DEAL = "(uint256,uint256,uint256,bool,bool,uint256,uint256,uint256,uint256)"
-_ROW = f"({abi.ORDER},(bool,bytes)[],uint256,uint256,uint256,{_DEAL},bool,bytes)"
+_DEAL = "(uint256,uint256,uint256,bool,bool,uint256,uint256,uint256,uint256,uint256[],uint256[],uint256)"
+_ROW = f"({abi.ORDER},bytes,uint256,uint256,uint256,{_DEAL},bool,bytes)"
 _PAYMENT = "(uint8,uint64,address,uint256,uint64)"
-_PAY_ROW = f"({_PAYMENT},(bool,bytes)[],uint256,uint256,uint256,(uint256,uint256,uint256,uint256,uint256),bool,bytes)"
+_PURSE = "(uint256,uint256,uint256,uint256,uint256,bool)"
+_PAY_ROW = f"({_PAYMENT},bytes,uint256,uint256,uint256,{_PURSE},bool,bytes)"
+_NEVER = 2**256 - 1
 REFUSALS = frozenset(
     {
         "NotBot", "IsPaused", "PositionUnknown", "WrongSeq", "PolicyExpired", "DeadlinePassed", "NotTriggered",
@@ -39,26 +47,47 @@ REFUSALS = frozenset(
 )  # fmt: skip
 """What an order may be answered with by the Executor itself; the rules know each of them."""
 PROTOCOL = "the protocol's own"
-"""Refused by Aave, a token or a pool in its own words: no rule of the Executor's, and none of the guard's."""
+"""Refused by Aave, a token or a lender in its own words: the guard has a name for that too."""
+_FOREIGN = frozenset({"venue_refuses", "no_source"})
+_BROKEN = bytes.fromhex("4e487b71")
+"""``Panic(uint256)``: never an answer, whatever was asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A refusal as the daemon names it; ``why`` is empty where the words are the protocol's."""
+
+    code: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One state and what was asked in it, with both answers: an error with its values, or None for yes."""
+    """One state and what was asked in it: the guard's answer and the Executor's; None is yes."""
 
-    ours: Fault | None
-    theirs: Fault | None
-    protocol: bool
+    ours: Answer | None
+    theirs: Answer | None
+    said: str
+    """The contract's answer in a word."""
+    plan: Seen
+    """What the whole guard made of a plan of it."""
 
     @property
     def same(self) -> bool:
-        """Alike to the last value."""
-        return self.protocol or self.ours == self.theirs
+        """Alike to the last value, and the whole guard is never less careful."""
+        alike = self.ours == self.theirs or (
+            self.said == PROTOCOL and self.ours is not None and self.ours.code in _FOREIGN
+        )
+        return alike and self._guarded
 
     @property
-    def said(self) -> str:
-        """The contract's answer in a word."""
-        return PROTOCOL if self.protocol else self.theirs.name if self.theirs else "accepted"
+    def _guarded(self) -> bool:
+        if not self.plan.sayable:
+            return True
+        theirs = None if self.theirs is None else self.theirs.code
+        if not self.plan.worst:
+            return self.plan.code is not None or theirs is None
+        return self.plan.code == theirs or (self.said == PROTOCOL and self.plan.code in _FOREIGN)
 
 
 def cases(first: int, many: int) -> Iterator[Case]:
@@ -83,14 +112,16 @@ def _lines(report: ForgeReport, kind: str) -> list[bytes]:
 def _post() -> Post:
     """Whom the daemon would guard: forge puts everything at the same places in every run."""
     places = decode(["address[12]"], _lines(policy_parity(0, 0), "posts")[0])[0]
-    executor, owner, bot, pool, weth, usdc, a_weth, d_usdc, router, other, _, here = places
+    executor, owner, bot, pool, weth, usdc, a_weth, d_usdc, router, other, _, here = map(
+        to_checksum_address, places
+    )
     tokens = {s: Token(chain_id=1, address=a, symbol=s, decimals=d)
               for s, a, d in (("WETH", weth, 18), ("USDC", usdc, 6))}  # fmt: skip
     return Post(
         id=PositionId(venue="aave_v3", chain_id=1, account=owner, key="x"),
         executor=executor,
         owner=owner,
-        key="0x" + "00" * 12 + pool[2:],
+        key="0x" + "00" * 12 + pool[2:].lower(),
         bot=bot,
         multicall=here,
         listed=(
@@ -103,19 +134,25 @@ def _post() -> Post:
 
 def _sale(post: Post, data: bytes) -> Case:
     # abi.encode of a struct is that of a tuple of one
-    fields, answers, number, timestamp_s, health, deal, accepted, refusal = decode([_ROW], data)[0]
+    fields, answers, number, timestamp_s, health, found, accepted, refusal = decode([_ROW], data)[0]
     order = abi.Order(**dict(zip(abi.Order.__slots__, fields, strict=True)))
     mandate = _mandate(post, answers, number, timestamp_s)
-    at = Moment(block_number=mandate.block_number, timestamp_s=mandate.timestamp_s, health_wad=health)
-    ours = rules.verdict(mandate, order, at, Deal(**dict(zip(Deal.__slots__, deal, strict=True))))
-    return _judged(ours, accepted, refusal)
+    *plain, sold, bought, halted = found
+    deal = Deal(
+        **dict(zip(Deal.__slots__, plain, strict=False)),
+        steps=tuple(zip(sold, bought, strict=True)),
+        halt=None if halted == _NEVER else Halt(code="venue_refuses", why="", step=halted),
+    )
+    no = judge.answers(mandate, order, health, deal)
+    seen = guards(mandate, order, health, deal)
+    return _judged(None if no is None else Answer(code=no.code, why=no.why), seen, accepted, refusal)
 
 
 def _payment(post: Post, data: bytes) -> Case:
-    fields, answers, number, timestamp_s, health, purse, accepted, refusal = decode([_PAY_ROW], data)[0]
+    fields, answers, number, timestamp_s, health, found, accepted, refusal = decode([_PAY_ROW], data)[0]
     side, seq, address, units, deadline_s = fields
-    token = next((x.token for x in post.listed if x.token.address == address), None)
-    token = token or Token(chain_id=1, address=address, symbol="DAI", decimals=18)
+    token = next((x.token for x in post.listed if x.token.address == to_checksum_address(address)), None)
+    token = token or Token(chain_id=1, address=to_checksum_address(address), symbol="DAI", decimals=18)
     wanted = abi.PayIn(
         executor=post.executor,
         key=post.key,
@@ -125,34 +162,49 @@ def _payment(post: Post, data: bytes) -> Case:
         deadline_s=deadline_s,
     )
     mandate = _mandate(post, answers, number, timestamp_s)
-    at = Moment(block_number=mandate.block_number, timestamp_s=mandate.timestamp_s, health_wad=health)
-    ours = rules.pays(mandate, wanted, at, Purse(**dict(zip(Purse.__slots__, purse, strict=True))))
-    return _judged(ours, accepted, refusal)
+    *plain, taken = found
+    halt = None if taken else Halt(code="venue_refuses", why="")
+    purse = Purse(**dict(zip(Purse.__slots__, plain, strict=False)), halt=halt)
+    no = judge.answers_pay_in(mandate, wanted, health, purse)
+    seen = guards(mandate, wanted, health, purse)
+    return _judged(None if no is None else Answer(code=no.code, why=no.why), seen, accepted, refusal)
 
 
-def _mandate(post: Post, answers: tuple[tuple[bool, bytes], ...], number: int, timestamp_s: int) -> Mandate:
+def _mandate(post: Post, answers: bytes, number: int, timestamp_s: int) -> Mandate:
     """As the daemon reads it, from the answers to the daemon's own questions."""
     block = Block(chain_id=1, number=number, hash="", parent_hash="", timestamp_s=timestamp_s, base_fee_wei=0)
-    found = read.mandate(post, block, Words([encode(["(bool,bytes)[]"], [answers])], [len(answers)]))
+    found = read.mandate(post, block, Words([answers], [read.size(post)]))
     assert found is not None
     return found
 
 
-def _judged(ours: Fault | None, accepted: bool, refusal: bytes) -> Case:
-    theirs = None if accepted else fault_from(refusal)
-    protocol = not accepted and (theirs is None or theirs.name not in REFUSALS)
-    return Case(ours=ours, theirs=theirs, protocol=protocol)
+def _judged(ours: Answer | None, seen: Seen, accepted: bool, refusal: bytes) -> Case:
+    if accepted:
+        return Case(ours=ours, theirs=None, said="accepted", plan=seen)
+    fault = fault_from(refusal)
+    if fault is None or fault.name not in REFUSALS:
+        said = "panic" if refusal[:4] == _BROKEN else PROTOCOL if fault is None else fault.name
+        theirs = Answer(code="", why=refusal.hex() if fault is None else fault.name)
+        return Case(ours=ours, theirs=theirs, said=said, plan=seen)
+    told = judge.told(fault)
+    return Case(ours=ours, theirs=Answer(code=told.code, why=told.why), said=fault.name, plan=seen)
 
 
 def compared(first: int, many: int) -> Verdict:
     """Counts of every answer, and what differed."""
     said: Counter[str] = Counter()
+    plans: Counter[str] = Counter()
     different = []
     for n, case in enumerate(cases(first, many), first):
         said[case.said] += 1
+        plans["plans"] += case.plan.sayable
+        plans["plans to the end"] += case.plan.worst
         if not case.same:
-            different.append(f"state {n}: the guard says {case.ours}, the Executor {case.theirs}")
-    counts = {"states": many, "mismatches": len(different), **{f"said {k}": v for k, v in said.items()}}
+            different.append(
+                f"state {n}: the guard says {case.ours} ({case.plan}), the Executor {case.theirs}"
+            )
+    counts = {"states": many, "mismatches": len(different), **plans}
+    counts |= {f"said {k}": v for k, v in said.items()}
     return Verdict(counts=counts, failure="; ".join(different[:3]))
 
 
@@ -161,6 +213,8 @@ def record_parity(counts: Counts, done: int, failures: list[str]) -> None:
     n, bad = counts.get("states", 0), counts.get("mismatches", 0)
     record("policy_parity_mismatches", bad, bound="0", holds=bad == 0 and n >= STATES,
            evidence="real_bytecode", n=n)  # fmt: skip
+    record("policy_parity_plans", counts.get("plans to the end", 0), bound=">= 10000", evidence="real_bytecode", n=n,
+           holds=counts.get("plans to the end", 0) >= STATES // 10)  # fmt: skip
     never = REFUSALS - {k.removeprefix("said ") for k in counts}
     record("policy_parity_refusals_met", len(REFUSALS) - len(never), unit=f"of {len(REFUSALS)}",
            bound=str(len(REFUSALS)), holds=not never, evidence="real_bytecode", n=n)  # fmt: skip
