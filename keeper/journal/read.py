@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import zlib
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection, and_, select
-from sqlalchemy.engine import RowMapping
 
 from keeper.errors import Broken
 from keeper.journal import codec, opening
 from keeper.journal import statements as sql
+from keeper.journal.direct import Direct, Row
 from keeper.journal.files import guarded
 from keeper.journal.tables import table
 from keeper.model import (
@@ -33,6 +34,7 @@ from keeper.seams import Shadow
 REPLAN = "replan"
 """Kind of the diary entries that keep a plan which a larger one replaced."""
 
+T = TypeVar("T")
 Asked = Mapping[str, object]
 """Values by the names that a statement binds."""
 
@@ -59,7 +61,7 @@ class Inclusion:
 class Queries:
     """Everything that can be asked of a journal over one connection."""
 
-    def __init__(self, path: Path, connection: Connection) -> None:
+    def __init__(self, path: Path, connection: Connection | Direct) -> None:
         self.path = path
         self._connection = connection
 
@@ -100,12 +102,15 @@ class Queries:
 
     def next_seq(self, position: PositionId) -> int:
         """The seq that the next plan of ``position`` must carry (1 for the first)."""
-        return 1 + self._integer(sql.TOP_SEQ, {"at_position": str(position)})
+        asked = {"at_position": str(position)}
+        return 1 + self._ask((sql.TOP_SEQ, position), lambda: self._integer(sql.TOP_SEQ, asked))
 
     def last_seqs(self) -> dict[PositionId, int]:
         """The seq of every position's newest intent, in one query; one that never had any is not in it."""
-        rows = self._all(sql.TOP_SEQS)
-        return {_position(r): int(r["seq"]) for r in rows}
+        return dict(self._ask(sql.TOP_SEQS, self._top_seqs))
+
+    def _top_seqs(self) -> dict[PositionId, int]:
+        return {_position(r): int(r["seq"]) for r in self._all(sql.TOP_SEQS)}
 
     def intent(self, key: PlanKey) -> Intent | None:
         """The intent of that key, with its attempts."""
@@ -132,28 +137,32 @@ class Queries:
 
     def inclusion(self, key: PlanKey) -> Inclusion | None:
         """Where the intent was last seen included; None while it was not."""
-        row = self._one(sql.INCLUSION, _of(key))
+        row = self._ask((sql.INCLUSION, key), lambda: self._one(sql.INCLUSION, _of(key)))
         if row is None or row["included_block"] is None:
             return None
         return Inclusion(block_number=row["included_block"], block_hash=row["included_hash"] or "")
 
     def last_inclusion_block(self, position: PositionId) -> int:
         """The highest block in which an intent of ``position`` was included; 0 without one."""
-        return self._integer(sql.LAST_INCLUSION, {"at_position": str(position)})
+        asked = {"at_position": str(position)}
+        return self._ask((sql.LAST_INCLUSION, position), lambda: self._integer(sql.LAST_INCLUSION, asked))
 
     def reverted_blocks(self, position: PositionId, since_block: int) -> tuple[int, ...]:
         """Blocks after ``since_block`` in which a transaction of ``position`` reverted."""
         asked = {"at_position": str(position), "at_block": since_block}
-        return tuple(r["included_block"] for r in self._all(sql.REVERTED, asked))
+        rows = self._ask((sql.REVERTED, *asked.values()), lambda: self._all(sql.REVERTED, asked))
+        return tuple(r["included_block"] for r in rows)
 
     def max_nonce(self, chain_id: int, signer: str) -> int | None:
         """The highest nonce ever signed for; None before the first."""
-        row = self._one(sql.TOP_NONCE, {"at_chain": chain_id, "at_signer": signer.lower()})
+        asked = {"at_chain": chain_id, "at_signer": signer.lower()}
+        row = self._ask((sql.TOP_NONCE, *asked.values()), lambda: self._one(sql.TOP_NONCE, asked))
         return None if row is None else row["top"]
 
     def next_nonce(self, chain_id: int, signer: str) -> int | None:
         """The nonce that the journal expects to sign next; None when none was adopted yet."""
-        row = self._one(sql.ADOPTED, {"at_chain": chain_id, "at_signer": signer.lower()})
+        asked = {"at_chain": chain_id, "at_signer": signer.lower()}
+        row = self._ask((sql.ADOPTED, *asked.values()), lambda: self._one(sql.ADOPTED, asked))
         if row is None:
             return None
         top = self.max_nonce(chain_id, signer)
@@ -164,7 +173,7 @@ class Queries:
         in the place of one that it did; None when there is none.
         """
         asked = {"at_chain": chain_id, "at_signer": signer.lower()}
-        found = self._one(sql.TAKEN_NONCE, asked)
+        found = self._ask((sql.TAKEN_NONCE, *asked.values()), lambda: self._one(sql.TAKEN_NONCE, asked))
         return None if found is None else found["taken"]
 
     def spent_usd_since(self, position: PositionId, since_s: float) -> int:
@@ -192,7 +201,7 @@ class Queries:
 
     def control(self, key: str) -> Control | None:
         """The switch as last set; None when it never was."""
-        row = self._one(sql.CONTROL, {"at_key": key})
+        row = self._ask((sql.CONTROL, key), lambda: self._one(sql.CONTROL, {"at_key": key}))
         return None if row is None else Control(**row)
 
     def controls(self) -> dict[str, Control]:
@@ -251,7 +260,7 @@ class Queries:
         return None if row is None else str(row["digest"])
 
     @contextmanager
-    def _transaction(self) -> Generator[Connection]:
+    def _transaction(self) -> Generator[Connection | Direct]:
         """One transaction; joins the one that is open, so that several writes can be one commit."""
         with guarded(self.path):
             if self._connection.in_transaction():
@@ -260,25 +269,39 @@ class Queries:
                 with self._connection.begin():
                     yield self._connection
 
-    def _all(self, query: Any, asked: Asked | None = None) -> Sequence[RowMapping]:
+    @contextmanager
+    def _reading(self) -> Generator[Connection | Direct]:
+        """Where a question is asked: what it reads stays as it is meanwhile."""
         with self._transaction() as connection:
+            yield connection
+
+    def _ask(self, key: object, question: Callable[[], T]) -> T:
+        """The answer to a question whose words are ``key``; a reader's may change from one time to the next."""
+        return question()
+
+    def _all(self, query: Any, asked: Asked | None = None) -> Sequence[Row]:
+        with self._reading() as connection:
             return connection.execute(query, asked).mappings().all()
 
-    def _one(self, query: Any, asked: Asked | None = None) -> RowMapping | None:
-        with self._transaction() as connection:
+    def _one(self, query: Any, asked: Asked | None = None) -> Row | None:
+        with self._reading() as connection:
             return connection.execute(query, asked).mappings().first()
 
     def _integer(self, query: Any, asked: Asked) -> int:
-        with self._transaction() as connection:
+        with self._reading() as connection:
             return int(connection.execute(query, asked).scalar() or 0)
 
     def _intents(self, query: Any, asked: Asked, limit: int = 10_000) -> tuple[Intent, ...]:
         """Matching intents with their attempts: the newest ``limit``, oldest first."""
-        with self._transaction():
-            rows = self._all(query, {**asked, "at_limit": limit})[::-1]
-            attempts: dict[int, list[RowMapping]] = {r["id"]: [] for r in rows}
+        key = (query, limit, *asked.values())
+        return self._ask(key, lambda: self._found(query, {**asked, "at_limit": limit}))
+
+    def _found(self, query: Any, asked: Asked) -> tuple[Intent, ...]:
+        with self._reading():
+            rows = self._all(query, asked)[::-1]
+            attempts: dict[int, list[Row]] = {r["id"]: [] for r in rows}
             if rows:
-                for row in self._all(sql.ATTEMPTS, {"at_intents": list(attempts)}):
+                for row in self._all(sql.ATTEMPTS, {"at_intents": json.dumps(list(attempts))}):
                     attempts[row["intent_id"]].append(row)
         return tuple(_intent(r, attempts[r["id"]]) for r in rows)
 
@@ -296,7 +319,7 @@ def _of(key: PlanKey) -> Asked:
     return {"at_position": str(key.position), "at_seq": key.seq}
 
 
-def _intent(row: RowMapping, attempts: Sequence[RowMapping]) -> Intent:
+def _intent(row: Row, attempts: Sequence[Row]) -> Intent:
     key = PlanKey(position=_position(row), seq=row["seq"])
     return Intent(
         key=key,
@@ -307,7 +330,7 @@ def _intent(row: RowMapping, attempts: Sequence[RowMapping]) -> Intent:
     )
 
 
-def _attempt(key: PlanKey, row: RowMapping) -> Attempt:
+def _attempt(key: PlanKey, row: Row) -> Attempt:
     return Attempt(
         key=key,
         nonce=row["nonce"],
@@ -320,7 +343,7 @@ def _attempt(key: PlanKey, row: RowMapping) -> Attempt:
     )
 
 
-def _entry(row: RowMapping) -> Entry:
+def _entry(row: Row) -> Entry:
     return Entry(**{**row, "data": _object(row["data"])})
 
 
@@ -331,14 +354,14 @@ def _object(text: str) -> dict[str, object]:
     return found
 
 
-def _position(row: RowMapping) -> PositionId:
+def _position(row: Row) -> PositionId:
     try:
         return PositionId.parse(row["position"])
     except ValueError as error:
         raise Broken(f"stored position is none: {error}") from None
 
 
-def _state(row: RowMapping) -> IntentState:
+def _state(row: Row) -> IntentState:
     try:
         return IntentState(row["state"])
     except ValueError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, Exists, delete, exists, not_, or_, select
 
+from keeper.journal.direct import Direct
 from keeper.journal.tables import APPEND_ONLY, table
 
 KEEP_S = 30 * 86_400.0
@@ -17,7 +18,7 @@ _FORGETTABLE = ("tick", "head")
 _GUARD = "entry_is_not_deleted"
 
 
-def forget(connection: Connection, before_s: float) -> int:
+def forget(connection: Connection | Direct, before_s: float) -> int:
     """Delete up to ROWS_MAX old rows of each table inside the open transaction; how many went.
 
     The trigger that keeps the diary append-only is lifted for these statements only; a crash between leaves

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, delete
-from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import IntegrityError
 
 from keeper.errors import Broken, Raced
 from keeper.journal import codec, opening, retention
 from keeper.journal import statements as sql
-from keeper.journal.files import FileLock, Place
+from keeper.journal.direct import Direct, Row
+from keeper.journal.files import FileLock, Place, guarded
 from keeper.journal.moves import BY_CHAIN, NEXT
-from keeper.journal.read import REPLAN, Queries
+from keeper.journal.read import REPLAN, Queries, T
 from keeper.journal.tables import table
 from keeper.model import Attempt, Entry, Intent, IntentState, Outcome, Plan, PlanKey, PositionId, Snapshot
 from keeper.seams import Clock, Shadow
@@ -29,7 +29,8 @@ class Journal(Queries):
     """The daemon's journal. Used from one thread; synchronous on the loop, so that a crash has a place."""
 
     def __init__(self, path: Path, connection: Connection, lock: FileLock, clock: Clock) -> None:
-        super().__init__(path, connection)
+        self._direct = Direct(connection)
+        super().__init__(path, self._direct)
         self._lock = lock
         self._clock = clock
         self._place = Place(path)
@@ -50,13 +51,24 @@ class Journal(Queries):
         self._lock.release()
 
     @contextmanager
-    def _transaction(self) -> Generator[Connection]:
+    def _transaction(self) -> Generator[Connection | Direct]:
         """As every query's, and not believed before the file is seen to be where it was opened."""
         outermost = not self._connection.in_transaction()
         with super()._transaction() as connection:
             yield connection
         if outermost:
             self._place.refuse_replaced()
+
+    @contextmanager
+    def _reading(self) -> Generator[Direct]:
+        """No transaction: nobody else writes this file, and no await comes between two questions."""
+        with guarded(self.path):
+            yield self._direct
+
+    def _ask(self, key: object, question: Callable[[], T]) -> T:
+        """Asked again only after a write to a table that the answer came from."""
+        with guarded(self.path):
+            return self._direct.ask(key, question)
 
     @contextmanager
     def batch(self) -> Generator[None]:
@@ -324,7 +336,7 @@ class Journal(Queries):
         if foreign:
             raise Broken(f"{attempt.key}: nonce {attempt.nonce} belongs to another intent")
 
-    def _intent_row(self, key: PlanKey) -> RowMapping:
+    def _intent_row(self, key: PlanKey) -> Row:
         row = self._one(sql.INTENT_ROW, {"at_position": str(key.position), "at_seq": key.seq})
         if row is None:
             raise Broken(f"{key} is not in the journal {self.path}")

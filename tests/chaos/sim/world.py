@@ -41,7 +41,6 @@ from keeper.seams import Signer, TxFields
 from keeper.watchdog import Notifier
 from tests.build import ALICE, CHAIN_ID, USDC, VENUE, WALLET, WETH, units
 from tests.chaos.sim.chain import BLOCK_S, FIRST, START_S, Held, SimChain, State, Weather, read_tx
-from tests.chaos.sim.disk import Disk
 from tests.chaos.sim.market import ACCOUNTS, SimSigner, SimVenue, outside_policy, policy
 from tests.chaos.sim.node import HEALTHY, MULTICALL, Faults, Node
 from tests.chaos.sim.prompt import Promptness
@@ -194,7 +193,7 @@ class World:
         self.late_kill_s = _late_kill_s(self.rng, self.storm_until_s)
         self.shelf = Shelf()
         self.quick = True
-        """Whether the journal runs its statements through ``Disk``; without, it is slower and the same."""
+        """Whether the journal's file stays open between most lives; closed and opened, it is slower and the same."""
         self._trace = hashlib.sha256()
         self.lines: list[str] = []
 
@@ -374,7 +373,6 @@ class SimJournal(Journal):
         assert isinstance(journal, cls)
         journal.world, journal.pending = world, set()
         if world.quick:
-            journal._connection = Disk(journal._connection, *_statements())  # type: ignore[assignment]
             journal._place = _Unmoved(journal.path)
         return journal
 
@@ -395,22 +393,17 @@ class SimJournal(Journal):
             self.pending.clear()
             self.world.point("attempt committed", self.world.mix.crash_at_write)
 
-    def _all(self, query: Any, asked: Any = None) -> Any:
-        return self._read(query, asked).rows if self.world.quick else super()._all(query, asked)
-
-    def _one(self, query: Any, asked: Any = None) -> Any:
-        return self._read(query, asked).first() if self.world.quick else super()._one(query, asked)
-
-    def _integer(self, query: Any, asked: Any) -> int:
-        if not self.world.quick:
-            return super()._integer(query, asked)
-        return int(self._read(query, asked).scalar() or 0)
-
-    def _read(self, query: Any, asked: Any) -> Any:
-        """A question by itself: it changes nothing, so no transaction is opened around it."""
+    @contextmanager
+    def _reading(self) -> Generator[Any]:
         if self.world.dead:
             raise Crash
-        return self._connection.execute(query, asked)
+        with super()._reading() as connection:
+            yield connection
+
+    def _ask(self, key: Any, question: Any) -> Any:
+        if self.world.dead:
+            raise Crash
+        return super()._ask(key, question)
 
     def _insert(self, name: str, values: Any) -> int:
         self._write_point(name)
@@ -434,28 +427,6 @@ class SimJournal(Journal):
     def add_attempt(self, attempt: Attempt, signer: str) -> None:
         super().add_attempt(attempt, signer)
         self.world.check_fee(attempt, self.open_intents(CHAIN_ID))
-
-
-def _kept(name: str) -> Any:
-    """A question to the journal whose answer stands until what it was read from changes."""
-    real = getattr(Journal, name)
-
-    def ask(self: SimJournal, *args: Any) -> Any:
-        if self.world.dead:
-            raise Crash
-        disk: Any = self._connection
-        if not isinstance(disk, Disk):
-            return real(self, *args)
-        return disk.ask((name, *args), lambda: real(self, *args))
-
-    return ask
-
-
-for _name in (
-    *("control", "inclusion", "intent", "open_intents", "followed_intents", "next_seq", "next_nonce"),
-    *("reverted_blocks", "last_inclusion_block", "spend_usd", "max_nonce"),
-):
-    setattr(SimJournal, _name, _kept(_name))
 
 
 class _Unmoved(Place):
@@ -602,17 +573,14 @@ class Shelf:
         kept, self._kept = self._kept, None
         if kept is None:
             return None
-        disk: Any = kept._connection
-        return Journal(path, disk.connection, kept._lock, VirtualClock())
+        return Journal(path, kept._direct.opened, kept._lock, VirtualClock())
 
     def put(self, journal: Journal, *, keep: bool) -> None:
         """A process is gone, and what it had not committed with it."""
-        disk: Any = journal._connection
         if not keep:
             Journal.close(journal)
             return
-        if disk.raw.in_transaction:
-            disk.raw.execute("ROLLBACK")
+        journal._direct.rollback()
         self._kept = journal
 
     def clear(self) -> None:
@@ -731,12 +699,6 @@ def _plan_from_json(text: str) -> Any:
 
 
 _DECODE = codec.plan_from_json
-
-
-@lru_cache(maxsize=1)
-def _statements() -> tuple[dict[Any, Any], dict[int, Any]]:
-    """Compiled statements and what is known of each, from life to life."""
-    return {}, {}
 
 
 @lru_cache(maxsize=1)
