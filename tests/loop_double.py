@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from keeper.chain.endpoint import EndpointStatus
 from keeper.clock import ManualClock
 from keeper.config import ChainSettings, PositionSettings, Settings, VenueSettings, WalletSettings
 from keeper.daemon.control import Blind
@@ -99,6 +100,11 @@ class Loop:
     chain: ChainSettings = CHAIN
     blind: Blind | None = None
     number: int = 100
+    endpoints: tuple[EndpointStatus, ...] = ()
+
+    def endpoint_status(self) -> tuple[EndpointStatus, ...]:
+        """As a test lays them out."""
+        return self.endpoints
 
     @property
     def running(self) -> ChainLoop:

@@ -66,8 +66,11 @@ class Board:
     def told(self, now_s: float) -> Row:
         """Everything but the positions, with one sentence on top that an operator reads first."""
         silent_s = self.silent_s(now_s)
+        labels = {r["id"]: r["label"] for c in self._chains.values() for r in c.rows}
+        alarms = [{**a, "about": _about(str(a["subject"]), labels)} for a in self.state["alarms"]]
         return {
             **self.state,
+            "alarms": alarms,
             "now_s": now_s,
             "silent_s": silent_s,
             "live": silent_s is not None and silent_s <= SILENT_S,
@@ -139,6 +142,12 @@ class Board:
             named = [h for _, h in row.get("under") or []]
             made.append({"id": row["id"], "known": True, "cells": steps + named})
         return {"ladder": [f"{pct:+g} %" for pct in self._ladder_pct], "named": names, "rows": made}
+
+
+def _about(subject: str, labels: Mapping[str, str]) -> str:
+    """The label of the position, or of the plan's position, that an alarm is about; else its subject."""
+    id, hash, seq = subject.partition("#")
+    return f"{labels[id]}{hash}{seq}" if id in labels else subject
 
 
 def danger(row: Mapping[str, Any]) -> tuple[int, float, str]:

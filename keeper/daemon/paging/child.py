@@ -140,6 +140,7 @@ class PageChild:
 
     def _state(self, chains: Sequence[Shown]) -> dict[str, object]:
         told = self._announcer
+        told.look(chains)
         own = (told.alarms, told.courier)
         ages, loud = told.judged_age_s(chains), told.escalation.unacknowledged
         return sheet.state(self._settings, chains, sheet.moment(self._clock, ages, loud, own))

@@ -1,7 +1,7 @@
 // One position in full: health over time, what two prices do to it together, and why all that was done.
 
 import { ask, at, el, mark, say } from "./dom.js";
-import { cell, health, percent, tokens, usd } from "./words.js";
+import { cell, health, percent, short, tokens, usd } from "./words.js";
 import { unknown } from "./positions.js";
 
 const AGAIN_MS = 4000;
@@ -9,7 +9,7 @@ let picked = null;
 let row = null;
 let plot = null;
 let axes = null;
-let asked = 0;
+let asked = -Infinity;
 
 export function pick(position) {
   if (picked !== position.id) {
@@ -18,7 +18,7 @@ export function pick(position) {
     plot = null;
     at("story").replaceChildren();
     at("surface").replaceChildren();
-    asked = 0;
+    asked = -Infinity;
   }
   picked = position.id;
   row = position;
@@ -60,15 +60,26 @@ async function load() {
 
 function drawStory(story) {
   const lines = story.lines.length ? story.lines : [story.why || "no level changed and nothing had to be decided"];
-  const told = lines.slice().reverse();
+  const groups = [];
+  for (const line of lines.filter((text) => text)) {
+    if (line.startsWith(" ") && groups.length) groups[groups.length - 1].push(line.trim());
+    else groups.push([line.trim()]);
+  }
   const list = at("story");
-  if (list.childElementCount === told.length && list.firstChild && list.firstChild.textContent === told[0]) return;
-  list.replaceChildren(...told.filter((line) => line).map((line) => el("li", { class: line.startsWith(" ") ? "inner" : "" }, line.trim())));
+  const newest = groups[groups.length - 1][0];
+  if (list.childElementCount === groups.length && list.dataset.newest === newest) return;
+  list.dataset.newest = newest;
+  list.replaceChildren(...groups.reverse().map(([head, ...inner]) => el("li", {}, head, ...inner.map((text) => el("span", { class: "inner" }, text)))));
 }
 
 // ---- health over time
 
 function drawHistory(found) {
+  const first = found.healths.findIndex((h) => h !== null);
+  if (first > 0) {
+    found.times.splice(0, first);
+    found.healths.splice(0, first);
+  }
   const before = found.story.healths.filter(([s]) => !found.times.length || s < found.times[0]);
   const times = [...before.map(([s]) => s), ...found.times];
   const healths = [...before.map(([, h]) => h), ...found.healths];
@@ -105,12 +116,19 @@ function options(width, policy, marks) {
       y: { range: (_, low, high) => span(low, high, policy) },
     },
     axes: [
-      { stroke: () => color("--muted"), grid: { stroke: () => color("--line"), width: 1 }, ticks: { show: false }, font: "11px system-ui, sans-serif" },
+      { stroke: () => color("--muted"), grid: { stroke: () => color("--line"), width: 1 }, ticks: { show: false }, font: "11px system-ui, sans-serif", values: (_, at_) => moment(at_) },
       { stroke: () => color("--muted"), grid: { stroke: () => color("--line"), width: 1 }, ticks: { show: false }, font: "11px system-ui, sans-serif", size: 46, values: (_, at_) => at_.map((v) => v.toFixed(2)) },
     ],
     series: [{}, { stroke: () => color("--ink"), width: 1.6, spanGaps: false, points: { show: false } }],
     hooks: { drawAxes: [(u) => lines(u, policy)], draw: [(u) => moments(u, marks)] },
   };
+}
+
+// Times of day without seconds where minutes do, with the day where hours do not.
+function moment(seconds) {
+  const range = seconds[seconds.length - 1] - seconds[0];
+  const how = range > 172800 ? { month: "short", day: "numeric" } : range > 600 ? { hour: "2-digit", minute: "2-digit", hour12: false } : { minute: "2-digit", second: "2-digit", hour: "2-digit", hour12: false };
+  return seconds.map((s) => new Date(s * 1000).toLocaleString("en-GB", how));
 }
 
 function span(low, high, policy) {
@@ -125,6 +143,8 @@ function lines(u, policy) {
   const ctx = u.ctx;
   ctx.save();
   ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
+  ctx.textAlign = "left";
+  ctx.textBaseline = "bottom";
   for (const [name, value] of Object.entries(drawn)) {
     if (value < u.scales.y.min || value > u.scales.y.max) continue;
     const y = Math.round(u.valToPos(value, "y", true));
@@ -134,7 +154,7 @@ function lines(u, policy) {
     ctx.moveTo(u.bbox.left, y);
     ctx.lineTo(u.bbox.left + u.bbox.width, y);
     ctx.stroke();
-    ctx.fillText(name, u.bbox.left + 4 * devicePixelRatio, y - 3 * devicePixelRatio);
+    ctx.fillText(name, u.bbox.left + 4 * devicePixelRatio, y - 1);
   }
   ctx.restore();
 }
@@ -191,7 +211,7 @@ function chooser(names) {
     made.value = axes[i];
     made.addEventListener("change", () => {
       axes[i] = made.value;
-      asked = 0;
+      asked = -Infinity;
       load();
     });
     return el("label", {}, `${label} `, made);
@@ -203,7 +223,7 @@ function grid(told, policy) {
   const head = el("tr", {}, el("th", { scope: "col" }, `${told.y} \u2193  ${told.x} \u2192`), ...told.steps.map((s) => el("th", { scope: "col" }, step(s))));
   const body = told.cells.map((cells, i) => {
     const made = cells.map((h, j) =>
-      el("td", { "data-cell": cell(h, policy), "data-here": told.steps[i] === 0 && told.steps[j] === 0 ? "yes" : null }, h === null ? "\u221e" : h < 1 ? `\u2715${h.toFixed(2)}` : h.toFixed(2)),
+      el("td", { "data-cell": cell(h, policy), "data-here": told.steps[i] === 0 && told.steps[j] === 0 ? "yes" : null }, short(h)),
     );
     return el("tr", {}, el("th", { scope: "row" }, step(told.steps[i])), ...made);
   });

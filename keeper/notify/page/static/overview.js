@@ -1,7 +1,7 @@
 // Chains with their endpoints, alarms, the heat map and plans.
 
 import { at, el, mark, say } from "./dom.js";
-import { age, cell } from "./words.js";
+import { age, cell, short } from "./words.js";
 
 // ---- chains
 
@@ -63,8 +63,8 @@ function alarm(a, now_s) {
     "li",
     { "data-severity": a.severity, "data-ack": a.acknowledged === false ? "no" : "yes" },
     el("span", { class: "severity" }, a.severity),
-    el("span", { class: "what" }, el("b", {}, a.code), a.subject ? ` ${a.subject}` : "", el("br"), el("span", { class: "why" }, a.why)),
-    el("span", { class: "since" }, age(now_s - a.since_s), el("br"), el("span", { class: "ackstate" }, state)),
+    el("span", { class: "what", title: a.subject }, el("b", {}, a.about || a.chain || a.code), ` ${a.about || a.chain ? a.code : ""} `, el("span", { class: "why" }, a.why)),
+    el("span", { class: "since" }, el("span", { class: "ackstate" }, state), ` ${age(now_s - a.since_s)}`),
   );
 }
 
@@ -82,7 +82,7 @@ export function heat(told, rows, policies, pick) {
     const p = of.get(r.id);
     const name = el("button", { type: "button", class: "name" }, p.label);
     name.addEventListener("click", () => pick(r.id));
-    const cells = r.cells.map((h, i) => el("td", { "data-cell": cell(h, policies[`${p.chain}/${p.policy}`]), class: i === told.ladder.length ? "first" : "" }, h === null ? "\u221e" : h < 1 ? `\u2715${h.toFixed(2)}` : h.toFixed(2)));
+    const cells = r.cells.map((h, i) => el("td", { "data-cell": cell(h, policies[`${p.chain}/${p.policy}`]), class: i === told.ladder.length ? "first" : "" }, short(h)));
     return el("tr", {}, el("th", { scope: "row" }, name), ...cells);
   });
   at("heat").replaceChildren(el("table", { class: "grid heat" }, el("thead", {}, head), el("tbody", {}, ...body)));

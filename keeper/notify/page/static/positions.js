@@ -65,7 +65,8 @@ function made(id) {
     gauge.append(row.lines[line]);
   }
   const who = el("span", { class: "who" }, row.name, row.venue);
-  row.li = el("li", { class: "row", "data-id": id }, row.level, who, gauge, row.health, row.distance, row.old);
+  const measure = el("span", { class: "measure" }, gauge, row.distance);
+  row.li = el("li", { class: "row", "data-id": id }, row.level, who, measure, row.health, row.old);
   row.name.addEventListener("click", () => onPick(id));
   return row;
 }
@@ -78,7 +79,7 @@ function fill(row, p, policy) {
   say(row.name, p.label);
   say(row.venue, `${p.venue}${p.chain ? ` \u00b7 ${p.chain}` : ""}`);
   say(row.health, known ? health(p.health) : "\u2013");
-  say(row.distance, known && p.distance !== null ? `${percent(p.distance)} ${p.of || ""} \u2192 ${price(p.at_price)}` : "");
+  say(row.distance, known ? distance(p) : "");
   say(row.old, known ? p.why || "" : unknown(p));
   mark(row.bar, "width", known ? (100 * place(p.health)).toFixed(2) : 0);
   const was = !known && p.known && p.known.health !== null;
@@ -86,6 +87,14 @@ function fill(row, p, policy) {
   for (const [name, line] of Object.entries(row.lines)) {
     mark(line, "x", policy ? (100 * place(policy[name])).toFixed(2) : -5);
   }
+}
+
+function distance(p) {
+  if (p.health !== null && p.health < 1) return "liquidatable now";
+  if (p.distance === null || p.of === null) return "";
+  const alone = `${p.of} ${percent(p.distance)} \u2192 ${price(p.at_price)}`;
+  if (p.own.length === 1 && p.own[0][0] === p.of) return alone;
+  return `all collateral ${percent(1 / p.health - 1)} \u00b7 alone ${p.of} ${percent(p.distance)}`;
 }
 
 export function unknown(p) {

@@ -15,11 +15,18 @@ export function percent(share) {
 }
 
 const dollars = new Intl.NumberFormat("en", { maximumSignificantDigits: 6 });
-const short = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 4 });
+const compact = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 4 });
 
 export const price = (usd) => `$${dollars.format(usd)}`;
-export const usd = (value) => `$${short.format(value)}`;
-export const tokens = (value) => short.format(value);
+export const usd = (value) => `$${compact.format(value)}`;
+export const tokens = (value) => compact.format(value);
+
+// In a cell of a grid; the cross says "liquidated" to whoever does not see colours.
+export function short(value) {
+  if (value === null || value === undefined) return "\u221e";
+  const text = (Math.floor(value * 100 + 1e-9) / 100).toFixed(2);
+  return value < 1 ? `\u2715${text}` : text;
+}
 
 export function age(seconds) {
   const s = Math.max(0, seconds);
