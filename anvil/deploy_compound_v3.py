@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from anvil.client import Chain
 from anvil.compile import own_artifact
 from anvil.deploy_multicall3 import deploy_multicall3
+from anvil.deployment import Deployment
 
 FACTOR = 10**18
 USD = 10**8
@@ -90,8 +91,21 @@ class CometMarket:
 
 def deploy_compound_v3(chain: Chain, *, cash: int = 100_000_000) -> CometMarket:
     """The whole market, with ``cash`` whole units of the base lent to it by the first account."""
-    deployer = chain.accounts[0]
     found = [_token(chain, s) for s in (BASE, *ASSETS)]
+    return _deployed(chain, found, deploy_multicall3(chain), cash)
+
+
+def deploy_compound_v3_on(chain: Chain, deployment: Deployment, *, cash: int = 100_000_000) -> CometMarket:
+    """The same on the tokens and feeds of another market, so that there are pools to sell in; WETH and WBTC."""
+    found = [
+        CometToken(symbol=s, address=t.address, decimals=t.decimals, feed=t.feed)
+        for s in ("USDC", "WETH", "WBTC")
+        for t in (deployment.token(s),)
+    ]
+    return _deployed(chain, found, deployment.multicall, cash)
+
+
+def _deployed(chain: Chain, found: list[CometToken], multicall: str, cash: int) -> CometMarket:
     infos = [
         (
             0,
@@ -103,18 +117,18 @@ def deploy_compound_v3(chain: Chain, *, cash: int = 100_000_000) -> CometMarket:
             s.liquidation_pct * FACTOR // 100,
             s.cap * token.unit,
         )
-        for token, s in zip(found[1:], ASSETS, strict=True)
+        for token, s in zip(found[1:], ASSETS, strict=False)
     ]
     base = found[0]
     comet = chain.deploy(own_artifact("CometDouble"), base.address, base.feed, base.unit, CURVES, infos)
     market = CometMarket(
         chain_id=int(chain.rpc("eth_chainId"), 16),
-        multicall=deploy_multicall3(chain),
+        multicall=multicall,
         comet=comet,
         base=base,
         assets=tuple(found[1:]),
     )
-    supply(chain, market, deployer, base.symbol, cash * base.unit)
+    supply(chain, market, chain.accounts[0], base.symbol, cash * base.unit)
     return market
 
 

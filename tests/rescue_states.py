@@ -1,0 +1,98 @@
+"""Random positions below their trigger, each rescued every way through its owner's Executor, on a chain."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+
+from anvil.client import Reverted
+from keeper.decision import plain_outlook
+from keeper.executor.desk import Desk
+from keeper.model import Caps, Policy, Proposal
+from keeper.seams import Strategy
+from keeper.units import WAD
+from strategies.deleverage import Deleverage
+from strategies.pay_in import RepayFromReserve, SupplyFromReserve
+from tests import build
+from tests.venue_executor_stage import Ground, VenueExecutor
+
+WAYS: tuple[Strategy, ...] = (Deleverage(), SupplyFromReserve(), RepayFromReserve())
+DAY_S = 86_400
+COOLED = 6
+PPM = 10
+"""What a promise may miss: interest until inclusion, and rounding."""
+FACTOR = {"morpho_blue": 0.86, "compound_v3": 0.90}
+
+
+@dataclass(slots=True, kw_only=True)
+class Rescued:
+    """What became of the states."""
+
+    done: Counter[str] = field(default_factory=Counter)
+    refused: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+
+def rescued(ground: Ground, kind: str, count: int, *, seed: int) -> Rescued:
+    """``count`` random states: size, idle time, fall and the owner's words; the wallet is empty in each."""
+    rng, found = random.Random(f"{kind}:{seed}"), Rescued()
+    stage = VenueExecutor(ground, kind, ground.deployment.roles.actors[0])
+    stage.configure(stage.terms(expiry_s=stage.now_s() + 390 * DAY_S))
+    stage.authorise()
+    ground.oracles(3_000)
+    for symbol, units in (("USDC", 10**11), ("WETH", 10**20)):
+        stage.actors.mint(symbol, stage.executor, units)
+    for n in range(count):
+        start = ground.chain.snapshot()
+        _state(stage, rng)
+        desk = stage.desk()
+        for way in WAYS:
+            before = ground.chain.snapshot()
+            _rescue(stage, desk, way, found, f"{kind} state {n}")
+            ground.chain.revert(before)
+        ground.chain.revert(start)
+    return found
+
+
+def _state(stage: VenueExecutor, rng: random.Random) -> None:
+    chain, factor = stage.chain, FACTOR[stage.kind]
+    weth = int(WAD * 10 ** rng.uniform(0, 1.1)) | 1
+    usdc = int(weth * rng.uniform(1_600, 2_600) * factor / WAD * 10**6)
+    stage.borrow(weth, usdc)
+    chain.mine(chain.block().timestamp_s + rng.choice((1, rng.randint(1, 200 * DAY_S))))
+    chain.rpc("anvil_mine", hex(COOLED))
+    owed = stage.reader.position(stage.owner).debt[0].amount.units
+    usd = rng.uniform(1.002, 1.19) * owed / 10**6 / (weth / WAD * factor)
+    stage.ground.oracles(usd)
+    stage.trade_to("WETH", "USDC", 500, usd * rng.uniform(0.998, 1.01))
+
+
+def _policy() -> Policy:
+    caps = Caps(per_action_usd=10**9, per_day_usd=10**9, gas_usd_max=100, gas_usd_emergency=500)
+    return build.policy(trigger="1.25", target="1.40", max_health="1.60", caps=caps)
+
+
+def _rescue(stage: VenueExecutor, desk: Desk, way: Strategy, found: Rescued, label: str) -> None:
+    shot, venue, policy = stage.snapshot(desk), stage.reader.venue, _policy()
+    (position,) = shot.positions
+    outlook = plain_outlook(position, policy, "")
+    said = way.propose(position, outlook, policy, shot.means, venue, shot.block)
+    if not isinstance(said, Proposal):
+        found.refused.append(f"{label}: {way.name}: {said.code}: {said.why}")
+        return
+    held = stage.leftovers()
+    try:
+        stage.sends(venue.encode(said.steps[0], position))
+    except Reverted as reverted:
+        found.wrong.append(f"{label}: {way.name} reverted: {reverted}")
+        return
+    after = stage.health()
+    if after < said.health_after_wad * (10**6 - PPM) // 10**6 or after < policy.target_wad:
+        found.wrong.append(f"{label}: {way.name}: {after} < promised {said.health_after_wad}")
+    if after > policy.max_health_wad:
+        found.wrong.append(f"{label}: {way.name}: {after} is above max")
+    left = stage.leftovers()
+    if way.name == "deleverage" and left != held:
+        found.wrong.append(f"{label}: {way.name} left {left} of {held} behind")
+    found.done[way.name] += 1
