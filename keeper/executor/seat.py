@@ -12,6 +12,22 @@ from keeper.model import Call
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BySignature:
+    """How the same grant is given by a signed message (EIP-712 type ``Authorization``)."""
+
+    nonce: bytes
+    """Selector of the view (owner) -> the next nonce."""
+    fields: tuple[str, str, str, str, str]
+    """Names of owner, manager, whether, nonce and the last second, in their order."""
+    submits: bytes
+    """Selector of what takes the message with its signature."""
+    named: bool
+    """The domain has name and version, which the contract tells."""
+    in_structs: bool
+    """Message and signature are two structs; else all words in a row."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Permit:
     """A grant that its protocol has only whole: whoever holds it may do everything there for the owner."""
 
@@ -25,6 +41,7 @@ class Permit:
     """Of that function."""
     reach: str
     """What it permits, in words."""
+    by_signature: BySignature | None = None
 
     def asked(self, owner: str, executor: str) -> Call:
         """Whether the Executor may act for the owner."""
@@ -53,6 +70,8 @@ class Seat:
     """The position's id inside the Executor: 32 bytes as 0x-hex."""
     permit: Permit | None = None
     """None: the grant is a finite allowance of the protocol's own tokens."""
+    receipts: Mapping[str, str] = field(default_factory=dict)
+    """Token -> the protocol's own for it, whose allowance is the grant."""
     held: Mapping[str, tuple[Call, int]] = field(default_factory=dict)
     """Collateral token -> what tells how many units the owner has in the position, and in which word."""
     lines: tuple[Line, ...] = ()

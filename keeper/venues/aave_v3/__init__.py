@@ -65,7 +65,8 @@ class AaveV3:
 
     def seat(self, owner: str) -> Seat:
         """The owner's account in the pool, as his Executor sees it: all of it under the pool's address."""
-        return Seat(key=padded(self.market.pool))
+        receipts = {x.token.address: x.a_token for x in self.market.listings}
+        return Seat(key=padded(self.market.pool), receipts=receipts)
 
     def calls(self, accounts: Sequence[str], seen: Seen) -> tuple[Call, ...]:
         """The batch that reads the market and ``accounts``."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from keeper.config import VenueSettings
-from keeper.executor.seat import Permit, Seat, padded
+from keeper.executor.seat import BySignature, Permit, Seat, padded
 from keeper.model import Block, Call, Intent, Means, Position, PositionId, Refusal, Snapshot, Step, Token
 from keeper.seams import Effect, LiquidationRule, LogFilter, Reading, Seen, Shadow
 from keeper.venues import atomic
@@ -78,6 +78,13 @@ class CompoundV3:
                 allows=book.ALLOW,
                 name="allow",
                 reach="everything in this market for you: withdraw, borrow",
+                by_signature=BySignature(
+                    nonce=book.USER_NONCE,
+                    fields=("owner", "manager", "isAllowed", "nonce", "expiry"),
+                    submits=book.ALLOW_BY_SIG,
+                    named=True,
+                    in_structs=False,
+                ),
             ),
             held={token: (call, 0) for token, call in mine.items()},
         )

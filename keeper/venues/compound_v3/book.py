@@ -49,6 +49,8 @@ CURVES = tuple(
 """In the order of ``math.Curve``, the lenders' side first."""
 SUPPLY_TO = selector("supplyTo(address,address,uint256)")
 ALLOW = selector("allow(address,bool)")
+USER_NONCE = selector("userNonce(address)")
+ALLOW_BY_SIG = selector("allowBySig(address,address,bool,uint256,uint256,uint8,bytes32,bytes32)")
 BALANCE_OF = selector("balanceOf(address)")
 DECIMALS = selector("decimals()")
 SYMBOL = selector("symbol()")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from keeper.config import VenueSettings
-from keeper.executor.seat import Line, Permit, Seat
+from keeper.executor.seat import BySignature, Line, Permit, Seat
 from keeper.model import Block, Call, Intent, Means, Position, PositionId, Refusal, Snapshot, Step, Token
 from keeper.seams import Effect, LiquidationRule, LogFilter, Reading, Seen, Shadow
 from keeper.venues import atomic
@@ -86,6 +86,13 @@ class MorphoBlue:
                 allows=book.SET_AUTHORIZATION,
                 name="setAuthorization",
                 reach="everything on Morpho Blue for you, in every market: withdraw, borrow",
+                by_signature=BySignature(
+                    nonce=book.NONCE,
+                    fields=("authorizer", "authorized", "isAuthorized", "nonce", "deadline"),
+                    submits=book.SET_AUTHORIZATION_WITH_SIG,
+                    named=False,
+                    in_structs=True,
+                ),
             ),
             held={m.collateral.address: (held, 2)},
             lines=tuple(

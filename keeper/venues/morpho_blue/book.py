@@ -32,6 +32,10 @@ ID_TO_PARAMS = selector("idToMarketParams(bytes32)")
 MARKET = selector("market(bytes32)")
 POSITION = selector("position(bytes32,address)")
 IS_AUTHORIZED = selector("isAuthorized(address,address)")
+NONCE = selector("nonce(address)")
+SET_AUTHORIZATION_WITH_SIG = selector(
+    "setAuthorizationWithSig((address,address,bool,uint256,uint256),(uint8,bytes32,bytes32))"
+)
 SET_AUTHORIZATION = selector("setAuthorization(address,bool)")
 ACCRUE = selector(f"accrueInterest({PARAMS})")
 SUPPLY_COLLATERAL = selector(f"supplyCollateral({PARAMS},uint256,address,bytes)")
