@@ -113,12 +113,9 @@ def document(found: Outcome) -> dict[str, object]:
 
 def _verdict(found: Outcome) -> str:
     if found.guarded.liquidations:
-        beyond = found.largest_update > found.largest_step
-        why = (
-            "an update of this course is larger than any that it survives"
-            if beyond
-            else "below the stated gap"
-        )
+        why = "an update of this course is larger than any that it survives"
+        if found.largest_update <= found.largest_step:
+            why = f"though no update is larger than the {found.largest_step:.1%} that it survives at once"
         return f"NOT PASSED: liquidated {found.guarded.liquidations}x with the keeper ({why})"
     if not found.wide_enough:
         return f"NOT PASSED: a single update of {found.stated_gap:.1%} is demanded, {found.largest_step:.1%} survived"

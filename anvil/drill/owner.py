@@ -46,8 +46,23 @@ def provide(chain: Chain, market: Market, body: Body, home: Home) -> Granted:
 
     Writes the Executor into the home's configuration where one had to be made up. Raises ConfigError.
     """
-    settings, position = load(home.alone), market.position()
+    position = market.position()
     impersonated(chain, position.owner)
+    impersonated(chain, home.wallet)
+    granted = _grants(chain, market, (body, home), position)
+    native_wei = GAS_WEI if body.settings is None else _native_wei(chain, body.settings)
+    chain.rpc("anvil_setBalance", home.wallet, hex(native_wei))
+    return granted
+
+
+def _native_wei(chain: Chain, settings: Settings) -> int:
+    """What the user's wallet has for gas; what a first one should have where none is named."""
+    named = settings.wallet.address
+    return GAS_WEI if named is None else chain.balance_wei(named)
+
+
+def _grants(chain: Chain, market: Market, at: tuple[Body, Home], position: Position) -> Granted:
+    (body, home), settings = at, load(at[1].alone)
     told = _wallet(chain, market, body, home)
     named, quoter = body.position.get("executor"), settings.chains[0].uniswap_quoter
     if named is not None:
@@ -84,9 +99,7 @@ def _wallet(chain: Chain, market: Market, body: Body, home: Home) -> list[str]:
     """The user's wallet's money and approvals, copied to the drill's key."""
     named = body.settings.wallet.address if body.settings else None
     if named is None:
-        chain.rpc("anvil_setBalance", home.wallet, hex(GAS_WEI))
         return [f"made up: the keeper's wallet holds {GAS_WEI / 1e18:g} of the native token for gas"]
-    chain.rpc("anvil_setBalance", home.wallet, hex(chain.balance_wei(named)))
     copied = []
     for token in market.venue.tokens:
         units = balance(chain, token, named)

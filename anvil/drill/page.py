@@ -10,7 +10,7 @@ from anvil.drill.play import Run
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 860, 340, 56, 20, 16, 44
 HEALTH_TOP = 3.0
-"""Health above is drawn at the edge: what matters lies near 1."""
+"""Health above, or none for want of debt, is drawn at the edge: what matters lies near 1."""
 ALONE, GUARDED = "#D55E00", "#0072B2"
 """Okabe and Ito (2008): told apart by every kind of colour blindness; the lines differ by dash as well."""
 _STYLE = """
@@ -46,8 +46,8 @@ def html(found: Outcome) -> str:
 
 def chart(found: Outcome) -> str:
     """Health over the blocks of both runs, as SVG."""
-    values = [min(m.health, HEALTH_TOP) for run in (found.alone, found.guarded) for m in run.moments]
-    low, high = min(0.9, *values) - 0.03, max(1.1, *values) + 0.03
+    values = [m.health for run in (found.alone, found.guarded) for m in run.moments if m.health < HEALTH_TOP]
+    low, high = min(0.9, *values) - 0.03, max(1.1, *values) + 0.05
     first = min(m.block for r in (found.alone, found.guarded) for m in r.moments)
     last = max(m.block for r in (found.alone, found.guarded) for m in r.moments)
     scale = _Scale(first, max(last, first + 1), low, high)
@@ -85,7 +85,7 @@ class _Scale:
 
     def y(self, health: float) -> float:
         """Pixels from the top."""
-        share = (min(health, HEALTH_TOP) - self.low) / (self.high - self.low)
+        share = (min(health, self.high) - self.low) / (self.high - self.low)
         return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from anvil import shock
@@ -25,6 +25,7 @@ from keeper.clock import SystemClock
 from keeper.config import Settings, load
 from keeper.journal.write import Journal
 from keeper.model import Position
+from keeper.signer.store import Store
 from keeper.units import WAD
 
 CALM = 3
@@ -194,9 +195,6 @@ def _signing(on: Scene, home: Home) -> Iterator[None]:
     policy, store = home.folder / "policy.json", home.folder / "signer.sqlite"
     policy.touch(0o600)
     policy.write_text(asyncio.run(policy_text(load(home.config))))
-    line = [sys.executable, "-m", "keeper.signer"]
-    chain_id = str(load(home.config).chains[0].chain_id)
-    adopted = ["--chain-id", chain_id, "--nonce", str(_nonce(on)), "--why", "a drill"]
     keys = [
         "--keystore",
         str(home.folder / "keystore.json"),
@@ -204,9 +202,11 @@ def _signing(on: Scene, home: Home) -> Iterator[None]:
         str(home.folder / "password"),
     ]
     where = ["--socket", str(home.socket), "--policy", str(policy), "--store", str(store)]
+    with closing(Store.create(store)) as fresh:
+        fresh.adopt(load(home.config).chains[0].chain_id, _nonce(on), "a drill", SystemClock().now_s())
     with (home.folder / "signer.log").open("ab") as log:
-        subprocess.run([*line, "adopt", "--store", str(store), *adopted], check=True, stdout=log, stderr=log)
-        process = subprocess.Popen([*line, "run", *where, *keys], stdout=log, stderr=log)
+        line = [sys.executable, "-m", "keeper.signer", "run", *where, *keys]
+        process = subprocess.Popen(line, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
     try:
         deadline_s = time.monotonic() + SIGNER_S
         while not home.socket.exists():

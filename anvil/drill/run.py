@@ -13,7 +13,7 @@ from anvil.drill import course as courses
 from anvil.drill import feeds, owner, past, pools, steps
 from anvil.drill.course import Course
 from anvil.drill.fork import Market, Purse, balance
-from anvil.drill.home import Asked, Home, block_s, furnish, own_body, proposed_body
+from anvil.drill.home import Asked, Body, Home, block_s, furnish, own_body, proposed_body
 from anvil.drill.outcome import Outcome
 from anvil.drill.play import Scene, guarded, play
 from anvil.drill.rival import Rival
@@ -72,9 +72,6 @@ def drill(asked: Asked, url: str, fall: Fall, weather: Weather, at: tuple[Path, 
         chain = Chain(node.url)
         try:
             return _on_fork(chain, asked, fall, (weather, url, it), (folder, say))
-        except Rejected as refused:
-            why = f"the fork at {where} cannot be read ({refused}): does the endpoint serve states so old?"
-            raise Transient(why) from refused
         finally:
             chain.close()
 
@@ -104,16 +101,13 @@ def _on_fork(
     at: tuple[Path, Say],
 ) -> Outcome:
     (weather, url, it), (folder, say) = told, at
-    body = (
-        own_body(asked)
-        if asked.config
-        else proposed_body(asyncio.run(scan(asked.wish, chain.url)), asked.account)
-    )
-    home = furnish(body, folder, chain.url)
+    try:
+        body, home, market = _placed(chain, asked, folder)
+        first, position = chain.block().number, _endangered(market)
+    except Rejected as refused:
+        why = f"the fork cannot be read ({refused}): does the endpoint serve states so old?"
+        raise Transient(why) from refused
     settings = load(home.alone)
-    chain.rpc("anvil_setBlockTimestampInterval", block_s(settings))
-    market = Market(chain, settings.chains[0], settings.venues[0], asked.account)
-    first, position = chain.block().number, _endangered(market)
     say(f"{market.venue.id}: {position.id.account}, health {(position.health_wad or 0) / 1e18:.4f}")
     beside = tuple(t for t in market.venue.tokens if t.address == settings.chains[0].native_token)
     sources = feeds.found(chain, market.venue, position, beside)
@@ -160,6 +154,18 @@ def _on_fork(
         label=body.label,
         digest=body.settings.digest if body.settings else None,
     )
+
+
+def _placed(chain: Chain, asked: Asked, folder: Path) -> tuple[Body, Home, Market]:
+    """The user's configuration (or a proposed one) moved to the fork. Raises ConfigError, Transient, Rejected."""
+    if asked.config is not None:
+        body = own_body(asked)
+    else:
+        body = proposed_body(asyncio.run(scan(asked.wish, chain.url)), asked.account)
+    home = furnish(body, folder, chain.url)
+    settings = load(home.alone)
+    chain.rpc("anvil_setBlockTimestampInterval", block_s(settings))
+    return body, home, Market(chain, settings.chains[0], settings.venues[0], asked.account)
 
 
 def _endangered(market: Market) -> Position:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,8 +58,15 @@ def command(
     gap: Annotated[
         float | None, typer.Option("--gap", help="Per cent that it must survive in one single update.")
     ] = None,
+    precision: Annotated[
+        float, typer.Option("--precision", help="Per cent to which the largest single update is found.")
+    ] = 0.5,
     html: Annotated[
         Path | None, typer.Option("--html", help="Write the drill as one self-contained page.")
+    ] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option("--keep", help="Leave the drilled keeper's log and journal in this new folder."),
     ] = None,
     json: arguments.Json = False,
 ) -> None:
@@ -71,13 +80,15 @@ def command(
 
     Example: keeper drill 0xYourAddress --rpc https://your-endpoint --shock 'May 2021' --config keeper.toml
     """
-    _checked(updates=updates, before=before, gas=gas, thin=thin, gap=gap)
+    _checked(updates=updates, before=before, gas=gas, thin=thin)
+    _shares(gap, precision)
     url = arguments.http_url("--rpc", rpc)
     account = "" if address is None else arguments.address("ADDRESS", address)
     place = None if provider is None else arguments.address("--provider", provider)
     id = None if market is None else arguments.market_id("--market", market)
     _one_fall(address, shock, liquidation, config, (provider, market))
     from keeper.cli.demo import proving_ground
+    from keeper.cli.endings import say
 
     proving_ground("drill", packages=False)
     fall = _fall(shock, liquidation, before, updates)
@@ -88,13 +99,19 @@ def command(
     from anvil.drill.run import Weather
 
     asked = Asked(account=account, config=config, label=label, provider=place, market=id)
-    found = _run(asked, url, fall, Weather(gas=gas, thin=thin, block=block))
+    with _folder(keep) as folder:
+        found = _run(
+            asked, url, fall, Weather(gas=gas, thin=thin, block=block, precision=precision / 100.0), folder
+        )
     from dataclasses import replace
 
     found = replace(found, stated_gap=None if gap is None else gap / 100.0)
     show(found, html, json=json)
     if found.passed and config is not None:
-        _kept(config, found)
+        if found.alone.liquidations:
+            _kept(config, found)
+        else:
+            say("not kept as passed: without a keeper nobody was liquidated either; drill a worse fall")
     raise typer.Exit(int(not found.passed))
 
 
@@ -120,10 +137,26 @@ def show(found: Outcome, html: Path | None, *, json: bool) -> None:
         subject.say(line)
 
 
-def _run(asked: Asked, url: str, fall: Fall, weather: Weather) -> Outcome:
-    """The drill in a folder that ends with it; what stops it becomes this command's own error."""
+@contextmanager
+def _folder(keep: Path | None) -> Iterator[Path]:
+    """A folder that ends with the drill, or the new one that the user named. Exit 2 where that one is there."""
     import tempfile
 
+    from keeper.cli.endings import usage
+
+    if keep is None:
+        with tempfile.TemporaryDirectory(prefix="keeper-drill-") as folder:
+            yield Path(folder)
+        return
+    try:
+        keep.mkdir(mode=0o700)
+    except OSError as error:
+        raise usage("--keep", f"{keep} cannot be made: {error.strerror}") from None
+    yield keep.resolve()
+
+
+def _run(asked: Asked, url: str, fall: Fall, weather: Weather, folder: Path) -> Outcome:
+    """The drill; what stops it becomes this command's own error."""
     from anvil.client import Reverted
     from anvil.drill.course import CourseError
     from anvil.drill.run import drill
@@ -133,21 +166,19 @@ def _run(asked: Asked, url: str, fall: Fall, weather: Weather) -> Outcome:
     from keeper.cli.endings import say, usage
     from keeper.errors import EXIT_FINDINGS, EXIT_UNREACHABLE
 
-    clock = _clock()
-    with tempfile.TemporaryDirectory(prefix="keeper-drill-") as folder:
-        try:
-            return drill(asked, url, fall, weather, (Path(folder), clock))
-        except CourseError as error:
-            raise usage("--shock", str(error)) from None
-        except (ToolMissing, AnvilFailed) as error:
-            say(f"{error}")
-            raise typer.Exit(EXIT_UNREACHABLE) from None
-        except GuardFailed as error:
-            say(f"the drilled daemon failed, and so did the drill: {error}")
-            raise typer.Exit(EXIT_FINDINGS) from None
-        except Reverted as error:
-            say(f"the fork refused what the drill set up: {error}")
-            raise typer.Exit(EXIT_FINDINGS) from None
+    try:
+        return drill(asked, url, fall, weather, (folder, _clock()))
+    except CourseError as error:
+        raise usage("--shock", str(error)) from None
+    except (ToolMissing, AnvilFailed) as error:
+        say(f"{error}")
+        raise typer.Exit(EXIT_UNREACHABLE) from None
+    except GuardFailed as error:
+        say(f"the drilled daemon failed, and so did the drill: {error}")
+        raise typer.Exit(EXIT_FINDINGS) from None
+    except Reverted as error:
+        say(f"the fork refused what the drill set up: {error}")
+        raise typer.Exit(EXIT_FINDINGS) from None
 
 
 def _clock() -> Callable[[str], None]:
@@ -181,7 +212,7 @@ def _fall(shock: str, liquidation: str, before: int, updates: int) -> Fall:
     return Fall(course=course.spread(named, updates), shock=named)
 
 
-def _checked(*, updates: int, before: int, gas: int, thin: int, gap: float | None) -> None:
+def _checked(*, updates: int, before: int, gas: int, thin: int) -> None:
     """Exit 2."""
     from keeper.cli.endings import usage
 
@@ -193,8 +224,16 @@ def _checked(*, updates: int, before: int, gas: int, thin: int, gap: float | Non
     ):
         if not least <= value <= most:
             raise usage(option, f"{value} is not from {least} to {most}")
+
+
+def _shares(gap: float | None, precision: float) -> None:
+    """Exit 2."""
+    from keeper.cli.endings import usage
+
     if gap is not None and not 0.0 < gap < 90.0:
         raise usage("--gap", f"{gap:g} is not above 0 and below 90 per cent")
+    if not 0.05 <= precision <= 30.0:
+        raise usage("--precision", f"{precision:g} is not from 0.05 to 30 per cent")
 
 
 def _one_fall(
