@@ -42,6 +42,8 @@ class Sale:
     """None: nobody lends; the pool that buys pays first, or what is free is sold step by step."""
     collateral: Holding
     debt: Holding
+    leaves_dust: bool = False
+    """True where closing the debt whole would lift the others' health above what may be passed."""
 
     @property
     def goal_wad(self) -> int:
@@ -70,7 +72,8 @@ def step_of(sale: Sale, repay: int, tolerance_bps: int) -> Deleverage | Refusal:
     debt = sale.debt
     left = debt.amount.units - repay
     worth = value_base_up(left, debt.price_base, debt.amount.token.decimals) if left > 0 else 0
-    whole = worth < sale.need.venue.rules.dust_base if left > 0 else True
+    least = 1 if sale.leaves_dust else sale.need.venue.rules.dust_base
+    whole = worth < least if left > 0 else True
     if whole:
         repay = owed_up(debt.amount.units, borrow_rate_ray(sale.need))
     fee = sale.fee_up(repay)

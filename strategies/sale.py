@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keeper.executor import foresight, judge, quotes, rules
 from keeper.executor.foresight import Ahead
@@ -42,7 +42,17 @@ class Sold:
 
 
 def sized(sale: Sale) -> Sold | Refusal:
-    """The least sale that reaches the goal, else the most that limits and an emergency allow, else why none."""
+    """The least sale that reaches the goal, else the most that limits and an emergency allow, else why none.
+
+    A rest that would be dust is paid as well, unless another debt is left and health would pass what it may.
+    """
+    found = _sized(sale)
+    if isinstance(found, Sold) or found.code != "above_max" or len(sale.need.position.debt) < 2:
+        return found
+    return _sized(replace(sale, leaves_dust=True))
+
+
+def _sized(sale: Sale) -> Sold | Refusal:
     terms, before = sale.mandate.terms, sale.need.before_wad
     widths: tuple[int, ...] = TOLERANCES_BPS
     if before < terms.emergency_wad and emergency(before, sale.need.policy):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from keeper.decision import stress
 from keeper.decision.case import Case, Options
 from keeper.decision.ranking import rank, reaches
+from keeper.decision.stretch import stretched
 from keeper.model import (
     Means,
     Plan,
@@ -99,9 +100,9 @@ def ask(need: Needy, name: str, means: Means) -> tuple[Proposal, int] | Refusal:
     if strategy is None:
         return Refusal(who=name, code="unknown_strategy", why="the policy names it, but it is not loaded")
     policy, found = need.policy, list[Proposal]()
+    outlook, rest = need.case.outlook, (means, need.venue, need.snapshot.block)
     for _ in range(RESIZES_MAX):
-        outlook, block = need.case.outlook, need.snapshot.block
-        answer = strategy.propose(need.position, outlook, policy, means, need.venue, block)
+        answer = strategy.propose(need.position, outlook, policy, *rest)
         if isinstance(answer, Refusal) or not reaches(answer, policy):
             if found:
                 break
@@ -109,7 +110,7 @@ def ask(need: Needy, name: str, means: Means) -> tuple[Proposal, int] | Refusal:
         found.append(answer)
         low_wad = stress.lowest_wad(need.after(answer.steps), policy)
         if low_wad >= policy.emergency_wad:
-            return answer, 2
+            return stretched(answer, policy, lambda p: strategy.propose(need.position, outlook, p, *rest)), 2
         target_wad = mul_div_up(policy.target_wad, policy.emergency_wad, max(low_wad, 1)) + 1
         if target_wad >= policy.max_health_wad:
             break

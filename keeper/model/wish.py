@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from keeper.model.identity import Amount, PositionId
 from keeper.model.mandate import Source
 from keeper.model.outlook import Level
+from keeper.model.perp import AddMargin, CancelOrder, PlaceStop, ReducePerp
 from keeper.model.position import Block
 
 
@@ -58,6 +59,9 @@ class Policy:
     """What the owner is left with after closing: ``collateral`` (as little as possible is sold) or ``debt``."""
     deleverage_times: int = 0
     """Sell only while the Executor counts fewer actions on the position: 1 is one-shot; 0 is without end."""
+    stretch: bool = False
+    """``deleverage``: where gas is dear, sell on above target, towards max_health, as long as the sale loses no more
+    than its gas costs: fewer actions in a storm."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,13 +148,17 @@ class Deleverage:
         return self.sell_max
 
 
-Step = Supply | Repay | Deleverage
-"""One action on a venue. Further steps (withdraw, perps) join as venues need them."""
+Step = Supply | Repay | Deleverage | AddMargin | ReducePerp | PlaceStop | CancelOrder
+"""One action on a venue. Further steps (withdraw) join as venues need them."""
 
 
 def from_wallet(steps: Iterable[Step]) -> tuple[Amount, ...]:
     """What the steps take from the keeper's own wallet, gas apart."""
-    return tuple(s.amount for s in steps if isinstance(s, Supply | Repay) and s.through is None)
+    return tuple(
+        s.amount
+        for s in steps
+        if isinstance(s, AddMargin) or (isinstance(s, Supply | Repay) and s.through is None)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from keeper.model import Caps, Policy
-from keeper.replay import paper
+from keeper.model import Policy
+from keeper.replay import levels, paper
 from keeper.replay.market import Market
-from keeper.replay.ours import Ours, wad
+from keeper.replay.ours import Ours
 from keeper.replay.policies import CdpKeeper, Keeper, Ladder, Nobody, Threshold
 from keeper.replay.run import Make, Voyage
 from keeper.replay.vessel import Vessel
@@ -18,7 +18,6 @@ from strategies.registry import resolve
 NAMES = ("nobody", "threshold", "cdp_keeper", "ladder", "ours")
 WALLET_SHARE = 0.1
 """Of its debt, what a cdp_keeper's wallet holds in debt tokens and again in collateral."""
-UNCAPPED_USD = 10**12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,45 +42,34 @@ class Row:
 
 
 def plain_policy(trigger: float, target: float) -> Policy:
-    """The default policy's habits at other levels: emergency at two fifths of the way from 1 to trigger."""
-    return Policy(
-        name="replay",
-        warn_wad=wad(trigger + 0.05),
-        trigger_wad=wad(trigger),
-        target_wad=wad(target),
-        emergency_wad=wad(1.0 + 0.4 * (trigger - 1.0)),
-        max_health_wad=wad(target + 1.0),
-        hysteresis_wad=wad(0.01),
-        cooldown_blocks=5,
-        act="always",
-        strategies=("deleverage",),
-        caps=Caps(
-            per_action_usd=UNCAPPED_USD,
-            per_day_usd=UNCAPPED_USD,
-            gas_usd_max=UNCAPPED_USD,
-            gas_usd_emergency=UNCAPPED_USD,
-        ),
-        idle_rate=0.05,
-        horizon_days=7.0,
-    )
+    """The default policy's habits at other levels."""
+    return levels.plain(trigger, target)
 
 
-def makes(names: Sequence[str], policy: Policy, assets: Sequence[str], market: Market) -> Mapping[str, Make]:
-    """How each of ``names`` is made for one account; all of them at ``policy``'s trigger and target."""
-    trigger, target = wad_float(policy.trigger_wad), wad_float(policy.target_wad)
-    strategies = resolve(policy.strategies)
+def makes(
+    names: Sequence[str], policy: Policy | None, assets: Sequence[str], market: Market
+) -> Mapping[str, Make]:
+    """How each of ``names`` is made for one account, all of them at ``policy``'s trigger and target; without one, at
+    the account's own (``levels.thrifty``)."""
     venue = paper.PaperVenue(assets, round(market.gas_units))
 
-    def cdp(vessel: Vessel) -> Keeper:
-        share = WALLET_SHARE * vessel.debt_usd()
-        return CdpKeeper(trigger, target, purse=share)
+    def of(vessel: Vessel) -> Policy:
+        return levels.thrifty(vessel.account) if policy is None else policy
+
+    def at(vessel: Vessel) -> tuple[float, float]:
+        found = of(vessel)
+        return wad_float(found.trigger_wad), wad_float(found.target_wad)
+
+    def ours(vessel: Vessel) -> Keeper:
+        found = of(vessel)
+        return Ours(found, resolve(found.strategies), venue)
 
     every: dict[str, Make] = {
         "nobody": lambda _: Nobody(),
-        "threshold": lambda _: Threshold(trigger=trigger, target=target),
-        "cdp_keeper": cdp,
+        "threshold": lambda v: Threshold(trigger=at(v)[0], target=at(v)[1]),
+        "cdp_keeper": lambda v: CdpKeeper(*at(v), purse=WALLET_SHARE * v.debt_usd()),
         "ladder": lambda _: Ladder(),
-        "ours": lambda _: Ours(policy, strategies, venue),
+        "ours": ours,
     }
     return {name: every[name] for name in names}
 

@@ -52,10 +52,9 @@ def book_of(accounts: tuple[Account, ...], paths: Paths) -> Book:
 def _entries(account: Account, paths: Paths) -> list[tuple[int, float, float]]:
     """(path, weight against debt, debt) for each path that moves the account."""
     found: dict[int, tuple[float, float]] = {}
-    lots = [(x.asset, x.value * x.threshold, 0.0) for x in account.collateral]
-    lots += [(x.asset, 0.0, x.value) for x in account.debt]
-    for name, held, owed in lots:
-        row = paths.row_of(name)
+    lots = [(paths.kept_row(x.asset), x.value * x.threshold, 0.0) for x in account.collateral]
+    lots += [(paths.owed_row(x.asset), 0.0, x.value) for x in account.debt]
+    for row, held, owed in lots:
         a, b = found.get(row, (0.0, 0.0))
         found[row] = (a + held, b + owed)
     return [(k, a, b) for k, (a, b) in found.items()]

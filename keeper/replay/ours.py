@@ -29,7 +29,7 @@ from keeper.replay.policies import Act
 from keeper.replay.vessel import Vessel
 from keeper.risk.outlook import assess
 from keeper.seams import Strategy
-from keeper.units import BPS, GWEI, WAD, wad_float
+from keeper.units import BPS, GWEI, wad_float
 
 BLOCK_S = 12.0
 EXECUTOR = to_checksum_address("0x" + "52" * 20)
@@ -197,18 +197,18 @@ def _points(vessel: Vessel, market: Market, names: tuple[str, str], most: int) -
     points: list[tuple[int, int]] = []
     for i in range(1, SIZES + 1):
         units = most * 11 * i // (10 * SIZES)
-        wanted = units * unit * vessel.said(bought) * vessel.gap(bought)
+        wanted = units * unit * vessel.said(bought) * vessel.ahead(bought)
         room = reserves * (1.0 - market.pool_fee) - wanted
         if room <= 0.0:
             break
-        spent = wanted * reserves / room / (vessel.said(sold) * vessel.gap(sold)) / unit
+        spent = wanted * reserves / room / (vessel.said(sold) * vessel.ahead(sold)) / unit
         points.append((units, int(spent) + 1))
     return tuple(points)
 
 
 def _done(steps: list[object], vessel: Vessel, gas: float) -> Act:
     """The steps carried out as planned."""
-    sold = repaid = 0.0
+    sold = repaid = cost = 0.0
     for step in steps:
         if not isinstance(step, Deleverage):
             return Act(why=f"a {type(step).__name__} needs a wallet, which a replay has not")
@@ -222,9 +222,5 @@ def _done(steps: list[object], vessel: Vessel, gas: float) -> Act:
         vessel.take(i, out)
         vessel.repay(j, back)
         sold, repaid = sold + out, repaid + back
-    return Act(sold=sold, repaid=repaid, cost=sold - repaid, gas=gas)
-
-
-def wad(value: float) -> int:
-    """A health as the rooms write it."""
-    return round(value * 10**6) * (WAD // 10**6)
+        cost += out * vessel.ahead(vessel.collateral[i].asset) - back * vessel.ahead(vessel.debt[j].asset)
+    return Act(sold=sold, repaid=repaid, cost=cost, gas=gas)

@@ -144,12 +144,22 @@ def position_of(vessel: Vessel, venue: PaperVenue, number: int) -> Position:
     """What a venue would say of the vessel at its present moment, values rounded as protocols do."""
     tokens = {t.symbol: t for t in venue.tokens}
     collateral = [
-        _holding(tokens[x.asset], vessel.held[i], price_of(vessel, x.asset), threshold=x.threshold)
+        _holding(
+            tokens[x.asset],
+            vessel.held_usd(i) / vessel.said(x.asset),
+            price_of(vessel, x.asset),
+            threshold=x.threshold,
+        )
         for i, x in enumerate(vessel.collateral)
         if vessel.held_usd(i) > 0.0
     ]
     debt = [
-        _holding(tokens[x.asset], vessel.owed[j], price_of(vessel, x.asset), threshold=None)
+        _holding(
+            tokens[x.asset],
+            vessel.owed_usd(j) / vessel.said(x.asset),
+            price_of(vessel, x.asset),
+            threshold=None,
+        )
         for j, x in enumerate(vessel.debt)
         if vessel.owed_usd(j) > 0.0
     ]

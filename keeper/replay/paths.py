@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from keeper.risk import screen
 from keeper.risk.assets import CALM, asset
 from keeper.risk.book import Floats, Ints
 
+Bools = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+YEAR_S = 31_536_000.0
 DOLLARS = ("USDT", "USD", "USDC", "DAI", "BUSD")
 """Quotes taken for a dollar."""
 
@@ -31,6 +33,19 @@ class Feed:
     deviation: float = 0.005
     heartbeat_s: float = 3_600.0
     """Of ``deviation``: an answer at least so often. Of ``scheduled``: the hop between two answers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """Interest a year (0.03 is 3 %), compounded at every moment, by an asset's name, base, class or ``*``."""
+
+    borrow: Mapping[str, float] = field(default_factory=dict)
+    supply: Mapping[str, float] = field(default_factory=dict)
+
+    def of(self, name: str, *, debt: bool) -> float:
+        """One asset's; 0 where nothing is said of it."""
+        table, known = self.borrow if debt else self.supply, asset(name)
+        return next((table[k] for k in (name, known.base, known.kind, "*") if k in table), 0.0)
 
 
 EVERY = Feed(kind="every")
@@ -59,10 +74,30 @@ class Paths:
     held: tuple[str, ...]
     """Assets without a series, whose price is held."""
     notes: tuple[str, ...]
+    kept: Ints | None = None
+    """int64[K] which path an asset follows as collateral, its income in it; None: its price alone."""
+    owed: Ints | None = None
+    """The same as a debt, interest in it."""
 
     def row_of(self, name: str) -> int:
-        """Which path is an asset's."""
+        """Which path is an asset's price."""
         return int(self.row[self.assets.index(name)])
+
+    def kept_row(self, name: str) -> int:
+        """Which path one unit of collateral follows."""
+        return int((self.row if self.kept is None else self.kept)[self.assets.index(name)])
+
+    def owed_row(self, name: str) -> int:
+        """Which path one unit of debt follows."""
+        return int((self.row if self.owed is None else self.owed)[self.assets.index(name)])
+
+    def moves(self) -> Bools:
+        """bool[R]: the rows that a fall of the market would move; dollars and the like hold."""
+        found = np.zeros(len(self.said), np.bool_)
+        for name in self.assets:
+            if asset(name).kind not in CALM:
+                found[[self.row_of(name), self.kept_row(name), self.owed_row(name)]] = True
+        return found
 
     def usd_of(self, name: str) -> float | None:
         """Dollars of one at the first close; None without a series."""
@@ -77,33 +112,19 @@ def project(
     ``hold``."""
     series = {a: _series(bars, a) for a in assets}
     held = tuple(a for a in assets if series[a] is None)
-    lacking = [a for a in held if a not in hold and asset(a).kind not in CALM]
-    if lacking:
-        there = ", ".join(bars.symbols)
-        raise ConfigError(
-            (
-                f"{bars.path}: has no prices of {', '.join(lacking)} (there are {there}); add them, leave those "
-                f"accounts out, or hold the price on purpose (--hold {','.join(lacking)})",
-            )
-        )
+    _refuse_lacking(bars, [a for a in held if a not in hold and asset(a).kind not in CALM])
     step = bars.step_s / len(moments)
-    keys = {a: (series[a], feed_of(a, feeds)) if series[a] is not None else (None, EVERY) for a in assets}
+    # what is held by choice is no dollar: it keeps a row of its own
+    columns = {a: -1 - n if series[a] is None and a in hold else series[a] for n, a in enumerate(assets)}
+    keys = {a: (columns[a], feed_of(a, feeds) if series[a] is not None else EVERY) for a in assets}
     rows = list(dict.fromkeys(keys.values()))
     said, market = np.ones((2, len(rows), len(bars.times_s) * len(moments)))
     usd = np.ones(len(rows))
     for k, (column, feed) in enumerate(rows):
-        if column is not None:
+        if column is not None and column >= 0:
             usd[k] = bars.close[0, column]
             market[k] = _moments(bars, column, moments) / usd[k]
             said[k] = _said(market[k], step, feed)
-    notes = [
-        f"{', '.join(names)}: no prices in the file, {how}"
-        for names, how in (
-            ([a for a in held if a in hold], "held at the first value"),
-            ([a for a in held if a not in hold], "taken for a dollar"),
-        )
-        if names
-    ]
     return Paths(
         assets=tuple(assets),
         row=np.array([rows.index(keys[a]) for a in assets], np.int64),
@@ -114,8 +135,51 @@ def project(
         step_s=step,
         usd=usd,
         held=held,
-        notes=(*bars.notes, *notes),
+        notes=(*bars.notes, *_held_notes(held, hold)),
     )
+
+
+def with_interest(paths: Paths, rates: Rates) -> Paths:
+    """The same with collateral and debt that grow: rows of their own beside the prices, compounded at each moment."""
+    rows: dict[tuple[int, float], int] = {(k, 0.0): k for k in range(len(paths.said))}
+    sides = {}
+    for side, debt in (("kept", False), ("owed", True)):
+        keys = [(paths.row_of(a), rates.of(a, debt=debt)) for a in paths.assets]
+        sides[side] = np.array([rows.setdefault(key, len(rows)) for key in keys], np.int64)
+    per_bar = max(1, len(paths.bar) // len(paths.times_s))
+    elapsed_s = paths.times_s[paths.bar] - paths.times_s[0]
+    elapsed_s = elapsed_s + paths.step_s * (np.arange(len(paths.bar)) % per_bar)
+    grown = [np.exp(math.log1p(rate) * elapsed_s / YEAR_S) for _, rate in rows]
+    of = [row for row, _ in rows]
+    return replace(
+        paths,
+        said=np.ascontiguousarray(paths.said[of] * grown),
+        market=np.ascontiguousarray(paths.market[of] * grown),
+        usd=paths.usd[of],
+        **sides,
+    )
+
+
+def _refuse_lacking(bars: Bars, lacking: Sequence[str]) -> None:
+    if lacking:
+        there = ", ".join(bars.symbols)
+        raise ConfigError(
+            (
+                f"{bars.path}: has no prices of {', '.join(lacking)} (there are {there}); add them, leave those "
+                f"accounts out, or hold the price on purpose (--hold {','.join(lacking)})",
+            )
+        )
+
+
+def _held_notes(held: Sequence[str], hold: Sequence[str]) -> list[str]:
+    return [
+        f"{', '.join(names)}: no prices in the file, {how}"
+        for names, how in (
+            ([a for a in held if a in hold], "held at the first value"),
+            ([a for a in held if a not in hold], "taken for a dollar"),
+        )
+        if names
+    ]
 
 
 def feed_of(name: str, feeds: Mapping[str, Feed]) -> Feed:

@@ -1,8 +1,8 @@
 """The keepers that are compared. Each is asked where its line is crossed and answers with moves, or why none.
 
 nobody      the venue's liquidators alone
-threshold   trigger -> target by selling the largest collateral into the largest debt, whatever it costs, with a
-            service fee (DeFi Saver's automation)
+threshold   trigger -> target by selling the largest collateral into the largest debt, with the service fees that
+            DeFi Saver publishes for its automation, gas taken from the position
 cdp_keeper  the wallet's debt tokens first, then its collateral up to target; one fixed gas price (Maker's cdp-keeper)
 ladder      pre-liquidators repay a share that grows with the loan-to-value, for an incentive (Morpho's)
 """
@@ -14,9 +14,34 @@ from typing import Protocol
 
 from keeper.replay.market import Market
 from keeper.replay.vessel import Vessel
+from keeper.risk.assets import CALM, asset
 
 SIZE_ROUNDS = 12
 LEAST_USD = 1.0
+GAS_SHARE_MAX = 0.2
+"""DeFi Saver's GasFeeTaker: gas is charged to the position, at most a fifth of the amount."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """Fees on what is sold, as published (help.defisaver.com, automation fees): of a swap by how its assets are
+    related, and of each automated action."""
+
+    apart: float = 0.0025
+    alike: float = 0.0010
+    stables: float = 0.0001
+    action: float = 0.0005
+
+    def of(self, sold: str, bought: str) -> float:
+        """Of one sale."""
+        one, other = asset(sold), asset(bought)
+        if one.kind in CALM and other.kind in CALM:
+            return self.stables + self.action
+        return (self.alike if one.base == other.base else self.apart) + self.action
+
+
+DEFI_SAVER = Service()
+FREE = Service(apart=0.0, alike=0.0, stables=0.0, action=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +87,11 @@ class Nobody:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Threshold:
-    """Sells to ``target`` when health is below ``trigger``; ``service`` is the fee on what is sold."""
+    """Sells to ``target`` when health is below ``trigger``, at ``service`` fees."""
 
     trigger: float
     target: float
-    service: float = 0.0025
+    service: Service = DEFI_SAVER
     name: str = "threshold"
 
     @property
@@ -145,32 +170,39 @@ class CdpKeeper:
         return Act(repaid=repaid, paid_in=repaid + added, gas=eth * self.gwei)
 
 
-def sell(vessel: Vessel, market: Market, *, target: float, service: float, gas: float) -> Act:
+def sell(vessel: Vessel, market: Market, *, target: float, service: Service, gas: float) -> Act:
     """Sell the largest collateral into the largest debt until health is ``target``, or all of it.
 
-    X = (T D - W) / (T (1 - phi) - lambda), phi fitted to the size; feasible while T (1 - phi) > lambda.
+    X = (T D - W) / (T (1 - phi) - lambda), phi fitted to the size; feasible while T (1 - phi) > lambda. What it costs
+    is reckoned at the market's prices: a feed that lags is neither loss nor gain.
     """
     i, j = vessel.largest_collateral(), vessel.largest_debt()
     if i is None or j is None:
         return Act(why="nothing to sell")
-    lot, most = vessel.collateral[i], vessel.held_usd(i)
+    lot, owed, most = vessel.collateral[i], vessel.debt[j], vessel.held_usd(i)
+    fee = service.of(lot.asset, owed.asset)
     short = target * vessel.debt_usd() - vessel.weighted_usd()
     sold = min(max(short / max(target - lot.threshold, 1e-9), 0.0), most)
     for _ in range(SIZE_ROUNDS):
-        brought = _brought(vessel, market, i, sold) * (1.0 - service)
+        brought = brings(vessel, market, (i, j), sold) * (1.0 - fee)
         room = target * brought / sold - lot.threshold if sold > 0.0 else 0.0
         if room <= 0.0:
             return Act(why=f"selling {lot.asset} at this loss lowers health")
         sold = min(short / room, most)
-    brought = min(_brought(vessel, market, i, sold) * (1.0 - service), vessel.owed_usd(j))
+    back = brings(vessel, market, (i, j), sold) * (1.0 - fee)
+    if back > vessel.owed_usd(j):
+        # no more than the debt takes; what is still short is sold into another one a moment later
+        sold *= vessel.owed_usd(j) / back
+        back = vessel.owed_usd(j)
     if sold < LEAST_USD:
         return Act(why="nothing worth selling")
+    cost = sold * vessel.ahead(lot.asset) - back * vessel.ahead(owed.asset)
     vessel.take(i, sold)
-    vessel.repay(j, brought)
-    return Act(sold=sold, repaid=brought, cost=sold - brought, gas=gas)
+    vessel.repay(j, back)
+    return Act(sold=sold, repaid=back, cost=cost, gas=min(gas, GAS_SHARE_MAX * sold))
 
 
-def _brought(vessel: Vessel, market: Market, i: int, sold: float) -> float:
-    """What collateral worth ``sold`` by its feed brings on the market."""
-    name = vessel.collateral[i].asset
-    return market.brings(name, sold * vessel.gap(name))
+def brings(vessel: Vessel, market: Market, pair: tuple[int, int], sold: float) -> float:
+    """What collateral worth ``sold`` by its feed pays of a debt, by the debt's feed; ``pair``: which of each."""
+    name, other = vessel.collateral[pair[0]].asset, vessel.debt[pair[1]].asset
+    return market.brings(name, sold * vessel.ahead(name)) / vessel.ahead(other)

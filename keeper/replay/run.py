@@ -41,6 +41,10 @@ class Trip:
     def __init__(self, name: str, keeper: str, start: float) -> None:
         self.name, self.keeper, self.start = name, keeper, start
         self.lowest = math.inf
+        self.gap = 1.0
+        """The largest further fall of the market in one update that it survived at its worst moment, from where an
+        act decided at the start would have landed."""
+        self.settled = 0
         self.end = self.equity_usd = math.nan
         self.lost_usd = self.cost_usd = self.gas_usd = 0.0
         self.events: list[Event] = []
@@ -110,6 +114,7 @@ def trip(vessel: Vessel, keeper: Keeper, market: Market) -> Trip:
     paths = vessel.paths
     moments = len(paths.bar)
     log = Trip(vessel.name, keeper.name, vessel.health())
+    log.settled = market.delay(paths, 0) + 1
     at = 0
     while at < moments and len(log.events) < ACTS_MAX:
         line = max(keeper.line, LIQUIDATION)
@@ -191,6 +196,9 @@ def _sail(vessel: Vessel, first: int, last: int, log: Trip) -> None:
         begin, end = np.array([first], np.int64), np.array([last], np.int64)
         screen.lowest(vessel.book(), vessel.paths.said, begin, end, least)
         log.lowest = min(log.lowest, float(least[0]))
+    begin_at = max(first, log.settled)
+    if begin_at <= last:
+        log.gap = min(log.gap, vessel.gap(begin_at, last))
     vessel.at = last
     log.lowest = min(log.lowest, vessel.health())
 

@@ -19,29 +19,37 @@ class Vessel:
     def __init__(self, account: Account, paths: Paths, usd: float) -> None:
         """The account at the first moment; ``usd`` dollars of its unit."""
         self.name = account.name
+        self.account = account
         self.collateral: tuple[Lot, ...] = account.collateral
         self.debt: tuple[Lot, ...] = account.debt
         self.held = [x.value * usd for x in account.collateral]
         self.owed = [x.value * usd for x in account.debt]
         self.paths = paths
         self.at = 0
+        self._moves = paths.moves()
 
     def said(self, name: str) -> float:
         """The feed's price over its first."""
         return float(self.paths.said[self.paths.row_of(name), self.at])
 
-    def gap(self, name: str) -> float:
+    def ahead(self, name: str) -> float:
         """Market price over the feed's."""
         row = self.paths.row_of(name)
         return float(self.paths.market[row, self.at] / self.paths.said[row, self.at])
 
     def held_usd(self, i: int) -> float:
-        """Value of collateral ``i`` by its feed."""
-        return self.held[i] * self.said(self.collateral[i].asset)
+        """Value of collateral ``i`` by its feed, income in it."""
+        return self.held[i] * self._kept(i)
 
     def owed_usd(self, j: int) -> float:
-        """Value of debt ``j`` by its feed."""
-        return self.owed[j] * self.said(self.debt[j].asset)
+        """Value of debt ``j`` by its feed, interest in it."""
+        return self.owed[j] * self._due(j)
+
+    def _kept(self, i: int) -> float:
+        return float(self.paths.said[self.paths.kept_row(self.collateral[i].asset), self.at])
+
+    def _due(self, j: int) -> float:
+        return float(self.paths.said[self.paths.owed_row(self.debt[j].asset), self.at])
 
     def weighted_usd(self) -> float:
         """What counts against debt."""
@@ -62,15 +70,15 @@ class Vessel:
 
     def take(self, i: int, usd: float) -> None:
         """``usd`` of collateral ``i`` leave."""
-        self.held[i] = max(0.0, self.held[i] - usd / self.said(self.collateral[i].asset))
+        self.held[i] = max(0.0, self.held[i] - usd / self._kept(i))
 
     def add(self, i: int, usd: float) -> None:
         """``usd`` of collateral ``i`` come in."""
-        self.held[i] += usd / self.said(self.collateral[i].asset)
+        self.held[i] += usd / self._kept(i)
 
     def repay(self, j: int, usd: float) -> None:
         """``usd`` of debt ``j`` are repaid."""
-        self.owed[j] = max(0.0, self.owed[j] - usd / self.said(self.debt[j].asset))
+        self.owed[j] = max(0.0, self.owed[j] - usd / self._due(j))
 
     def largest_collateral(self) -> int | None:
         """The collateral of most value that counts."""
@@ -84,23 +92,40 @@ class Vessel:
         found = [j for j in range(len(self.debt)) if self.owed_usd(j) > EMPTY_USD]
         return max(found, key=self.owed_usd, default=None)
 
-    def book(self) -> Book:
-        """Its one row, over the rows of the paths."""
+    def weights(self) -> tuple[list[int], list[float], list[float]]:
+        """(path, weight against debt, debt) of each path that moves it."""
         entries: dict[int, tuple[float, float]] = {}
         for lot, value in zip(self.collateral, self.held, strict=True):
-            row = self.paths.row_of(lot.asset)
+            row = self.paths.kept_row(lot.asset)
             a, b = entries.get(row, (0.0, 0.0))
             entries[row] = (a + value * lot.threshold, b)
         for lot, value in zip(self.debt, self.owed, strict=True):
-            row = self.paths.row_of(lot.asset)
+            row = self.paths.owed_row(lot.asset)
             a, b = entries.get(row, (0.0, 0.0))
             entries[row] = (a, b + value)
+        return list(entries), [a for a, _ in entries.values()], [b for _, b in entries.values()]
+
+    def book(self) -> Book:
+        """Its one row, over the rows of the paths."""
+        rows, a, b = self.weights()
         return Book(
-            indptr=np.array([0, len(entries)], np.int64),
-            feed=np.array(list(entries), np.int32),
-            a=np.array([a for a, _ in entries.values()], np.float64),
-            b=np.array([b for _, b in entries.values()], np.float64),
+            indptr=np.array([0, len(rows)], np.int64),
+            feed=np.array(rows, np.int32),
+            a=np.array(a, np.float64),
+            b=np.array(b, np.float64),
             a0=np.zeros(1),
             b0=np.zeros(1),
             prices=np.ones(len(self.paths.said)),
         )
+
+    def gap(self, first: int, last: int) -> float:
+        """The largest further move of the market, in one update, that it survives at its worst moment from ``first``
+        to ``last``: margin over what moves, net of debt that moves alike; 1 at most, negative once it is below."""
+        rows, a, b = self.weights()
+        net = np.array(a) - np.array(b)
+        said = self.paths.said[rows, first : last + 1]
+        margin, moved = net @ said, np.abs((net * self._moves[rows]) @ said)
+        scale = 1e-9 * (np.array(b) @ said) + EMPTY_USD
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = np.where(moved > scale, margin / moved, np.where(margin >= 0.0, 1.0, -1.0))
+        return float(np.minimum(found, 1.0).min())

@@ -212,3 +212,14 @@ def test_propose__when_two_collaterals_could_be_sold__then_the_cheaper_swap() ->
     assert said.cost_usd == said.gas_usd + said.swap_usd
     assert said.spend_usd == 0
     assert units(WBTC, "0.3") > said.steps[0].amount.units
+
+
+def test_propose__when_closing_one_debt_would_lift_the_rest_too_high__then_dust_is_left() -> None:
+    # a rest below dust would be paid as well; with a second, tiny debt left, health would pass max_health
+    position = build.position(
+        [build.collateral(WETH, "1")], [build.debt(USDC, "1400"), build.debt(DAI, "20")]
+    )
+    found = mandate(assets=(asset(WETH, Side.COLLATERAL), asset(USDC, Side.DEBT), asset(DAI, Side.DEBT)))
+    said = proposed(position, means(found))
+    assert isinstance(said, Proposal), said
+    assert POLICY.target_wad <= said.health_after_wad <= POLICY.max_health_wad
