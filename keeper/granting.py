@@ -37,7 +37,8 @@ from keeper.model import (
     Token,
 )
 from keeper.seams import Signer
-from keeper.transaction.send import Live, silent
+from keeper.transaction.nobody import silent
+from keeper.transaction.send import Live
 from keeper.units import UINT256_MAX, WAD, decimal_text
 
 VENUE = "grant"

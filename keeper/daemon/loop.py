@@ -19,7 +19,7 @@ from keeper.daemon.parts import Parts
 from keeper.daemon.permit import Permit
 from keeper.daemon.tank import say_tank
 from keeper.daemon.tick import Tick, joined, raise_for, say_quorum
-from keeper.daemon.triage import ASKED_S, FIRST_S, Glances, beside
+from keeper.daemon.triage import FIRST_S, Glances, beside
 from keeper.daemon.urgency import Healths
 from keeper.daemon.watching import Watching
 from keeper.decision import Options, PositionMemory
@@ -31,6 +31,7 @@ from keeper.model import (
     IntentState,
     Level,
     Outcome,
+    Outlook,
     Plan,
     PositionId,
     Refusal,
@@ -119,15 +120,14 @@ class ChainLoop:
         self._first = self._judged(seen[0], seen[1], {}, few=ready)
         self.lane.given = frozenset(p.key for p in self.hand(self._first))
         if self.lane.given:
-            await asyncio.sleep(ASKED_S)
-            self._tell_first()
             with suppress(TimeoutError):
                 async with asyncio.timeout(FIRST_S):
                     await self.lane.drained()
+            self.tell_first()
         return (self.parts.clock.monotonic_s() - start_s) * 1e3
 
-    def _tell_first(self) -> None:
-        """The diary and the memory of those who come first, once: while they are simulated, before a signature."""
+    def tell_first(self) -> None:
+        """The diary and the memory of those who come first, once: in one commit with the first of their intents."""
         if self._first is None or self._told or not self.lane.given:
             return
         self._told, memories = self._first.judged, self._memory.rows()
@@ -179,7 +179,6 @@ class ChainLoop:
         A disarm or a stop counts at once. A newer block judges the plan anew: its trigger, health
         bounds, caps and deadline must still hold there.
         """
-        self._tell_first()
         if why := self.permit.on_paper(plan, self.armed):
             return Refusal(who="lane", code="disarmed", why=why)
         if self.last is None:
@@ -230,15 +229,10 @@ class ChainLoop:
         decisions, self._memory, broken = decided(world, self._memory)
         plans, refusals = self._build(decisions, snapshot, options)
         decide_s = self.parts.clock.monotonic_s()
-        levels = self._memory.levels()
+        known = self._memory.rows()
         tick = Tick(
             snapshot=snapshot,
-            outlooks=tuple(
-                [
-                    o if (level := levels.get(o.id, o.level)) is o.level else replace(o, level=level)
-                    for o in outlooks
-                ]
-            ),
+            outlooks=tuple([_levelled(o, known.get(o.id)) for o in outlooks]),
             decisions=decisions,
             plans=plans,
             refusals=(*broken, *refusals),
@@ -288,6 +282,11 @@ class ChainLoop:
     def level_of(self, id: PositionId) -> Level | None:
         """The level of a guarded position as judged last, even if the others wait yet; None before the first."""
         return self._memory.of(id).level if self._first and id in self._first.judged else self._levels.get(id)
+
+
+def _levelled(outlook: Outlook, kept: PositionMemory | None) -> Outlook:
+    """The outlook at the level that hysteresis gave the position."""
+    return outlook if kept is None or kept.level is outlook.level else replace(outlook, level=kept.level)
 
 
 __all__ = ["NO_MEANS", "ChainLoop", "Parts"]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import structlog
 
 from keeper import decision
 from keeper.clock import SystemClock
 from keeper.config import ChainSettings, Settings
 from keeper.daemon.announcing import Announcer
+from keeper.daemon.reloading import Current
 from keeper.daemon.service import ChainDaemon, Probe
 from keeper.daemon.supervise import serve
 from keeper.errors import EXIT_FINDINGS, EXIT_OK, EXIT_UNREACHABLE, Transient
@@ -17,12 +16,13 @@ from keeper.journal.write import Journal
 from keeper.model import Entry, Level
 from keeper.notify.alarm import Alarms
 from keeper.risk import cache
-from keeper.transaction.send import silent
+from keeper.transaction.nobody import silent
 
 
 async def run(settings: Settings, *, once: bool, dry_run: bool, probe: Probe = silent) -> int:
     """The daemon, or one tick of it; returns an exit code. Raises ConfigError before anything is started."""
-    settings = replace(settings, mode="dry-run") if dry_run else settings
+    current = Current(settings, dry_run=dry_run)
+    settings = current.settings
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     cache.warm()
     if not once:
@@ -32,7 +32,7 @@ async def run(settings: Settings, *, once: bool, dry_run: bool, probe: Probe = s
 
         def made(chain: ChainSettings, alarms: Alarms | None) -> ChainDaemon:
             alarms = alarms or Alarms(journal.record, SystemClock(), chain.chain_id, announcer.tell)
-            return ChainDaemon(settings, chain, journal, probe, alarms)
+            return ChainDaemon(current.settings, chain, journal, probe, alarms)
 
         journal.record(
             Entry(kind="start", chain_id=0, block_number=0, subject="", why=f"{settings.mode} start")
@@ -41,7 +41,7 @@ async def run(settings: Settings, *, once: bool, dry_run: bool, probe: Probe = s
             return await (
                 _once([made(c, None) for c in settings.chains])
                 if once
-                else serve(settings, journal, made, announcer)
+                else serve(current, journal, made, announcer)
             )
         finally:
             journal.record(Entry(kind="stop", chain_id=0, block_number=0, subject="", why="stopped"))

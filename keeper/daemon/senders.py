@@ -25,7 +25,8 @@ from keeper.journal.write import Journal
 from keeper.model import Means, PositionId, Reserve, Side
 from keeper.seams import Alarm, OneOfMany, Sender, Signer, Venue
 from keeper.transaction.dry import Dry
-from keeper.transaction.send import Live, silent
+from keeper.transaction.nobody import silent
+from keeper.transaction.send import Live
 from keeper.transaction.simulate import why_reverted
 from keeper.units import UINT256_MAX, WAD, mul_div_up
 

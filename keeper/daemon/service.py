@@ -198,6 +198,7 @@ class ChainDaemon:
         loop = ChainLoop(parts, here.venues)
         if self._acting is not None and self._acting.live is not None:
             self._acting.live.may_send = loop.may_send
+            self._acting.live.beside = loop.tell_first
         if self._acting is not None:
             self._acting.outgoing.follow(loop.level_of, loop.venue_of)
         if self._foreign:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from keeper.model import Level, PositionId
 
@@ -28,20 +28,20 @@ class PositionMemory:
 class Memory:
     """One record per position, in the order in which they were first seen."""
 
-    positions: tuple[PositionMemory, ...] = ()
+    by_id: Mapping[PositionId, PositionMemory] = field(default_factory=dict)
+    """Never written into: a changed memory is another one."""
 
     def of(self, id: PositionId) -> PositionMemory:
         """What is remembered of a position; a new one starts SAFE, so its first danger is a change."""
-        return next((p for p in self.positions if p.id == id), PositionMemory(id=id))
+        return self.by_id.get(id) or PositionMemory(id=id)
 
     def levels(self) -> dict[PositionId, Level]:
         """The level of every position after hysteresis."""
-        return {p.id: p.level for p in self.positions}
+        return {id: p.level for id, p in self.by_id.items()}
 
     def with_(self, changed: Mapping[PositionId, PositionMemory]) -> Memory:
         """The memory with those positions replaced or added."""
-        kept = {p.id: p for p in self.positions} | dict(changed)
-        return Memory(positions=tuple(kept.values()))
+        return Memory(by_id={**self.by_id, **changed})
 
     def with_action(self, id: PositionId, block_number: int | None) -> Memory:
         """The memory in which the last action stood at that block.
@@ -54,18 +54,16 @@ class Memory:
         """``with_action(id, None)`` of several at once: a thousand plans may stay on paper in one tick."""
         if not ids:
             return self
-        known = self.rows()
-        freed = {id: known.get(id) or PositionMemory(id=id) for id in ids}
-        return self.with_({id: replace(p, last_action_block=None) for id, p in freed.items()})
+        return self.with_({id: replace(self.of(id), last_action_block=None) for id in ids})
 
-    def rows(self) -> dict[PositionId, PositionMemory]:
+    def rows(self) -> Mapping[PositionId, PositionMemory]:
         """Each position's record, as the journal keeps them."""
-        return {p.id: p for p in self.positions}
+        return self.by_id
 
     @classmethod
     def restore(cls, rows: Mapping[PositionId, Mapping[str, object]]) -> Memory:
         """The memory from plain JSON, whose large integers are decimal text. Raises ValueError, KeyError."""
-        return cls(positions=tuple(_restored(id, row) for id, row in rows.items()))
+        return cls(by_id={id: _restored(id, row) for id, row in rows.items()})
 
 
 def _restored(id: PositionId, row: Mapping[str, object]) -> PositionMemory:

@@ -8,8 +8,8 @@ from keeper.model import Attempt, Plan, PositionId, Refusal, Snapshot
 from keeper.seams import Transport
 from keeper.transaction.fees import Market, first_fee
 from keeper.transaction.ledger import Ledger
-from keeper.transaction.send import spend_usd_up
 from keeper.transaction.simulate import simulate
+from keeper.transaction.spending import spend_usd_up
 
 
 class Dry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from keeper.model import Attempt, Entry, Intent, IntentState, Plan, PlanKey
@@ -9,6 +10,10 @@ from keeper.model import Attempt, Entry, Intent, IntentState, Plan, PlanKey
 
 class Ledger(Protocol):
     """The part of the journal that stands between a plan and its signature."""
+
+    def batch(self) -> AbstractContextManager[None]:
+        """Several writes as one durable commit; nothing is awaited inside."""
+        ...
 
     def open_intent(self, plan: Plan, *, spend_usd: int | None = None, dry: bool = False) -> Intent:
         """Check and insert in one exclusive transaction. Raises Raced."""

@@ -1,4 +1,4 @@
-"""Live: simulate, journal the intent, sign, journal the bytes, broadcast. The order is the whole point.
+"""Live: simulate and meanwhile journal the intent, sign, journal the bytes, broadcast. The order is the whole point.
 
 A crash before the bytes are journaled has done nothing; after it, the bytes are broadcast again at the next
 start. Under one nonce at most one of them can ever be mined, so an action cannot happen twice.
@@ -30,20 +30,14 @@ from keeper.transaction import nonce as nonces
 from keeper.transaction.answers import Verdict, best
 from keeper.transaction.fees import BUMPS_MAX, WHO, Market, first_fee, raised_fee
 from keeper.transaction.ledger import Ledger
+from keeper.transaction.nobody import always, nothing, silent
 from keeper.transaction.simulate import simulate
-from keeper.units import mul_div_up
+from keeper.transaction.spending import spend_usd_up
 
+ASKED_S = 0.001
+"""So long the loop is left to the questions of a simulation before anything is written beside them."""
 CANCEL_GAS = 60_000
 """A self-send uses 21,000; rollups charge their data as gas on top. Unused gas costs nothing."""
-
-
-def always(plan: Plan) -> Refusal | None:
-    """Nobody objects."""
-    return None
-
-
-def silent(point: str) -> None:
-    """The probe of ordinary life: nothing happens at the named points."""
 
 
 class Live:
@@ -66,13 +60,16 @@ class Live:
         self._errors = dict(errors or {})
         self._probe = probe
         self.may_send: Callable[[Plan], Refusal | None] = always
-        """Asked last, right before a first signature: a disarm, a stop or a newer block may have come."""
+        """Asked before an intent is journaled and last, right before a first signature: a disarm, a stop or a newer
+        block may have come."""
+        self.beside: Callable[[], None] = nothing
+        """What is journaled in one commit with an intent: why it is wished."""
         self._turn = asyncio.Lock()
         self._unsure: set[PlanKey] = set()
         """Intents for which the signer may have signed what this process never received."""
 
     async def act(self, plan: Plan, snapshot: Snapshot) -> Attempt | Refusal:
-        """Carry the plan to a broadcast. Refusal: nothing was journaled or signed.
+        """Carry the plan to a broadcast. Refusal: nothing was signed, and its intent, if any, is ABANDONED.
 
         A plan whose key has an open intent replaces what that intent carries, under its nonce. An urgent plan
         behind cheaper transactions raises those to its own fee. Raises Raced (the plan is out of
@@ -86,23 +83,41 @@ class Live:
             fee = self._first_fee(plan, snapshot)
             if isinstance(fee, Refusal):
                 return fee
-            refusal, nonce = await self._ask_chain(plan)
-            refusal = refusal or self._in_doubt(plan) or self.may_send(plan)
-            if refusal is not None:
-                return refusal
-            self._journal.open_intent(plan, spend_usd=spend_usd_up(plan, snapshot.means))
-            self._probe("planned")
-            attempt = Attempt(
-                key=plan.key, nonce=nonce, n=0, raw=b"", hash="", fee=fee, sent_block=snapshot.block.number
-            )
-            try:
-                attempt = await self._sign(attempt, plan.call, plan.block.chain_id)
-            finally:
-                self._abandon_unsigned(plan.key, snapshot.block.number)
+            attempt = await self._first(plan, snapshot, fee)
+            if isinstance(attempt, Refusal):
+                return attempt
             await self._broadcast(attempt)
             if plan.urgent:
                 await self._clear_way(attempt, snapshot)
             return attempt
+
+    async def _first(self, plan: Plan, snapshot: Snapshot, fee: Fee) -> Attempt | Refusal:
+        """The plan's first bytes, durable; its intent is journaled while the chain is asked about it."""
+        refusal = self._in_doubt(plan) or self.may_send(plan)
+        if refusal is not None:
+            return refusal
+        at_block, why = snapshot.block.number, "not signed"
+        asking = asyncio.ensure_future(self._ask_chain(plan))
+        try:
+            await asyncio.sleep(ASKED_S)
+            if asking.done() and (refusal := asking.result()[0]) is not None:
+                return refusal
+            with self._journal.batch():
+                self.beside()
+                self._journal.open_intent(plan, spend_usd=spend_usd_up(plan, snapshot.means))
+            self._probe("planned")
+            refusal, nonce = await asking
+            # what has ended in vain, or was forbidden, meanwhile
+            refusal = refusal or self._in_doubt(plan) or self.may_send(plan)
+            if refusal is not None:
+                why = f"{refusal.code}: {refusal.why}"
+                return refusal
+            attempt = Attempt(key=plan.key, nonce=nonce, n=0, raw=b"", hash="", fee=fee, sent_block=at_block)
+            return await self._sign(attempt, plan.call, plan.block.chain_id)
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+            self._abandon_unsigned(plan.key, at_block, why)
 
     async def bump(self, key: PlanKey, block: Block, means: Means | None) -> Attempt | Refusal:
         """The same payload under the same nonce at a higher fee. Raises Raced when the intent is not open."""
@@ -189,7 +204,15 @@ class Live:
         fee = raised_fee(old, market, cap_wei, urgent=plan.urgent)
         if isinstance(fee, Refusal):
             return fee
-        refusal = await simulate(self._transport, plan, self._signer.address, self._errors)
+        asking = asyncio.ensure_future(simulate(self._transport, plan, self._signer.address, self._errors))
+        try:
+            await asyncio.sleep(ASKED_S)
+            with self._journal.batch():
+                self.beside()
+            refusal = await asking
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
         if refusal is not None:
             return refusal
         fresh = replace(top, n=top.n + 1, fee=fee, sent_block=snapshot.block.number)
@@ -239,7 +262,7 @@ class Live:
             self._journal.add_attempt(found, self._signer.address)
             n += 1
         self._unsure.discard(intent.key)
-        self._abandon_unsigned(intent.key, intent.plan.block.number)
+        self._abandon_unsigned(intent.key, intent.plan.block.number, "not signed")
 
     async def rebroadcast(self, intent: Intent) -> Verdict:
         """Send the stored bytes of the highest attempt again, unchanged."""
@@ -311,11 +334,11 @@ class Live:
         self._probe("sent")
         return found
 
-    def _abandon_unsigned(self, key: PlanKey, block_number: int) -> None:
+    def _abandon_unsigned(self, key: PlanKey, block_number: int, why: str) -> None:
         """Refused, cancelled or failed: no bytes exist anywhere, so the position must not stay blocked."""
         intent = None if key in self._unsure else self._journal.intent(key)
         if intent is not None and intent.state is IntentState.PLANNED:
-            self._journal.set_state(key, IntentState.ABANDONED, "not signed", block_number)
+            self._journal.set_state(key, IntentState.ABANDONED, why, block_number)
 
     def _refuse_stale(self, plan: Plan, snapshot: Snapshot) -> None:
         """A photograph that does not show our last inclusion would make us act a second time."""
@@ -328,7 +351,7 @@ class Live:
                 raise Raced(f"{plan.key}: the snapshot does not show {done.key}, which is {done.state}")
 
     def _in_doubt(self, plan: Plan) -> Refusal | None:
-        """Asked after the last await before the journal: what has ended in vain by then may come back."""
+        """Whether what has ended in vain by now may come back beside it."""
         return doubt.refuses(plan, self._journal.followed_intents(plan.block.chain_id))
 
     def _first_fee(self, plan: Plan, snapshot: Snapshot) -> Fee | Refusal:
@@ -363,19 +386,6 @@ def holds_up(stuck: Attempt, urgent: Attempt) -> bool:
     """Whether a transaction stands before an urgent one and pays less, so that builders reach neither."""
     cheaper = stuck.fee.max_fee_wei < urgent.fee.max_fee_wei or stuck.fee.tip_wei < urgent.fee.tip_wei
     return stuck.nonce < urgent.nonce and cheaper
-
-
-def spend_usd_up(plan: Plan, means: Means) -> int:
-    """Whole USD that the steps take from the wallet, rounded up; the cost bound where no price is known."""
-    total = 0
-    for step in plan.steps:
-        token = step.amount.token
-        found = next((r for r in means.reserves if r.token == token), None)
-        if found is None:
-            return plan.bounds.cost_usd_max
-        scale = 10 ** (token.decimals + found.base_decimals)
-        total += mul_div_up(step.amount.units, found.price_base, scale)
-    return total
 
 
 def _market(block: Block, means: Means | None, old: Fee) -> Market:

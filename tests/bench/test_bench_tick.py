@@ -42,7 +42,7 @@ from keeper.model import Level, Plan
 from keeper.notify import log
 from keeper.risk import cache
 from keeper.seams import Signer, TxFields
-from keeper.transaction.send import silent
+from keeper.transaction.nobody import silent
 from tests.bench.figures import ROOT, record
 from tests.bench.tick_crowd import FALLEN, STORM, Crowd, crowd
 

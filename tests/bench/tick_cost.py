@@ -18,7 +18,7 @@ from keeper.daemon.service import ChainDaemon
 from keeper.journal.write import Journal
 from keeper.notify import log
 from keeper.risk import cache
-from keeper.transaction.send import silent
+from keeper.transaction.nobody import silent
 from tests.bench.figures import record
 
 N = 1_000

@@ -31,7 +31,8 @@ from keeper.model import Attempt, Block, Call, Plan, Refusal, Snapshot
 from keeper.signer.key import Key
 from keeper.signer.local import LocalSigner
 from keeper.signer.policy import AllowedCall, Argument, SigningPolicy
-from keeper.transaction.send import Live, silent
+from keeper.transaction.nobody import silent
+from keeper.transaction.send import Live
 from keeper.units import WAD
 from tests.keystores import CANARY, address_of
 from tests.plans import CHAIN_ID, plan, position_id, snapshot

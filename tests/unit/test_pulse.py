@@ -13,7 +13,7 @@ from keeper.clock import ManualClock
 from keeper.daemon import service
 from keeper.daemon.service import ChainDaemon
 from keeper.errors import Transient
-from keeper.transaction.send import silent
+from keeper.transaction.nobody import silent
 from tests import build
 from tests.loop_double import CHAIN, Loop, loop, settings, vault
 

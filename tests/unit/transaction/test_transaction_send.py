@@ -17,7 +17,8 @@ from keeper.model import Attempt, IntentState, Outcome, Plan, Refusal, Snapshot
 from keeper.seams import Signed, TxFields
 from keeper.transaction import dry, send
 from keeper.transaction.dry import Dry
-from keeper.transaction.send import Live, spend_usd_up
+from keeper.transaction.send import Live
+from keeper.transaction.spending import spend_usd_up
 from keeper.units import GWEI
 from tests.chain_double import ChainDouble, FakeSigner, read_tx
 from tests.plans import CHAIN_ID, POOL, WALLET, block, plan, position_id, snapshot
