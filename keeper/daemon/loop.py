@@ -162,8 +162,8 @@ class ChainLoop:
         return self._memory.of(id)
 
     def remembered_all(self) -> dict[PositionId, PositionMemory]:
-        """The same of every position at once: ``remembered`` is a search."""
-        return self._memory.rows()
+        """The same of every position at once."""
+        return dict(self._memory.rows())
 
     async def serve_lane(self) -> None:
         """``Lane.serve``."""

@@ -227,7 +227,7 @@ def test_decide__when_break_even_and_below_emergency__then_it_acts_whatever_it_c
 def test_decide__when_back_inside_the_hysteresis__then_level_stays_and_nothing_is_spent() -> None:
     acted = PositionMemory(id=position_id(), level=Level.ACT, known_level=Level.ACT, since_block=90)
     band = position([collateral(WETH, "10", price="1820")], [debt(USDC, "12000")])
-    got = only(judge(build.snapshot([band], wallet=RICH), memory=Memory(positions=(acted,))))
+    got = only(judge(build.snapshot([band], wallet=RICH), memory=Memory(by_id={acted.id: acted})))
     assert got.level is Level.ACT
     assert got.chosen == ()
     assert "not below trigger" in got.why
@@ -296,8 +296,8 @@ def test_memory__when_stored_as_plain_json__then_it_comes_back() -> None:
         "last_health_wad": str(wad_from("1.2")),
         "last_health_block": 6,
     }
-    assert Memory.restore({kept.id: plain}) == Memory(positions=(kept,))
-    assert Memory(positions=(kept,)).rows() == {kept.id: kept}
+    assert Memory.restore({kept.id: plain}) == Memory(by_id={kept.id: kept})
+    assert Memory(by_id={kept.id: kept}).rows() == {kept.id: kept}
 
 
 def under_way(price: str, *, deadline_block: int = 110) -> Plan:
