@@ -8,6 +8,7 @@ from keeper.daemon.wiring import Finding, Site
 from keeper.executor import rules
 from keeper.executor.errors import code_of, words_of
 from keeper.executor.rules import Moment
+from keeper.executor.seat import Seated
 from keeper.model import Mandate, Means, Policy, Position, Refusal, Side, Snapshot
 from keeper.phrases import amount_text, health_text
 from keeper.seams import Severity
@@ -91,8 +92,14 @@ def _of(site: Site, guarded: Guarded, snapshot: Snapshot) -> list[Finding]:
     found += _reserves(mandate, guarded)
     found += _routers(mandate, guarded) if sells else []
     position = snapshot.position(guarded.id)
-    owes = sells and position is not None and position.debt
-    return found + (_grants(mandate, position, guarded) if owes and position is not None else [])
+    if not sells or position is None or not position.debt:
+        return found
+    venue = site.venues[guarded.venue_id]
+    whole = isinstance(venue, Seated) and venue.seat(guarded.id.account).permit is not None
+    # a protocol that knows no smaller grant: the Executor's own caps are the bound, as docs/TRUST.md says
+    return found + [
+        f for f in _grants(mandate, position, guarded) if not (whole and f.code == "grant_unlimited")
+    ]
 
 
 def _routers(mandate: Mandate, guarded: Guarded) -> list[Finding]:
