@@ -10,6 +10,7 @@ import typer
 from keeper.cli import arguments, covariance, odds, progress, subject
 
 if TYPE_CHECKING:
+    from keeper.risk.adl import Adl
     from keeper.risk.portfolio import Portfolio, Touch
 
 
@@ -46,7 +47,8 @@ def command(
         found = portfolio(named, LIBRARY, on.factors, advance)
     bad = any(t.by_horizon[0].boundary.value in ("UNDER", "UNKNOWN") for t in found.touches)
     if json:
-        print(table.document({**document(found), "covariance": on.document}))
+        near = {"adl": [nearness(name, one) for name, one in named.adl]} if named.adl else {}
+        print(table.document({**document(found), **near, "covariance": on.document}))
     else:
         headers = ("position", "boundary", "beta 7 d", "P(touch) 1 h", "1 d", "7 d", "loss USD")
         table.show(headers, [row(t) for t in found.touches[: subject.ROWS_MAX]])
@@ -54,6 +56,8 @@ def command(
         subject.say_empty(named)
         for line in said(found):
             subject.say(line)
+        for name, one in named.adl:
+            subject.say(f"auto-deleveraging of {subject.cut(name, 40)} by {one.by}: {one.said}")
         subject.say(on.line)
     raise typer.Exit(int(bad))
 
@@ -82,6 +86,17 @@ def document(found: Portfolio) -> dict[str, object]:
         "worst_notional_usd": found.worst_notional_usd,
         "expected_loss_usd": [subject.number(x) for x in found.expected_loss_usd],
         "unknown": list(found.unknown),
+    }
+
+
+def nearness(name: str, one: Adl) -> dict[str, object]:
+    """How near a perp is to being closed by its venue, as JSON."""
+    return {
+        "name": name,
+        "by": one.by,
+        "value": subject.number(one.value),
+        "winning": one.winning,
+        "enabled": one.enabled,
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +21,7 @@ COLUMNS_ARE = (
     "breaks: positions that a shock makes liquidatable; notional USD: what they must cover; then each "
     "position's health"
 )
+JOINT_IS = "; joint USD: what all legs of the owner are worth together, before any liquidation"
 COLUMNS = 3
 """So many positions stand side by side in a table that a terminal can show."""
 Ladder = Annotated[
@@ -72,10 +73,12 @@ def command(
     named = subject.named_book(config, book)
     check_moves(named, ladder, grid)
     from keeper.model import Shock
+    from keeper.risk.legs import joint_usd
     from keeper.risk.portfolio import shock
 
     with progress.bar(len(named.rows), "positions") as advance:
         now, *found = shock(named, (Shock(name="now", moves={}), *chosen), advance)
+    worth = joint_usd(named, chosen)
     if plot is not None:
         from keeper.cli import drawing
 
@@ -88,13 +91,18 @@ def command(
         )
         draw(plot, drawn, ladder, grid, steps or mine or STEPS)
     if json:
-        print(table.document({"positions": list(named.names), "shocks": [document(r) for r in found]}))
+        told = [{**document(r), **shares(worth, s)} for s, r in enumerate(found)]
+        print(table.document({"positions": list(named.names), "shocks": told}))
     else:
         shown = columns(now)
         names = [subject.cut(named.names[u], subject.NAME_MAX) for u in shown]
-        table.show(("shock", "breaks", "notional USD", *names), [row(r, shown) for r in found])
+        joint = joint_cells(worth, len(found))
+        head = ("shock", "breaks", "notional USD", *(("joint USD",) if worth else ()))
+        lines = [row(r, shown) for r in found]
+        rows = [(*line[:3], *cells, *line[3:]) for line, cells in zip(lines, joint, strict=True)]
+        table.show((*head, *names), rows)
         if shown:
-            subject.say(COLUMNS_ARE)
+            subject.say(COLUMNS_ARE + (JOINT_IS if worth else ""))
         subject.say_empty(named)
         if len(shown) < len(named.names):
             print(f"the {len(shown)} nearest of {len(named.names)} positions; all of them with --json")
@@ -204,6 +212,25 @@ def document(r: ShockResult) -> dict[str, object]:
         "notional_usd": r.notional_usd,
         "health": [subject.number(h) for h in r.health],
     }
+
+
+def shares(worth: Mapping[str, Sequence[float]], s: int) -> dict[str, object]:
+    """What each owner of several legs is worth under one shock, for JSON; nothing where there is none."""
+    found = {owner: subject.number(usd[s]) for owner, usd in worth.items()}
+    return {"joint_usd": found} if found else {}
+
+
+def joint_cells(worth: Mapping[str, Sequence[float]], shocks: int) -> list[tuple[str, ...]]:
+    """Cells of the column on joint worth: of the one owner of several legs, of each by name where there are more."""
+    if not worth:
+        return [()] * shocks
+    named = len(worth) > 1
+
+    def cell(owner: str, usd: float) -> str:
+        told = f"{usd:,.0f}" if math.isfinite(usd) else "unknown"
+        return f"{subject.cut(owner, 10)} {told}" if named else told
+
+    return [("; ".join(cell(owner, usd[s]) for owner, usd in worth.items()),) for s in range(shocks)]
 
 
 def columns(now: ShockResult) -> list[int]:

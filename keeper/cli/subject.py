@@ -67,6 +67,8 @@ def named_book(config: Path, book: Path | None) -> NamedBook:
         tokens=tuple(collateral_tokens(p) for p in positions) + ((),) * len(lost),
         losses=tuple(position_loss_usd(p) for p in positions) + (None,) * len(lost),
         days=tuple(days) + (None,) * len(lost),
+        # by account: one person's positions carry one address
+        owners=tuple(id.account for id in ids),
     )
 
 

@@ -13,7 +13,8 @@ import orjson
 
 from keeper.errors import ConfigError
 from keeper.model import BookRow
-from keeper.risk import bookloss, clocks
+from keeper.risk import bookloss, clocks, perp, perpfile
+from keeper.risk.adl import Adl
 
 FORMAT = """\
 {"prices": {"ETH": 2000.0,                         feed: USD of one whole token, or an object:
@@ -24,11 +25,16 @@ FORMAT = """\
   {"name": "short", "perp": {"index": "ETH", "size": -5, "entry": 2100, "maintenance_rate": 0.01,
                              "margin": [{"asset": "USDC", "amount": 3000, "haircut": 1.0}],
                              "fees_usd": 0, "minimum_margin_usd": 0}},
+  {"name": "pair", "owner": "me",
+   "cross": {"legs": [{"index": "ETH", "size": 2, "entry": 2000, "maintenance_rate": 0.01},
+                      {"index": "ETH", "size": -1, "entry": 2050, "maintenance_rate": 0.01}],
+             "margin": [{"asset": "USDC", "amount": 500}]}},
   {"name": "raw", "row": {"feeds": ["ETH"], "a": [1.0], "b": [0.0], "a0": 0.0, "b0": 100.0}}]}
 """
 
 
 _ABOVE_0 = 5e-324
+_KINDS = ("lending", "perp", "cross", "row")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +44,8 @@ class NamedBook:
     ``levels``: (name, health) of the policy, where all positions share one. ``tokens``: for each row the collateral
     in tokens behind each entry's weight, 0 for a debt; empty for a row that is no lending position. ``losses``: USD
     that one liquidation would take of each position; None where no venue's rule is named. ``days`` until interest or
-    funding alone liquidates; None where no rate is known.
+    funding alone liquidates; None where no rate is known. ``owners``: whose each is, empty where nobody says.
+    ``adl``: (name, nearness) of each perp for which the file tells how its venue closes winners.
     """
 
     names: tuple[str, ...]
@@ -50,6 +57,8 @@ class NamedBook:
     tokens: tuple[tuple[float, ...], ...] = ()
     losses: tuple[float | None, ...] = ()
     days: tuple[float | None, ...] = ()
+    owners: tuple[str, ...] = ()
+    adl: tuple[tuple[str, Adl], ...] = ()
 
 
 def read(path: Path) -> NamedBook:
@@ -74,21 +83,33 @@ def parse(document: object) -> NamedBook:
     tokens: list[tuple[float, ...]] = []
     losses: list[float | None] = []
     days: list[float | None] = []
+    owners: list[str] = []
+    adl: list[tuple[str, Adl]] = []
     for n, item in enumerate(reader.items(top.get("positions"), "positions")):
         where = f"positions[{n}]"
-        table = reader.table(item, where, (), optional=("name", "lending", "perp", "row"))
-        kinds = [k for k in ("lending", "perp", "row") if k in table]
+        table = reader.table(item, where, (), optional=("name", "owner", *_KINDS))
+        kinds = [k for k in _KINDS if k in table]
         if len(kinds) != 1:
-            reader.problems.append(f"{where}: needs exactly one of lending, perp and row, has {len(kinds)}")
+            what = f"{', '.join(_KINDS[:-1])} and {_KINDS[-1]}"
+            reader.problems.append(f"{where}: needs exactly one of {what}, has {len(kinds)}")
             continue
         name = table.get("name", str(n))
         names.append(name if isinstance(name, str) else str(n))
-        at = f"{where}.{kinds[0]}"
-        row, held = reader.position(kinds[0], table[kinds[0]], at)
-        rows.append(row)
-        tokens.append(held)
-        losses.append(bookloss.loss_usd(reader, kinds[0], table[kinds[0]], prices, at))
-        days.append(clocks.file_days(reader, table[kinds[0]], row, prices, at))
+        owners.append(reader.text(table["owner"], f"{where}.owner") if "owner" in table else "")
+        kind, value, at = kinds[0], table[kinds[0]], f"{where}.{kinds[0]}"
+        if kind in ("perp", "cross"):
+            account = perpfile.account(reader, kind, value, prices, at)
+            rows.append(account.row)
+            tokens.append(())
+            carry, over = account.carry_usd_day, perp.margin_usd(account.row, prices)
+            days.append(None if carry is None else clocks.funding_clock_days(over, carry))
+            adl += [(names[-1], one) for one in account.adl]
+        else:
+            row, held = reader.position(kind, value, at)
+            rows.append(row)
+            tokens.append(held)
+            days.append(clocks.file_days(reader, value, row, prices, at))
+        losses.append(None if kind == "cross" else bookloss.loss_usd(reader, kind, value, prices, at))
     for name, row in zip(names, rows, strict=True):
         reader.problems += [f"position {name}: no price of {f}" for f in row.feeds if f not in prices]
     if reader.problems:
@@ -102,6 +123,8 @@ def parse(document: object) -> NamedBook:
         tokens=tuple(tokens),
         losses=tuple(losses),
         days=tuple(days),
+        owners=tuple(owners),
+        adl=tuple(adl),
     )
 
 
@@ -163,9 +186,7 @@ class _Reader:
 
     def position(self, kind: str, value: object, where: str) -> tuple[BookRow, tuple[float, ...]]:
         """The row, and the tokens of its collateral where it is a lending position."""
-        if kind == "lending":
-            return self.lending(value, where)
-        return (self.perp(value, where) if kind == "perp" else self.row(value, where)), ()
+        return self.lending(value, where) if kind == "lending" else (self.row(value, where), ())
 
     def lending(self, value: object, where: str) -> tuple[BookRow, tuple[float, ...]]:
         table = self.table(value, where, ("collateral", "debt"), optional=bookloss.LENDING_KEYS)
@@ -194,30 +215,6 @@ class _Reader:
             b.append(self.number(one.get("amount"), f"{at}.amount", low=0.0))
             tokens.append(0.0)
         return BookRow(feeds=tuple(feeds), a=tuple(a), b=tuple(b)), tuple(tokens)
-
-    def perp(self, value: object, where: str) -> BookRow:
-        """Equity = margin + size (p - entry) - fees; requirement = |size| x rate x p + minimum."""
-        keys = ("index", "size", "entry", "maintenance_rate", "margin")
-        table = self.table(
-            value,
-            where,
-            keys,
-            optional=("fees_usd", "minimum_margin_usd", *bookloss.PERP_KEYS, *clocks.PERP_KEYS),
-        )
-        size = self.number(table.get("size"), f"{where}.size")
-        entry = self.number(table.get("entry"), f"{where}.entry", low=0.0)
-        rate = self.number(table.get("maintenance_rate"), f"{where}.maintenance_rate", low=0.0)
-        feeds, a, b = [self.text(table.get("index"), f"{where}.index")], [size], [abs(size) * rate]
-        for n, item in enumerate(self.items(table.get("margin"), f"{where}.margin")):
-            at = f"{where}.margin[{n}]"
-            one = self.table(item, at, ("asset", "amount"), optional=("haircut",))
-            feeds.append(self.text(one.get("asset"), f"{at}.asset"))
-            amount = self.number(one.get("amount"), f"{at}.amount", low=0.0)
-            a.append(amount * self.number(one.get("haircut", 1.0), f"{at}.haircut", low=0.0))
-            b.append(0.0)
-        fees = self.number(table.get("fees_usd", 0.0), f"{where}.fees_usd")
-        minimum = self.number(table.get("minimum_margin_usd", 0.0), f"{where}.minimum_margin_usd", low=0.0)
-        return BookRow(feeds=tuple(feeds), a=tuple(a), b=tuple(b), a0=-size * entry - fees, b0=minimum)
 
     def row(self, value: object, where: str) -> BookRow:
         table = self.table(value, where, ("feeds", "a", "b"), optional=("a0", "b0"))

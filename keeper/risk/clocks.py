@@ -7,10 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from keeper.model import BookRow, Means, Position
+from keeper.risk import perp
 from keeper.units import WAD
 
 HOLDING_KEYS = ("rate",)
-PERP_KEYS = ("funding_usd_day",)
+PERP_KEYS = ("funding_usd_day", "funding_rate", "borrow_rate")
+"""Of a perp: dollars a day, or shares of its notional a year; a rate paid is positive."""
+ACCOUNT_KEYS = ("funding_usd_day",)
+"""Of a margin that several perps share; rates belong to each."""
 _RAY = 1e27
 
 
@@ -81,18 +85,28 @@ def position_days(position: Position, means: Means, prices: Mapping[str, float])
     return interest_days(BookRow(feeds=tuple(feeds), a=tuple(a), b=tuple(b)), prices, rates)
 
 
+def carry_usd_day(
+    reader: Checked,
+    value: Mapping[str, object],
+    legs: Sequence[perp.Leg],
+    prices: Mapping[str, float],
+    where: str,
+) -> float | None:
+    """What one margin's perps pay a day, in a book file; None where it is not named. Problems go to the reader."""
+    rated = any(leg.funding_rate or leg.borrow_rate for leg in legs)
+    if "funding_usd_day" not in value:
+        return perp.carry_usd_day(legs, prices) if rated else None
+    if rated:
+        reader.problems.append(f"{where}: funding_usd_day and rates a year are two ways to say one thing")
+    return reader.number(value["funding_usd_day"], f"{where}.funding_usd_day")
+
+
 def file_days(
     reader: Checked, value: object, row: BookRow, prices: Mapping[str, float], where: str
 ) -> float | None:
-    """Of a position in a book file; None where it names neither rates nor funding. Problems go to the reader."""
+    """Of a loan in a book file; None where it names no rates. Problems go to the reader."""
     if not isinstance(value, Mapping):
         return None
-    if "funding_usd_day" in value:
-        funding = reader.number(value["funding_usd_day"], f"{where}.funding_usd_day")
-        margin = row.a0 - row.b0
-        for feed, a, b in zip(row.feeds, row.a, row.b, strict=True):
-            margin += (a - b) * prices.get(feed, math.nan)
-        return funding_clock_days(margin, funding)
     rates: list[float] = []
     named = False
     for side in ("collateral", "debt"):

@@ -66,7 +66,7 @@ def test_read__good_file__gives_rows_that_say_what_it_says(tmp_path):
         (lambda d: d["prices"].update(ETH="x"), "prices.ETH = 'x'"),
         (lambda d: d["prices"].update(ETH=math.nan), "prices.ETH = nan"),
         (lambda d: d["prices"].pop("U"), "position loan: no price of U"),
-        (lambda d: d["positions"].append({}), "needs exactly one of lending, perp and row"),
+        (lambda d: d["positions"].append({}), "needs exactly one of lending, perp, cross and row"),
         (lambda d: d["positions"].append([]), "positions[3]: must be an object"),
         (lambda d: d["positions"][0]["lending"]["debt"][0].update(amount=-1), "debt[0].amount = -1"),
         (lambda d: d["positions"][0]["lending"]["collateral"][0].pop("threshold"), "lacks threshold"),

@@ -1,0 +1,46 @@
+"""Legs of one owner seen together: what he is worth under a shock, over every venue that he stands on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from keeper.model import BookRow, Shock
+from keeper.risk.bookfile import NamedBook
+from keeper.risk.shocks import for_feeds
+
+
+def worth_usd(row: BookRow, tokens: Sequence[float], prices: dict[str, float]) -> float:
+    """What is owned less what is owed, at full prices: of a loan its collateral less its debt, of a perp its equity.
+
+    ``tokens``: the collateral behind each entry of a loan's row, empty where the row is no loan.
+    """
+    # a loan owes its b; what a perp's margin must cover is owed to nobody, and its a0 (-size x entry) is not 0
+    loan = len(tokens) == len(row.feeds) and row.a0 == 0.0
+    held, owed = (tokens, row.b) if loan else (row.a, (0.0,) * len(row.b))
+    parts = (
+        (h - b) * prices.get(f, math.nan) for f, h, b in zip(row.feeds, held, owed, strict=True) if h or b
+    )
+    return math.fsum((row.a0, -row.b0 if loan else 0.0, *parts))
+
+
+def joint_usd(book: NamedBook, shocks: Sequence[Shock]) -> dict[str, tuple[float, ...]]:
+    """Owner -> what he is worth under each shock, before any liquidation, for owners of two legs and more. NaN where
+    one leg cannot be told: unknown is never worth something."""
+    owned: dict[str, list[int]] = {}
+    for u, owner in enumerate(book.owners):
+        if owner:
+            owned.setdefault(owner, []).append(u)
+    symbols = {f: s for f, s in book.symbols.items() if f not in book.fixed}
+    worlds = []
+    for shock in shocks:
+        moves = for_feeds(shock, symbols).moves
+        worlds.append({f: p * (1.0 + moves.get(f, 0.0)) for f, p in book.prices.items()})
+    return {
+        owner: tuple(
+            math.fsum(worth_usd(book.rows[u], book.tokens[u] if book.tokens else (), world) for u in rows)
+            for world in worlds
+        )
+        for owner, rows in owned.items()
+        if len(rows) > 1
+    }

@@ -1,0 +1,157 @@
+"""Perps in a book file: shared margins, the requirement at entry, rates, ADL, and what an owner's legs are worth."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import pytest
+
+from keeper.errors import ConfigError
+from keeper.model import Shock
+from keeper.risk import adl, perp
+from keeper.risk.bookfile import parse
+from keeper.risk.legs import joint_usd
+from keeper.risk.portfolio import distances, shock
+
+pytestmark = pytest.mark.unit
+
+LOAN: dict[str, Any] = {
+    "name": "loan",
+    "owner": "me",
+    "lending": {
+        "collateral": [{"asset": "ETH", "amount": 10, "threshold": 0.83}],
+        "debt": [{"asset": "USDC", "amount": 12_000}],
+    },
+}
+HEDGE: dict[str, Any] = {
+    "name": "hedge",
+    "owner": "me",
+    "perp": {
+        "index": "ETH",
+        "size": -5,
+        "entry": 2100,
+        "maintenance_rate": 0.01,
+        "maintenance_on": "entry",
+        "funding_rate": 0.1,
+        "borrow_rate": 0.265,
+        "margin": [{"asset": "USDC", "amount": 2000}],
+        "adl": {"by": "gmx_v2", "pool_usd": 1e8, "pnl_usd": 4e7, "pnl_factor_max": 0.45},
+    },
+}
+CROSS: dict[str, Any] = {
+    "name": "pair",
+    "cross": {
+        "legs": [
+            {
+                "index": "ETH",
+                "size": 2,
+                "entry": 1900,
+                "maintenance_rate": 0.01,
+                "adl": {"by": "hyperliquid"},
+            },
+            {"index": "BTC", "size": -0.1, "entry": 40_000, "maintenance_rate": 0.02},
+        ],
+        "margin": [{"asset": "USDC", "amount": 500}],
+        "funding_usd_day": 10,
+    },
+}
+
+
+def document(*positions: dict[str, Any]) -> dict[str, Any]:
+    return copy.deepcopy(
+        {"prices": {"ETH": 2000.0, "BTC": 40_000.0, "USDC": 1.0}, "positions": list(positions)}
+    )
+
+
+def test_parse__perps_of_every_form__are_their_rows() -> None:
+    book = parse(document(LOAN, HEDGE, CROSS))
+    assert book.owners == ("me", "me", "")
+    _, hedge, pair = distances(book, 7.0)
+    assert hedge.health == pytest.approx((2000 + 500) / 105)
+    assert hedge.prices[0].price == pytest.approx((2000 + 10_500 - 105) / 5)
+    # 36.5 % of the 10,000 USD notional a year
+    assert hedge.days == pytest.approx((2500 - 105) / 10.0)
+    assert pair.health == pytest.approx((500 + 200) / (40 + 80))
+    assert pair.days == pytest.approx(58.0)
+    assert {p.feed for p in pair.prices} == {"ETH", "BTC"}
+
+
+def test_shock__loan_and_hedge__stand_in_one_grid_and_their_owner_is_worth_both() -> None:
+    book = parse(document(LOAN, HEDGE, CROSS))
+    shocks = [Shock(name="now", moves={}), Shock(name="down", moves={"ETH": -0.3})]
+    now, down = shock(book, shocks)
+    assert now.health[:2] == (pytest.approx(16_600 / 12_000), pytest.approx(2500 / 105))
+    assert down.health[:2] == (pytest.approx(11_620 / 12_000), pytest.approx(5500 / 105))
+    worth = joint_usd(book, shocks)
+    assert list(worth) == ["me"]
+    assert worth["me"] == (pytest.approx(8_000 + 2_500), pytest.approx(2_000 + 5_500))
+
+
+def test_joint__a_leg_that_cannot_be_told__makes_the_whole_unknown() -> None:
+    book = parse(document(LOAN, HEDGE))
+    lost = type(book)(
+        names=book.names, rows=book.rows, prices={"USDC": 1.0}, symbols=book.symbols, owners=book.owners
+    )
+    assert math.isnan(joint_usd(lost, [Shock(name="now", moves={})])["me"][0])
+
+
+def test_adl__of_a_file__by_each_venues_rule() -> None:
+    book = parse(document(HEDGE, CROSS))
+    (one, gmx), (other, hyper) = book.adl
+    assert (one, other) == ("hedge", "pair")
+    assert gmx.value == pytest.approx(1 - 0.4 / 0.45)
+    assert gmx.winning
+    assert not gmx.enabled
+    # (mark / entry) x (notional / account value), the account being worth 500 + 200
+    assert hyper.value == pytest.approx(2000 / 1900 * 4000 / 700)
+    assert "index" in hyper.said
+
+
+@pytest.mark.parametrize(
+    ("pnl", "entry", "enabled", "said"),
+    [
+        (5e7, 2100.0, True, "enabled now"),
+        (5e7, 1900.0, False, "not winning"),
+        (4e7, 2100.0, False, "11 %"),
+    ],
+)
+def test_adl__gmx__closes_winners_above_the_pools_limit_alone(
+    pnl: float, entry: float, enabled: bool, said: str
+) -> None:
+    leg = perp.Leg(feed="ETH", size=-5.0, entry=entry, maintenance_rate=0.01)
+    found = adl.gmx_v2(leg, 2000.0, (1e8, pnl, 0.45))
+    assert found.enabled is enabled
+    assert said in found.said
+
+
+def test_adl__gmx__a_pool_that_is_not_known__may_close_a_winner() -> None:
+    leg = perp.Leg(feed="ETH", size=-5.0, entry=2100.0, maintenance_rate=0.01)
+    found = adl.gmx_v2(leg, 2000.0, (0.0, 1.0, 0.45))
+    assert found.enabled
+    assert "cannot be told" in found.said
+
+
+def test_parse__wrong_perps__are_named_all_at_once() -> None:
+    bad = document(LOAN, HEDGE, CROSS)
+    _, hedge, pair = bad["positions"]
+    hedge["perp"] |= {"maintenance_on": "moon", "funding_usd_day": 3, "adl": {"by": "nobody"}, "owner": 1}
+    pair["cross"]["legs"][0]["adl"] = {"by": "gmx_v2", "pool_usd": "x", "much": 1}
+    pair["cross"]["legs"][1] = {"index": "BTC"}
+    bad["positions"].append({"name": "none", "cross": {"legs": [], "margin": []}})
+    with pytest.raises(ConfigError) as refused:
+        parse(bad)
+    told = "\n".join(refused.value.problems)
+    for words in (
+        "positions[1].perp.maintenance_on = 'moon'",
+        "positions[1].perp: funding_usd_day and rates a year",
+        "positions[1].perp.adl.by = 'nobody'",
+        "positions[1].perp: unknown key owner",
+        "positions[2].cross.legs[0].adl: lacks pnl_usd",
+        "positions[2].cross.legs[0].adl: unknown key much",
+        "positions[2].cross.legs[0].adl.pool_usd = 'x'",
+        "positions[2].cross.legs[1]: lacks size",
+        "positions[3].cross.legs: needs at least one position",
+    ):
+        assert words in told, told
