@@ -32,11 +32,10 @@ def tell(config: Path, request: dict[str, object], *, json: bool) -> int:
     """Send one request to the daemon of ``config`` and print its answer; 1 when it says no."""
     from keeper.cli import table
     from keeper.cli.endings import drive, say
-    from keeper.config import load
     from keeper.errors import EXIT_FINDINGS, EXIT_OK
     from keeper.notify.control import ask
 
-    answer = drive(ask(load(config).control_path, {**request, "actor": actor()}))
+    answer = drive(ask(_socket(config), {**request, "actor": actor()}))
     lines = answer.get("lines")
     if json:
         print(table.document(answer))
@@ -46,6 +45,26 @@ def tell(config: Path, request: dict[str, object], *, json: bool) -> int:
         if answer.get("why"):
             say(str(answer["why"]))
     return EXIT_OK if answer.get("ok") is True else EXIT_FINDINGS
+
+
+def _socket(config: Path) -> Path:
+    """Where the daemon of ``config`` listens. Raises ConfigError."""
+    from keeper.cli.endings import say
+    from keeper.config import load
+    from keeper.config.anyhow import control_path
+    from keeper.errors import ConfigError
+
+    try:
+        return load(config).control_path
+    except ConfigError as error:
+        path = control_path(config) if config.exists() else None
+        if path is None or not path.is_socket():
+            raise
+        n = len(error.problems)
+        say(
+            f"{config} cannot be used ({n} problem{'s' * (n > 1)}); the daemon that it started is asked all the same"
+        )
+        return path
 
 
 def actor() -> str:

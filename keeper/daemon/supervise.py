@@ -11,11 +11,14 @@ from typing import Protocol
 import structlog
 
 from keeper.clock import SystemClock
-from keeper.config import ChainSettings, Settings
+from keeper.config import ChainSettings
+from keeper.config.telling import TelegramSettings
 from keeper.daemon.announcing import Announcer
+from keeper.daemon.commanding import CODE, Answer, commander_for
 from keeper.daemon.control import Controls
 from keeper.daemon.paging.child import PageChild
 from keeper.daemon.paging.sheet import Shown
+from keeper.daemon.reloading import Current, Reloading
 from keeper.errors import EXIT_OK, ConfigError
 from keeper.journal.write import Journal
 from keeper.notify import control
@@ -26,6 +29,8 @@ from keeper.watchdog import Chorus, Listener, Notifier, Voice
 BACK_OFF_S = 1.0
 BACK_OFF_S_MAX = 60.0
 SAY_S = 1.0
+DRAIN_S = 20.0
+"""A chain that is made anew by a reload waits so long for its lane, less than the watchdog's patience."""
 
 
 class Chain(Shown, Protocol):
@@ -51,6 +56,7 @@ class Fleet:
         self._make = make
         self._clock = clock or SystemClock()
         self._chorus = Chorus(notifier, [chain.name for chain in settings])
+        self._renewals = [asyncio.Event() for _ in settings]
         self._log = structlog.get_logger("keeper")
 
     async def keep(self, i: int) -> None:
@@ -65,19 +71,46 @@ class Fleet:
         while True:
             chain, since_s = self.chains[i], self._clock.monotonic_s()
             try:
-                await chain.run(voice)
-                why = "it ended by itself"
+                why = await self._lived(i, voice)
             except Exception as e:  # the supervisor: whatever it was, the other chains go on
                 if not (judged or chain.judged) and (config := _config_error(e)) is not None:
                     raise config from e
                 self._log.exception("chain failed", chain=name)
                 why = _words(e)
             judged = judged or chain.judged
+            if not why:
+                self.chains[i] = self._make(chain.chain, chain.alarms)
+                continue
             if chain.judged and self._clock.monotonic_s() - since_s > BACK_OFF_S_MAX:
                 back_off_s = BACK_OFF_S
             await self._rest(voice, chain, why, back_off_s)
             back_off_s = min(2 * back_off_s, BACK_OFF_S_MAX)
             self.chains[i] = self._make(chain.chain, chain.alarms)
+
+    def renew(self) -> None:
+        """Make every chain's daemon anew, each when its lane is empty."""
+        for asked in self._renewals:
+            asked.set()
+
+    async def _lived(self, i: int, voice: Voice) -> str:
+        """The chain's daemon at ``i`` for as long as it lives: why it ended; empty when it is to be made anew."""
+        chain, asked = self.chains[i], self._renewals[i]
+        asked.clear()
+        run, renewed = asyncio.create_task(chain.run(voice)), asyncio.create_task(asked.wait())
+        try:
+            await asyncio.wait((run, renewed), return_when=asyncio.FIRST_COMPLETED)
+            if not run.done():
+                with contextlib.suppress(TimeoutError):
+                    # what is between signature and journal is finished first; the rest is in the journal
+                    await asyncio.wait_for(chain.drain(), DRAIN_S)
+            if run.done():
+                await run
+                return "it ended by itself"
+            return ""
+        finally:
+            for task in (run, renewed):
+                task.cancel()
+            await asyncio.gather(run, renewed, return_exceptions=True)
 
     async def drain(self) -> None:
         """Wait until no chain has a plan on its lane."""
@@ -93,16 +126,20 @@ class Fleet:
             await self._clock.sleep(min(SAY_S, left_s))
 
 
-async def serve(settings: Settings, journal: Journal, make: Make, announcer: Announcer) -> int:
+async def serve(current: Current, journal: Journal, make: Make, announcer: Announcer) -> int:
     """Until SIGTERM or SIGINT: then drain the lanes, then go. Raises ConfigError."""
-    notifier = Notifier.from_systemd()
+    settings, notifier = current.settings, Notifier.from_systemd()
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     fleet = Fleet(settings.chains, make, announcer.listening(notifier))
 
+    reloading = Reloading(current, journal, fleet.renew)
+
     async def answer(request: dict[str, object]) -> dict[str, object]:
-        return await Controls(settings, journal, fleet.chains).answer(request)
+        if request.get("do") == "reload":
+            return await reloading.answer(request)
+        return await Controls(current.settings, journal, fleet.chains).answer(request)
 
     server = await control.serve(settings.control_path, answer)
     running = [asyncio.create_task(fleet.keep(i)) for i in range(len(fleet.chains))]
@@ -111,6 +148,8 @@ async def serve(settings: Settings, journal: Journal, make: Make, announcer: Ann
     if settings.page.host:
         page = PageChild(settings, announcer, answer, announcer.clock)
         beside.append(asyncio.create_task(show(page, announcer, fleet)))
+    if settings.telegram.token_file is not None:
+        beside.append(asyncio.create_task(heed(settings.telegram, announcer, fleet, answer)))
     try:
         await asyncio.wait([*running, stopping], return_when=asyncio.FIRST_COMPLETED)
         notifier.stopping()
@@ -155,6 +194,24 @@ async def show(page: PageChild, announcer: Announcer, fleet: Fleet) -> None:
             back_off_s = BACK_OFF_S
         await announcer.clock.sleep(back_off_s)
         back_off_s = min(2 * back_off_s, BACK_OFF_S_MAX)
+
+
+async def heed(told: TelegramSettings, announcer: Announcer, fleet: Fleet, answer: Answer) -> None:
+    """Commands from a chat, for ever: what is wrong with them is alarmed and touches nothing else."""
+    while True:
+        try:
+            commander, problems = commander_for(told, announcer.clock, announcer.alarms)
+            if problems:
+                announcer.alarms.raise_alarm(
+                    Severity.WARNING, CODE, "setup", f"telegram: {'; '.join(problems)}"
+                )
+            if commander is not None:
+                await commander.run(answer, lambda: fleet.chains)
+        except Exception as e:  # the supervisor
+            why = f"commands from Telegram are not heard: {_words(e)}"
+            announcer.alarms.raise_alarm(Severity.WARNING, CODE, "", why)
+        # a file that was not there may come
+        await announcer.clock.sleep(BACK_OFF_S_MAX)
 
 
 def _config_error(error: BaseException) -> ConfigError | None:

@@ -7,6 +7,7 @@ import re
 import signal
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -172,12 +173,47 @@ def test_armed__when_the_daemon_restarts__then_it_acts_without_being_asked(on: S
         assert keeper(on, "arm", "--json").returncode == 0
 
 
-def test_policy__when_changed__then_the_daemon_starts_disarmed(on: Stage) -> None:
+def test_policy__when_changed__then_a_reload_shows_it_first_and_the_daemon_goes_on_disarmed(
+    on: Stage,
+) -> None:
     text = on.config.read_text()
-    rewritten(on, {'trigger = "1.20"': 'trigger = "1.22"'})
     with night(on) as lives:
-        assert lives.block()["armed"] is False
-    on.config.write_text(text)
+        assert lives.block()["armed"] is True
+        rewritten(on, {'trigger = "1.20"': 'trigger = "1.2O"'})
+        wrong = keeper(on, "reload", "--apply")
+        # the file is wrong, and the daemon that it started is there to say so, or to be stopped
+        assert wrong.returncode == 1
+        assert "1.2O" in wrong.stdout
+        assert "asked all the same" in wrong.stderr
+        assert keeper(on, "ack").returncode == 0
+        on.config.write_text(text)
+        rewritten(on, {'mode = "live"': 'mode = "dry-run"'})
+        assert "needs a restart, and nothing was taken over: mode" in keeper(on, "reload", "--apply").stderr
+        on.config.write_text(text)
+        rewritten(on, {'trigger = "1.20"': 'trigger = "1.22"'})
+        shown = keeper(on, "reload")
+        assert "trigger 1.2 -> 1.22" in shown.stdout
+        assert "arming" in shown.stdout
+        assert lives.block()["armed"] is True
+        assert keeper(on, "reload", "--apply", "--why", "calmer").returncode == 0
+        assert _after_the_reload(lives)["armed"] is False
+        assert [e.why for e in lives.entries("control") if e.subject == "reload"] == ["calmer"]
+        on.config.write_text(text)
+        assert keeper(on, "reload", "--apply").returncode == 0
+        # arming held for that configuration, and it holds again
+        assert _after_the_reload(lives)["armed"] is True
+
+
+def _after_the_reload(lives: Night) -> dict[str, Any]:
+    """The chain's state at the first block that the new daemon of it judged."""
+    for _ in range(50):
+        number = lives.on.chain.mine().number
+        for _ in range(100):
+            chain = lives.guard.ask({"do": "status"})["chains"][0]
+            if chain["block"] == number:
+                return dict(chain)
+            time.sleep(0.02)
+    raise AssertionError("no block was judged after the reload")
 
 
 def test_sigterm__when_it_comes__then_the_lane_drains_and_it_exits_0(on: Stage) -> None:

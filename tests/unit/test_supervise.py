@@ -155,3 +155,32 @@ async def test_fleet__when_it_refuses_only_after_it_has_lived__then_that_is_a_fa
     house = House(tmp_path, dies, refuses)
     assert await lived(house, 120) == []
     assert [name for name, _ in house.started].count("sick") == 3
+
+
+@pytest.mark.asyncio
+async def test_fleet__when_renewed__then_each_chain_is_made_anew_without_an_alarm(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    tasks = [asyncio.create_task(house.fleet.keep(i)) for i in (0, 1)]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    first = list(house.fleet.chains)
+    house.fleet.renew()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert [name for name, _ in house.started] == ["sick", "well", "sick", "well"]
+    assert not {*map(id, first)} & {*map(id, house.fleet.chains)}
+    assert (house.alarms, [t for t in tasks if t.done()]) == ([], [])
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert len(asyncio.all_tasks()) == 1
+
+
+@pytest.mark.asyncio
+async def test_fleet__when_renewed_while_it_rests_after_a_failure__then_once_and_by_itself(
+    tmp_path: Path,
+) -> None:
+    house = House(tmp_path, dies)
+    house.fleet.renew()
+    assert await lived(house) == []
+    assert [name for name, _ in house.started].count("sick") == 2

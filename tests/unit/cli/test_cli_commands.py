@@ -99,6 +99,7 @@ def test_commands__when_listed__then_they_are_the_documented_ones() -> None:
             [
                 "init",
                 "keystore",
+                "reload",
                 "completion",
                 "scan",
                 "check",
