@@ -62,26 +62,27 @@ def wish_from(text: str) -> Wish | str:
     if name in ("/status", "/positions", "/ack"):
         return f"{name} takes nothing after it" if rest else Wish(do=name[1:])
     if name == "/explain":
-        return Wish(do="explain", label=rest[0]) if len(rest) == 1 else "/explain LABEL"
+        return Wish(do="explain", label=" ".join(rest)) if rest else "/explain LABEL"
     if name == "/resume":
-        return Wish(do="resume", label=_label(rest[0])) if len(rest) == 1 else "/resume LABEL, or /resume all"
+        return Wish(do="resume", label=_label(rest)) if rest else "/resume LABEL, or /resume all"
     if name == "/pause":
         return _pause(rest)
     return f"not understood.\n{HELP}"
 
 
 def _pause(rest: list[str]) -> Wish | str:
-    if len(rest) != 3:
+    if len(rest) < 3:
         return "/pause LABEL 30m CODE, or /pause all 30m CODE"
-    label, time, code = rest
+    # a label may hold spaces
+    *label, time, code = rest
     found = _FOR.fullmatch(time)
     if found is None:
         return f"{time!r} is no time such as 90s, 30m or 2h"
     return Wish(do="pause", label=_label(label), for_s=float(int(found[1]) * _SECONDS[found[2]]), code=code)
 
 
-def _label(word: str) -> str | None:
-    return None if word == "all" else word
+def _label(words: list[str]) -> str | None:
+    return None if words == ["all"] else " ".join(words)
 
 
 class SecondFactor:

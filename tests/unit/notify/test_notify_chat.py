@@ -43,6 +43,8 @@ SECRET = b"12345678901234567890"
         ("/STATUS@keeper_bot", Wish(do="status")),
         ("/positions", Wish(do="positions")),
         ("/explain vault", Wish(do="explain", label="vault")),
+        ("/explain my  vault", Wish(do="explain", label="my vault")),
+        ("/pause my vault 5m 123456", Wish(do="pause", label="my vault", for_s=300.0, code="123456")),
         ("/ack", Wish(do="ack")),
         ("/resume all", Wish(do="resume")),
         ("/resume vault", Wish(do="resume", label="vault")),
@@ -57,7 +59,7 @@ def test_wish__when_it_is_one__then_understood(text: str, wish: Wish) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "hello", "/arm", "/disarm", "/protect vault 2", "/status now", "/explain", "/explain a b",
+        "", "hello", "/arm", "/disarm", "/protect vault 2", "/status now", "/explain", 
         "/pause vault 30m", "/pause vault 0m 123456", "/pause vault 30 123456", "/pause vault -1h 123456",
         "/resume", "/adopt",
     ],
