@@ -85,6 +85,12 @@ class VenueSettings:
     """The keeper's own proxy (DSProxy), which pays into Maker vaults in one transaction."""
     vaults: tuple[int, ...] = ()
     """Numbers of the Maker vaults that are guarded; a position's account is its vault's address."""
+    reader: str | None = None
+    """GMX's Reader, where it is not the known one."""
+    subaccount: str | None = None
+    """The keeper's own wallet as the owners of GMX positions named it."""
+    spread_bps: int = 0
+    """By how much the on-chain feeds' answers are widened: GMX executes at signed prices that run ahead of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

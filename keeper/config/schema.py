@@ -18,17 +18,21 @@ VENUE_KEYS: dict[str, tuple[str, ...]] = {
     "compound_v3": (),
     "morpho_blue": ("market",),
     "maker": ("market",),
+    "gmx_v2": ("market",),
 }
 """Venue kinds that ship, each with the keys that it needs beside ``provider``; a test keeps the kinds equal to the
 venue registry."""
 VENUE_EXTRAS: dict[str, tuple[str, ...]] = {
     "morpho_blue": ("usd_feed", "pre_liquidations"),
     "maker": ("proxy", "vaults"),
+    "gmx_v2": ("reader", "subaccount", "spread_bps"),
 }
 """Keys that a kind may have besides; a kind that is not listed has none."""
 KINDS = tuple(VENUE_KEYS)
 ILK_NAME = re.compile(r"[A-Z][A-Z0-9]*(-[A-Z0-9]+)+")
 """A Maker collateral type by its name; contracts know it by the same letters as 32 bytes."""
+GMX_SLOT = re.compile(r"0x[0-9a-fA-F]{40}:0x[0-9a-fA-F]{40}:(long|short)")
+"""A market of GMX, the token of the margin and the side: an account has one position there."""
 STRATEGIES = (
     "repay",
     "add_collateral",
@@ -139,6 +143,9 @@ def _signer(value: str) -> str:
 
 
 def _bytes32(value: str) -> str:
+    if GMX_SLOT.fullmatch(value):
+        market, token, side = value.split(":")
+        return f"{_address(market)}:{_address(token)}:{side}"
     if ILK_NAME.fullmatch(value):
         return "0x" + value.encode("ascii").ljust(32, b"\0").hex()
     if not value.startswith("0x") or not is_hex(value) or len(value) != 66:
@@ -235,6 +242,9 @@ class Venue(Table):
     pre_liquidations: Annotated[list[Address], Field(max_length=8)] = []
     proxy: Address | None = None
     vaults: Annotated[list[Annotated[int, Field(gt=0)]], Field(max_length=256)] = []
+    reader: Address | None = None
+    subaccount: Address | None = None
+    spread_bps: Annotated[int, Field(ge=0, le=1_000)] = 0
 
 
 class Position(Table):

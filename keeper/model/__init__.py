@@ -18,6 +18,17 @@ from keeper.model.mandate import (
     Terms,
 )
 from keeper.model.outlook import Level, LiquidationPrice, Outlook, Shock
+from keeper.model.perp import (
+    PERP_STEPS,
+    Acting,
+    AddMargin,
+    CancelOrder,
+    Perp,
+    PerpOrder,
+    PerpStep,
+    PlaceStop,
+    ReducePerp,
+)
 from keeper.model.position import (
     WHOLE_BPS_AVERAGE,
     Allowance,
@@ -52,7 +63,10 @@ from keeper.model.wish import (
 )
 
 __all__ = [
+    "PERP_STEPS",
     "WHOLE_BPS_AVERAGE",
+    "Acting",
+    "AddMargin",
     "Allowance",
     "Amount",
     "Attempt",
@@ -60,6 +74,7 @@ __all__ = [
     "BookRow",
     "Bounds",
     "Call",
+    "CancelOrder",
     "Caps",
     "Decision",
     "Deleverage",
@@ -78,12 +93,17 @@ __all__ = [
     "Means",
     "Outcome",
     "Outlook",
+    "Perp",
+    "PerpOrder",
+    "PerpStep",
+    "PlaceStop",
     "Plan",
     "PlanKey",
     "Policy",
     "Position",
     "PositionId",
     "Proposal",
+    "ReducePerp",
     "Refusal",
     "Rejection",
     "Repay",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from keeper.model.identity import Amount, PositionId, Token
 from keeper.model.mandate import Lender, Mandate, Route
+from keeper.model.perp import Perp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +63,10 @@ class BookRow:
     a0: float = 0.0
     b0: float = 0.0
     flags: tuple[str, ...] = ()
+    slack: float = 0.0
+    """USD of assets that the protocol may stop counting when prices move; shocks are judged without them."""
+    holds: tuple[tuple[str, float, float], ...] = ()
+    """(feed, lowest, highest price) within which the forms are exact; outside they promise less than the chain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +85,8 @@ class Position:
     row: BookRow
     mode: str = ""
     """The venue's name for a special regime (Aave e-mode label), empty in the ordinary one."""
+    perp: Perp | None = None
+    """A perpetual position's own numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -279,7 +279,9 @@ def _distance(seen: _Seen) -> tuple[LiquidationPrice, ...]:
 
 
 def _leverage(position: Position) -> float | None:
-    """Assets over equity at market value; None when equity is not positive."""
+    """Assets over equity at market value; None when equity is not positive. A perpetual's: notional over equity."""
+    if position.perp is not None:
+        return position.perp.leverage
     assets, owed = _value(position, debt=False), _value(position, debt=True)
     return assets / (assets - owed) if assets - owed > 0.0 else None
 

@@ -17,6 +17,9 @@ def conservative(position: Position) -> BookRow:
     (GenericLogic.calculateUserAccountData).
     """
     row = position.row
+    if row.slack:
+        # what a perpetual's venue may stop counting (price impact grows with the price)
+        row = replace(row, a0=row.a0 - row.slack)
     if WHOLE_BPS_AVERAGE not in row.flags:
         return row
     given_up: dict[str, float] = {}

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from keeper.config import VenueSettings
 from keeper.errors import ConfigError
 from keeper.seams import LogFilter, Venue
-from keeper.venues import aave_v3, compound_v3, maker, morpho_blue
+from keeper.venues import aave_v3, compound_v3, gmx_v2, maker, morpho_blue
 from keeper.venues.aave_v3 import deployments
 from keeper.venues.aave_v3.book import Read
+from keeper.venues.gmx_v2 import deployments as gmx_deployments
+from keeper.venues.gmx_v2 import events as gmx_events
 from keeper.venues.morpho_blue import events
 from keeper.venues.morpho_blue.deployments import contracts
 
@@ -54,6 +56,14 @@ KINDS: tuple[Kind, ...] = (
         load=compound_v3.load,
         known=compound_v3.known,
         executor="CompoundV3Executor",
+    ),
+    Kind(
+        name=gmx_v2.KIND,
+        load=gmx_v2.load,
+        known=lambda chain_id: (),
+        search=Search(
+            contracts=gmx_deployments.contracts, logs=gmx_deployments.openings, markets=gmx_events.slots
+        ),
     ),
     # its accounts are vaults, not owners: looking an owner up in every collateral type finds nothing
     Kind(name=maker.KIND, load=maker.load, known=lambda chain_id: ()),

@@ -1,0 +1,259 @@
+"""Addresses, keys and signatures. A slot of GMX v2 is a market, a collateral and a side: one position an account."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from eth_abi.abi import encode
+from eth_utils.address import to_checksum_address
+from eth_utils.crypto import keccak
+
+from keeper.config import VenueSettings
+from keeper.errors import ConfigError
+from keeper.executor.perp import ACTION
+from keeper.model import Call, Token
+from keeper.venues.aave_v3.book import checksum, selector, text
+from keeper.words import Words
+
+KIND = "gmx_v2"
+ZERO = "0x" + "0" * 40
+SLOT = re.compile(r"(0x[0-9a-fA-F]{40}):(0x[0-9a-fA-F]{40}):(long|short)")
+"""How a configuration names a slot: market, collateral token, side."""
+Read = Callable[[Sequence[Call]], Awaitable[Words]]
+"""One multicall at one block: words in call order. Raises Transient."""
+
+DATA_STORE = selector("dataStore()")
+ROUTER = selector("router()")
+ORDER_VAULT = selector("orderVault()")
+EVENT_EMITTER = selector("eventEmitter()")
+GET_UINT = selector("getUint(bytes32)")
+GET_INT = selector("getInt(bytes32)")
+GET_BOOL = selector("getBool(bytes32)")
+GET_ADDRESS = selector("getAddress(bytes32)")
+CONTAINS_ADDRESS = selector("containsAddress(bytes32,address)")
+GET_MARKET = selector("getMarket(address,address)")
+GET_POSITION = selector("getPosition(address,bytes32)")
+GET_ORDERS = selector("getAccountOrders(address,address,uint256,uint256)")
+GET_INFO = selector(
+    "getPositionInfo(address,address,bytes32,((uint256,uint256),(uint256,uint256),(uint256,uint256)),uint256,address,bool)"
+)
+LATEST = selector("latestRoundData()")
+DECIMALS = selector("decimals()")
+SYMBOL = selector("symbol()")
+
+
+def name(words: str) -> bytes:
+    """The store's key of a name."""
+    return keccak(encode(["string"], [words]))
+
+
+def key(*parts: str | bool | bytes) -> bytes:
+    """The store's key of a name with arguments; a text that is no address is a name, too."""
+    values = [name(p) if isinstance(p, str) and not p.startswith("0x") else p for p in parts]
+    kinds = [
+        "bool" if isinstance(v, bool) else "bytes32" if isinstance(v, bytes) else "address" for v in values
+    ]
+    return keccak(encode(kinds, values))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feed:
+    """What prices a token on chain: a Chainlink feed as the store names it."""
+
+    address: str
+    multiplier: int
+    """Dollars of one smallest unit (30 decimals) are answer x multiplier / 1e30."""
+    heartbeat_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """One market, collateral and side; what may change is read in every batch."""
+
+    name: str
+    chain_id: int
+    subaccounts: str
+    """The SubaccountRouter: the configured provider, and the target of every rescue."""
+    reader: str
+    store: str
+    router: str
+    """Pulls tokens for the routers: whom the keeper's wallet approves."""
+    vault: str
+    emitter: str
+    market: str
+    index: Token
+    long_token: Token
+    short_token: Token
+    collateral: Token
+    long: bool
+    feeds: tuple[tuple[str, Feed], ...]
+    """Token -> feed, of index, long and short token."""
+    subaccount: str
+    """In whose name the keeper orders; the zero address where none is configured."""
+    spread_bps: int
+    """The feeds' answers are widened by so much: signed prices run ahead of them."""
+
+    @property
+    def side(self) -> str:
+        """``long`` or ``short``."""
+        return "long" if self.long else "short"
+
+    @property
+    def key(self) -> str:
+        """``market/collateral/side``, the last part of a position's identity."""
+        return f"{self.market}/{self.collateral.address}/{self.side}"
+
+    @property
+    def id(self) -> str:
+        """``gmx_v2:{chain}:{market}/{collateral}/{side}``."""
+        return f"{KIND}:{self.chain_id}:{self.key}"
+
+    @property
+    def stable(self) -> bool:
+        """The margin is the market's short token: dollars."""
+        return self.collateral == self.short_token
+
+    def feed(self, token: Token) -> str:
+        """Identity of a token's price as this venue uses it."""
+        return f"{KIND}:{self.chain_id}:{self.store}:{token.address}"
+
+    def position(self, account: str) -> bytes:
+        """The store's key of the account's position."""
+        return key(account, self.market, self.collateral.address, self.long)
+
+    def grant(self, field: str, account: str) -> bytes:
+        """The store's key of what the account allows the subaccount."""
+        return key(field, account, self.subaccount, bytes.fromhex(ACTION[2:]))
+
+
+def ask(target: str, function: bytes, *words: bytes) -> Call:
+    """A view with whole-word arguments."""
+    return Call(target=target, data=function + b"".join(words))
+
+
+def word(value: str | int) -> bytes:
+    """One ABI word."""
+    return (int(value, 16) if isinstance(value, str) else value).to_bytes(32)
+
+
+async def slot(settings: VenueSettings, chain_id: int, read: Read) -> Slot:
+    """Ask the chain for everything static about a slot.
+
+    Raises ConfigError naming what is not what it should be, and Transient when nobody answered.
+    """
+    field = f"venues.{settings.name}"
+    found = SLOT.fullmatch(settings.market or "")
+    if found is None:
+        raise ConfigError((f"{field}.market: write MARKET:COLLATERAL:long, or :short, with two addresses",))
+    if settings.reader is None:
+        raise ConfigError((f"{field}.reader: is required: the address of GMX's Reader on this chain",))
+    market, collateral = (str(to_checksum_address(a)) for a in found.groups()[:2])
+    provider = settings.provider
+    at = await _contracts(field, settings, read)
+    tokens = await _tokens(
+        field, chain_id, await _market(field, settings.reader, (at[0], market), read), read
+    )
+    index, long_token, short_token = tokens
+    own = next((t for t in (long_token, short_token) if t.address == collateral), None)
+    if own is None:
+        raise ConfigError(
+            (
+                f"{field}.market: collateral {collateral} is neither {long_token.symbol} {long_token.address} nor "
+                f"{short_token.symbol} {short_token.address}: this market takes no other",
+            )
+        )
+    return Slot(
+        name=settings.name,
+        chain_id=chain_id,
+        subaccounts=provider,
+        reader=settings.reader,
+        store=at[0],
+        router=at[1],
+        vault=at[2],
+        emitter=at[3],
+        market=market,
+        index=index,
+        long_token=long_token,
+        short_token=short_token,
+        collateral=own,
+        long=found.group(3) == "long",
+        feeds=await _feeds(field, at[0], tokens, read),
+        subaccount=settings.subaccount or ZERO,
+        spread_bps=settings.spread_bps,
+    )
+
+
+async def _contracts(field: str, settings: VenueSettings, read: Read) -> tuple[str, str, str, str]:
+    """(store, router, vault of orders, event emitter) as the SubaccountRouter names them."""
+    names = {
+        "dataStore": DATA_STORE,
+        "router": ROUTER,
+        "orderVault": ORDER_VAULT,
+        "eventEmitter": EVENT_EMITTER,
+    }
+    words = await read([ask(settings.provider, f) for f in names.values()])
+    if words.ok[0] and not words.count[0]:
+        raise ConfigError((f"{field}.provider {settings.provider}: no contract there",))
+    missing = [n for i, n in enumerate(names) if not words.ok[i] or not words.count[i] or not words.uint(i)]
+    if missing:
+        raise ConfigError(
+            (
+                f"{field}.provider {settings.provider}: no SubaccountRouter, it does not say {', '.join(missing)}",
+            )
+        )
+    store, router, vault, emitter = (checksum(words.uint(i)) for i in range(4))
+    return store, router, vault, emitter
+
+
+async def _market(field: str, reader: str, at: tuple[str, str], read: Read) -> tuple[str, str, str]:
+    """Addresses of index, long and short token."""
+    words = await read([ask(reader, GET_MARKET, word(at[0]), word(at[1]))])
+    if not words.ok[0] or words.count[0] < 4:
+        raise ConfigError((f"{field}.reader {reader}: no Reader of GMX v2 is there",))
+    if not words.uint(0, 0):
+        raise ConfigError((f"{field}.market {at[1]}: GMX knows no such market",))
+    index, long_token, short_token = (checksum(words.uint(0, i)) for i in (1, 2, 3))
+    return index, long_token, short_token
+
+
+async def _tokens(
+    field: str, chain_id: int, addresses: tuple[str, str, str], read: Read
+) -> tuple[Token, Token, Token]:
+    words = await read([ask(a, f) for a in addresses for f in (SYMBOL, DECIMALS)])
+    found = []
+    for i, address in enumerate(addresses):
+        if not words.ok[2 * i + 1] or not words.count[2 * i + 1] or words.uint(2 * i + 1) > 30:
+            raise ConfigError((f"{field}.market: token {address} does not say its decimals",))
+        symbol = (text(words.raw(2 * i)) if words.ok[2 * i] else "") or address[:10]
+        found.append(Token(chain_id=chain_id, address=address, symbol=symbol, decimals=words.uint(2 * i + 1)))
+    return found[0], found[1], found[2]
+
+
+async def _feeds(field: str, store: str, tokens: Sequence[Token], read: Read) -> tuple[tuple[str, Feed], ...]:
+    """The Chainlink feed of every token, as the store names it."""
+    asked = {t.address: t for t in tokens}
+    words = await read(
+        [
+            ask(store, function, key(what, address))
+            for address in asked
+            for what, function in (
+                ("PRICE_FEED", GET_ADDRESS),
+                ("PRICE_FEED_MULTIPLIER", GET_UINT),
+                ("PRICE_FEED_HEARTBEAT_DURATION", GET_UINT),
+            )
+        ]
+    )
+    found = []
+    for i, token in enumerate(asked.values()):
+        feed, multiplier, heartbeat_s = (words.uint(3 * i + k) for k in range(3))
+        if not feed or not multiplier:
+            raise ConfigError((f"{field}.market: GMX names no on-chain price feed of {token.symbol}",))
+        found.append(
+            (
+                token.address,
+                Feed(address=checksum(feed), multiplier=multiplier, heartbeat_s=heartbeat_s or 86_400),
+            )
+        )
+    return tuple(found)
