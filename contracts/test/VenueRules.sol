@@ -56,9 +56,14 @@ abstract contract VenueRules is VenueStage {
 
     // --- who and when -----------------------------------------------------------------------------------------------------
 
-    /// forge-config: default.fuzz.runs = 16
-    function testFuzz_every_call__not_a_bot__is_refused(address caller) public {
-        vm.assume(caller != BOT);
+    function test_every_call__not_a_bot__is_refused() public {
+        _refusedTo(OWNER);
+        _refusedTo(GUARDIAN);
+        _refusedTo(THIEF);
+        _refusedTo(_marketAddress());
+    }
+
+    function _refusedTo(address caller) private {
         Order memory o = _rescue(DEEP, Source.UNISWAP_V3_SWAP);
         vm.startPrank(caller);
         vm.expectPartialRevert(IExecutorErrors.NotBot.selector);
@@ -80,11 +85,9 @@ abstract contract VenueRules is VenueStage {
         _done(o);
     }
 
-    /// forge-config: default.fuzz.runs = 16
-    function testFuzz_deleverage__unknown_position__is_refused(bytes32 other) public {
-        vm.assume(other != id);
+    function test_deleverage__unknown_position__is_refused() public {
         Order memory o = _rescue(DEEP, Source.UNISWAP_V3_SWAP);
-        o.position = other;
+        o.position = bytes32(uint256(id) ^ 1);
         _refused(o, IExecutorErrors.PositionUnknown.selector);
     }
 
@@ -161,11 +164,9 @@ abstract contract VenueRules is VenueStage {
         _refused(o, IExecutorErrors.AssetUnknown.selector);
     }
 
-    /// forge-config: default.fuzz.runs = 16
-    function testFuzz_deleverage__router_not_listed__is_refused(address other) public {
-        vm.assume(other != address(router) && other != address(0));
+    function test_deleverage__router_not_listed__is_refused() public {
         Order memory o = _routedRescue(DEEP, 0);
-        o.router = other;
+        o.router = uniswap;
         _refused(o, IExecutorErrors.RouterUnknown.selector);
     }
 
@@ -184,14 +185,12 @@ abstract contract VenueRules is VenueStage {
 
     // --- callbacks ----------------------------------------------------------------------------------------------------------
 
-    /// forge-config: default.fuzz.runs = 16
-    function testFuzz_callbacks__nothing_expected__refuse_everybody(address caller, uint256 a, bytes memory data) public {
-        vm.assume(caller != address(0));
-        _all(caller, a, data);
-        _all(_marketAddress(), a, data);
-        _all(uniswap, a, data);
-        _all(address(vault), a, data);
-        _all(BOT, a, data);
+    /// @dev All callers and bytes: CallbacksTest and the proof, of the same code.
+    function test_callbacks__nothing_expected__refuse_everybody() public {
+        _all(THIEF, 1, "");
+        _all(_marketAddress(), 1e6, abi.encode(id));
+        _all(uniswap, 1e6, abi.encode(id));
+        _all(address(vault), type(uint128).max, abi.encode(id));
     }
 
     function _all(address caller, uint256 a, bytes memory data) private {
