@@ -27,7 +27,7 @@ help:  ## this list
 tools:
 	PYTHON="$(PYTHON)" .ci/tools.sh >/dev/null
 
-setup: tools .venv/.ready anvil/node_modules/.ready  ## everything the other targets need; instant when it is there
+setup: tools .venv/.ready anvil/node_modules/.ready tests/browser/node_modules/.ready  ## everything the other targets need; instant when it is there
 	$(STEPS)
 	# instant when cached, so its state lives in the cache and not in a stamp
 	if ! $(PY) -m anvil.compile --cached; then
@@ -65,6 +65,7 @@ lock: tools .venv-uv/.ready  ## resolve both locks anew, keeping pins that still
 	printf 'uv\n' | UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal \
 	    --generate-hashes - -o .ci/uv.lock
 	cd anvil && npm install --package-lock-only --omit=optional
+	cd tests/browser && npm install --package-lock-only --omit=optional
 
 clean:  ## caches, compiled contracts, figures
 	rm -rf .cache build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
@@ -115,6 +116,22 @@ anvil/node_modules/.ready: anvil/package.json anvil/package-lock.json anvil/.npm
 	step "install npm packages (anvil, solc, protocol sources)" \
 	    env -C anvil npm ci --no-progress --loglevel=error $$force
 	touch $@
+
+# a pinned Chromium, so that the page is looked at wherever the tests run; where it cannot be had its tests skip
+tests/browser/node_modules/.ready: tests/browser/package.json tests/browser/package-lock.json tests/browser/.npmrc tests/browser/unpack.mjs
+	$(STEPS)
+	step "install a browser to look at the status page (npm)" \
+	    env -C tests/browser npm ci --no-progress --loglevel=error --force
+	if ! node tests/browser/unpack.mjs; then
+	    echo "    it cannot be unpacked here; tests that need a browser use the machine's own, or skip"
+	fi
+	touch $@
+
+.PHONY: screenshots
+
+screenshots: setup  ## the status page as desktop, dark and phone see it, into build/screenshots
+	$(PY) -m pytest -q -m browser -k screenshots_show tests/browser
+	ls -1 build/screenshots
 
 .PHONY: contracts executor-invariants executor-mutants slither halmos
 

@@ -24,7 +24,9 @@ from tests.build import DAI, USDC, WBTC, WETH, collateral, debt
 from tests.loop_double import CHAIN, Loop, loop, settings
 
 TOKEN = "a token of a test, long enough"
-HOSTILE = '<img src=x onerror="document.title=\'owned\'"></script><script>document.title="owned"</script>{{7*7}}'
+HOSTILE = (
+    '<img src=x onerror="document.title=\'owned\'"></script><script>document.title="owned"</script>{{7*7}}'
+)
 
 
 @dataclass(kw_only=True)
@@ -74,7 +76,9 @@ def hostile(of: Position) -> Position:
         symbol=HOSTILE,
         decimals=first.amount.token.decimals,
     )
-    return replace(of, collateral=(replace(first, amount=replace(first.amount, token=token)), *of.collateral[1:]))
+    return replace(
+        of, collateral=(replace(first, amount=replace(first.amount, token=token)), *of.collateral[1:])
+    )
 
 
 @asynccontextmanager
@@ -86,7 +90,9 @@ async def staged(
     clock = SystemClock()
     on.clock.advance(clock.now_s() - on.clock.now_s())
     on.alarms = Alarms(on.journal.record, clock, build.CHAIN_ID, lambda told: made.tell(told))
-    guarded = tuple(replace(g, label=label) for g, label in zip(on.running.parts.guarded, labels, strict=False))
+    guarded = tuple(
+        replace(g, label=label) for g, label in zip(on.running.parts.guarded, labels, strict=False)
+    )
     parts = replace(
         on.running.parts,
         clock=clock,

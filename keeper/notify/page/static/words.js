@@ -35,7 +35,7 @@ export function age(seconds) {
   return s < 172800 ? `${(s / 3600).toFixed(1)} h` : `${(s / 86400).toFixed(1)} days`;
 }
 
-export const clock = (ms) => new Date(ms).toLocaleTimeString([], { hour12: false });
+export const clock = (ms) => new Date(ms).toLocaleTimeString("en-GB", { hour12: false });
 
 // Which line of its policy a health lies below; "dead" below 1.
 export function cell(value, policy) {

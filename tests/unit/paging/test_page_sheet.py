@@ -1,0 +1,121 @@
+"""What the page is told: nothing unknown has a health, and nothing secret leaves the daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from keeper.chain.endpoint import EndpointStatus, State
+from keeper.config import EndpointSettings
+from keeper.daemon.announcing import Announcer
+from keeper.daemon.control import Blind
+from keeper.daemon.paging import sheet
+from keeper.seams import Severity
+from tests import build
+from tests.loop_double import Loop, loop, settings, vault
+from tests.page_stage import HOSTILE, hostile
+
+pytestmark = pytest.mark.unit
+WATCHED = [EndpointStatus(name="one", state=State.UP, latency_ms=12.0, last_error="", head_number=101)]
+
+
+@pytest.fixture
+def on(tmp_path: Path) -> Iterator[Loop]:
+    made = loop(tmp_path)
+    yield made
+    made.journal.close()
+
+
+def rows(on: Loop) -> list[dict[str, Any]]:
+    given = settings(on.journal.path.parent)
+    return [row for rows in sheet.positions(given, on) for row in rows]
+
+
+def state(on: Loop) -> dict[str, Any]:
+    given = settings(on.journal.path.parent)
+    told = Announcer(given, on.journal, on.clock)
+    on.alarms._tell = told.tell
+    told.look([on])
+    ages, own = told.judged_age_s([on]), (told.alarms, told.courier)
+    at = sheet.moment(on.clock, ages, told.escalation.unacknowledged, own)
+    return orjson.loads(orjson.dumps(sheet.state(given, [on], at)))
+
+
+@pytest.mark.asyncio
+async def test_sheet__when_a_block_was_judged__then_health_distance_and_holdings_are_told(on: Loop) -> None:
+    position = vault("2400")
+    await on.running.tick(on.lay(position))
+    (row,) = rows(on)
+    assert row["level"] == "SAFE"
+    assert row["health"] == pytest.approx((position.health_wad or 0) / 1e18)
+    assert row["distance"] == pytest.approx(-0.498, abs=1e-3)
+    assert row["own"] == [("WETH", 10.0, 24_000.0)]
+    assert sheet.feeds(on.running.last)["WETH"] == ("WETH", 2400.0)
+    assert sheet.policies(on.running)["default"]["trigger"] == 1.25
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("how", ["blind", "unread", "never"])
+async def test_sheet__when_a_position_is_not_known_now__then_it_has_no_health_and_what_was_known_is_old(
+    on: Loop, how: str
+) -> None:
+    await on.running.tick(on.lay(vault("2400")))
+    if how == "blind":
+        on.blind = Blind(why="no head", since_s=1.0)
+    elif how == "unread":
+        on.running.unseen(build.block(102), "nobody answers")
+    else:
+        on.loop = None
+    (row,) = rows(on)
+    assert row["level"] == "UNKNOWN"
+    assert not {"health", "distance", "own", "row"} & row.keys()
+    assert row["why"]
+    if how == "never":
+        assert row["known"] is None
+    else:
+        assert row["known"] == {"level": "SAFE", "health": pytest.approx(1.992), "block": 101}
+
+
+@pytest.mark.asyncio
+async def test_sheet__when_alarms_stand__then_only_criticals_await_acknowledgement(on: Loop) -> None:
+    given = settings(on.journal.path.parent)
+    told = Announcer(given, on.journal, on.clock)
+    on.alarms._tell = told.tell
+    on.alarms.raise_alarm(Severity.CRITICAL, "urgent", "x", "health is below emergency")
+    on.alarms.raise_alarm(Severity.WARNING, "act", "x", "health is below trigger")
+
+    def alarms() -> dict[str, Any]:
+        own = (told.alarms, told.courier)
+        at = sheet.moment(on.clock, told.judged_age_s([on]), told.escalation.unacknowledged, own)
+        return {a["code"]: a["acknowledged"] for a in sheet.state(given, [on], at)["alarms"]}  # type: ignore[attr-defined]
+
+    assert alarms() == {"urgent": False, "act": None}
+    on.clock.advance(1.0)
+    on.journal.set_control("acknowledged", repr(on.clock.now_s()), "a test", "seen")
+    assert alarms() == {"urgent": True, "act": None}
+
+
+@pytest.mark.asyncio
+async def test_sheet__when_endpoints_hold_tokens__then_names_are_told_and_urls_are_not(on: Loop) -> None:
+    secret = EndpointSettings(
+        name="one", url="https://rpc.example/S3CRET", ws_url=None, rate_per_s=1.0, concurrency=1
+    )
+    on.chain = replace(on.chain, endpoints=(secret,))
+    on.endpoints = tuple(WATCHED)
+    await on.running.tick(on.lay(vault("2400")))
+    text = orjson.dumps([state(on), rows(on)]).decode()
+    assert '"one"' in text
+    assert "S3CRET" not in text
+    assert "password" not in text
+
+
+@pytest.mark.asyncio
+async def test_sheet__when_a_symbol_is_markup__then_it_stays_text(on: Loop) -> None:
+    await on.running.tick(on.lay(hostile(vault("2400"))))
+    (row,) = rows(on)
+    assert row["own"][0][0] == HOSTILE
