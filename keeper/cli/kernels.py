@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 
 
-def prepare() -> None:
-    """Point numba at the cache; does nothing once the kernels are loaded, whose cache is then chosen."""
+def prepare(*, compiled: bool = True) -> None:
+    """Point numba at the cache; does nothing once the kernels are loaded, whose cache is then chosen.
+
+    ``compiled`` false: the kernels stay the plain Python functions that they are written as.
+    """
     if "keeper.risk.jit" in sys.modules:
         return
     from keeper.risk import cache
@@ -18,4 +21,7 @@ def prepare() -> None:
         root = os.environ.get("XDG_CACHE_HOME")
         folder = str((Path(root) if root else Path.home() / ".cache") / "keeper")
     # systemd lists several folders with colons between them; the first is ours
+    if not compiled:
+        # numba reads it when it is imported, which nothing has done yet
+        os.environ["NUMBA_DISABLE_JIT"] = "1"
     cache.prepare(Path(folder.split(":")[0]))

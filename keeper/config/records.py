@@ -144,6 +144,8 @@ class Settings:
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     page: PageSettings = field(default_factory=PageSettings)
     telegram: TelegramSettings = field(default_factory=TelegramSettings)
+    safe_mode: bool = False
+    """No key of the file: the daemon sets it for itself after repeated crashes."""
 
     @property
     def journal_path(self) -> Path:

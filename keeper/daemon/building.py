@@ -9,8 +9,10 @@ from functools import partial
 from keeper.daemon.isolation import alone
 from keeper.daemon.judging import broken_position
 from keeper.daemon.parts import Parts
+from keeper.daemon.safe import no_solver
 from keeper.daemon.urgency import Healths, hastened
 from keeper.decision import Options
+from keeper.decision.optimise import solve
 from keeper.model import (
     Decision,
     Intent,
@@ -97,6 +99,7 @@ def options_of(
         promised=tuple(a for id, p in waiting.items() if id not in larger for a in from_wallet(p.steps)),
         spent_today_usd=spent_usd,
         armed=armed,
+        solver=no_solver if parts.safe_mode else solve,
     )
 
 

@@ -30,5 +30,7 @@ class Parts:
     shocks: tuple[Shock, ...]
     armed_digest: str
     """Arming holds for this configuration only."""
+    safe_mode: bool = False
+    """After repeated crashes: nothing that a rescue does not need."""
     live_endpoints: Callable[[], tuple[int, int]] = lambda: (1, 1)
     """(usable now, configured)."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from keeper.config import Settings, load
 from keeper.config.changes import Changes, changes
+from keeper.daemon.safe import simplified
 from keeper.errors import ConfigError
 from keeper.journal.write import Journal
 
@@ -23,6 +24,7 @@ class Current:
     def __init__(self, settings: Settings, *, dry_run: bool = False) -> None:
         """``dry_run``: whatever the file says, the mode stays dry-run, as the command line asked."""
         self._dry_run = dry_run
+        self._safe = settings.safe_mode
         self.settings = self._asked(settings)
 
     def read(self) -> Settings:
@@ -30,7 +32,8 @@ class Current:
         return self._asked(load(self.settings.path))
 
     def _asked(self, settings: Settings) -> Settings:
-        return replace(settings, mode="dry-run") if self._dry_run else settings
+        asked = replace(settings, mode="dry-run") if self._dry_run else settings
+        return simplified(asked) if self._safe else asked
 
 
 class Reloading:

@@ -24,9 +24,10 @@ async def run(settings: Settings, *, once: bool, dry_run: bool, probe: Probe = s
     current = Current(settings, dry_run=dry_run)
     settings = current.settings
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    cache.warm()
-    if not once:
-        decision.warm()
+    if not settings.safe_mode:
+        cache.warm()
+        if not once:
+            decision.warm()
     with Journal.open(settings.journal_path, SystemClock()) as journal:
         announcer = Announcer(settings, journal, SystemClock())
 

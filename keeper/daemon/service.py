@@ -17,6 +17,7 @@ from keeper.chain.head import Heads, Mailbox, latest
 from keeper.chain.line import HeadEvent, HeadKind
 from keeper.clock import SystemClock
 from keeper.config import ChainSettings, Settings
+from keeper.daemon import safe
 from keeper.daemon.bargain import with_offers
 from keeper.daemon.chores import EVERY_S, FIRST, Chores
 from keeper.daemon.control import Blind
@@ -66,7 +67,7 @@ class ChainDaemon:
         self.loop: ChainLoop | None = None
         self.heads: Heads | None = None
         self.blind: Blind | None = None
-        self.jobs = SlowJobs(EVERY_S)
+        self.jobs = SlowJobs({j: s for j, s in EVERY_S.items() if not settings.safe_mode or j in safe.JOBS})
         self._endpoints: Endpoints | None = None
         self._here: Site | None = None
         self._begun_s = self._stirred_s = self._judged_s = self.clock.monotonic_s()
@@ -174,6 +175,7 @@ class ChainDaemon:
             strategies=resolve(tuple(sorted({n for g in here.guarded for n in g.policy.strategies}))),
             shocks=LIBRARY,
             armed_digest=self.settings.digest,
+            safe_mode=self.settings.safe_mode,
             live_endpoints=partial(_live, here.endpoints),
         )
         self._acting = acting

@@ -13,6 +13,7 @@ import structlog
 from keeper.clock import SystemClock
 from keeper.config import ChainSettings
 from keeper.config.telling import TelegramSettings
+from keeper.daemon import safe
 from keeper.daemon.announcing import Announcer
 from keeper.daemon.commanding import CODE, Answer, commander_for
 from keeper.daemon.control import Controls
@@ -145,6 +146,9 @@ async def serve(current: Current, journal: Journal, make: Make, announcer: Annou
     running = [asyncio.create_task(fleet.keep(i)) for i in range(len(fleet.chains))]
     stopping = asyncio.create_task(stop.wait())
     beside = [asyncio.create_task(speak(announcer, fleet))]
+    if settings.safe_mode:
+        why = "it ended again and again without being stopped"
+        beside.append(asyncio.create_task(safe.remind(why, announcer.alarms, announcer.clock)))
     if settings.page.host:
         page = PageChild(settings, announcer, answer, announcer.clock)
         beside.append(asyncio.create_task(show(page, announcer, fleet)))

@@ -1,0 +1,121 @@
+"""When a start should be safe, and what a safe daemon goes without."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from keeper.clock import ManualClock
+from keeper.config.telling import PageSettings, TelegramSettings
+from keeper.daemon.running import run
+from keeper.daemon.safe import simplified
+from keeper.journal.starts import CRASHES, WITHIN_S, crashes, why_safe
+from keeper.journal.write import Journal
+from keeper.model import Entry
+from tests.loop_double import settings
+
+pytestmark = pytest.mark.unit
+NOW_S = 1_800_000_000.0
+
+
+def entry(kind: str, age_s: float) -> Entry:
+    return Entry(kind=kind, chain_id=0, block_number=0, subject="", why="", at_s=NOW_S - age_s)
+
+
+@pytest.mark.parametrize(
+    ("story", "count"),
+    [
+        ([], 0),
+        ([("start", 10)], 1),
+        ([("start", 30), ("start", 20), ("start", 10)], 3),
+        ([("start", 30), ("stop", 25), ("start", 10)], 1),
+        ([("start", 30), ("start", 20), ("stop", 10)], 0),
+        ([("start", WITHIN_S + 1), ("start", WITHIN_S - 1), ("start", 10)], 2),
+        # a clock that was set back: what lies ahead of now tells nothing
+        ([("start", -500), ("start", 10)], 1),
+    ],
+)
+def test_crashes__when_starts_and_stops_are_read__then_only_starts_that_nobody_stopped(
+    story: list[tuple[str, float]], count: int
+) -> None:
+    assert crashes([entry(kind, age_s) for kind, age_s in story], NOW_S) == count
+
+
+class At(ManualClock):
+    """A wall clock that stands."""
+
+    def now_s(self) -> float:
+        return NOW_S
+
+
+@pytest.mark.parametrize(("starts", "safe"), [(CRASHES - 1, False), (CRASHES, True)])
+def test_why_safe__when_the_journal_tells_of_crashes__then_a_reason(
+    tmp_path: Path, starts: int, safe: bool
+) -> None:
+    path = tmp_path / "journal.sqlite"
+    with Journal.open(path, At(0.0)) as journal:
+        for _ in range(starts):
+            journal.record(entry("start", 0))
+    assert bool(why_safe(path, NOW_S + 1)) is safe
+    assert why_safe(path, NOW_S + WITHIN_S + 1) == ""
+
+
+def test_why_safe__when_the_journal_is_damaged__then_no_reason(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    path.write_bytes(b"nonsense" * 1000)
+    path.chmod(0o600)
+    assert why_safe(path, NOW_S) == ""
+
+
+def test_simplified__when_made__then_only_what_no_rescue_needs_is_gone(tmp_path: Path) -> None:
+    given = replace(
+        settings(tmp_path), page=PageSettings(host="127.0.0.1", port=1), telegram=TelegramSettings(chats=(1,))
+    )
+    safe = simplified(given)
+    assert (safe.page.host, safe.telegram.chats, safe.safe_mode) == ("", (), True)
+    assert (safe.positions, safe.policies, safe.wallet, safe.digest) == (
+        given.positions,
+        given.policies,
+        given.wallet,
+        given.digest,
+    )
+
+
+def test_run__when_it_is_asked_whether_to_be_safe__then_nothing_that_a_crash_may_lie_in_is_loaded(
+    tmp_path: Path,
+) -> None:
+    code = (
+        "import sys; from pathlib import Path; from keeper.cli.run import _crashed; "
+        f"print(repr(_crashed(Path({str(tmp_path / 'journal.sqlite')!r})))); "
+        "print(sorted({'numba', 'highspy', 'llvmlite'} & set(sys.modules)))"
+    )
+    with Journal.open(tmp_path / "journal.sqlite", ManualClock(0.0)):
+        pass
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["''", "[]"]
+
+
+def test_run__when_safe__then_the_daemon_is_simplified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    async def once(chains: list[object]) -> int:
+        seen.extend(chains)
+        return 0
+
+    monkeypatch.setattr("keeper.daemon.running._once", once)
+    given = replace(
+        settings(tmp_path),
+        page=PageSettings(host="127.0.0.1", port=1),
+        mode="dry-run",
+        state_dir=tmp_path / "s",
+        safe_mode=True,
+    )
+    asyncio.run(run(given, once=True, dry_run=True))
+    assert [c.settings.page.host for c in seen] == [""]
