@@ -12,7 +12,7 @@ from anvil.client import Chain
 from anvil.drill import course as courses
 from anvil.drill import feeds, owner, past, pools, steps
 from anvil.drill.course import Course
-from anvil.drill.fork import Market, Purse, balance
+from anvil.drill.fork import Market, Purse, balance, native_usd
 from anvil.drill.home import Asked, Body, Home, block_s, furnish, own_body, proposed_body
 from anvil.drill.outcome import Outcome
 from anvil.drill.play import Scene, guarded, play
@@ -97,10 +97,10 @@ def _on_fork(
     chain: Chain,
     asked: Asked,
     fall: Fall,
-    told: tuple[Weather, str, past.Liquidation | None],
+    night: tuple[Weather, str, past.Liquidation | None],
     at: tuple[Path, Say],
 ) -> Outcome:
-    (weather, url, it), (folder, say) = told, at
+    (weather, url, it), (folder, say) = night, at
     try:
         body, home, market = _placed(chain, asked, folder)
         first, position = chain.block().number, _endangered(market)
@@ -121,7 +121,13 @@ def _on_fork(
     say("standing in for the owner and the wallet")
     granted = owner.provide(chain, market, body, home)
     scene = _scene(chain, market, home, (granted.executor, sources), weather)
-    for line in (*body.told, *granted.told):
+    told = (*body.told, *granted.told)
+    if not native_usd(market.snapshot()):
+        told = (
+            *told,
+            "no feed of this market prices the chain's native token: gas is not counted in the cost",
+        )
+    for line in told:
         say(line)
     clean = chain.snapshot()
     say("alone: no keeper, a competing liquidator")
@@ -149,7 +155,7 @@ def _on_fork(
         thin=weather.thin,
         pools=len(scene.pools),
         block=first,
-        told=(*body.told, *granted.told),
+        told=told,
         position=str(position.id),
         label=body.label,
         digest=body.settings.digest if body.settings else None,

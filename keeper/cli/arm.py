@@ -20,10 +20,18 @@ def command(
 ) -> None:
     """Allow the running daemon to act.
 
-    Prints what it would do now, and refuses an immediate action unless --accept-immediate is given.
+    Prints what it would do now, and refuses an immediate action unless --accept-immediate is given. Names what never
+    passed `keeper drill` with this configuration.
 
     Example: keeper arm --why "first night"
     """
+    from keeper import drilled
+    from keeper.cli.endings import say
+    from keeper.config import load
+
+    undrilled = drilled.warning(load(config))
+    if undrilled is not None:
+        say(undrilled)
     request = {"do": "arm", "accept_immediate": accept_immediate, "why": why}
     raise typer.Exit(tell(config, request, json=json))
 

@@ -22,52 +22,57 @@ if TYPE_CHECKING:
 HASH = re.compile(r"0x[0-9a-fA-F]{64}")
 
 
+Account = Annotated[str | None, typer.Argument(help="The account; with --liquidation it may be left out.")]
+Endpoint = Annotated[str, typer.Option("--rpc", help="An http(s) JSON-RPC endpoint of the chain.")]
+ShockOption = Annotated[
+    str, typer.Option("--shock", help="A named shock, moves as ETH=-30, or a CSV of steps (block,ETH,...).")
+]
+Liquidated = Annotated[
+    str, typer.Option("--liquidation", metavar="TXHASH", help="Run a past liquidation again instead.")
+]
+Config = Annotated[
+    Path | None, typer.Option("--config", "-c", help="Your configuration; without, one is proposed.")
+]
+Label = Annotated[str | None, typer.Option("--label", help="Which position of the configuration.")]
+Provider = Annotated[
+    str | None, typer.Option("--provider", help="PoolAddressesProvider of a market that is not known.")
+]
+MarketId = Annotated[
+    str | None, typer.Option("--market", help="Id of a Morpho Blue market; --provider is its contract.")
+]
+ForkBlock = Annotated[int | None, typer.Option("--block", help="Fork here instead of at the newest block.")]
+Before = Annotated[int, typer.Option("--before", help="Blocks before the liquidation to begin at.")]
+Updates = Annotated[int, typer.Option("--updates", help="Oracle updates that a shock is spread over.")]
+Gas = Annotated[int, typer.Option("--gas", help="Base fee, times what it is at the fork.")]
+Thin = Annotated[int, typer.Option("--thin", help="Uniswap pools keep one part in so many of their depth.")]
+Gap = Annotated[float | None, typer.Option("--gap", help="Per cent that one single update must not break.")]
+Precision = Annotated[
+    float, typer.Option("--precision", help="Per cent to which the largest single update is found.")
+]
+Html = Annotated[Path | None, typer.Option("--html", help="Write the drill as one self-contained page.")]
+Keep = Annotated[
+    Path | None, typer.Option("--keep", help="Leave the drilled keeper's log and journal in this new folder.")
+]
+
+
 def command(
-    address: Annotated[
-        str | None, typer.Argument(help="The account; with --liquidation it may be left out.")
-    ] = None,
-    rpc: Annotated[str, typer.Option("--rpc", help="An http(s) JSON-RPC endpoint of the chain.")] = "",
-    shock: Annotated[
-        str,
-        typer.Option("--shock", help="A named shock, moves as ETH=-30, or a CSV of steps (block,ETH,...)."),
-    ] = "",
-    liquidation: Annotated[
-        str, typer.Option("--liquidation", metavar="TXHASH", help="Run a past liquidation again instead.")
-    ] = "",
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="Your configuration; without, one is proposed.")
-    ] = None,
-    label: Annotated[str | None, typer.Option("--label", help="Which position of the configuration.")] = None,
-    provider: Annotated[
-        str | None, typer.Option("--provider", help="PoolAddressesProvider of a market that is not known.")
-    ] = None,
-    market: Annotated[
-        str | None, typer.Option("--market", help="Id of a Morpho Blue market; --provider is its contract.")
-    ] = None,
-    block: Annotated[
-        int | None, typer.Option("--block", help="Fork here instead of at the newest block.")
-    ] = None,
-    before: Annotated[int, typer.Option("--before", help="Blocks before the liquidation to begin at.")] = 25,
-    updates: Annotated[
-        int, typer.Option("--updates", help="Oracle updates that a shock is spread over.")
-    ] = 10,
-    gas: Annotated[int, typer.Option("--gas", help="Base fee, times what it is at the fork.")] = 20,
-    thin: Annotated[
-        int, typer.Option("--thin", help="Uniswap pools keep this part of their depth: 4 is 1/4.")
-    ] = 4,
-    gap: Annotated[
-        float | None, typer.Option("--gap", help="Per cent that it must survive in one single update.")
-    ] = None,
-    precision: Annotated[
-        float, typer.Option("--precision", help="Per cent to which the largest single update is found.")
-    ] = 0.5,
-    html: Annotated[
-        Path | None, typer.Option("--html", help="Write the drill as one self-contained page.")
-    ] = None,
-    keep: Annotated[
-        Path | None,
-        typer.Option("--keep", help="Leave the drilled keeper's log and journal in this new folder."),
-    ] = None,
+    address: Account = None,
+    rpc: Endpoint = "",
+    shock: ShockOption = "",
+    liquidation: Liquidated = "",
+    config: Config = None,
+    label: Label = None,
+    provider: Provider = None,
+    market: MarketId = None,
+    block: ForkBlock = None,
+    before: Before = 25,
+    updates: Updates = 10,
+    gas: Gas = 20,
+    thin: Thin = 4,
+    gap: Gap = None,
+    precision: Precision = 0.5,
+    html: Html = None,
+    keep: Keep = None,
     json: arguments.Json = False,
 ) -> None:
     """Prove on a fork of the chain what the keeper would do for a position.
@@ -87,31 +92,20 @@ def command(
     place = None if provider is None else arguments.address("--provider", provider)
     id = None if market is None else arguments.market_id("--market", market)
     _one_fall(address, shock, liquidation, config, (provider, market))
-    from keeper.cli.demo import proving_ground
-    from keeper.cli.endings import say
+    from dataclasses import replace
 
-    proving_ground("drill", packages=False)
-    fall = _fall(shock, liquidation, before, updates)
-    from keeper.cli import kernels
-
-    kernels.prepare()
+    fall = _ready(shock, liquidation, before, updates)
     from anvil.drill.home import Asked
     from anvil.drill.run import Weather
 
     asked = Asked(account=account, config=config, label=label, provider=place, market=id)
+    weather = Weather(gas=gas, thin=thin, block=block, precision=precision / 100.0)
     with _folder(keep) as folder:
-        found = _run(
-            asked, url, fall, Weather(gas=gas, thin=thin, block=block, precision=precision / 100.0), folder
-        )
-    from dataclasses import replace
-
+        found = _run(asked, url, fall, weather, folder)
     found = replace(found, stated_gap=None if gap is None else gap / 100.0)
     show(found, html, json=json)
     if found.passed and config is not None:
-        if found.alone.liquidations:
-            _kept(config, found)
-        else:
-            say("not kept as passed: without a keeper nobody was liquidated either; drill a worse fall")
+        _kept(config, found)
     raise typer.Exit(int(not found.passed))
 
 
@@ -194,6 +188,17 @@ def _clock() -> Callable[[str], None]:
     return say
 
 
+def _ready(shock: str, liquidation: str, before: int, updates: int) -> Fall:
+    """The fall, once the proving ground can be imported. Exit 2 for a shock that is none, 69 without a checkout."""
+    from keeper.cli import kernels
+    from keeper.cli.demo import proving_ground
+
+    proving_ground("drill", packages=False)
+    fall = _fall(shock, liquidation, before, updates)
+    kernels.prepare()
+    return fall
+
+
 def _fall(shock: str, liquidation: str, before: int, updates: int) -> Fall:
     """Exit 2 for a shock that is none."""
     from anvil.drill import course
@@ -262,10 +267,13 @@ def _kept(config: Path, found: Outcome) -> None:
     """Keep that this configuration has passed: `keeper arm` looks for it."""
     import time
 
-    from keeper.cli import drilled
+    from keeper import drilled
     from keeper.cli.endings import say
     from keeper.config import load
 
+    if not found.alone.liquidations:
+        say("not kept as passed: without a keeper nobody was liquidated either; drill a worse fall")
+        return
     settings = load(config)
     if settings.digest != found.digest:
         say(f"{config} was changed during the drill: it is not kept as passed")

@@ -96,7 +96,7 @@ def alarming(line: str) -> bool:
 
 
 def head_lines(body: Mapping[str, Any]) -> list[str]:
-    """A line a chain."""
+    """A line a chain, and one where positions never passed a drill."""
     told = []
     for chain in body.get("chains", ()):
         state = "watching"
@@ -108,6 +108,8 @@ def head_lines(body: Mapping[str, Any]) -> list[str]:
             state = "watching, NOT ARMED: nothing is sent"
         busy = "" if chain["idle"] else ", a plan is on its way"
         told.append(f"{chain['chain']}: {body.get('mode')}, block {chain['block'] or '-'}, {state}{busy}")
+    if body.get("never_drilled"):
+        told.append(f"never passed a drill as configured: {', '.join(map(str, body['never_drilled']))}")
     return told
 
 

@@ -13,6 +13,7 @@ from keeper.daemon.loop import ChainLoop
 from keeper.daemon.protecting import Wish, health_wanted, protect
 from keeper.daemon.stops import PAUSE, PAUSE_S_MAX
 from keeper.daemon.tick import Tick
+from keeper.drilled import missing
 from keeper.journal.write import Journal
 from keeper.model import Level, Outlook, Policy, Position, PositionId, Refusal
 from keeper.phrases import health_text
@@ -71,7 +72,8 @@ class Controls:
 
     def _status(self, _: dict[str, object]) -> dict[str, object]:
         chains = [self._chain(watched) for watched in self._chains]
-        return {"ok": True, "schema": 1, "mode": self._settings.mode, "chains": chains}
+        drills = {"never_drilled": missing(self._settings)}
+        return {"ok": True, "schema": 1, "mode": self._settings.mode, "chains": chains, **drills}
 
     def _chain(self, watched: Watched) -> dict[str, object]:
         loop, blind = watched.loop, watched.blind
