@@ -33,9 +33,9 @@ Change = tuple[str, int, int] | None
 
 
 @contextmanager
-def standing(accounts: int = 60) -> Iterator[tuple[Chain, PerpSite]]:
+def standing(accounts: int = 60, *, prune: bool = False) -> Iterator[tuple[Chain, PerpSite]]:
     """A node of its own with the engine on it; the second account makes markets, the third liquidates."""
-    with Anvil(AnvilSettings(timestamp_s=GENESIS_S, accounts=accounts, prune_history=True)) as node:
+    with Anvil(AnvilSettings(timestamp_s=GENESIS_S, accounts=accounts, prune_history=prune)) as node:
         chain = Chain(node.url)
         chain.rpc("anvil_setBlockTimestampInterval", 1)
         try:
@@ -243,7 +243,7 @@ def boundary(there: World, account: Account, symbol: str) -> tuple[int, int] | N
 def run(n: int, seed: int) -> Tally:
     """``n`` random states: after a crash, then, of the same accounts, after a squeeze."""
     rng, tally = random.Random(seed), Tally(wrong={})
-    with standing(accounts=n // 2 + 20) as (chain, site):
+    with standing(accounts=n // 2 + 20, prune=True) as (chain, site):
         people = chain.accounts[10 : 10 + n // 2]
         crowd(chain, site, people, rng)
         chain.mine(chain.block().timestamp_s + 2_000)

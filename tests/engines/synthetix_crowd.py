@@ -29,9 +29,10 @@ TO_WAD = 10**10
 
 
 @contextmanager
-def standing() -> Iterator[tuple[Chain, SynthetixSite]]:
-    """A node of its own with the market on it."""
-    with Anvil(AnvilSettings(timestamp_s=GENESIS_S, code_size_max=CODE_SIZE_MAX, prune_history=True)) as node:
+def standing(*, prune: bool = False) -> Iterator[tuple[Chain, SynthetixSite]]:
+    """A node of its own with the market on it; ``prune`` for thousands of blocks, whose traces nobody asks."""
+    settings = AnvilSettings(timestamp_s=GENESIS_S, code_size_max=CODE_SIZE_MAX, prune_history=prune)
+    with Anvil(settings) as node:
         chain = Chain(node.url)
         chain.rpc("anvil_setBlockTimestampInterval", 1)
         try:
@@ -185,7 +186,7 @@ def boundary(there: World, account: Account) -> tuple[int, int, int] | None:
 def run(n: int, seed: int) -> Tally:
     """``n`` random states, a tenth of them in debt, checked in calm and after a crash and a squeeze."""
     rng, tally = random.Random(seed), Tally(wrong={})
-    with standing() as (chain, site):
+    with standing(prune=True) as (chain, site):
         owing = n // 10
         ids = crowd(chain, site, n - owing, rng)
         ids += indebt(chain, site, list(range(n - owing + 1, n + 1)))

@@ -1,0 +1,235 @@
+"""Perpetual Protocol v2 as a Venue, for tests alone: the live deployment is wound down.
+
+An account has one margin for all markets. Anybody may pay in for anybody; the owner lets a delegate trade for him,
+who can neither withdraw nor close. A reduction must leave the rest above maintenance (CH_NEFCM): below it a small one
+is refused, while margin is always taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from eth_utils.crypto import keccak
+
+from anvil.abi import encode_call
+from anvil.deploy_perp_v2 import DEADLINE, OPEN_POSITION, PerpSite
+from keeper.model import (
+    AddMargin,
+    Block,
+    Call,
+    Intent,
+    Means,
+    Position,
+    PositionId,
+    ReducePerp,
+    Refusal,
+    Snapshot,
+    Step,
+    Supply,
+    Token,
+    Unreadable,
+)
+from keeper.seams import Effect, LiquidationRule, LogFilter, Reading, Seen, Shadow
+from keeper.units import WAD
+from keeper.venues import atomic
+from keeper.words import Words
+from tests.engines import venue
+from tests.engines.perp_v2_margin import RATIO, TOKEN, worth
+from tests.engines.synthetix_margin import mul
+from tests.engines.synthetix_state import signed
+
+KIND = "perp_v2"
+PER_ACCOUNT = 3
+FEE = WAD // 1_000
+"""Of what is traded, as the markets here are set."""
+
+
+class PerpV2:
+    """All markets of one clearing house; accounts are addresses."""
+
+    def __init__(self, site: PerpSite, chain_id: int, keeper: str) -> None:
+        self.site, self.chain_id, self.keeper = site, chain_id, keeper
+        self.margin = Token(chain_id=chain_id, address=site.usdc, symbol="USDC", decimals=6)
+        self.index = {
+            m.base: Token(chain_id=chain_id, address=m.base, symbol=m.symbol, decimals=18)
+            for m in site.markets
+        }
+
+    @property
+    def id(self) -> str:
+        return f"{KIND}:{self.chain_id}:{self.site.clearing_house}"
+
+    @property
+    def kind(self) -> str:
+        return KIND
+
+    @property
+    def tokens(self) -> tuple[Token, ...]:
+        return (self.margin,)
+
+    @property
+    def spender(self) -> str:
+        return self.site.vault
+
+    @property
+    def rules(self) -> LiquidationRule:
+        return LiquidationRule(
+            close_factor="half of a market above half of maintenance, all below", dust_base=100 * WAD
+        )
+
+    def position_id(self, account: str) -> PositionId:
+        return PositionId(venue=KIND, chain_id=self.chain_id, account=account, key=self.site.clearing_house)
+
+    def calls(self, accounts: Sequence[str], seen: Seen) -> tuple[Call, ...]:
+        s = self.site
+
+        def ask(target: str, signature: str, *arguments: object) -> Call:
+            return Call(target=target, data=encode_call(signature, *arguments))
+
+        asked = [ask(s.config, "getMmRatio()")]
+        asked += [ask(s.account_balance, "getMarkPrice(address)", m.base) for m in s.markets]
+        for who in accounts:
+            asked.append(ask(s.clearing_house, "getAccountValue(address)", who))
+            asked.append(ask(s.account_balance, "getMarginRequirementForLiquidation(address)", who))
+            asked.append(ask(s.delegates, "canOpenPositionFor(address,address)", who, self.keeper))
+            asked += [
+                ask(s.account_balance, f"{name}(address,address)", who, m.base)
+                for m in s.markets
+                for name in ("getTotalPositionSize", "getTotalOpenNotional")
+            ]
+        return tuple(asked)
+
+    def decode(
+        self,
+        block: Block,
+        accounts: Sequence[str],
+        words: Words,
+        seen: Seen,
+        shadows: Mapping[PositionId, Shadow],
+    ) -> Reading:
+        first = 1 + len(self.site.markets)
+        width = PER_ACCOUNT + 2 * len(self.site.markets)
+        positions, lost = list[Position](), list[Unreadable]()
+        for n, who in enumerate(accounts):
+            at = first + n * width
+            bad = [i for i in (*range(first), *range(at, at + width)) if not words.ok[i]]
+            if bad:
+                why = f"call {bad[0]} failed"
+                lost.append(Unreadable(id=self.position_id(who), why=why, since_block=block.number))
+                continue
+            stands = self._standing(words, at)
+            positions.append(venue.position(self.position_id(who), who, block.number, self.margin, stands))
+        prices = {self._feed(m.base): words.uint(1 + k) / WAD for k, m in enumerate(self.site.markets)}
+        return Reading(
+            positions=tuple(positions),
+            unreadable=tuple(lost),
+            reserves=(),
+            prices={**prices, f"{KIND}:usd": 1.0},
+            seen=seen,
+            again=False,
+        )
+
+    def _standing(self, words: Words, at: int) -> venue.Standing:
+        rate = words.uint(0) * WAD // RATIO
+        legs = tuple(
+            venue.Leg(
+                index=self.index[m.base],
+                feed=self._feed(m.base),
+                size=size,
+                price=words.uint(1 + k),
+                maintenance=rate,
+                # a long owes the quote it took, a short the base, at the mark
+                debt=max(-signed(words.uint(at + PER_ACCOUNT + 2 * k + 1)), 0)
+                if size > 0
+                else worth(-size, words.uint(1 + k)),
+            )
+            for k, m in enumerate(self.site.markets)
+            if (size := signed(words.uint(at + PER_ACCOUNT + 2 * k)))
+        )
+        return venue.Standing(
+            available=signed(words.uint(at)),
+            needed=words.uint(at + 1),
+            legs=legs,
+            marks=() if words.uint(at + 2) else (venue.NO_ORDERS,),
+        )
+
+    def can(self, step: Step, position: Position, means: Means) -> Refusal | None:
+        refused = venue.refused(step, position, means, KIND)
+        if refused is not None or not isinstance(step, ReducePerp):
+            return refused
+        # what counts is how it ends: the rest must be covered at the maintenance ratio of what was borrowed for it
+        after = self._after(step, position)
+        needed = sum(mul(leg.debt, leg.maintenance) for leg in after.legs)
+        return None if after.available >= needed else venue.under(KIND)
+
+    def encode(self, step: Step, position: Position) -> Call:
+        who = position.id.account
+        if isinstance(step, AddMargin | Supply):
+            data = encode_call("depositFor(address,address,uint256)", who, self.site.usdc, step.amount.units)
+            return Call(target=self.site.vault, data=data)
+        leg = venue.leg_of(step, position) if isinstance(step, ReducePerp) else None
+        if leg is None or not isinstance(step, ReducePerp):
+            raise ValueError(f"{step} is nothing that this venue does")
+        # base is given where a long is reduced (no less quote than that), taken where a short is (no more)
+        long, bound = leg.stored > 0, mul(step.amount.units, step.worst_price)
+        params = (leg.amount.token.address, long, long, step.amount.units, bound, DEADLINE, 0, b"\0" * 32)
+        data = encode_call(f"openPositionFor(address,{OPEN_POSITION})", who, params)
+        return Call(target=self.site.clearing_house, data=data)
+
+    def gas(self, step: Step) -> int:
+        return 2_000_000
+
+    def after(self, steps: Sequence[Step], position: Position) -> Position:
+        for step in steps:
+            position = venue.restated(position, self._after(step, position))
+        return position
+
+    def _after(self, step: Step, before: Position) -> venue.Standing:
+        stands = venue.standing(before)
+        if isinstance(step, AddMargin | Supply):
+            return venue.Standing(
+                available=stands.available + step.amount.units * TOKEN,
+                needed=stands.needed,
+                legs=stands.legs,
+                marks=stands.marks,
+            )
+        if not isinstance(step, ReducePerp):
+            raise ValueError(f"{step} is nothing that this venue does")
+        legs, freed, paid = list[venue.Leg](), 0, 0
+        for leg in stands.legs:
+            left = abs(leg.size) - (step.amount.units if leg.index == step.amount.token else 0)
+            closed = abs(leg.size) - left
+            freed += max(mul(worth(closed, leg.price), leg.maintenance) - 1, 0)
+            paid += mul(closed, abs(leg.price - step.worst_price)) + mul(worth(closed, leg.price), FEE)
+            if left:
+                size = left if leg.size > 0 else -left
+                legs.append(
+                    venue.Leg(
+                        index=leg.index,
+                        feed=leg.feed,
+                        size=size,
+                        price=leg.price,
+                        maintenance=leg.maintenance,
+                        debt=-(-leg.debt * left // abs(leg.size)),
+                    )
+                )
+        return venue.Standing(
+            available=stands.available - paid,
+            needed=max(stands.needed - freed, 1) if legs else 0,
+            legs=tuple(legs),
+            marks=stands.marks,
+        )
+
+    def fill(self, steps: Sequence[Step], block: Block, snapshot: Snapshot, shadow: Shadow) -> Shadow:
+        raise NotImplementedError("a test engine has no dry-run")
+
+    def effect(self, intent: Intent, snapshot: Snapshot) -> Effect:
+        return atomic.effect(intent, snapshot)
+
+    def liquidation_logs(self, account: str) -> LogFilter:
+        topic = keccak(text="PositionLiquidated(address,address,uint256,uint256,uint256,address)")
+        who = f"0x{int(account, 16):064x}"
+        return LogFilter(target=self.site.clearing_house, topics=(f"0x{topic.hex()}", who))
+
+    def _feed(self, base: str) -> str:
+        return f"{KIND}:{self.chain_id}:{base}"

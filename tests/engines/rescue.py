@@ -1,0 +1,149 @@
+"""Three like accounts on a real engine while the price runs against them: one is given margin in time, one is reduced
+in time, and their twin is left alone. The engine's own liquidation is tried on all of them at every price."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from anvil.client import Chain, Reverted
+from keeper.model import AddMargin, Amount, Policy, Position, Proposal, ReducePerp, Refusal, Step
+from keeper.seams import Venue
+from keeper.units import WAD, wad_from
+from strategies.add_collateral import AddCollateral
+from tests import build
+from tests.engines.venue import EngineReader
+
+SLIP_BPS = 150
+"""How much worse than the mark an order may be filled."""
+
+
+class Stage(Protocol):
+    """What differs from engine to engine."""
+
+    chain: Chain
+    reader: EngineReader
+    keeper: str
+
+    def liquidate(self, account: str) -> bool: ...
+    def settle(self, account: str) -> None: ...
+    def move(self, factor: float) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lines:
+    """Margin ratios: a reduction comes first, because below maintenance it is refused; then margin."""
+
+    reduce_below: str
+    add_below: str
+    target: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Story:
+    """What became of the three."""
+
+    liquidated: dict[str, int]
+    """Account -> step at which the engine took it."""
+    acted: dict[str, list[str]]
+
+
+def policy(lines: Lines) -> Policy:
+    """The lines as a policy, with room above target."""
+    most = str(float(lines.target) * 1.5)
+    warn = str(float(lines.reduce_below) * 1.05)
+    return replace(
+        build.policy(
+            warn=warn, trigger=lines.add_below, target=lines.target, emergency="1.05", max_health=most
+        ),
+        hysteresis_wad=wad_from("0.05"),
+    )
+
+
+def margin_to_add(stage: Stage, account: str, lines: Lines) -> Proposal | Refusal:
+    """What the shipped strategy proposes from the keeper's wallet, by the photograph of the newest block."""
+    snapshot = stage.reader.snapshot([account])
+    position = snapshot.positions[0]
+    return AddCollateral().propose(
+        position,
+        build.outlook(position),
+        policy(lines),
+        snapshot.means,
+        stage.reader.venue,
+        snapshot.block,
+    )
+
+
+def reduction(position: Position, target: str) -> ReducePerp:
+    """Of the largest leg: the share by which the requirement falls to margin over target."""
+    leg = max(position.collateral[1:], key=lambda h: h.amount.units * h.price_base)
+    need = position.debt[0].stored
+    kept = position.collateral[0].value_base * WAD // wad_from(target)
+    units = min(leg.amount.units * max(need - kept, 0) // need + 1, leg.amount.units)
+    worse = 10_000 - SLIP_BPS if leg.stored > 0 else 10_000 + SLIP_BPS
+    return ReducePerp(
+        amount=Amount(token=leg.amount.token, units=units),
+        size_usd=units * leg.price_base // WAD * 10**12,
+        worst_price=leg.price_base * worse // 10_000,
+        fee_wei=0,
+    )
+
+
+def act(stage: Stage, step: Step, position: Position) -> None:
+    """The keeper's own transaction, which its venue would take. Raises AssertionError, Reverted."""
+    venue: Venue = stage.reader.venue
+    means = stage.reader.snapshot([position.id.account]).means
+    refused = venue.can(step, position, means)
+    assert refused is None, refused
+    promised = venue.after((step,), position).health_wad or 0
+    call = venue.encode(step, position)
+    stage.chain.send(stage.keeper, call.target, call.data)
+    if isinstance(step, ReducePerp):
+        stage.settle(position.id.account)
+    now = stage.reader.position(position.id.account).health_wad or 0
+    # funding runs until the step is mined, and until an order is settled
+    least = promised - promised // (2_000 if isinstance(step, ReducePerp) else 1_000_000)
+    assert now >= least, (now, promised)
+
+
+def protect(stage: Stage, account: str, lines: Lines, how: str, told: list[str]) -> None:
+    """One look at one account: reduce early, or add margin at the trigger."""
+    position = stage.reader.position(account)
+    health = position.health_wad or 0
+    if how == "reduce" and health < wad_from(lines.reduce_below):
+        step = reduction(position, lines.target)
+        act(stage, step, position)
+        told.append(f"reduce {step.amount.units}")
+    if how == "add" and health < wad_from(lines.add_below):
+        proposal = margin_to_add(stage, account, lines)
+        assert isinstance(proposal, Proposal), proposal
+        (step_,) = proposal.steps
+        act(stage, AddMargin(amount=step_.amount, fee_wei=0), position)
+        told.append(f"add {step_.amount.units}")
+
+
+def run(stage: Stage, accounts: tuple[str, str, str], lines: Lines, factors: Sequence[float]) -> Story:
+    """(given margin, reduced, left alone) through the prices; the engine may take any of them after each."""
+    added, reduced, twin = accounts
+    story = Story(liquidated={}, acted={a: [] for a in accounts})
+    for n, factor in enumerate(factors):
+        stage.move(factor)
+        for account, how in ((added, "add"), (reduced, "reduce")):
+            if account not in story.liquidated:
+                protect(stage, account, lines, how, story.acted[account])
+        for account in (twin, added, reduced):
+            if account not in story.liquidated and stage.liquidate(account):
+                story.liquidated[account] = n
+    return story
+
+
+def tried(send: Callable[[], object], healthy: str) -> bool:
+    """Whether a liquidation went through; False where the engine says that the account is healthy."""
+    try:
+        send()
+    except Reverted as refused:
+        if refused.name != healthy:
+            raise
+        return False
+    return True
