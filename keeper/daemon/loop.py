@@ -60,6 +60,8 @@ class ChainLoop:
         self.lane = Lane(parts, self.permit, self)
         self._healths = Healths()
         self._levels: dict[PositionId, Level] = {}
+        self._shocked: tuple[dict[str, str], tuple[Shock, ...]] = ({}, ())
+        """The shocks as they move the feeds of those symbols: the same in every block."""
         self._watching = Watching(expected=len(parts.guarded))
         self._memory = remembered(parts.journal)
         self._refused: dict[PositionId, frozenset[str]] = {}
@@ -273,7 +275,9 @@ class ChainLoop:
 
     def _shocks(self, snapshot: Snapshot) -> tuple[Shock, ...]:
         symbols = {r.feed: r.token.symbol for r in snapshot.means.reserves}
-        return tuple(for_feeds(shock, symbols) for shock in self.parts.shocks)
+        if symbols != self._shocked[0]:
+            self._shocked = symbols, tuple(for_feeds(shock, symbols) for shock in self.parts.shocks)
+        return self._shocked[1]
 
     def venue_of(self, id: PositionId) -> Venue:
         """The venue of a guarded position."""

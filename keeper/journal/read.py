@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -34,6 +35,7 @@ from keeper.seams import Shadow
 REPLAN = "replan"
 """Kind of the diary entries that keep a plan which a larger one replaced."""
 
+PLANS_KEPT = 128
 T = TypeVar("T")
 Asked = Mapping[str, object]
 """Values by the names that a statement binds."""
@@ -323,11 +325,17 @@ def _intent(row: Row, attempts: Sequence[Row]) -> Intent:
     key = PlanKey(position=_position(row), seq=row["seq"])
     return Intent(
         key=key,
-        plan=codec.plan_from_json(row["plan"]),
+        plan=_plan(row["plan"]),
         state=_state(row),
         attempts=tuple(_attempt(key, a) for a in attempts),
         why=row["why"],
     )
+
+
+@lru_cache(maxsize=PLANS_KEPT)
+def _plan(text: str) -> Plan:
+    """An intent's plan, decoded once while its states pass by."""
+    return codec.plan_from_json(text)
 
 
 def _attempt(key: PlanKey, row: Row) -> Attempt:

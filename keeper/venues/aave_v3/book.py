@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
@@ -175,6 +176,7 @@ def _stable(market: Market, value: int) -> str:
     return "" if market.line.modes_are_liquid or not value else checksum(value)
 
 
+@lru_cache(maxsize=4096)
 def checksum(value: int) -> str:
     """The EIP-55 address in the low 20 bytes of a word."""
     return to_checksum_address((value & (2**160 - 1)).to_bytes(20))
