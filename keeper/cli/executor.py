@@ -87,7 +87,7 @@ async def verify(settings: Settings) -> list[tuple[str, ...]]:
 
 async def _routers(executor: str, chain: ChainSettings, read: Read) -> str:
     """Which of the configured routers the owner has not allowed. Raises Transient."""
-    from keeper.cli.owner_grant import named_routers
+    from keeper.cli.owner_place import named_routers
     from keeper.executor.read import ROUTER_ALLOWED
     from keeper.model import Call
 

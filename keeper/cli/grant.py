@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
-from keeper.cli import arguments
+from keeper.cli import arguments, owner_options
 
 HEADERS = ("token", "amount", "now allowed", "signs", "transaction")
 
 
 def command(
-    amount: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--amount", metavar="TOKEN=NUMBER", help="Whole tokens, by symbol; repeat it; 0 revokes."
-        ),
-    ] = None,
-    send: Annotated[bool, typer.Option("--send", help="Sign and send; needs the wallet's key.")] = False,
-    executor: Annotated[
-        str | None,
-        typer.Option(
-            "--executor",
-            metavar="LABEL",
-            help="What the owner of that position signs, so that it may be sold.",
-        ),
-    ] = None,
-    safe: Annotated[
-        bool, typer.Option("--safe", help="With --executor: a Safe's file, and the hashes its signers see.")
-    ] = False,
+    amount: owner_options.Amount = None,
+    send: owner_options.Send = False,
+    executor: owner_options.Executor = None,
+    safe: owner_options.Safe = False,
+    reserve: owner_options.Reserve = None,
+    share: owner_options.Share = 100.0,
+    bot: owner_options.Bot = None,
+    guardian: owner_options.Guardian = "",
+    until: owner_options.Until = "",
+    deploy: owner_options.Deploy = False,
+    announce: owner_options.Announce = False,
     config: arguments.Config = arguments.CONFIG,
     json: arguments.Json = False,
 ) -> None:
@@ -38,8 +27,10 @@ def command(
     Shows the ERC-20 approvals that rescues need, exactly as they would be signed; --send sends them.
     Amounts are finite on purpose: an approval is the most a broken venue could take.
 
-    With --executor, what the position's owner signs instead: the Executor's terms, and a finite allowance of the
-    collateral named by --amount. The keeper has no key for that, and sends nothing.
+    With --executor, what the position's owner signs instead: the Executor's terms, a finite allowance of the
+    collateral named by --amount, and what --reserve lets it pay in. The keeper has no key for that and sends nothing.
+    Caps that are not named stay. From an hour after the deployment on, what loosens is announced a day before: sign
+    what --announce prints, and a day later the same command without it.
 
     Example: keeper grant --amount USDC=5000 --amount WETH=2.5
     """
@@ -47,7 +38,13 @@ def command(
     from keeper.cli.endings import drive, usage
     from keeper.config import load
 
-    wanted = amounts(amount or [])
+    owners = (reserve, bot, guardian, until, deploy, announce, safe, share != 100.0)
+    if executor is None and any(owners):
+        raise usage(
+            "--executor",
+            "LABEL goes with --safe, --reserve, --share, --bot, --guardian, --until and --deploy",
+        )
+    wanted = amounts(amount or [], needed=executor is None or not (reserve or announce))
     settings = load(config)  # before the slow imports: a wrong file is told at once
     from keeper.cli import kernels
 
@@ -57,10 +54,17 @@ def command(
             raise usage("--send", "is for the keeper's own wallet; the owner signs what --executor prints")
         from keeper.cli import owner_grant
 
-        owner_grant.show(drive(owner_grant.wanted(settings, executor, wanted, safe=safe)), json=json)
+        asked = owner_grant.Asked(
+            label=executor,
+            amounts=wanted,
+            reserve=amounts(reserve or [], "--reserve", needed=False),
+            **owner_options.read(share, bot or [], guardian, until),
+            deploy=deploy,
+            announce=announce,
+            safe=safe,
+        )
+        owner_grant.show(drive(owner_grant.wanted(settings, asked)), json=json)
         return
-    if safe:
-        raise usage("--safe", "goes with --executor LABEL")
     from keeper.granting import grant
 
     granted = drive(grant(settings, wanted, send))
@@ -70,14 +74,14 @@ def command(
         table.show(HEADERS, [tuple(str(g.get(h, "-")) for h in HEADERS) for g in granted])
 
 
-def amounts(given: list[str]) -> dict[str, str]:
+def amounts(given: list[str], option: str = "--amount", *, needed: bool = True) -> dict[str, str]:
     """``["USDC=5000"]`` as ``{"USDC": "5000"}``; finite, not negative (0 revokes), each once. Exit 2."""
     from decimal import Decimal, InvalidOperation
 
     from keeper.cli.endings import usage
 
-    if not given:
-        raise usage("--amount", "is required, e.g. --amount USDC=5000")
+    if not given and needed:
+        raise usage(option, f"is required, e.g. {option} USDC=5000")
     out: dict[str, str] = {}
     for text in given:
         token, _, number = text.partition("=")
@@ -86,10 +90,8 @@ def amounts(given: list[str]) -> dict[str, str]:
         except InvalidOperation:
             value = Decimal("NaN")
         if not token or not value.is_finite() or value < 0:
-            raise usage(
-                "--amount", f'"{text}" is not TOKEN=NUMBER with a number of whole tokens, e.g. USDC=5000'
-            )
+            raise usage(option, f'"{text}" is not TOKEN=NUMBER with a number of whole tokens, e.g. USDC=5000')
         if token in out:
-            raise usage("--amount", f'"{text}" names {token} a second time')
+            raise usage(option, f'"{text}" names {token} a second time')
         out[token] = number
     return out

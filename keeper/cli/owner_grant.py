@@ -2,22 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from keeper.cli.owner_place import (
+    Placed,
+    code_at,
+    named_routers,
+    owed,
+    placed,
+    receipts,
+    safe_of,
+    unlisted_routers,
+)
+
 if TYPE_CHECKING:
-    from keeper.config import ChainSettings, Settings
-    from keeper.daemon.facts import Guarded
-    from keeper.daemon.wiring import Site
-    from keeper.executor.grants import Signing
+    from keeper.config import Settings
+    from keeper.executor.grants import Signing, Stands
+    from keeper.executor.revoking import Standing
     from keeper.executor.safe import Safe
     from keeper.model import Token
-    from keeper.venues.aave_v3 import AaveV3
+    from keeper.seams import Venue
 
 HEADERS = ("to", "signs", "meaning", "announce", "data")
+BOTS_MAX = 3
+"""Of one Executor (Settings.BOTS_MAX)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a user wants to be allowed for one position."""
+
+    label: str
+    amounts: Mapping[str, str] = field(default_factory=dict)
+    """Symbol -> whole tokens that may be sold."""
+    reserve: Mapping[str, str] = field(default_factory=dict)
+    """Symbol -> whole tokens that may be paid in."""
+    share_bps: int = 10_000
+    """Of every cap, for the keeper's wallet."""
+    others: Mapping[str, int] = field(default_factory=dict)
+    """Further bots -> their share of every cap, bps."""
+    guardian: str = ""
+    until_s: int | None = None
+    deploy: bool = False
+    announce: bool = False
+    """Only what is announced a day before the rest."""
+    safe: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,200 +64,223 @@ class Wanted:
     remains: tuple[str, ...] = ()
     """What is left when all of it is signed."""
     name: str = "keeper: allow sales"
+    ready: Mapping[str, int] = field(default_factory=dict)
+    """Announcement of what loosens -> Unix seconds from which its call is taken; 0: not announced."""
+    now_s: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def refused(self) -> tuple[Signing, ...]:
+        """Those that the Executor would refuse now, for want of an announcement that is a day old."""
+        return tuple(
+            s for s in self.signings if s.loosens and not 0 < self.ready.get(s.announcement, 0) <= self.now_s
+        )
 
 
-async def wanted(settings: Settings, label: str, amounts: Mapping[str, str], *, safe: bool = False) -> Wanted:
-    """What the owner of ``label`` signs. Raises ConfigError (no such position, token or executor; with ``safe``, an
-    owner that is no Safe), Transient.
+async def wanted(settings: Settings, asked: Asked) -> Wanted:
+    """What the owner of ``asked.label`` signs. Raises ConfigError (no such position, token or executor;
+    with ``safe``, an owner that is no Safe), Transient.
     """
-    from keeper.executor.grants import Wish, signings
+    from keeper.executor import granted
+    from keeper.executor.grants import Wish, announcements, signings, until
 
-    async with placed(settings, label) as at:
-        position = (await at.site.view()).snapshot.position(at.guarded.id)
-        collateral = _collateral(at.venue, amounts)
-        return Wanted(
+    _check_bots(settings, asked)
+    async with placed(settings, asked.label, deploy=asked.deploy) as at:
+        now_s = at.site.block.timestamp_s
+        wish = Wish(
+            executor=at.executor,
+            key=at.seat.key,
+            bots={at.bot: asked.share_bps, **asked.others},
+            policy=at.guarded.policy,
+            until_s=_until(asked, now_s, until(now_s)),
+            collateral=_units(at.venue, asked.amounts, "--amount"),
+            reserve=_units(at.venue, asked.reserve, "--reserve"),
+            receipts=receipts(at.venue, at.seat),
+            permit=at.seat.permit,
+            debt=await owed(at),
+            guardian=asked.guardian,
+        )
+        if at.deployed:
+            wish = replace(wish, stands=await _stands(at, wish))
+        wish = replace(wish, routers=await unlisted_routers(at) if wish.collateral or at.sells else {})
+        signs = signings(wish)
+        read = at.site.camera.reader(at.site.block)
+        late = granted.ready_calls(signs)
+        found = Wanted(
             chain_id=at.site.chain.chain_id,
             owner=at.owner,
-            safe=await safe_of(at.site, at.owner) if safe else None,
-            signings=signings(
-                Wish(
-                    executor=at.executor,
-                    key=at.key,
-                    bot=at.bot,
-                    policy=at.guarded.policy,
-                    now_s=at.site.block.timestamp_s,
-                    collateral=collateral,
-                    receipts={x.token: x.a_token for x in at.venue.market.listings},
-                    debt=tuple(h.amount.token for h in position.debt) if position is not None else (),
-                    routers=await _routers(at) if collateral or at.sells else {},
-                )
-            ),
+            safe=await safe_of(at.site, at.owner) if asked.safe else None,
+            signings=(*await _deployment(at, asked), *signs),
+            ready=granted.ready(signs, await read(late)) if late else {},
+            now_s=now_s,
         )
+        found = replace(found, notes=_notes(found, asked, wish.until_s))
+        if asked.announce:
+            return replace(found, signings=announcements(found.refused), name="keeper: announce", notes=())
+        return found
+
+
+def _notes(found: Wanted, asked: Asked, until_s: int) -> tuple[str, ...]:
+    """What the signer must know of times, and of what does not lie there yet."""
+    from keeper.executor.grants import day
+
+    notes = list[str]()
+    if asked.deploy:
+        notes.append(
+            "all of it may be signed as one batch, or at the latest within an hour after the deployment"
+        )
+    waits = [found.ready.get(s.announcement, 0) for s in found.refused]
+    if 0 in waits:
+        notes.append(
+            f"{len(found.refused)} of these are refused (NotAnnounced) until a day after they were announced: sign "
+            f"what the same command prints with --announce --until {until_s}, and a day later this with --until "
+            f"{until_s}"
+        )
+    elif waits:
+        notes.append(f"announced; taken from {day(max(waits))} on")
+    return tuple(notes)
 
 
 async def revoked(settings: Settings, label: str, *, safe: bool = False) -> Wanted:
     """What the owner of ``label`` signs to take everything back. Raises as ``wanted``."""
-    from keeper.executor.revoking import Place, calls, remains, signings, standing
+    from keeper.executor.revoking import remains, signings
 
     async with placed(settings, label) as at:
-        chain = at.site.chain
-        place = Place(
-            executor=at.executor,
-            owner=at.owner,
-            key=at.key,
-            bot=at.bot,
-            tokens=tuple((x.token, x.a_token) for x in at.venue.market.listings),
-            routers=tuple(named_routers(chain)),
-        )
-        read = at.site.camera.reader(at.site.block)
-        found = standing(place, await read(calls(place)))
+        found, unsearched = await _standing(at)
         return Wanted(
-            chain_id=chain.chain_id,
+            chain_id=at.site.chain.chain_id,
             owner=at.owner,
             safe=await safe_of(at.site, at.owner) if safe else None,
             signings=signings(found),
-            remains=remains(found),
+            remains=(*unsearched, *remains(found)),
             name="keeper: take everything back",
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Placed:
-    """One position with an Executor, its chain opened."""
+async def _standing(at: Placed) -> tuple[Standing, tuple[str, ...]]:
+    """(everything that the Executor allows anybody, what could not be searched for). Raises Transient."""
+    from keeper.daemon.known import search
+    from keeper.errors import Transient
+    from keeper.executor import revoking
+    from keeper.model import Token
+    from keeper.seams import LogFilter
 
-    site: Site
-    guarded: Guarded
-    venue: AaveV3
-    executor: str
-    owner: str
-    key: str
-    bot: str
-
-    @property
-    def sells(self) -> bool:
-        """Whether the policy would sell at all; who only pays in needs no router."""
-        from keeper.daemon.executors import SELLS
-
-        return not SELLS.isdisjoint(self.guarded.policy.strategies)
-
-
-def named_routers(chain: ChainSettings) -> dict[str, str]:
-    """Every router that the configuration uses on that chain -> what it is for."""
-    offers = chain.aggregator
-    uses = {
-        chain.uniswap_router: "the router of Uniswap v3 (two pools in a row, a sale split over pools)",
-        offers.router if offers else None: f"the aggregator {offers.name}" if offers else "",
-    }
-    return {router: use for router, use in uses.items() if router}
-
-
-async def _routers(at: Placed) -> dict[str, str]:
-    """Those of them that the owner has not allowed yet. Raises Transient."""
-    from keeper.executor.read import ROUTER_ALLOWED
-    from keeper.model import Call
-
-    named = named_routers(at.site.chain)
-    asked = [
-        Call(target=at.executor, data=ROUTER_ALLOWED + bytes.fromhex(router[2:]).rjust(32, b"\0"))
-        for router in named
-    ]
-    if not asked:
-        return {}
-    words = await at.site.camera.reader(at.site.block)(tuple(asked))
-    return {router: use for i, (router, use) in enumerate(named.items()) if not words.uint(i)}
-
-
-@asynccontextmanager
-async def placed(settings: Settings, label: str) -> AsyncIterator[Placed]:
-    """Where the position of that label stands. Raises ConfigError, Transient."""
-    from keeper.daemon.wiring import opened
-    from keeper.errors import ConfigError
-    from keeper.executor.load import Wanted as Post
-    from keeper.venues.aave_v3 import AaveV3
-
-    named = next((p for p in settings.positions if p.label == label), None)
-    if named is None or named.executor is None:
-        known = ", ".join(p.label for p in settings.positions if p.executor) or "none"
-        raise ConfigError(
-            (f"--executor {label}: no position of that label names an executor; those that do: {known}",)
-        )
-    if settings.wallet.address is None:
-        raise ConfigError(("wallet.address: is not set; the owner allows it to act",))
-    chain = settings.chain(settings.venue(named.venue).chain)
-    async with opened(settings, chain) as site:
-        guarded = next(g for g in site.guarded if g.label == label)
-        venue = site.venues[guarded.venue_id]
-        assert isinstance(venue, AaveV3)  # the only kind whose Executor ships
-        post = Post(
-            label=label, id=guarded.id, executor=named.executor, market=venue.spender, tokens=venue.tokens
-        )
-        yield Placed(
-            site=site,
-            guarded=guarded,
-            venue=venue,
-            executor=named.executor,
-            owner=named.account,
-            key=post.key,
-            bot=settings.wallet.address,
-        )
-
-
-async def safe_of(site: Site, owner: str) -> Safe:
-    """The owner as a Safe at the site's block. Raises ConfigError when it is none, or of a version not known."""
-    from keeper.errors import ConfigError, Transient
-    from keeper.executor.safe import MULTI_SEND_CALL_ONLY, NONCE, VERSION, Safe
-    from keeper.model import Call
-
-    words = await site.camera.reader(site.block)(
-        (Call(target=owner, data=VERSION), Call(target=owner, data=NONCE))
+    own = receipts(at.venue, at.seat)
+    place = revoking.Place(
+        executor=at.executor,
+        owner=at.owner,
+        keys=(at.seat.key,),
+        bots=(at.bot,),
+        tokens=tuple((t, own.get(t, t.address)) for t in at.venue.tokens),
+        routers=tuple(named_routers(at.site.chain)),
+        permit=at.seat.permit,
     )
+    read, unsearched = at.site.camera.reader(at.site.block), list[str]()
     try:
-        length, nonce = words.uint(0, 1), words.uint(1)
-        version = words.uint(0, 2).to_bytes(32)[:length].decode()
-    except (Transient, UnicodeDecodeError) as e:
-        raise ConfigError((f"--safe: {owner} does not answer VERSION() and nonce(): it is no Safe",)) from e
-    plain = version.partition("+")[0]  # a layer 2 variant says 1.4.1+L2
-    if plain not in MULTI_SEND_CALL_ONLY:
-        known = ", ".join(MULTI_SEND_CALL_ONLY)
-        raise ConfigError((f"--safe: {owner} is of version {version}; its hashes are known for {known}",))
-    return Safe(
-        chain_id=site.chain.chain_id,
-        address=owner,
-        version=version,
-        nonce=nonce,
-        multi_send=MULTI_SEND_CALL_ONLY[plain],
+        logs = await search(at.site.endpoints, LogFilter(target=at.executor, topics=()), at.site.block.number)
+    except Transient as e:
+        logs = []
+        why = "the endpoint does not search the Executor's events, so other bots, routers and positions of it are not"
+        unsearched.append(f"{why} named here ({e}); `pause`, which you can sign, stops every one of them")
+    others = revoking.listed(place, logs)
+    if others:
+        words = await read(tuple(revoking.listing(place, row) for row in others))
+        known = {t.address for t in at.venue.tokens}
+        more = [
+            (Token(chain_id=at.site.chain.chain_id, address=token, symbol=token, decimals=0), words.uint(i))
+            for i, (_, token, _) in enumerate(others)
+            if token not in known
+        ]
+        place = replace(place, tokens=(*place.tokens, *revoking.receipts(more)))
+    place = revoking.named(place, logs)
+    return revoking.standing(place, await read(revoking.calls(place))), tuple(unsearched)
+
+
+async def _stands(at: Placed, wish: object) -> Stands:
+    """What the Executor says of it already. Raises Transient."""
+    from keeper.executor import granted
+    from keeper.executor.grants import Wish, sides
+
+    assert isinstance(wish, Wish)
+    asked = granted.Asked(
+        executor=at.executor, key=at.seat.key, bots=tuple(wish.bots), assets=tuple(sides(wish))
     )
+    words = await at.site.camera.reader(at.site.block)(granted.calls(asked))
+    return granted.stands(asked, words, at.site.block.timestamp_s)
+
+
+async def _deployment(at: Placed, asked: Asked) -> tuple[Signing, ...]:
+    """What puts the Executor there first, where that is asked for and it is not there. Raises Transient."""
+    from keeper.executor import deploying, verify
+    from keeper.executor.abi import ZERO, selector
+    from keeper.model import Call
+    from keeper.venues import registry
+
+    if not asked.deploy or at.deployed:
+        return ()
+    chain = at.site.chain
+    known = {v.kind: v.provider for v in registry.known(chain.chain_id)}
+    venues = {v.kind: v.spender for v in at.site.venues.values()}
+    factory, asks = ZERO, chain.uniswap_quoter or chain.uniswap_router
+    if asks is not None:
+        words = await at.site.camera.reader(at.site.block)((Call(target=asks, data=selector("factory()")),))
+        factory = _address(words.uint(0))
+    made = deploying.Made(
+        aave_v3=venues.get("aave_v3", ZERO),
+        morpho_blue=venues.get("morpho_blue") or known.get("morpho_blue", ZERO),
+        uniswap_factory=factory,
+    )
+    there = await code_at(at.site, verify.factory_address())
+    return deploying.signings(at.kind, at.owner, made, factory_there=there)
+
+
+def _address(value: int) -> str:
+    from eth_utils.address import to_checksum_address
+
+    return str(to_checksum_address((value & (2**160 - 1)).to_bytes(20)))
 
 
 def show(found: Wanted, *, json: bool) -> None:
     """Print the calls, as a table or as JSON, or the file that a Safe's owners import."""
     import json as text
+    import sys
 
     from keeper.cli import table
 
     if found.safe is not None:
         print(text.dumps(safe_file(found), indent=2))
+        print("\n".join(found.notes), file=sys.stderr, end="\n" if found.notes else "")
         return
     rows = [
         (s.call.target, s.signs, s.meaning, s.announcement, "0x" + s.call.data.hex()) for s in found.signings
     ]
     if json:
-        signs = [dict(zip(HEADERS, row, strict=True)) for row in rows]
+        signs = [
+            {**dict(zip(HEADERS, row, strict=True)), "taken": taken(found, s)}
+            for row, s in zip(rows, found.signings, strict=True)
+        ]
         left = {"remains": list(found.remains)} if found.remains else {}
-        print(table.document({"owner": found.owner, "signs": signs, **left}))
+        print(table.document({"owner": found.owner, "signs": signs, **left, "notes": list(found.notes)}))
         return
     if not rows:
-        print(f"{found.owner} has nothing to sign: nothing is allowed any more")
+        print(f"{found.owner} has nothing to sign")
     else:
         print(f"{found.owner} signs, in this order (nothing is sent from here):")
-        table.show(HEADERS[:3], [row[:3] for row in rows])
+        shown = [(*row[:3], taken(found, s)) for row, s in zip(rows, found.signings, strict=True)]
+        table.show((*HEADERS[:3], "taken"), shown)
     if found.remains:
         print("\n".join(["what remains:", *(f"- {line}" for line in found.remains)]))
-    elif rows:
-        print(
-            "More than an hour after the Executor was deployed, what loosens it is announced a day before: "
-            "announce(hash) with the hash that --json shows."
-        )
+    print("\n".join(found.notes), end="\n" if found.notes else "")
+
+
+def taken(found: Wanted, signing: Signing) -> str:
+    """From when the Executor takes it: ``now``, ``announce first``, or a time."""
+    from keeper.executor.grants import day
+
+    if signing not in found.refused:
+        return "now"
+    at_s = found.ready.get(signing.announcement, 0)
+    return f"from {day(at_s)}" if at_s else "announce first"
 
 
 def safe_file(found: Wanted) -> dict[str, object]:
@@ -240,12 +295,12 @@ def safe_file(found: Wanted) -> dict[str, object]:
     return {**body, "signersSee": hashes, **left}
 
 
-def _collateral(venue: AaveV3, amounts: Mapping[str, str]) -> dict[Token, int]:
+def _units(venue: Venue, amounts: Mapping[str, str], option: str) -> dict[Token, int]:
     from keeper.errors import ConfigError
 
     by_symbol = {t.symbol: t for t in venue.tokens}
     unknown = tuple(
-        f"--amount {s}: the venue lists no token of this symbol" for s in amounts if s not in by_symbol
+        f"{option} {s}: the venue lists no token of this symbol" for s in amounts if s not in by_symbol
     )
     if unknown:
         raise ConfigError(unknown)
@@ -254,6 +309,39 @@ def _collateral(venue: AaveV3, amounts: Mapping[str, str]) -> dict[Token, int]:
         token = by_symbol[symbol]
         units = Decimal(number) * 10**token.decimals
         if units != units.to_integral_value():
-            raise ConfigError((f"--amount {symbol}={number}: {symbol} has {token.decimals} decimals",))
+            raise ConfigError((f"{option} {symbol}={number}: {symbol} has {token.decimals} decimals",))
         found[token] = int(units)
     return found
+
+
+def _check_bots(settings: Settings, asked: Asked) -> None:
+    """What the Executor would refuse of roles. Raises ConfigError."""
+    from keeper.errors import ConfigError
+
+    own = next((p.account for p in settings.positions if p.label == asked.label), "").lower()
+    bots = [settings.wallet.address or "", *asked.others]
+    problems = []
+    if len(bots) > BOTS_MAX:
+        problems.append(
+            f"--bot: {len(bots)} bots with the keeper's wallet; an Executor has at most {BOTS_MAX}"
+        )
+    if len({b.lower() for b in bots}) < len(bots):
+        problems.append(
+            "--bot: names the keeper's own wallet, or an address twice; --share is for the wallet"
+        )
+    problems += [f"--bot {b}: is the owner" for b in bots if b.lower() == own]
+    if asked.guardian.lower() in {b.lower() for b in bots}:
+        problems.append(f"--guardian {asked.guardian}: is a bot; who acts must not be who pauses")
+    if problems:
+        raise ConfigError(tuple(problems))
+
+
+def _until(asked: Asked, now_s: int, usual_s: int) -> int:
+    """When the grant ends. Raises ConfigError for a time that the Executor would refuse."""
+    from keeper.errors import ConfigError
+    from keeper.executor.grants import DAY_S, TERM_S_MAX, day
+
+    at_s = usual_s if asked.until_s is None else asked.until_s
+    if not now_s + DAY_S < at_s <= now_s + TERM_S_MAX:
+        raise ConfigError((f"--until {day(at_s)}: must lie between a day and 400 days from now",))
+    return at_s

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from keeper.cli import app, owner_grant
 from keeper.config import load
 from keeper.executor.grants import transaction_builder
+from keeper.executor.verify import executor_address
 from tests.anvil.test_executor_daemon import pool_at
 from tests.anvil_daemon import keeper, night
 from tests.executor_daemon import WAD, Owned, changed, owned
@@ -44,7 +45,9 @@ def test_grant__signed_by_the_owner_as_printed__lets_the_daemon_rescue(tmp_path:
         refused = keeper(on, *line, "--safe")
         assert refused.returncode != 0
         assert "it is no Safe" in refused.stderr
-        wanted = asyncio.run(owner_grant.wanted(load(on.config), there.label, {"WETH": "8"}))
+        wanted = asyncio.run(
+            owner_grant.wanted(load(on.config), owner_grant.Asked(label=there.label, amounts={"WETH": "8"}))
+        )
         safe: Any = transaction_builder(wanted.chain_id, wanted.owner, wanted.signings)
         assert [t["data"] for t in safe["transactions"]] == [s["data"] for s in told["signs"]]
         assert (safe["chainId"], safe["meta"]["createdFromSafeAddress"]) == ("31337", executor.owner)
@@ -79,6 +82,24 @@ def test_grant__signed_by_the_owner_as_printed__lets_the_daemon_rescue(tmp_path:
             story.block()
             assert story.rescues(there.label) == 1, story.guard.tail()
             assert story.health(there.label) >= 1.25 * WAD
+        _deployed_as_printed(there)
+
+
+def _deployed_as_printed(there: Owned) -> None:
+    """An owner without an Executor signs what is printed, in order; it lies where the daemon will look for it."""
+    on, other = there.on, there.on.pairs[1]
+    asked = owner_grant.Asked(label=other.label, amounts={"WETH": "3"}, deploy=True)
+    found = asyncio.run(owner_grant.wanted(load(on.config), asked))
+    assert found.signings[0].signs.startswith("deploy(")
+    assert found.refused == ()
+    place = executor_address(other.guarded)
+    assert place in found.signings[0].meaning
+    for signing in found.signings:
+        on.chain.send(other.guarded, signing.call.target, signing.call.data)
+    assert on.chain.call(place, "owner()(address)") == other.guarded
+    # it is there, so there is nothing left to deploy; and nothing that loosens within the first hour
+    again = asyncio.run(owner_grant.wanted(load(on.config), asked))
+    assert [s.call for s in again.signings] == [s.call for s in found.signings[1:] if "Router" not in s.signs]
 
 
 def _router_taken_back(there: Owned, line: tuple[str, ...], router: str) -> None:

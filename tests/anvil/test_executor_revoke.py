@@ -89,22 +89,28 @@ def test_revoke__signed_as_printed__leaves_nothing_and_the_daemon_refuses_by_nam
             10**9,
         )
         on.actors.mint("USDC", executor.executor, 7 * 10**6)
+        # others that the configuration does not know, named by the Executor's own events
+        other, quoter = executor.stranger, on.market.uniswap.quoter
+        executor.by_owner("setBot(address,uint16,uint40)", other, 2_500, 2**40 - 1)
+        executor.by_owner("setRouter(address,bool)", quoter, True)
         assert said(there) is None
 
         found = revoked(there)
-        assert len(found.signings) == 5
+        assert len(found.signings) == 7
+        assert [s.signs for s in found.signings if other in s.signs] == [f"setBot({other}, 0, 0)"]
+        assert [s.signs for s in found.signings if quoter in s.signs] == [f"setRouter({quoter}, false)"]
         told = "\n".join(f"{s.signs}: {s.meaning}" for s in found.signings)
         assert "now 8" in told
         assert "now 1000" in told
         body = _as_a_safe(there, found)
-        assert len(list(body["transactions"])) == 5  # type: ignore[call-overload]
+        assert len(list(body["transactions"])) == 7  # type: ignore[call-overload]
         codes = []
         for signing in found.signings:
             on.chain.send(executor.owner, signing.call.target, signing.call.data)
             refusal = said(there)
             codes.append(refusal.code if refusal is not None else "")
         # the grants first: what stops the bot by name comes with its removal and stays
-        assert codes == ["", "", "grant_expired", "grant_expired", "grant_expired"]
+        assert codes == ["", "", *["grant_expired"] * 5]
         again = revoked(there)
         assert again.signings == ()
         assert any("rescue(" in line and "7 USDC" in line for line in again.remains)

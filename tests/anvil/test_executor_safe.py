@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from anvil.client import Reverted
 from anvil.deploy_executor import ChainVenues
 from anvil.scenario import load_scenario
-from anvil.stage import stage
+from anvil.stage import Stage, stage
+from keeper.cli import owner_grant
+from keeper.cli.owner_grant import Asked, Wanted
 from keeper.config import load
 from tests.anvil_daemon import keeper, night
 from tests.executor_daemon import WAD, Owned, changed, configured
@@ -56,3 +60,57 @@ def test_safe__grants_from_the_builders_file__daemon_reaches_target_in_one_trans
             assert 1.25 * WAD <= told.health(pair.label) <= 1.40 * WAD
             assert executor.leftovers() == {}
             assert on.actors.balance("USDC", safe) == 0
+        _renewed(there, safe)
+
+
+def _renewed(there: Owned, safe: str) -> None:
+    """After the first hour the same batch is refused, and taken a day after it was announced: to the byte."""
+    on, executor = there.on, there.executor
+    _later(there, 3_700)
+    guardian = executor.guardian
+    asked = Asked(
+        label=there.label,
+        amounts={"WETH": "9"},
+        reserve={"USDC": "2500"},
+        share_bps=5_000,
+        others={executor.stranger: 2_500},
+        guardian=guardian,
+        until_s=executor.now_s() + 200 * 86_400,
+    )
+    before = wanted(on, asked)
+    loose = [s.signs for s in before.refused]
+    assert len(loose) == 4, loose  # two caps, and both bots; terms of the same bounds are no looser
+    assert "--announce --until" in before.notes[0]
+    with pytest.raises(Reverted):
+        executor.chain.send(safe, before.refused[0].call.target, before.refused[0].call.data)
+
+    first = wanted(on, replace(asked, announce=True))
+    assert [s.call.data[4:].hex() for s in first.signings] == [s.announcement[2:] for s in before.refused]
+    for signing in first.signings:
+        executor.chain.send(safe, signing.call.target, signing.call.data)
+    waits = wanted(on, asked)
+    assert len(waits.refused) == 4
+    assert "taken from" in waits.notes[0]
+    _later(there, 86_400)
+    after = wanted(on, asked)
+    assert (after.refused, after.notes) == ((), ())
+    assert [s.call for s in after.signings] == [s.call for s in before.signings]
+    for signing in after.signings:
+        executor.chain.send(safe, signing.call.target, signing.call.data)
+    assert executor.chain.call(executor.executor, "guardian()(address)") == guardian
+    for bot, share in ((executor.bot, 5_000), (executor.stranger, 2_500)):
+        told = executor.chain.call(executor.executor, "botOf(address)((uint16,uint40))", bot)
+        assert told == (share, asked.until_s)
+    usdc = executor.token("USDC")
+    granted = executor.chain.call(usdc, "allowance(address,address)(uint256)", safe, executor.executor)
+    assert granted == 2_500 * 10**6
+
+
+def _later(there: Owned, seconds: int) -> None:
+    there.on.chain.rpc("evm_setNextBlockTimestamp", there.executor.now_s() + seconds)
+    there.on.chain.rpc("evm_mine")
+
+
+def wanted(on: Stage, asked: Asked) -> Wanted:
+    """As ``keeper grant --executor``."""
+    return asyncio.run(owner_grant.wanted(load(on.config), asked))

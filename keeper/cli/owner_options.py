@@ -1,0 +1,68 @@
+"""The options of ``keeper grant``, and what those for an owner say."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypedDict
+
+import typer
+
+from keeper.cli.owner_words import address, shares, time_s
+
+Amount = Annotated[
+    list[str] | None,
+    typer.Option("--amount", metavar="TOKEN=NUMBER", help="Whole tokens, by symbol; repeat it; 0 revokes."),
+]
+Send = Annotated[bool, typer.Option("--send", help="Sign and send; needs the wallet's key.")]
+Executor = Annotated[
+    str | None,
+    typer.Option(
+        "--executor", metavar="LABEL", help="What the owner of that position signs, so that it may be sold."
+    ),
+]
+Safe = Annotated[
+    bool, typer.Option("--safe", help="With --executor: a Safe's file, and the hashes its signers see.")
+]
+Reserve = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--reserve", metavar="TOKEN=NUMBER", help="With --executor: may be paid in, a day and in all."
+    ),
+]
+Share = Annotated[
+    float, typer.Option("--share", metavar="PERCENT", help="Of each cap, for the keeper's wallet.")
+]
+Bot = Annotated[
+    list[str] | None,
+    typer.Option("--bot", metavar="ADDRESS=PERCENT", help="Another keeper's share of each cap; repeat it."),
+]
+Guardian = Annotated[
+    str, typer.Option("--guardian", metavar="ADDRESS", help="Who may pause, and nothing else.")
+]
+Until = Annotated[
+    str, typer.Option("--until", metavar="DATE", help="End of the grant: 2027-03-01, or Unix seconds.")
+]
+Deploy = Annotated[
+    bool, typer.Option("--deploy", help="Put the Executor there first, where it is not there yet.")
+]
+Announce = Annotated[
+    bool, typer.Option("--announce", help="Only what must be announced a day before the rest.")
+]
+
+
+class Roles(TypedDict):
+    """Who may act, with which share, until when, and who may pause."""
+
+    share_bps: int
+    others: dict[str, int]
+    guardian: str
+    until_s: int | None
+
+
+def read(share: float, bots: list[str], guardian: str, until: str) -> Roles:
+    """What these options say. Exit 2."""
+    return Roles(
+        share_bps=shares([f"wallet={share}"], "--share")["wallet"],
+        others={address(who, "--bot"): bps for who, bps in shares(bots, "--bot").items()},
+        guardian=address(guardian, "--guardian") if guardian else "",
+        until_s=time_s(until) if until else None,
+    )
