@@ -40,6 +40,7 @@ NEAREST = (
     "flash_fee",
     "venue_refuses",
     "no_source",
+    "too_many_steps",
     "selling_harms",
     "infeasible",
     "unknown_asset",
@@ -127,12 +128,17 @@ def best_of(need: Need, made: Sequence[Sold], who: str) -> Proposal | None:
 def _other(sold: Sold, p: Proposal) -> Rejection:
     """A sale of the same strategy that was not taken."""
     step = sold.step
-    way = f"{step.sell_max.token.symbol} for {step.repay.token.symbol} ({step.source.name.lower()})"
+    way = f"{step.sell_max.token.symbol} for {step.repay.token.symbol} ({_way(step)})"
     why = f"{way} would cost {usd_text(p.cost_usd)}"
     why += f" and reach only {health_text(sold.after_wad)}" if sold.short else ""
     return Rejection(
         strategy=p.strategy, code="partial" if sold.short else "dearer", why=why, cost_usd=p.cost_usd
     )
+
+
+def _way(step: Step) -> str:
+    name = step.source.name.lower()
+    return f"{name}, {len(step.sells)} steps" if step.sells else name
 
 
 def none_of(mandate: Mandate, answers: Sequence[Sold | Refusal]) -> Refusal:
@@ -155,7 +161,7 @@ def proposed(need: Need, found: Sold, who: str) -> Proposal:
     most = "" if step.sell_all else "at most "
     why = (
         f"{who} sells {most}{amount_text(step.sell_max)} to repay {amount_text(step.repay)} "
-        f"({step.source.name.lower()}) for {usd_text(gas + swap)} brings it to {health_text(found.after_wad)}{note}"
+        f"({_way(step)}) for {usd_text(gas + swap)} brings it to {health_text(found.after_wad)}{note}"
     )
     if found.short:
         why += f" - PARTIAL, below target: {found.short}"

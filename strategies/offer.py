@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from keeper.executor import foresight, judge
 from keeper.executor.foresight import Ahead
-from keeper.model import Amount, Deleverage, Holding, Proposal, Refusal, Rejection, Step
+from keeper.model import Amount, Holding, Proposal, Refusal, Rejection, Repay, Step, Supply
 from keeper.phrases import amount_text, health_text, usd_text
 from keeper.sizing import UNREAD_RATE_RAY, aim_up, value_base_up
 from keeper.triggers import kept
@@ -94,7 +94,7 @@ def offer(need: Need, holding: Holding, line: Line) -> Offer | Refusal:
     broken = kept(need.before_wad, after, need.policy)
     if broken is not None:
         return Refusal(who=line.who, code=code or "above_max", why=f"{broken.why}{short and '; ' + short}")
-    if line.mandate is not None and not isinstance(step, Deleverage):
+    if line.mandate is not None and isinstance(step, Supply | Repay):
         ahead = Ahead(position=need.position, means=need.means, after_wad=after, refused=None)
         purse = foresight.purse(line.mandate, step, ahead)
         refused = judge.refuses_pay_in(line.mandate, step, need.before_wad, purse)

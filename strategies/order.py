@@ -11,6 +11,7 @@ from keeper.sizing import (
     debt_base_up,
     owed_up,
     units_down,
+    unwind_steps,
     value_base_down,
     value_base_up,
     weighted_base_wad,
@@ -23,8 +24,9 @@ WHO = "deleverage"
 TOLERANCES_BPS = (50, 10)
 """How much dearer than quoted a sale may become: the usual, and a narrow one where the first could overshoot.
 Below emergency, all that the owner allows against the oracle: speed goes before price."""
-STEPS_MAX = 12
-"""A stepwise sale of more transactions in one costs more gas than a block likes to give."""
+STEPS_MAX = 24
+"""Steps of one transaction: with 600,000 gas each and 500,000 besides it is within its limit (EIP-7825, 2^24)."""
+TOO_MANY_STEPS = "too_many_steps"
 STEP_FLOOR_WAD = WAD * 1002 // 1000
 """Health that a step may leave before what it brings is repaid; the pool refuses below 1."""
 DEADLINE_S = 180
@@ -120,9 +122,29 @@ def _in_steps(sale: Sale, step: Deleverage) -> Deleverage | Refusal:
         weighted -= value_base_up(units, price, decimals) * collateral.threshold_wad
         back = mul_div_down(step.repay.units, units, step.sell_max.units)
         owed -= value_base_down(back, sale.debt.price_base, sale.debt.amount.token.decimals)
-    if left > 0:
-        return refused("infeasible", f"nobody lends, and {STEPS_MAX} steps do not unwind enough")
-    return replace(step, sells=tuple(sells))
+    return _too_many(sale, step) if left > 0 else replace(step, sells=tuple(sells))
+
+
+def _too_many(sale: Sale, step: Deleverage) -> Refusal:
+    """How many steps it would take: the closed form of ``sizing``, at the worst price that the step allows."""
+    position, token = sale.need.position, step.repay.token
+    repay_base = value_base_up(
+        min(step.repay.units, sale.debt.amount.units), sale.debt.price_base, token.decimals
+    )
+    many = unwind_steps(
+        weighted_base_wad(position),
+        debt_base_up(position),
+        repay_base,
+        STEP_FLOOR_WAD,
+        (sale.collateral.threshold_wad, loss_up(sale, step)),
+    )
+    if isinstance(many, Refusal):
+        return refused("infeasible", "nobody lends, and no number of steps unwinds enough")
+    # counted in reals, the last step may be one more
+    many = max(many, STEPS_MAX + 1)
+    why = f"nobody lends: it takes {many} steps, {STEPS_MAX} of them fit into a transaction, so "
+    why += f"{-(-many // STEPS_MAX)} transactions"
+    return refused(TOO_MANY_STEPS, why)
 
 
 def _draft(sale: Sale, units: tuple[int, int, int, int], whole: bool) -> Deleverage:

@@ -21,9 +21,19 @@ from keeper.sizing import (
 from keeper.triggers import emergency, kept, spend_cap_usd
 from keeper.units import BPS, UINT256_MAX, WAD, mul_div_down, mul_div_up
 from strategies.offer import borrow_rate_ray
-from strategies.order import TOLERANCES_BPS, Sale, after_wad, at_quote, loss_up, refused, step_of
+from strategies.order import (
+    TOLERANCES_BPS,
+    TOO_MANY_STEPS,
+    Sale,
+    after_wad,
+    at_quote,
+    loss_up,
+    refused,
+    step_of,
+)
 
 ROUNDS_MAX = 12
+HALVINGS = 16
 STEADY_ROUNDS = 4
 """After so many rounds of fitting the loss to the size, the aim itself is raised."""
 
@@ -69,7 +79,7 @@ def _with_tolerance(sale: Sale, tolerance_bps: int) -> Sold | Refusal:
     if most <= 0:
         return binding
     step = _fitted(sale, tolerance_bps)
-    if isinstance(step, Refusal) and step.code != "no_quote":
+    if isinstance(step, Refusal) and step.code not in ("no_quote", TOO_MANY_STEPS):
         return step
     lacks = step if isinstance(step, Refusal) else _lacks(sale, step, (most, binding))
     if lacks is None:
@@ -78,7 +88,7 @@ def _with_tolerance(sale: Sale, tolerance_bps: int) -> Sold | Refusal:
     if not emergency(sale.need.before_wad, sale.need.policy):
         return refused(lacks.code, f"{lacks.why}; a partial sale waits for emergency")
     if isinstance(step, Refusal) or step.sell_max.units > most:
-        step = _most(sale, most, tolerance_bps)
+        step = _most_in_steps(sale, most, tolerance_bps)
     return step if isinstance(step, Refusal) else judged(sale, step, lacks.why)
 
 
@@ -161,6 +171,20 @@ def _most(sale: Sale, most: int, tolerance_bps: int) -> Deleverage | Refusal:
     if repay <= 0:
         return refused("no_quote", "what may be sold buys nothing")
     return step_of(sale, min(repay, sale.debt.amount.units), tolerance_bps)
+
+
+def _most_in_steps(sale: Sale, most: int, tolerance_bps: int) -> Deleverage | Refusal:
+    """The same, or as much of it as the steps of one transaction unwind; the next one goes on from there."""
+    best = _most(sale, most, tolerance_bps)
+    low, high = 0, most
+    for _ in range(HALVINGS if isinstance(best, Refusal) and best.code == TOO_MANY_STEPS else 0):
+        middle = (low + high) // 2
+        step = _most(sale, middle, tolerance_bps)
+        if isinstance(step, Refusal):
+            high = middle
+        else:
+            low, best = middle, step
+    return best
 
 
 def sellable(sale: Sale) -> tuple[int, Refusal]:

@@ -92,7 +92,7 @@ def test_steps__when_nobody_lends__leave_the_floor_at_every_turn(health: str) ->
     position = borrower(health)
     answer = asked(position, mandate(routers=(ROUTER,)), (route(router=ROUTER),), ())
     if isinstance(answer, Refusal):
-        assert answer.code == "infeasible"
+        assert answer.code in ("infeasible", "too_many_steps")
         return
     (step,) = answer.steps
     assert isinstance(step, Deleverage)

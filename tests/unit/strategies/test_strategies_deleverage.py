@@ -23,6 +23,7 @@ from keeper.model import (
 )
 from keeper.units import UINT256_MAX, WAD
 from strategies.deleverage import Deleverage as Strategy
+from strategies.order import STEPS_MAX
 from tests import build
 from tests.build import DAI, USDC, WBTC, WETH, units
 from tests.fakes import LendingDouble
@@ -87,6 +88,28 @@ def test_propose__when_the_loan_does_not_do__then_in_steps(loan: Lender) -> None
     found = step("1.10", mandate(routers=(ROUTER,)), (route(router=ROUTER),), (loan,))
     assert found.source is Source.STEPWISE
     assert len(found.sells) > 1
+
+
+def test_propose__when_a_loop_needs_more_steps_than_fit__then_their_number_and_in_an_emergency_the_first() -> (
+    None
+):
+    # nobody lends, and at 90 % of its value borrowed little is free at a time
+    many = (route(router=ROUTER, impact_ppm=0),)
+    said = answer("1.09", mandate(routers=(ROUTER,)), many, ())
+    assert isinstance(said, Proposal), said
+    assert "steps)" in said.why
+    low = answer("1.0022", mandate(routers=(ROUTER,)), many, ())
+    assert isinstance(low, Proposal), low
+    (taken,) = low.steps
+    assert isinstance(taken, Deleverage)
+    assert len(taken.sells) == STEPS_MAX
+    assert "PARTIAL" in low.why
+    assert "it takes " in low.why
+    higher = replace(POLICY, emergency_wad=1_001 * WAD // 1_000)
+    none = proposed(borrower("1.0022"), means(mandate(routers=(ROUTER,)), many), higher)
+    assert isinstance(none, Refusal)
+    assert none.code == "too_many_steps"
+    assert "a partial sale waits for emergency" in none.why
 
 
 @pytest.mark.parametrize(
