@@ -34,7 +34,6 @@ def command(
 
     Example: keeper grant --amount USDC=5000 --amount WETH=2.5
     """
-    from keeper.cli import table
     from keeper.cli.endings import drive, usage
     from keeper.config import load
 
@@ -67,7 +66,12 @@ def command(
         return
     from keeper.granting import grant
 
-    granted = drive(grant(settings, wanted, send))
+    _show(drive(grant(settings, wanted, send)), json=json)
+
+
+def _show(granted: tuple[dict[str, object], ...], *, json: bool) -> None:
+    from keeper.cli import table
+
     if json:
         print(table.document({"approvals": [dict(g) for g in granted]}))
     else:
