@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 from keeper.cli.owner_place import (
     Placed,
     code_at,
+    line,
     named_routers,
     owed,
     placed,
     receipts,
     safe_of,
+    typed,
     unlisted_routers,
 )
 
@@ -67,6 +69,8 @@ class Wanted:
     ready: Mapping[str, int] = field(default_factory=dict)
     """Announcement of what loosens -> Unix seconds from which its call is taken; 0: not announced."""
     now_s: int = 0
+    typed: Mapping[str, object] | None = None
+    """A whole grant as a message, which an owner with a key may sign instead of sending it."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -99,6 +103,7 @@ async def wanted(settings: Settings, asked: Asked) -> Wanted:
             permit=at.seat.permit,
             debt=await owed(at),
             guardian=asked.guardian,
+            line=await line(at),
         )
         if at.deployed:
             wish = replace(wish, stands=await _stands(at, wish))
@@ -113,6 +118,7 @@ async def wanted(settings: Settings, asked: Asked) -> Wanted:
             signings=(*await _deployment(at, asked), *signs),
             ready=granted.ready(signs, await read(late)) if late else {},
             now_s=now_s,
+            typed=await typed(at) if wish.collateral and not asked.safe else None,
         )
         found = replace(found, notes=_notes(found, asked, wish.until_s))
         if asked.announce:
@@ -260,7 +266,9 @@ def show(found: Wanted, *, json: bool) -> None:
             for row, s in zip(rows, found.signings, strict=True)
         ]
         left = {"remains": list(found.remains)} if found.remains else {}
-        print(table.document({"owner": found.owner, "signs": signs, **left, "notes": list(found.notes)}))
+        instead = {"or_typed_data": found.typed} if found.typed is not None else {}
+        body = {"owner": found.owner, "signs": signs, **instead, **left, "notes": list(found.notes)}
+        print(table.document(body))
         return
     if not rows:
         print(f"{found.owner} has nothing to sign")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -72,6 +72,29 @@ async def owed(at: Placed) -> tuple[Token, ...]:
     """The tokens that the position owes now. Raises Transient."""
     position = (await at.site.view()).snapshot.position(at.guarded.id)
     return tuple(h.amount.token for h in position.debt) if position is not None else ()
+
+
+async def line(at: Placed) -> tuple[int, int]:
+    """(The Executor's line, the strictest one that the owner lets count), or equal ones. Raises Transient."""
+    if not at.seat.lines:
+        return 1, 1
+    words = await at.site.camera.reader(at.site.block)(tuple(x.asks for x in at.seat.lines))
+    strict = min((x.share for i, x in enumerate(at.seat.lines) if words.uint(i)), default=(1, 1))
+    return strict[1], strict[0]
+
+
+async def typed(at: Placed) -> Mapping[str, object] | None:
+    """A whole grant as a message to sign (EIP-712), where the protocol takes one. Raises Transient."""
+    from keeper.executor import grants_signed
+
+    permit = at.seat.permit
+    calls = grants_signed.asked(permit, at.owner) if permit is not None else ()
+    if permit is None or not calls:
+        return None
+    words = await at.site.camera.reader(at.site.block)(calls)
+    who = (at.site.chain.chain_id, at.owner, at.executor)
+    found = grants_signed.message(permit, who, at.site.block.timestamp_s, words)
+    return grants_signed.typed_data(found) if found is not None else None
 
 
 async def code_at(site: Site, address: str) -> bool:

@@ -85,6 +85,8 @@ class Wish:
     routers: Mapping[str, str] = field(default_factory=dict)
     """Router -> what it is for, of those that the configuration names and the owner has not allowed yet."""
     stands: Stands = field(default_factory=Stands)
+    line: tuple[int, int] = (1, 1)
+    """(The loan-to-value that the Executor measures health by, the stricter one that the policy's healths are by)."""
 
 
 def until(now_s: int) -> int:
@@ -173,7 +175,7 @@ def transaction_builder(
 
 
 def _position(wish: Wish) -> Signing:
-    body, old = terms(wish.policy, wish.until_s), wish.stands.terms
+    body, old = _by_line(terms(wish.policy, wish.until_s), wish.line), wish.stands.terms
     trigger, target, most, emergency = (decimal_text(n, 18) for n in body[:4])
     new = Terms(**dict(zip(Terms.__slots__, body, strict=True)))
     return Signing(
@@ -187,6 +189,12 @@ def _position(wish: Wish) -> Signing:
         f"price; until {day(wish.until_s)}",
         loosens=wish.stands.late and (old is None or old.trigger_wad == 0 or _looser(new, old)),
     )
+
+
+def _by_line(body: tuple[int, ...], line: tuple[int, int]) -> tuple[int, ...]:
+    """The five healths of a struct ``Position`` by the Executor's own line, rounded up."""
+    own, strict = line
+    return (*(-(-wad * own // strict) for wad in body[:5]), *body[5:])
 
 
 def _looser(new: Terms, old: Terms) -> bool:
