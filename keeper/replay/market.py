@@ -79,12 +79,13 @@ class Market:
         wait_s = self.weather.calm_delay_s + share * (self.weather.storm_delay_s - self.weather.calm_delay_s)
         return max(1, math.ceil(wait_s / paths.step_s))
 
-    def reserves_usd(self, name: str) -> float:
-        """R of the pool into which an asset is sold."""
+    def reserves_usd(self, name: str, level: float = 1.0) -> float:
+        """R of the pool into which an asset is sold, at ``level`` times its first price: with the same liquidity the
+        reserves of a constant-product (or full-range v3) pool go with the root of the price."""
         known = asset(name)
         for key in (name, known.base, known.kind, ANY):
             if key in self.depth_usd:
-                return self.depth_usd[key] / TWO_PERCENT
+                return self.depth_usd[key] / TWO_PERCENT * math.sqrt(level)
         return math.inf
 
     def bonus_of(self, name: str) -> float:
@@ -92,11 +93,11 @@ class Market:
         known = asset(name)
         return next((self.bonus[k] for k in (name, known.base, ANY) if k in self.bonus), 0.05)
 
-    def brings(self, name: str, sold_usd: float) -> float:
-        """What a sale of ``sold_usd`` (at the market's price) brings."""
-        reserves = self.reserves_usd(name)
-        share = reserves / (reserves + sold_usd) if math.isfinite(reserves) else 1.0
-        return sold_usd * share * (1.0 - self.pool_fee)
+    def brings(self, name: str, sold_usd: float, level: float = 1.0) -> float:
+        """What a sale of ``sold_usd`` (at the market's price, ``level`` times its first) brings, the fee taken first
+        as pools take it: y = R x' / (R + x') of x' = x (1 - fee)."""
+        reserves, paid = self.reserves_usd(name, level), sold_usd * (1.0 - self.pool_fee)
+        return paid * reserves / (reserves + paid) if math.isfinite(reserves) else paid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +106,8 @@ class Seized:
 
     repaid: float
     taken: float
+    pair: tuple[str, str]
+    """The collateral taken, the debt repaid."""
 
     @property
     def lost(self) -> float:
@@ -130,7 +133,8 @@ def liquidate(vessel: Vessel, market: Market) -> tuple[Seized, ...]:
         repaid = taken / (1.0 + bonus)
         vessel.take(i, taken)
         vessel.repay(j, repaid)
-        done.append(Seized(repaid=repaid, taken=taken))
+        pair = (vessel.collateral[i].asset, vessel.debt[j].asset)
+        done.append(Seized(repaid=repaid, taken=taken, pair=pair))
     return tuple(done)
 
 

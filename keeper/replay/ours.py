@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from eth_utils.address import to_checksum_address
 
 from keeper.decision.case import Options
@@ -190,18 +192,18 @@ def _routes(vessel: Vessel, market: Market, position: Position) -> tuple[Route, 
 
 
 def _points(vessel: Vessel, market: Market, names: tuple[str, str], most: int) -> tuple[tuple[int, int], ...]:
-    """(debt units bought, collateral units sold), ascending: X = Y R / (R (1 - fee) - Y) of a constant product."""
+    """(debt units bought, collateral units sold), ascending: X (1 - fee) = Y R / (R - Y) of a constant product."""
     sold, bought = names
-    reserves = market.reserves_usd(sold)
+    reserves = market.reserves_usd(sold, vessel.level(sold))
     unit = paper.UNIT_USD / 10**paper.DECIMALS
     points: list[tuple[int, int]] = []
     for i in range(1, SIZES + 1):
         units = most * 11 * i // (10 * SIZES)
         wanted = units * unit * vessel.said(bought) * vessel.ahead(bought)
-        room = reserves * (1.0 - market.pool_fee) - wanted
-        if room <= 0.0:
+        if wanted >= reserves:
             break
-        spent = wanted * reserves / room / (vessel.said(sold) * vessel.ahead(sold)) / unit
+        bought = wanted / (1.0 - wanted / reserves) if math.isfinite(reserves) else wanted
+        spent = bought / (1.0 - market.pool_fee) / (vessel.said(sold) * vessel.ahead(sold)) / unit
         points.append((units, int(spent) + 1))
     return tuple(points)
 
@@ -209,6 +211,7 @@ def _points(vessel: Vessel, market: Market, names: tuple[str, str], most: int) -
 def _done(steps: list[object], vessel: Vessel, gas: float) -> Act:
     """The steps carried out as planned."""
     sold = repaid = cost = 0.0
+    pair = ("", "")
     for step in steps:
         if not isinstance(step, Deleverage):
             return Act(why=f"a {type(step).__name__} needs a wallet, which a replay has not")
@@ -219,8 +222,9 @@ def _done(steps: list[object], vessel: Vessel, gas: float) -> Act:
             step.repay.units / 10**paper.DECIMALS * paper.UNIT_USD * vessel.said(vessel.debt[j].asset),
             vessel.owed_usd(j),
         )
+        pair = (vessel.collateral[i].asset, vessel.debt[j].asset)
         vessel.take(i, out)
         vessel.repay(j, back)
         sold, repaid = sold + out, repaid + back
         cost += out * vessel.ahead(vessel.collateral[i].asset) - back * vessel.ahead(vessel.debt[j].asset)
-    return Act(sold=sold, repaid=repaid, cost=cost, gas=gas)
+    return Act(sold=sold, repaid=repaid, cost=cost, gas=gas, pair=pair)

@@ -142,10 +142,12 @@ def project(
 def with_interest(paths: Paths, rates: Rates) -> Paths:
     """The same with collateral and debt that grow: rows of their own beside the prices, compounded at each moment."""
     rows: dict[tuple[int, float], int] = {(k, 0.0): k for k in range(len(paths.said))}
-    sides = {}
-    for side, debt in (("kept", False), ("owed", True)):
+
+    def side(*, debt: bool) -> Ints:
         keys = [(paths.row_of(a), rates.of(a, debt=debt)) for a in paths.assets]
-        sides[side] = np.array([rows.setdefault(key, len(rows)) for key in keys], np.int64)
+        return np.array([rows.setdefault(key, len(rows)) for key in keys], np.int64)
+
+    kept, owed = side(debt=False), side(debt=True)
     per_bar = max(1, len(paths.bar) // len(paths.times_s))
     elapsed_s = paths.times_s[paths.bar] - paths.times_s[0]
     elapsed_s = elapsed_s + paths.step_s * (np.arange(len(paths.bar)) % per_bar)
@@ -156,7 +158,8 @@ def with_interest(paths: Paths, rates: Rates) -> Paths:
         said=np.ascontiguousarray(paths.said[of] * grown),
         market=np.ascontiguousarray(paths.market[of] * grown),
         usd=paths.usd[of],
-        **sides,
+        kept=kept,
+        owed=owed,
     )
 
 

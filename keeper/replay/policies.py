@@ -55,6 +55,8 @@ class Act:
     gas: float = 0.0
     why: str = ""
     """Not empty: nothing was done, and this is why."""
+    pair: tuple[str, str] = ("", "")
+    """What was sold, and the debt that was repaid."""
 
 
 class Keeper(Protocol):
@@ -199,10 +201,11 @@ def sell(vessel: Vessel, market: Market, *, target: float, service: Service, gas
     cost = sold * vessel.ahead(lot.asset) - back * vessel.ahead(owed.asset)
     vessel.take(i, sold)
     vessel.repay(j, back)
-    return Act(sold=sold, repaid=back, cost=cost, gas=min(gas, GAS_SHARE_MAX * sold))
+    gas = min(gas, GAS_SHARE_MAX * sold)
+    return Act(sold=sold, repaid=back, cost=cost, gas=gas, pair=(lot.asset, owed.asset))
 
 
 def brings(vessel: Vessel, market: Market, pair: tuple[int, int], sold: float) -> float:
     """What collateral worth ``sold`` by its feed pays of a debt, by the debt's feed; ``pair``: which of each."""
     name, other = vessel.collateral[pair[0]].asset, vessel.debt[pair[1]].asset
-    return market.brings(name, sold * vessel.ahead(name)) / vessel.ahead(other)
+    return market.brings(name, sold * vessel.ahead(name), vessel.level(name)) / vessel.ahead(other)

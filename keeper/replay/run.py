@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -32,6 +33,13 @@ class Event:
     """Of an act, what was sold or paid in; of a liquidation, the debt repaid."""
     cost_usd: float
     why: str = ""
+    repaid_usd: float = 0.0
+    pair: tuple[str, str] = ("", "")
+    """What was sold, and the debt that was repaid."""
+
+
+Course = tuple[int, tuple[list[int], list[float], list[float]]]
+"""From which moment on, and the account's weights by path from there."""
 
 
 class Trip:
@@ -48,6 +56,7 @@ class Trip:
         self.end = self.equity_usd = math.nan
         self.lost_usd = self.cost_usd = self.gas_usd = 0.0
         self.events: list[Event] = []
+        self.course: list[Course] = []
 
     @property
     def acts(self) -> int:
@@ -66,6 +75,8 @@ class Voyage:
 
     keeper: str
     trips: tuple[Trip, ...]
+    usd: float = 1.0
+    """Dollars of the fleet's unit at the start."""
 
     @property
     def liquidated(self) -> int:
@@ -87,18 +98,31 @@ Make = Callable[[Vessel], Keeper]
 """A keeper for one account: some have a wallet of their own for each."""
 
 
-def voyage(
-    fleet: Fleet, paths: Paths, make: Make, market: Market, advance: Callable[[int], None] | None = None
-) -> Voyage:
+class Book(Protocol):
+    """Where trips are kept as they end, so that a run that was cut short goes on."""
+
+    def known(self, name: str) -> Trip | None:
+        """The account's trip, where it has already been made."""
+        ...
+
+    def noted(self, made: Trip) -> None:
+        """A trip has ended."""
+        ...
+
+
+def voyage(fleet: Fleet, paths: Paths, make: Make, market: Market, book: Book | None = None) -> Voyage:
     """Every account of ``fleet`` along ``paths`` under the keepers that ``make`` gives."""
     usd = unit_usd(fleet, paths, market)
     trips = []
     for account in fleet.accounts:
-        vessel = Vessel(account, paths, usd)
-        trips.append(trip(vessel, make(vessel), market))
-        if advance is not None:
-            advance(1)
-    return Voyage(keeper=trips[0].keeper if trips else "", trips=tuple(trips))
+        found = book.known(account.name) if book is not None else None
+        if found is None:
+            vessel = Vessel(account, paths, usd)
+            found = trip(vessel, make(vessel), market)
+            if book is not None:
+                book.noted(found)
+        trips.append(found)
+    return Voyage(keeper=trips[0].keeper if trips else "", trips=tuple(trips), usd=usd)
 
 
 def unit_usd(fleet: Fleet, paths: Paths, market: Market) -> float:
@@ -115,6 +139,7 @@ def trip(vessel: Vessel, keeper: Keeper, market: Market) -> Trip:
     moments = len(paths.bar)
     log = Trip(vessel.name, keeper.name, vessel.health())
     log.settled = market.delay(paths, 0) + 1
+    log.course.append((0, vessel.weights()))
     at = 0
     while at < moments and len(log.events) < ACTS_MAX:
         line = max(keeper.line, LIQUIDATION)
@@ -165,8 +190,11 @@ def _sunk(vessel: Vessel, market: Market, log: Trip) -> int:
             health_after=vessel.health(),
             usd=seized.repaid,
             cost_usd=seized.lost,
+            repaid_usd=seized.repaid,
+            pair=seized.pair,
         )
         log.events.append(event)
+    log.course.append((vessel.at, vessel.weights()))
     return vessel.at + 1
 
 
@@ -185,8 +213,12 @@ def _noted(log: Trip, vessel: Vessel, before: float, done: Act) -> None:
             usd=done.sold or done.paid_in,
             cost_usd=done.cost + done.gas,
             why=done.why,
+            repaid_usd=done.repaid,
+            pair=done.pair,
         )
     )
+    if not done.why:
+        log.course.append((vessel.at, vessel.weights()))
 
 
 def _sail(vessel: Vessel, first: int, last: int, log: Trip) -> None:
@@ -212,9 +244,3 @@ def _first_below(vessel: Vessel, at: int, line: float) -> int:
 
 def _time(vessel: Vessel) -> float:
     return float(vessel.paths.times_s[vessel.paths.bar[vessel.at]])
-
-
-def affordable(fleet: Fleet, voyages: Sequence[Voyage]) -> tuple[str, ...]:
-    """Names of accounts that nobody's keeper saved and that crossed: those to look at one by one."""
-    crossed = {t.name for v in voyages for t in v.trips if t.liquidations}
-    return tuple(a.name for a in fleet.accounts if a.name in crossed)

@@ -37,6 +37,10 @@ class Vessel:
         row = self.paths.row_of(name)
         return float(self.paths.market[row, self.at] / self.paths.said[row, self.at])
 
+    def level(self, name: str) -> float:
+        """The market's price over its first."""
+        return float(self.paths.market[self.paths.row_of(name), self.at])
+
     def held_usd(self, i: int) -> float:
         """Value of collateral ``i`` by its feed, income in it."""
         return self.held[i] * self._kept(i)

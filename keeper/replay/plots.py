@@ -1,0 +1,147 @@
+"""Plots as SVG text: no script, no font and no file from outside, colours that the page's own style sets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+
+from keeper.replay.bars import iso
+
+WIDTH, HEIGHT = 720.0, 260.0
+LEFT, RIGHT, TOP, BOTTOM = 64.0, 14.0, 12.0, 34.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One curve: ``style`` is its class in the page's style sheet; NaN breaks it."""
+
+    name: str
+    style: str
+    y: Sequence[float]
+    marks: tuple[tuple[float, float, str], ...] = ()
+    """(x, y, what happened) of points worth a circle."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """What the axes span, and lines drawn across at certain heights: (y, name)."""
+
+    x: tuple[float, float]
+    y: tuple[float, float]
+    levels: tuple[tuple[float, str], ...] = ()
+    of_time: bool = True
+    unit: str = ""
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """Where a point lies on the sheet."""
+        spans = (self.x[1] - self.x[0] or 1.0, self.y[1] - self.y[0] or 1.0)
+        across = LEFT + (x - self.x[0]) / spans[0] * (WIDTH - LEFT - RIGHT)
+        return across, TOP + (self.y[1] - y) / spans[1] * (HEIGHT - TOP - BOTTOM)
+
+
+def curves(x: Sequence[float], lines: Sequence[Line], frame: Frame) -> str:
+    """Curves over time, with axes, levels and marks."""
+    parts = [*_axes(frame)]
+    for line in lines:
+        parts += [f'<path class="line {line.style}" d="{d}"/>' for d in _segments(x, line.y, frame)]
+        for mx, my, said in line.marks:
+            cx, cy = frame.at(mx, min(max(my, frame.y[0]), frame.y[1]))
+            parts.append(
+                f'<circle class="mark {line.style}" cx="{cx:.1f}" cy="{cy:.1f}" r="3.2">'
+                f"<title>{escape(said)}</title></circle>"
+            )
+    return _sheet(parts)
+
+
+def scatter(
+    points: Sequence[tuple[float, float, str, str]], chain: Sequence[tuple[float, float]], frame: Frame
+) -> str:
+    """Points (x, y, style, what it is), and a line through ``chain``."""
+    parts = [*_axes(frame)]
+    if len(chain) > 1:
+        path = " ".join(
+            f"{'M' if n == 0 else 'L'}{x:.1f},{y:.1f}" for n, (x, y) in enumerate(frame.at(*c) for c in chain)
+        )
+        parts.append(f'<path class="line efficient" d="{path}"/>')
+    for x, y, style, said in points:
+        cx, cy = frame.at(x, y)
+        parts.append(
+            f'<circle class="dot {style}" cx="{cx:.1f}" cy="{cy:.1f}" r="4"><title>{escape(said)}</title></circle>'
+        )
+    return _sheet(parts)
+
+
+def stacks(names: Sequence[str], layers: Sequence[tuple[str, Sequence[float]]]) -> str:
+    """Horizontal bars, one a name, of stacked layers (style, a value a name); the sum stands at the end."""
+    sums = [sum(values[n] for _, values in layers) for n in range(len(names))]
+    most = max([*sums, 1.0])
+    tall = 30.0
+    height = tall * len(names) + 8.0
+    parts = []
+    for n, name in enumerate(names):
+        y, x = 4.0 + tall * n, 110.0
+        parts.append(f'<text class="label" x="102" y="{y + 18:.1f}" text-anchor="end">{escape(name)}</text>')
+        for style, values in layers:
+            wide = max(0.0, values[n]) / most * (WIDTH - 110.0 - 120.0)
+            said = f"{name}: {style} {values[n]:,.0f} USD"
+            parts.append(
+                f'<rect class="bar {style}" x="{x:.1f}" y="{y + 4:.1f}" width="{wide:.1f}" height="20">'
+                f"<title>{escape(said)}</title></rect>"
+            )
+            x += wide
+        parts.append(f'<text class="tick" x="{x + 6:.1f}" y="{y + 18:.1f}">{sums[n]:,.0f}</text>')
+    return f'<svg viewBox="0 0 {WIDTH:g} {height:g}" role="img">{"".join(parts)}</svg>'
+
+
+def _segments(x: Sequence[float], y: Sequence[float], frame: Frame) -> list[str]:
+    found: list[list[str]] = [[]]
+    for a, b in zip(x, y, strict=True):
+        if not math.isfinite(b):
+            found.append([])
+            continue
+        px, py = frame.at(a, min(max(b, frame.y[0]), frame.y[1]))
+        found[-1].append(f"{'L' if found[-1] else 'M'}{px:.1f},{py:.1f}")
+    return [" ".join(s) for s in found if len(s) > 1]
+
+
+def _axes(frame: Frame) -> list[str]:
+    parts = []
+    for tick in steps(*frame.y):
+        _, y = frame.at(frame.x[0], tick)
+        parts.append(f'<line class="grid" x1="{LEFT:g}" x2="{WIDTH - RIGHT:g}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(
+            f'<text class="tick" x="{LEFT - 6:g}" y="{y + 4:.1f}" text-anchor="end">{tick:,g}{frame.unit}</text>'
+        )
+    for value, name in frame.levels:
+        if not frame.y[0] <= value <= frame.y[1]:
+            continue
+        _, y = frame.at(frame.x[0], value)
+        parts.append(f'<line class="level" x1="{LEFT:g}" x2="{WIDTH - RIGHT:g}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(
+            f'<text class="tick" x="{WIDTH - RIGHT:g}" y="{y - 4:.1f}" text-anchor="end">{escape(name)}</text>'
+        )
+    for tick in np.linspace(frame.x[0], frame.x[1], 5) if frame.of_time else steps(*frame.x):
+        x, _ = frame.at(float(tick), frame.y[0])
+        said = iso(float(tick))[5:] if frame.of_time else f"{tick:g}"
+        parts.append(f'<text class="tick" x="{x:.1f}" y="{HEIGHT - 10:g}" text-anchor="middle">{said}</text>')
+    return parts
+
+
+def steps(low: float, high: float) -> list[float]:
+    """Round numbers from low to high, about five."""
+    span = high - low
+    if not span > 0.0 or not math.isfinite(span):
+        return [low]
+    rough = span / 5.0
+    unit = 10.0 ** math.floor(math.log10(rough))
+    step = next(unit * m for m in (1.0, 2.0, 2.5, 5.0, 10.0) if unit * m >= rough)
+    first = math.ceil(low / step - 1e-9)
+    return [round(n * step, 12) for n in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def _sheet(parts: Sequence[str]) -> str:
+    return f'<svg viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img">{"".join(parts)}</svg>'

@@ -1,0 +1,81 @@
+"""Several files of bars as one: the finer are gathered into bars of the coarsest, symbols side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from keeper.errors import ConfigError
+from keeper.replay.bars import FIELDS, Bars, iso
+
+
+def together(parts: Sequence[Bars]) -> Bars:
+    """One history of every symbol, where all of them have prices; gaps hold the last close. ConfigError on a symbol
+    that is there twice, and on files without a time in common."""
+    if len(parts) == 1:
+        return parts[0]
+    names = [s for p in parts for s in p.symbols]
+    twice = sorted({n for n in names if names.count(n) > 1})
+    step = max(p.step_s for p in parts)
+    if twice:
+        raise ConfigError((f"{', '.join(twice)}: is in several of the files; choose with --symbol",))
+    gathered = [_coarser(p, step) for p in parts]
+    first, last = max(g.times_s[0] for g in gathered), min(g.times_s[-1] for g in gathered)
+    every = np.unique(np.concatenate([g.times_s for g in gathered]))
+    times = every[(every >= first) & (every <= last)]
+    if len(times) < 2:
+        spans = "; ".join(f"{p.path}: {iso(p.times_s[0])} to {iso(p.times_s[-1])}" for p in parts)
+        raise ConfigError((f"the files have no two bars in common: {spans}",))
+    columns = {f: np.concatenate([_at(g, times, f) for g in gathered], axis=1) for f in FIELDS}
+    live = np.concatenate([_live(g, times) for g in gathered], axis=1)
+    notes = [n for p in parts for n in p.notes]
+    notes += [f"{p.path}: bars of {p.step_s:g} s gathered into {step:g} s" for p in parts if p.step_s != step]
+    return Bars(
+        path=" + ".join(p.path for p in parts),
+        symbols=tuple(names),
+        times_s=times,
+        step_s=step,
+        live=live,
+        notes=tuple(notes),
+        open=columns["open"],
+        high=columns["high"],
+        low=columns["low"],
+        close=columns["close"],
+    )
+
+
+def _coarser(bars: Bars, step_s: float) -> Bars:
+    """The same in bars of ``step_s``: first open, highest high, lowest low, last close."""
+    if bars.step_s == step_s:
+        return bars
+    slots = np.floor(bars.times_s / step_s)
+    begins = np.flatnonzero(np.diff(slots, prepend=slots[0] - 1.0))
+    ends = np.append(begins[1:], len(slots)) - 1
+    return Bars(
+        path=bars.path,
+        symbols=bars.symbols,
+        times_s=slots[begins] * step_s,
+        step_s=step_s,
+        open=bars.open[begins],
+        high=np.maximum.reduceat(bars.high, begins, axis=0),
+        low=np.minimum.reduceat(bars.low, begins, axis=0),
+        close=bars.close[ends],
+        live=np.logical_or.reduceat(bars.live, begins, axis=0),
+        notes=bars.notes,
+    )
+
+
+def _at(
+    bars: Bars, times: np.ndarray[tuple[int, ...], np.dtype[np.float64]], name: str
+) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    at = np.searchsorted(bars.times_s, times, side="right") - 1
+    own = (bars.times_s[at] == times)[:, None]
+    return np.asarray(np.where(own, bars.field(name)[at], bars.close[at]))
+
+
+def _live(
+    bars: Bars, times: np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    at = np.searchsorted(bars.times_s, times, side="right") - 1
+    return np.asarray(bars.live[at] & (bars.times_s[at] == times)[:, None])
