@@ -15,8 +15,12 @@ from anvil import shock
 from anvil.guard import Guard
 from anvil.scenario import load_scenario
 from anvil.stage import Stage, stage
+from keeper.clock import SystemClock
 from keeper.config import load
 from keeper.granting import grant
+from keeper.journal.starts import CRASHES
+from keeper.journal.write import Journal
+from keeper.model import Entry
 from tests.anvil_daemon import GRANTS, Night, keeper, night, rewritten
 
 pytestmark = pytest.mark.anvil
@@ -253,3 +257,24 @@ def _prices(text: str, label: str, symbol: str) -> dict[str, float]:
     after = text.split(f"{label}: health")[1]
     line = next(x for x in after.splitlines() if x.strip().startswith(f"{symbol} now"))
     return {name: float(value.replace(",", "")) for name, value in re.findall(r"(\w+) ([\d,.]+\d)", line)}
+
+
+def test_crashes__when_three_came_in_a_row__then_a_safe_daemon_rescues_all_the_same_and_says_so(
+    on: Stage,
+) -> None:
+    with Journal.open(load(on.config).journal_path, SystemClock()) as journal:
+        for _ in range(CRASHES):
+            journal.record(Entry(kind="start", chain_id=0, block_number=0, subject="", why="live start"))
+    with night(on) as lives:
+        rescued = lives.rescues("plain")
+        assert lives.block()["armed"] is True
+        lives.falls(WETH=0.6, wstETH=0.6)
+        lives.block()
+        assert lives.rescues("plain") == rescued + 1
+        assert lives.health("plain") >= TARGET_WAD
+        (said,) = [e for e in lives.entries("alarm") if e.data["code"] == "safe_mode"]
+        assert said.data["severity"] == "CRITICAL"
+    with night(on) as lives:
+        # the stop at the end was meant: the next one is whole again
+        lives.block()
+        assert len([e for e in lives.entries("alarm") if e.data["code"] == "safe_mode"]) == 1
