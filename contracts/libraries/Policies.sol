@@ -14,6 +14,8 @@ library Policies {
     uint256 internal constant MARGIN_MIN = 0.002e18;
     /// @dev Between target and max: a swap does not land on the wei.
     uint256 internal constant SLACK_MIN = 0.02e18;
+    /// @dev What a payment above emergency brings at the least, short of the target: dust must not begin a cooldown.
+    uint256 internal constant HYSTERESIS_MIN = 0.001e18;
     uint256 internal constant SLIPPAGE_BPS_MAX = 300;
     uint256 internal constant FLASH_FEE_BPS_MAX = 100;
     uint256 internal constant TERM_MAX = 400 days;
@@ -28,7 +30,7 @@ library Policies {
         _need(p.trigger > p.emergency, 2);
         _need(p.target >= p.trigger + (p.hysteresis > MARGIN_MIN ? p.hysteresis : MARGIN_MIN), 3);
         _need(p.max >= p.target + SLACK_MIN, 4);
-        _need(p.hysteresis != 0, 5);
+        _need(p.hysteresis >= HYSTERESIS_MIN, 5);
         _need(p.cooldownBlocks != 0, 6);
         _need(p.epochS >= EPOCH_MIN && p.epochS <= EPOCH_MAX, 7);
         _need(p.expiry > block.timestamp && p.expiry <= block.timestamp + TERM_MAX, 8);

@@ -29,8 +29,9 @@ GRID_S = 30 * DAY_S
 TERM_S_MAX = 400 * DAY_S
 """Policies.TERM_MAX."""
 SLIPPAGE_BPS, FLASH_FEE_BPS = 100, 10
-MARGIN_MIN_WAD, SLACK_MIN_WAD = 2 * WAD // 1000, 2 * WAD // 100
-"""Policies.MARGIN_MIN and SLACK_MIN: what the contract asks between trigger and target, and target and max."""
+MARGIN_MIN_WAD, SLACK_MIN_WAD, HYSTERESIS_MIN_WAD = 2 * WAD // 1000, 2 * WAD // 100, WAD // 1000
+"""Policies.MARGIN_MIN, SLACK_MIN, HYSTERESIS_MIN: what the contract asks between trigger and target, between target and
+max, and of the hysteresis."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +142,7 @@ def terms(policy: Policy, until_s: int) -> tuple[int, ...]:
         target,
         max(policy.max_health_wad, target + SLACK_MIN_WAD),
         policy.emergency_wad,
-        policy.hysteresis_wad,
+        max(policy.hysteresis_wad, HYSTERESIS_MIN_WAD),
         max(1, policy.cooldown_blocks),
         DAY_S,
         until_s,
