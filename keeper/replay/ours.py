@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from eth_utils.address import to_checksum_address
 
 from keeper.decision.case import Options
@@ -202,8 +200,8 @@ def _points(vessel: Vessel, market: Market, names: tuple[str, str], most: int) -
         wanted = units * unit * vessel.said(bought) * vessel.ahead(bought)
         if wanted >= reserves:
             break
-        bought = wanted / (1.0 - wanted / reserves) if math.isfinite(reserves) else wanted
-        spent = bought / (1.0 - market.pool_fee) / (vessel.said(sold) * vessel.ahead(sold)) / unit
+        paid = wanted / (1.0 - wanted / reserves)
+        spent = paid / (1.0 - market.pool_fee) / (vessel.said(sold) * vessel.ahead(sold)) / unit
         points.append((units, int(spent) + 1))
     return tuple(points)
 

@@ -208,7 +208,8 @@ def _frontier(points: Sequence[Point], ours: Point | None) -> str:
     )
     return (
         "<h2>Accounts liquidated (across) against USD paid (up)</h2>"
-        f"<p class=small>The line joins the settings that no other beats. Point at a dot for its setting.</p>{keys}{plots.scatter(dots, chain, frame)}"
+        "<p class=small>The line joins the settings that no other beats. Point at a dot for its setting.</p>"
+        f"{keys}{plots.scatter(dots, chain, frame)}"
     )
 
 

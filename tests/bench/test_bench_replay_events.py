@@ -201,6 +201,6 @@ def _told(
     console.print(
         f"{len(risk)} at risk, {rule.crossing} cross, {rule.rescuable} rescuable (excluded: {why}); of them "
         f"liquidated under ours {len(rule.liquidated)} ({rule.failures} failed acts, {rule.gaps} policy gaps); "
-        f"threshold keeper at its best on this event {cheapest:,.0f} USD, without service fees {same:,.0f}; clairvoyant bound "
-        f"{rule.bound_usd:,.0f}, our regret {rule.regret_usd:,.0f}"
+        f"threshold keeper at its best on this event {cheapest:,.0f} USD, without service fees {same:,.0f}; "
+        f"clairvoyant bound {rule.bound_usd:,.0f}, our regret {rule.regret_usd:,.0f}"
     )
