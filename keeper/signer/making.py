@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 from eth_account import Account
 
 from keeper.errors import ConfigError
+from keeper.signer.keystore import seal
 
 PASSWORD_CHARS_MIN = 12
 """A keystore may be copied and guessed at leisure; scrypt makes a guess cost about a second of one core."""
@@ -37,8 +37,8 @@ def make_keystore(out: Path, password: str, *, scrypt_n: int = SCRYPT_N) -> str:
         raise ConfigError((f"{out}: {error.strerror}",)) from None
     try:
         with os.fdopen(fd, "w", encoding="ascii") as file:
-            account = Account.create()
-            json.dump(Account.encrypt(account.key, password, kdf="scrypt", iterations=scrypt_n), file)
+            sealed, address = seal(bytes(Account.create().key), password, scrypt_n=scrypt_n)
+            file.write(sealed)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
@@ -47,4 +47,4 @@ def make_keystore(out: Path, password: str, *, scrypt_n: int = SCRYPT_N) -> str:
     except BaseException:
         out.unlink(missing_ok=True)
         raise
-    return str(account.address)
+    return address
