@@ -112,6 +112,8 @@ class LiquidationRule:
     close_factor: str
     """Human words and the source; ``rules.py`` of the venue holds the exact function."""
     dust_base: int
+    reduces_below: bool = True
+    """A perpetual may be reduced below maintenance, too; False: only margin helps there, and reductions fire earlier."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,6 +283,14 @@ class Strategy(Protocol):
     ) -> Proposal | Refusal:
         """A way to target, or why not."""
         ...
+
+
+@runtime_checkable
+class StandsBy(Protocol):
+    """A strategy that is asked in calm times, too: what it leaves on a venue protects while nobody is awake."""
+
+    @property
+    def stands_by(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

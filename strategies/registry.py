@@ -8,10 +8,14 @@ from collections.abc import Iterable
 from keeper.errors import ConfigError
 from keeper.seams import Strategy
 from strategies.add_collateral import AddCollateral
+from strategies.add_margin import AddMargin
+from strategies.close_perp import ClosePerp
 from strategies.close_position import ClosePosition
 from strategies.deleverage import Deleverage
 from strategies.pay_in import RepayFromReserve, SupplyFromReserve
+from strategies.reduce_perp import ReducePerp
 from strategies.repay import RepayFromWallet
+from strategies.stop_on_venue import StopOnVenue
 
 SHIPPED: tuple[Strategy, ...] = (
     RepayFromWallet(),
@@ -20,6 +24,10 @@ SHIPPED: tuple[Strategy, ...] = (
     RepayFromReserve(),
     SupplyFromReserve(),
     ClosePosition(),
+    AddMargin(),
+    ReducePerp(),
+    ClosePerp(),
+    StopOnVenue(),
 )
 """Every strategy in the package; a policy names them by ``name``."""
 

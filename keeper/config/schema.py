@@ -40,6 +40,10 @@ STRATEGIES = (
     "repay_from_reserve",
     "supply_from_reserve",
     "close_position",
+    "add_margin",
+    "reduce_perp",
+    "close_perp",
+    "stop_on_venue",
 )
 """Strategies that ship; a test keeps this equal to the strategy registry."""
 STRATEGIES_DEFAULT = ("repay", "add_collateral")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from keeper.model import Plan
+from keeper.model import PERP_STEPS, Plan
 from keeper.units import UINT256_MAX, WAD, decimal_text
 
 
 def broken_promise(plan: Plan, health_wad: int | None) -> str:
     """How the health found differs from the plan's bounds; empty when it lies within."""
+    if any(isinstance(step, PERP_STEPS) for step in plan.steps):
+        return ""  # the order was created: its effect comes when the venue's keeper executes it
     bounds = plan.bounds
     if health_wad is None or health_wad == UINT256_MAX:
         return ""

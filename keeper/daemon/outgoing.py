@@ -16,7 +16,19 @@ from keeper.chain.relay import Relays
 from keeper.daemon.rehearsal import Promise, Rehearsals
 from keeper.errors import Rejected, Transient
 from keeper.journal.read import Queries
-from keeper.model import Attempt, Intent, Level, Plan, PositionId, Refusal, Repay, Snapshot, Step, Supply
+from keeper.model import (
+    AddMargin,
+    Attempt,
+    Intent,
+    Level,
+    Plan,
+    PositionId,
+    Refusal,
+    Repay,
+    Snapshot,
+    Step,
+    Supply,
+)
 from keeper.seams import Priority, Sender, Venue
 from keeper.transaction.answers import best
 
@@ -42,7 +54,7 @@ def words_needed(steps: Sequence[Step]) -> int:
     One for what spends the keeper's own money: a liar gains nothing by it. Two for everything else, because a
     sale at a price that one endpoint made up is the loss that it wished for.
     """
-    return 1 if all(isinstance(step, Supply | Repay) for step in steps) else QUORUM
+    return 1 if all(isinstance(step, Supply | Repay | AddMargin) for step in steps) else QUORUM
 
 
 class Outgoing:

@@ -170,6 +170,12 @@ def signing_policy(site: Site, means: Means, address: str) -> tuple[SigningPolic
                 },
                 accounts=tuple(g.id.account for g in site.guarded if g.venue_id == venue.id),
                 terms=venue.terms if isinstance(venue, OneOfMany) else (),
+                prices={
+                    r.token.address: r.price_base // 10**r.token.decimals
+                    for r in means.reserves
+                    if r.venue == venue.id
+                },
+                fee_wei_max=fee_wei_max,
             ),
         )
     )

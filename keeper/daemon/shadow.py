@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from keeper.model import Position, PositionId, Repay, Step, Supply
+from keeper.model import AddMargin, Position, PositionId, Repay, Step, Supply
 from keeper.seams import Shadow
 
 
@@ -52,7 +52,7 @@ def filled(book: ShadowBook, real: Position, shadow: Shadow, steps: tuple[Step, 
     before = book.positions.get(real.id) or begin(real)
     wallet = dict(book.wallet)
     for step in steps:
-        if isinstance(step, Supply | Repay) and step.through is None:
+        if isinstance(step, AddMargin) or (isinstance(step, Supply | Repay) and step.through is None):
             token = step.amount.token.address
             wallet[token] = wallet.get(token, 0) - step.amount.units
     positions = {**book.positions, real.id: replace(before, shadow=shadow)}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from keeper.journal.read import Queries
-from keeper.model import Plan, Repay, Supply
+from keeper.model import AddMargin, Plan, Repay, Supply
 from keeper.seams import Clock
 
 REVERTS_MAX = 3
@@ -80,7 +80,7 @@ class Stops:
         return Stop(scope=Scope.POSITION, code="reverts", why=f"{why}; tried again from block {again}")
 
     def _quorum(self, plan: Plan) -> Stop | None:
-        if all(isinstance(step, Supply | Repay) for step in plan.steps) or not self.quorum_lost:
+        if all(isinstance(step, Supply | Repay | AddMargin) for step in plan.steps) or not self.quorum_lost:
             return None
         return Stop(scope=Scope.CHAIN, code="quorum_lost", why=self.quorum_lost)
 

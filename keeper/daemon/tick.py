@@ -6,7 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from keeper.model import (
+    PERP_STEPS,
     Block,
+    CancelOrder,
     Decision,
     Deleverage,
     Entry,
@@ -188,6 +190,8 @@ def _proposal_data(p: Proposal) -> dict[str, object]:
 
 def _sale(step: Step) -> dict[str, object]:
     """What a sale repays, and with whose money it begins; who pays in where the wallet does not."""
+    if isinstance(step, PERP_STEPS):
+        return {"fee_wei": str(step.fee_wei)} if not isinstance(step, CancelOrder) else {"order": step.order}
     if not isinstance(step, Deleverage):
         return {"executor_seq": step.through.seq} if step.through is not None else {}
     repaid = {"repays": step.repay.token.symbol, "repaid_units": str(step.repay.units)}

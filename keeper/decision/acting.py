@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from keeper.decision import stress
-from keeper.decision.case import Case, Options
+from keeper.decision.case import Case, Options, decision
 from keeper.decision.ranking import rank, reaches
 from keeper.decision.stretch import stretched
 from keeper.model import (
+    Decision,
     Means,
     Plan,
     Policy,
@@ -22,7 +23,7 @@ from keeper.model import (
     Step,
 )
 from keeper.phrases import health_text
-from keeper.seams import Venue
+from keeper.seams import StandsBy, Venue
 from keeper.triggers import cooldown_blocks, crossed, spend_cap_usd, useful_shortfall_wad
 from keeper.units import mul_div_up
 
@@ -150,6 +151,8 @@ def quiet(case: Case, snapshot: Snapshot, options: Options) -> str:
         least_wad = case.policy.target_wad - useful_shortfall_wad(case.policy)
         if reached_wad >= least_wad and not _ends(open_plan, snapshot):
             return f"an intent is open that reaches health {health_text(reached_wad)}, no second action"
+    if (waits := _under_way(case)) is not None:
+        return waits
     if not crossed(case.health_wad, case.policy):
         back = health_text(case.policy.trigger_wad + case.policy.hysteresis_wad)
         return f"not below trigger, nothing is spent; the level falls at {back}"
@@ -161,6 +164,31 @@ def quiet(case: Case, snapshot: Snapshot, options: Options) -> str:
     if last is not None and abs(number - last) < wait:
         return f"cooldown: acted at block {last}, next from block {last + wait}"
     return ""
+
+
+def _under_way(case: Case) -> str | None:
+    """The order that waits on the venue for its keeper: no second one until it ended, or its time is over."""
+    perp = case.position.perp if case.position is not None else None
+    if perp is None or (waits := perp.pending) is None or waits.age_s >= perp.order_expires_s:
+        return None
+    return f"order {waits.key[:10]} is under way on the venue since {waits.age_s} s, no second action until it ends"
+
+
+def stands_by(case: Case, snapshot: Snapshot, options: Options) -> Decision | None:
+    """What a strategy leaves on the venue in calm times (a stop), where it is not there yet; None where it is."""
+    position, venue = case.position, options.venue(case.id)
+    if position is None or position.perp is None or venue is None or case.id in options.open_intents:
+        return None
+    if case.health_wad is None or crossed(case.health_wad, case.policy):
+        return None
+    for strategy in options.strategies:
+        if strategy.name not in case.policy.strategies or not isinstance(strategy, StandsBy):
+            continue
+        around = (case.outlook, case.policy, snapshot.means, venue, snapshot.block)
+        answer = strategy.propose(position, *around)
+        if isinstance(answer, Proposal):
+            return decision(case, chosen=(answer,), why=f"in calm times: {answer.why}")
+    return None
 
 
 def stands(case: Case, best: Proposal, snapshot: Snapshot, options: Options) -> str:

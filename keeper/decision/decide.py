@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from keeper.decision import stress
-from keeper.decision.acting import Needy, Pick, chosen_alone, needy, quiet, stands
+from keeper.decision.acting import Needy, Pick, chosen_alone, needy, quiet, stands, stands_by
 from keeper.decision.case import Case, Facts, Options, case_of, decision
 from keeper.decision.joint import together
 from keeper.decision.memory import Memory
@@ -61,6 +61,8 @@ def decide(
 
 def _looked_at(case: Case, snapshot: Snapshot, options: Options) -> Decision | Needy | None:
     """What is said without asking a strategy, or who needs one; None where nothing is worth saying."""
+    if (calm := stands_by(case, snapshot, options)) is not None:
+        return calm
     if not case.acts or case.position is None:
         return decision(case, why=case.change) if case.changed else None
     if why := quiet(case, snapshot, options):
@@ -84,7 +86,9 @@ def _picked(needs: Sequence[Needy], snapshot: Snapshot, options: Options) -> tup
             paid.append(((pick.best,), need.venue))
             # what was promised before stays promised beside the larger plan: either may be mined
             purse = purse.paying(*paid[-1], snapshot.block)
-    now = [i for i, need in enumerate(needs) if (b := picks[i].best) is None or not _waits(need, b)]
+    # a perpetual's orders take nothing from a loan's ways, and no loan's way helps it
+    loans = [i for i, need in enumerate(needs) if need.position.perp is None]
+    now = [i for i in loans if (b := picks[i].best) is None or not _waits(needs[i], b)]
     joint = together([needs[i] for i in now], tuple(picks[i] for i in now), _purse(snapshot, options, ()))
     for i, pick in zip(now, joint, strict=True):
         picks[i] = pick

@@ -53,10 +53,10 @@ class PerpOrderCall:
 def calldata(order: PerpOrderCall) -> bytes:
     """``multicall`` of the SubaccountRouter: pay the fee, send the margin, create the order."""
     account, stops = order.account, order.kind == STOP_LOSS
-    addresses = (account, account, _ZERO, _ZERO, order.market, order.collateral, [])
+    addresses: tuple[object, ...] = (account, account, _ZERO, _ZERO, order.market, order.collateral, [])
     numbers = (order.size_usd, 0, order.trigger_price, order.worst_price, order.fee_wei, 0, 0, 0)
     # a stop goes when its position is closed
-    params = (addresses, numbers, order.kind, 0, order.long, False, stops, b"\0" * 32, [])
+    params: tuple[object, ...] = (addresses, numbers, order.kind, 0, order.long, False, stops, b"\0" * 32, [])
     calls = [SEND_WNT + encode(["address", "uint256"], [order.vault, order.fee_wei])]
     if order.units:
         sent = encode(["address", "address", "uint256"], [order.collateral, order.vault, order.units])

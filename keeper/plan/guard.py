@@ -12,12 +12,17 @@ from dataclasses import dataclass
 from keeper.executor import abi, foresight, judge, vault
 from keeper.executor.foresight import Ahead
 from keeper.model import (
+    PERP_STEPS,
+    AddMargin,
     Call,
+    CancelOrder,
     Deleverage,
     Holding,
+    PlaceStop,
     Plan,
     Policy,
     Position,
+    ReducePerp,
     Refusal,
     Repay,
     Snapshot,
@@ -25,6 +30,7 @@ from keeper.model import (
     Supply,
 )
 from keeper.phrases import amount_text, health_text, usd_text
+from keeper.plan import orders
 from keeper.seams import Venue
 from keeper.sizing import value_base_up
 from keeper.triggers import crossed, gas_cap_usd, kept, spend_cap_usd
@@ -89,7 +95,14 @@ def _one_step(plan: Plan, case: Case) -> Refusal | None:
     return None
 
 
+def _stands_by(plan: Plan) -> bool:
+    """A stop left on the venue, or an order taken back: neither moves health, and both may come in calm times."""
+    return all(isinstance(step, PlaceStop | CancelOrder) for step in plan.steps)
+
+
 def _trigger(plan: Plan, case: Case) -> Refusal | None:
+    if _stands_by(plan):
+        return None
     before = case.position.health_wad
     if before is None:
         return _no("no_health", "the venue gives no health, so no effect can be promised")
@@ -100,9 +113,11 @@ def _trigger(plan: Plan, case: Case) -> Refusal | None:
 
 
 def _health(plan: Plan, case: Case) -> Refusal | None:
+    if _stands_by(plan):
+        return None
     before = case.position.health_wad or 0
     after = case.venue.after(plan.steps, case.position).health_wad or 0
-    selling = any(isinstance(step, Deleverage) for step in plan.steps)
+    selling = any(isinstance(step, Deleverage | ReducePerp) for step in plan.steps)
     broken = kept(before, after, case.policy, selling=selling)
     if broken is not None:
         return _no(broken.code, broken.why)
@@ -114,6 +129,8 @@ def _health(plan: Plan, case: Case) -> Refusal | None:
 
 
 def _caps(plan: Plan, case: Case) -> Refusal | None:
+    if any(isinstance(step, PERP_STEPS) and not isinstance(step, AddMargin) for step in plan.steps):
+        return None  # a reduction spends nothing: what it costs is in its bounds
     cap_usd = spend_cap_usd(case.policy, case.spent_today_usd)
     unit = 10**case.position.base_decimals
     spend = 0
@@ -133,6 +150,10 @@ def _caps(plan: Plan, case: Case) -> Refusal | None:
 def _means(plan: Plan, case: Case) -> Refusal | None:
     means = case.snapshot.means
     for step in plan.steps:
+        if isinstance(step, PERP_STEPS):
+            if (no := orders.means(plan, step, case.position, case.venue, case.snapshot)) is not None:
+                return no
+            continue
         if isinstance(step, Deleverage) or step.through is not None:
             if (no := _mandate(step, case)) is not None:
                 return no
@@ -150,7 +171,7 @@ def _means(plan: Plan, case: Case) -> Refusal | None:
     return None
 
 
-def _mandate(step: Step, case: Case) -> Refusal | None:
+def _mandate(step: Deleverage | Supply | Repay, case: Case) -> Refusal | None:
     """What the owner's Executor and the venue would say to a sale, or to a pay-in."""
     means = case.snapshot.means
     mandate = means.mandate(case.position.id)
@@ -172,7 +193,7 @@ def _mandate(step: Step, case: Case) -> Refusal | None:
     return None if refused is None else _no(refused.code, refused.why)
 
 
-def _ordered(plan: Plan, step: Step, case: Case) -> Refusal | None:
+def _ordered(plan: Plan, step: Deleverage | Supply | Repay, case: Case) -> Refusal | None:
     """The call is the step's order or pay-in, whole and to the Executor that was read."""
     mandate = case.snapshot.means.mandate(case.position.id)
     if mandate is None or plan.call.target != mandate.executor:
@@ -189,6 +210,8 @@ def _ordered(plan: Plan, step: Step, case: Case) -> Refusal | None:
 
 def _allowed(plan: Plan, case: Case) -> Refusal | None:
     call, step = plan.call, plan.steps[0]
+    if isinstance(step, PERP_STEPS):
+        return orders.ordered(plan, step, case.position, case.venue)
     if (isinstance(step, Deleverage) or step.through is not None) and not call.value_wei:
         return _ordered(plan, step, case)
     if call.target != case.venue.spender:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from keeper.signer.perps import AllowedCancel, AllowedPerp
 from keeper.signer.policy import SHARES_PER_UNIT, AllowedCall, Argument, aave_v3_calls
 from keeper.signer.vaults import AllowedVault
 from keeper.units import UINT256_MAX
+
+Allowed = AllowedCall | AllowedVault | AllowedPerp | AllowedCancel
+PRICE_TIMES = 4
+"""An order may be filled at a quarter of the day's price, or at four times: what the guard allows is far less."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,10 +25,15 @@ class Venued:
     accounts: tuple[str, ...]
     terms: tuple[str | int, ...] = ()
     """What names the market where one contract holds many: Morpho's loan token, collateral token, oracle, rate model
-    and LLTV; Maker's actions, manager, adapter and token of the collateral and of Dai, then the vaults' numbers."""
+    and LLTV; Maker's actions, manager, adapter and token of the collateral and of Dai, then the vaults' numbers;
+    GMX's router, order vault, market, margin token, side and index token."""
+    prices: Mapping[str, int] = field(default_factory=dict)
+    """Token address -> dollars of one smallest unit, 30 decimals; of a perpetual's index."""
+    fee_wei_max: int = 0
+    """Most that a transaction may pay a venue's keeper for a second step."""
 
 
-def calls_of(kind: str, venue: Venued) -> tuple[AllowedCall | AllowedVault, ...]:
+def calls_of(kind: str, venue: Venued) -> tuple[Allowed, ...]:
     """Everything that rescues by wallet need on a venue of that kind; nothing for a kind without a rule."""
     rule = KINDS.get(kind)
     return rule(venue) if rule is not None else ()
@@ -105,10 +115,32 @@ def _maker(venue: Venued) -> tuple[AllowedVault, ...]:
     )
 
 
-KINDS: dict[str, Callable[[Venued], tuple[AllowedCall | AllowedVault, ...]]] = {
+def _gmx(venue: Venued) -> tuple[AllowedPerp | AllowedCancel, ...]:
+    """Orders of one slot, and taking one back; nothing while its index has no price."""
+    target, vault, market, collateral, long, index = venue.terms
+    price = venue.prices.get(str(index), 0)
+    if price <= 0:
+        return (AllowedCancel(target=str(target)),)
+    orders = AllowedPerp(
+        target=str(target),
+        vault=str(vault),
+        market=str(market),
+        collateral=str(collateral),
+        long=bool(long),
+        accounts=frozenset(a.lower() for a in venue.accounts),
+        units_max=venue.units_max.get(str(collateral)) or UINT256_MAX - 1,
+        fee_wei_max=venue.fee_wei_max,
+        price_least=price // PRICE_TIMES,
+        price_most=price * PRICE_TIMES,
+    )
+    return orders, AllowedCancel(target=str(target))
+
+
+KINDS: dict[str, Callable[[Venued], tuple[Allowed, ...]]] = {
     "aave_v3": _aave,
     "aave_v3_0": _aave,
     "compound_v3": _compound,
+    "gmx_v2": _gmx,
     "maker": _maker,
     "morpho_blue": _morpho,
 }

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from eth_abi.abi import decode, encode
 from eth_abi.exceptions import DecodingError
 from eth_utils.address import is_address
 from eth_utils.crypto import keccak
 
+from keeper.executor import perp
 from keeper.seams import TxFields
 from keeper.signer.orders import AllowedOrder, AllowedPayIn, pay_ins
+from keeper.signer.perps import AllowedCancel, AllowedPerp
 from keeper.signer.vaults import AllowedVault
 from keeper.units import UINT256_MAX
 
@@ -56,6 +59,22 @@ class Argument:
         return None if 0 < value <= self.at_most else f"{value} is not within 1..{self.at_most}"
 
 
+@lru_cache(maxsize=256)
+def selector_of(signature: str) -> bytes:
+    """The first four bytes of a function signature's hash."""
+    return keccak(text=signature)[:4]
+
+
+@lru_cache(maxsize=16)
+def canonical(kinds: tuple[str, ...], words: bytes) -> tuple[object, ...] | str:
+    """The values that ``words`` encode, to the last byte, or why they do not; one call is held against many rules."""
+    try:
+        values = decode(kinds, words)
+    except (DecodingError, OverflowError, ValueError) as error:
+        return f"calldata does not decode ({type(error).__name__})"
+    return values if encode(kinds, values) == words else "calldata is not canonical"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AllowedCall:
     """One function of one contract with a rule for every argument."""
@@ -69,20 +88,13 @@ class AllowedCall:
     @property
     def selector(self) -> bytes:
         """The first four bytes of the signature's hash."""
-        if self.signature:
-            return keccak(text=self.signature)[:4]
-        kinds = ",".join(a.kind for a in self.arguments)
-        return keccak(text=f"{self.name}({kinds})")[:4]
+        return selector_of(self.signature or f"{self.name}({','.join(a.kind for a in self.arguments)})")
 
     def refuses(self, data: bytes) -> str | None:
         """Why this calldata is not allowed, or None; it must be the canonical encoding to the last byte."""
-        kinds = [a.kind for a in self.arguments]
-        try:
-            values = decode(kinds, data[4:])
-        except (DecodingError, OverflowError, ValueError) as error:
-            return f"{self.name}: calldata does not decode ({type(error).__name__})"
-        if encode(kinds, values) != data[4:]:
-            return f"{self.name}: calldata is not canonical"
+        values = canonical(tuple(a.kind for a in self.arguments), data[4:])
+        if isinstance(values, str):
+            return f"{self.name}: {values}"
         for position, (argument, value) in enumerate(zip(self.arguments, values, strict=True)):
             if (why := argument.refuses(value)) is not None:
                 return f"{self.name}, argument {position}: {why}"
@@ -95,7 +107,7 @@ class SigningPolicy:
 
     chain_id: int
     address: str
-    calls: tuple[AllowedCall | AllowedVault, ...]
+    calls: tuple[AllowedCall | AllowedVault | AllowedPerp | AllowedCancel, ...]
     fee_wei_max: int
     """Most wei that gas limit x maxFeePerGas of one transaction may reach."""
     gas_limit_max: int = GAS_LIMIT_MAX
@@ -108,8 +120,8 @@ class SigningPolicy:
             return why
         if tx.chain_id != self.chain_id:
             return f"chain {tx.chain_id}, pinned to {self.chain_id}"
-        if tx.value_wei != 0:
-            return f"value {tx.value_wei} wei, only 0 is allowed"
+        if tx.value_wei != perp.fee_wei(tx.data):
+            return f"value {tx.value_wei} wei, only {perp.fee_wei(tx.data)} is allowed"
         if not 0 <= tx.nonce < 2**64 - 1:
             return f"nonce {tx.nonce} is out of range"
         if not 21_000 <= tx.gas_limit <= self.gas_limit_max:
@@ -124,7 +136,9 @@ class SigningPolicy:
         target = tx.to.lower()
         if target == self.address.lower():
             return None if not tx.data else "a self-send carries no data"
-        every: tuple[AllowedCall | AllowedVault | AllowedOrder | AllowedPayIn, ...] = (
+        every: tuple[
+            AllowedCall | AllowedVault | AllowedPerp | AllowedCancel | AllowedOrder | AllowedPayIn, ...
+        ] = (
             *self.calls,
             *self.orders,
             *pay_ins(self.orders),
@@ -173,6 +187,13 @@ def spend_of(data: bytes) -> tuple[str, int]:
 
     The calldata must have passed a policy: its words are then what they should be.
     """
+    if data[:4] == perp.MULTICALL:
+        order = perp.order_from(data)
+        return (
+            ("", 0)
+            if isinstance(order, str)
+            else (order.collateral.lower() if order.units else "", order.units)
+        )
     if data[:4] not in _SPENDING:
         return "", 0
     token, units = (data[4 + 32 * at : 36 + 32 * at] for at in _SPENDING[data[:4]])

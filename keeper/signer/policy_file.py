@@ -10,12 +10,14 @@ from typing import Any
 from keeper.errors import ConfigError
 from keeper.signer.key import read_secret
 from keeper.signer.orders import AllowedOrder
+from keeper.signer.perps import AllowedCancel, AllowedPerp
 from keeper.signer.policy import AllowedCall, Argument, SigningPolicy
 from keeper.signer.store import DayCaps
 from keeper.signer.vaults import AllowedVault
 
 _MEMBERS = {"chain_id", "address", "fee_wei_max", "fee_wei_per_day", "units_per_day", "calls"}
-_OPTIONAL = {"orders", "vaults"}
+_PERP_NUMBERS = ("units_max", "fee_wei_max", "price_least", "price_most")
+_OPTIONAL = {"cancels", "orders", "perps", "vaults"}
 
 
 def to_text(policy: SigningPolicy, caps: DayCaps) -> str:
@@ -42,6 +44,10 @@ def to_text(policy: SigningPolicy, caps: DayCaps) -> str:
         body["vaults"] = [
             {**asdict(v), "numbers": sorted(v.numbers), "units_max": str(v.units_max)} for v in vaults
         ]
+    if perps := [call for call in policy.calls if isinstance(call, AllowedPerp)]:
+        body["perps"] = [_perp_out(p) for p in perps]
+        targets = {call.target for call in policy.calls if isinstance(call, AllowedCancel)}
+        body["cancels"] = sorted(targets)
     if policy.orders:
         body["orders"] = [_order_out(o) for o in policy.orders]
     return json.dumps(body, indent=1) + "\n"
@@ -61,6 +67,8 @@ def load(path: Path) -> tuple[SigningPolicy, DayCaps]:
             calls=(
                 *(_call_in(c) for c in body["calls"]),
                 *(_vault_in(v) for v in body.get("vaults", ())),
+                *(_perp_in(p) for p in body.get("perps", ())),
+                *(AllowedCancel(target=str(t)) for t in body.get("cancels", ())),
             ),
             fee_wei_max=int(body["fee_wei_max"]),
             orders=tuple(_order_in(o) for o in body.get("orders", ())),
@@ -123,3 +131,16 @@ def _vault_in(body: Any) -> AllowedVault:
     if not isinstance(body["wipes"], bool):
         raise ValueError("wipes is neither true nor false")
     return AllowedVault(**{**body, "numbers": numbers, "units_max": most})
+
+
+def _perp_out(perp: AllowedPerp) -> dict[str, object]:
+    numbers = {n: str(getattr(perp, n)) for n in _PERP_NUMBERS}
+    return {**asdict(perp), "accounts": sorted(perp.accounts), **numbers}
+
+
+def _perp_in(body: Any) -> AllowedPerp:
+    if not isinstance(body["long"], bool):
+        raise ValueError("long is neither true nor false")
+    numbers = {n: int(body[n]) for n in _PERP_NUMBERS}
+    accounts = frozenset(str(a).lower() for a in body["accounts"])
+    return AllowedPerp(**{**body, "accounts": accounts, **numbers})

@@ -146,11 +146,10 @@ def _refused(
         return _no("amount", f"{step.size_usd} is not within the size of {perp.size_usd}")
     if isinstance(step, PlaceStop) or step.size_usd == perp.size_usd:
         return None
-    left = after_reduction(perp, step.size_usd)
-    if left is None:
+    smaller = after_reduction(perp, step.size_usd)
+    if smaller is None:
         return _no("reduction_refused", "losses and fees of what is closed exceed the margin")
-    need = applied(left.size_usd, perp.minimum_factor_after)
-    if left.remaining_usd < need:
+    if smaller.remaining_usd < applied(smaller.size_usd, perp.minimum_factor_after):
         return _no("reduction_refused", "after it less remains than GMX asks of a reduced position")
     return None
 

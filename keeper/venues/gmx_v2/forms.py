@@ -92,7 +92,7 @@ def row(perp: Perp, feeds: tuple[str, str], holds: tuple[tuple[str, float, float
 
 def _per_price(value_usd: int, mid: int, token: Token) -> float:
     """Whole tokens that are worth so much at the middle price, whose feed moves them."""
-    return value_usd / (mid * 10**token.decimals)
+    return float(value_usd / (mid * 10**token.decimals))
 
 
 def holdings(perp: Perp, feeds: tuple[str, str]) -> tuple[tuple[Holding, ...], tuple[Holding, ...]]:

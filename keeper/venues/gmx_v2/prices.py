@@ -25,7 +25,7 @@ class Source(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Feeds:
     """The Chainlink feeds that the store names, widened by the slot's ``spread_bps``."""
 

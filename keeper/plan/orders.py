@@ -1,0 +1,105 @@
+"""The guard's word on orders for perpetual positions: means, fee, and that the calldata is the step's and no more."""
+
+from __future__ import annotations
+
+from keeper.executor import perp as calldata
+from keeper.executor.perp import DECREASE, INCREASE, STOP_LOSS, PerpOrderCall
+from keeper.model import (
+    AddMargin,
+    CancelOrder,
+    PerpStep,
+    PlaceStop,
+    Plan,
+    Position,
+    ReducePerp,
+    Refusal,
+    Snapshot,
+)
+from keeper.phrases import amount_text
+from keeper.seams import OneOfMany, Venue
+from keeper.units import WAD, mul_div_down, mul_div_up
+
+SLIP_MOST_BPS = 1_500
+"""No order may be filled so much worse than the price it is judged at, or than its own trigger."""
+BPS = 10_000
+_KINDS = {AddMargin: INCREASE, ReducePerp: DECREASE, PlaceStop: STOP_LOSS}
+
+
+def means(plan: Plan, step: PerpStep, position: Position, venue: Venue, snapshot: Snapshot) -> Refusal | None:
+    """Whether wallet and venue would carry the step: margin, fee of the execution, and what the venue says."""
+    have = snapshot.means
+    if isinstance(step, AddMargin):
+        if have.balance(step.amount.token) < step.amount.units:
+            return _no("insufficient_means", f"the wallet holds less than {amount_text(step.amount)}")
+        if have.allowance(step.amount.token, venue.spender) < step.amount.units:
+            return _no("no_allowance", f"less than {amount_text(step.amount)} is granted to {venue.spender}")
+    perp = position.perp
+    if perp is not None and not isinstance(step, CancelOrder):
+        gas = perp.increase_gas if isinstance(step, AddMargin) else perp.decrease_gas
+        least = gas * (snapshot.block.base_fee_wei + have.tip_wei)
+        if step.fee_wei < least:
+            return _no(
+                "fee_short", f"the execution fee of {step.fee_wei} wei is below the {least} of this block"
+            )
+        if step.fee_wei + plan.bounds.gas_limit * snapshot.block.base_fee_wei > have.native_wei:
+            return _no(
+                "gas_tank", f"the wallet holds {have.native_wei / WAD:.6f} native, fee and gas need more"
+            )
+        if perp.acting.until_s < snapshot.block.timestamp_s:
+            return _no(
+                "grant_expired",
+                f"the owner's grant to {perp.acting.subaccount} ended at {perp.acting.until_s}",
+            )
+    refused = venue.can(step, position, have)
+    return None if refused is None else _no("venue_refuses", f"{refused.code}: {refused.why}")
+
+
+def ordered(plan: Plan, step: PerpStep, position: Position, venue: Venue) -> Refusal | None:
+    """The call goes to the venue's router, is worth the step's fee, and says what the step says."""
+    if not isinstance(venue, OneOfMany):
+        return _no("allow_list", "the venue does not name what an order goes through")
+    target, vault, market, collateral, long, _ = venue.terms
+    if plan.call.target != target:
+        return _no("allow_list", f"the call goes to {plan.call.target}, not to the router {target}")
+    if isinstance(step, CancelOrder):
+        same = calldata.cancelled_from(plan.call.data) == step.order and not plan.call.value_wei
+        return None if same else _no("calldata", "the call is not the cancellation of that order")
+    order = calldata.order_from(plan.call.data)
+    if isinstance(order, str):
+        return _no("calldata", order)
+    wanted = (position.id.account, market, collateral, bool(long), vault)
+    said = (order.account, order.market, order.collateral, order.long, order.vault)
+    if said != wanted:
+        return _no("calldata", f"the order names {said}, not {wanted}")
+    if order.fee_wei != step.fee_wei or plan.call.value_wei != step.fee_wei:
+        return _no("calldata", f"the call carries {plan.call.value_wei} wei, the step pays {step.fee_wei}")
+    if order.kind != _KINDS[type(step)]:
+        return _no("calldata", f"order type {order.kind} is no {type(step).__name__}")
+    return _amounts(order, step) or _bounded(order, position)
+
+
+def _amounts(order: PerpOrderCall, step: AddMargin | ReducePerp | PlaceStop) -> Refusal | None:
+    adds = isinstance(step, AddMargin)
+    size_usd = 0 if isinstance(step, AddMargin) else step.size_usd
+    trigger = step.trigger_price if isinstance(step, PlaceStop) else 0
+    if (order.size_usd, order.units) != (size_usd, step.amount.units if adds else 0):
+        return _no("calldata", f"the order moves {order.size_usd} and {order.units}, not what the step says")
+    if order.trigger_price != trigger or (not adds and order.worst_price != getattr(step, "worst_price", -1)):
+        return _no("calldata", "the order's prices are not the step's")
+    return None
+
+
+def _bounded(order: PerpOrderCall, position: Position) -> Refusal | None:
+    """An order that closes may not be filled at any price."""
+    perp = position.perp
+    if order.kind == INCREASE or perp is None:
+        return None
+    price = order.trigger_price or perp.index_price
+    low, high = mul_div_down(price, BPS - SLIP_MOST_BPS, BPS), mul_div_up(price, BPS + SLIP_MOST_BPS, BPS)
+    if (order.worst_price >= low) if perp.long else (0 < order.worst_price <= high):
+        return None
+    return _no("price_bound", f"the order may be filled at {order.worst_price}, outside {low} to {high}")
+
+
+def _no(code: str, why: str) -> Refusal:
+    return Refusal(who="guard", code=code, why=why)
