@@ -16,10 +16,13 @@ interface ITokenOfComet {
 /// first. No rewards, no sale of absorbed collateral. Anyone may set it: it must never hold anything of value.
 contract CometDouble {
     error Absent();
+    error BadNonce();
     error BadPrice();
+    error BadSignatory();
     error NotCollateralized();
     error NotLiquidatable();
     error Paused();
+    error SignatureExpired();
     error SupplyCapExceeded();
     error Unauthorized();
 
@@ -74,6 +77,10 @@ contract CometDouble {
     mapping(address account => mapping(address asset => uint256)) private _collateral;
     mapping(address asset => uint256) private _supplied;
     mapping(address owner => mapping(address manager => bool)) public isAllowed;
+    mapping(address owner => uint256) public userNonce;
+
+    string public constant name = "Compound USDC";
+    string public constant version = "0";
 
     constructor(
         address baseToken_,
@@ -200,8 +207,43 @@ contract CometDouble {
     // ---- actions
 
     function allow(address manager, bool allowed) external {
-        isAllowed[msg.sender][manager] = allowed;
-        emit Approval(msg.sender, manager, allowed ? type(uint256).max : 0);
+        _allow(msg.sender, manager, allowed);
+    }
+
+    function allowBySig(
+        address owner,
+        address manager,
+        bool allowed,
+        uint256 nonce,
+        uint256 expiry,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) external {
+        bytes32 domain = keccak256(
+            abi.encode(
+                keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"),
+                keccak256(bytes(name)),
+                keccak256(bytes(version)),
+                block.chainid,
+                address(this)
+            )
+        );
+        bytes32 body = keccak256(
+            abi.encode(
+                keccak256("Authorization(address owner,address manager,bool isAllowed,uint256 nonce,uint256 expiry)"),
+                owner,
+                manager,
+                allowed,
+                nonce,
+                expiry
+            )
+        );
+        address signatory = ecrecover(keccak256(abi.encodePacked(hex"1901", domain, body)), v, r, s);
+        if (signatory == address(0) || signatory != owner) revert BadSignatory();
+        if (nonce != userNonce[signatory]++) revert BadNonce();
+        if (block.timestamp >= expiry) revert SignatureExpired();
+        _allow(signatory, manager, allowed);
     }
 
     function supply(address asset, uint256 amount) external {
@@ -255,6 +297,11 @@ contract CometDouble {
     }
 
     // ---- inside
+
+    function _allow(address owner, address manager, bool allowed) private {
+        isAllowed[owner][manager] = allowed;
+        emit Approval(owner, manager, allowed ? type(uint256).max : 0);
+    }
 
     function _absorb(address absorber, address account) private {
         if (!isLiquidatable(account)) revert NotLiquidatable();

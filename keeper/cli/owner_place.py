@@ -84,16 +84,20 @@ async def line(at: Placed) -> tuple[int, int]:
 
 
 async def typed(at: Placed) -> Mapping[str, object] | None:
-    """A whole grant as a message to sign (EIP-712), where the protocol takes one. Raises Transient."""
+    """A whole grant as a message to sign (EIP-712); None where the protocol takes none or tells no domain."""
+    from keeper.errors import Transient
     from keeper.executor import grants_signed
 
     permit = at.seat.permit
     calls = grants_signed.asked(permit, at.owner) if permit is not None else ()
     if permit is None or not calls:
         return None
-    words = await at.site.camera.reader(at.site.block)(calls)
     who = (at.site.chain.chain_id, at.owner, at.executor)
-    found = grants_signed.message(permit, who, at.site.block.timestamp_s, words)
+    try:
+        words = await at.site.camera.reader(at.site.block)(calls)
+        found = grants_signed.message(permit, who, at.site.block.timestamp_s, words)
+    except Transient:
+        return None
     return grants_signed.typed_data(found) if found is not None else None
 
 
