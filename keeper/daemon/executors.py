@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from keeper.config import Settings
 from keeper.daemon.facts import Guarded
+from keeper.daemon.tank import RESCUES, tank_of
 from keeper.daemon.wiring import Finding, Site
 from keeper.executor import rules
 from keeper.executor.errors import code_of, words_of
@@ -24,6 +25,8 @@ LOSS_WAD = WAD // 50
 UNLIMITED = 2**128
 FAR_BLOCK = 2**63
 ENDPOINTS_MIN = 2
+STORMS = 2
+"""Rescues in so many crashes may wait in the tank; what is above is no use to anybody but a thief."""
 
 
 def findings(site: Site, settings: Settings, snapshot: Snapshot) -> list[Finding]:
@@ -41,7 +44,9 @@ def findings(site: Site, settings: Settings, snapshot: Snapshot) -> list[Finding
             why = f"the position names an executor, its policy not {STRATEGY}: it is never used"
             found.append(_bad(Severity.WARNING, "executor_unused", guarded, why))
         found += _of(site, guarded, snapshot)
-    return found + (_hot_key(snapshot.means) if any(named.get(g.id.account) for g in site.guarded) else [])
+    if not any(named.get(g.id.account) for g in site.guarded):
+        return found
+    return found + _hot_key(snapshot.means) + _hot_gas(site, snapshot)
 
 
 def _hot_key(means: Means) -> list[Finding]:
@@ -54,6 +59,20 @@ def _hot_key(means: Means) -> list[Finding]:
         "name repay_from_reserve and supply_from_reserve instead of repay and add_collateral"
     )
     return [Finding(severity=Severity.WARNING, code="hot_key", subject=means.wallet, why=why)]
+
+
+def _hot_gas(site: Site, snapshot: Snapshot) -> list[Finding]:
+    """Gas that no night needs is money that a stolen key could take."""
+    means = snapshot.means
+    tank = tank_of(snapshot, site.venues.values(), site.chain.storm_gwei)
+    most_wei = STORMS * tank.storm_wei
+    if means.native_wei <= most_wei:
+        return []
+    why = (
+        f"the hot key holds {means.native_wei / WAD:.6f} native for gas, twice what {RESCUES} rescues cost at "
+        f"{site.chain.storm_gwei:g} gwei (storm_gwei) is {most_wei / WAD:.6f}: send the rest away, a thief would have all"
+    )
+    return [Finding(severity=Severity.WARNING, code="hot_key_gas", subject=means.wallet, why=why)]
 
 
 def can_sell(means: Means, guarded: Guarded) -> bool:

@@ -11,8 +11,10 @@ import pytest
 from keeper.daemon.executors import can_sell, findings
 from keeper.daemon.facts import Guarded
 from keeper.model import Mandate, Means, Side
+from keeper.units import WAD
 from tests import build
 from tests.build import ALICE, USDC, WETH, amount
+from tests.fakes import LendingDouble
 from tests.mandates import EXECUTOR, ROUTER, asset, borrower, mandate, means, terms
 
 pytestmark = pytest.mark.unit
@@ -26,7 +28,12 @@ def owner(funds: int = 0) -> Mandate:
 
 
 def codes(
-    wallet: Means, strategies: tuple[str, ...], *, named: bool = True, quoter: bool = True
+    wallet: Means,
+    strategies: tuple[str, ...],
+    *,
+    named: bool = True,
+    quoter: bool = True,
+    native_wei: int = WAD,
 ) -> list[str]:
     """The codes of every finding about the usual borrower."""
     guarded = Guarded(
@@ -35,10 +42,12 @@ def codes(
         venue_id=build.VENUE,
         id=build.position_id(),
     )
-    chain = SimpleNamespace(uniswap_quoter="0x" if quoter else None, endpoints=(1, 2))
-    site: Any = SimpleNamespace(chain=chain, guarded=(guarded,))
+    chain = SimpleNamespace(uniswap_quoter="0x" if quoter else None, endpoints=(1, 2), storm_gwei=1_000.0)
+    venue: Any = LendingDouble()
+    site: Any = SimpleNamespace(chain=chain, guarded=(guarded,), venues={build.VENUE: venue})
     position = SimpleNamespace(account=ALICE, executor=EXECUTOR if named else None)
     settings: Any = SimpleNamespace(positions=(position,))
+    wallet = replace(wallet, native_wei=native_wei)
     return [f.code for f in findings(site, settings, build.snapshot([borrower()], wallet=wallet))]
 
 
@@ -46,6 +55,14 @@ def test_check__when_the_key_holds_tokens_beside_an_executor__then_hot_key() -> 
     found = replace(means(owner()), balances=(amount(USDC, "5000"),))
     assert codes(found, ("deleverage",)) == ["hot_key"]
     assert codes(means(owner()), ("deleverage",)) == []
+
+
+def test_check__when_the_tank_holds_more_than_two_crashes_need__then_the_rest_is_a_thief_s() -> None:
+    # three sales of 1.3 million gas at 1,000 gwei, twice
+    most_wei = 2 * 3 * 1_300_000 * 1_000 * 10**9
+    assert codes(means(owner()), ("deleverage",), native_wei=most_wei) == []
+    assert codes(means(owner()), ("deleverage",), native_wei=most_wei + 1) == ["hot_key_gas"]
+    assert codes(build.means(), ("repay",), named=False, native_wei=10**22) == []
 
 
 def test_check__when_there_is_no_executor__then_the_wallet_may_hold_what_it_rescues_with() -> None:
