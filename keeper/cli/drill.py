@@ -87,7 +87,7 @@ def command(
     """
     _checked(updates=updates, before=before, gas=gas, thin=thin)
     _shares(gap, precision)
-    url = arguments.http_url("--rpc", rpc)
+    url = arguments.http_url("--rpc", rpc or _required("--rpc"))
     account = "" if address is None else arguments.address("ADDRESS", address)
     place = None if provider is None else arguments.address("--provider", provider)
     id = None if market is None else arguments.market_id("--market", market)
@@ -229,6 +229,13 @@ def _checked(*, updates: int, before: int, gas: int, thin: int) -> None:
     ):
         if not least <= value <= most:
             raise usage(option, f"{value} is not from {least} to {most}")
+
+
+def _required(option: str) -> str:
+    """Exit 2."""
+    from keeper.cli.endings import usage
+
+    raise usage(option, "is required")
 
 
 def _shares(gap: float | None, precision: float) -> None:

@@ -129,6 +129,7 @@ def test_commands__when_listed__then_they_are_the_documented_ones() -> None:
                 "policy",
                 "install-service",
                 "demo",
+                "drill",
             ]
         )
         == COMMANDS
