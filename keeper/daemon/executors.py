@@ -70,7 +70,7 @@ def _hot_gas(site: Site, snapshot: Snapshot) -> list[Finding]:
         return []
     why = (
         f"the hot key holds {means.native_wei / WAD:.6f} native for gas, twice what {RESCUES} rescues cost at "
-        f"{site.chain.storm_gwei:g} gwei (storm_gwei) is {most_wei / WAD:.6f}: send the rest away, a thief would have all"
+        f"{site.chain.storm_gwei:g} gwei (storm_gwei) is {most_wei / WAD:.6f}: send the rest away, a thief takes all"
     )
     return [Finding(severity=Severity.WARNING, code="hot_key_gas", subject=means.wallet, why=why)]
 
