@@ -22,8 +22,11 @@ from anvil.tools import HERE, ROOT, ToolMissing
 
 CAMPAIGNS = "Invariants|LeakDrill|PolicyParity"
 """Contracts of tests that take their size from their caller."""
-VENUES = "MorphoBlueTest|CompoundV3Test"
-"""Tests of the Executors of other protocols, which deploy their own artifact."""
+VENUES: Mapping[str, tuple[str, str]] = {
+    "MorphoBlueExecutor": ("MorphoBlueTest", "MORPHO_BLUE_ARTIFACT"),
+    "CompoundV3Executor": ("CompoundV3Test", "COMPOUND_V3_ARTIFACT"),
+}
+"""Executors of other protocols than Aave: the tests that deploy them, and what names another artifact of them."""
 DEPTH = 128
 SEED = "0x1"
 """The same values every time, so that a red run can be looked at again; campaigns give their own."""
@@ -77,12 +80,22 @@ def find_forge() -> Path:
 
 
 def unit_tests(
-    *, artifact: Path | None = None, fuzz_runs: int = 64, stop_at_first: bool = False, timeout_s: float = 900
+    *,
+    artifact: Path | None = None,
+    contract: str = "AaveV3Executor",
+    fuzz_runs: int = 64,
+    stop_at_first: bool = False,
+    timeout_s: float = 900,
 ) -> ForgeReport:
-    """Everything but the campaigns; of another artifact only what is asked of it, which the other venues are not."""
-    apart = CAMPAIGNS if artifact is None else f"{CAMPAIGNS}|{VENUES}"
-    arguments = ["--no-match-contract", apart, *(["--fail-fast"] if stop_at_first else [])]
-    return _run(arguments, {"FOUNDRY_FUZZ_RUNS": str(fuzz_runs)}, artifact, timeout_s)
+    """Everything but the campaigns; of another artifact of a contract only what is asked of that contract."""
+    settings = {"FOUNDRY_FUZZ_RUNS": str(fuzz_runs)}
+    others = "|".join(tests for tests, _ in VENUES.values())
+    arguments = ["--no-match-contract", CAMPAIGNS if artifact is None else f"{CAMPAIGNS}|{others}"]
+    if artifact is not None and contract in VENUES:
+        tests, variable = VENUES[contract]
+        arguments, settings[variable] = ["--match-contract", tests], str(artifact.relative_to(ROOT))
+        artifact = None
+    return _run([*arguments, *(["--fail-fast"] if stop_at_first else [])], settings, artifact, timeout_s)
 
 
 def invariants(

@@ -8,8 +8,8 @@ import {VenueRules} from "./VenueRules.sol";
 abstract contract CompoundV3Stage is VenueRules {
     CometDouble internal comet;
 
-    function _artifact() internal pure override returns (string memory) {
-        return "contracts/artifacts/CompoundV3Executor.json";
+    function _artifact() internal view override returns (string memory) {
+        return vm.envOr("COMPOUND_V3_ARTIFACT", "contracts/artifacts/CompoundV3Executor.json");
     }
 
     function _deployMarket() internal {

@@ -27,8 +27,8 @@ abstract contract MorphoBlueStage is VenueRules {
     IMorphoSetup internal morpho;
     MarketParams internal params;
 
-    function _artifact() internal pure override returns (string memory) {
-        return "contracts/artifacts/MorphoBlueExecutor.json";
+    function _artifact() internal view override returns (string memory) {
+        return vm.envOr("MORPHO_BLUE_ARTIFACT", "contracts/artifacts/MorphoBlueExecutor.json");
     }
 
     /// @dev Before the Executor: Morpho is one of its immutables.

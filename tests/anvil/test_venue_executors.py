@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
+import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,12 +15,16 @@ from anvil.deploy_compound_v3 import deploy_compound_v3_on
 from anvil.deploy_morpho import deploy_morpho
 from anvil.deployment import Deployment
 from anvil.node import Anvil
+from keeper.cli import owner_grant
+from keeper.cli.executor import verify
+from keeper.cli.owner_grant import Asked
 from keeper.clock import SystemClock
 from keeper.config import load
+from keeper.executor import grants_signed
+from keeper.inspection import inspect
 from keeper.journal.write import Journal
 from tests.bench.figures import record
 from tests.executor_daemon import WAD, changed
-from tests.executor_daemon import terms as executor_terms
 from tests.rescue_states import Rescued, rescued
 from tests.venue_executor_stage import Ground, VenueExecutor
 from tests.venue_stage import Guarded, home, running
@@ -30,7 +33,6 @@ SAMPLE = 3
 STATES = 200
 SEED = 20_261_121
 BLOCKS_MAX = 8
-ROOT = Path(__file__).parents[2]
 EVIDENCE = {"morpho_blue": "real_bytecode", "compound_v3": "own_double"}
 
 
@@ -111,15 +113,38 @@ def guarded(tmp_path: Path, upstream: Anvil, ground: Ground) -> Night:
     }
     for kind, stage in stages.items():
         words[f'label = "{kind}"'] = f"label = '{kind}'\nexecutor = '{stage.executor}'"
-        stage.bot, stage.guardian = at.wallet, owners[4]
-        stage.configure(executor_terms(stage))
+        stage.bot, stage.stranger = at.wallet, owners[4]
         stage.borrow(10 * WAD, 18_800 * 10**6)
-        stage.authorise()
     changed(at.config, words)
     at = replace(at, settings=load(at.config))
+    for stage in stages.values():
+        _granted(at, stage)
     with Journal.open(at.settings.journal_path, SystemClock()) as journal:
         journal.set_control("armed", at.settings.digest, "test", "for the night")
     return Night(at=at, stages=stages)
+
+
+def _granted(at: Guarded, stage: VenueExecutor) -> None:
+    """The owner signs what ``keeper grant`` prints, the whole grant as a message that a stranger hands in."""
+    found = asyncio.run(owner_grant.wanted(at.settings, Asked(label=stage.kind, amounts={"WETH": "10"})))
+    assert found.refused == ()
+    assert found.typed is not None
+    permit, before = stage.seat.permit, found.signings[:-1]
+    assert permit is not None
+    assert found.signings[-1].call == permit.given(stage.executor, True)
+    for signing in before:
+        stage.chain.send(stage.owner, signing.call.target, signing.call.data)
+    signature = bytes.fromhex(stage.chain.rpc("eth_signTypedData_v4", stage.owner, found.typed)[2:])
+    block = stage.chain.block()
+    words = asyncio.run(stage.reader.read(block)(grants_signed.asked(permit, stage.owner)))
+    who = (block.chain_id, stage.owner, stage.executor)
+    shown: Any = found.typed["message"]
+    *_, deadline = shown.values()
+    deadline_s = int(deadline)
+    message = grants_signed.message(permit, who, deadline_s - grants_signed.TERM_S, words)
+    assert message is not None
+    call = grants_signed.handed_in(message, signature)
+    stage.chain.send(stage.stranger, call.target, call.data)
 
 
 @pytest.mark.anvil
@@ -154,16 +179,15 @@ def test_daemon__wallet_empty_after_a_crash__both_are_at_target_after_one_transa
 
 def _told(at: Guarded) -> None:
     """What the commands say before the night: code as committed, and nothing that would refuse by night."""
-    verified = _run(at, "executor", "verify", "--json")
-    assert verified.returncode == 0, verified.stdout + verified.stderr
-    assert [e["verdict"] for e in json.loads(verified.stdout)["executors"]] == ["as committed"] * 2
-    checked = _run(at, "check", "--json")
-    codes = {f["code"] for f in json.loads(checked.stdout)["findings"]}
-    assert codes.isdisjoint(
-        {"unreadable", "no_grant", "grant_too_small", "grant_unlimited", "foreign_authorization", "executor"}
-    ), checked.stdout
-
-
-def _run(at: Guarded, *line: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "keeper", *line, "--config", str(at.config)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=180, cwd=ROOT, check=False)
+    rows = asyncio.run(verify(at.settings))
+    assert [row[-1] for row in rows] == ["as committed"] * 2
+    found = asyncio.run(inspect(at.settings))
+    wrong = {
+        "unreadable",
+        "no_grant",
+        "grant_too_small",
+        "grant_unlimited",
+        "foreign_authorization",
+        "executor",
+    }
+    assert wrong.isdisjoint(f.code for f in found), found
