@@ -13,6 +13,9 @@ abstract contract LeakWorld is Stage, Dice {
     uint256 internal constant STEPS = 42;
     uint256 internal constant STEP_S = 4 hours;
     uint256 internal constant START_USD8 = 3_000e8;
+    /// @dev Gas money that is none of the bot's.
+    uint256 internal constant OWNERS_WEI = 3 ether;
+    uint256 internal constant EXECUTORS_WEI = 1 ether;
     uint256 internal constant THRESHOLD_BPS = 8_300;
     uint256 internal constant BONUS_BPS = 500;
     /// @dev More than a week's interest on the debt, and on the collateral, of this market.
@@ -133,6 +136,8 @@ abstract contract LeakWorld is Stage, Dice {
         usdc.approve(address(executor), _w.walletUsdc);
         vm.stopPrank();
         vm.deal(BOT, _w.tank);
+        vm.deal(OWNER, OWNERS_WEI);
+        vm.deal(address(executor), EXECUTORS_WEI);
         _mint(usdc, THIEF, 1e15);
         vm.prank(THIEF);
         usdc.approve(address(pool), type(uint256).max);

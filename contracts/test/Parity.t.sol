@@ -35,6 +35,8 @@ abstract contract Rehearsal is Stage {
         uint256 bought;
         uint256[] stepSold;
         uint256[] stepBought;
+        /// Taken besides, and handed back.
+        uint256 back;
     }
 
     uint256 internal constant NEVER = type(uint256).max;
@@ -365,6 +367,7 @@ contract PolicyParity is Rehearsal, Dice {
         d.swaps.bought = _worthInUsdc(d.swaps.sold) * _draw(9_880, 125) / 10_000;
         if (_draw(0, 3) == 0) (d.swaps.sold, d.swaps.bought) = (d.order.sellMax, d.order.repay + _deal(d.order, d.swaps).fee);
         d.order.data = new bytes[](1);
+        if (_draw(0, 3) == 0) d.swaps.back = _draw(0, d.order.sellMax - d.swaps.sold + 1);
         _rewrite(d);
     }
 
@@ -403,7 +406,12 @@ contract PolicyParity is Rehearsal, Dice {
                 d.order.data[i] = _swapData(d.swaps.stepSold[i], d.swaps.stepBought[i]);
             }
         } else if (d.order.data.length == 1) {
-            d.order.data[0] = _swapData(d.swaps.sold, d.swaps.bought);
+            d.order.data[0] = d.swaps.back == 0
+                ? _swapData(d.swaps.sold, d.swaps.bought)
+                : abi.encodeCall(
+                    HostileRouter.swapBack,
+                    (address(weth), d.swaps.sold + d.swaps.back, d.swaps.back, address(usdc), d.swaps.bought)
+                );
         }
     }
 

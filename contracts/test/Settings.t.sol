@@ -105,8 +105,10 @@ contract SettingsTest is Stage {
 
     function test_policy__other_rules_at_their_bounds_and_one_beyond() public {
         Position memory t = _terms();
-        t.hysteresis = 0;
+        t.hysteresis = 0.001e18 - 1;
         _refusedPolicy(t, 5);
+        t.hysteresis = 0.001e18;
+        _accepted(t);
         t = _terms();
         t.cooldownBlocks = 0;
         _refusedPolicy(t, 6);
@@ -157,6 +159,14 @@ contract SettingsTest is Stage {
         executor.setPosition(id, _terms());
         vm.stopPrank();
         _eq(executor.positionOf(id).seq, 1, "seq");
+    }
+
+    function test_position__written_another_way__is_no_second_one_of_the_market() public {
+        Position memory t = _terms();
+        for (uint256 bit = 160; bit < 256; bit += 19) {
+            bytes32 other = bytes32(uint256(id) | 1 << bit);
+            _refusedOwner(abi.encodeCall(IExecutor.setPosition, (other, t)), IExecutorErrors.BadAsset.selector);
+        }
     }
 
     // --- routers, bots, tokens ------------------------------------------------------------------------------------------------
