@@ -157,7 +157,7 @@ rate_per_s = 1000
 def _venue_text(venue: VenueSettings, accounts: Mapping[str, str], tight: Sequence[str]) -> str:
     extra = "".join(
         f"{key} = {json.dumps(list(value) if isinstance(value, tuple) else value)}\n"
-        for key in ("market", "usd_feed", "proxy", "vaults")
+        for key in ("market", "usd_feed", "proxy", "vaults", "reader", "subaccount")
         if (value := getattr(venue, key))
     )
     if venue.kind == "maker":

@@ -13,7 +13,7 @@ from keeper.chain.batch import Batch
 from keeper.chain.endpoints import Endpoints
 from keeper.daemon.isolation import alone
 from keeper.errors import Rejected, Transient
-from keeper.model import Block, Plan, PositionId
+from keeper.model import PERP_STEPS, Block, CancelOrder, PlaceStop, Plan, Position, PositionId
 from keeper.phrases import health_text
 from keeper.seams import Priority, Seen, Venue
 
@@ -76,10 +76,25 @@ class Rehearsals:
         block = replace(plan.block, number=play.number, timestamp_s=play.timestamp_s)
         # what cannot be decoded here was decoded a moment ago: the plain call decides
         reading, _ = alone(lambda: venue.decode(block, (id.account,), words, seen, {}))
-        found = next((p.health_wad for p in reading.positions if p.id == id), None) if reading else None
+        seen_after = next((p for p in reading.positions if p.id == id), None) if reading else None
+        if seen_after is not None and any(isinstance(step, PERP_STEPS) for step in plan.steps):
+            return Promise(broken=_unordered(plan, seen_after, block))
+        found = seen_after.health_wad if seen_after is not None else None
         if reading is None or found is None or reading.again:
             return Promise(broken="")
         return Promise(broken=_broken(plan, found, block))
+
+
+def _unordered(plan: Plan, position: Position, block: Block) -> str:
+    """Of two steps the first one's promise: the order waits on the venue, or is gone where it is taken back."""
+    orders = position.perp.orders if position.perp is not None else ()
+    for step in plan.steps:
+        if isinstance(step, CancelOrder):
+            there = any(o.key == step.order for o in orders)
+            return f"order {step.order} is still there after it in block {block.number}" if there else ""
+        if not any(o.resting == isinstance(step, PlaceStop) for o in orders):
+            return f"no order waits on the venue after it in block {block.number}"
+    return ""
 
 
 def _broken(plan: Plan, health_wad: int, block: Block) -> str:

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from eth_abi.abi import decode as abi_decode
-from eth_abi.exceptions import DecodingError
-
 from keeper.model import (
     Acting,
     Block,
@@ -27,24 +24,17 @@ from keeper.venues.gmx_v2 import book, forms, store
 from keeper.venues.gmx_v2.book import Slot, ask, key, word
 from keeper.venues.gmx_v2.curves import applied, impact_of_closing
 from keeper.venues.gmx_v2.layout import USD, Held, Market, Price, Prices
+from keeper.venues.gmx_v2.orders import granted, waiting
 from keeper.venues.gmx_v2.prices import Source
 from keeper.venues.gmx_v2.rules import standing
 from keeper.venues.gmx_v2.store import Rules
 from keeper.words import Words
 
 ORDERS_MAX = 32
-_ORDERS = (
-    "(bytes32,((address,address,address,address,address,address,address,address[]),"
-    "(uint8,uint8,uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256),"
-    "(bool,bool,bool,bool),bytes32[]))[]"
-)
-"""Answer of getAccountOrders."""
 _POSITION_WORDS = 14
 _FEE, _BORROWING, _FUNDING, _PNL = 53, 35, 28, 63
 """Words of getPositionInfo: key and position first, then fees (referral 10, pro 3, funding 6, borrowing 4, ui 3,
 liquidation 4, price 2, ten more) and six of the execution price; then profit."""
-RESTING = frozenset({3, 5, 6, 8})
-"""Order types that wait for a price: limit and stop orders."""
 _PRICE_BITS = 232
 _SPARE_PPB = 1
 """What the Reader may charge beyond our arithmetic, parts per billion of the size: rounding."""
@@ -180,12 +170,12 @@ def _one(
             row=BookRow(feeds=(), a=(), b=()),
             mode="closed",
         )
-    orders = _orders(frame, words)
+    orders = waiting(frame.slot, frame.block, words)
     if isinstance(orders, str):
         return orders
     if told is not None and shadow is None and (why := _worse(frame, held, words, told)):
         return why
-    return position(frame, id, perp(frame, held, orders, _acting(frame.slot, words)))
+    return position(frame, id, perp(frame, held, orders, granted(frame.slot, words)))
 
 
 def _held(slot: Slot, words: Words, shadow: Shadow | None) -> Held:
@@ -206,46 +196,6 @@ def _held(slot: Slot, words: Words, shadow: Shadow | None) -> Held:
         pending_impact=pending,
         borrowed=n[7],
         funded=n[8],
-    )
-
-
-def _orders(frame: Frame, words: Words) -> tuple[PerpOrder, ...] | str:
-    """The account's orders on this slot: what waits, and what rests."""
-    slot = frame.slot
-    if not words.ok[1]:
-        return f"the orders could not be read from {slot.reader}"
-    try:
-        (found,) = abi_decode([_ORDERS], words.data(1))
-    except (DecodingError, OverflowError, ValueError) as error:
-        return f"the orders do not decode ({type(error).__name__})"
-    orders = []
-    for at, (addresses, numbers, flags, _) in found:
-        if int(addresses[5], 16) != int(slot.market, 16) or bool(flags[0]) != slot.long:
-            continue
-        if int(addresses[6], 16) != int(slot.collateral.address, 16):
-            continue
-        orders.append(
-            PerpOrder(
-                key="0x" + at.hex(),
-                kind=numbers[0],
-                size_usd=numbers[2],
-                margin=numbers[3],
-                trigger_price=numbers[4],
-                age_s=max(0, frame.block.timestamp_s - numbers[9]),
-                resting=numbers[0] in RESTING,
-                frozen=flags[2],
-            )
-        )
-    return tuple(orders)
-
-
-def _acting(slot: Slot, words: Words) -> Acting:
-    """What the owner allows; what could not be read is not allowed."""
-    n = [0] * 4
-    if slot.subaccount != book.ZERO:
-        n = [words.uint(i) if words.ok[i] and words.count[i] else 0 for i in range(2, 6)]
-    return Acting(
-        subaccount=slot.subaccount, allowed=bool(n[0]), until_s=n[1], actions_left=max(0, n[2] - n[3])
     )
 
 

@@ -1,0 +1,59 @@
+"""An account's orders on a slot, and what its owner allows the keeper, from the words of one account. Pure."""
+
+from __future__ import annotations
+
+from eth_abi.abi import decode as abi_decode
+from eth_abi.exceptions import DecodingError
+
+from keeper.model import Acting, Block, PerpOrder
+from keeper.venues.gmx_v2 import book
+from keeper.venues.gmx_v2.book import Slot
+from keeper.words import Words
+
+_ORDERS = (
+    "(bytes32,((address,address,address,address,address,address,address,address[]),"
+    "(uint8,uint8,uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256),"
+    "(bool,bool,bool,bool),bytes32[]))[]"
+)
+"""Answer of getAccountOrders."""
+RESTING = frozenset({3, 5, 6, 8})
+"""Order types that wait for a price: limit and stop orders."""
+
+
+def waiting(slot: Slot, block: Block, words: Words) -> tuple[PerpOrder, ...] | str:
+    """The account's orders on this slot: what waits, and what rests."""
+    if not words.ok[1]:
+        return f"the orders could not be read from {slot.reader}"
+    try:
+        (found,) = abi_decode([_ORDERS], words.data(1))
+    except (DecodingError, OverflowError, ValueError) as error:
+        return f"the orders do not decode ({type(error).__name__})"
+    orders = []
+    for at, (addresses, numbers, flags, _) in found:
+        if int(addresses[5], 16) != int(slot.market, 16) or bool(flags[0]) != slot.long:
+            continue
+        if int(addresses[6], 16) != int(slot.collateral.address, 16):
+            continue
+        orders.append(
+            PerpOrder(
+                key="0x" + at.hex(),
+                kind=numbers[0],
+                size_usd=numbers[2],
+                margin=numbers[3],
+                trigger_price=numbers[4],
+                age_s=max(0, block.timestamp_s - numbers[9]),
+                resting=numbers[0] in RESTING,
+                frozen=flags[2],
+            )
+        )
+    return tuple(orders)
+
+
+def granted(slot: Slot, words: Words) -> Acting:
+    """What the owner allows; what could not be read is not allowed."""
+    n = [0] * 4
+    if slot.subaccount != book.ZERO:
+        n = [words.uint(i) if words.ok[i] and words.count[i] else 0 for i in range(2, 6)]
+    return Acting(
+        subaccount=slot.subaccount, allowed=bool(n[0]), until_s=n[1], actions_left=max(0, n[2] - n[3])
+    )
