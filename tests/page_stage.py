@@ -46,6 +46,7 @@ class Stage:
 
     async def tick(self, *positions: Position) -> None:
         """One block that shows these positions, judged; the page hears of it within a second."""
+        self.on.clock.advance(SystemClock().now_s() - self.on.clock.now_s())
         await self.on.running.tick(self.on.lay(*positions))
 
 
@@ -83,10 +84,10 @@ def hostile(of: Position) -> Position:
 
 @asynccontextmanager
 async def staged(
-    home: Path, n: int, *, token: str = TOKEN, labels: Sequence[str] = (), mode: str = "dry-run"
+    home: Path, n: int, *, token: str = TOKEN, labels: Sequence[str] = (), port: int = 0
 ) -> AsyncIterator[Stage]:
-    """A page over ``n`` guarded positions, none of them judged yet."""
-    on = loop(home, dry=mode != "live", accounts=[account(i) for i in range(n)])
+    """A page over ``n`` guarded positions in dry-run, none of them judged yet."""
+    on = loop(home, dry=True, accounts=[account(i) for i in range(n)])
     clock = SystemClock()
     on.clock.advance(clock.now_s() - on.clock.now_s())
     on.alarms = Alarms(on.journal.record, clock, build.CHAIN_ID, lambda told: made.tell(told))
@@ -105,8 +106,8 @@ async def staged(
     token_file.touch(mode=0o600)
     token_file.write_text(token)
     given = replace(
-        settings(home, mode),
-        page=PageSettings(host="127.0.0.1", port=0, token_file=token_file if token else None),
+        settings(home, "dry-run"),
+        page=PageSettings(host="127.0.0.1", port=port, token_file=token_file if token else None),
         shocks_pct=(-5.0, -10.0, -20.0, -30.0, -40.0, -50.0),
     )
     given.journal_path.unlink(missing_ok=True)

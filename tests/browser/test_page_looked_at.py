@@ -88,9 +88,11 @@ async def text(page: Page, selector: str) -> str:
 
 async def until(page: Page, script: str) -> None:
     # asked again from outside: inside the page its policy lets no string become a script
-    async with asyncio.timeout(20):
-        while not await page.evaluate(script):
-            await asyncio.sleep(0.1)
+    for _ in range(200):
+        if await page.evaluate(script):
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(script)
 
 
 @pytest.mark.asyncio

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,9 +22,16 @@ class _Chain:
     """One chain's positions as they were told last, whole."""
 
     rows: list[Row] = field(default_factory=list)
-    feeds: dict[str, tuple[str, float]] = field(default_factory=dict)
+    feeds: list[tuple[str, float]] = field(default_factory=list)
+    """(symbol, dollars); rows refer to their places."""
+    shocks: list[str] = field(default_factory=list)
     policies: dict[str, Row] = field(default_factory=dict)
-    shelf: shocks.Shelf | None = None
+    forms: dict[str, Any] = field(default_factory=dict)
+    """Position -> its two affine forms; those that are not known now have none."""
+
+    def shelf(self, ids: Iterable[str]) -> shocks.Shelf:
+        """Of some positions: a book of all of them at every block would be made for nobody."""
+        return shocks.shelf({id: self.forms[id] for id in ids if id in self.forms}, self.feeds)
 
 
 class Board:
@@ -46,14 +53,16 @@ class Board:
         if kind == "state":
             self.state = {k: v for k, v in message.items() if k != "kind"}
         elif kind == "begin":
-            feeds = {f: (str(s), float(p)) for f, (s, p) in message["feeds"].items()}
-            self._coming[name] = _Chain(feeds=feeds, policies=message["policies"])
+            self._coming[name] = _Chain(
+                feeds=[(str(s), float(p)) for s, p in message["feeds"]],
+                shocks=message["shocks"],
+                policies=message["policies"],
+            )
         elif kind == "rows" and name in self._coming:
             self._coming[name].rows += message["rows"]
         elif kind == "end" and name in self._coming:
             chain = self._chains[name] = self._coming.pop(name)
-            rows = {r["id"]: r.pop("row") for r in chain.rows if "row" in r}
-            chain.shelf = shocks.shelf(rows, chain.feeds)
+            chain.forms = {r["id"]: r.pop("row") for r in chain.rows if "row" in r}
             healths = {r["id"]: r.get("health") for c in self._chains.values() for r in c.rows}
             self.history.add(now_s, healths)
             return True
@@ -96,7 +105,7 @@ class Board:
             "id": id,
             "chain": name,
             "policy": chain.policies.get(str(row.get("policy"))),
-            "axes": [] if chain.shelf is None else shocks.axes(chain.shelf, id),
+            "axes": shocks.axes(chain.shelf([id]), id),
             "times": times,
             "healths": healths,
         }
@@ -104,10 +113,11 @@ class Board:
     def surface(self, id: str, x: str, y: str) -> Row | None:
         """Health of one position under every pair of moves; None for a position or an axis that it has not."""
         for chain in self._chains.values():
-            if chain.shelf is not None and id in chain.shelf.ids:
-                if not {x, y} <= {*shocks.axes(chain.shelf, id), "*"}:
+            if id in chain.forms:
+                shelf = chain.shelf([id])
+                if not {x, y} <= {*shocks.axes(shelf, id), "*"}:
                     return None
-                cells = shocks.surface(chain.shelf, id, x, y)
+                cells = shocks.surface(shelf, id, x, y)
                 return {"x": x, "y": y, "steps": shocks.STEPS, "cells": cells}
         return None
 
@@ -117,8 +127,9 @@ class Board:
     def _shown(self, row: Row) -> Row:
         """A row for viewers: the price that is nearest by its symbol, and nothing that only this process needs."""
         shown = {k: v for k, v in row.items() if k not in ("under", "of_feed")}
-        feed = self._chains[row["chain"]].feeds.get(str(row.get("of_feed")))
-        return {**shown, "of": None if feed is None else feed[0], "now": None if feed is None else feed[1]}
+        feeds, place = self._chains[row["chain"]].feeds, row.get("of_feed")
+        symbol, now = (None, None) if place is None else feeds[place]
+        return {**shown, "of": symbol, "now": now}
 
     def _counts(self) -> dict[str, int]:
         counts = dict.fromkeys(reversed(RANK), 0)
@@ -129,17 +140,17 @@ class Board:
 
     def _heat(self, rows: Sequence[Row]) -> Row:
         """Health under the configured ladder of moves, and under the named shocks that the tick itself judged."""
-        names = next(([n for n, _ in r["under"]] for r in rows if r.get("under")), [])
-        under = {n: shocks.ladder(c.shelf, self._ladder_pct) for n, c in self._chains.items() if c.shelf}
+        names = next((c.shocks for c in self._chains.values() if c.shocks), [])
+        shelves = {n: c.shelf(r["id"] for r in rows if r["chain"] == n) for n, c in self._chains.items()}
+        under = {n: shocks.ladder(s, self._ladder_pct) for n, s in shelves.items() if s.ids}
         made = []
         for row in rows:
-            shelf = self._chains[row["chain"]].shelf
-            u = None if shelf is None else shelf.ids.get(row["id"])
+            u = shelves[row["chain"]].ids.get(row["id"])
             if u is None:
                 made.append({"id": row["id"], "known": False, "cells": []})
                 continue
             steps = [shocks.shown(h) for h in under[row["chain"]][u].tolist()]
-            named = [h for _, h in row.get("under") or []]
+            named = row.get("under") or []
             made.append({"id": row["id"], "known": True, "cells": steps + named})
         return {"ladder": [f"{pct:+g} %" for pct in self._ladder_pct], "named": names, "rows": made}
 

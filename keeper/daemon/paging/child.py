@@ -149,7 +149,8 @@ class PageChild:
         """One chain's, a slice at a time; between two slices the loop is free."""
         loop, name = watched.loop, watched.chain.name
         tick = loop.last if loop is not None else None
-        head = {"feeds": sheet.feeds(tick), "policies": sheet.policies(loop)}
+        feeds = list(sheet.feeds(tick).values())
+        head = {"feeds": feeds, "shocks": sheet.shocks(tick), "policies": sheet.policies(loop)}
         await self._send(process, {"kind": "begin", "chain": name, **head})
         for rows in sheet.positions(self._settings, watched):
             await self._send(process, {"kind": "rows", "chain": name, "rows": rows})

@@ -154,15 +154,20 @@ def positions(settings: Settings, watched: Shown) -> Iterator[list[Row]]:
 
 
 def feeds(tick: Tick | None) -> dict[str, tuple[str, float]]:
-    """Feed -> (symbol, dollars) of everything that a guarded position holds or owes."""
+    """Feed -> (symbol, dollars) of everything that a guarded position holds or owes; rows refer to their places."""
     if tick is None:
         return {}
-    prices, found = tick.snapshot.prices, {}
-    for p in tick.snapshot.positions:
-        for h in (*p.collateral, *p.debt):
-            if h.feed not in found and h.feed in prices:
-                found[h.feed] = (h.amount.token.symbol, prices[h.feed])
-    return found
+    prices = tick.snapshot.prices
+    symbols = {
+        h.feed: h.amount.token.symbol for p in tick.snapshot.positions for h in (*p.collateral, *p.debt)
+    }
+    return {feed: (symbols[feed], prices[feed]) for feed in sorted(symbols) if feed in prices}
+
+
+def shocks(tick: Tick | None) -> list[str]:
+    """The names of the shocks that the tick judged each position under, in the order of its rows."""
+    under = (o.health_under for o in tick.outlooks if o.health_under) if tick is not None else iter(())
+    return [name for name, _ in next(under, ())]
 
 
 def policies(loop: ChainLoop | None) -> dict[str, Row]:
@@ -198,6 +203,8 @@ class _Seen:
     outlooks: Mapping[PositionId, Outlook]
     unread: Mapping[PositionId, str]
     memory: Mapping[PositionId, PositionMemory]
+    places: Mapping[str, int]
+    """Feed -> its place among ``feeds``."""
 
     @classmethod
     def of(cls, loop: ChainLoop, blind: Blind | None) -> _Seen:
@@ -209,6 +216,7 @@ class _Seen:
             outlooks={o.id: o for o in tick.outlooks} if tick else {},
             unread={u.id: u.why for u in tick.snapshot.unreadable} if tick else {},
             memory=loop.remembered_all(),
+            places={feed: k for k, feed in enumerate(feeds(tick))},
         )
 
 
@@ -228,11 +236,11 @@ def _position(guarded: Guarded, seen: _Seen) -> Row:
         "health": _health(position, outlook),
         "distance": None if nearest is None else nearest.distance,
         "at_price": None if nearest is None else nearest.price,
-        "of_feed": None if nearest is None else nearest.feed,
+        "of_feed": None if nearest is None else seen.places.get(nearest.feed),
         "own": _holdings(position.collateral, position.base_decimals),
         "owe": _holdings(position.debt, position.base_decimals),
-        "under": outlook.health_under,
-        "row": (bound.a0, bound.b0, bound.feeds, bound.a, bound.b),
+        "under": [h for _, h in outlook.health_under],
+        "row": (bound.a0, bound.b0, [seen.places.get(f, -1) for f in bound.feeds], bound.a, bound.b),
     }
 
 

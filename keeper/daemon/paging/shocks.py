@@ -27,19 +27,20 @@ class Shelf:
     ids: Mapping[str, int]
     book: Book
     feeds: tuple[str, ...]
+    """Places among the feeds told, as text: a book's feeds have names."""
     symbols: Mapping[str, str]
     """Feed -> symbol."""
 
 
-def shelf(rows: Mapping[str, Sequence[Any]], feeds: Mapping[str, tuple[str, float]]) -> Shelf:
-    """Rows as the sheet tells them (a0, b0, feeds, a, b), and feed -> (symbol, dollars)."""
+def shelf(rows: Mapping[str, Sequence[Any]], feeds: Sequence[tuple[str, float]]) -> Shelf:
+    """Rows as the sheet tells them (a0, b0, places of feeds, a, b), and each feed's symbol and dollars."""
     made = [_row(row) for row in rows.values()]
-    built = build(made, {feed: price for feed, (_, price) in feeds.items()})
+    built = build(made, {str(k): price for k, (_, price) in enumerate(feeds)})
     return Shelf(
         ids={id: u for u, id in enumerate(rows)},
         book=built.book,
         feeds=built.feeds,
-        symbols={feed: symbol for feed, (symbol, _) in feeds.items()},
+        symbols={str(k): symbol for k, (symbol, _) in enumerate(feeds)},
     )
 
 
@@ -47,7 +48,7 @@ def _row(told: Sequence[Any]) -> BookRow:
     a0, b0, feeds, a, b = told
     # a number that is none travels as null
     sides = [tuple(math.nan if x is None else float(x) for x in side) for side in (a, b, (a0, b0))]
-    return BookRow(feeds=tuple(feeds), a=sides[0], b=sides[1], a0=sides[2][0], b0=sides[2][1])
+    return BookRow(feeds=tuple(str(k) for k in feeds), a=sides[0], b=sides[1], a0=sides[2][0], b0=sides[2][1])
 
 
 def health(of: Shelf, shocks: Sequence[Shock]) -> Floats:

@@ -18,8 +18,8 @@ from keeper.risk import shocks as library
 from keeper.risk.book import build
 
 pytestmark = pytest.mark.unit
-FEEDS = {"eth": ("WETH", 2000.0), "usdc": ("USDC", 1.0)}
-ROW = (0.0, 0.0, ["eth", "usdc"], [8.3, 0.0], [0.0, 10_000.0])
+FEEDS = [("WETH", 2000.0), ("USDC", 1.0)]
+ROW = (0.0, 0.0, [0, 1], [8.3, 0.0], [0.0, 10_000.0])
 
 
 def chain(**changed: object) -> dict[str, Any]:
@@ -38,7 +38,16 @@ def position(label: str, level: str, health: float | None, **more: object) -> di
 
 
 def told(board: Board, *rows: dict[str, Any], at_s: float = 100.0) -> None:
-    board.hear({"kind": "begin", "chain": "mainnet", "feeds": FEEDS, "policies": {"default": {}}}, at_s)
+    board.hear(
+        {
+            "kind": "begin",
+            "chain": "mainnet",
+            "feeds": FEEDS,
+            "shocks": ["correction"],
+            "policies": {"default": {}},
+        },
+        at_s,
+    )
     board.hear({"kind": "rows", "chain": "mainnet", "rows": list(rows)}, at_s)
     board.hear({"kind": "end", "chain": "mainnet", "block": 7}, at_s)
 
@@ -96,7 +105,7 @@ def test_positions__when_told__then_the_unknown_and_the_lowest_come_first() -> N
 def test_positions__when_a_block_is_told_in_part__then_the_whole_one_before_is_shown() -> None:
     made = board()
     told(made, position("a", "SAFE", 2.0))
-    made.hear({"kind": "begin", "chain": "mainnet", "feeds": FEEDS, "policies": {}}, 101.0)
+    made.hear({"kind": "begin", "chain": "mainnet", "feeds": FEEDS, "shocks": [], "policies": {}}, 101.0)
     made.hear({"kind": "rows", "chain": "mainnet", "rows": [position("b", "URGENT", 1.0)]}, 101.0)
     assert [r["id"] for r in made.positions()["rows"]] == ["a"]
 
@@ -127,7 +136,7 @@ def test_alarm__when_it_is_about_a_position_or_its_plan__then_told_by_label() ->
 
 def test_heat__when_a_position_is_unknown__then_it_has_no_cells() -> None:
     made = board()
-    known = position("a", "SAFE", 1.66, row=list(ROW), under=[["correction", 1.49]])
+    known = position("a", "SAFE", 1.66, row=list(ROW), under=[1.49])
     told(made, known, position("lost", "UNKNOWN", None))
     heat = made.positions()["heat"]
     assert heat["ladder"] == ["-10 %", "-50 %"]
@@ -159,13 +168,17 @@ def test_health__when_compared_with_the_kernel__then_the_same_numbers() -> None:
             a, b = [], []
         if u % 5 == 0:
             b = [0.0] * len(b)
-        feeds = ["eth", "usdc"][: len(a)]
+        feeds = [0, 1][: len(a)]
         rows[str(u)] = (1.0 * u, 0.0 if u % 3 else 5.0, feeds, a, b)
-        made.append(BookRow(feeds=tuple(feeds), a=tuple(a), b=tuple(b), a0=1.0 * u, b0=0.0 if u % 3 else 5.0))
+        made.append(
+            BookRow(
+                feeds=tuple(map(str, feeds)), a=tuple(a), b=tuple(b), a0=1.0 * u, b0=0.0 if u % 3 else 5.0
+            )
+        )
     of = shocks.shelf(rows, FEEDS)
     grid = library.grid(("ETH", (-0.5, 0.0, 0.3)), ("USDC", (-0.1, 0.0)))
-    shelf = build(made, {f: p for f, (_, p) in FEEDS.items()})
-    symbols = {f: s for f, (s, _) in FEEDS.items()}
+    shelf = build(made, {str(k): p for k, (_, p) in enumerate(FEEDS)})
+    symbols = {str(k): s for k, (s, _) in enumerate(FEEDS)}
     moves = [[1 + library.moved(library.for_feeds(s, symbols), f) for f in shelf.feeds] for s in grid]
     expected = np.empty((len(made), len(grid)))
     kernels.health_under(shelf.book, np.ascontiguousarray(np.array(moves) * shelf.book.prices), expected)
@@ -173,7 +186,9 @@ def test_health__when_compared_with_the_kernel__then_the_same_numbers() -> None:
 
 
 def test_health__when_a_price_or_a_number_is_missing__then_shown_as_nothing_healthy() -> None:
-    of = shocks.shelf({"a": ROW, "b": (0.0, 0.0, ["eth"], [None], [1.0])}, {"usdc": ("USDC", 1.0)})
+    of = shocks.shelf(
+        {"a": (0.0, 0.0, [-1, 0], [8.3, 0.0], [0.0, 1.0]), "b": (0.0, 0.0, [0], [None], [1.0])}, FEEDS[1:]
+    )
     found = shocks.ladder(of, (-10.0,))
     assert math.isnan(found[0][0])
     assert shocks.shown(float(found[0][0])) == 0.0
