@@ -68,16 +68,17 @@ def _state(stage: VenueExecutor, rng: random.Random) -> None:
     stage.trade_to("WETH", "USDC", 500, usd * rng.uniform(0.998, 1.01))
 
 
-def _policy() -> Policy:
+def policy() -> Policy:
+    """For ETH against dollars; caps that bind nobody."""
     caps = Caps(per_action_usd=10**9, per_day_usd=10**9, gas_usd_max=100, gas_usd_emergency=500)
     return build.policy(trigger="1.25", target="1.40", max_health="1.60", caps=caps)
 
 
 def _rescue(stage: VenueExecutor, desk: Desk, way: Strategy, found: Rescued, label: str) -> None:
-    shot, venue, policy = stage.snapshot(desk), stage.reader.venue, _policy()
+    shot, venue, terms = stage.snapshot(desk), stage.reader.venue, policy()
     (position,) = shot.positions
-    outlook = plain_outlook(position, policy, "")
-    said = way.propose(position, outlook, policy, shot.means, venue, shot.block)
+    outlook = plain_outlook(position, terms, "")
+    said = way.propose(position, outlook, terms, shot.means, venue, shot.block)
     if not isinstance(said, Proposal):
         found.refused.append(f"{label}: {way.name}: {said.code}: {said.why}")
         return
@@ -88,9 +89,9 @@ def _rescue(stage: VenueExecutor, desk: Desk, way: Strategy, found: Rescued, lab
         found.wrong.append(f"{label}: {way.name} reverted: {reverted}")
         return
     after = stage.health()
-    if after < said.health_after_wad * (10**6 - PPM) // 10**6 or after < policy.target_wad:
+    if after < said.health_after_wad * (10**6 - PPM) // 10**6 or after < terms.target_wad:
         found.wrong.append(f"{label}: {way.name}: {after} < promised {said.health_after_wad}")
-    if after > policy.max_health_wad:
+    if after > terms.max_health_wad:
         found.wrong.append(f"{label}: {way.name}: {after} is above max")
     left = stage.leftovers()
     if way.name == "deleverage" and left != held:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from anvil.client import Chain
+from anvil.client import Chain, Reverted
 from anvil.deploy_compound_v3 import deploy_compound_v3_on
 from anvil.deploy_morpho import deploy_morpho
 from anvil.deployment import Deployment
@@ -20,12 +20,16 @@ from keeper.cli.executor import verify
 from keeper.cli.owner_grant import Asked
 from keeper.clock import SystemClock
 from keeper.config import load
+from keeper.decision import plain_outlook
 from keeper.executor import grants_signed
+from keeper.executor.desk import Desk
 from keeper.inspection import inspect
 from keeper.journal.write import Journal
+from keeper.model import Call, Proposal
+from strategies.deleverage import Deleverage
 from tests.bench.figures import record
 from tests.executor_daemon import WAD, changed
-from tests.rescue_states import Rescued, rescued
+from tests.rescue_states import Rescued, policy, rescued
 from tests.venue_executor_stage import Ground, VenueExecutor
 from tests.venue_stage import Guarded, home, running
 
@@ -191,3 +195,53 @@ def _told(at: Guarded) -> None:
         "executor",
     }
     assert wrong.isdisjoint(f.code for f in found), found
+
+
+@pytest.mark.anvil
+@pytest.mark.parametrize("kind", ["morpho_blue", "compound_v3"])
+def test_refusals__revoked_paused_or_acted_on__are_the_same_here_and_there(ground: Ground, kind: str) -> None:
+    stage = VenueExecutor(ground, kind, ground.deployment.roles.actors[0])
+    ground.oracles(3_000)
+    stage.configure(stage.terms())
+    stage.authorise()
+    stage.borrow(10 * WAD, 18_000 * 10**6)
+    ground.oracles(2_150)
+    stage.trade_to("WETH", "USDC", 500, 2_150)
+    ground.chain.rpc("anvil_mine", "0x6")
+    desk = stage.desk()
+    planned, call = _sale(stage, desk)
+    assert planned == ""
+    before = ground.chain.snapshot()
+    stage.authorise(False)
+    assert (_sale(stage, desk)[0], _refusal(stage, call)) == ("no_grant", "GrantShort")
+    stage.authorise()
+    stage.by_owner("pause()")
+    assert (_sale(stage, desk)[0], _refusal(stage, call)) == ("paused", "IsPaused")
+    stage.by_owner("unpause()")
+    ground.oracles(2_700)
+    assert (_sale(stage, desk)[0], _refusal(stage, call)) == ("not_triggered", "NotTriggered")
+    ground.chain.revert(before)
+    stage.sends(call)
+    ground.oracles(1_850)
+    assert (_sale(stage, desk)[0], _refusal(stage, call)) == ("cooldown", "WrongSeq")
+
+
+def _sale(stage: VenueExecutor, desk: Desk) -> tuple[str, Call]:
+    """Why the strategy would not sell now, or the call with which it would."""
+    shot, venue = stage.snapshot(desk), stage.reader.venue
+    (position,) = shot.positions
+    said = Deleverage().propose(
+        position, plain_outlook(position, policy(), ""), policy(), shot.means, venue, shot.block
+    )
+    if not isinstance(said, Proposal):
+        return said.code, Call(target=stage.executor, data=b"")
+    return "", venue.encode(said.steps[0], position)
+
+
+def _refusal(stage: VenueExecutor, call: Call) -> str:
+    """The contract's own word on it, without doing it."""
+    try:
+        stage.sends(call)
+    except Reverted as reverted:
+        return reverted.name
+    return ""
