@@ -20,9 +20,9 @@ from keeper.phrases import amount_text, health_text, usd_text
 from keeper.units import BPS, UINT256_MAX, mul_div_down, mul_div_up
 from strategies.drawn import Need
 
-FEE_TIMES = 2
-"""The execution is paid for at so many times this block's base fee: the order must still be worth executing when the
-storm has come. What is not used comes back."""
+FEE_TIMES, FEE_TIPS = 2, 4
+"""The execution is paid for at so many times this block's base fee and tip: the venue measures it by what the
+creating transaction itself pays for gas, whose tip is raised while it waits. What is not used comes back."""
 SLIP_BPS = 300
 """How much worse than now an order may be filled: two steps take seconds, and a fall does not wait."""
 
@@ -42,7 +42,7 @@ class Case:
     def fee_wei(self, *, increases: bool) -> int:
         """What the venue's keeper is paid, with room for a base fee that rises."""
         gas = self.perp.increase_gas if increases else self.perp.decrease_gas
-        return gas * (FEE_TIMES * self.need.block.base_fee_wei + self.need.means.tip_wei)
+        return gas * (FEE_TIMES * self.need.block.base_fee_wei + FEE_TIPS * self.need.means.tip_wei)
 
     def worst_price(self, price: int, slip_bps: int = SLIP_BPS) -> int:
         """The price at which closing stops being wanted: below it for a long, above it for a short."""

@@ -36,7 +36,8 @@ def means(plan: Plan, step: PerpStep, position: Position, venue: Venue, snapshot
     perp = position.perp
     if perp is not None and not isinstance(step, CancelOrder):
         gas = perp.increase_gas if isinstance(step, AddMargin) else perp.decrease_gas
-        least = gas * (snapshot.block.base_fee_wei + have.tip_wei)
+        # the venue measures by what the creating transaction pays, which bids twice the tip when it is urgent
+        least = gas * (snapshot.block.base_fee_wei + 2 * have.tip_wei)
         if step.fee_wei < least:
             return _no(
                 "fee_short", f"the execution fee of {step.fee_wei} wei is below the {least} of this block"
