@@ -44,6 +44,7 @@ class Chores:
         )
         self._short: frozenset[str] = frozenset()
         self._unlisted = ""
+        self._doubted: tuple[str, ...] = ()
 
     async def do(self, job: str, loop: ChainLoop, acting: Sending | None) -> None:
         """The job of that name (``EVERY_S``). Raises Transient."""
@@ -79,12 +80,24 @@ class Chores:
         by_name = {here.settings[id].name: venue for id, venue in loop.venues.items()}
         around = (here.endpoints, here.camera, loop.last.block)
         try:
-            found = await desks.desk(self._settings, here.chain, around, by_name)
+            found, wrong = await desks.proven(self._settings, here.chain, around, by_name)
         except ConfigError as e:
-            why = f"{'; '.join(e.problems)}; what was known of it stays in use"
-            self._alarms.raise_alarm(Severity.CRITICAL, "executor_changed", here.chain.name, why)
-            return
-        self._alarms.clear("executor_changed", here.chain.name)
+            found, wrong = None, e.problems
+        # code cannot change where it was proven: said once it may be one endpoint's lie, which must not disarm us
+        doubted, self._doubted = self._doubted, wrong
+        if wrong:
+            so = (
+                "nothing is sold through it"
+                if wrong == doubted
+                else "stays in use until the next look says it again"
+            )
+            self._alarms.raise_alarm(
+                Severity.CRITICAL, "executor_changed", here.chain.name, f"{'; '.join(wrong)}; {so}"
+            )
+            if wrong != doubted:
+                return
+        else:
+            self._alarms.clear("executor_changed", here.chain.name)
         before = desks.listed(here.camera.supplement)
         here.camera.supplement = found
         if (now := desks.listed(found)) != before:

@@ -33,14 +33,26 @@ async def desk(
     ``by_name``: the chain's venues by their names in the configuration. Raises ConfigError with every Executor
     whose code, maker or owner is not what it must be, or Transient.
     """
-    endpoints, camera, block = around
-    asked = wanted(settings, by_name)
-    if not asked:
-        return None
-    found = [(w, await problem(w.executor, w.id.account, endpoints, block, _artifact(w))) for w in asked]
-    wrong = tuple(f"positions.{w.label}.executor {w.executor}: {why}" for w, why in found if why)
+    found, wrong = await proven(settings, chain, around, by_name)
     if wrong:
         raise ConfigError(wrong)
+    return found
+
+
+async def proven(
+    settings: Settings,
+    chain: ChainSettings,
+    around: tuple[Endpoints, Camera, Block],
+    by_name: Mapping[str, Venue],
+) -> tuple[Desk | None, tuple[str, ...]]:
+    """The same without the Executors that are not what they must be, and why each is not. Raises as ``desk``."""
+    endpoints, camera, block = around
+    named = wanted(settings, by_name)
+    if not named:
+        return None, ()
+    found = [(w, await problem(w.executor, w.id.account, endpoints, block, _artifact(w))) for w in named]
+    wrong = tuple(f"positions.{w.label}.executor {w.executor}: {why}" for w, why in found if why)
+    asked = tuple(w for w, why in found if not why)
     place = Place(
         bot=settings.wallet.address or ZERO,
         multicall=chain.multicall,
@@ -49,7 +61,7 @@ async def desk(
         via=chain.swap_via,
         aggregator=chain.aggregator.router if chain.aggregator is not None else "",
     )
-    return await load.load(asked, place, camera.reader(block))
+    return await load.load(asked, place, camera.reader(block)), wrong
 
 
 def wanted(settings: Settings, by_name: Mapping[str, Venue]) -> tuple[Wanted, ...]:

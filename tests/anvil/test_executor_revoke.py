@@ -17,7 +17,7 @@ from keeper.cli.owner_grant import Wanted
 from keeper.config import load
 from keeper.daemon import desks
 from keeper.daemon.chores import Chores
-from keeper.daemon.wiring import opened
+from keeper.daemon.wiring import Site, opened
 from keeper.errors import ConfigError
 from keeper.executor.judge import ready
 from keeper.executor.safe import MULTI_SEND_CALL_ONLY, Safe, seen
@@ -147,6 +147,25 @@ def _own_approvals(there: Owned) -> None:
     assert asyncio.run(take_back(settings, True)) == ()
 
 
+async def _doubted(there: Owned, site: Site, chores: Chores, alarms: _Silent) -> None:
+    """Other code there: said once it stays in use, said twice nothing is sold through it, until it is gone."""
+    chain, at = there.on.chain, there.executor.executor
+    code = chain.rpc("eth_getCode", at, "latest")
+
+    async def look(standing: str) -> int:
+        chain.rpc("anvil_setCode", at, standing)
+        chain.rpc("evm_mine")
+        block = await latest(site.endpoints)
+        loop = _Loop(_Tick((await site.view(block)).snapshot, block), dict(site.venues))
+        await chores.do("executors", loop, None)  # type: ignore[arg-type]
+        return len(desks.listed(site.camera.supplement))
+
+    assert [await look("0x00"), await look("0x00")] == [3, 0]
+    assert "executor_changed" in alarms.raised
+    assert await look(code) == 3
+    assert "executor_changed" not in alarms.raised
+
+
 def _listing_while_running(there: Owned) -> None:
     """WBTC is listed after the desk was made; the chore finds it."""
 
@@ -178,5 +197,6 @@ def _listing_while_running(there: Owned) -> None:
             assert {a.token.symbol for a in mandate.assets} == {"WETH", "USDC", "WBTC"}
             # nothing is granted yet, and a fall is said by day
             assert set(alarms.raised) == {"capacity"}
+            await _doubted(there, site, chores, alarms)
 
     asyncio.run(run())

@@ -66,6 +66,7 @@ def test_safe__grants_from_the_builders_file__daemon_reaches_target_in_one_trans
 def _renewed(there: Owned, safe: str) -> None:
     """After the first hour the same batch is refused, and taken a day after it was announced: to the byte."""
     on, executor = there.on, there.executor
+    on.chain.rpc("evm_setAutomine", True)
     _later(there, 3_700)
     guardian = executor.guardian
     asked = Asked(
