@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import accumulate
+from itertools import accumulate, chain
 
 import numpy as np
 import numpy.typing as npt
@@ -149,7 +149,8 @@ async def expose(request: GatherRequest) -> Film:
     asks = _asks(request)
     wallet = _wallet_calls(request, asks)
     beside = request.supplement.calls() if request.supplement is not None else ()
-    asked = tuple(c for part in parts if isinstance(part, tuple) for c in part)
+    # five thousand calls a block: joined without a step of Python for each
+    asked = tuple(chain.from_iterable(part for part in parts if isinstance(part, tuple)))
     words = await request.read(asked + wallet + beside)
     sizes = [len(part) if isinstance(part, tuple) else 0 for part in parts] + [len(wallet), len(beside)]
     ends = list(accumulate(sizes))

@@ -60,6 +60,8 @@ class Lens:
     def __init__(self, camera: Camera, guarded: Sequence[Guarded]) -> None:
         self.camera = camera
         self.guarded = tuple(guarded)
+        self._accounts: dict[str, tuple[str, ...]] = {}
+        """Of every guarded position, by venue: the same in every block."""
         self._since: dict[PositionId, int] = {}
         homes = dict.fromkeys(g.venue_id for g in guarded)
         self._lines = {v: lines_of([g.policy for g in guarded if g.venue_id == v]) for v in homes}
@@ -89,7 +91,9 @@ class Lens:
         """``few_of`` the guarded accounts. Raises Transient."""
         if not self._lines.keys() >= venues.keys():
             return None
-        film = await self.camera.expose(venues, _accounts(self.guarded, venues), block, self._since)
+        if self._accounts.keys() != venues.keys():
+            self._accounts = _accounts(self.guarded, venues)
+        film = await self.camera.expose(venues, self._accounts, block, self._since)
         return await few_of(film, self._lines, pending)
 
 

@@ -36,6 +36,7 @@ REPLAN = "replan"
 """Kind of the diary entries that keep a plan which a larger one replaced."""
 
 PLANS_KEPT = 128
+POSITIONS_KEPT = 4096
 T = TypeVar("T")
 Asked = Mapping[str, object]
 """Values by the names that a statement binds."""
@@ -363,8 +364,13 @@ def _object(text: str) -> dict[str, object]:
 
 
 def _position(row: Row) -> PositionId:
+    return _parsed(row["position"])
+
+
+@lru_cache(maxsize=POSITIONS_KEPT)
+def _parsed(text: str) -> PositionId:
     try:
-        return PositionId.parse(row["position"])
+        return PositionId.parse(text)
     except ValueError as error:
         raise Broken(f"stored position is none: {error}") from None
 

@@ -96,7 +96,7 @@ class Live:
         refusal = self._in_doubt(plan) or self.may_send(plan)
         if refusal is not None:
             return refusal
-        at_block, why = snapshot.block.number, "not signed"
+        at_block, why, kept = snapshot.block.number, "not signed", False
         asking = asyncio.ensure_future(self._ask_chain(plan))
         try:
             await asyncio.sleep(ASKED_S)
@@ -113,11 +113,14 @@ class Live:
                 why = f"{refusal.code}: {refusal.why}"
                 return refusal
             attempt = Attempt(key=plan.key, nonce=nonce, n=0, raw=b"", hash="", fee=fee, sent_block=at_block)
-            return await self._sign(attempt, plan.call, plan.block.chain_id)
+            attempt = await self._sign(attempt, plan.call, plan.block.chain_id)
+            kept = True
+            return attempt
         finally:
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
-            self._abandon_unsigned(plan.key, at_block, why)
+            if not kept:
+                self._abandon_unsigned(plan.key, at_block, why)
 
     async def bump(self, key: PlanKey, block: Block, means: Means | None) -> Attempt | Refusal:
         """The same payload under the same nonce at a higher fee. Raises Raced when the intent is not open."""
