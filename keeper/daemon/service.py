@@ -23,6 +23,7 @@ from keeper.daemon.chores import EVERY_S, FIRST, Chores
 from keeper.daemon.control import Blind
 from keeper.daemon.events import tell_endpoint, tell_head
 from keeper.daemon.loop import ChainLoop
+from keeper.daemon.orders import with_orders
 from keeper.daemon.parts import Parts
 from keeper.daemon.senders import Sending, sending
 from keeper.daemon.wiring import Site, site
@@ -165,7 +166,7 @@ class ChainDaemon:
         acting = with_offers(acting, here, self.alarms)
         parts = Parts(
             chain=self.chain,
-            facts=acting.facts,
+            facts=with_orders(acting.facts, here.endpoints, self.journal, here.guarded, self.alarms),
             guarded=here.guarded,
             journal=self.journal,
             sender=acting.sender,

@@ -1,0 +1,273 @@
+"""What became of orders on venues that act in two steps: from the receipt that created one to the log that ended it.
+
+Each state is journaled under the plan's key (``order``: PENDING, then EXECUTED, CANCELLED, FROZEN or TIMEOUT), so a
+restart goes on where it was. That no second order is given meanwhile needs no memory: the chain's own list of orders
+is part of every photograph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+
+from keeper.daemon.facts import Facts, Guarded
+from keeper.daemon.triage import Glances
+from keeper.errors import Transient
+from keeper.journal.write import Journal
+from keeper.model import (
+    PERP_STEPS,
+    Block,
+    CancelOrder,
+    Entry,
+    Intent,
+    IntentState,
+    Outcome,
+    Plan,
+    PlanKey,
+    Position,
+    Refusal,
+    Snapshot,
+)
+from keeper.seams import Alarm, Priority, Severity, Transport, Venue
+from keeper.venues.gmx_v2 import GmxV2
+from keeper.venues.gmx_v2.events import OrderEvent, OrderState, fields, of_order, order_events
+
+KIND = "order"
+MINED = frozenset({IntentState.INCLUDED, IntentState.SETTLED, IntentState.FINAL})
+INTENTS_MAX = 4
+"""Of a position, the newest plans whose orders are looked for after a restart."""
+ALARMS = {
+    OrderState.CANCELLED: (Severity.CRITICAL, "order_cancelled"),
+    OrderState.FROZEN: (Severity.CRITICAL, "order_frozen"),
+    OrderState.TIMEOUT: (Severity.CRITICAL, "order_late"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Followed:
+    """One order of ours that has not ended."""
+
+    key: PlanKey
+    order: str
+    """Empty until the receipt named it."""
+    state: OrderState
+    tx_hash: str
+    since_block: int
+
+
+class OrderFacts:
+    """Facts with the ends of orders among the outcomes."""
+
+    def __init__(
+        self, facts: Facts, transport: Transport, journal: Journal, guarded: Sequence[Guarded], alarms: Alarm
+    ) -> None:
+        self._facts, self._transport, self._journal, self._alarms = facts, transport, journal, alarms
+        self._log = structlog.get_logger("keeper")
+        self._open: dict[PlanKey, Followed] = {}
+        for g in guarded:
+            for intent in journal.intents(g.id, limit=INTENTS_MAX):
+                self._remember(intent)
+
+    def _remember(self, intent: Intent) -> None:
+        """An order that was under way when the daemon ended."""
+        if intent.state not in MINED or not _orders(intent.plan) or not intent.attempts:
+            return
+        told = self._journal.entries(KIND, str(intent.key), limit=100)
+        last = max(told, key=lambda e: e.id, default=None)
+        state = OrderState(str(last.data["state"])) if last is not None else OrderState.PENDING
+        if state.ended:
+            return
+        self._open[intent.key] = Followed(
+            key=intent.key,
+            order=str(last.data["order"]) if last is not None else "",
+            state=state,
+            tx_hash=intent.attempts[-1].hash,
+            since_block=intent.plan.block.number,
+        )
+
+    async def take(self, block: Block, venues: Mapping[str, Venue]) -> tuple[Snapshot, tuple[Outcome, ...]]:
+        """As the facts within, and how orders ended. Raises Transient."""
+        snapshot, outcomes = await self._facts.take(block, venues)
+        return snapshot, (*outcomes, *await self._follow(snapshot, outcomes, venues))
+
+    async def glance(
+        self, block: Block, venues: Mapping[str, Venue]
+    ) -> tuple[Snapshot, tuple[Outcome, ...]] | None:
+        """As the facts within. Raises Transient."""
+        seen = await self._facts.glance(block, venues) if isinstance(self._facts, Glances) else None
+        if seen is not None:
+            self._begin(seen[1])
+        return seen
+
+    def acted(self, plan: Plan) -> None:
+        """As the facts within."""
+        self._facts.acted(plan)
+
+    def refused(self, plan: Plan, why: Refusal) -> None:
+        """As the facts within, where they want to know."""
+        if (tell := getattr(self._facts, "refused", None)) is not None:
+            tell(plan, why)
+
+    async def _follow(
+        self, snapshot: Snapshot, outcomes: Sequence[Outcome], venues: Mapping[str, Venue]
+    ) -> list[Outcome]:
+        self._begin(outcomes)
+        ended: list[Outcome] = []
+        for followed in tuple(self._open.values()):
+            id = followed.key.position
+            venue = next((v for v in venues.values() if v.position_id(id.account) == id), None)
+            if not isinstance(venue, GmxV2):
+                continue
+            try:
+                found = await self._look(followed, venue, snapshot)
+            except Transient as error:
+                self._log.info(KIND, plan=str(followed.key), why=f"asked again in the next block: {error}")
+                continue
+            if found is not None:
+                ended.append(found)
+        return ended
+
+    def _begin(self, outcomes: Sequence[Outcome]) -> None:
+        """What was included just now: an order each."""
+        for outcome in outcomes:
+            intent = self._journal.intent(outcome.key)
+            if intent is not None and outcome.state is IntentState.INCLUDED and _orders(intent.plan):
+                self._open[outcome.key] = Followed(
+                    key=outcome.key,
+                    order="",
+                    state=OrderState.PENDING,
+                    tx_hash=outcome.tx_hash or "",
+                    since_block=outcome.block_number,
+                )
+
+    async def _look(self, followed: Followed, venue: GmxV2, snapshot: Snapshot) -> Outcome | None:
+        """One order at one block; the outcome where it ended without effect."""
+        if not followed.order:
+            followed = await self._named(followed, venue, snapshot)
+            if not followed.order:
+                return None
+        position = snapshot.position(followed.key.position)
+        if position is None:
+            return None  # unread: the order is watched until somebody can say
+        waits = _waiting(position, followed.order)
+        if waits is not None:
+            if waits is not followed.state:
+                self._tell(followed, waits, f"order {followed.order[:10]} is {waits} on the venue", snapshot)
+            return None
+        event = await self._ended(followed, venue, snapshot)
+        if event is None:
+            return None
+        why = event.why
+        if event.state is OrderState.CANCELLED and position.perp is None:
+            why = await self._liquidated(followed, venue, snapshot) or why
+        words = f"order {followed.order[:10]} {event.state}" + (f": {why}" if why else "")
+        self._tell(followed, event.state, words, snapshot)
+        return _in_vain(followed, words, snapshot) if event.state is OrderState.CANCELLED else None
+
+    async def _named(self, followed: Followed, venue: GmxV2, snapshot: Snapshot) -> Followed:
+        """The order's key, from the receipt of the transaction that created it."""
+        receipt = await self._transport.request(
+            "eth_getTransactionReceipt", [followed.tx_hash], priority=Priority.RECEIPT
+        )
+        logs = receipt.get("logs") if isinstance(receipt, dict) else None
+        made = order_events(logs if isinstance(logs, list) else [], venue.slot.emitter)
+        created = next((e for e in made if e.state is OrderState.PENDING), None)
+        if created is None:
+            return followed
+        named = replace(followed, order=created.order)
+        self._tell(named, OrderState.PENDING, f"order {created.order[:10]} was created, and waits", snapshot)
+        return named
+
+    async def _ended(self, followed: Followed, venue: GmxV2, snapshot: Snapshot) -> OrderEvent | None:
+        """The venue's last word on an order that waits no more; None where no log says it yet."""
+        logs = await self._logs(of_order(venue.slot.emitter, followed.order), followed, snapshot)
+        events = [e for e in order_events(logs, venue.slot.emitter) if e.state.ended]
+        return events[-1] if events else None
+
+    async def _liquidated(self, followed: Followed, venue: GmxV2, snapshot: Snapshot) -> str:
+        """Words where a liquidation came before the order."""
+        asked = venue.liquidation_logs(followed.key.position.account)
+        for log in await self._logs(asked, followed, snapshot):
+            items = fields(str(log.get("data")), "PositionDecrease")
+            if items.get("orderType") == 7 and items.get("isLong") == venue.slot.long:
+                return "the position was liquidated before it was executed"
+        return ""
+
+    async def _logs(self, asked: object, followed: Followed, snapshot: Snapshot) -> list[dict[str, object]]:
+        target, topics = asked.target, asked.topics  # type: ignore[attr-defined]
+        query = {
+            "address": target,
+            "topics": list(topics),
+            "fromBlock": hex(followed.since_block),
+            "toBlock": hex(snapshot.block.number),
+        }
+        logs = await self._transport.request("eth_getLogs", [query], priority=Priority.RECEIPT)
+        return [log for log in logs if isinstance(log, dict)] if isinstance(logs, list) else []
+
+    def _tell(self, followed: Followed, state: OrderState, why: str, snapshot: Snapshot) -> None:
+        """Into the journal and to a person; an order that ended is followed no more."""
+        key, id = followed.key, followed.key.position
+        self._journal.record(
+            Entry(
+                kind=KIND,
+                chain_id=id.chain_id,
+                block_number=snapshot.block.number,
+                subject=str(key),
+                why=why,
+                data={"state": state.value, "order": followed.order},
+            )
+        )
+        self._log.info(KIND, plan=str(key), state=state.value, why=why)
+        for _, code in ALARMS.values():
+            if state is OrderState.EXECUTED:
+                self._alarms.clear(code, str(id))
+        if state in ALARMS:
+            severity, code = ALARMS[state]
+            self._alarms.raise_alarm(severity, code, str(id), why)
+        if state.ended:
+            self._open.pop(key, None)
+        else:
+            self._open[key] = replace(followed, state=state)
+
+
+def _orders(plan: Plan) -> bool:
+    """Whether the plan leaves an order on a venue."""
+    return any(isinstance(s, PERP_STEPS) and not isinstance(s, CancelOrder) for s in plan.steps)
+
+
+def _waiting(position: Position, key: str) -> OrderState | None:
+    """How the order stands in the photograph; None where it is not there."""
+    perp = position.perp
+    order = next((o for o in perp.orders if o.key == key), None) if perp is not None else None
+    if perp is None or order is None:
+        return None
+    if order.frozen:
+        return OrderState.FROZEN
+    late = not order.resting and order.age_s >= perp.order_expires_s
+    return OrderState.TIMEOUT if late else OrderState.PENDING
+
+
+def _in_vain(followed: Followed, why: str, snapshot: Snapshot) -> Outcome:
+    """An order without effect frees the position's cooldown, as a transaction without effect does."""
+    position = snapshot.position(followed.key.position)
+    return Outcome(
+        key=followed.key,
+        state=IntentState.REVERTED,
+        block_number=snapshot.block.number,
+        tx_hash=None,
+        gas_used=0,
+        gas_price_wei=0,
+        health_after_wad=position.health_wad if position is not None else None,
+        promised_min_wad=0,
+        surprise=why,
+    )
+
+
+def with_orders(
+    facts: Facts, transport: Transport, journal: Journal, guarded: Sequence[Guarded], alarms: Alarm
+) -> Facts:
+    """The same with the ends of orders told; unchanged where no venue acts in two steps."""
+    mine = [g for g in guarded if g.id.venue == "gmx_v2"]
+    return OrderFacts(facts, transport, journal, mine, alarms) if mine else facts
