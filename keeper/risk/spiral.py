@@ -75,6 +75,55 @@ class Cascade:
         return max((x.amplification or 1.0 for x in self.feeds if x.sold_usd > 0.0), default=1.0)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pools:
+    """2 % depths float64[K] of factors, the last one a market that nothing moves; ``base`` and ``ratio`` int64[F]."""
+
+    depth_usd: Floats
+    base: Ints
+    ratio: Ints
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What a cascade runs on: rows with debt (``shelf``: weights, ``held``: tokens for weights), their names, and the
+    markets that collateral is sold into; positions left out with why, and how many of those are unknown."""
+
+    book: NamedBook
+    shelf: Shelf
+    held: Shelf
+    names: tuple[str, ...]
+    pools: Pools
+    left_out: tuple[tuple[str, str], ...]
+    unknown: int
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """What each feed of the shelf prices."""
+        return tuple(self.book.symbols.get(f, f) for f in map(_plain, self.shelf.feeds))
+
+    def moves(self, shock: Shock) -> Floats:
+        """Relative move of each feed of the shelf, float64[F]; fixed feeds do not move."""
+        first = for_feeds(shock, {f: s for f, s in self.book.symbols.items() if f not in self.book.fixed})
+        return np.array([moved(first, _plain(f)) for f in self.shelf.feeds], np.float64)
+
+    def market(self, prices: Floats, law: Law) -> cascade.Market:
+        """Its markets at ``prices`` float64[F]."""
+        return cascade.Market(
+            price=prices,
+            depth=self.pools.depth_usd / TWO_PERCENT,
+            base=self.pools.base,
+            ratio=self.pools.ratio,
+            close=law.close,
+            full_below=law.full_below,
+            bonus=law.bonus,
+        )
+
+
+def _plain(feed: str) -> str:
+    return feed.removesuffix(_OWED)
+
+
 def project(book: NamedBook, shock: Shock, depths_usd: Mapping[str, float], law: Law) -> Cascade:
     """The cascade that ``shock`` (written by asset) starts in markets of ``depths_usd`` by asset.
 
@@ -83,38 +132,44 @@ def project(book: NamedBook, shock: Shock, depths_usd: Mapping[str, float], law:
     named. Stables, currencies and gold that are not named do not move; nor do fixed feeds. ValueError where a
     volatile asset has none.
     """
-    rows, tokens, names, left_out, unknown = _eligible(book)
-    shelf, held = build(rows, _prices(book)), build(tokens, _prices(book))
-    plain = [f.removesuffix(_OWED) for f in shelf.feeds]
-    first = for_feeds(shock, {f: s for f, s in book.symbols.items() if f not in book.fixed})
-    moves = np.array([moved(first, f) for f in plain], np.float64)
-    pools = _pools(book, shelf.feeds, depths_usd)
-    market = cascade.Market(
-        price=shelf.book.prices * (1.0 + moves),
-        depth=pools.depth_usd / TWO_PERCENT,
-        base=pools.base,
-        ratio=pools.ratio,
-        close=law.close,
-        full_below=law.full_below,
-        bonus=law.bonus,
-    )
-    fall = _run(shelf, held, market)
+    on = ground(book, depths_usd)
+    shelf, held, names, left_out, pools = on.shelf, on.held, on.names, on.left_out, on.pools
+    market = on.market(shelf.book.prices * (1.0 + on.moves(shock)), law)
+    fall = run(on, market)
     return Cascade(
         settled=bool(fall.total[0] < cascade.ROUNDS_MAX),
         rounds=int(fall.total[0]) - 1,
         hits=tuple((n, int(h)) for n, h in zip(names, fall.hit, strict=True) if h > 0),
         repaid_usd=float(fall.total[1]),
         first_repaid_usd=_first(shelf, held, market),
-        bad_debt_usd=_bad_debt(shelf, fall),
+        bad_debt_usd=bad_debt(shelf, fall),
         feeds=_sold(shelf, market, fall, pools),
+        left_out=left_out,
+        unknown=on.unknown,
+    )
+
+
+def ground(book: NamedBook, depths_usd: Mapping[str, float]) -> Ground:
+    """The lending positions of a book with debt, and the markets of ``depths_usd`` by asset. ValueError as
+    ``project``.
+    """
+    rows, tokens, names, left_out, unknown = _eligible(book)
+    shelf, held = build(rows, _prices(book)), build(tokens, _prices(book))
+    return Ground(
+        book=book,
+        shelf=shelf,
+        held=held,
+        names=tuple(names),
+        pools=_pools(book, shelf.feeds, depths_usd),
         left_out=tuple(left_out),
         unknown=unknown,
     )
 
 
-def _run(shelf: Shelf, held: Shelf, market: cascade.Market) -> cascade.Fall:
-    fall = cascade.with_thresholds(cascade.start(shelf.book, market), _thresholds(shelf, held))
-    cascade.run(shelf.book, market, fall, True)
+def run(on: Ground, market: cascade.Market) -> cascade.Fall:
+    """To the fixed point."""
+    fall = cascade.with_thresholds(cascade.start(on.shelf.book, market), _thresholds(on.shelf, on.held))
+    cascade.run(on.shelf.book, market, fall, True)
     return fall
 
 
@@ -136,7 +191,7 @@ def _first(shelf: Shelf, held: Shelf, market: cascade.Market) -> float:
     return float(repaid[weighted < owed].sum())
 
 
-def _bad_debt(shelf: Shelf, fall: cascade.Fall) -> float:
+def bad_debt(shelf: Shelf, fall: cascade.Fall) -> float:
     """USD owed at the end by positions that own nothing any more."""
     at = fall.price[shelf.book.feed]
     user = np.repeat(np.arange(len(shelf)), np.diff(shelf.book.indptr))
@@ -145,7 +200,7 @@ def _bad_debt(shelf: Shelf, fall: cascade.Fall) -> float:
     return float(owed[(owned <= 0.0) & (fall.hit > 0)].sum())
 
 
-def _sold(shelf: Shelf, market: cascade.Market, fall: cascade.Fall, pools: _Pools) -> tuple[Sold, ...]:
+def _sold(shelf: Shelf, market: cascade.Market, fall: cascade.Fall, pools: Pools) -> tuple[Sold, ...]:
     found = [
         Sold(
             feed=feed,
@@ -210,16 +265,7 @@ def _prices(book: NamedBook) -> dict[str, float]:
     return {**book.prices, **{f + _OWED: p for f, p in book.prices.items()}}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Pools:
-    """2 % depths float64[K] of factors, the last one a market that nothing moves; ``base`` and ``ratio`` int64[F]."""
-
-    depth_usd: Floats
-    base: Ints
-    ratio: Ints
-
-
-def _pools(book: NamedBook, feeds: Sequence[str], depths_usd: Mapping[str, float]) -> _Pools:
+def _pools(book: NamedBook, feeds: Sequence[str], depths_usd: Mapping[str, float]) -> Pools:
     """The factors that selling each feed lowers. Feeds that follow the same base share its market."""
     depths: dict[str, float] = {}
     links: list[tuple[str, str]] = []
@@ -235,7 +281,7 @@ def _pools(book: NamedBook, feeds: Sequence[str], depths_usd: Mapping[str, float
             depths.setdefault(ratio, _ratio_depth(known, depths_usd))
         links.append((base, ratio))
     place = {name: k for k, name in enumerate((*depths, ""))}
-    return _Pools(
+    return Pools(
         depth_usd=np.array([*depths.values(), math.inf], np.float64),
         base=np.array([place[base] for base, _ in links], np.int64),
         ratio=np.array([place[ratio] for _, ratio in links], np.int64),
