@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from keeper.confirmation import revival
+from keeper.confirmation.missing import Missing
 from keeper.confirmation.needs import Lane, Record
 from keeper.confirmation.pressing import may_raise, tried, wants_bump
 from keeper.confirmation.promise import broken_promise
@@ -33,8 +34,6 @@ SETTLED_DEPTH = 2
 """Blocks on top after which a person is told that it is done."""
 FINAL_DEPTH = 64
 """Where a chain names no finalized block: two epochs."""
-_REPLACED_DEPTH = 2
-_REPLACED_LOOKS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +56,7 @@ class Confirmation:
         self._transport = transport
         self._lane = lane
         self._address = address
-        self._missing: dict[PlanKey, tuple[int, int]] = {}
-        """Plan -> (looks, block of the last) at which its nonce was used by no receipt of ours."""
+        self._missing = Missing(transport, address)
         self.troubles: dict[PlanKey, str] = {}
         """Open plans that could not be pressed in the last tending, and why: the daemon's alarm."""
         self._sights: dict[PlanKey, Sight] = {}
@@ -132,7 +130,7 @@ class Confirmation:
             return await self._concluded(intent, sight.receipt, snapshot)
         if sight.sure and snapshot.means.nonce > intent.attempts[-1].nonce:
             return await self._missing_receipt(intent, block)
-        self._missing.pop(intent.key, None)
+        self._missing.found(intent.key)
         await self._press(self._unless_done(intent, block, snapshot), block, snapshot.means)
         return None
 
@@ -176,7 +174,7 @@ class Confirmation:
 
     def _conclude(self, intent: Intent, receipt: Receipt, snapshot: Snapshot, reverted: str) -> Outcome:
         """A receipt on the snapshot's branch: what it did, and whether the promise was kept."""
-        self._missing.pop(intent.key, None)
+        self._missing.found(intent.key)
         # a larger plan may have replaced the one that was mined: each is held to its own promise
         plan = self._journal.carried(intent, receipt.attempt.n)
         position = snapshot.position(intent.key.position)
@@ -214,14 +212,12 @@ class Confirmation:
 
     async def _missing_receipt(self, intent: Intent, block: Block) -> Outcome | None:
         """The nonce is used and no receipt is ours: believed at depth two, on the second look."""
-        looks, last = self._missing.get(intent.key, (0, -1))
-        if block.number > last:
-            looks += 1
-        self._missing[intent.key] = (looks, block.number)
         nonce = intent.attempts[-1].nonce
-        if looks < _REPLACED_LOOKS or await self._nonce_at(block.number - _REPLACED_DEPTH) <= nonce:
+        told = await self._missing.look(intent.key, nonce, block)
+        if told.trouble:
+            self._trouble(intent.key, block, told.trouble)
+        if not told.believed:
             return None
-        del self._missing[intent.key]
         return self._without_receipt(
             intent, IntentState.REPLACED, block, f"nonce {nonce} was used by a transaction that is not ours"
         )
@@ -360,16 +356,6 @@ class Confirmation:
             return receipt.block_hash == block.parent_hash.lower()
         header = await self._header(hex(receipt.block_number))
         return header is not None and text_of(header, "hash").lower() == receipt.block_hash
-
-    async def _nonce_at(self, number: int) -> int:
-        """Transactions of the key up to that block; 0 where no node can say, which concludes nothing."""
-        try:
-            answer = await self._transport.request(
-                "eth_getTransactionCount", [self._address, hex(max(number, 0))], priority=Priority.RECEIPT
-            )
-            return quantity_of(answer)
-        except Transient:
-            return 0
 
     async def _finalized(self) -> int:
         """The chain's finalized height; -1 where it names none, and depth alone decides."""

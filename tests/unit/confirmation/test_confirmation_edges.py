@@ -13,7 +13,7 @@ from keeper.clock import ManualClock
 from keeper.confirmation import SETTLED_DEPTH, Confirmation
 from keeper.confirmation.receipt import object_of, quantity_of, text_of
 from keeper.confirmation.revival import acted_twice, presumed_vain
-from keeper.errors import Transient
+from keeper.errors import Rejected, Transient
 from keeper.journal.write import Journal
 from keeper.model import Attempt, Entry, IntentState, Outcome, PlanKey
 from keeper.transaction.send import Live
@@ -139,6 +139,55 @@ def test_replaced__when_the_old_nonce_cannot_be_asked__then_nothing_is_concluded
     desk.chain.dead = set()
     desk.chain.mine()
     assert [o.state for o in desk.tend()] == [S.REPLACED]
+
+
+def test_replaced__when_no_endpoint_keeps_two_blocks_of_history__then_alarmed_and_believed_by_own_looks(
+    desk: Desk,
+) -> None:
+    desk.act()
+    desk.chain.pool.clear()
+    desk.chain.foreign()
+    desk.chain.mine()
+    asked = desk.chain.request
+
+    async def pruned(method: str, params: list[object], **options: object) -> object:
+        if method == "eth_getTransactionCount" and params[1] != "latest":
+            raise Rejected(-32000, "missing trie node: state is not available")
+        return await asked(method, params, **options)  # type: ignore[arg-type]
+
+    desk.chain.request = pruned  # type: ignore[method-assign,assignment]
+    assert desk.tend() == ()
+    for _ in range(3):
+        desk.chain.mine()
+        assert desk.tend() == ()
+        assert "endpoints_without_history" in next(iter(desk.confirmation.troubles.values()))
+    desk.chain.mine()
+    assert [o.state for o in desk.tend()] == [S.REPLACED]
+    assert desk.confirmation.troubles == {}
+
+
+def test_replaced__when_without_history_and_a_reorganisation_frees_the_nonce__then_counted_from_anew(
+    desk: Desk,
+) -> None:
+    desk.act()
+    desk.chain.pool.clear()
+    desk.chain.foreign()
+    desk.chain.mine()
+    asked = desk.chain.request
+
+    async def pruned(method: str, params: list[object], **options: object) -> object:
+        if method == "eth_getTransactionCount" and params[1] != "latest":
+            raise Rejected(-32000, "missing trie node: state is not available")
+        return await asked(method, params, **options)  # type: ignore[arg-type]
+
+    desk.chain.request = pruned  # type: ignore[method-assign,assignment]
+    for _ in range(3):
+        assert desk.tend() == ()
+        desk.chain.mine()
+    desk.chain.reorg(4)
+    desk.tend()
+    assert desk.state is S.SENT
+    assert desk.confirmation.troubles == {}
 
 
 def test_approval__when_mined__then_included_and_no_health_is_promised(desk: Desk) -> None:
