@@ -48,7 +48,7 @@ REFUSALS = frozenset(
 """What an order may be answered with by the Executor itself; the rules know each of them."""
 PROTOCOL = "the protocol's own"
 """Refused by Aave, a token or a lender in its own words: the guard has a name for that too."""
-_FOREIGN = frozenset({"venue_refuses", "no_source"})
+_FOREIGN = frozenset({"venue_refuses", "no_source", "no_collateral"})
 _BROKEN = bytes.fromhex("4e487b71")
 """``Panic(uint256)``: never an answer, whatever was asked."""
 
