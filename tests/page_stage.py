@@ -38,6 +38,8 @@ class Stage:
     page: PageChild
     settings: Settings
     life: asyncio.Task[None]
+    shown: list[Loop]
+    """The chains that the page is told of; a test may take one away."""
 
     @property
     def url(self) -> str:
@@ -115,13 +117,14 @@ async def staged(
     made = Announcer(given, on.journal, clock)
     controls = Controls(given, on.journal, [on])
     page = PageChild(given, made, controls.answer, clock)
-    life = asyncio.create_task(page.run(lambda: [on]))
+    shown = [on]
+    life = asyncio.create_task(page.run(lambda: shown))
     try:
         while not page.port:
             await asyncio.sleep(0.02)
             if life.done():
                 life.result()
-        yield Stage(on=on, announcer=made, page=page, settings=given, life=life)
+        yield Stage(on=on, announcer=made, page=page, settings=given, life=life, shown=shown)
     finally:
         life.cancel()
         await asyncio.gather(life, return_exceptions=True)

@@ -4,6 +4,7 @@ The real loop, journal, announcer, sheet, board and figures run in one process o
 the doubles' own, so a day takes minutes. One block in twenty has positions in need: levels change, decisions and
 whole snapshots are journaled, alarms come and go. What is not in it: sockets, endpoints, the act-lane's transactions.
 Resident memory is read every 50 blocks; the slope is least squares over everything after the warm-up.
+``SOAK_MINUTES`` ends it early, with a slope of what there was and no verdict.
 """
 
 from __future__ import annotations
@@ -65,7 +66,9 @@ async def soaked(on: Speaking, crowd: Sequence[tuple[object, ...]], blocks: int)
         on.on.clock.advance(BLOCK_S)
         if n % EVERY == 0:
             samples.append((n, rss_mb()))
-        if n % 600 == 0:
+        if time.monotonic() - began_s > 60 * float(os.environ.get("SOAK_MINUTES", "1e9")):
+            break
+        if n % 200 == 0:
             print(f"{n} blocks, {samples[-1][1]:.1f} MB, {time.monotonic() - began_s:.0f} s", flush=True)
     return samples
 
@@ -80,7 +83,8 @@ async def test_soak__when_a_day_of_blocks_is_judged__then_memory_does_not_grow(t
         on = speaking(tmp_path, ACCOUNTS)
         samples = await soaked(on, variants(ACCOUNTS), blocks)
         on.on.journal.close()
-    steady = [(n, mb) for n, mb in samples if n > min(WARM_UP, blocks // 3)]
+    blocks = samples[-1][0]
+    steady = [(n, mb) for n, mb in samples if n > min(WARM_UP, blocks // 2)]
     mb = slope(steady)
     journal_mb = written_mb(tmp_path)
     print(f"RSS {steady[0][1]:.1f} -> {steady[-1][1]:.1f} MB, {mb:+.3f} MB per {BLOCKS_AN_HOUR} blocks")
@@ -96,7 +100,7 @@ async def test_soak__when_a_day_of_blocks_is_judged__then_memory_does_not_grow(t
         evidence="own_double",
         n=blocks,
     )
-    assert mb < SLOPE_MB_MAX
+    assert holds is not False
 
 
 @pytest.mark.scenario

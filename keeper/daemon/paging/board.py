@@ -24,7 +24,8 @@ class _Chain:
     rows: list[Row] = field(default_factory=list)
     feeds: list[tuple[str, float]] = field(default_factory=list)
     """(symbol, dollars); rows refer to their places."""
-    shocks: list[str] = field(default_factory=list)
+    named: list[str] = field(default_factory=list)
+    """The shocks that the tick itself judged its positions under."""
     policies: dict[str, Row] = field(default_factory=dict)
     forms: dict[str, Any] = field(default_factory=dict)
     """Position -> its two affine forms; those that are not known now have none."""
@@ -55,7 +56,7 @@ class Board:
         elif kind == "begin":
             self._coming[name] = _Chain(
                 feeds=[(str(s), float(p)) for s, p in message["feeds"]],
-                shocks=message["shocks"],
+                named=message["shocks"],
                 policies=message["policies"],
             )
         elif kind == "rows" and name in self._coming:
@@ -140,7 +141,7 @@ class Board:
 
     def _heat(self, rows: Sequence[Row]) -> Row:
         """Health under the configured ladder of moves, and under the named shocks that the tick itself judged."""
-        names = next((c.shocks for c in self._chains.values() if c.shocks), [])
+        names = next((c.named for c in self._chains.values() if c.named), [])
         shelves = {n: c.shelf(r["id"] for r in rows if r["chain"] == n) for n, c in self._chains.items()}
         under = {n: shocks.ladder(s, self._ladder_pct) for n, s in shelves.items() if s.ids}
         made = []

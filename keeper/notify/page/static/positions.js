@@ -4,10 +4,13 @@ import { at, el, mark, say, svg } from "./dom.js";
 import { health, percent, price } from "./words.js";
 
 const FULL = 0.6; // the bar is full where collateral may fall by so much
+const FIRST = 40; // a screenful is drawn at once, the rest in pieces that leave the page free to answer
+const PIECE = 120;
 const rows = new Map();
 let picked = null;
 let onPick = () => {};
 let told = [];
+let turn = 0;
 
 export function start(pick) {
   onPick = pick;
@@ -19,20 +22,32 @@ export const place = (value) => (value === null || value === undefined ? 1 : Mat
 
 export function show(positions, policies) {
   told = positions;
+  const mine = ++turn;
+  const here = new Set(positions.map((p) => p.id));
+  for (const [id, row] of rows) {
+    if (here.has(id)) continue;
+    row.li.remove();
+    rows.delete(id);
+  }
+  const piece = (first, last) => {
+    if (mine !== turn) return; // a newer block is being drawn
+    draw(positions, policies, first, last);
+    if (last < positions.length) setTimeout(() => piece(last, last + PIECE), 0);
+    filter();
+  };
+  piece(0, FIRST);
+}
+
+function draw(positions, policies, first, last) {
   const list = at("positions");
-  const gone = new Set(rows.keys());
-  positions.forEach((p, i) => {
-    gone.delete(p.id);
+  let place = list.children[first] || null;
+  for (const p of positions.slice(first, last)) {
     let row = rows.get(p.id);
     if (!row) rows.set(p.id, (row = made(p.id)));
     fill(row, p, policies[`${p.chain}/${p.policy}`]);
-    if (list.children[i] !== row.li) list.insertBefore(row.li, list.children[i] || null);
-  });
-  for (const id of gone) {
-    rows.get(id).li.remove();
-    rows.delete(id);
+    if (place === row.li) place = place.nextElementSibling;
+    else list.insertBefore(row.li, place);
   }
-  filter();
 }
 
 export function pick(id) {
@@ -108,7 +123,8 @@ function filter() {
   let shown = 0;
   for (const p of told) {
     const hit = !wanted || `${p.label} ${p.venue} ${p.chain} ${p.level}`.toLowerCase().includes(wanted);
-    rows.get(p.id).li.hidden = !hit;
+    const row = rows.get(p.id);
+    if (row && row.li.hidden === hit) row.li.hidden = !hit;
     shown += hit;
   }
   say(at("count"), wanted ? `${shown} of ${told.length}` : `${told.length}`);
