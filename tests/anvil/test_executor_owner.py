@@ -88,6 +88,7 @@ def test_grant__signed_by_the_owner_as_printed__lets_the_daemon_rescue(tmp_path:
 def _deployed_as_printed(there: Owned) -> None:
     """An owner without an Executor signs what is printed, in order; it lies where the daemon will look for it."""
     on, other = there.on, there.on.pairs[1]
+    on.chain.rpc("evm_setAutomine", True)
     asked = owner_grant.Asked(label=other.label, amounts={"WETH": "3"}, deploy=True)
     found = asyncio.run(owner_grant.wanted(load(on.config), asked))
     assert found.signings[0].signs.startswith("deploy(")
