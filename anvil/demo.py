@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import sys
 import tempfile
 import time
@@ -24,6 +25,9 @@ from keeper.config import load
 from keeper.errors import EXIT_FINDINGS, EXIT_OK, EXIT_UNREACHABLE, EXIT_USAGE
 from keeper.granting import grant
 from keeper.notify import log
+
+STEP_S = 1.5
+"""Between two steps when somebody looks."""
 
 
 class Reactions:
@@ -61,7 +65,7 @@ class Clock:
         self._last_s = now_s
 
 
-def run(scenario: str, json_out: bool, dry_run: bool = False) -> int:
+def run(scenario: str, json_out: bool, dry_run: bool = False, page: bool = False) -> int:
     """Play a shipped scenario, print what came of it, and exit non-zero unless every promise was kept."""
     try:
         story = load_scenario(scenario)
@@ -75,7 +79,8 @@ def run(scenario: str, json_out: bool, dry_run: bool = False) -> int:
         with tempfile.TemporaryDirectory(prefix="keeper-demo-") as folder:
             clock.say("a fresh chain, the Aave v3.6 market, borrowers and their twins")
             with stage(story, Path(folder), mode="dry-run" if dry_run else "live") as on:
-                report = tell(on, clock, dry_run=dry_run)
+                url = page_url(on) if page else ""
+                report = tell(on, clock, dry_run=dry_run, url=url)
     except (ToolMissing, AnvilFailed, GuardFailed) as e:
         print(e, file=sys.stderr)
         return EXIT_UNREACHABLE
@@ -89,7 +94,7 @@ def run(scenario: str, json_out: bool, dry_run: bool = False) -> int:
     return EXIT_OK if report.ok else EXIT_FINDINGS
 
 
-def tell(on: Stage, clock: Clock, *, dry_run: bool) -> Report:
+def tell(on: Stage, clock: Clock, *, dry_run: bool, url: str = "") -> Report:
     """Grants, the story, and (live) how large a single step each position would have survived."""
     clock.lap("chain and market")
     tokens = {s: str(amount) for s, amount in on.scenario.keeper.tokens.items()}
@@ -98,7 +103,7 @@ def tell(on: Stage, clock: Clock, *, dry_run: bool) -> Report:
     if dry_run:
         forget_key(on.folder)  # a dry-run that loads a key ends here
     gap = Gap(on)
-    played = play(on, clock, dry_run=dry_run)
+    played = play(on, clock, dry_run=dry_run, url=url)
     report = build(on, played)
     clock.lap("the fall")
     if dry_run:
@@ -109,7 +114,23 @@ def tell(on: Stage, clock: Clock, *, dry_run: bool) -> Report:
     return replace(report, largest_step=steps)
 
 
-def play(on: Stage, clock: Clock, *, dry_run: bool) -> Played:
+def page_url(on: Stage) -> str:
+    """Where the daemon of this stage is told to serve its page."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        at = f"127.0.0.1:{free.getsockname()[1]}"
+    with on.config.open("a") as config:
+        config.write(f"[page]\nlisten = '{at}'\n")
+    return f"http://{at}"
+
+
+def stay(clock: Clock, url: str) -> None:
+    """The page stays up until somebody has seen enough."""
+    clock.say(f"the story is over; its page stays at {url} until you press Enter")
+    sys.stdin.readline()
+
+
+def play(on: Stage, clock: Clock, *, dry_run: bool, url: str = "") -> Played:
     """The whole story, block by block, against a real daemon in a process of its own."""
     health: dict[str, list[int]] = {account: [] for account in on.accounts}
     liquidations: list[Liquidation] = []
@@ -120,6 +141,8 @@ def play(on: Stage, clock: Clock, *, dry_run: bool) -> Played:
         if not dry_run:
             guard.ask({"do": "arm", "actor": "demo", "why": "the demo"})
         clock.lap("daemon start")
+        if url:
+            clock.say(f"the status page: {url}")
         first = on.chain.block().number
         look(on, guard, health, first)
         on.chain.rpc("evm_setAutomine", False)
@@ -138,7 +161,11 @@ def play(on: Stage, clock: Clock, *, dry_run: bool) -> Played:
             guard.caught_up(on.chain.block().number)
             reactions.idle()
             look(on, guard, health, on.chain.block().number)
+            if url:
+                time.sleep(STEP_S)
         on.chain.rpc("evm_setAutomine", True)
+        if url:
+            stay(clock, url)
     return Played(
         dry_run=dry_run,
         health={account: tuple(path) for account, path in health.items()},

@@ -12,6 +12,7 @@ from keeper.cli import arguments
 def command(
     scenario: Annotated[str, typer.Option("--scenario", help="A file name of anvil/scenarios.")] = "crash",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide and plan, send nothing.")] = False,
+    page: Annotated[bool, typer.Option("--page", help="Serve the status page, slower, until Enter.")] = False,
     json: arguments.Json = False,
 ) -> None:
     """Run the demo on a local chain.
@@ -19,7 +20,7 @@ def command(
     Real Aave v3.6 contracts, a price crash, and what the keeper does about it. Needs a checkout and node;
     ``make demo`` sets everything up.
 
-    Example: keeper demo --scenario crash
+    Example: keeper demo --page
     """
     proving_ground("demo")
     from keeper.cli import kernels
@@ -27,7 +28,7 @@ def command(
     kernels.prepare()
     from anvil.demo import run
 
-    raise typer.Exit(run(scenario, json, dry_run))
+    raise typer.Exit(run(scenario, json, dry_run, page))
 
 
 def proving_ground(what: str, *, packages: bool = True) -> None:
