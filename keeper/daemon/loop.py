@@ -44,6 +44,8 @@ from keeper.seams import Venue
 from keeper.snapshot import NO_MEANS
 
 WITHOUT_EFFECT = frozenset({IntentState.REVERTED, IntentState.REPLACED, IntentState.CANCELLED})
+REST_S = 0.01
+"""How often whoever waits for the loop to rest looks."""
 
 
 class ChainLoop:
@@ -68,6 +70,7 @@ class ChainLoop:
         """Codes of the refusals that stand as alarms."""
         self.foreseen: tuple[Next, ...] = ()
         """What the feeds will say next, as the oracle room saw it last: levels are raised by it, never lowered."""
+        self._ticking = False
         self._first: Tick | None = None
         """Of the running tick: those in need, judged before the others."""
         self._told: frozenset[PositionId] = frozenset()
@@ -91,6 +94,22 @@ class ChainLoop:
 
     async def tick(self, block: Block) -> Tick:
         """Everything that one block asks for, journaled; plans are returned, not yet handed over."""
+        self._ticking = True
+        try:
+            return await self._tick(block)
+        finally:
+            self._ticking = False
+
+    async def rest(self, within_s: float) -> None:
+        """Returns when no block is read and no plan is on the lane, or after so long: slow jobs ask their
+        questions then, and never in the middle of a rescue.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while self._ticking or not self.idle:  # noqa: ASYNC110 (two facts, neither of which tells)
+                    await asyncio.sleep(REST_S)
+
+    async def _tick(self, block: Block) -> Tick:
         start_s = self.parts.clock.monotonic_s()
         self.parts.alarms.at_block(block.number)
         if self.broken:

@@ -44,6 +44,8 @@ TICK_TIMEOUT_S = 10.0
 RETRY_S = 1.0
 PULSE_S = 1.0
 DRAIN_S = 30.0
+PATIENCE_S = 2.0
+"""So long a slow job lets a block be read and acted on before it asks its own questions."""
 
 
 class ChainDaemon:
@@ -313,6 +315,7 @@ class ChainDaemon:
         while True:
             job = await self.jobs.next()
             assert self.loop is not None
+            await self.loop.rest(PATIENCE_S)
             try:
                 await chores.do(job, self.loop, self._acting)
             except Transient as e:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,6 +40,33 @@ async def test_plan__when_nothing_changed_while_it_waited__then_it_is_sent(on: L
     plan, snapshot = await waiting(on)
     assert await on.running.act(plan, snapshot) is not None
     assert on.sender.asked == [plan]
+
+
+@pytest.mark.asyncio
+async def test_rest__when_a_block_is_read_or_acted_on__then_slow_jobs_wait_and_not_for_ever(on: Loop) -> None:
+    reading = asyncio.Event()
+    take = on.facts.take
+
+    async def slow(*asked: Any) -> Any:
+        await reading.wait()
+        return await take(*asked)
+
+    on.facts.take = slow  # type: ignore[method-assign,assignment]
+    await on.running.rest(0.05)
+    ticking = asyncio.create_task(on.running.tick(on.lay(vault(DANGER))))
+    await asyncio.sleep(0)
+    resting = asyncio.create_task(on.running.rest(5.0))
+    await asyncio.sleep(0.05)
+    assert not resting.done()
+    reading.set()
+    tick = await ticking
+    on.running.hand(tick)
+    await asyncio.sleep(0.05)
+    # read, and now acted on
+    assert not resting.done()
+    await on.running.rest(0.05)
+    on.running.lane.waiting.clear()
+    await asyncio.wait_for(resting, 1.0)
 
 
 @pytest.mark.asyncio
