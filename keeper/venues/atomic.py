@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
-from keeper.model import Intent, IntentState, Snapshot
+from keeper.model import PERP_STEPS, Deleverage, Intent, IntentState, Refusal, Repay, Snapshot, Step, Supply
 from keeper.seams import Effect, Progress
+
+
+def lent(step: Step) -> Supply | Repay | Deleverage:
+    """The step as one of a lending market's. ValueError for a perpetual position's."""
+    if isinstance(step, PERP_STEPS):
+        raise ValueError(f"{type(step).__name__} is no step of a lending market")
+    return step
+
+
+def foreign(step: Step, who: str) -> Refusal | None:
+    """Why a lending market takes no step of a perpetual position's."""
+    if not isinstance(step, PERP_STEPS):
+        return None
+    return Refusal(who=who, code="no_such_step", why=f"{who} lends: it knows no {type(step).__name__}")
 
 
 def effect(intent: Intent, snapshot: Snapshot) -> Effect:

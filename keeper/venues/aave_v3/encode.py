@@ -32,6 +32,7 @@ from keeper.venues.aave_v3 import book, math
 from keeper.venues.aave_v3.book import Market
 from keeper.venues.aave_v3.math import Line
 from keeper.venues.aave_v3.read import BPS_WAD, book_row
+from keeper.venues.atomic import foreign, lent
 
 WHO = "aave_v3"
 VARIABLE = 2
@@ -54,6 +55,7 @@ def call(market: Market, step: Step, position: Position) -> Call:
     """``supply`` or ``repay`` of an exact amount (the pool refuses MAX on behalf of another), or the order to
     the owner's Executor.
     """
+    step = lent(step)
     if isinstance(step, Deleverage):
         return abi.deleverage(step)
     if (errand := abi.pay_in_of(step)) is not None:
@@ -72,6 +74,7 @@ def call(market: Market, step: Step, position: Position) -> Call:
 
 def gas(step: Step) -> int:
     """A gas limit the step does not exceed."""
+    step = lent(step)
     if isinstance(step, Deleverage):
         return SALE_GAS.get(step.source, FLASH_SALE_GAS) + STEP_GAS * len(step.sells)
     if step.through is not None:
@@ -81,6 +84,9 @@ def gas(step: Step) -> int:
 
 def can(market: Market, step: Step, position: Position, means: Means) -> Refusal | None:
     """Why the pool would revert the step now, or why it would not help; None when it would."""
+    if (no := foreign(step, WHO)) is not None:
+        return no
+    step = lent(step)
     if isinstance(step, Deleverage):
         return _cannot_sell(market, step, position, means)
     token = step.amount.token
@@ -173,7 +179,7 @@ def after(market: Market, steps: Sequence[Step], position: Position) -> Position
     pool shows will be at least as healthy, by at most a few units of the token.
     """
     collateral, debt = list(position.collateral), list(position.debt)
-    for step in steps:
+    for step in map(lent, steps):
         if isinstance(step, Supply):
             collateral = [
                 _more(h, step.amount) if h.amount.token == step.amount.token else h for h in collateral
@@ -268,7 +274,7 @@ def fill(market: Market, steps: Sequence[Step], block: Block, snapshot: Snapshot
 def _moves(steps: Sequence[Step]) -> tuple[tuple[Token, int, int], ...]:
     """(token, collateral units added, debt units repaid) of each; a sale takes what its quote said."""
     moves: list[tuple[Token, int, int]] = []
-    for step in steps:
+    for step in map(lent, steps):
         if isinstance(step, Deleverage):
             moves += [(step.sell_max.token, -step.sold, 0), (step.repay.token, 0, step.repay.units)]
         elif isinstance(step, Supply):

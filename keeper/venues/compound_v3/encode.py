@@ -26,6 +26,7 @@ from keeper.model import (
 from keeper.seams import Shadow
 from keeper.units import UINT256_MAX, WAD, decimal_text
 from keeper.venues.aave_v3.book import word
+from keeper.venues.atomic import foreign, lent
 from keeper.venues.compound_v3 import book, math, read
 from keeper.venues.compound_v3.book import Market
 from keeper.venues.compound_v3.market import RAY_PER_INDEX, RAY_PER_RATE
@@ -48,6 +49,7 @@ def call(market: Market, step: Step, position: Position) -> Call:
     The market takes more than is owed as a loan to it: a repayment is cut to the debt of the position's block,
     which only grows. What interest adds until inclusion stays as dust, which no rule liquidates.
     """
+    step = lent(step)
     if isinstance(step, Deleverage):
         return abi.deleverage(step)
     if (errand := abi.pay_in_of(step)) is not None:
@@ -73,6 +75,7 @@ def is_allowed(market: Market, owner: str, executor: str) -> Call:
 
 def gas(step: Step) -> int:
     """A gas limit the step does not exceed."""
+    step = lent(step)
     if isinstance(step, Deleverage):
         return SALE_GAS.get(step.source, FLASH_SALE_GAS) + STEP_GAS * len(step.sells)
     if step.through is not None:
@@ -82,6 +85,9 @@ def gas(step: Step) -> int:
 
 def can(market: Market, step: Step, position: Position, means: Means) -> Refusal | None:
     """Why the market would revert the step now, or why it would not help; None when it would."""
+    if (no := foreign(step, WHO)) is not None:
+        return no
+    step = lent(step)
     if isinstance(step, Deleverage):
         return _cannot_sell(market, step, position, means)
     token = step.amount.token
@@ -164,7 +170,7 @@ def after(steps: Sequence[Step], position: Position) -> Position:
     if not steps:
         return position
     collateral, debt = list(position.collateral), list(position.debt)
-    for step in steps:
+    for step in map(lent, steps):
         if isinstance(step, Supply):
             collateral = [_moved(h, step.amount, 1) for h in collateral]
         elif isinstance(step, Deleverage):
@@ -220,7 +226,7 @@ def fill(market: Market, steps: Sequence[Step], block: Block, snapshot: Snapshot
     collateral, debt = dict(shadow.collateral), dict(shadow.debt)
     base = market.base.token.address
     index = accrued_borrow_index(reserve, block)
-    for step in steps:
+    for step in map(lent, steps):
         if isinstance(step, Supply):
             token = step.amount.token
             collateral[token.address] = (

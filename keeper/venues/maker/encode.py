@@ -28,6 +28,7 @@ from keeper.model import (
 )
 from keeper.seams import Shadow
 from keeper.units import RAY, UINT256_MAX, WAD, decimal_text
+from keeper.venues.atomic import foreign, lent
 from keeper.venues.maker import book, math
 from keeper.venues.maker.book import Market
 
@@ -38,6 +39,7 @@ WIPE_GAS = 450_000
 
 def call(market: Market, step: Step, position: Position) -> Call:
     """``lockGem`` or ``wipe`` of the vault's number; a repayment is cut to what is owed."""
+    step = lent(step)
     number = next((v.number for v in market.vaults if v.urn == position.id.account), None)
     if number is None or isinstance(step, Deleverage):
         raise ValueError(f"{position.id} has no number, or the step needs an Executor")
@@ -59,11 +61,14 @@ def call(market: Market, step: Step, position: Position) -> Call:
 
 def gas(step: Step) -> int:
     """A gas limit the step does not exceed."""
-    return LOCK_GAS if isinstance(step, Supply) else WIPE_GAS
+    return LOCK_GAS if isinstance(lent(step), Supply) else WIPE_GAS
 
 
 def can(market: Market, step: Step, position: Position, means: Means) -> Refusal | None:
     """Why the vault system would revert the step now; None when it would take it."""
+    if (no := foreign(step, book.KIND)) is not None:
+        return no
+    step = lent(step)
     if isinstance(step, Deleverage):
         return _no("no_executor", "no Executor that sells a vault's collateral exists")
     if not any(v.urn == position.id.account for v in market.vaults):
@@ -107,7 +112,7 @@ def after(market: Market, steps: Sequence[Step], position: Position) -> Position
     if not steps:
         return position
     collateral, debt = list(position.collateral), list(position.debt)
-    for step in steps:
+    for step in map(lent, steps):
         if isinstance(step, Supply):
             added = step.amount.units * market.gem_scale
             collateral = [_pledged(h, h.stored + added) for h in collateral]
@@ -157,7 +162,7 @@ def fill(market: Market, steps: Sequence[Step], block: Block, snapshot: Snapshot
     gem_at, dai_at = market.gem.address, market.dai.address
     ink = shadow.collateral.get(gem_at, sum(h.stored for h in position.collateral))
     art = shadow.debt.get(dai_at, sum(h.stored for h in position.debt))
-    for step in steps:
+    for step in map(lent, steps):
         if isinstance(step, Supply):
             ink += step.amount.units * market.gem_scale
         elif isinstance(step, Repay):

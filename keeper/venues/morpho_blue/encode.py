@@ -25,6 +25,7 @@ from keeper.model import (
 from keeper.seams import Shadow
 from keeper.units import RAY, UINT256_MAX, WAD, YEAR_S
 from keeper.venues.aave_v3.book import word
+from keeper.venues.atomic import foreign, lent
 from keeper.venues.morpho_blue import book, math
 from keeper.venues.morpho_blue.book import Market
 
@@ -47,6 +48,7 @@ def call(market: Market, step: Step, position: Position) -> Call:
 
     By assets a whole debt could not be named: interest until inclusion leaves dust, and one unit too many reverts.
     """
+    step = lent(step)
     if isinstance(step, Deleverage):
         return abi.deleverage(step)
     if (errand := abi.pay_in_of(step)) is not None:
@@ -66,6 +68,7 @@ def call(market: Market, step: Step, position: Position) -> Call:
 
 def gas(step: Step) -> int:
     """A gas limit the step does not exceed."""
+    step = lent(step)
     if isinstance(step, Deleverage):
         return SALE_GAS.get(step.source, FLASH_SALE_GAS) + STEP_GAS * len(step.sells)
     if step.through is not None:
@@ -78,6 +81,9 @@ def can(market: Market, step: Step, position: Position, means: Means) -> Refusal
 
     Nothing can be paused, frozen or capped here: what is left is the wrong token and the wrong amount.
     """
+    if (no := foreign(step, WHO)) is not None:
+        return no
+    step = lent(step)
     if isinstance(step, Deleverage):
         return _cannot_sell(market, step, position, means)
     token, units = step.amount.token, step.amount.units
@@ -123,7 +129,7 @@ def after(steps: Sequence[Step], position: Position) -> Position:
     collateral = given.amount.units if given is not None else 0
     stored = owed.stored if owed is not None else 0
     row = position.row
-    for step in steps:
+    for step in map(lent, steps):
         if isinstance(step, Supply):
             grown = collateral + step.amount.units
             # two floors lie between collateral and what it carries
@@ -178,7 +184,7 @@ def fill(market: Market, steps: Sequence[Step], block: Block, snapshot: Snapshot
     age_s = max(0, block.timestamp_s - reserve.updated_s)
     rate_wad = reserve.borrow_rate_ray // (YEAR_S * (RAY // WAD))
     index_ray = reserve.borrow_index_ray * (WAD + math.taylor_compounded(rate_wad, age_s)) // WAD
-    for step in steps:
+    for step in map(lent, steps):
         if isinstance(step, Supply):
             collateral += step.amount.units
             continue

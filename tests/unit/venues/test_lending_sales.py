@@ -8,6 +8,7 @@ import pytest
 
 from keeper.executor import abi
 from keeper.model import (
+    AddMargin,
     Amount,
     Deleverage,
     Errand,
@@ -159,3 +160,14 @@ def test_encode__what_an_executor_does__goes_to_it_and_costs_more_gas(venue: Com
         assert wanted is not None
         assert wanted.side is (Side.COLLATERAL if isinstance(plain, Supply) else Side.DEBT)
     assert venue.gas(step(source=Source.MORPHO_BLUE)) > venue.gas(step())
+
+
+@pytest.mark.parametrize("venue", [comet(), morpho()], ids=["compound_v3", "morpho_blue"])
+def test_lending__a_step_of_a_perpetual_position__is_refused_by_name(venue: CompoundV3 | MorphoBlue) -> None:
+    position, means = world(venue, 15_000, LCF)
+    margin = AddMargin(amount=Amount(token=USDC, units=1), fee_wei=1)
+    refused = venue.can(margin, position, means)
+    assert refused is not None
+    assert refused.code == "no_such_step"
+    with pytest.raises(ValueError, match="AddMargin"):
+        venue.encode(margin, position)
