@@ -166,3 +166,8 @@ docs: .venv-docs/bin/zensical  ## the documentation as a site, into build/site; 
 	$(PY) -m venv .venv-docs
 	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check 'zensical>=0.0.73,<0.1'
 	touch $@
+
+.PHONY: clean-machine
+
+clean-machine: setup  ## follow the install page in an empty root: units verified, daemon READY, page served, alarm received
+	$(PY) -m tests.clean_machine

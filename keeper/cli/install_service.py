@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 NEXT = """\
 next: put keeper.toml (its state_dir = "/var/lib/keeper") into /etc/keeper, owned by root, group keeper, mode 0640;
 then: systemctl enable --now keeper; journalctl -u keeper -f
-The key in a process of its own, secrets, several chains: systemd/README.md"""
+The key in a process of its own, secrets, several chains: docs/guide/service.md"""
 
 
 def command(
