@@ -167,6 +167,10 @@ class Endpoint:
         self._verified_at = None
         self.last_error = why
 
+    def count_slow(self) -> None:
+        """Another, asked later, answered first: nothing failed, but it is not the one to wait for."""
+        self._failed_share += _SHAKY_WEIGHT * (1.0 - self._failed_share)
+
     async def answer(self, ask: Ask) -> object:
         """The result, by the deadline, from a connection whose chain id is right.
 

@@ -6,7 +6,7 @@ import asyncio
 import math
 import random
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from keeper.chain.endpoint import (
     FAILURES_MAX,
@@ -29,6 +29,9 @@ REST_S = 60.0
 REST_JITTER = 0.2
 HEDGE_S = 0.8
 """A read that got no answer for so long is asked of the next endpoint too; the first answer counts."""
+HEDGE_SHARE = 0.2
+"""Of a block, where blocks are short: three round trips must fit into two of them, whichever is lost."""
+HEDGE_S_MIN = 0.1
 AGAIN_S = 0.1
 """Pause before the second round when every endpoint failed (a stale keep-alive, a restart)."""
 ROUNDS = 2
@@ -69,6 +72,8 @@ class Endpoints:
             Endpoint(s, chain.chain_id, b, clock, on_event)
             for s, b in zip(chain.endpoints, bodies, strict=True)
         )
+        self.hedge_s = max(HEDGE_S_MIN, min(HEDGE_S, HEDGE_SHARE * chain.block_time_s))
+        """A read that got no answer for so long is asked of the next endpoint too."""
         self._probing: asyncio.Task[None] | None = None
         self.probed_s = clock.monotonic_s()
         """When all endpoints were last asked for their height, to the end (monotonic)."""
@@ -121,7 +126,7 @@ class Endpoints:
         if method == "eth_sendRawTransaction":
             # an unanswered send may have been accepted: what follows is not for the transport to decide
             return await self._attempt(self._order()[0], ask)
-        hedge_s = min(HEDGE_S, timeout_s / 2) if priority < Priority.PAGE else timeout_s / 2
+        hedge_s = min(self.hedge_s, timeout_s / 2) if priority < Priority.PAGE else timeout_s / 2
         for last in (False,) * (ROUNDS - 1) + (True,):
             try:
                 return await self._race(self._order(everyone=last), ask, hedge_s)
@@ -151,9 +156,12 @@ class Endpoints:
             deadline_s=asyncio.get_running_loop().time() + timeout_s,
         )
         order = self._order()
+        hedge_s = min(self.hedge_s, timeout_s / 2)
         if len(order) > 1 and order[1].well:
             order = [order[1], order[0], *order[2:]]
-        return await self._race(order, ask, min(HEDGE_S, timeout_s / 2))
+            # one that loses requests is given less time before the first one's word must do
+            hedge_s = hedge_s / 2 if order[0].shaky else hedge_s
+        return await self._race(order, ask, hedge_s)
 
     async def request_each(
         self, method: str, params: Sequence[object], count: int, *, timeout_s: float = 4.0, wait_s: float
@@ -296,11 +304,14 @@ class Endpoints:
             return await self._attempt(order[0], ask)
         left = list(order)
         running: dict[asyncio.Task[object], Endpoint] = {}
+        since_s: dict[Endpoint, float] = {}
+        patience_s = 0.9 * min(HEDGE_S, ask.left_s / 2)
         failures: list[Transient] = []
         try:
             while left or running:
                 if left:
                     endpoint = left.pop(0)
+                    since_s[endpoint] = asyncio.get_running_loop().time()
                     running[asyncio.create_task(self._attempt(endpoint, ask))] = endpoint
                 done, _ = await asyncio.wait(
                     running, timeout=hedge_s if left else None, return_when=asyncio.FIRST_COMPLETED
@@ -314,7 +325,13 @@ class Endpoints:
                             raise
                         failures.append(error)
                     else:
-                        self._blame_silent(order[: order.index(winner)], running.values())
+                        tried_s = asyncio.get_running_loop().time() - patience_s
+                        late = {
+                            e: since_s[e] <= tried_s
+                            for e in order[: order.index(winner)]
+                            if e in running.values()
+                        }
+                        self._blame_silent(late)
                         return result
             raise next((f for f in failures if isinstance(f, Rejected)), failures[-1])
         finally:
@@ -322,12 +339,17 @@ class Endpoints:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
 
-    def _blame_silent(self, earlier: Sequence[Endpoint], running: Collection[Endpoint]) -> None:
-        """Who was asked before the winner and is still silent has failed; else it would slow every read."""
-        for endpoint in earlier:
-            if endpoint in running:
-                endpoint.count_failure(f"{endpoint.name}: silent while another answered")
-                self._judge(endpoint)
+    def _blame_silent(self, late: Mapping[Endpoint, bool]) -> None:
+        """Who was asked before the winner and is still silent has failed; else it would slow every read.
+
+        One that had no time to fail yet is slower than another, and asked after it if that goes on.
+        """
+        for endpoint, failed in late.items():
+            if not failed:
+                endpoint.count_slow()
+                continue
+            endpoint.count_failure(f"{endpoint.name}: silent while another answered")
+            self._judge(endpoint)
 
     async def _attempt(self, endpoint: Endpoint, ask: Ask) -> object:
         try:

@@ -131,7 +131,7 @@ class Outgoing:
         promise = asyncio.ensure_future(self._rehearsals.of(plan, call))
         try:
             told = await self._said(plan, params, timeout_s)
-            await asyncio.wait([promise], timeout=REHEARSED_S)
+            await asyncio.wait([promise], timeout=min(REHEARSED_S, 2 * self._endpoints.hedge_s))
             kept = promise.result() if promise.done() else Promise(broken="")
         finally:
             promise.cancel()

@@ -113,6 +113,22 @@ async def test_request__when_the_first_is_silent__then_the_hedge_answers_and_it_
 
 
 @pytest.mark.asyncio
+async def test_request__when_blocks_are_short__then_hedged_soon_and_who_is_slow_is_asked_later_but_not_out() -> (
+    None
+):
+    async with Bench(FakeBody(), FakeBody(lambda m, p: 7), block_time_s=1.0) as bench:
+        bench.bodies[0].answer = lambda m, p: SILENT
+        for _ in range(3):
+            started = time.monotonic()
+            assert await bench.endpoints.request("eth_call", []) == 7
+            assert 0.19 < time.monotonic() - started < 0.6
+        assert bench.endpoints.status()[0].state is State.UP
+        asked = len(bench.bodies[0].asked)
+        assert await bench.endpoints.request("eth_call", []) == 7
+        assert len(bench.bodies[0].asked) == asked
+
+
+@pytest.mark.asyncio
 async def test_request__when_it_sends__then_it_is_tried_once_and_nowhere_else() -> None:
     def answer(method: str, params: Sequence[object]) -> object:
         return Transient("a: cut its answer off") if method == "eth_sendRawTransaction" else 1
