@@ -4,15 +4,17 @@ liquidate."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from keeper.cli import arguments, subject
+from keeper.cli import arguments, subject, venue_book
 
 if TYPE_CHECKING:
     from keeper.model import Shock
+    from keeper.risk.bookfile import NamedBook
     from keeper.risk.spiral import Cascade, Law, Sold
 
 ShockOption = Annotated[
@@ -26,24 +28,60 @@ Depth = Annotated[
 ]
 
 
+Bonus = Annotated[float, typer.Option("--bonus", help="Liquidators' bonus in per cent of the debt repaid.")]
+Close = Annotated[
+    float, typer.Option("--close", help="Per cent of a debt repaid at once while health is above 0.95.")
+]
+Rpc = Annotated[
+    str,
+    typer.Option(
+        "--rpc", help="Instead of a book: everybody who owes on one market of this endpoint's chain."
+    ),
+]
+Provider = Annotated[
+    str | None, typer.Option("--provider", help="With --rpc: PoolAddressesProvider of the market.")
+]
+MarketId = Annotated[str | None, typer.Option("--market", help="With --rpc: id of a Morpho Blue market.")]
+FromBlock = Annotated[int, typer.Option("--from-block", help="With --rpc: where the borrowers' logs begin.")]
+Accounts = Annotated[
+    Path | None,
+    typer.Option("--accounts", help="With --rpc: a file of addresses, one a line, instead of logs."),
+]
+Mine = Annotated[
+    list[str] | None,
+    typer.Option("--mine", help="Whose place in the queue: a label or an address; repeat it."),
+]
+MapOption = Annotated[bool, typer.Option("--map", help="Where along the shock the liquidations lie.")]
+Steps = Annotated[int, typer.Option("--steps", help="Of the map, from nothing to the shock.")]
+Plot = Annotated[
+    Path | None, typer.Option("--plot", help="Write the map as .svg, or as .html that needs nothing else.")
+]
+
+
 def command(
     shock: ShockOption,
     depth: Depth,
     config: arguments.Config = arguments.CONFIG,
     book: subject.BookOption = None,
-    bonus: Annotated[
-        float, typer.Option("--bonus", help="Liquidators' bonus in per cent of the debt repaid.")
-    ] = 5.0,
-    close: Annotated[
-        float, typer.Option("--close", help="Per cent of a debt repaid at once while health is above 0.95.")
-    ] = 50.0,
+    rpc: Rpc = "",
+    provider: Provider = None,
+    market: MarketId = None,
+    from_block: FromBlock = 0,
+    accounts: Accounts = None,
+    bonus: Bonus = 5.0,
+    close: Close = 50.0,
+    map: MapOption = False,
+    steps: Steps = 20,
+    plot: Plot = None,
+    mine: Mine = None,
     json: arguments.Json = False,
 ) -> None:
     """Show the liquidation cascade that a shock starts.
 
     Liquidated collateral is sold into markets of the depth given, which lowers prices and liquidates more, to the
-    fixed point; a staked token's sale lowers its base too. Lending positions only. Exits with 1 when a position is
-    liquidatable without any shock or cannot be judged.
+    fixed point; a staked token's sale lowers its base too. Lending positions only. --map shows where along the shock
+    everybody's liquidation lies, where it runs away, and your place. Exits with 1 when a position is liquidatable
+    without any shock or cannot be judged.
 
     Example: keeper cascade --book book.json --shock 'ETH=-30' --depth 'ETH=4e7,*=5e6'
     """
@@ -52,7 +90,14 @@ def command(
 
     depths, asked = depths_of(depth), law(bonus, close)
     started = shock_of(shock)
-    named = subject.named_book(config, book)
+    if map or plot is not None:
+        charted(plot, steps)
+    crowd = venue_book.Wanted(
+        rpc=rpc, provider=provider, market=market, first=from_block, accounts=accounts, book=book
+    )
+    named = venue_book.read(config, crowd)
+    if map or plot is not None:
+        raise typer.Exit(mapped(named, (started, depths, asked), Wish(steps, plot, tuple(mine or ()), json)))
     from keeper.model import Shock
     from keeper.risk.portfolio import shock as shocked
     from keeper.risk.spiral import project
@@ -72,6 +117,57 @@ def command(
         for line in said(found, started.name, len(named.names)):
             subject.say(line)
     raise typer.Exit(int(now.liquidatable > 0 or now.unknown > 0))
+
+
+class Wish(NamedTuple):
+    """How the map is wanted."""
+
+    steps: int
+    plot: Path | None
+    mine: tuple[str, ...]
+    json: bool
+
+
+def charted(plot: Path | None, steps: int) -> None:
+    """Exit 2 for a map that cannot be drawn."""
+    from keeper.cli.endings import usage
+
+    if not 2 <= steps <= 60:
+        raise usage("--steps", f"{steps} is not from 2 to 60")
+    if plot is not None and plot.suffix not in (".svg", ".html"):
+        raise usage("--plot", f"{plot}: write FILE.svg or FILE.html")
+
+
+def mapped(named: NamedBook, what: tuple[Shock, Mapping[str, float], Law], wish: Wish) -> int:
+    """Print the map of the book along the shock, and draw it. Exit 2 where a depth is missing."""
+    from keeper.cli import heatmap, table
+    from keeper.cli.endings import say, usage
+    from keeper.risk.heat import SIZE_MAX, heat
+
+    shock, depths, asked = what
+    moves = [abs(math.log1p(max(x, -SIZE_MAX))) for x in shock.moves.values()]
+    last = -math.expm1(-max(moves, default=0.0))
+    try:
+        found = heat(named, shock, depths, asked, [last * (i + 1) / wish.steps for i in range(wish.steps)])
+    except ValueError as error:
+        raise usage("--shock", f"{shock.name}: {error}") from None
+    mine = venue_book.owned(named, wish.mine)
+    if wish.plot is not None:
+        title = f"Liquidations along {shock.name}, {len(found.queue):,} positions"
+        try:
+            heatmap.write(wish.plot, found, mine, title)
+        except OSError as error:
+            raise usage("--plot", f"{wish.plot} cannot be written: {error.strerror}") from None
+        say(f"written: {wish.plot}")
+    if wish.json:
+        print(table.document({"shock": shock.name, **heatmap.document(found, mine)}))
+    else:
+        table.show(heatmap.HEADERS, heatmap.rows(found))
+        subject.say_empty(named)
+        for line in heatmap.said(found, mine):
+            subject.say(line)
+    now = any(p.size == 0.0 for p in found.queue)
+    return int(now or found.unknown > 0)
 
 
 def depths_of(text: str) -> dict[str, float]:
