@@ -24,6 +24,7 @@ from keeper.decision.defaults import suggest
 from keeper.errors import ConfigError
 from keeper.model import Position
 from keeper.signer.keystore import seal
+from keeper.venues import registry
 
 STRATEGIES = ["repay", "add_collateral", "deleverage"]
 LABEL = "drilled"
@@ -144,7 +145,7 @@ def proposed_body(view: View, account: str) -> Body:
     chosen = max(owing, key=_debt)
     judged = {o.id: o for o in outlooks(view.snapshot, {})}
     policy, why = suggest(chosen, judged[chosen.id], {}, {})
-    if chosen.id.venue == "aave_v3":
+    if registry.executor_of(chosen.id.venue):
         policy = replace(policy, strategies=tuple(STRATEGIES))
     market = view.markets.get((chosen.id.venue, chosen.id.key))
     guard = Guard(id=chosen.id, policy=policy, why=why, market=market)

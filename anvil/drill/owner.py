@@ -7,23 +7,24 @@ node sends for whoever is named.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
 from anvil.client import Chain
-from anvil.compile import own_artifact
-from anvil.deploy_executor import ChainVenues, deploy_executor, deploy_factory, executor_address
 from anvil.drill import home as homes
 from anvil.drill.fork import Market, balance, impersonated
 from anvil.drill.home import Body, Home
 from anvil.drill.rival import deal
-from keeper.cli import owner_grant
+from keeper.cli.owner_grant import Asked, wanted
+from keeper.cli.owner_place import placed
 from keeper.config import Settings, load
-from keeper.errors import ConfigError, Rejected
+from keeper.errors import ConfigError
 from keeper.executor.grants import SET_BOT, Signing
+from keeper.executor.verify import executor_address
 from keeper.model import Mandate, Position, Side
 from keeper.units import decimal_text
-from keeper.venues.aave_v3 import AaveV3
+from keeper.venues import registry
 
 GAS_WEI = 10**19
 """Native money of a wallet that the user has not named yet."""
@@ -64,35 +65,28 @@ def _native_wei(chain: Chain, settings: Settings) -> int:
 def _grants(chain: Chain, market: Market, at: tuple[Body, Home], position: Position) -> Granted:
     (body, home), settings = at, load(at[1].alone)
     told = _wallet(chain, market, body, home)
-    named, quoter = body.position.get("executor"), settings.chains[0].uniswap_quoter
-    if named is not None:
-        told += _there(chain, market, str(named), quoter)
-        return Granted(told=(*told, *_allowed(chain, home, body.label, position)), executor=str(named))
-    if body.settings is not None:
+    named, kind = body.position.get("executor"), registry.executor_of(market.venue.kind)
+    if named is None and body.settings is not None:
         return Granted(told=tuple(told))
-    if quoter is None or not isinstance(market.venue, AaveV3) or not chain.has_code(quoter):
+    if named is None and not (kind and _sells(chain, settings)):
         return Granted(told=(*told, *_funded(chain, market, home, position)))
-    executor = _deployed(chain, market, position.owner, quoter)
-    told.append(f"made up: the owner deploys an Executor, {executor}")
-    homes.write(home, body, chain.url, executor=executor)
-    return Granted(told=(*told, *_allowed(chain, home, body.label, position)), executor=executor)
-
-
-def _there(chain: Chain, market: Market, executor: str, quoter: str | None) -> list[str]:
-    """Deploy the Executor that the configuration names, where it is not yet. Raises ConfigError."""
-    if chain.has_code(executor):
-        return []
-    if not isinstance(market.venue, AaveV3) or quoter is None:
-        why = "is no contract, and the drill deploys one for Aave v3 with chains.uniswap_quoter only"
-        raise ConfigError((f"executor {executor}: {why}",))
-    owner = market.account
-    made = executor_address(deploy_factory(chain), owner, own_artifact("AaveV3Executor"))
-    if made != executor:
-        raise ConfigError(
-            (f"executor {executor}: no contract there; this owner's lies at {made} once deployed",)
+    executor = str(named) if named else executor_address(position.owner, kind)
+    if not chain.has_code(executor):
+        told.append(
+            f"made up: the owner deploys his Executor, {executor}, and signs what `keeper grant` prints"
         )
-    _deployed(chain, market, owner, quoter)
-    return [f"made up: the owner deploys his Executor, {executor}"]
+        _sign(
+            chain, position.owner, asyncio.run(wanted(settings, _asked(body, position, deploy=True))).signings
+        )
+    if named is None:
+        homes.write(home, body, chain.url, executor=executor)
+    return Granted(told=(*told, *_allowed(chain, home, body, position)), executor=executor)
+
+
+def _sells(chain: Chain, settings: Settings) -> bool:
+    """Whether there is a quoter, without which nothing is sold."""
+    quoter = settings.chains[0].uniswap_quoter
+    return quoter is not None and chain.has_code(quoter)
 
 
 def _wallet(chain: Chain, market: Market, body: Body, home: Home) -> list[str]:
@@ -129,64 +123,52 @@ def _funded(chain: Chain, market: Market, home: Home, position: Position) -> lis
     return told
 
 
-def _deployed(chain: Chain, market: Market, owner: str, quoter: str) -> str:
-    """The owner's Executor, deployed by him when it is not there."""
-    assert isinstance(market.venue, AaveV3)  # the only kind whose Executor ships
-    address = executor_address(deploy_factory(chain), owner, own_artifact("AaveV3Executor"))
-    if not chain.has_code(address):
-        factory = str(chain.call(quoter, "factory()(address)"))
-        pool = market.venue.market.pool
-        deploy_executor(chain, owner, ChainVenues(aave_v3_pool=pool, uniswap_v3_factory=factory))
-    return address
-
-
-def _allowed(chain: Chain, home: Home, label: str, position: Position) -> list[str]:
+def _allowed(chain: Chain, home: Home, body: Body, position: Position) -> list[str]:
     """Terms, tokens, bot and grant as far as they are missing, signed by the owner whom the node impersonates."""
     settings = load(home.alone)
-    mandate = asyncio.run(_mandate(settings, label))
+    mandate = asyncio.run(_mandate(settings, body.label))
     if mandate is None:
-        raise ConfigError((f"positions.{label}.executor: could not be read on the fork",))
+        raise ConfigError((f"positions.{body.label}.executor: could not be read on the fork",))
     granted = any(a.granted for a in mandate.assets if a.side is Side.COLLATERAL)
-    amounts = {
-        h.amount.token.symbol: decimal_text(h.amount.units, h.amount.token.decimals)
-        for h in position.collateral
-        if h.threshold_wad
-    }
-    signed = asyncio.run(owner_grant.wanted(settings, label, amounts)).signings
+    if mandate.terms.trigger_wad and granted and mandate.bot_share_bps:
+        return []
+    found = asyncio.run(wanted(settings, _asked(body, position)))
+    signed, refused = found.signings, {s.announcement for s in found.refused}
+    told = ["made up: the owner signs what `keeper grant --executor` prints, for his whole collateral"]
     if mandate.terms.trigger_wad and granted:
         signed = tuple(s for s in signed if s.call.data.startswith(SET_BOT))
         told = [
             "the Executor, its terms and its grant stand as they are; the owner lets the throwaway key act"
         ]
-    else:
-        what = "whole collateral" if not granted else "terms"
-        told = [f"made up: the owner signs what `keeper grant --executor` prints, for his {what}"]
-    waits = [s for s in signed if not _passes(chain, position.owner, s)]
-    if waits:
-        for one in waits:
-            chain.send(
-                position.owner, mandate.executor, "announce(bytes32)", bytes.fromhex(one.announcement[2:])
-            )
+    late = [s for s in signed if s.announcement in refused]
+    for one in late:
+        announced = bytes.fromhex(one.announcement[2:])
+        chain.send(position.owner, mandate.executor, "announce(bytes32)", announced)
+    if late:
         chain.rpc("evm_increaseTime", hex(DAY_S + 60))
         chain.mine()
         told.append(
             "made up: a day passes, for what an Executor older than an hour takes only when announced"
         )
-    for one in signed:
-        chain.send(position.owner, one.call.target, one.call.data)
+    _sign(chain, position.owner, signed)
     return told
 
 
+def _asked(body: Body, position: Position, *, deploy: bool = False) -> Asked:
+    """All of the collateral that counts may be sold."""
+    amounts = {
+        h.amount.token.symbol: decimal_text(h.amount.units, h.amount.token.decimals)
+        for h in position.collateral
+        if h.threshold_wad
+    }
+    return Asked(label=body.label, amounts=amounts, deploy=deploy)
+
+
+def _sign(chain: Chain, owner: str, signed: Iterable[Signing]) -> None:
+    for one in signed:
+        chain.send(owner, one.call.target, one.call.data)
+
+
 async def _mandate(settings: Settings, label: str) -> Mandate | None:
-    async with owner_grant.placed(settings, label) as at:
+    async with placed(settings, label) as at:
         return (await at.site.view()).snapshot.means.mandate(at.guarded.id)
-
-
-def _passes(chain: Chain, owner: str, signing: Signing) -> bool:
-    """Whether the Executor would take the call now, unannounced."""
-    try:
-        asked = {"from": owner, "to": signing.call.target, "data": "0x" + signing.call.data.hex()}
-        chain.rpc("eth_call", asked, "latest")
-    except Rejected:
-        return False
-    return True
