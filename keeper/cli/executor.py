@@ -9,7 +9,7 @@ import typer
 from keeper.cli import arguments
 
 if TYPE_CHECKING:
-    from keeper.config import ChainSettings, Settings
+    from keeper.config import ChainSettings, Settings, VenueSettings
     from keeper.executor.load import Read
 
 HEADERS = ("label", "executor", "code", "owner", "bot", "routers", "venues", "verdict")
@@ -75,6 +75,7 @@ async def verify(settings: Settings) -> list[tuple[str, ...]]:
                 wrong = found.code or ("" if found.owner == p.account else f"its owner is not {p.account}")
                 wrong = wrong or ("" if found.bot_share_bps else "the keeper's wallet is no bot of it")
                 wrong = wrong or await _foreign(found.venues, chain, pools, read)
+                wrong = wrong or elsewhere(found.venues, settings.venue(p.venue))
                 share = f"{found.bot_share_bps / 100:g} % of each cap"
                 code = found.code or "the committed Executor's"
                 routers = "-" if found.code else await _routers(p.executor or "", chain, read)
@@ -120,6 +121,13 @@ async def _pools(settings: Settings, chain: ChainSettings, read: Read) -> frozen
         return frozenset()
     words = await read(tuple(Call(target=m, data=GET_POOL) for m in markets))
     return frozenset(words.uint(i) for i in range(len(markets)) if words.ok[i] and words.count[i])
+
+
+def elsewhere(named: tuple[str, ...], venue: VenueSettings) -> str:
+    """Why an Executor acts on another Morpho than the one where the position is; empty when it does not."""
+    if venue.kind != "morpho_blue" or named[1].lower() == venue.provider.lower():
+        return ""
+    return f"its Morpho {named[1]} is not {venue.provider}, where the position is"
 
 
 async def _foreign(named: tuple[str, ...], chain: ChainSettings, pools: frozenset[int], read: Read) -> str:

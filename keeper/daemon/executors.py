@@ -104,6 +104,11 @@ def _of(site: Site, guarded: Guarded, snapshot: Snapshot) -> list[Finding]:
     found += [
         _bad(severity, "executor_terms", guarded, why) for severity, why in _terms(mandate, guarded.policy)
     ]
+    if sells:
+        found += [
+            _bad(Severity.WARNING, "executor_terms", guarded, why)
+            for why in _uncovered(site, guarded, snapshot)
+        ]
     left_s = min(mandate.terms.expiry_s, mandate.bot_expiry_s) - mandate.timestamp_s
     if left_s < ENDS_SOON_S:
         why = f"what the owner allows the executor ends in {left_s / 86_400:.0f} days: renew it"
@@ -172,6 +177,24 @@ def _terms(mandate: Mandate, policy: Policy) -> list[tuple[Severity, str]]:
             text = f"policy {ours} {health_text(ours_wad)}, executor {theirs} {health_text(theirs_wad)}: {so}"
             found.append((severity, text))
     return found
+
+
+def _uncovered(site: Site, guarded: Guarded, snapshot: Snapshot) -> list[str]:
+    """Where collateral leaves by stricter factors than health counts by: a target that no sale can end at."""
+    position, venue = snapshot.position(guarded.id), site.venues[guarded.venue_id]
+    for held in position.collateral if position is not None else ():
+        reserve = snapshot.means.reserve(venue.id, held.amount.token)
+        factor = reserve.borrow_factor_wad if reserve is not None else None
+        if not factor or not held.threshold_wad:
+            continue
+        least = -(-held.threshold_wad * WAD // factor)
+        if guarded.policy.target_wad < least:
+            symbol, target = held.amount.token.symbol, health_text(guarded.policy.target_wad)
+            return [
+                f"policy target {target}: {symbol} leaves the market only while the rest covers the debt by its "
+                f"borrow factor, which is health {health_text(least)}; below that every sale is refused"
+            ]
+    return []
 
 
 def _grants(mandate: Mandate, position: Position, guarded: Guarded) -> list[Finding]:

@@ -97,3 +97,14 @@ def test_can_sell__when_reserve_or_grant_is_there__then_the_wallet_need_not_suff
         id=build.position_id(),
     )
     assert can_sell(means(owner(funds)), guarded) is ready
+
+
+def test_check__when_the_target_lies_below_the_borrow_factor__then_no_sale_could_end_there() -> None:
+    def found(factor_wad: int | None) -> list[str]:
+        there = means(owner())
+        reserves = tuple(replace(r, borrow_factor_wad=factor_wad) for r in there.reserves)
+        return codes(replace(there, reserves=reserves), ("deleverage",))
+
+    # collateral counts 0.83 towards liquidation, the target is 1.45
+    assert found(None) == found(80 * WAD // 100) == []
+    assert found(55 * WAD // 100) == ["executor_terms"]

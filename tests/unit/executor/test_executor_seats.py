@@ -11,6 +11,8 @@ import pytest
 from eth_account.messages import encode_typed_data
 from eth_utils.crypto import keccak
 
+from keeper.cli.executor import elsewhere
+from keeper.config import VenueSettings
 from keeper.daemon import desks
 from keeper.errors import ConfigError, Transient
 from keeper.executor import grants_signed, read, verify
@@ -191,3 +193,12 @@ def test_line__of_a_seat__is_a_share_below_one() -> None:
     assert isinstance(line, Line)
     assert line.share == (PRE_LLTV, LLTV)
     assert line.asks.target == MORPHO
+
+
+def test_verify__an_executor_of_another_morpho__is_named() -> None:
+    here = VenueSettings(name="m", kind="morpho_blue", chain="local", provider=MORPHO, market=KEY)
+    zero = "0x" + "00" * 20
+    assert elsewhere((zero, MORPHO.lower(), zero, KEY, zero), here) == ""
+    assert elsewhere((zero, COMET, zero, KEY, zero), here).startswith(f"its Morpho {COMET} is not {MORPHO}")
+    aave = VenueSettings(name="a", kind="aave_v3", chain="local", provider=COMET)
+    assert elsewhere((zero, zero, zero, KEY, zero), aave) == ""
