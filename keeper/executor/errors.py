@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from eth_abi.abi import decode
-from eth_abi.exceptions import DecodingError
-
 from keeper.executor.abi import selector
 from keeper.phrases import health_text
 
@@ -124,17 +121,6 @@ NAMES: dict[bytes, str] = {
     **{selector(f"{n}()"): f"Compound: {n}" for n in COMPOUND_V3},
 }
 """What a simulation that reverts is told as."""
-
-
-def fault_from(data: bytes) -> Fault | None:
-    """The Executor's refusal in revert data; None for what is none of its errors."""
-    name = SELECTORS.get(data[:4])
-    if name is None:
-        return None
-    try:
-        return Fault(name=name, values=tuple(decode(TABLE[name].kinds, data[4:])))
-    except (DecodingError, OverflowError, ValueError):
-        return None
 
 
 def code_of(fault: Fault) -> str:

@@ -20,7 +20,6 @@ from eth_utils.address import to_checksum_address
 
 from anvil.forge import ForgeReport, policy_parity
 from keeper.executor import abi, judge, read
-from keeper.executor.errors import fault_from
 from keeper.executor.read import Listed, Post
 from keeper.executor.rules import Deal, Halt, Purse
 from keeper.model import Amount, Block, Mandate, PositionId, Side, Token
@@ -28,6 +27,7 @@ from keeper.words import Words
 from tests.bench.figures import record
 from tests.chaos.campaign import CONTRACTS, Campaign, Counts, Verdict
 from tests.chaos.leak_plans import Seen, guards
+from tests.executor_faults import fault_from
 
 STATES = 100_000
 A_UNIT = 1_000

@@ -12,6 +12,7 @@ from eth_abi.abi import encode
 from keeper.executor import abi, errors, verify
 from keeper.model import Amount, Side, Source
 from tests.build import DAI, WETH, units
+from tests.executor_faults import fault_from
 from tests.mandates import EXECUTOR, KEY, ROUTER, order, sale
 
 pytestmark = pytest.mark.unit
@@ -119,12 +120,12 @@ def test_path__when_two_pools__then_tokens_and_fees_alternate() -> None:
 
 def test_fault__when_it_is_ours__then_code_and_words() -> None:
     data = abi.selector("CoolingDown(uint256)") + (117).to_bytes(32)
-    fault = errors.fault_from(data)
+    fault = fault_from(data)
     assert fault is not None
     assert errors.code_of(fault) == "cooldown"
     assert "117" in errors.words_of(fault)
-    assert errors.fault_from(b"\1\2\3\4") is None
-    assert errors.fault_from(data[:-1]) is None
+    assert fault_from(b"\1\2\3\4") is None
+    assert fault_from(data[:-1]) is None
 
 
 def test_order__when_built_for_tests__then_its_defaults_are_whole() -> None:
