@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import select
 import socket
 import sys
 import tempfile
@@ -124,10 +125,12 @@ def page_url(on: Stage) -> str:
     return f"http://{at}"
 
 
-def stay(clock: Clock, url: str) -> None:
-    """The page stays up until somebody has seen enough."""
+def stay(on: Stage, clock: Clock, url: str) -> None:
+    """The page stays up, over quiet blocks, until somebody has seen enough."""
     clock.say(f"the story is over; its page stays at {url} until you press Enter")
-    sys.stdin.readline()
+    # without new blocks the daemon would be BLIND, and say so
+    while not select.select([sys.stdin], [], [], STEP_S)[0]:
+        on.chain.mine()
 
 
 def play(on: Stage, clock: Clock, *, dry_run: bool, url: str = "") -> Played:
@@ -164,15 +167,16 @@ def play(on: Stage, clock: Clock, *, dry_run: bool, url: str = "") -> Played:
             if url:
                 time.sleep(STEP_S)
         on.chain.rpc("evm_setAutomine", True)
+        last = on.chain.block().number
         if url:
-            stay(clock, url)
+            stay(on, clock, url)
     return Played(
         dry_run=dry_run,
         health={account: tuple(path) for account, path in health.items()},
         liquidations=tuple(liquidations),
         transactions=nonce(on) - nonce_before,
         first_block=first,
-        last_block=on.chain.block().number,
+        last_block=last,
         slowest_s=reactions.slowest_s,
     )
 

@@ -12,7 +12,9 @@ from keeper.cli import arguments
 if TYPE_CHECKING:
     from keeper.config import Settings
 
-HEADERS = ("chain", "position", "level", "health", "what is known")
+HEADERS = ("chain", "position", "level", "health", "to liquidation", "what is known")
+ALARMS_MAX = 8
+"""So many alarms fit beside the positions; the page and the journal hold all of them."""
 LOST_S_MAX = 86_400.0
 """A terminal that was forgotten ends some time."""
 
@@ -26,7 +28,8 @@ def command(
 ) -> None:
     """Watch the running daemon.
 
-    Positions with level and health, chains with block and state, as the daemon judged them last; what is not
+    Positions with level, health and distance, chains with block, endpoints and state, and the alarms that stand,
+    as the daemon judged them last; what is not
     known at this moment is shown as UNKNOWN with what was known, and its block. Asks the daemon, never the
     chain. Ctrl-C ends it; the daemon goes on.
 
@@ -44,7 +47,7 @@ def command(
     if once or not sys.stdout.isatty():
         from keeper.cli.table import plain
 
-        print("\n".join([*head_lines(first), "", plain(HEADERS, rows(first))]))
+        print("\n".join([*head_lines(first), *alarm_lines(first), "", plain(HEADERS, rows(first))]))
         return
     drive(_live(settings, every))
 
@@ -83,6 +86,9 @@ def screen(body: Mapping[str, Any], age_s: float) -> Any:
         # Text, not markup: labels are the user's, reasons come from strangers' nodes
         table.add_row(*(Text(cell, style=STYLE.get(cell, "")) for cell in row))
     lines = [Text(line, style="bold red" if alarming(line) else "") for line in head_lines(body)]
+    lines += [
+        Text(line, style="bold red" if line.startswith("CRITICAL") else "") for line in alarm_lines(body)
+    ]
     if age_s > 5:
         lines.insert(
             0, Text(f"NO DAEMON ANSWERS for {age_s:.0f} s; below is what it said last", style="bold red")
@@ -92,7 +98,7 @@ def screen(body: Mapping[str, Any], age_s: float) -> Any:
 
 def alarming(line: str) -> bool:
     """Whether a chain's line says that it is not watched, or not acted on, as it should be."""
-    return any(word in line for word in ("BLIND", "STOPPED", "NOT ARMED"))
+    return any(word in line for word in ("BLIND", "STOPPED", "NOT ARMED", "PAUSED"))
 
 
 def head_lines(body: Mapping[str, Any]) -> list[str]:
@@ -104,13 +110,32 @@ def head_lines(body: Mapping[str, Any]) -> list[str]:
             state = f"BLIND: {chain['blind']['why']}"
         elif chain["broken"]:
             state = f"STOPPED acting: {chain['broken']}"
+        elif chain.get("paused"):
+            state = f"watching, PAUSED: {chain['paused']}"
         elif body.get("mode") == "live" and not chain["armed"]:
             state = "watching, NOT ARMED: nothing is sent"
         busy = "" if chain["idle"] else ", a plan is on its way"
-        told.append(f"{chain['chain']}: {body.get('mode')}, block {chain['block'] or '-'}, {state}{busy}")
+        usable = chain.get("endpoints")
+        reach = "" if usable is None else f", {usable[0]} of {usable[1]} endpoints"
+        told.append(
+            f"{chain['chain']}: {body.get('mode')}, block {chain['block'] or '-'}{reach}, {state}{busy}"
+        )
     if body.get("never_drilled"):
         told.append(f"never passed a drill as configured: {', '.join(map(str, body['never_drilled']))}")
     return told
+
+
+def alarm_lines(body: Mapping[str, Any]) -> list[str]:
+    """What stands and is more than a note, the most severe first, by the labels of what it is about."""
+    labels = {p["id"]: p["label"] for chain in body.get("chains", ()) for p in chain["positions"]}
+    every = [a for chain in body.get("chains", ()) for a in chain.get("alarms", ())]
+    # CRITICAL comes before WARNING by the alphabet too
+    standing = sorted((a for a in every if a["severity"] != "INFO"), key=lambda a: str(a["severity"]))
+    lines = [
+        f"{a['severity']} {a['code']} {labels.get(a['subject'], a['subject'])}: {a['why']}" for a in standing
+    ]
+    more = len(lines) - ALARMS_MAX
+    return [*lines[:ALARMS_MAX], *([f"and {more} more alarms"] if more > 0 else [])]
 
 
 def rows(body: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -129,5 +154,6 @@ def rows(body: Mapping[str, Any]) -> list[tuple[str, ...]]:
             was = health_text(int(known["health_wad"]))
             why = f"{why}; last known {known['level']} at {was}, block {known['block']}"
         health = "-" if p["health_wad"] is None else health_text(int(p["health_wad"]))
-        made.append((chain, str(p["label"]), str(p["level"]), health, why))
+        away = "" if p.get("distance") is None else f"{100 * p['distance']:+.1f} %"
+        made.append((chain, str(p["label"]), str(p["level"]), health, away, why))
     return made

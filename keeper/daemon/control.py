@@ -89,9 +89,16 @@ class Controls:
         return {
             **head,
             "block": loop.last.block.number if loop.last else None,
+            "block_s": loop.last.block.timestamp_s if loop.last else None,
             "idle": loop.idle,
             "armed": loop.armed,
             "broken": loop.broken or None,
+            "paused": pause.why if (pause := loop.stops.pause) is not None else None,
+            "endpoints": list(loop.parts.live_endpoints()),
+            "alarms": [
+                {"severity": a.severity.value, "code": a.code, "subject": a.subject, "why": a.why}
+                for a in loop.parts.alarms.standing
+            ],
             "positions": _all_standing(loop, blind),
         }
 
@@ -246,6 +253,7 @@ def _standing(
         "label": guarded.label,
         "level": outlook.level.value if outlook is not None and current else Level.UNKNOWN.value,
         "health_wad": None if health_wad is None else str(health_wad),
+        "distance": outlook.distance[0].distance if outlook and current and outlook.distance else None,
         "unreadable": why or None,
         "last_known": known,
     }

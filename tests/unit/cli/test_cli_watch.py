@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from keeper.cli.watch import alarming, head_lines, rows, screen
+from keeper.cli.watch import alarm_lines, alarming, head_lines, rows, screen
 from keeper.units import WAD
 
 pytestmark = pytest.mark.unit
@@ -16,6 +16,7 @@ pytestmark = pytest.mark.unit
 def position(label: str, level: str, health: float | None, **more: object) -> dict[str, Any]:
     health_wad = None if health is None else str(int(health * WAD))
     return {
+        "id": label,
         "label": label,
         "level": level,
         "health_wad": health_wad,
@@ -42,7 +43,7 @@ def test_rows__when_levels_differ__then_the_worst_is_first_and_old_health_is_onl
     found = rows(body(position("fine", "SAFE", 2.5), position("low", "URGENT", 1.05), lost))
     assert [r[1] for r in found] == ["lost", "low", "fine"]
     assert found[0][2:4] == ("UNKNOWN", "-")
-    assert found[0][4] == "the oracle reverted; last known SAFE at 2.00, block 5"
+    assert found[0][5] == "the oracle reverted; last known SAFE at 2.00, block 5"
 
 
 @pytest.mark.parametrize(
@@ -63,6 +64,24 @@ def test_head__when_protection_is_hindered__then_said_and_alarming(
     assert not alarming(calm)
     (dry,) = head_lines(body(mode="dry-run", armed=False))
     assert not alarming(dry)
+
+
+def test_alarms__when_many_stand__then_the_most_severe_by_label_and_a_count_of_the_rest() -> None:
+    of = body(position("vault", "ACT", 1.2, id="aave:1:0xab:0xcd"))
+    warning = {"severity": "WARNING", "code": "act", "subject": "aave:1:0xab:0xcd", "why": "below trigger"}
+    note = {**warning, "severity": "INFO"}
+    critical = {**warning, "severity": "CRITICAL", "code": "blind", "subject": "mainnet", "why": "no head"}
+    of["chains"][0]["alarms"] = [note, *[warning] * 10, critical]
+    lines = alarm_lines(of)
+    assert lines[0] == "CRITICAL blind mainnet: no head"
+    assert lines[1] == "WARNING act vault: below trigger"
+    assert lines[-1] == "and 3 more alarms"
+    assert "CRITICAL blind" in shown(of)
+
+
+def test_rows__when_a_price_may_fall__then_how_far_is_shown() -> None:
+    (row,) = rows(body(position("vault", "SAFE", 2.0, distance=-0.4979)))
+    assert row[4] == "-49.8 %"
 
 
 def test_screen__when_the_daemon_is_gone__then_said_above_what_it_said_last() -> None:
