@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from keeper.decision import stress
 from keeper.decision.case import Case, Options, decision
 from keeper.decision.ranking import rank, reaches
 from keeper.decision.stretch import stretched
 from keeper.model import (
+    Block,
     Decision,
     Means,
     Plan,
@@ -23,7 +25,7 @@ from keeper.model import (
     Step,
 )
 from keeper.phrases import health_text
-from keeper.seams import StandsBy, Venue
+from keeper.seams import StandsBy, Strategy, Venue
 from keeper.triggers import cooldown_blocks, crossed, spend_cap_usd, useful_shortfall_wad
 from keeper.units import mul_div_up
 
@@ -101,9 +103,9 @@ def ask(need: Needy, name: str, means: Means) -> tuple[Proposal, int] | Refusal:
     if strategy is None:
         return Refusal(who=name, code="unknown_strategy", why="the policy names it, but it is not loaded")
     policy, found = need.policy, list[Proposal]()
-    outlook, rest = need.case.outlook, (means, need.venue, need.snapshot.block)
+    rest = (means, need.venue, need.snapshot.block)
     for _ in range(RESIZES_MAX):
-        answer = strategy.propose(need.position, outlook, policy, *rest)
+        answer = _again(strategy, need, rest, policy)
         if isinstance(answer, Refusal) or not reaches(answer, policy):
             if found:
                 break
@@ -111,12 +113,20 @@ def ask(need: Needy, name: str, means: Means) -> tuple[Proposal, int] | Refusal:
         found.append(answer)
         low_wad = stress.lowest_wad(need.after(answer.steps), policy)
         if low_wad >= policy.emergency_wad:
-            return stretched(answer, policy, lambda p: strategy.propose(need.position, outlook, p, *rest)), 2
+            again = partial(_again, strategy, need, rest)
+            return stretched(answer, policy, need.position, again), 2
         target_wad = mul_div_up(policy.target_wad, policy.emergency_wad, max(low_wad, 1)) + 1
         if target_wad >= policy.max_health_wad:
             break
         policy = replace(policy, target_wad=target_wad)
     return found[0], 1
+
+
+def _again(
+    strategy: Strategy, need: Needy, rest: tuple[Means, Venue, Block], policy: Policy
+) -> Proposal | Refusal:
+    """The same question under another policy."""
+    return strategy.propose(need.position, need.case.outlook, policy, *rest)
 
 
 def chosen_alone(need: Needy, means: Means) -> Pick:

@@ -112,6 +112,12 @@ def read(path: Path, symbols: Sequence[str] = ()) -> Bars:
     return _joined(str(path), parts, notes)
 
 
+def symbols_of(path: Path) -> tuple[str, ...]:
+    """Which symbols a file has. ConfigError."""
+    rows = _parquet(path) if path.suffix == ".parquet" else _text(path)
+    return tuple(dict.fromkeys(rows.symbol.tolist()))
+
+
 def iso(time_s: float) -> str:
     """UTC, to the minute."""
     return f"{np.datetime64(int(time_s), 's')}"[:16].replace("T", " ")

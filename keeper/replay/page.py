@@ -42,8 +42,8 @@ class Story:
     shown: tuple[Shown, ...]
     assets: tuple[str, ...] = ()
     """Whose prices are drawn."""
-    frontier: tuple[Point, ...] = ()
-    ours: Point | None = None
+    frontiers: tuple[tuple[str, tuple[Point, ...]], ...] = ()
+    """(keeper, every setting of it that was tried)."""
     notes: tuple[str, ...] = ()
 
 
@@ -51,10 +51,10 @@ def page(story: Story) -> str:
     """The whole file."""
     body = [f"<h1>{escape(story.title)}</h1>"]
     body += [f"<p>{escape(line)}</p>" for line in story.said]
-    body += [_table(story.rows), _money(story.rows), _prices(story)]
+    body += [_table(story.rows), _money(story.rows)] if story.rows else []
+    body.append(_prices(story))
     body += [_account(story.paths, shown) for shown in story.shown]
-    if story.frontier:
-        body.append(_frontier(story.frontier, story.ours))
+    body += [_frontier(story.frontiers)] if story.frontiers else []
     if story.notes:
         body.append("<h2>Notes on the data</h2><ul>")
         body += [f"<li>{escape(n)}</li>" for n in story.notes]
@@ -193,23 +193,22 @@ def _table(rows: Sequence[Row]) -> str:
     return f"<div class=wide><table><tr>{head}</tr>{''.join(lines)}</table></div>"
 
 
-def _frontier(points: Sequence[Point], ours: Point | None) -> str:
-    every = [*points, *([ours] if ours is not None else [])]
+def _frontier(tried: Sequence[tuple[str, Sequence[Point]]]) -> str:
+    every = [p for _, points in tried for p in points]
     frame = plots.Frame(
         x=(-0.5, max(p.liquidated for p in every) + 0.5),
         y=(0.0, 1.05 * max(p.whole_usd for p in every)),
         of_time=False,
     )
-    dots = [(p.liquidated, p.whole_usd, "threshold", _setting(p)) for p in points]
-    dots += [(ours.liquidated, ours.whole_usd, "ours", f"ours: {_setting(ours)}")] if ours is not None else []
-    chain = [(p.liquidated, p.whole_usd) for p in efficient(points)]
-    keys = _keys(
-        [("settings of the threshold keeper", "threshold"), ("ours", "ours")][: 1 + (ours is not None)]
-    )
+    dots = [
+        (p.liquidated, p.whole_usd, name, f"{name} {_setting(p)}") for name, points in tried for p in points
+    ]
+    chains = [(name, [(p.liquidated, p.whole_usd) for p in efficient(points)]) for name, points in tried]
+    keys = _keys([(name, name) for name, _ in tried])
     return (
         "<h2>Accounts liquidated (across) against USD paid (up)</h2>"
-        "<p class=small>The line joins the settings that no other beats. Point at a dot for its setting.</p>"
-        f"{keys}{plots.scatter(dots, chain, frame)}"
+        "<p class=small>A line joins the settings that no other of that keeper beats. Point at a dot for its setting."
+        f"</p>{keys}{plots.scatter(dots, chains, frame)}"
     )
 
 

@@ -58,17 +58,17 @@ def curves(x: Sequence[float], lines: Sequence[Line], frame: Frame) -> str:
 
 
 def scatter(
-    points: Sequence[tuple[float, float, str, str]], chain: Sequence[tuple[float, float]], frame: Frame
+    points: Sequence[tuple[float, float, str, str]],
+    chains: Sequence[tuple[str, Sequence[tuple[float, float]]]],
+    frame: Frame,
 ) -> str:
-    """Points (x, y, style, what it is), and a line through ``chain``."""
+    """Points (x, y, style, what it is), and a line of each style through its chain."""
     parts = [*_axes(frame)]
-    if len(chain) > 1:
-        path = " ".join(
-            f"{'M' if n == 0 else 'L'}{x:.1f},{y:.1f}" for n, (x, y) in enumerate(frame.at(*c) for c in chain)
-        )
-        parts.append(f'<path class="line efficient" d="{path}"/>')
-    for x, y, style, said in points:
-        cx, cy = frame.at(x, y)
+    for style, chain in chains:
+        x, y = [c[0] for c in chain], [c[1] for c in chain]
+        parts += [f'<path class="line {style}" d="{d}"/>' for d in _segments(x, y, frame)]
+    for px, py, style, said in points:
+        cx, cy = frame.at(px, py)
         parts.append(
             f'<circle class="dot {style}" cx="{cx:.1f}" cy="{cy:.1f}" r="4"><title>{escape(said)}</title></circle>'
         )
@@ -124,10 +124,14 @@ def _axes(frame: Frame) -> list[str]:
         parts.append(
             f'<text class="tick" x="{WIDTH - RIGHT:g}" y="{y - 4:.1f}" text-anchor="end">{escape(name)}</text>'
         )
-    for tick in np.linspace(frame.x[0], frame.x[1], 5) if frame.of_time else steps(*frame.x):
-        x, _ = frame.at(float(tick), frame.y[0])
-        said = iso(float(tick))[5:] if frame.of_time else f"{tick:g}"
-        parts.append(f'<text class="tick" x="{x:.1f}" y="{HEIGHT - 10:g}" text-anchor="middle">{said}</text>')
+    ticks = np.linspace(frame.x[0], frame.x[1], 5).tolist() if frame.of_time else steps(*frame.x)
+    for n, tick in enumerate(ticks):
+        x, _ = frame.at(tick, frame.y[0])
+        said = iso(tick)[5:] if frame.of_time else f"{tick:g}"
+        anchor = "end" if frame.of_time and n == len(ticks) - 1 else "middle"
+        parts.append(
+            f'<text class="tick" x="{x:.1f}" y="{HEIGHT - 10:g}" text-anchor="{anchor}">{said}</text>'
+        )
     return parts
 
 

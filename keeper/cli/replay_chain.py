@@ -1,0 +1,54 @@
+"""``keeper replay --chain``: the same history on a local chain with the real protocols, beside the paper market."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from keeper.cli import subject, table
+from keeper.cli.endings import say
+from keeper.cli.replayed import Scene
+from keeper.errors import EXIT_UNREACHABLE
+
+if TYPE_CHECKING:
+    from keeper.cli.replay import Asked
+
+HEADERS = (
+    "account",
+    "keeper",
+    "moments",
+    "health apart",
+    "liquidated at",
+    "on chain",
+    "cost USD",
+    "on chain USD",
+)
+
+
+def run(asked: Asked, scene: Scene) -> int:
+    """1 where paper and chain disagree by more than is stated, else 0."""
+    import keeper
+
+    root = Path(keeper.__file__).resolve().parents[1]
+    if not (root / "anvil" / "replayed.py").is_file() or not (root / "anvil" / "node_modules").is_dir():
+        say(
+            "replaying on a chain needs a checkout of the repository with its packages: run `make demo` there once"
+        )
+        return EXIT_UNREACHABLE
+    sys.path.insert(0, str(root))
+    from anvil.replayed import compared
+
+    found = compared(scene.crew, scene.moved, scene.policy)
+    if asked.json:
+        print(
+            table.document(
+                {"chain": [c.document() for c in found.compared], "left_out": list(found.left_out)}
+            )
+        )
+    else:
+        table.show(HEADERS, [c.cells() for c in found.compared])
+        for line in found.left_out:
+            subject.say(f"left out: {line}")
+        subject.say(found.said())
+    return int(not found.ok)

@@ -1,0 +1,252 @@
+"""What ``keeper replay`` does: options into a history and a fleet, keepers over them, and what is shown of it."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from keeper.cli import progress, replaying, subject, table
+from keeper.cli.endings import usage
+from keeper.errors import ConfigError
+from keeper.replay import bars, compare, fleet, keep, levels, market, paths, rescue, together
+from keeper.replay import run as sea
+from keeper.replay.vessel import Vessel
+from keeper.units import wad_float
+
+if TYPE_CHECKING:
+    from keeper.cli.replay import Asked
+    from keeper.model import Policy
+
+FEEDS: Mapping[str, Mapping[str, paths.Feed]] = {
+    "chainlink": {},
+    "every": {"*": paths.EVERY},
+    "osm": {"*": paths.OSM},
+}
+SHOWN_MAX = 6
+"""Accounts drawn in the report."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """Everything that is replayed; without ``policy`` each account has its own levels."""
+
+    read: bars.Bars
+    crew: fleet.Fleet
+    moved: paths.Paths
+    shop: market.Market
+    policy: Policy | None
+
+    def levels(self, account: fleet.Account) -> tuple[float, float]:
+        """(trigger, target) of an account."""
+        policy = self.policy or levels.thrifty(account)
+        return wad_float(policy.trigger_wad), wad_float(policy.target_wad)
+
+
+def run(asked: Asked) -> int:
+    """The exit code."""
+    from keeper.cli import kernels
+
+    names = chosen("--keepers", asked.keepers, compare.NAMES)
+    policy = _policy(asked)
+    crew = _fleet(asked)
+    kernels.prepare()
+    scene = _scene(asked, crew, policy)
+    if asked.sweep:
+        from keeper.cli import replay_sweep
+
+        return replay_sweep.run(asked, scene, names)
+    if asked.chain:
+        from keeper.cli import replay_chain
+
+        return replay_chain.run(asked, scene)
+    return _compared(asked, scene, names)
+
+
+def _compared(asked: Asked, scene: Scene, names: Sequence[str]) -> int:
+    """Every keeper over the whole history."""
+    made = compare.makes(names, scene.policy, scene.crew.assets, scene.shop)
+    with ExitStack() as stack:
+        total = len(names) * len(scene.crew.accounts)
+        advance = stack.enter_context(progress.bar(total, "replay"))
+        kept = keep.Kept(asked.keep, _digest(asked, scene)) if asked.keep is not None else None
+        if kept is not None:
+            stack.callback(kept.close)
+        sailed = [
+            sea.voyage(scene.crew, scene.moved, make, scene.shop, keep.Page(kept, name, advance))
+            for name, make in made.items()
+        ]
+    rows = [compare.row(v) for v in sailed]
+    judged = _judged(scene, sailed)
+    lines = replaying.said(scene.read, scene.crew, scene.moved, sailed)
+    lines += [f"interest {asked.interest}, gas {asked.gas} gwei, feeds {asked.feed}"]
+    lines += replaying.judgement(judged)
+    if asked.json:
+        body = replaying.document(scene.read, scene.crew, scene.moved, sailed)
+        print(table.document({**body, "seed": asked.seed, "rule": replaying.rule(judged)}))
+    else:
+        table.show(replaying.HEADERS, [replaying.cells(r) for r in rows])
+        for line in lines:
+            subject.say(line)
+    if asked.report is not None:
+        _report(asked.report, scene, names, (rows, lines))
+    return int(any(r.liquidated for r in rows if r.keeper == "ours"))
+
+
+def _judged(scene: Scene, sailed: Sequence[sea.Voyage]) -> rescue.Score | None:
+    """Ours by the rule of ``rescue``, where nobody's keeper was in the run too."""
+    by = {v.keeper: v for v in sailed}
+    if "nobody" not in by or "ours" not in by:
+        return None
+    found = rescue.rescues(scene.crew, scene.moved, scene.shop, lambda a: scene.levels(a)[1], by["nobody"])
+    return rescue.score(found, by["ours"])
+
+
+def _report(
+    path: Path, scene: Scene, names: Sequence[str], told: tuple[Sequence[compare.Row], Sequence[str]]
+) -> None:
+    """The page, with the accounts that lost most with nobody acting; their trips are made once more."""
+    from keeper.replay.page import Shown, Story, page
+
+    made = compare.makes(names, scene.policy, scene.crew.assets, scene.shop)
+    usd = sea.unit_usd(scene.crew, scene.moved, scene.shop)
+    idle = compare.makes(["nobody"], None, scene.crew.assets, scene.shop)["nobody"]
+    lost = {t.name: t.lost_usd for t in sea.voyage(scene.crew, scene.moved, idle, scene.shop).trips}
+    worst = sorted(scene.crew.accounts, key=lambda a: (-lost[a.name], -a.owed))[:SHOWN_MAX]
+    shown = tuple(
+        Shown(
+            name=a.name,
+            trigger=scene.levels(a)[0],
+            trips=tuple(_trip(Vessel(a, scene.moved, usd), make, scene.shop) for make in made.values()),
+        )
+        for a in worst
+    )
+    story = Story(
+        title=f"Replay of {', '.join(scene.read.symbols)}",
+        said=tuple(told[1]),
+        rows=tuple(told[0]),
+        paths=scene.moved,
+        shown=shown,
+        assets=drawn(scene.moved),
+        notes=scene.moved.notes,
+    )
+    write(path, page(story))
+
+
+def drawn(moved: paths.Paths) -> tuple[str, ...]:
+    """One asset for each price that moves."""
+    rows = {moved.row_of(a): a for a in reversed(moved.assets) if a not in moved.held}
+    return tuple(a for a in moved.assets if a in rows.values())
+
+
+def _trip(vessel: Vessel, make: sea.Make, shop: market.Market) -> sea.Trip:
+    return sea.trip(vessel, make(vessel), shop)
+
+
+def write(path: Path, text: str) -> None:
+    """The page on disk. ConfigError."""
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise ConfigError((f"{path}: cannot be written: {error.strerror}",)) from error
+    subject.say(f"report: {path}")
+
+
+def chosen(option: str, text: str, known: Sequence[str]) -> list[str]:
+    """The names in ``text``, each known."""
+    found = [x.strip() for x in text.split(",") if x.strip()]
+    wrong = [x for x in found if x not in known]
+    if wrong or not found:
+        raise usage(option, f'"{", ".join(wrong) or text}" is not among {", ".join(known)}')
+    return list(dict.fromkeys(found))
+
+
+def numbers(option: str, text: str, count: int = 0) -> list[float]:
+    """Numbers of 0 or more, split by commas or colons; exactly ``count`` of them unless 0."""
+    try:
+        found = [float(x) for x in text.replace(":", ",").split(",") if x.strip()]
+    except ValueError:
+        raise usage(option, f'"{text}" is no list of numbers') from None
+    if not found or (count and len(found) != count) or any(not 0.0 <= x < 1e9 for x in found):
+        raise usage(option, f'"{text}" must be {count or "some"} numbers of 0 or more')
+    return found
+
+
+def _policy(asked: Asked) -> Policy | None:
+    if asked.own_levels:
+        if asked.policy:
+            raise usage("--own-levels", "give either --own-levels or --policy, not both")
+        return None
+    if not asked.policy:
+        if not 1.0 < asked.trigger < asked.target <= 100.0:
+            raise usage("--trigger", f"{asked.trigger:g} must be above 1 and below --target {asked.target:g}")
+        return levels.plain(asked.trigger, asked.target)
+    from keeper.config import load
+
+    found = {p.name: p for p in load(asked.config).policies}
+    if asked.policy not in found:
+        raise usage("--policy", f'"{asked.policy}" is not in {asked.config}: there are {", ".join(found)}')
+    return found[asked.policy]
+
+
+def _fleet(asked: Asked) -> fleet.Fleet:
+    if asked.accounts is not None and asked.book is not None:
+        raise usage("--accounts", "give either --accounts or --book, not both")
+    if asked.accounts is not None:
+        found = fleet.read(asked.accounts)
+    else:
+        named = subject.named_book(asked.config, asked.book)
+        found = fleet.of_book(named, str(asked.book or asked.config))
+    if not found.accounts:
+        why = "; ".join(f"{n}: {w}" for n, w in found.left_out[:3])
+        raise ConfigError(
+            (f"{found.path}: no lending position with debt to replay{': ' + why if why else ''}",)
+        )
+    if asked.sample and asked.sample < len(found.accounts):
+        picked = random.Random(asked.seed).sample(range(len(found.accounts)), asked.sample)
+        return replace(found, accounts=tuple(found.accounts[n] for n in sorted(picked)))
+    return found
+
+
+def _scene(asked: Asked, crew: fleet.Fleet, policy: Policy | None) -> Scene:
+    if asked.feed not in FEEDS:
+        raise usage("--feed", f'"{asked.feed}" is not among {", ".join(FEEDS)}')
+    moments = chosen("--field", asked.field, bars.FIELDS)
+    calm, storm = numbers("--gas", asked.gas, 2)
+    if not 0.0 < calm <= storm:
+        raise usage("--gas", f'"{asked.gas}" must be calm:storm, above 0, the storm no cheaper')
+    borrow, supply = numbers("--interest", asked.interest, 2)
+    read = _bars(asked)
+    held = [x.strip() for x in asked.hold.split(",") if x.strip()]
+    moved = paths.project(read, crew.assets, moments, FEEDS[asked.feed], held)
+    rates = paths.Rates(borrow={"*": borrow}, supply={"*": supply})
+    shop = market.Market(weather=market.Weather(calm_gwei=calm, storm_gwei=storm))
+    return Scene(read=read, crew=crew, moved=paths.with_interest(moved, rates), shop=shop, policy=policy)
+
+
+def _bars(asked: Asked) -> bars.Bars:
+    moments: list[float | None] = []
+    for option, text in (("--from", asked.first), ("--to", asked.last)):
+        try:
+            moments.append(bars.moment(text) if text else None)
+        except ValueError:
+            raise usage(option, f'"{text}" is no UTC time: 2021-05-18, or 2021-05-18T12:00:00Z') from None
+    wanted = [s.strip() for s in asked.symbol.split(",") if s.strip()]
+    if len(asked.prices) == 1:
+        return bars.read(asked.prices[0], wanted).between(moments[0], moments[1])
+    parts = [
+        bars.read(p, [s for s in wanted if s in bars.symbols_of(p)] if wanted else ()) for p in asked.prices
+    ]
+    return together.together(parts).between(moments[0], moments[1])
+
+
+def _digest(asked: Asked, scene: Scene) -> str:
+    """Of what decides the numbers: prices as read, accounts, and the options."""
+    body = hashlib.sha256(scene.moved.said.tobytes())
+    body.update(scene.moved.market.tobytes())
+    options = (asked.keepers, asked.gas, repr(scene.policy), asked.own_levels)
+    return keep.digest(body.hexdigest(), repr(scene.crew.accounts), options)

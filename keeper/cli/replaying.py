@@ -1,0 +1,147 @@
+"""What ``keeper replay`` shows: the table, the lines under it, and the JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from keeper.cli import subject
+from keeper.replay import compare
+from keeper.replay.bars import Bars, iso
+from keeper.replay.compare import Row
+from keeper.replay.fleet import Fleet
+from keeper.replay.paths import Paths
+from keeper.replay.rescue import Score
+from keeper.replay.run import Voyage
+
+LISTED_MAX = 12
+"""Notes and accounts named under the table; the JSON holds all."""
+
+HEADERS = (
+    "keeper",
+    "liquidated",
+    "lost USD",
+    "acts",
+    "cost USD",
+    "gas USD",
+    "refused",
+    "lowest",
+    "all in USD",
+)
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """One keeper's line of the table."""
+    money = [f"{x:,.0f}" for x in (row.lost_usd, row.cost_usd, row.gas_usd, row.whole_usd)]
+    return (
+        row.keeper,
+        str(row.liquidated),
+        money[0],
+        str(row.acts),
+        money[1],
+        money[2],
+        str(row.failed),
+        f"{row.lowest:.3f}",
+        money[3],
+    )
+
+
+def said(bars: Bars, fleet: Fleet, paths: Paths, voyages: Sequence[Voyage]) -> list[str]:
+    """What the table does not hold."""
+    span = f"{iso(bars.times_s[0])} to {iso(bars.times_s[-1])} UTC, {len(bars.times_s)} bars of {bars.step_s:g} s"
+    lines = [f"{len(fleet.accounts)} accounts, {span}, prices of {', '.join(bars.symbols)}"]
+    lines += [f"note: {n}" for n in paths.notes[:LISTED_MAX]]
+    if len(paths.notes) > LISTED_MAX:
+        lines.append(f"note: and {len(paths.notes) - LISTED_MAX} more; --json has them all")
+    left = fleet.left_out[:3]
+    lines += [f"left out: {name}: {why}" for name, why in left]
+    if len(fleet.left_out) > len(left):
+        lines.append(f"left out: and {len(fleet.left_out) - len(left)} more")
+    for v in voyages:
+        if v.keeper == "ours" and v.liquidated:
+            lost = sorted((t for t in v.trips if t.liquidations), key=lambda t: -t.lost_usd)
+            some = ", ".join(
+                f"{subject.cut(t.name, subject.NAME_MAX)} ({t.lost_usd:,.0f} USD)" for t in lost[:4]
+            )
+            lines.append(f"ours left to liquidators: {some}{' and more' if len(lost) > 4 else ''}")
+    return lines
+
+
+def document(bars: Bars, fleet: Fleet, paths: Paths, voyages: Sequence[Voyage]) -> dict[str, object]:
+    """The replay as JSON."""
+    return {
+        "prices": str(bars.path),
+        "from_s": float(bars.times_s[0]),
+        "to_s": float(bars.times_s[-1]),
+        "bars": len(bars.times_s),
+        "accounts": len(fleet.accounts),
+        "left_out": [{"name": n, "why": w} for n, w in fleet.left_out],
+        "notes": list(paths.notes),
+        "keepers": [
+            {
+                "keeper": r.keeper,
+                "liquidated": r.liquidated,
+                "lost_usd": r.lost_usd,
+                "acts": r.acts,
+                "cost_usd": r.cost_usd,
+                "gas_usd": r.gas_usd,
+                "refused": r.failed,
+                "lowest": subject.number(r.lowest),
+                "equity_usd": r.equity_usd,
+                "accounts": [
+                    {
+                        "name": t.name,
+                        "health_start": subject.number(t.start),
+                        "health_lowest": subject.number(t.lowest),
+                        "health_end": subject.number(t.end),
+                        "gap": subject.number(t.gap),
+                        "lost_usd": t.lost_usd,
+                        "cost_usd": t.cost_usd + t.gas_usd,
+                        "events": [
+                            {
+                                "time_s": e.time_s,
+                                "what": e.what,
+                                "health_before": subject.number(e.health_before),
+                                "health_after": subject.number(e.health_after),
+                                "usd": e.usd,
+                                "cost_usd": e.cost_usd,
+                                "why": e.why,
+                            }
+                            for e in t.events
+                        ],
+                    }
+                    for t in v.trips
+                ],
+            }
+            for r, v in ((compare.row(v), v) for v in voyages)
+        ],
+    }
+
+
+def judgement(found: Score | None) -> list[str]:
+    """Who was rescuable, and how ours did by that rule."""
+    if found is None:
+        return []
+    excluded = "; ".join(f"{n} {why}" for why, n in found.excluded)
+    lines = [
+        f"{found.crossing} fall below 1 with nobody acting, {found.rescuable} of them rescuable by one sale at the "
+        f"last update above 1{' (not counted: ' + excluded + ')' if excluded else ''}; ours left "
+        f"{len(found.liquidated)} of those ({found.failures} after failed acts, {found.gaps} for levels too low)"
+    ]
+    lines.append(f"a clairvoyant pays at least {found.bound_usd:,.0f} USD; ours {found.regret_usd:,.0f} more")
+    return lines
+
+
+def rule(found: Score | None) -> dict[str, object] | None:
+    """The same as JSON."""
+    if found is None:
+        return None
+    return {
+        "crossing": found.crossing,
+        "rescuable": found.rescuable,
+        "excluded": [{"why": why, "count": n} for why, n in found.excluded],
+        "liquidated": list(found.liquidated),
+        "failures": found.failures,
+        "gaps": found.gaps,
+        "bound_usd": found.bound_usd,
+        "regret_usd": found.regret_usd,
+    }
