@@ -71,7 +71,9 @@ def guarded_home(
     quoted_names = ", ".join(f'"{s}"' for s in strategies)
     text = made.config.read_text().replace(POLICY, f"{TERMS}strategies = [{quoted_names}]")
     text = text.replace('policy = "default"', 'policy = "default"\naccept_thin_emergency = true')
-    made.config.write_text(text)
+    # nothing is sold, nor closed, on the word of one endpoint
+    second = f'[[chains.endpoints]]\nname = "second"\nurl = "{node.url}"\nrate_per_s = 1000\n[[venues]]'
+    made.config.write_text(text.replace("[[venues]]", second, 1))
     return replace(made, settings=load(made.config))
 
 

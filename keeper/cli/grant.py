@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from keeper.cli import arguments, owner_options
+
+if TYPE_CHECKING:
+    from keeper.config import Settings
 
 HEADERS = ("token", "amount", "now allowed", "signs", "transaction")
 
@@ -19,6 +24,8 @@ def command(
     until: owner_options.Until = "",
     deploy: owner_options.Deploy = False,
     announce: owner_options.Announce = False,
+    subaccount: owner_options.Subaccount = None,
+    actions: owner_options.Actions = 50,
     config: arguments.Config = arguments.CONFIG,
     json: arguments.Json = False,
 ) -> None:
@@ -32,32 +39,31 @@ def command(
     Caps that are not named stay. From an hour after the deployment on, what loosens is announced a day before: sign
     what --announce prints, and a day later the same command without it.
 
+    With --subaccount, what the owner of a GMX position signs, so that the keeper may order for him.
+
     Example: keeper grant --amount USDC=5000 --amount WETH=2.5
     """
-    from keeper.cli.endings import drive, usage
+    from keeper.cli.endings import drive
     from keeper.config import load
 
-    owners = (reserve, bot, guardian, until, deploy, announce, safe, share != 100.0)
-    if executor is None and any(owners):
-        raise usage(
-            "--executor",
-            "LABEL goes with --safe, --reserve, --share, --bot, --guardian, --until and --deploy",
-        )
+    owner = owner_options.read(share, bot or [], guardian, until)
+    if subaccount is not None:
+        _ordering(load(config), (subaccount, actions, owner["until_s"]), json=json)
+        return
+    _together(executor, send, (reserve, bot, guardian, until, deploy, announce, safe, share != 100.0))
     wanted = amounts(amount or [], needed=executor is None or not (reserve or announce))
     settings = load(config)  # before the slow imports: a wrong file is told at once
     from keeper.cli import kernels
 
     kernels.prepare()
     if executor is not None:
-        if send:
-            raise usage("--send", "is for the keeper's own wallet; the owner signs what --executor prints")
         from keeper.cli import owner_grant
 
         asked = owner_grant.Asked(
             label=executor,
             amounts=wanted,
             reserve=amounts(reserve or [], "--reserve", needed=False),
-            **owner_options.read(share, bot or [], guardian, until),
+            **owner,
             deploy=deploy,
             announce=announce,
             safe=safe,
@@ -67,6 +73,26 @@ def command(
     from keeper.granting import grant
 
     _show(drive(grant(settings, wanted, send)), json=json)
+
+
+def _ordering(settings: Settings, asked: tuple[str, int, int | None], *, json: bool) -> None:
+    """What lets the keeper order for the owner of a GMX position."""
+    from keeper.cli import subaccount
+
+    subaccount.show(subaccount.wanted(settings, *asked), json=json)
+
+
+def _together(executor: str | None, send: bool, owners: tuple[object, ...]) -> None:
+    """Options that do not go together. Exit 2."""
+    from keeper.cli.endings import usage
+
+    if executor is None and any(owners):
+        raise usage(
+            "--executor",
+            "LABEL goes with --safe, --reserve, --share, --bot, --guardian, --until and --deploy",
+        )
+    if executor is not None and send:
+        raise usage("--send", "is for the keeper's own wallet; the owner signs what --executor prints")
 
 
 def _show(granted: tuple[dict[str, object], ...], *, json: bool) -> None:

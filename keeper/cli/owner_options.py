@@ -48,6 +48,18 @@ Announce = Annotated[
     bool, typer.Option("--announce", help="Only what must be announced a day before the rest.")
 ]
 
+Subaccount = Annotated[
+    str | None,
+    typer.Option(
+        "--subaccount",
+        metavar="LABEL",
+        help="What the owner of that GMX position signs, so that it may be guarded.",
+    ),
+]
+Actions = Annotated[
+    int, typer.Option("--actions", metavar="NUMBER", help="With --subaccount: orders in all.")
+]
+
 
 class Roles(TypedDict):
     """Who may act, with which share, until when, and who may pause."""
