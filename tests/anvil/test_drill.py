@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ import pytest
 from anvil import shock
 from keeper import drilled
 from keeper.config import load
-from tests.anvil_daemon import keeper
+from tests.anvil_daemon import ROOT
 from tests.executor_daemon import Owned, owned
 
 pytestmark = pytest.mark.anvil
@@ -31,7 +34,15 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Owned]:
 
 def drill(there: Owned, *line: str) -> tuple[int, dict[str, Any], str]:
     """Exit code, the JSON document and stderr."""
-    ran = keeper(there.on, "drill", "--rpc", there.on.node.url, *COARSE, *line)
+    words = ("drill", "--rpc", there.on.node.url, "--config", str(there.on.config), *COARSE, *line)
+    ran = subprocess.run(
+        [sys.executable, "-m", "keeper", *words],
+        cwd=there.on.folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
     return ran.returncode, json.loads(ran.stdout) if ran.stdout else {}, ran.stderr
 
 
