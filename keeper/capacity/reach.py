@@ -61,7 +61,7 @@ def reach(case: Case) -> Reach:
         return Reach(
             id=case.position.id, stress="", before_wad=before, needs_wad=goal, reached_wad=goal, ways=ways
         )
-    keys = _binding(case, reached)
+    keys = binding_keys(case, reached)
     codes = tuple(dict.fromkeys(case.limits[k].code for k in keys)) or ("position",)
     return Reach(
         id=case.position.id,
@@ -80,11 +80,6 @@ def relaxed(case: Case, keys: frozenset[str]) -> int:
     return _best(case, keys)[0]
 
 
-def binding_keys(case: Case) -> tuple[str, ...]:
-    """Keys of the limits that, relaxed together, raise what is reached; empty where none does."""
-    return _binding(case, _best(case, frozenset())[0])
-
-
 def _why(case: Case, keys: tuple[str, ...], goal: int) -> str:
     barred = "; ".join(dict.fromkeys(f"{r.code}: {r.why}" for r in case.barred))
     if not keys:
@@ -94,8 +89,8 @@ def _why(case: Case, keys: tuple[str, ...], goal: int) -> str:
     return f"{told}; besides, {barred}" if barred else told
 
 
-def _binding(case: Case, reached: int) -> tuple[str, ...]:
-    """The one limit whose absence raises health most, else a least set whose absence does."""
+def binding_keys(case: Case, reached: int) -> tuple[str, ...]:
+    """The one limit whose absence raises health most, else a least set whose absence does; empty where none does."""
     drawn = {k for way in case.ways for k in way.draws}
     keys = [k for k in case.limits if k in drawn]
     best = max(((relaxed(case, frozenset([k])), k) for k in keys), default=(0, ""), key=lambda f: f[0])
