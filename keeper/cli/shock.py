@@ -58,7 +58,6 @@ def command(
 
     Example: keeper shock --book book.json --ladder ETH --plot eth.svg
     """
-    from keeper.cli import table
     from keeper.cli.endings import usage
 
     if plot is not None and plot.suffix not in (".svg", ".png"):
@@ -90,23 +89,37 @@ def command(
             subtitle=subtitle(named, now),
         )
         draw(plot, drawn, ladder, grid, steps or mine or STEPS)
-    if json:
-        told = [{**document(r), **shares(worth, s)} for s, r in enumerate(found)]
-        print(table.document({"positions": list(named.names), "shocks": told}))
-    else:
-        shown = columns(now)
-        names = [subject.cut(named.names[u], subject.NAME_MAX) for u in shown]
-        joint = joint_cells(worth, len(found))
-        head = ("shock", "breaks", "notional USD", *(("joint USD",) if worth else ()))
-        lines = [row(r, shown) for r in found]
-        rows = [(*line[:3], *cells, *line[3:]) for line, cells in zip(lines, joint, strict=True)]
-        table.show((*head, *names), rows)
-        if shown:
-            subject.say(COLUMNS_ARE + (JOINT_IS if worth else ""))
-        subject.say_empty(named)
-        if len(shown) < len(named.names):
-            print(f"the {len(shown)} nearest of {len(named.names)} positions; all of them with --json")
+    told(named, (now, found), worth, json=json)
     raise typer.Exit(int(now.liquidatable > 0 or now.unknown > 0))
+
+
+def told(
+    named: NamedBook,
+    results: tuple[ShockResult, Sequence[ShockResult]],
+    worth: Mapping[str, Sequence[float]],
+    *,
+    json: bool,
+) -> None:
+    """The table or the JSON: (now, what each shock does), and what owners of several legs are worth."""
+    from keeper.cli import table
+
+    now, found = results
+    if json:
+        shocks = [{**document(r), **shares(worth, s)} for s, r in enumerate(found)]
+        print(table.document({"positions": list(named.names), "shocks": shocks}))
+        return
+    shown = columns(now)
+    names = [subject.cut(named.names[u], subject.NAME_MAX) for u in shown]
+    joint = joint_cells(worth, len(found))
+    head = ("shock", "breaks", "notional USD", *(("joint USD",) if worth else ()))
+    lines = [row(r, shown) for r in found]
+    rows = [(*line[:3], *cells, *line[3:]) for line, cells in zip(lines, joint, strict=True)]
+    table.show((*head, *names), rows)
+    if shown:
+        subject.say(COLUMNS_ARE + (JOINT_IS if worth else ""))
+    subject.say_empty(named)
+    if len(shown) < len(named.names):
+        print(f"the {len(shown)} nearest of {len(named.names)} positions; all of them with --json")
 
 
 def own_ladder(config: Path) -> str:

@@ -46,6 +46,7 @@ def named_book(config: Path, book: Path | None) -> NamedBook:
     from keeper.daemon.wiring import photograph
     from keeper.model import BookRow
     from keeper.risk.clocks import position_days
+    from keeper.risk.legs import equity
     from keeper.risk.rows import conservative
     from keeper.risk.stake import position_loss_usd
 
@@ -67,6 +68,7 @@ def named_book(config: Path, book: Path | None) -> NamedBook:
         tokens=tuple(collateral_tokens(p) for p in positions) + ((),) * len(lost),
         losses=tuple(position_loss_usd(p) for p in positions) + (None,) * len(lost),
         days=tuple(days) + (None,) * len(lost),
+        equities=tuple(equity(p) for p in positions) + (None,) * len(lost),
         # by account: one person's positions carry one address
         owners=tuple(id.account for id in ids),
     )

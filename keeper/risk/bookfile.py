@@ -45,6 +45,7 @@ class NamedBook:
     in tokens behind each entry's weight, 0 for a debt; empty for a row that is no lending position. ``losses``: USD
     that one liquidation would take of each position; None where no venue's rule is named. ``days`` until interest or
     funding alone liquidates; None where no rate is known. ``owners``: whose each is, empty where nobody says.
+    ``equities``: what a perp is worth to its owner, where its row measures something else; None where it does not.
     ``adl``: (name, nearness) of each perp for which the file tells how its venue closes winners.
     """
 
@@ -58,6 +59,7 @@ class NamedBook:
     losses: tuple[float | None, ...] = ()
     days: tuple[float | None, ...] = ()
     owners: tuple[str, ...] = ()
+    equities: tuple[BookRow | None, ...] = ()
     adl: tuple[tuple[str, Adl], ...] = ()
 
 

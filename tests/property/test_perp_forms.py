@@ -1,4 +1,4 @@
-"""Perps as rows of the affine book against the formula of one position written out: alone, sharing margin, inverse."""
+"""Perps as rows of the affine book against the formula of one position written out: alone, sharing margin, back."""
 
 from __future__ import annotations
 

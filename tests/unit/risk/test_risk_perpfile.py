@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from keeper.errors import ConfigError
 from keeper.model import Shock
-from keeper.risk import adl, perp
+from keeper.risk import adl, legs, perp
 from keeper.risk.bookfile import parse
 from keeper.risk.legs import joint_usd
 from keeper.risk.portfolio import distances, shock
+from keeper.venues.gmx_v2 import forms
+from tests import hedged
 
 pytestmark = pytest.mark.unit
 
@@ -82,11 +85,11 @@ def test_shock__loan_and_hedge__stand_in_one_grid_and_their_owner_is_worth_both(
     book = parse(document(LOAN, HEDGE, CROSS))
     shocks = [Shock(name="now", moves={}), Shock(name="down", moves={"ETH": -0.3})]
     now, down = shock(book, shocks)
-    assert now.health[:2] == (pytest.approx(16_600 / 12_000), pytest.approx(2500 / 105))
-    assert down.health[:2] == (pytest.approx(11_620 / 12_000), pytest.approx(5500 / 105))
+    assert list(now.health[:2]) == pytest.approx([16_600 / 12_000, 2500 / 105])
+    assert list(down.health[:2]) == pytest.approx([11_620 / 12_000, 5500 / 105])
     worth = joint_usd(book, shocks)
     assert list(worth) == ["me"]
-    assert worth["me"] == (pytest.approx(8_000 + 2_500), pytest.approx(2_000 + 5_500))
+    assert list(worth["me"]) == pytest.approx([8_000 + 2_500, 2_000 + 5_500])
 
 
 def test_joint__a_leg_that_cannot_be_told__makes_the_whole_unknown() -> None:
@@ -95,6 +98,23 @@ def test_joint__a_leg_that_cannot_be_told__makes_the_whole_unknown() -> None:
         names=book.names, rows=book.rows, prices={"USDC": 1.0}, symbols=book.symbols, owners=book.owners
     )
     assert math.isnan(joint_usd(lost, [Shock(name="now", moves={})])["me"][0])
+
+
+def test_equity__of_a_gmx_position__is_what_remains_and_moves_with_the_price() -> None:
+    for long in (True, False):
+        found = hedged.perp(2000, eth=5.0, entry=2100.0, margin_usd=2_000.0, long=long)
+        # the builder reckons a short: a long has won the opposite
+        remaining = found.remaining_usd if not long else 2_000 * 10**30 - found.won_usd
+        fake = replace(found, remaining_usd=remaining)
+        both = forms.holdings(fake, ("index", "margin"))
+        held = replace(hedged.short(fake), collateral=both[0], debt=both[1])
+        row = legs.equity(held)
+        assert row is not None
+        sign = 5.0 if long else -5.0
+        for price in (2000.0, 1500.0, 2500.0):
+            there = legs.worth_usd(row, (), {"index": price, "margin": 1.0})
+            assert there == pytest.approx(2_000.0 + sign * (price - 2100.0), abs=1e-6)
+    assert legs.equity(hedged.short(None)) is None
 
 
 def test_adl__of_a_file__by_each_venues_rule() -> None:
