@@ -12,12 +12,17 @@ from keeper.executor.desk import Desk
 from keeper.model import Caps, Policy, Proposal
 from keeper.seams import Strategy
 from keeper.units import WAD
+from strategies.add_collateral import AddCollateral
 from strategies.deleverage import Deleverage
 from strategies.pay_in import RepayFromReserve, SupplyFromReserve
+from strategies.repay import RepayFromWallet
 from tests import build
 from tests.venue_executor_stage import Ground, VenueExecutor
 
 WAYS: tuple[Strategy, ...] = (Deleverage(), SupplyFromReserve(), RepayFromReserve())
+"""Through the owner's Executor."""
+WALLET: tuple[Strategy, ...] = (AddCollateral(), RepayFromWallet())
+"""From the keeper's own means, which need no grant of the owner's."""
 DAY_S = 86_400
 COOLED = 6
 PPM = 10
@@ -32,10 +37,14 @@ class Rescued:
     done: Counter[str] = field(default_factory=Counter)
     refused: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    gas: dict[str, list[int]] = field(default_factory=dict)
+    """By way, of each rescue."""
 
 
-def rescued(ground: Ground, kind: str, count: int, *, seed: int) -> Rescued:
-    """``count`` random states: size, idle time, fall and the owner's words; the wallet is empty in each."""
+def rescued(
+    ground: Ground, kind: str, count: int, *, seed: int, ways: tuple[Strategy, ...] = WAYS
+) -> Rescued:
+    """``count`` random states: size, idle time and fall; the owner's wallet is empty in each."""
     rng, found = random.Random(f"{kind}:{seed}"), Rescued()
     stage = VenueExecutor(ground, kind, ground.deployment.roles.actors[0])
     stage.configure(stage.terms(expiry_s=stage.now_s() + 390 * DAY_S))
@@ -43,11 +52,14 @@ def rescued(ground: Ground, kind: str, count: int, *, seed: int) -> Rescued:
     ground.oracles(3_000)
     for symbol, units in (("USDC", 10**11), ("WETH", 10**20)):
         stage.actors.mint(symbol, stage.executor, units)
+        stage.actors.mint(symbol, stage.bot, units)
+        spender = stage.reader.venue.spender
+        stage.chain.send(stage.bot, stage.token(symbol), "approve(address,uint256)", spender, units)
     for n in range(count):
         start = ground.chain.snapshot()
         _state(stage, rng)
         desk = stage.desk()
-        for way in WAYS:
+        for way in ways:
             before = ground.chain.snapshot()
             _rescue(stage, desk, way, found, f"{kind} state {n}")
             ground.chain.revert(before)
@@ -84,10 +96,14 @@ def _rescue(stage: VenueExecutor, desk: Desk, way: Strategy, found: Rescued, lab
         return
     held = stage.leftovers()
     try:
-        stage.sends(venue.encode(said.steps[0], position))
+        receipt = stage.sends(venue.encode(said.steps[0], position))
     except Reverted as reverted:
         found.wrong.append(f"{label}: {way.name} reverted: {reverted}")
         return
+    used = int(receipt["gasUsed"], 16)
+    found.gas.setdefault(way.name, []).append(used)
+    if used > venue.gas(said.steps[0]):
+        found.wrong.append(f"{label}: {way.name} used {used} gas, promised {venue.gas(said.steps[0])}")
     after = stage.health()
     if after < said.health_after_wad * (10**6 - PPM) // 10**6 or after < terms.target_wad:
         found.wrong.append(f"{label}: {way.name}: {after} < promised {said.health_after_wad}")

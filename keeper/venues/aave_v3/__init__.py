@@ -18,11 +18,10 @@ from keeper.seams import Effect, LiquidationRule, LogFilter, Reading, Seen, Shad
 from keeper.venues.aave_v3 import book, encode, events, read, rules, screen
 from keeper.venues.aave_v3.book import Market, Read
 from keeper.venues.aave_v3.layout import Layout, layout, position_id
+from keeper.venues.kept import Kept
 from keeper.words import Words
 
 KIND = "aave_v3"
-LAYOUTS_KEPT = 4
-"""Everybody's, and beside it those of the few that are looked at first or rehearsed: everybody's costs 20 ms."""
 
 
 class AaveV3:
@@ -32,7 +31,7 @@ class AaveV3:
 
     def __init__(self, market: Market) -> None:
         self.market = market
-        self._kept: tuple[Layout, ...] = ()
+        self._kept = Kept[tuple[tuple[str, ...], Seen], Layout]()
 
     @property
     def id(self) -> str:
@@ -123,14 +122,7 @@ class AaveV3:
 
     def _layout(self, accounts: Sequence[str], seen: Seen) -> Layout:
         wanted = tuple(accounts)
-        for i, known in enumerate(self._kept):
-            if known.accounts == wanted and known.seen == seen:
-                if i:
-                    self._kept = (known, *self._kept[:i], *self._kept[i + 1 :])
-                return known
-        made = layout(self.market, wanted, seen)
-        self._kept = (made, *self._kept)[:LAYOUTS_KEPT]
-        return made
+        return self._kept.get((wanted, seen), lambda: layout(self.market, wanted, seen))
 
 
 async def load(name: str, provider: str, chain_id: int, read: Read) -> AaveV3:

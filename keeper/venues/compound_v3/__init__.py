@@ -18,19 +18,20 @@ from keeper.venues.compound_v3 import book, encode, read, rules
 from keeper.venues.compound_v3.book import KIND, Market, Read
 from keeper.venues.compound_v3.deployments import known
 from keeper.venues.compound_v3.layout import Layout, layout, position_id
+from keeper.venues.kept import Kept
 from keeper.words import Words
 
 __all__ = ["KIND", "CompoundV3", "known", "load"]
 
 
 class CompoundV3:
-    """One Comet market as a Venue; pure, apart from keeping its last batch (same calldata)."""
+    """One Comet market as a Venue; pure, apart from keeping its last batches (same calldata)."""
 
-    __slots__ = ("_last", "market")
+    __slots__ = ("_kept", "market")
 
     def __init__(self, market: Market) -> None:
         self.market = market
-        self._last: Layout | None = None
+        self._kept = Kept[tuple[tuple[str, ...], Seen], Layout]()
 
     @property
     def id(self) -> str:
@@ -141,11 +142,8 @@ class CompoundV3:
         return rules.permitted(logs)
 
     def _layout(self, accounts: Sequence[str], seen: Seen) -> Layout:
-        last = self._last
-        if last is not None and last.accounts == tuple(accounts) and last.seen == seen:
-            return last
-        self._last = layout(self.market, accounts, seen)
-        return self._last
+        wanted = tuple(accounts)
+        return self._kept.get((wanted, seen), lambda: layout(self.market, wanted, seen))
 
 
 async def load(settings: VenueSettings, chain_id: int, read: Read) -> CompoundV3:

@@ -14,13 +14,13 @@ from keeper.model import Block, Call, Intent, Means, Position, PositionId, Refus
 from keeper.seams import Effect, LiquidationRule, LogFilter, Reading, Seen, Shadow
 from keeper.venues import atomic
 from keeper.venues.aave_v3.book import word
+from keeper.venues.kept import Kept
 from keeper.venues.morpho_blue import book, encode, events, read, rules
 from keeper.venues.morpho_blue.book import KIND, Market, Read
 from keeper.venues.morpho_blue.layout import Layout, layout, position_id
 from keeper.words import Words
 
 __all__ = ["KIND", "MorphoBlue", "load"]
-LAYOUTS_KEPT = 4
 
 
 class MorphoBlue:
@@ -30,7 +30,7 @@ class MorphoBlue:
 
     def __init__(self, market: Market) -> None:
         self.market = market
-        self._kept: tuple[Layout, ...] = ()
+        self._kept = Kept[tuple[str, ...], Layout]()
 
     @property
     def id(self) -> str:
@@ -160,14 +160,7 @@ class MorphoBlue:
 
     def _layout(self, accounts: Sequence[str]) -> Layout:
         wanted = tuple(accounts)
-        for i, known in enumerate(self._kept):
-            if known.accounts == wanted:
-                if i:
-                    self._kept = (known, *self._kept[:i], *self._kept[i + 1 :])
-                return known
-        made = layout(self.market, wanted)
-        self._kept = (made, *self._kept)[:LAYOUTS_KEPT]
-        return made
+        return self._kept.get(wanted, lambda: layout(self.market, wanted))
 
 
 async def load(settings: VenueSettings, chain_id: int, read: Read) -> MorphoBlue:
