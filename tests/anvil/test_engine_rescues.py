@@ -325,7 +325,7 @@ def test_row__of_a_cross_margined_account__tells_the_margin_at_another_price(on_
     on_perp.move(0.97)
     after = on_perp.reader.position(account)
     row, leg = before.row, after.collateral[1]
-    price = leg.price_base / WAD
+    price = leg.price_base / 10**30
     told_margin = row.a0 + row.a[0] * price - row.b0 - row.b[0] * price
     stands = standing(after)
     # funding of half an hour apart

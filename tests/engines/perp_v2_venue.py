@@ -74,7 +74,9 @@ class PerpV2:
     @property
     def rules(self) -> LiquidationRule:
         return LiquidationRule(
-            close_factor="half of a market above half of maintenance, all below", dust_base=100 * WAD
+            close_factor="half of a market above half of maintenance, all below",
+            dust_base=100 * WAD,
+            reduces_below=False,
         )
 
     def position_id(self, account: str) -> PositionId:
@@ -171,7 +173,7 @@ class PerpV2:
         if leg is None or not isinstance(step, ReducePerp):
             raise ValueError(f"{step} is nothing that this venue does")
         # base is given where a long is reduced (no less quote than that), taken where a short is (no more)
-        long, bound = leg.stored > 0, mul(step.amount.units, step.worst_price)
+        long, bound = leg.stored > 0, mul(step.amount.units, venue.worst_wad(step))
         params = (leg.amount.token.address, long, long, step.amount.units, bound, DEADLINE, 0, b"\0" * 32)
         data = encode_call(f"openPositionFor(address,{OPEN_POSITION})", who, params)
         return Call(target=self.site.clearing_house, data=data)
@@ -200,7 +202,7 @@ class PerpV2:
             left = abs(leg.size) - (step.amount.units if leg.index == step.amount.token else 0)
             closed = abs(leg.size) - left
             freed += max(mul(worth(closed, leg.price), leg.maintenance) - 1, 0)
-            paid += mul(closed, abs(leg.price - step.worst_price)) + mul(worth(closed, leg.price), FEE)
+            paid += mul(closed, abs(leg.price - venue.worst_wad(step))) + mul(worth(closed, leg.price), FEE)
             if left:
                 size = left if leg.size > 0 else -left
                 legs.append(

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from anvil.client import Chain, Reverted
-from keeper.model import AddMargin, Amount, Policy, Position, Proposal, ReducePerp, Refusal, Step
-from keeper.seams import Venue
+from keeper.model import Amount, Policy, Position, Proposal, ReducePerp, Refusal, Step
+from keeper.seams import Strategy, Venue
 from keeper.units import WAD, wad_from
-from strategies.add_collateral import AddCollateral
+from strategies.add_margin import AddMargin as Added
+from strategies.reduce_perp import ReducePerp as Reduced
 from tests import build
-from tests.engines.venue import EngineReader
+from tests.engines.venue import TO_USD, EngineReader
 
 SLIP_BPS = 150
 """How much worse than the mark an order may be filled."""
@@ -63,29 +64,34 @@ def policy(lines: Lines) -> Policy:
 
 def margin_to_add(stage: Stage, account: str, lines: Lines) -> Proposal | Refusal:
     """What the shipped strategy proposes from the keeper's wallet, by the photograph of the newest block."""
+    return proposed(stage, account, policy(lines), Added())
+
+
+def size_to_close(stage: Stage, account: str, lines: Lines) -> Proposal | Refusal:
+    """What the shipped strategy closes while the engine still lets it."""
+    early = replace(policy(lines), trigger_wad=wad_from(lines.reduce_below))
+    return proposed(stage, account, early, Reduced())
+
+
+def proposed(stage: Stage, account: str, wished: Policy, strategy: Strategy) -> Proposal | Refusal:
+    """A strategy's answer by the newest block."""
     snapshot = stage.reader.snapshot([account])
     position = snapshot.positions[0]
-    return AddCollateral().propose(
-        position,
-        build.outlook(position),
-        policy(lines),
-        snapshot.means,
-        stage.reader.venue,
-        snapshot.block,
-    )
+    venue = stage.reader.venue
+    return strategy.propose(position, build.outlook(position), wished, snapshot.means, venue, snapshot.block)
 
 
 def reduction(position: Position, target: str) -> ReducePerp:
     """Of the largest leg: the share by which the requirement falls to margin over target."""
     leg = max(position.collateral[1:], key=lambda h: h.amount.units * h.price_base)
     need = position.debt[0].stored
-    kept = position.collateral[0].value_base * WAD // wad_from(target)
+    kept = position.collateral[0].value_base // TO_USD * WAD // wad_from(target)
     units = min(leg.amount.units * max(need - kept, 0) // need + 1, leg.amount.units)
     worse = 10_000 - SLIP_BPS if leg.stored > 0 else 10_000 + SLIP_BPS
     return ReducePerp(
         amount=Amount(token=leg.amount.token, units=units),
-        size_usd=units * leg.price_base // WAD * 10**12,
-        worst_price=leg.price_base * worse // 10_000,
+        size_usd=units * leg.price_base // WAD,
+        worst_price=leg.price_base * worse // 10_000 // WAD,
         fee_wei=0,
     )
 
@@ -112,15 +118,15 @@ def protect(stage: Stage, account: str, lines: Lines, how: str, told: list[str])
     position = stage.reader.position(account)
     health = position.health_wad or 0
     if how == "reduce" and health < wad_from(lines.reduce_below):
-        step = reduction(position, lines.target)
-        act(stage, step, position)
-        told.append(f"reduce {step.amount.units}")
+        found = size_to_close(stage, account, lines)
+        assert isinstance(found, Proposal), found
+        act(stage, found.steps[0], position)
+        told.append(found.why)
     if how == "add" and health < wad_from(lines.add_below):
         proposal = margin_to_add(stage, account, lines)
         assert isinstance(proposal, Proposal), proposal
-        (step_,) = proposal.steps
-        act(stage, AddMargin(amount=step_.amount, fee_wei=0), position)
-        told.append(f"add {step_.amount.units}")
+        act(stage, proposal.steps[0], position)
+        told.append(proposal.why)
 
 
 def run(stage: Stage, accounts: tuple[str, str, str], lines: Lines, factors: Sequence[float]) -> Story:

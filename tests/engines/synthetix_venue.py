@@ -82,7 +82,9 @@ class SynthetixPerps:
 
     @property
     def rules(self) -> LiquidationRule:
-        return LiquidationRule(close_factor="all margin is seized, positions close in windows", dust_base=0)
+        return LiquidationRule(
+            close_factor="all margin is seized, positions close in windows", dust_base=0, reduces_below=False
+        )
 
     def position_id(self, account: str) -> PositionId:
         return PositionId(venue=KIND, chain_id=self.chain_id, account=account, key=self.site.perps)
@@ -186,7 +188,7 @@ class SynthetixPerps:
             raise ValueError(f"{step} is nothing that this venue does")
         market = next(m for m in self.site.markets if self.index[m.id] == leg.amount.token)
         size = -step.amount.units if leg.stored > 0 else step.amount.units
-        data = encode_call(COMMIT, commitment(market, id, size, step.worst_price))
+        data = encode_call(COMMIT, commitment(market, id, size, venue.worst_wad(step)))
         return Call(target=self.site.perps, data=data)
 
     def gas(self, step: Step) -> int:
@@ -218,7 +220,7 @@ class SynthetixPerps:
             closed = mul(step.amount.units, leg.price)
             freed = mul(closed, leg.maintenance) - 1
             # filled at the worst price that the order allows
-            slipped = abs(leg.price - step.worst_price)
+            slipped = abs(leg.price - venue.worst_wad(step))
             paid = mul(step.amount.units, slipped) + mul(closed, TAKER) + SETTLED_FOR
             left = abs(leg.size) - step.amount.units
             size = left if leg.size > 0 else -left

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from anvil.client import Chain
 from keeper.chain.batch import Batch
 from keeper.model import (
+    Acting,
     AddMargin,
     Amount,
     BookRow,
@@ -21,6 +22,8 @@ from keeper.model import (
     Holding,
     Intent,
     Means,
+    Perp,
+    PerpOrder,
     Position,
     PositionId,
     ReducePerp,
@@ -38,8 +41,10 @@ from keeper.venues import atomic
 from keeper.words import Words
 from tests.anvil_reading import ChainTransport
 
-USD_DECIMALS = 18
-"""Base currency of both: dollars with 18 decimals."""
+USD_DECIMALS = 30
+"""Base currency, as strategies for perps count it; the engines' own numbers have 18."""
+TO_USD = 10**12
+ORDER_EXPIRES_S = 60
 PENDING = "order pending"
 FLAGGED = "flagged"
 NO_ORDERS = "may not order"
@@ -77,8 +82,8 @@ def position(id: PositionId, owner: str, block: int, margin: Token, stands: Stan
     held = Holding(
         amount=Amount(token=margin, units=units),
         stored=units,
-        price_base=WAD,
-        value_base=counted,
+        price_base=10**USD_DECIMALS,
+        value_base=counted * TO_USD,
         threshold_wad=WAD,
         feed=f"{id.venue}:usd",
     )
@@ -86,8 +91,8 @@ def position(id: PositionId, owner: str, block: int, margin: Token, stands: Stan
         Holding(
             amount=Amount(token=x.index, units=abs(x.size)),
             stored=x.size,
-            price_base=x.price,
-            value_base=x.debt,
+            price_base=x.price * TO_USD,
+            value_base=x.debt * TO_USD,
             threshold_wad=0,
             feed=x.feed,
         )
@@ -95,10 +100,10 @@ def position(id: PositionId, owner: str, block: int, margin: Token, stands: Stan
     )
     missing = stands.needed + max(-stands.available, 0)
     need = Holding(
-        amount=Amount(token=usd(id.chain_id), units=missing),
+        amount=Amount(token=usd(id.chain_id), units=missing * TO_USD),
         stored=stands.needed,
-        price_base=WAD,
-        value_base=missing,
+        price_base=10**USD_DECIMALS,
+        value_base=missing * TO_USD,
         threshold_wad=WAD,
         feed=f"{id.venue}:usd",
     )
@@ -112,7 +117,62 @@ def position(id: PositionId, owner: str, block: int, margin: Token, stands: Stan
         base_decimals=USD_DECIMALS,
         row=row(stands),
         mode=",".join(stands.marks),
+        perp=perp_of(stands, margin, units) if len(stands.legs) == 1 else None,
     )
+
+
+def perp_of(stands: Standing, margin: Token, units: int) -> Perp:
+    """An account of one leg as the strategies for perps see a position."""
+    (leg,) = stands.legs
+    price = leg.price * TO_USD // 10**leg.index.decimals
+    dollar = 10**USD_DECIMALS // 10**margin.decimals
+    waits = PerpOrder(
+        key="0x" + "00" * 32,
+        kind=0,
+        size_usd=0,
+        margin=0,
+        trigger_price=0,
+        age_s=0,
+        resting=False,
+        frozen=False,
+    )
+    return Perp(
+        long=leg.size > 0,
+        size_usd=abs(leg.size) * price,
+        tokens=abs(leg.size),
+        margin=units,
+        index=leg.index,
+        collateral=margin,
+        index_price=price,
+        index_mid=price,
+        collateral_price=dollar,
+        collateral_mid=dollar,
+        stable=True,
+        pnl_usd=0,
+        won_usd=0,
+        impact_usd=0,
+        impact_least_usd=0,
+        closing_usd=0,
+        # a fee of a thousandth covers both engines'
+        fee_factor=10**27,
+        owed=0,
+        remaining_usd=stands.available * TO_USD,
+        minimum_factor=leg.maintenance * TO_USD,
+        minimum_factor_after=leg.maintenance * TO_USD,
+        minimum_usd=0,
+        size_least_usd=0,
+        orders=(waits,) if PENDING in stands.marks else (),
+        order_expires_s=ORDER_EXPIRES_S,
+        increase_gas=0,
+        decrease_gas=0,
+        disabled=False,
+        acting=Acting(subaccount="0x" + "00" * 20, allowed=True, actions_left=1, until_s=2**40),
+    )
+
+
+def worst_wad(step: ReducePerp) -> int:
+    """The step's worst price as the engines have it: wad dollars of a whole token."""
+    return step.worst_price * 10**step.amount.token.decimals // TO_USD
 
 
 def usd(chain_id: int) -> Token:
@@ -149,19 +209,19 @@ def restated(before: Position, stands: Standing) -> Position:
 def standing(before: Position) -> Standing:
     """A position's numbers again; a rate is the share of notional that the row carries."""
     need = before.debt[0].stored if before.debt else 0
-    deficit = (before.debt[0].value_base - need) if before.debt else 0
+    deficit = before.debt[0].value_base // TO_USD - need if before.debt else 0
     rates = {f: b / abs(a) for f, a, b in zip(before.row.feeds, before.row.a, before.row.b, strict=True) if a}
     return Standing(
-        available=before.collateral[0].value_base - deficit,
+        available=before.collateral[0].value_base // TO_USD - deficit,
         needed=need,
         legs=tuple(
             Leg(
                 index=h.amount.token,
                 feed=h.feed,
                 size=h.stored,
-                price=h.price_base,
+                price=h.price_base // TO_USD,
                 maintenance=int(rates.get(h.feed, 0.0) * WAD),
-                debt=h.value_base,
+                debt=h.value_base // TO_USD,
             )
             for h in before.collateral[1:]
         ),
