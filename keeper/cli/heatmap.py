@@ -13,6 +13,8 @@ from keeper.cli import subject
 if TYPE_CHECKING:
     from keeper.risk.heat import Band, Heat, Place
 
+LABELS = 12
+"""Sizes named under the drawing."""
 BAR = 24
 """Characters of the longest bar."""
 PARTS = " ▏▎▍▌▋▊▉█"
@@ -98,7 +100,7 @@ def write(path: Path, found: Heat, mine: Sequence[str], title: str) -> None:
     cells = "".join("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in row) + "</tr>" for row in rows(found))
     style = (
         "body{font:16px/1.5 system-ui,sans-serif;max-width:960px;margin:2rem auto;padding:0 1rem;color:#1a1a1a}"
-        "svg{max-width:100%;height:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums;width:100%}"
+        "svg{max-width:100%;height:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums;display:block;overflow-x:auto}h1{font-size:1.3rem}"
         "td,th{padding:.2rem .5rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}"
         "td:nth-child(5){text-align:left;color:#0072B2}"
     )
@@ -173,10 +175,14 @@ def _curve(found: Heat, mine: Sequence[str], top: float) -> str:
         f'<text x="{LEFT - 8}" y="{y(most) + 4:.1f}" text-anchor="end" font-size="12">{_short(most)}</text>',
         f'<text x="{LEFT - 8}" y="{bottom + 4}" text-anchor="end" font-size="12">0</text>',
     ]
-    for b in found.bands:
+    every = math.ceil(len(found.bands) / LABELS)
+    for i, b in enumerate(found.bands, 1):
+        if i % every == 0:
+            parts.append(
+                f'<text x="{x(b.size):.1f}" y="{bottom + 16}" text-anchor="end" font-size="11">'
+                f"{move(found, b.size)}</text>"
+            )
         parts.append(
-            f'<text x="{x(b.size):.1f}" y="{bottom + 16}" text-anchor="end" font-size="11">'
-            f"{move(found, b.size)}</text>"
             f'<line x1="{x(b.size):.1f}" x2="{x(b.end):.1f}" y1="{bottom + 26}" y2="{bottom + 26}" stroke="{END}" '
             f'stroke-width="3" stroke-opacity=".55"><title>{move(found, b.size)} ends at {move(found, b.end)}, '
             f"branching {b.branching:.2f}</title></line>"
