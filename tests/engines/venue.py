@@ -172,7 +172,8 @@ def perp_of(stands: Standing, margin: Token, units: int) -> Perp:
 
 def worst_wad(step: ReducePerp) -> int:
     """The step's worst price as the engines have it: wad dollars of a whole token."""
-    return step.worst_price * 10**step.amount.token.decimals // TO_USD
+    wad: int = step.worst_price * 10**step.amount.token.decimals // TO_USD
+    return wad
 
 
 def usd(chain_id: int) -> Token:
