@@ -244,7 +244,7 @@ contract GmxOrderHandlerDouble {
             uint256 least = dataStore.getUint(Keys.name("REQUEST_EXPIRATION_TIME"));
             if (age < least) revert RequestNotYetCancellable(age, least, "Order");
         }
-        _cancel(key, "USER_INITIATED_CANCEL", "");
+        _cancel(key, "USER_INITIATED_CANCEL", "", o.addresses.account);
     }
 
     /// @notice The fake keeper's: an order that fails is cancelled, one that waits for its price is frozen.
@@ -256,11 +256,11 @@ contract GmxOrderHandlerDouble {
             uint256 fee = o.numbers.executionFee;
             _forget(key, account);
             _tell("OrderExecuted", key, account, "", "");
-            _payFee(fee, account);
+            _payFee(fee, account, msg.sender);
         } catch (bytes memory why) {
             bool rests = o.numbers.orderType == STOP_LOSS_DECREASE && bytes4(why) != EmptyPosition.selector;
             if (!rests) {
-                _cancel(key, "", why);
+                _cancel(key, "", why, msg.sender);
                 return;
             }
             o.flags.isFrozen = true;
@@ -333,7 +333,7 @@ contract GmxOrderHandlerDouble {
         dataStore.removeBytes32(Keys.at("ACCOUNT_ORDER_LIST", account), key);
     }
 
-    function _cancel(bytes32 key, string memory reason, bytes memory why) private {
+    function _cancel(bytes32 key, string memory reason, bytes memory why, address executor) private {
         Order memory o = _orders[key];
         _forget(key, o.addresses.account);
         address to = o.addresses.cancellationReceiver;
@@ -343,14 +343,14 @@ contract GmxOrderHandlerDouble {
             orderVault.transferOut(o.addresses.initialCollateralToken, to, units);
         }
         _tell("OrderCancelled", key, o.addresses.account, reason, why);
-        _payFee(o.numbers.executionFee, o.addresses.account);
+        _payFee(o.numbers.executionFee, o.addresses.account, executor);
     }
 
     /// @dev What the execution costs goes to whoever executed, the rest back.
-    function _payFee(uint256 fee, address account) private {
+    function _payFee(uint256 fee, address account, address executor) private {
         uint256 cost = minExecutionFee(MARKET_DECREASE, 0);
         if (cost > fee) cost = fee;
-        if (cost > 0) orderVault.transferOutNative(address(wnt), msg.sender, cost);
+        if (cost > 0) orderVault.transferOutNative(address(wnt), executor, cost);
         if (fee > cost) orderVault.transferOutNative(address(wnt), account, fee - cost);
     }
 
