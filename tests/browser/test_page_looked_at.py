@@ -42,8 +42,8 @@ ENDPOINTS = (
     EndpointStatus(name="backup", state=State.UP, latency_ms=84.0, last_error="", head_number=114),
 )
 VIEWS: dict[str, dict[str, Any]] = {
-    "desktop": {"viewport": {"width": 1360, "height": 900}, "color_scheme": "light"},
-    "dark": {"viewport": {"width": 1360, "height": 900}, "color_scheme": "dark"},
+    "desktop": {"viewport": {"width": 1360, "height": 1240}, "color_scheme": "light"},
+    "dark": {"viewport": {"width": 1360, "height": 1240}, "color_scheme": "dark"},
     "phone": {
         "viewport": {"width": 390, "height": 844},
         "color_scheme": "light",
