@@ -99,6 +99,13 @@ class Market:
         reserves, paid = self.reserves_usd(name, level), sold_usd * (1.0 - self.pool_fee)
         return paid * reserves / (reserves + paid) if math.isfinite(reserves) else paid
 
+    def takes(self, name: str, wanted_usd: float, level: float = 1.0) -> float:
+        """What must be sold to bring ``wanted_usd``: ``brings`` turned round; +inf where the pool has not so much."""
+        reserves = self.reserves_usd(name, level)
+        if wanted_usd >= reserves:
+            return math.inf
+        return wanted_usd / (1.0 - wanted_usd / reserves) / (1.0 - self.pool_fee)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seized:

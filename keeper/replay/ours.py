@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from eth_utils.address import to_checksum_address
 
 from keeper.decision.case import Options
@@ -39,6 +41,7 @@ WALLET = to_checksum_address("0x" + "55" * 20)
 SLIPPAGE_BPS = 300
 SIZES = 8
 TIP_WEI = 2 * GWEI
+ROUNDING = 1e-9
 
 
 class Ours:
@@ -67,7 +70,7 @@ class Ours:
         if not chosen:
             return Act(why="; ".join(d.why for d in decisions) or "nothing is said of it")
         gas = market.gas_usd(vessel.paths, vessel.at)
-        return _done([s for p in chosen for s in p.steps], vessel, gas)
+        return _done([s for p in chosen for s in p.steps], vessel, market, gas)
 
 
 def photograph(vessel: Vessel, market: Market, ours: Ours) -> Snapshot:
@@ -192,22 +195,21 @@ def _routes(vessel: Vessel, market: Market, position: Position) -> tuple[Route, 
 def _points(vessel: Vessel, market: Market, names: tuple[str, str], most: int) -> tuple[tuple[int, int], ...]:
     """(debt units bought, collateral units sold), ascending: X (1 - fee) = Y R / (R - Y) of a constant product."""
     sold, bought = names
-    reserves = market.reserves_usd(sold, vessel.level(sold))
     unit = paper.UNIT_USD / 10**paper.DECIMALS
     points: list[tuple[int, int]] = []
     for i in range(1, SIZES + 1):
         units = most * 11 * i // (10 * SIZES)
         wanted = units * unit * vessel.said(bought) * vessel.ahead(bought)
-        if wanted >= reserves:
+        takes = market.takes(sold, wanted, vessel.level(sold))
+        if not math.isfinite(takes):
             break
-        paid = wanted / (1.0 - wanted / reserves)
-        spent = paid / (1.0 - market.pool_fee) / (vessel.said(sold) * vessel.ahead(sold)) / unit
+        spent = takes / (vessel.said(sold) * vessel.ahead(sold)) / unit
         points.append((units, int(spent) + 1))
     return tuple(points)
 
 
-def _done(steps: list[object], vessel: Vessel, gas: float) -> Act:
-    """The steps carried out as planned."""
+def _done(steps: list[object], vessel: Vessel, market: Market, gas: float) -> Act:
+    """The steps carried out: so much is repaid, and sold what the pool takes for it, at most what the plan allows."""
     sold = repaid = cost = 0.0
     pair = ("", "")
     for step in steps:
@@ -215,14 +217,18 @@ def _done(steps: list[object], vessel: Vessel, gas: float) -> Act:
             return Act(why=f"a {type(step).__name__} needs a wallet, which a replay has not")
         i = next(n for n, x in enumerate(vessel.collateral) if x.asset == step.sell_max.token.symbol)
         j = next(n for n, x in enumerate(vessel.debt) if x.asset == step.repay.token.symbol)
-        out = step.sold / 10**paper.DECIMALS * paper.UNIT_USD * vessel.said(vessel.collateral[i].asset)
+        name, other = vessel.collateral[i].asset, vessel.debt[j].asset
         back = min(
-            step.repay.units / 10**paper.DECIMALS * paper.UNIT_USD * vessel.said(vessel.debt[j].asset),
-            vessel.owed_usd(j),
+            step.repay.units / 10**paper.DECIMALS * paper.UNIT_USD * vessel.said(other), vessel.owed_usd(j)
         )
-        pair = (vessel.collateral[i].asset, vessel.debt[j].asset)
+        most = step.sell_max.units / 10**paper.DECIMALS * paper.UNIT_USD * vessel.said(name)
+        takes = market.takes(name, back * vessel.ahead(other), vessel.level(name)) / vessel.ahead(name)
+        if takes > most * (1.0 + ROUNDING):
+            return Act(why=f"the pool takes more {name} than the plan allows")
+        out = min(takes, vessel.held_usd(i))
+        pair = (name, other)
         vessel.take(i, out)
         vessel.repay(j, back)
         sold, repaid = sold + out, repaid + back
-        cost += out * vessel.ahead(vessel.collateral[i].asset) - back * vessel.ahead(vessel.debt[j].asset)
+        cost += out * vessel.ahead(name) - back * vessel.ahead(other)
     return Act(sold=sold, repaid=repaid, cost=cost, gas=gas, pair=pair)

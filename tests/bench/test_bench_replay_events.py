@@ -35,12 +35,12 @@ pytestmark = [
     pytest.mark.skipif(not replay_events.there(), reason="no histories beside the repository"),
 ]
 
-APART = frontier.grid((1.10, 1.15, 1.18, 1.21, 1.24, 1.27, 1.30), (0.03, 0.06, 0.10, 0.15, 0.20, 0.30))
+APART = frontier.grid((1.15, 1.18, 1.21, 1.24, 1.27, 1.30), (0.03, 0.06, 0.15, 0.20, 0.30))
 LOOPS = frontier.grid((1.005, 1.01, 1.02, 1.05), (0.01, 0.03))
 MARGIN_SLACK = 0.005
 """So much less tail margin is forgiven to the other keeper."""
 RATIO_MAX = 0.5
-NEAREST = 6
+NEAREST = 3
 """Without service fees only its so many cheapest settings are tried again."""
 
 
