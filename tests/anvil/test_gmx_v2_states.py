@@ -1,0 +1,266 @@
+"""GMX slots on a chain: random positions, prices and times against the engine, and what is wrong by name."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from anvil.abi import encode_call
+from anvil.client import Chain
+from anvil.deploy_gmx_v2 import (
+    CODE_SIZE_MAX,
+    PRICES,
+    STOP_LOSS,
+    USD,
+    Asked,
+    Gmx,
+    allow,
+    deploy_gmx_v2,
+    key,
+    market_moves,
+    open_position,
+    order,
+    quoted,
+)
+from anvil.node import Anvil, AnvilSettings
+from anvil.tools import ToolMissing, find_anvil
+from keeper.errors import ConfigError, Rejected
+from keeper.model import AddMargin, Amount, Position, ReducePerp, Step
+from keeper.units import WAD
+from tests.perp_stage import FOR_LONG, slot
+from tests.venue_stage import VenueReader
+
+pytestmark = pytest.mark.anvil
+
+GENESIS_S = 1_750_000_000
+SEED = 20_260_313
+ROUNDS = 4
+DAY_S = 86_400
+JUDGE = f"executeLiquidation(address,address,address,bool,{PRICES})"
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[Anvil]:
+    try:
+        find_anvil()
+    except ToolMissing as missing:
+        pytest.skip(str(missing))
+    with Anvil(AnvilSettings(timestamp_s=GENESIS_S, code_size_max=CODE_SIZE_MAX)) as node:
+        yield node
+
+
+@pytest.fixture(scope="module")
+def built(node: Anvil) -> Gmx:
+    chain = Chain(node.url)
+    try:
+        chain.rpc("anvil_setBlockTimestampInterval", 0)
+        return deploy_gmx_v2(chain)
+    finally:
+        chain.close()
+
+
+@pytest.fixture
+def chain(node: Anvil, built: Gmx) -> Iterator[Chain]:
+    client = Chain(node.url)
+    snapshot = client.snapshot()
+    try:
+        yield client
+    finally:
+        client.revert(snapshot)
+        client.close()
+
+
+def dies(chain: Chain, at: Gmx, account: str, long: bool) -> bool:
+    """Whether the engine would liquidate in this very second, without doing it."""
+    data = encode_call(JUDGE, account, at.market, at.usdc, long, quoted(chain, at))
+    asked = {"from": chain.accounts[2], "to": at.handler, "data": "0x" + data.hex()}
+    try:
+        chain.rpc("eth_call", asked, "latest")
+    except Rejected as refused:
+        return "revert" not in str(refused)
+    return True
+
+
+def test_states__random_positions_prices_and_times__equal_the_engine(chain: Chain, built: Gmx) -> None:
+    rng = random.Random(SEED)
+    held = []
+    for i in range(10):
+        size = rng.randint(1_000, 900_000)
+        long = bool(i % 2)
+        open_position(chain, built, chain.accounts[20 + i], long, size, int(size / rng.uniform(4, 40)) + 20)
+        held.append((chain.accounts[20 + i], long))
+    eyes = {long: VenueReader(chain, slot(built, long, None), built.multicall) for long in (True, False)}
+    dead = wrong = 0
+    for _ in range(ROUNDS):
+        chain.mine(chain.block().timestamp_s + rng.randint(1, 5 * DAY_S // 6))
+        market_moves(chain, built, int(2_000 * 10**8 * rng.uniform(0.88, 1.12)))
+        chain.send(chain.accounts[0], built.usdc_feed, "set(int256)", 10**8)
+        for account, long in held:
+            position = eyes[long].position(account)
+            taken = dies(chain, built, account, long)
+            dead += taken
+            wrong += ((position.health_wad or 0) < WAD) != taken
+    assert wrong == 0
+    assert 0 < dead < ROUNDS * len(held)
+
+
+@pytest.mark.parametrize("long", [True, False])
+def test_verdict__at_the_boundary__differs_by_one_unit_of_price(chain: Chain, built: Gmx, long: bool) -> None:
+    account = chain.accounts[40]
+    open_position(chain, built, account, long, 20_000, 1_500)
+    eye = VenueReader(chain, slot(built, long, None), built.multicall)
+    low, high = 1_500 * 10**8, 2_500 * 10**8
+    while high - low > 1:
+        middle = (low + high) // 2
+        market_moves(chain, built, middle)
+        unsafe = (eye.position(account).health_wad or 0) < WAD
+        low, high = (middle, high) if unsafe == long else (low, middle)
+    for price, dead in ((low, long), (high, not long)):
+        market_moves(chain, built, price)
+        health = eye.position(account).health_wad
+        assert health is not None
+        assert (health < WAD, dies(chain, built, account, long)) == (dead, dead)
+
+
+def test_forms__shocked_along_the_price__never_healthier_than_the_chain(chain: Chain, built: Gmx) -> None:
+    account = chain.accounts[41]
+    open_position(chain, built, account, True, 50_000, 5_000)
+    eye = VenueReader(chain, slot(built, True, None), built.multicall)
+    row = eye.position(account).row
+    for price in (2_400, 2_000, 1_900, 1_850, 1_800):
+        market_moves(chain, built, price * 10**8)
+        real = (eye.position(account).health_wad or 0) / WAD
+        prices = (float(price), 1.0)
+        by_row = (row.a0 + sum(a * p for a, p in zip(row.a, prices, strict=True))) / row.b0
+        assert by_row == pytest.approx(real, rel=1e-9)
+
+
+def refusal(eye: VenueReader, account: str, wallet: str, step: Step) -> str:
+    shot = eye.snapshot([account], wallet=wallet)
+    no = eye.venue.can(step, shot.positions[0], shot.means)
+    return no.code if no else ""
+
+
+def margin(eye: VenueReader, units: int = 10**8) -> AddMargin:
+    return AddMargin(amount=Amount(token=eye.venue.tokens[0], units=units), fee_wei=10**16)
+
+
+def test_steps__each_wrong_input__is_refused_by_name(chain: Chain, built: Gmx) -> None:
+    account, wallet = chain.accounts[42], chain.accounts[43]
+    open_position(chain, built, account, True, 20_000, 2_000)
+    eye = VenueReader(chain, slot(built, True, wallet), built.multicall)
+    good = margin(eye)
+    assert refusal(eye, account, wallet, good) == "grant_missing"
+    allow(chain, built, account, wallet, 0, FOR_LONG)
+    assert refusal(eye, account, wallet, good) == "grant_spent"
+    allow(chain, built, account, wallet, 5, FOR_LONG)
+    assert refusal(eye, account, wallet, good) == ""
+    assert refusal(eye, account, chain.accounts[44], good) == "not_subaccount"
+    assert refusal(eye, account, wallet, replace(good, fee_wei=0)) == "fee_short"
+    other = replace(good, amount=Amount(token=eye.position(account).perp.index, units=1))  # type: ignore[union-attr]
+    assert refusal(eye, account, wallet, other) == "collateral_mismatch"
+    assert refusal(eye, chain.accounts[45], wallet, good) == "position_closed"
+    market_moves(chain, built, 1_700 * 10**8)
+    assert refusal(eye, account, wallet, good) == "not_cured"
+    market_moves(chain, built, 2_000 * 10**8)
+    disabled = key("IS_MARKET_DISABLED", built.market)
+    chain.send(chain.accounts[0], built.store, "setBool(bytes32,bool)", disabled, True)
+    assert refusal(eye, account, wallet, good) == "market_disabled"
+    chain.send(chain.accounts[0], built.store, "setBool(bytes32,bool)", disabled, False)
+    asked = Asked(kind=4, size_usd30=1_000 * USD, units=0, long=True, acceptable=0)
+    order(chain, built, account, asked)
+    assert refusal(eye, account, wallet, good) == "order_pending"
+    assert "pending" in eye.position(account).mode
+    bare = VenueReader(chain, slot(built, True, None), built.multicall)
+    assert refusal(bare, account, wallet, good) == "no_subaccount"
+
+
+def test_prices__missing_old_or_void__position_is_unreadable_never_healthy(chain: Chain, built: Gmx) -> None:
+    account = chain.accounts[46]
+    open_position(chain, built, account, True, 20_000, 2_000)
+    eye = VenueReader(chain, slot(built, True, None), built.multicall)
+    assert eye.position(account)
+    kept = chain.snapshot()
+    chain.send(chain.accounts[0], built.wnt_feed, "setBroken(bool)", True)
+    assert "did not answer" in eye.snapshot([account]).unreadable[0].why
+    chain.revert(kept)
+    kept = chain.snapshot()
+    chain.send(chain.accounts[0], built.wnt_feed, "set(int256)", 0)
+    assert "no price" in eye.snapshot([account]).unreadable[0].why
+    chain.revert(kept)
+    chain.mine(chain.block().timestamp_s + 2 * DAY_S)
+    assert "heartbeat" in eye.snapshot([account]).unreadable[0].why
+
+
+def test_load__wrong_addresses__name_what_is_wrong(chain: Chain, built: Gmx) -> None:
+    good = slot(built, True, None)
+    for made, words in (
+        (replace(good, provider="0x" + "11" * 20), "no contract"),
+        (replace(good, provider=built.store), "no SubaccountRouter"),
+        (replace(good, reader=built.store), "no Reader"),
+        (replace(good, market=f"{built.usdc}:{built.usdc}:long"), "no such market"),
+        (replace(good, market=f"{built.market}:{built.router}:long"), "takes no other"),
+        (replace(good, market="ETH-A"), "write MARKET"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            VenueReader(chain, made, built.multicall)
+
+
+def test_after__reduced_and_topped_up__never_better_than_the_engine_makes_it(
+    chain: Chain, built: Gmx
+) -> None:
+    account, wallet = chain.accounts[47], chain.accounts[48]
+    open_position(chain, built, account, False, 60_000, 6_000)
+    chain.mine(chain.block().timestamp_s + DAY_S // 2)
+    market_moves(chain, built, 2_080 * 10**8)
+    allow(chain, built, account, wallet, 9, FOR_LONG)
+    chain.send(chain.accounts[0], built.usdc, "mint(address,uint256)", wallet, 10**10)
+    chain.send(wallet, built.usdc, "approve(address,uint256)", built.router, 10**10)
+    eye = VenueReader(chain, slot(built, False, wallet), built.multicall)
+    for make in (lambda p: margin(eye, 700 * 10**6), lambda p: part(p, 3), lambda p: part(p, 1)):
+        before = eye.position(account)
+        step = make(before)
+        promised = eye.venue.after((step,), before)
+        call = eye.venue.encode(step, before)
+        chain.send(wallet, call.target, call.data, value_wei=call.value_wei)
+        waits = eye.position(account).perp
+        assert waits is not None
+        assert waits.pending is not None
+        execution = f"executeOrder(bytes32,{PRICES})"
+        args = (bytes.fromhex(waits.pending.key[2:]), quoted(chain, built))
+        chain.send(chain.accounts[1], built.handler, execution, *args)
+        now = eye.position(account)
+        assert (now.perp is None) == (promised.perp is None)
+        if now.perp is not None and promised.perp is not None:
+            assert (promised.health_wad or 0) <= (now.health_wad or 0)
+            assert now.perp.size_usd == promised.perp.size_usd
+            assert promised.perp.margin - promised.perp.owed <= now.perp.margin
+
+
+def part(position: Position, share: int) -> ReducePerp:
+    """A third, or all."""
+    assert position.perp is not None
+    size = position.perp.size_usd // share
+    return ReducePerp(
+        amount=Amount(token=position.perp.index, units=position.perp.tokens // share),
+        size_usd=size,
+        worst_price=position.perp.index_price * 103 // 100,
+        fee_wei=2 * 10**16,
+    )
+
+
+def test_stop__rests_beside_a_position__is_no_pending_order(chain: Chain, built: Gmx) -> None:
+    account = chain.accounts[49]
+    open_position(chain, built, account, True, 20_000, 2_000)
+    stop = Asked(
+        kind=STOP_LOSS, size_usd30=20_000 * USD, units=0, long=True, acceptable=0, trigger=1_850 * 10**12
+    )
+    order(chain, built, account, stop)
+    perp = VenueReader(chain, slot(built, True, None), built.multicall).position(account).perp
+    assert perp is not None
+    assert perp.pending is None
+    assert perp.stop is not None
+    assert perp.stop.trigger_price == 1_850 * 10**12
