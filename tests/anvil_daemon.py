@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +26,7 @@ from keeper.granting import grant
 from keeper.journal.read import Reader
 from keeper.journal.write import Journal
 from keeper.model import Entry, Intent, IntentState
+from tests.command import typed
 
 ROOT = Path(__file__).resolve().parents[1]
 MINED = (IntentState.INCLUDED, IntentState.SETTLED, IntentState.FINAL)
@@ -144,11 +143,7 @@ def logged(guard: Guard, event: str) -> list[dict[str, Any]]:
 
 def keeper(on: Stage, *line: str) -> subprocess.CompletedProcess[str]:
     """A command as a user types it, on the stage's configuration."""
-    command = [sys.executable, "-m", "keeper", *line, "--config", str(on.config)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        command, cwd=on.folder, env=environment, capture_output=True, text=True, timeout=120
-    )
+    return typed(on.folder, *line, "--config", str(on.config))
 
 
 def submit(on: Stage, to: str, signature: str, *arguments: object) -> None:

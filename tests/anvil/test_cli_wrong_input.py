@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,19 +11,13 @@ from anvil.actors import Actors, Borrower
 from anvil.deployment import Deployment
 from anvil.node import Anvil
 from keeper.config import load
+from tests.command import typed
 
 pytestmark = pytest.mark.anvil
 
 NOBODY = "0x000000000000000000000000000000000000dEaD"
 EOA = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def keeper(folder: Path, *line: str) -> subprocess.CompletedProcess[str]:
-    """One command line as a user runs it, in a folder of its own."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "keeper", *line]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
 
 
 def written(folder: Path, node: Anvil, market: Deployment, account: str) -> str:
@@ -67,26 +58,26 @@ def test_scan__when_the_account_has_a_position__then_health_is_the_pools_and_ini
     someone = borrower(deployment)
     actors.open(someone)
     at = ("--rpc", upstream.url, "--provider", deployment.provider)
-    done = keeper(tmp_path, "scan", someone.account, *at, "--json")
+    done = typed(tmp_path, "scan", someone.account, *at, "--json")
     (found,) = json.loads(done.stdout)["positions"]
     assert found["health_wad"] == str(actors.account(someone.account).health_wad)
     assert found["level"] in ("SAFE", "WATCH")
     assert done.returncode == 0
 
-    plain = keeper(tmp_path, "scan", someone.account, *at)
+    plain = typed(tmp_path, "scan", someone.account, *at)
     assert "WETH" in plain.stdout
     assert "\x1b" not in plain.stdout
 
-    assert keeper(tmp_path, "init", "--from", someone.account, *at).returncode == 0
+    assert typed(tmp_path, "init", "--from", someone.account, *at).returncode == 0
     settings = load(tmp_path / "keeper.toml")
     assert settings.mode == "dry-run"
     assert [p.account for p in settings.positions] == [someone.account]
-    done = keeper(tmp_path, "positions", "--json")
+    done = typed(tmp_path, "positions", "--json")
     assert done.returncode == 0, done.stderr
     (guarded,) = json.loads(done.stdout)["positions"]
     assert guarded["health_wad"] == found["health_wad"]
     for command in ("distance", "risk", "shock"):
-        table = keeper(tmp_path, command).stdout
+        table = typed(tmp_path, command).stdout
         assert "position-1" in table
         assert someone.account not in table
 
@@ -94,7 +85,7 @@ def test_scan__when_the_account_has_a_position__then_health_is_the_pools_and_ini
 def test_scan__when_the_account_has_nothing__then_it_says_so(
     tmp_path: Path, upstream: Anvil, deployment: Deployment
 ) -> None:
-    done = keeper(tmp_path, "scan", NOBODY, "--rpc", upstream.url, "--provider", deployment.provider)
+    done = typed(tmp_path, "scan", NOBODY, "--rpc", upstream.url, "--provider", deployment.provider)
     assert done.returncode == 0
     assert f"no position of {NOBODY}" in done.stderr
 
@@ -105,19 +96,19 @@ def test_journal__when_one_tick_was_run_dry__then_it_tells_what_was_seen(
     someone = borrower(deployment)
     actors.open(someone)
     written(tmp_path, upstream, deployment, someone.account)
-    done = keeper(tmp_path, "run", "--once")
+    done = typed(tmp_path, "run", "--once")
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
-    entries = json.loads(keeper(tmp_path, "journal", "--json").stdout)["entries"]
+    entries = json.loads(typed(tmp_path, "journal", "--json").stdout)["entries"]
     assert "tick" in [e["kind"] for e in entries]
     assert entries == sorted(entries, key=lambda e: e["id"])
-    assert len(keeper(tmp_path, "journal", "--kind", "tick").stdout.splitlines()) == 2
-    told = keeper(tmp_path, "explain", "vault")
+    assert len(typed(tmp_path, "journal", "--kind", "tick").stdout.splitlines()) == 2
+    told = typed(tmp_path, "explain", "vault")
     assert told.returncode == 0, told.stderr
     assert "nothing had to be decided" in told.stderr
     assert "last block seen" in told.stdout
     assert ": 1 positions" in told.stdout
-    lost = keeper(tmp_path, "explain", "nothing")
+    lost = typed(tmp_path, "explain", "nothing")
     assert lost.returncode == 2
     assert "vault" in lost.stderr
 
@@ -146,7 +137,7 @@ def test_command__when_the_chain_contradicts_the_configuration__then_one_message
         "chain_id": (f"chain_id = {deployment.chain_id}", "chain_id = 1"),
     }[spoiled]
     (tmp_path / "keeper.toml").write_text(text.replace(*wrong))
-    done = keeper(tmp_path, *command)
+    done = typed(tmp_path, *command)
     shown = done.stdout + done.stderr
     assert "Traceback" not in shown
     assert said in shown
@@ -160,7 +151,7 @@ def test_command__when_nobody_answers__then_69(
 ) -> None:
     text = written(tmp_path, upstream, deployment, EOA)
     (tmp_path / "keeper.toml").write_text(text.replace(upstream.url, "http://127.0.0.1:9"))
-    done = keeper(tmp_path, *command)
+    done = typed(tmp_path, *command)
     assert done.returncode == 69, done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert "Traceback" not in done.stderr
@@ -169,7 +160,7 @@ def test_command__when_nobody_answers__then_69(
 def test_scan__when_the_chain_is_not_known__then_it_asks_for_a_provider(
     tmp_path: Path, upstream: Anvil, deployment: Deployment
 ) -> None:
-    done = keeper(tmp_path, "scan", EOA, "--rpc", upstream.url)
+    done = typed(tmp_path, "scan", EOA, "--rpc", upstream.url)
     assert done.returncode == 78
     assert "--provider" in done.stderr
 
@@ -177,7 +168,7 @@ def test_scan__when_the_chain_is_not_known__then_it_asks_for_a_provider(
 def test_scan__when_the_provider_is_no_contract__then_it_is_named(
     tmp_path: Path, upstream: Anvil, deployment: Deployment
 ) -> None:
-    done = keeper(tmp_path, "scan", EOA, "--rpc", upstream.url, "--provider", EOA)
+    done = typed(tmp_path, "scan", EOA, "--rpc", upstream.url, "--provider", EOA)
     assert done.returncode == 78
     assert EOA in done.stderr
     assert "Traceback" not in done.stderr

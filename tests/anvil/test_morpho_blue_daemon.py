@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from keeper.errors import ConfigError
 from keeper.model import IntentState
 from keeper.units import WAD
 from keeper.venues.morpho_blue import deployments
+from tests.command import typed
 from tests.morpho_stage import MorphoReader, settings
 from tests.venue_stage import Guarded, armed, home, running
 
@@ -124,8 +124,7 @@ def _told(at: Guarded) -> None:
     """What ``check`` says before the night: every position is read, and one owner lets somebody else act."""
 
     def run(*line: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "keeper", *line, "--config", str(at.config)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
+        return typed(ROOT, *line, "--config", str(at.config))
 
     checked = run("check", "--json")
     assert checked.returncode == 1, checked.stderr

@@ -52,7 +52,7 @@ def by_library(tx: TxFields, secret: bytes) -> tuple[bytes, str, int, int]:
     return bytes(signed.raw_transaction), "0x" + bytes(signed.hash).hex(), signed.s, signed.v
 
 
-@settings(max_examples=3_000, deadline=None)
+@settings(max_examples=800, deadline=None)
 @given(fields, secrets)
 def test_sign__when_anything__then_the_bytes_of_eth_account(tx: TxFields, secret: bytes) -> None:
     ours = sign(tx, PrivateKey(secret))

@@ -71,7 +71,7 @@ def _everything(words: Words) -> list[object]:
     return seen
 
 
-@settings(max_examples=1500)
+@settings(max_examples=400)
 @given(rows=results.filter(bool), data=st.data())
 def test_words__when_the_answer_is_damaged__then_transient_or_exactly_what_it_says(
     rows: list[Result], data: st.DataObject
@@ -106,7 +106,7 @@ def test_words__when_the_answer_is_damaged__then_transient_or_exactly_what_it_sa
     assert [s for s in seen if isinstance(s, tuple) and s and isinstance(s[0], bool)] == list(again)
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(raw=st.binary(max_size=400), n=st.integers(0, 6))
 @example(raw=b"", n=0)
 @example(raw=b"\xff" * 256, n=3)
@@ -190,7 +190,7 @@ def _told(words: Words, width: int) -> object:
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(table=even_tables, cut=st.integers(0, 12), repeat=st.booleans())
 def test_even__when_all_calls_answer_alike__then_the_same_as_without_the_short_way(
     table: list[list[int]], cut: int, repeat: bool
@@ -217,7 +217,7 @@ def test_even__when_all_calls_answer_alike__then_the_same_as_without_the_short_w
             short.uint(0, bad - 1)
 
 
-@settings(max_examples=700, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(table=even_tables, data=st.data())
 def test_even__when_a_digit_is_damaged__then_the_same_as_without_the_short_way(
     table: list[list[int]], data: st.DataObject

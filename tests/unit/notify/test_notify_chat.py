@@ -59,7 +59,7 @@ def test_wish__when_it_is_one__then_understood(text: str, wish: Wish) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "hello", "/arm", "/disarm", "/protect vault 2", "/status now", "/explain", 
+        "", "hello", "/arm", "/disarm", "/protect vault 2", "/status now", "/explain",
         "/pause vault 30m", "/pause vault 0m 123456", "/pause vault 30 123456", "/pause vault -1h 123456",
         "/resume", "/adopt",
     ],
