@@ -68,8 +68,10 @@ def ordered(plan: Plan, step: PerpStep, position: Position, venue: Venue) -> Ref
     order = calldata.order_from(plan.call.data)
     if isinstance(order, str):
         return _no("calldata", order)
-    wanted = (position.id.account, market, collateral, bool(long), vault)
-    said = (order.account, order.market, order.collateral, order.long, order.vault)
+    wanted = tuple(str(w).lower() for w in (position.id.account, market, collateral, bool(long), vault))
+    said = tuple(
+        str(w).lower() for w in (order.account, order.market, order.collateral, order.long, order.vault)
+    )
     if said != wanted:
         return _no("calldata", f"the order names {said}, not {wanted}")
     if order.fee_wei != step.fee_wei or plan.call.value_wei != step.fee_wei:

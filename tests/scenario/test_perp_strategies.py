@@ -1,0 +1,385 @@
+"""The four ways with a perpetual position, over GMX's own arithmetic and without a chain."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from keeper.decision import Options, decide
+from keeper.decision.memory import Memory
+from keeper.model import (
+    Acting,
+    AddMargin,
+    Allowance,
+    Amount,
+    Block,
+    CancelOrder,
+    Caps,
+    Level,
+    Means,
+    Outlook,
+    Perp,
+    PerpOrder,
+    PlaceStop,
+    Policy,
+    Position,
+    Proposal,
+    ReducePerp,
+    Refusal,
+    Reserve,
+    Snapshot,
+    Token,
+)
+from keeper.plan import Case, check, compile_plan
+from keeper.seams import Strategy
+from keeper.units import UINT256_MAX, WAD
+from keeper.venues.gmx_v2 import GmxV2, read
+from keeper.venues.gmx_v2.book import Slot
+from strategies.add_margin import AddMargin as AddMarginWay
+from strategies.close_perp import ClosePerp
+from strategies.reduce_perp import ReducePerp as ReduceWay
+from strategies.stop_on_venue import StopOnVenue
+
+pytestmark = pytest.mark.scenario
+
+USD = 10**30
+WETH = Token(chain_id=1, address="0x" + "11" * 20, symbol="WETH", decimals=18)
+USDC = Token(chain_id=1, address="0x" + "22" * 20, symbol="USDC", decimals=6)
+WALLET, OWNER = "0x" + "33" * 20, "0x" + "44" * 20
+BLOCK = Block(
+    chain_id=1,
+    number=100,
+    hash="0x" + "01" * 32,
+    parent_hash="0x" + "02" * 32,
+    timestamp_s=1_750_000_000,
+    base_fee_wei=10**9,
+)
+ACTING = Acting(subaccount=WALLET, allowed=True, actions_left=9, until_s=BLOCK.timestamp_s + 10**6)
+GRANTED = Amount(token=USDC, units=5_000 * 10**6)
+
+
+def slot(long: bool = True) -> Slot:
+    at = {n: "0x" + f"{i:02x}" * 20 for i, n in enumerate(("subaccounts", "reader", "store", "router"), 0xA1)}
+    return Slot(
+        name="gmx",
+        chain_id=1,
+        **at,
+        vault="0x" + "b1" * 20,
+        emitter="0x" + "b2" * 20,
+        market="0x" + "b3" * 20,
+        index=WETH,
+        long_token=WETH,
+        short_token=USDC,
+        collateral=USDC,
+        long=long,
+        feeds=(),
+        subaccount=WALLET,
+        spread_bps=0,
+    )
+
+
+def perp(price: int, long: bool = True, margin: int = 2_000) -> Perp:
+    """20,000 dollars at an entry of 2,000, at that price of the index."""
+    size, tokens = 20_000 * USD, 10 * 10**18
+    worth = tokens * price * 10**12
+    won = worth - size if long else size - worth
+    fee = size * 6 // 10_000
+    return Perp(
+        long=long,
+        size_usd=size,
+        tokens=tokens,
+        margin=margin * 10**6,
+        index=WETH,
+        collateral=USDC,
+        index_price=price * 10**12,
+        index_mid=price * 10**12,
+        collateral_price=10**24,
+        collateral_mid=10**24,
+        stable=True,
+        pnl_usd=won,
+        won_usd=won,
+        impact_usd=0,
+        impact_least_usd=0,
+        closing_usd=0,
+        fee_factor=6 * 10**26,
+        owed=0,
+        remaining_usd=margin * USD + won - fee,
+        minimum_factor=5 * 10**27,
+        minimum_factor_after=10**28,
+        minimum_usd=USD,
+        size_least_usd=USD,
+        orders=(),
+        order_expires_s=300,
+        increase_gas=4_350_000,
+        decrease_gas=4_350_000,
+        disabled=False,
+        acting=ACTING,
+    )
+
+
+def order(age_s: int, resting: bool = False, frozen: bool = False) -> PerpOrder:
+    return PerpOrder(
+        key="0x" + "cd" * 32,
+        kind=6 if resting else 2,
+        size_usd=20_000 * USD,
+        margin=0,
+        trigger_price=0,
+        age_s=age_s,
+        resting=resting,
+        frozen=frozen,
+    )
+
+
+def position(p: Perp) -> Position:
+    s = slot(p.long)
+    return read.of(read.position_id(s, OWNER), p, (s.feed(WETH), s.feed(USDC)), (BLOCK.number, ()))
+
+
+def means(s: Slot, usdc: int = GRANTED.units) -> Means:
+    have = Amount(token=USDC, units=usdc)
+    return Means(
+        wallet=WALLET,
+        native_wei=10**18,
+        nonce=0,
+        balances=(have,),
+        allowances=(Allowance(token=USDC, spender=s.router, units=usdc),),
+        reserves=(),
+        tip_wei=10**8,
+        native_price_base=2_000 * USD,
+        native_price_decimals=30,
+    )
+
+
+POLICY = Policy(
+    name="perp",
+    warn_wad=108 * WAD // 100,
+    trigger_wad=105 * WAD // 100,
+    target_wad=107 * WAD // 100,
+    emergency_wad=102 * WAD // 100,
+    max_health_wad=115 * WAD // 100,
+    hysteresis_wad=WAD // 200,
+    cooldown_blocks=2,
+    act="always",
+    strategies=("add_margin", "reduce_perp"),
+    caps=Caps(per_action_usd=50_000, per_day_usd=200_000, gas_usd_max=100, gas_usd_emergency=500),
+    idle_rate=0.05,
+    horizon_days=7,
+    stress_pct=0,
+)
+
+
+def said(way: Strategy, p: Perp, policy: Policy = POLICY, usdc: int = GRANTED.units) -> Proposal | Refusal:
+    venue, at = GmxV2(slot(p.long)), position(p)
+    outlook = Outlook(
+        id=at.id,
+        health=1.0,
+        margin_usd=0.0,
+        leverage=None,
+        health_under=(),
+        distance=(),
+        nearest_shock=None,
+        level=Level.ACT,
+    )
+    return way.propose(at, outlook, policy, means(venue.slot, usdc), venue, BLOCK)
+
+
+def code(answer: Proposal | Refusal) -> str:
+    assert isinstance(answer, Refusal), answer
+    return answer.code
+
+
+@pytest.mark.parametrize("long", [True, False])
+def test_add_margin__below_trigger__the_least_that_reaches_target(long: bool) -> None:
+    p = perp(1_900 if long else 2_080, long)
+    answer = said(AddMarginWay(), p)
+    assert isinstance(answer, Proposal)
+    (step,) = answer.steps
+    assert isinstance(step, AddMargin)
+    assert answer.health_after_wad >= POLICY.target_wad
+    one_less = replace(step, amount=Amount(token=USDC, units=step.amount.units - 1))
+    after = GmxV2(slot(long)).after((one_less,), position(p)).health_wad or 0
+    assert after < POLICY.target_wad
+    assert step.fee_wei >= p.increase_gas * (BLOCK.base_fee_wei + 2 * 10**8)
+
+
+def test_add_margin__too_little_in_the_wallet__partial_or_refused_by_name() -> None:
+    partial = said(AddMarginWay(), perp(1_900), usdc=300 * 10**6)
+    assert isinstance(partial, Proposal)
+    assert "PARTIAL" in partial.why
+    assert code(said(AddMarginWay(), perp(1_900), usdc=0)) in ("insufficient_means", "no_allowance")
+    assert code(said(AddMarginWay(), perp(1_780), usdc=10 * 10**6)) in ("venue_refuses", "insufficient_means")
+    assert code(said(AddMarginWay(), perp(2_000))) == "target_reached"
+
+
+@pytest.mark.parametrize("long", [True, False])
+def test_reduce_perp__below_trigger__the_least_size_that_reaches_target(long: bool) -> None:
+    p = perp(1_900 if long else 2_080, long)
+    answer = said(ReduceWay(), p)
+    assert isinstance(answer, Proposal)
+    (step,) = answer.steps
+    assert isinstance(step, ReducePerp)
+    assert 0 < step.size_usd < p.size_usd
+    assert POLICY.target_wad <= answer.health_after_wad <= POLICY.max_health_wad
+    assert answer.swap_usd == pytest.approx(step.size_usd / USD * 0.0006, rel=1e-6)
+    worse = step.worst_price < p.index_price if long else step.worst_price > p.index_price
+    assert worse
+    assert not answer.first
+
+
+def test_reduce_perp__venue_refuses_below_maintenance__first_and_then_only_margin(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rule = replace(GmxV2(slot()).rules, reduces_below=False)
+    monkeypatch.setattr(GmxV2, "rules", property(lambda self: rule))
+    early = said(ReduceWay(), perp(1_900))
+    assert isinstance(early, Proposal)
+    assert early.first
+    assert code(said(ReduceWay(), perp(1_840))) == "margin_only"
+    assert isinstance(said(AddMarginWay(), perp(1_840)), Proposal)
+
+
+def test_close_perp__at_the_owners_level_or_price__everything_and_first() -> None:
+    assert code(said(ClosePerp(), perp(1_900))) == "level_not_reached"
+    low = replace(POLICY, close_at_wad=105 * WAD // 100)
+    priced = replace(POLICY, close_prices=(("WETH", 1_950 * WAD),))
+    for policy in (low, priced):
+        answer = said(ClosePerp(), perp(1_900), policy)
+        assert isinstance(answer, Proposal)
+        (step,) = answer.steps
+        assert isinstance(step, ReducePerp)
+        assert step.size_usd == 20_000 * USD
+        assert answer.health_after_wad == UINT256_MAX
+        assert answer.first
+    assert isinstance(said(ClosePerp(), perp(2_080, False), priced), Proposal)
+
+
+@pytest.mark.parametrize("long", [True, False])
+def test_stop_on_venue__in_calm_times__at_the_price_where_health_is_emergency(long: bool) -> None:
+    answer = said(StopOnVenue(), perp(2_000, long))
+    assert isinstance(answer, Proposal)
+    (step,) = answer.steps
+    assert isinstance(step, PlaceStop)
+    there = position(perp(step.trigger_price // 10**12, long)).health_wad or 0
+    assert abs(there - POLICY.emergency_wad) < WAD // 1_000
+    safe = step.trigger_price > 1_812 * 10**12 if long else step.trigger_price < 2_190 * 10**12
+    assert safe
+    resting = replace(
+        perp(2_000, long), orders=(replace(order(0, resting=True), trigger_price=step.trigger_price),)
+    )
+    assert code(said(StopOnVenue(), resting)) == "stop_exists"
+
+
+@pytest.mark.parametrize("change", [{"frozen": True}, {"trigger_price": 1_500 * 10**12}, {"size_usd": USD}])
+def test_stop_on_venue__frozen_or_out_of_place__taken_back_first(change: dict[str, object]) -> None:
+    stop = replace(replace(order(0, resting=True), trigger_price=1_853 * 10**12), **change)  # type: ignore[arg-type]
+    answer = said(StopOnVenue(), replace(perp(2_000), orders=(stop,)))
+    assert isinstance(answer, Proposal)
+    assert isinstance(answer.steps[0], CancelOrder)
+
+
+def test_order__under_way__nothing_more_and_when_its_time_is_over_taken_back() -> None:
+    for way in (AddMarginWay(), ReduceWay()):
+        assert code(said(way, replace(perp(1_900), orders=(order(20),)))) == "order_pending"
+        late = said(way, replace(perp(1_900), orders=(order(301),)))
+        assert isinstance(late, Proposal)
+        assert isinstance(late.steps[0], CancelOrder)
+
+
+def world(p: Perp, policy: Policy = POLICY) -> tuple[Snapshot, Outlook, Options]:
+    venue, at = GmxV2(slot(p.long)), position(p)
+    reserve = Reserve(
+        venue=venue.id,
+        token=USDC,
+        feed="usdc",
+        price_base=USD,
+        base_decimals=30,
+        active=True,
+        frozen=False,
+        paused=False,
+        supply_room_units=None,
+        cash_units=0,
+        supply_rate_ray=0,
+        borrow_rate_ray=0,
+    )
+    shot = Snapshot(
+        block=BLOCK,
+        positions=(at,),
+        unreadable=(),
+        means=replace(means(venue.slot), reserves=(reserve,)),
+        prices={},
+        digest="",
+    )
+    outlook = Outlook(
+        id=at.id,
+        health=1.0,
+        margin_usd=0.0,
+        leverage=None,
+        health_under=(),
+        distance=(),
+        nearest_shock=None,
+        level=Level.SAFE,
+    )
+    ways = (AddMarginWay(), ReduceWay(), StopOnVenue())
+    return shot, outlook, Options(venues={venue.id: venue}, strategies=ways)
+
+
+def test_decide__stop_is_named_by_the_policy__left_in_calm_times_and_passes_the_guard() -> None:
+    policy = replace(POLICY, strategies=("add_margin", "stop_on_venue"))
+    shot, outlook, options = world(perp(2_000), policy)
+    made, _ = decide(shot, (outlook,), {outlook.id: policy}, Memory(), options)
+    (proposal,) = made[0].chosen
+    assert isinstance(proposal.steps[0], PlaceStop)
+    venue = next(iter(options.venues.values()))
+    case = Case(position=shot.positions[0], venue=venue, policy=policy, snapshot=shot, seq=1)
+    plan = compile_plan(proposal, case)
+    assert not isinstance(plan, Refusal), plan
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"value_wei": 1}, "calldata"),
+        ({"target": WALLET}, "allow_list"),
+        ({"data": b"\x00" * 40}, "calldata"),
+    ],
+)
+def test_guard__call_that_is_not_the_step__refused(change: dict[str, object], expected: str) -> None:
+    shot, outlook, options = world(perp(1_900))
+    made, _ = decide(shot, (outlook,), {outlook.id: POLICY}, Memory(), options)
+    venue = next(iter(options.venues.values()))
+    case = Case(position=shot.positions[0], venue=venue, policy=POLICY, snapshot=shot, seq=1)
+    plan = compile_plan(made[0].chosen[0], case)
+    assert not isinstance(plan, Refusal), plan
+    assert check(plan, case) is None
+    no = check(replace(plan, call=replace(plan.call, **change)), case)  # type: ignore[arg-type]
+    assert no is not None
+    assert no.code == expected
+
+
+@pytest.mark.parametrize(
+    ("acting", "base_fee_wei", "expected"),
+    [
+        (replace(ACTING, until_s=BLOCK.timestamp_s - 1), 10**9, "grant_expired"),
+        (ACTING, 5 * 10**9, "fee_short"),
+        (replace(ACTING, allowed=False), 10**9, "venue_refuses"),
+        (replace(ACTING, actions_left=0), 10**9, "venue_refuses"),
+    ],
+)
+def test_guard__grant_over_or_fee_that_no_longer_suffices__named_before_anything_is_sent(
+    acting: Acting, base_fee_wei: int, expected: str
+) -> None:
+    shot, outlook, options = world(perp(1_900))
+    made, _ = decide(shot, (outlook,), {outlook.id: POLICY}, Memory(), options)
+    venue = next(iter(options.venues.values()))
+    case = Case(position=shot.positions[0], venue=venue, policy=POLICY, snapshot=shot, seq=1)
+    plan = compile_plan(made[0].chosen[0], case)
+    assert not isinstance(plan, Refusal), plan
+    later = replace(
+        shot,
+        positions=(position(replace(perp(1_900), acting=acting)),),
+        block=replace(BLOCK, base_fee_wei=base_fee_wei),
+    )
+    no = check(plan, replace(case, snapshot=later, position=later.positions[0]))
+    assert no is not None
+    assert no.code == expected
