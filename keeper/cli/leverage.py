@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from keeper.cli import arguments, subject
 
 if TYPE_CHECKING:
+    from keeper.replay.omens import Omens
     from keeper.risk.borrowing import Borrower, Leverage
 
 HEADERS = ("position", "assets USD", "debt USD", "equity USD", "leverage", "own share", "health")
@@ -17,13 +19,21 @@ HEADERS = ("position", "assets USD", "debt USD", "equity USD", "leverage", "own 
 def command(
     config: arguments.Config = arguments.CONFIG,
     book: subject.BookOption = None,
+    prices: Annotated[
+        Path | None, typer.Option("--prices", help="Bars of one symbol, for the early warning (see docs).")
+    ] = None,
+    symbol: Annotated[str, typer.Option("--symbol", help="Which of them.")] = "ETH/USDT",
+    funding: Annotated[
+        Path | None, typer.Option("--funding", help="Funding: ts, symbol, rate; parquet or CSV.")
+    ] = None,
     json: arguments.Json = False,
 ) -> None:
     """Show the leverage of each position and of the whole book.
 
     Leverage is assets over equity (of a perp, notional over its margin), own share its inverse. Under the table: what
-    1 % of each factor does to equity, how concentrated the exposures are, and long against short. Exits with 1 when a
-    position cannot be judged or has no equity left.
+    1 % of each factor does to equity, how concentrated the exposures are, and long against short. With --prices and
+    --funding also the early-warning score, and how it fared on that history. Exits with 1 when a position cannot be
+    judged or has no equity left.
 
     Example: keeper leverage --book book.json
     """
@@ -33,16 +43,47 @@ def command(
     from keeper.risk.borrowing import measure
 
     found = measure(named)
+    signs = omens(prices, symbol, funding)
     if json:
-        print(table.document(document(found)))
+        print(table.document({**document(found), "warning": warning_document(signs)}))
     else:
         table.show(HEADERS, [row(b) for b in found.borrowers[: subject.ROWS_MAX]])
         subject.more(len(found.borrowers), "positions")
         subject.say_empty(named)
-        for line in said(found):
+        for line in [*said(found), *(signs.said() if signs is not None else [])]:
             subject.say(line)
     bad = bool(found.unknown) or any(not b.equity > 0.0 for b in found.borrowers)
     raise typer.Exit(int(bad))
+
+
+def omens(prices: Path | None, symbol: str, funding: Path | None) -> Omens | None:
+    """The early warning of a history, where one is given."""
+    if prices is None and funding is None:
+        return None
+    if prices is None or funding is None:
+        from keeper.cli.endings import usage
+
+        raise usage("--funding", "the early warning needs both --prices and --funding")
+    from keeper.replay import bars
+    from keeper.replay import omens as signs
+
+    return signs.omens(bars.read(prices, (symbol,)), 0, signs.funding(funding, symbol.split("/")[0]))
+
+
+def warning_document(found: Omens | None) -> dict[str, object] | None:
+    """The early warning as JSON."""
+    if found is None:
+        return None
+    return {
+        "time_s": float(found.times_s[-1]),
+        "score": subject.number(float(found.score[-1])),
+        "line": found.rule.score,
+        "stands": bool(found.stands[-1]),
+        "falls": len(found.crashes),
+        "warned": sum(x is not None for x in found.record.leads),
+        "false_alarms_per_year": subject.number(found.record.false_alarms_per_year),
+        "by_chance": subject.number(found.covered),
+    }
 
 
 def row(b: Borrower) -> tuple[str, ...]:
