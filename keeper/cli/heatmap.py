@@ -100,7 +100,8 @@ def write(path: Path, found: Heat, mine: Sequence[str], title: str) -> None:
     cells = "".join("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in row) + "</tr>" for row in rows(found))
     style = (
         "body{font:16px/1.5 system-ui,sans-serif;max-width:960px;margin:2rem auto;padding:0 1rem;color:#1a1a1a}"
-        "svg{max-width:100%;height:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums;display:block;overflow-x:auto}h1{font-size:1.3rem}"
+        "svg{max-width:100%;height:auto}h1{font-size:1.3rem}table{border-collapse:collapse;display:block;"
+        "overflow-x:auto;font-variant-numeric:tabular-nums}"
         "td,th{padding:.2rem .5rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}"
         "td:nth-child(5){text-align:left;color:#0072B2}"
     )
