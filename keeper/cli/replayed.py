@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keeper.cli import progress, replaying, subject, table
-from keeper.cli.endings import usage
+from keeper.cli.endings import say, usage
 from keeper.errors import ConfigError
 from keeper.replay import bars, compare, fleet, keep, levels, market, paths, rescue, together
 from keeper.replay import run as sea
@@ -153,7 +153,7 @@ def write(path: Path, text: str) -> None:
         path.write_text(text)
     except OSError as error:
         raise ConfigError((f"{path}: cannot be written: {error.strerror}",)) from error
-    subject.say(f"report: {path}")
+    say(f"report: {path}")
 
 
 def chosen(option: str, text: str, known: Sequence[str]) -> list[str]:
