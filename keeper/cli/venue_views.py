@@ -13,6 +13,7 @@ from eth_abi.abi import decode, encode
 from eth_abi.exceptions import DecodingError
 from eth_utils.crypto import keccak
 
+from keeper.cli import perp_views
 from keeper.errors import Rejected, Unread
 from keeper.model import Block, Call, Holding, Position
 from keeper.seams import Priority, Transport, Venue
@@ -22,6 +23,7 @@ from keeper.venues.aave_v3 import book as aave
 from keeper.venues.aave_v3.book import selector, word
 from keeper.venues.compound_v3 import CompoundV3
 from keeper.venues.compound_v3 import book as comet
+from keeper.venues.gmx_v2 import GmxV2
 from keeper.venues.maker import Maker
 from keeper.venues.maker import book as maker
 from keeper.venues.morpho_blue import MorphoBlue
@@ -116,6 +118,8 @@ async def facts(venue: Venue, account: str, found: Position | None, asking: Aski
         return await _comet(venue, account, ours, asking)
     if isinstance(venue, Maker):
         return await _maker(venue, account, ours, asking)
+    if isinstance(venue, GmxV2):
+        return await _gmx(venue, account, found, asking)
     raise Unread(f"nothing is known of what {venue.kind} says of itself")
 
 
@@ -247,6 +251,14 @@ async def _comet(venue: CompoundV3, account: str, ours: _Ours, asking: Asking) -
         Fact(what="liquidatable", ours=ours.low, venue=bool(absorbable)),
         Fact(what="collateralized", ours=enough, venue=bool(collateralized)),
     )
+
+
+async def _gmx(venue: GmxV2, account: str, found: Position | None, asking: Asking) -> tuple[Fact, ...]:
+    """The Reader's own accruals and profit at the feeds' prices; how impact counts it does not say."""
+    fed = await asking.together(perp_views.questions(venue))
+    said = await asking.together([perp_views.opinion(venue.slot, account, fed)])
+    rows = perp_views.compared(found.perp if found is not None else None, said[0])
+    return tuple(Fact(what=what, ours=ours, venue=theirs) for what, ours, theirs in rows)
 
 
 async def _maker(venue: Maker, account: str, ours: _Ours, asking: Asking) -> tuple[Fact, ...]:
