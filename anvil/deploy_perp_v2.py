@@ -70,8 +70,7 @@ def deploy_perp_v2(chain: Chain, maker: str, liquidator: str) -> PerpSite:
     usdc = chain.deploy(own_artifact("TokenDouble"), "USDC", 6)
     factory = chain.deploy(_uniswap("UniswapV3Factory"))
     core = _core(chain, usdc, factory)
-    quote = core["QuoteToken"]
-    markets = tuple(_market(chain, core, factory, quote, *m) for m in MARKETS)
+    markets = tuple(_market(chain, core, factory, m) for m in MARKETS)
     site = PerpSite(
         usdc=usdc,
         clearing_house=core["ClearingHouse"],
@@ -149,10 +148,8 @@ def _core(chain: Chain, usdc: str, factory: str) -> dict[str, str]:
     return at
 
 
-def _market(
-    chain: Chain, core: dict[str, str], factory: str, quote: str, symbol: str, usd: int
-) -> PerpMarket:
-    me = chain.accounts[0]
+def _market(chain: Chain, core: dict[str, str], factory: str, listed: tuple[str, int]) -> PerpMarket:
+    (symbol, usd), quote, me = listed, core["QuoteToken"], chain.accounts[0]
     feed = chain.deploy(own_artifact("PriceFeed"), 8, usd * 10**8, f"{symbol} / USD")
     reader = chain.deploy(_oracle("ChainlinkPriceFeedV3"), feed, 365 * DAY_S, 900)
     dispatcher = chain.deploy(_oracle("PriceFeedDispatcher"), reader)

@@ -16,7 +16,7 @@ N = 12
 SEED = 20_260_821
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def tools() -> None:
     """Skip with the reason where the engines cannot be stood up."""
     try:
