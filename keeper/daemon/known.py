@@ -86,13 +86,17 @@ async def search(transport: Transport, what: LogFilter, last: int) -> list[dict[
 def _named(chain: ChainSettings, wish: Wish) -> tuple[VenueSettings, ...]:
     """The one market that the user named, if he did."""
     if wish.market is not None:
-        contracts = [contract for contract, _ in registry.searches(chain.chain_id, wish.account)]
-        provider = wish.provider or next((c.provider for c in contracts), None)
+        # a slot of GMX names its parts, a market of Morpho Blue is one number
+        kind, protocol = ("gmx_v2", "GMX") if ":" in wish.market else ("morpho_blue", "Morpho Blue")
+        searched = registry.searches(chain.chain_id, wish.account)
+        provider = wish.provider or next((c.provider for c, _ in searched if c.kind == kind), None)
         if provider is None:
-            why = f"--market: no Morpho Blue is known on chain {chain.chain_id}; name it with --provider ADDRESS"
+            why = (
+                f"--market: no {protocol} is known on chain {chain.chain_id}; name it with --provider ADDRESS"
+            )
             raise ConfigError((why,))
         one = VenueSettings(
-            name="--market", kind="morpho_blue", chain=chain.name, provider=provider, market=wish.market
+            name="--market", kind=kind, chain=chain.name, provider=provider, market=wish.market
         )
         return (one,)
     if wish.provider is None:

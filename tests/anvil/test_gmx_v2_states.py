@@ -29,7 +29,9 @@ from anvil.node import Anvil, AnvilSettings
 from anvil.tools import ToolMissing, find_anvil
 from keeper.errors import ConfigError, Rejected
 from keeper.model import AddMargin, Amount, Position, ReducePerp, Step
+from keeper.seams import LogFilter
 from keeper.units import WAD
+from keeper.venues.gmx_v2 import events
 from tests.perp_stage import FOR_LONG, slot
 from tests.venue_stage import VenueReader
 
@@ -264,3 +266,19 @@ def test_stop__rests_beside_a_position__is_no_pending_order(chain: Chain, built:
     assert perp.pending is None
     assert perp.stop is not None
     assert perp.stop.trigger_price == 1_850 * 10**12
+
+
+def test_search__by_the_logs_an_account_left__finds_its_slots_newest_first(chain: Chain, built: Gmx) -> None:
+    account = chain.accounts[50]
+    assert events.slots(chain.rpc("eth_getLogs", asked(events.increases(built.emitter, account)))) == ()
+    open_position(chain, built, account, True, 20_000, 2_000)
+    open_position(chain, built, account, False, 10_000, 2_000)
+    found = events.slots(chain.rpc("eth_getLogs", asked(events.increases(built.emitter, account))))
+    assert found == tuple(f"{built.market}:{built.usdc}:{side}" for side in ("short", "long"))
+    eye = VenueReader(chain, replace(slot(built, False, None), market=found[0]), built.multicall)
+    assert eye.position(account).mode == "short WETH"
+
+
+def asked(what: LogFilter) -> dict[str, object]:
+    """As eth_getLogs takes it."""
+    return {"address": what.target, "topics": list(what.topics), "fromBlock": "0x0", "toBlock": "latest"}
