@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from keeper import drilled
+from keeper.cli import invoke
 from keeper.config import PositionSettings, Settings, load
 from keeper.drilled import Drilled
+from keeper.errors import EXIT_UNREACHABLE
 
 pytestmark = pytest.mark.unit
 CONFIG = """
@@ -109,3 +111,15 @@ def test_drilled__a_line_that_is_none__counts_for_nothing_and_hides_no_other(
     assert drilled.missing(settings) == ["two"]
     drilled.keep(settings, passed(settings, settings.positions[1]))
     assert drilled.missing(settings) == []
+
+
+def test_arm__configuration_that_never_passed__is_named_whatever_the_daemon_says(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["arm", "--config", str(settings.path)]
+    assert invoke(line) == EXIT_UNREACHABLE  # no daemon runs
+    assert "never passed a drill with this configuration: one, two" in capsys.readouterr().err
+    for position in settings.positions:
+        drilled.keep(settings, passed(settings, position))
+    invoke(line)
+    assert "drill" not in capsys.readouterr().err

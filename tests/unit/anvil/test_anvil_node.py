@@ -69,6 +69,8 @@ def test_arguments__by_default__bind_to_loopback_and_keep_no_fork_cache() -> Non
     assert "--fork-url" not in words
     forked = AnvilSettings(fork_url="http://127.0.0.1:1").arguments(1234)
     assert "--no-storage-caching" in forked
+    # other users of the machine read a command line, and an endpoint's URL may hold a token
+    assert not any("http" in word for word in forked)
 
 
 def test_arguments__of_a_node_without_mining__say_so() -> None:
