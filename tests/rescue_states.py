@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field
 
+from anvil.abi import encode_call
 from anvil.client import Reverted
 from keeper.decision import plain_outlook
 from keeper.executor.desk import Desk
@@ -94,7 +95,7 @@ def _rescue(stage: VenueExecutor, desk: Desk, way: Strategy, found: Rescued, lab
     if not isinstance(said, Proposal):
         found.refused.append(f"{label}: {way.name}: {said.code}: {said.why}")
         return
-    held = stage.leftovers()
+    held = _kept(stage)
     try:
         receipt = stage.sends(venue.encode(said.steps[0], position))
     except Reverted as reverted:
@@ -109,7 +110,21 @@ def _rescue(stage: VenueExecutor, desk: Desk, way: Strategy, found: Rescued, lab
         found.wrong.append(f"{label}: {way.name}: {after} < promised {said.health_after_wad}")
     if after > terms.max_health_wad:
         found.wrong.append(f"{label}: {way.name}: {after} is above max")
-    left = stage.leftovers()
+    left = _kept(stage)
     if way.name == "deleverage" and left != held:
         found.wrong.append(f"{label}: {way.name} left {left} of {held} behind")
     found.done[way.name] += 1
+
+
+def _kept(stage: VenueExecutor) -> list[int]:
+    """What the Executor holds of both tokens, and lets protocol and pools take: in one request, there are many."""
+    tokens, spenders = (
+        [stage.token(s) for s in ("WETH", "USDC")],
+        [stage.reader.venue.spender, stage.market.pool],
+    )
+    asked = [(t, encode_call("balanceOf(address)", stage.executor)) for t in tokens]
+    asked += [
+        (t, encode_call("allowance(address,address)", stage.executor, s)) for t in tokens for s in spenders
+    ]
+    calls = [("eth_call", ({"to": to, "data": "0x" + data.hex()}, "latest")) for to, data in asked]
+    return [int(answer, 16) for answer in stage.chain.batch(calls)]

@@ -30,12 +30,12 @@ interface IMorphoBlue {
         view
         returns (uint256 supplyShares, uint128 borrowShares, uint128 collateral);
     function isAuthorized(address authorizer, address authorized) external view returns (bool);
-    function accrueInterest(MarketParams memory market) external;
-    function supplyCollateral(MarketParams memory market, uint256 assets, address onBehalf, bytes memory data) external;
-    function withdrawCollateral(MarketParams memory market, uint256 assets, address onBehalf, address receiver)
+    function accrueInterest(MarketParams memory params) external;
+    function supplyCollateral(MarketParams memory params, uint256 assets, address onBehalf, bytes memory data) external;
+    function withdrawCollateral(MarketParams memory params, uint256 assets, address onBehalf, address receiver)
         external;
     /// @dev One of `assets` and `shares` is nothing.
-    function repay(MarketParams memory market, uint256 assets, uint256 shares, address onBehalf, bytes memory data)
+    function repay(MarketParams memory params, uint256 assets, uint256 shares, address onBehalf, bytes memory data)
         external
         returns (uint256 assetsRepaid, uint256 sharesRepaid);
 }

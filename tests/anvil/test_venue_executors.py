@@ -75,6 +75,7 @@ def test_rescues__random_states__each_way_reaches_what_it_promised(ground: Groun
 
 
 @pytest.mark.chaos
+@pytest.mark.timeout(3_600)
 @pytest.mark.parametrize("kind", ["morpho_blue", "compound_v3"])
 def test_rescues__200_random_states__each_way_reaches_what_it_promised(ground: Ground, kind: str) -> None:
     every = (*WAYS, *WALLET)
