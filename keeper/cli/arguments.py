@@ -18,6 +18,8 @@ DryJournal = Annotated[
 ]
 CONFIG = Path("keeper.toml")
 ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
+SLOT = re.compile(r"0x[0-9a-fA-F]{40}:0x[0-9a-fA-F]{40}:(long|short)")
+"""GMX: market, margin token, side."""
 MARKET_ID = re.compile(r"0x[0-9a-fA-F]{64}")
 
 
@@ -34,7 +36,9 @@ def address(argument: str, text: str) -> str:
 
 
 def market_id(argument: str, text: str) -> str:
-    """``text`` as a market's id of 32 bytes, in lower case. Exit 2."""
+    """``text`` as a market's id of 32 bytes, in lower case, or as a slot of GMX. Exit 2."""
+    if SLOT.fullmatch(text):
+        return text
     if not MARKET_ID.fullmatch(text):
         raise usage(argument, "is not a market's id: write 0x and 64 hex digits")
     return text.lower()

@@ -21,7 +21,7 @@ from keeper.config.records import (
     VenueSettings,
     WalletSettings,
 )
-from keeper.config.rules import policy_problems, strategy_problems, venue_problems
+from keeper.config.rules import perp_problems, policy_problems, strategy_problems, venue_problems
 from keeper.config.telling import (
     AlarmTable,
     MetricsTable,
@@ -105,6 +105,7 @@ def _cross(parts: Parts, problems: list[str]) -> None:
     problems += _twice(venues, "name")
     problems += _twice(venues, "provider", "chain", "market")
     problems += venue_problems(venues)
+    problems += perp_problems(venues, positions, parts.policies)
     problems += _twice(positions, "label")
     problems += _twice(positions, "account", "venue")
     endpoints = parts.endpoints()

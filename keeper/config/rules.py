@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 
 from keeper.config import schema
@@ -38,6 +38,24 @@ def strategy_problems(where: str, names: list[str]) -> list[str]:
             known = did_you_mean(name, schema.STRATEGIES)
             out.append(f"{at}: {shown(name)} is not known{known} (a third party's is written module:Class)")
     return out
+
+
+def perp_problems(
+    venues: Sequence[Row], positions: Sequence[Row], policies: Mapping[str, schema.PolicyTable]
+) -> list[str]:
+    """A perpetual position's policy names something that can be done for it; a loan's strategies cannot."""
+    perps = {row.get("name") for _, row in venues if row.get("kind") in schema.PERPS}
+    problems = []
+    for at, row in positions:
+        name = str(row.get("policy") or "default")
+        if row.get("venue") not in perps or (policy := policies.get(name)) is None:
+            continue
+        if not any(s in schema.PERP_STRATEGIES or ":" in s for s in policy.strategies):
+            ways = ", ".join(schema.PERP_STRATEGIES)
+            problems.append(
+                f"{path_text((*at, 'policy'))}: {name!r} names no strategy for a perpetual position: {ways}"
+            )
+    return problems
 
 
 def venue_problems(rows: Iterable[Row]) -> list[str]:
@@ -89,11 +107,12 @@ def _closing(p: schema.PolicyTable) -> Iterator[Broken]:
             f"{p.close_at} must be at most trigger ({p.trigger}): only below is spent",
         )
     levels = p.close_at is not None or bool(p.close_prices)
-    if levels and "close_position" not in p.strategies:
+    closes = {"close_position", "close_perp"} & set(p.strategies)
+    if levels and not closes:
         field = "close_at" if p.close_at is not None else "close_prices"
         yield field, ("strategies",), 'does nothing by itself: name "close_position" in strategies'
-    if "close_position" in p.strategies and not levels:
-        yield "strategies", ("close_at", "close_prices"), '"close_position" needs close_at or close_prices'
+    if closes and not levels:
+        yield "strategies", ("close_at", "close_prices"), f'"{min(closes)}" needs close_at or close_prices'
     for symbol, price in p.close_prices.items():
         if -int(price.as_tuple().exponent) > 18:
             yield f"close_prices.{symbol}", (), f"{price} has more than 18 decimals; shorten it"

@@ -46,6 +46,10 @@ STRATEGIES = (
     "stop_on_venue",
 )
 """Strategies that ship; a test keeps this equal to the strategy registry."""
+PERPS = frozenset({"gmx_v2"})
+"""Kinds whose positions are perpetual."""
+PERP_STRATEGIES = ("add_margin", "reduce_perp", "close_perp", "stop_on_venue")
+"""What can be done for those."""
 STRATEGIES_DEFAULT = ("repay", "add_collateral")
 """What a policy names by itself: these need the wallet only; a sale needs an Executor."""
 BLOCK_TIME_S = {1: 12.0, 10: 2.0, 56: 0.75, 100: 5.0, 137: 2.0, 8453: 2.0, 42161: 0.25}
