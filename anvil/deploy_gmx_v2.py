@@ -229,7 +229,7 @@ def order(chain: Chain, at: Gmx, owner: str, asked: Asked, collateral: str | Non
     from anvil.abi import encode_call
 
     token = collateral or at.usdc
-    addresses = (owner, owner, ZERO, ZERO, at.market, token, [])
+    addresses: tuple[object, ...] = (owner, owner, ZERO, ZERO, at.market, token, [])
     increases = asked.kind == INCREASE
     numbers = (
         asked.size_usd30,
@@ -241,7 +241,7 @@ def order(chain: Chain, at: Gmx, owner: str, asked: Asked, collateral: str | Non
         0,
         0,
     )
-    params = (addresses, numbers, asked.kind, 0, asked.long, False, asked.auto_cancel, b"\0" * 32, [])
+    params: tuple[object, ...] = (addresses, numbers, asked.kind, 0, asked.long, False, asked.auto_cancel, b"\0" * 32, [])
     calls = [encode_call("sendWnt(address,uint256)", at.vault, SPARE_FEE_WEI)]
     if increases and asked.units:
         chain.send(owner, token, "approve(address,uint256)", at.router, asked.units)

@@ -38,7 +38,6 @@ def command(
     collateral named by --amount, and what --reserve lets it pay in. The keeper has no key for that and sends nothing.
     Caps that are not named stay. From an hour after the deployment on, what loosens is announced a day before: sign
     what --announce prints, and a day later the same command without it.
-
     With --subaccount, what the owner of a GMX position signs, so that the keeper may order for him.
 
     Example: keeper grant --amount USDC=5000 --amount WETH=2.5
