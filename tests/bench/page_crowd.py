@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import random
-from collections.abc import Sequence
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -40,6 +45,36 @@ def variants(n: int, seed: int = 7) -> list[tuple[Position, ...]]:
 def _position(i: int, price: str, owed: str) -> Position:
     own = [collateral(WETH, "10", price=price), *([collateral(WBTC, "0.05")] if i % 3 == 1 else [])]
     return build.position(own, [debt(USDC, owed)], account=account(i))
+
+
+READ = """
+import asyncio, sys, aiohttp
+async def read(s, url):
+    async with s.get(url + "/events") as r:
+        async for _ in r.content.iter_any(): pass
+async def scrape(s, url):
+    while url:
+        async with s.get(url) as r: await r.read()
+        await asyncio.sleep(5)
+async def main():
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None)) as s:
+        await asyncio.gather(scrape(s, sys.argv[3]), *(read(s, sys.argv[1]) for _ in range(int(sys.argv[2]))))
+asyncio.run(main())
+"""
+
+
+@asynccontextmanager
+async def viewers(url: str, n: int, scraped: str = "") -> AsyncIterator[None]:
+    """So many that read everything, and one that scrapes figures every five seconds, in a process of their own."""
+    arguments = (sys.executable, "-c", READ, url, str(n), scraped)
+    reading = await asyncio.create_subprocess_exec(*arguments, stderr=subprocess.DEVNULL)
+    try:
+        await asyncio.sleep(2.0)
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            reading.kill()
+        await reading.wait()
 
 
 @dataclass(kw_only=True)

@@ -14,21 +14,16 @@ of the turns; what feeding costs the daemon's process between two ticks is print
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from keeper.units import WAD
 from tests.bench.figures import record
-from tests.bench.page_crowd import variants
+from tests.bench.page_crowd import variants, viewers
 from tests.chaos.sim.quiet import hushed
 from tests.page_browser import browser
 from tests.page_stage import Stage, staged
@@ -41,31 +36,6 @@ PAINTS = 5
 PAINT_MS_MAX = 1_000.0
 SLOWDOWN_PCT_MAX = 5.0
 TURNS, TICKS, BETWEEN_S = 8, 6, 0.6
-READ = """
-import asyncio, sys, aiohttp
-async def read(s, url):
-    async with s.get(url + "/events") as r:
-        async for _ in r.content.iter_any(): pass
-async def main():
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None)) as s:
-        await asyncio.gather(*(read(s, sys.argv[1]) for _ in range(int(sys.argv[2]))))
-asyncio.run(main())
-"""
-
-
-@asynccontextmanager
-async def viewers(url: str, n: int) -> AsyncIterator[None]:
-    """So many that read everything, elsewhere."""
-    reading = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", READ, url, str(n), stderr=subprocess.DEVNULL
-    )
-    try:
-        await asyncio.sleep(2.0)
-        yield
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            reading.kill()
-        await reading.wait()
 
 
 @pytest.mark.asyncio
