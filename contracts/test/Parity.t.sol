@@ -12,6 +12,9 @@ import {ITestToken, Stage} from "./Stage.sol";
 abstract contract Rehearsal is Stage {
     error Answer(uint256 a, uint256 b);
 
+    /// @dev The last refusal of a rehearsal: the protocol's own words, a panic of its own among them.
+    bytes internal _protocolSaid;
+
     /// @dev All that the Executor does not hold itself; `keeper.executor.rules.Deal`, field by field.
     struct Deal {
         uint256 owed;
@@ -150,7 +153,10 @@ abstract contract Rehearsal is Stage {
 
     function _ask(address target, bytes memory data) private returns (bool ok, uint256 a, uint256 b) {
         (, bytes memory answer) = target.call(data);
-        if (bytes4(answer) != Answer.selector) return (false, 0, 0);
+        if (bytes4(answer) != Answer.selector) {
+            _protocolSaid = answer;
+            return (false, 0, 0);
+        }
         assembly {
             a := mload(add(answer, 0x24))
             b := mload(add(answer, 0x44))
@@ -212,6 +218,8 @@ contract PolicyParity is Rehearsal, Dice {
         Deal deal;
         bool accepted;
         bytes refusal;
+        /// What the rehearsal was refused with.
+        bytes own;
     }
 
     /// @dev One state, and one payment into the position.
@@ -224,6 +232,8 @@ contract PolicyParity is Rehearsal, Dice {
         Purse purse;
         bool accepted;
         bytes refusal;
+        /// What the rehearsal was refused with.
+        bytes own;
     }
 
     struct Payment {
@@ -293,7 +303,9 @@ contract PolicyParity is Rehearsal, Dice {
         row.words = _words();
         (row.number, row.timestamp) = (block.number, block.timestamp);
         row.health = _health(OWNER);
+        delete _protocolSaid;
         row.deal = _deal(d.order, d.swaps);
+        row.own = _protocolSaid;
         vm.prank(BOT);
         (row.accepted, row.refusal) =
             address(executor).call{gas: 8_000_000}(abi.encodeCall(IExecutor.deleverage, (d.order)));
@@ -312,7 +324,9 @@ contract PolicyParity is Rehearsal, Dice {
         row.words = _words();
         (row.number, row.timestamp) = (block.number, block.timestamp);
         row.health = _health(OWNER);
+        delete _protocolSaid;
         row.purse = _purse(ITestToken(p.token), p.amount);
+        row.own = _protocolSaid;
         bytes memory data = abi.encodeCall(IExecutor.addCollateral, (id, p.seq, p.token, p.amount, p.deadline));
         if (p.side == Side.DEBT) {
             data = abi.encodeCall(IExecutor.repayFromReserve, (id, p.seq, p.token, p.amount, p.deadline));

@@ -32,10 +32,10 @@ from tests.executor_faults import fault_from
 STATES = 100_000
 A_UNIT = 1_000
 _DEAL = "(uint256,uint256,uint256,bool,bool,uint256,uint256,uint256,uint256,uint256[],uint256[],uint256)"
-_ROW = f"({abi.ORDER},bytes,uint256,uint256,uint256,{_DEAL},bool,bytes)"
+_ROW = f"({abi.ORDER},bytes,uint256,uint256,uint256,{_DEAL},bool,bytes,bytes)"
 _PAYMENT = "(uint8,uint64,address,uint256,uint64)"
 _PURSE = "(uint256,uint256,uint256,uint256,uint256,bool)"
-_PAY_ROW = f"({_PAYMENT},bytes,uint256,uint256,uint256,{_PURSE},bool,bytes)"
+_PAY_ROW = f"({_PAYMENT},bytes,uint256,uint256,uint256,{_PURSE},bool,bytes,bytes)"
 _NEVER = 2**256 - 1
 REFUSALS = frozenset(
     {
@@ -50,7 +50,7 @@ PROTOCOL = "the protocol's own"
 """Refused by Aave, a token or a lender in its own words: the guard has a name for that too."""
 _FOREIGN = frozenset({"venue_refuses", "no_source", "no_collateral"})
 _BROKEN = bytes.fromhex("4e487b71")
-"""``Panic(uint256)``: never an answer, whatever was asked."""
+"""``Panic(uint256)``: never an answer of the Executor's, whatever was asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +134,7 @@ def _post() -> Post:
 
 def _sale(post: Post, data: bytes) -> Case:
     # abi.encode of a struct is that of a tuple of one
-    fields, answers, number, timestamp_s, health, found, accepted, refusal = decode([_ROW], data)[0]
+    fields, answers, number, timestamp_s, health, found, accepted, *said = decode([_ROW], data)[0]
     order = abi.Order(**dict(zip(abi.Order.__slots__, fields, strict=True)))
     mandate = _mandate(post, answers, number, timestamp_s)
     *plain, sold, bought, halted = found
@@ -145,11 +145,13 @@ def _sale(post: Post, data: bytes) -> Case:
     )
     no = judge.answers(mandate, order, health, deal)
     seen = guards(mandate, order, health, deal)
-    return _judged(None if no is None else Answer(code=no.code, why=no.why), seen, accepted, refusal)
+    return _judged(
+        None if no is None else Answer(code=no.code, why=no.why), seen, accepted, (said[0], said[1])
+    )
 
 
 def _payment(post: Post, data: bytes) -> Case:
-    fields, answers, number, timestamp_s, health, found, accepted, refusal = decode([_PAY_ROW], data)[0]
+    fields, answers, number, timestamp_s, health, found, accepted, *said = decode([_PAY_ROW], data)[0]
     side, seq, address, units, deadline_s = fields
     token = next((x.token for x in post.listed if x.token.address == to_checksum_address(address)), None)
     token = token or Token(chain_id=1, address=to_checksum_address(address), symbol="DAI", decimals=18)
@@ -167,7 +169,9 @@ def _payment(post: Post, data: bytes) -> Case:
     purse = Purse(**dict(zip(Purse.__slots__, plain, strict=False)), halt=halt)
     no = judge.answers_pay_in(mandate, wanted, health, purse)
     seen = guards(mandate, wanted, health, purse)
-    return _judged(None if no is None else Answer(code=no.code, why=no.why), seen, accepted, refusal)
+    return _judged(
+        None if no is None else Answer(code=no.code, why=no.why), seen, accepted, (said[0], said[1])
+    )
 
 
 def _mandate(post: Post, answers: bytes, number: int, timestamp_s: int) -> Mandate:
@@ -178,12 +182,16 @@ def _mandate(post: Post, answers: bytes, number: int, timestamp_s: int) -> Manda
     return found
 
 
-def _judged(ours: Answer | None, seen: Seen, accepted: bool, refusal: bytes) -> Case:
+def _judged(ours: Answer | None, seen: Seen, accepted: bool, refused: tuple[bytes, bytes]) -> Case:
+    """``refused``: what the Executor said, and what the protocol said to the same without it."""
+    refusal, own = refused
     if accepted:
         return Case(ours=ours, theirs=None, said="accepted", plan=seen)
     fault = fault_from(refusal)
     if fault is None or fault.name not in REFUSALS:
-        said = "panic" if refusal[:4] == _BROKEN else PROTOCOL if fault is None else fault.name
+        said = "panic" if refusal[:4] == _BROKEN else "another's" if fault is None else fault.name
+        # Aave's token panics where less is held than is taken: the same bytes, without the Executor
+        said = PROTOCOL if own and refusal == own else said
         theirs = Answer(code="", why=refusal.hex() if fault is None else fault.name)
         return Case(ours=ours, theirs=theirs, said=said, plan=seen)
     told = judge.told(fault)
