@@ -1,0 +1,84 @@
+"""Two steps: pending while the order waits, done when the position carries it, failed when it never will."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from keeper.model import (
+    AddMargin,
+    Amount,
+    Bounds,
+    Call,
+    Intent,
+    IntentState,
+    Perp,
+    Plan,
+    PlanKey,
+    Position,
+    ReducePerp,
+    Step,
+)
+from keeper.seams import Progress
+from keeper.units import UINT256_MAX, WAD
+from keeper.venues.gmx_v2.effect import effect
+from keeper.venues.gmx_v2.encode import closed
+from tests.perps import BLOCK, USD, USDC, WETH, order, perp, position, world
+
+pytestmark = pytest.mark.unit
+
+TOP_UP = AddMargin(amount=Amount(token=USDC, units=500 * 10**6), fee_wei=1)
+PART = ReducePerp(amount=Amount(token=WETH, units=10**18), size_usd=2_000 * USD, worst_price=1, fee_wei=1)
+
+
+def intent(before: Position, step: Step, state: IntentState = IntentState.INCLUDED) -> Intent:
+    plan = Plan(
+        key=PlanKey(position=before.id, seq=1),
+        strategy="add_margin",
+        steps=(step,),
+        call=Call(target="0x" + "00" * 20, data=b""),
+        bounds=Bounds(
+            health_after_min_wad=106 * WAD // 100,
+            health_after_max_wad=UINT256_MAX,
+            cost_usd_max=1,
+            fee_wei_max=1,
+            gas_limit=1,
+            deadline_block=200,
+        ),
+        block=replace(BLOCK, number=BLOCK.number - 1),
+        urgent=False,
+        health_before_wad=before.health_wad,
+        why="",
+    )
+    return Intent(key=plan.key, plan=plan, state=state)
+
+
+def seen(p: Perp | None, step: Step = TOP_UP, state: IntentState = IntentState.INCLUDED) -> Progress:
+    before = position(perp(1_900))
+    shot, _, _ = world(p or perp(1_900))
+    if p is None:
+        shot = replace(shot, positions=(closed(before),))
+    return effect(intent(before, step, state), shot).progress
+
+
+def test_effect__order_waits__pending_and_done_once_the_position_shows_it() -> None:
+    assert seen(replace(perp(1_900), orders=(order(3),))) is Progress.PENDING
+    assert seen(perp(1_900, margin=2_500)) is Progress.DONE
+
+
+def test_effect__no_order_and_nothing_changed__failed() -> None:
+    assert seen(perp(1_900)) is Progress.FAILED
+
+
+def test_effect__position_gone__done_for_who_wanted_it_closed_and_failed_for_who_topped_it_up() -> None:
+    assert seen(None) is Progress.FAILED
+    assert seen(None, PART) is Progress.DONE
+
+
+@pytest.mark.parametrize(
+    ("state", "progress"),
+    [(IntentState.SENT, Progress.PENDING), (IntentState.REVERTED, Progress.FAILED)],
+)
+def test_effect__transaction_not_included__as_it_stands(state: IntentState, progress: Progress) -> None:
+    assert seen(perp(1_900, margin=2_500), state=state) is progress
