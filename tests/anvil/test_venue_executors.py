@@ -87,7 +87,7 @@ def test_rescues__200_random_states__each_way_reaches_what_it_promised(ground: G
         )  # fmt: skip
     gas = int(median(found.gas["deleverage"]))
     record(
-        f"deleverage_gas_{kind}", gas, unit="gas", bound="<= 500000", holds=gas <= 500_000,
+        f"deleverage_gas_on_{kind}", gas, unit="gas", bound="<= 500000", holds=gas <= 500_000,
         evidence=EVIDENCE[kind], n=STATES, seed=SEED,
     )  # fmt: skip
     _held(found, STATES, every)
