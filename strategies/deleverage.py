@@ -26,8 +26,8 @@ from keeper.seams import Venue
 from keeper.sizing import value_base_up
 from strategies.drawn import Need
 from strategies.offer import gas_usd, open_need
-from strategies.order import WHO, Sale, refused
 from strategies.sale import Sold, sized
+from strategies.selling import WHO, Sale, refused
 
 NEAREST = (
     "above_max",

@@ -4,33 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from keeper.executor import foresight, judge, quotes, rules
+from keeper.executor import foresight, judge, quotes
 from keeper.executor.foresight import Ahead
-from keeper.model import Amount, Deleverage, Refusal, Side
-from keeper.phrases import amount_text, health_text
+from keeper.model import Deleverage, Refusal
+from keeper.phrases import health_text
 from keeper.sizing import (
     aim_up,
     debt_base_up,
     sell_base_up,
-    units_down,
     units_up,
     value_base_down,
     value_base_up,
     weighted_base_wad,
 )
-from keeper.triggers import emergency, kept, spend_cap_usd
+from keeper.triggers import emergency, kept
 from keeper.units import BPS, UINT256_MAX, WAD, mul_div_down, mul_div_up
 from strategies.offer import borrow_rate_ray
-from strategies.order import (
-    TOLERANCES_BPS,
-    TOO_MANY_STEPS,
-    Sale,
-    after_wad,
-    at_quote,
-    loss_up,
-    refused,
-    step_of,
-)
+from strategies.order import TOLERANCES_BPS, at_quote, step_of
+from strategies.room import sellable
+from strategies.selling import Sale, after_wad, loss_up, refused
+from strategies.unwind import TOO_MANY_STEPS
 
 ROUNDS_MAX = 12
 HALVINGS = 16
@@ -185,39 +178,3 @@ def _most_in_steps(sale: Sale, most: int, tolerance_bps: int) -> Deleverage | Re
         else:
             low, best = middle, step
     return best
-
-
-def sellable(sale: Sale) -> tuple[int, Refusal]:
-    """(collateral units that may be sold, the refusal that stands for what binds them)."""
-    token, mandate, need = sale.collateral.amount.token, sale.mandate, sale.need
-    listed = judge.asset(mandate, token, Side.COLLATERAL)
-    if isinstance(listed, Refusal):
-        return 0, refused(listed.code, listed.why)
-    reserve = need.means.reserve(need.venue.id, token)
-    cap_usd = spend_cap_usd(need.policy, 0.0)
-    cap_base = cap_usd * 10**need.position.base_decimals
-    grant = judge.short_grant(listed, listed.granted + 1)
-    room = rules.sell_room(mandate, listed, mandate.timestamp_s)
-    limits = (
-        (listed.granted, grant),
-        (
-            min(listed.held, sale.collateral.amount.units),
-            refused("infeasible", f"all of {token.symbol} would not do"),
-        ),
-        (
-            room,
-            refused(
-                "cap",
-                f"the Executor's cap of this epoch leaves {amount_text(Amount(token=token, units=room))}",
-            ),
-        ),
-        (
-            reserve.cash_units if reserve else 0,
-            refused("venue_refuses", f"no_cash: {token.symbol} cannot be paid out"),
-        ),
-        (
-            units_down(cap_base, sale.collateral.price_base, token.decimals),
-            refused("caps", f"the caps leave ${cap_usd:,}"),
-        ),
-    )
-    return min(limits, key=lambda limit: limit[0])

@@ -18,7 +18,7 @@ from keeper.plan import Case, compile_plan
 from keeper.units import UINT256_MAX, wad_from
 from strategies.close_position import ClosePosition
 from strategies.deleverage import Deleverage as Sell
-from strategies.order import STEPS_MAX
+from strategies.unwind import STEPS_MAX
 from tests import build
 from tests.bench.figures import record
 from tests.executor_daemon import WAD, Owned, owned, terms

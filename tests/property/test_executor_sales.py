@@ -12,7 +12,7 @@ from keeper.model import Deleverage, Proposal, Refusal, Side, Source
 from keeper.plan import Case, compile_plan
 from keeper.units import UINT256_MAX, WAD
 from strategies.deleverage import Deleverage as Strategy
-from strategies.order import STEP_FLOOR_WAD
+from strategies.unwind import STEP_FLOOR_WAD
 from tests import build
 from tests.build import USDC, WETH
 from tests.fakes import LendingDouble

@@ -23,7 +23,7 @@ from keeper.model import (
 )
 from keeper.units import UINT256_MAX, WAD
 from strategies.deleverage import Deleverage as Strategy
-from strategies.order import STEPS_MAX
+from strategies.unwind import STEPS_MAX
 from tests import build
 from tests.build import DAI, USDC, WBTC, WETH, units
 from tests.fakes import LendingDouble
