@@ -6,16 +6,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from keeper.executor import judge
+from keeper.exits import stopped
 from keeper.model import Amount, Block, Deleverage, Means, Outlook, Policy, Position, Proposal, Refusal
 from keeper.phrases import health_text
 from keeper.seams import Venue
 from keeper.triggers import emergency
-from keeper.units import UINT256_MAX, WAD, decimal_text, mul_div_down
+from keeper.units import UINT256_MAX
 from strategies.deleverage import best_of, none_of, sales
 from strategies.drawn import Need
 from strategies.offer import open_need
-from strategies.order import TOLERANCES_BPS, Sale, step_of
-from strategies.sale import Sold, judged, sellable
+from strategies.order import TOLERANCES_BPS, step_of
+from strategies.room import sellable
+from strategies.sale import Sold, judged
+from strategies.selling import Sale
 
 WHO = "close_position"
 DEBT = "debt"
@@ -39,20 +42,25 @@ class ClosePosition:
         level = reached(position, policy)
         if not level:
             return _no("level_not_reached", "neither close_at nor a price of close_prices is reached")
-        if len(position.debt) > 1:
-            return _no("several_debts", "one sale closes one debt, and several are owed")
-        mandate = means.mandate(position.id)
-        if mandate is None:
-            return _no("no_executor", "no Executor of the owner is configured, or it could not be read")
-        not_ready = judge.ready(mandate, need.before_wad)
-        if not_ready is not None:
-            return _no(not_ready.code, not_ready.why)
-        answers = [closed(sale) for sale in sales(need, mandate)]
-        best = best_of(need, [a for a in answers if isinstance(a, Sold)], WHO)
-        if best is None:
-            no = none_of(mandate, answers)
-            return _no(no.code, no.why)
-        return replace(best, first=True, why=f"STOP-LOSS, {level}: {best.why}")
+        return sold_out(need, WHO, f"STOP-LOSS, {level}")
+
+
+def sold_out(need: Need, who: str, why: str) -> Proposal | Refusal:
+    """The cheapest sale of a loan's collateral that leaves no debt, first of all ways, the why in front."""
+    if len(need.position.debt) > 1:
+        return _no("several_debts", "one sale closes one debt, and several are owed", who)
+    mandate = need.means.mandate(need.position.id)
+    if mandate is None:
+        return _no("no_executor", "no Executor of the owner is configured, or it could not be read", who)
+    not_ready = judge.ready(mandate, need.before_wad)
+    if not_ready is not None:
+        return _no(not_ready.code, not_ready.why, who)
+    answers = [closed(sale) for sale in sales(need, mandate)]
+    best = best_of(need, [a for a in answers if isinstance(a, Sold)], who)
+    if best is None:
+        no = none_of(mandate, answers)
+        return _no(no.code, no.why, who)
+    return replace(best, first=True, why=f"{why}: {best.why}")
 
 
 def reached(position: Position, policy: Policy) -> str:
@@ -63,14 +71,7 @@ def reached(position: Position, policy: Policy) -> str:
     health = position.health_wad
     if health is not None and health < policy.close_at_wad:
         return f"health {health_text(health)} < close_at {health_text(policy.close_at_wad)}"
-    levels, scale = dict(policy.close_prices), 10**position.base_decimals
-    for side, held in ((-1, position.collateral), (1, position.debt)):
-        for h in held:
-            level, price = levels.get(h.amount.token.symbol), mul_div_down(h.price_base, WAD, scale)
-            if level is not None and h.price_base > 0 and side * (price - level) >= 0:
-                symbol, sign = h.amount.token.symbol, "<=" if side < 0 else ">="
-                return f"{symbol} at {decimal_text(price, 18)} {sign} {decimal_text(level, 18)}"
-    return ""
+    return stopped(position, policy)
 
 
 def closed(sale: Sale) -> Sold | Refusal:
@@ -115,5 +116,5 @@ def _within(sale: Sale, step: Deleverage) -> Sold | Refusal:
     return found
 
 
-def _no(code: str, why: str) -> Refusal:
-    return Refusal(who=WHO, code=code, why=why)
+def _no(code: str, why: str, who: str = WHO) -> Refusal:
+    return Refusal(who=who, code=code, why=why)
