@@ -14,9 +14,15 @@ from anvil.node import Anvil
 from anvil.stage import keystore
 from keeper.config import VenueSettings, load
 from keeper.executor.perp import ACTION
-from tests.venue_stage import POLICY, Guarded, home
+from tests.venue_stage import Guarded, home
 
-TERMS = 'warn = "1.08"\ntrigger = "1.05"\ntarget = "1.07"\nemergency = "1.02"\nhysteresis = "0.005"\nstress_pct = "0"\n'
+TERMS = """warn = "1.08"
+trigger = "1.05"
+target = "1.07"
+emergency = "1.02"
+hysteresis = "0.005"
+stress_pct = "0"
+"""
 FOR_LONG = 10**10
 """Unix seconds that no test outlives."""
 DEAD = (0, 0, 0)
@@ -67,9 +73,10 @@ def guarded_home(
         }
         if mine:
             venues.append((slot(at, long, wallet), mine))
-    made = home(folder, node, chain, venues, multicall=at.multicall, native=at.wnt)
-    quoted_names = ", ".join(f'"{s}"' for s in strategies)
-    text = made.config.read_text().replace(POLICY, f"{TERMS}strategies = [{quoted_names}]")
+    names = ", ".join(f'"{s}"' for s in strategies)
+    terms = f"{TERMS}strategies = [{names}]"
+    made = home(folder, node, chain, venues, multicall=at.multicall, native=at.wnt, terms=terms)
+    text = made.config.read_text()
     text = text.replace('policy = "default"', 'policy = "default"\naccept_thin_emergency = true')
     # nothing is sold, nor closed, on the word of one endpoint
     second = f'[[chains.endpoints]]\nname = "second"\nurl = "{node.url}"\nrate_per_s = 1000\n[[venues]]'

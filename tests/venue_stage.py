@@ -119,6 +119,7 @@ def home(
     native: str | None = None,
     mode: str = "live",
     tight: Sequence[str] = (),
+    terms: str = POLICY,
 ) -> Guarded:
     """Write keeper.toml and a funded wallet; each venue with its guarded accounts by label.
 
@@ -146,8 +147,8 @@ ws_url = {json.dumps(node.ws_url)}
 rate_per_s = 1000
 """
     text += "".join(_venue_text(venue, accounts, tight) for venue, accounts in venues)
-    for name, terms in (("default", POLICY), ("tight", TIGHT)):
-        text += f"[policies.{name}]\n{terms}\ncooldown_blocks = 2\n[policies.{name}.caps]\n"
+    for name, told in (("default", terms), ("tight", TIGHT)):
+        text += f"[policies.{name}]\n{told}\ncooldown_blocks = 2\n[policies.{name}.caps]\n"
         text += "\n".join(CAPS) + "\n"
     config = folder / "keeper.toml"
     config.write_text(text)
