@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 from keeper.model import Amount
 from keeper.units import UINT256_MAX, WAD
 
@@ -29,3 +31,10 @@ def amount_text(amount: Amount) -> str:
 def usd_text(usd: float) -> str:
     """Dollars and cents: ``$0.84``."""
     return f"${usd:,.2f}"
+
+
+def minute_text(at_s: int) -> str:
+    """A unix time to its minute, cut off: ``2026-11-21 15:04 UTC``."""
+    days, second = divmod(at_s, 86_400)
+    # a date's ordinal counts days from year 1; 1970-01-01 is day 719,163
+    return f"{date.fromordinal(719_163 + days)} {second // 3600:02d}:{second // 60 % 60:02d} UTC"

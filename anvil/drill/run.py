@@ -15,7 +15,7 @@ from anvil.drill.course import Course
 from anvil.drill.fork import Market, Purse, balance, native_usd
 from anvil.drill.home import Asked, Body, Home, block_s, furnish, own_body, proposed_body
 from anvil.drill.outcome import Outcome
-from anvil.drill.play import Scene, guarded, play
+from anvil.drill.play import Run, Scene, guarded, play
 from anvil.drill.rival import Rival
 from anvil.node import Anvil, AnvilFailed, AnvilSettings
 from keeper.config import load
@@ -129,17 +129,7 @@ def _on_fork(
         )
     for line in told:
         say(line)
-    clean = chain.snapshot()
-    say("alone: no keeper, a competing liquidator")
-    chain.rpc("evm_setAutomine", False)
-    alone = play(scene, course, wait=lambda block: None, said=say)
-    chain.revert(clean)
-    say("the largest single update that the keeper survives")
-    chain.rpc("evm_setAutomine", False)
-    largest = steps.largest(scene, home, shock, weather.precision, say)
-    say("guarded: the daemon, its signer, one dead endpoint")
-    with guarded(scene, home) as guard:
-        kept = play(scene, course, wait=guard.caught_up, said=say)
+    alone, largest, kept = _nights(chain, scene, home, (course, shock, weather.precision), say)
     return Outcome(
         account=asked.account,
         venue=market.venue.id,
@@ -160,6 +150,25 @@ def _on_fork(
         label=body.label,
         digest=body.settings.digest if body.settings else None,
     )
+
+
+def _nights(
+    chain: Chain, scene: Scene, home: Home, fall: tuple[Course, Shock, float], say: Say
+) -> tuple[Run, float, Run]:
+    """One snapshot, three times: alone, in one update as large as can be survived, and guarded."""
+    course, shock, precision = fall
+    clean = chain.snapshot()
+    say("alone: no keeper, a competing liquidator")
+    chain.rpc("evm_setAutomine", False)
+    alone = play(scene, course, wait=lambda block: None, said=say)
+    chain.revert(clean)
+    say("the largest single update that the keeper survives")
+    chain.rpc("evm_setAutomine", False)
+    largest = steps.largest(scene, home, shock, precision, say)
+    say("guarded: the daemon, its signer, one dead endpoint")
+    with guarded(scene, home) as guard:
+        kept = play(scene, course, wait=guard.caught_up, said=say)
+    return alone, largest, kept
 
 
 def _placed(chain: Chain, asked: Asked, folder: Path) -> tuple[Body, Home, Market]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
@@ -12,6 +11,7 @@ from eth_utils.crypto import keccak
 from keeper.executor.abi import TERMS, UINT112_MAX, selector
 from keeper.executor.seat import Permit
 from keeper.model import Call, Policy, Side, Terms, Token
+from keeper.phrases import minute_text
 from keeper.units import BPS, WAD, decimal_text
 
 SET_POSITION = selector(f"setPosition(bytes32,{TERMS})")
@@ -97,7 +97,7 @@ def until(now_s: int) -> int:
 
 def day(at_s: int) -> str:
     """A time as people write it."""
-    return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M} UTC"
+    return minute_text(at_s)
 
 
 def signings(wish: Wish) -> tuple[Signing, ...]:
