@@ -113,7 +113,7 @@ class LiquidationRule:
     """Human words and the source; ``rules.py`` of the venue holds the exact function."""
     dust_base: int
     reduces_below: bool = True
-    """A perpetual may be reduced below maintenance, too; False: only margin helps there, and reductions fire earlier."""
+    """A perpetual may be reduced below maintenance, too; False: only margin helps there, reductions fire earlier."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,7 +30,7 @@ TERM_S_MAX = 400 * DAY_S
 """Policies.TERM_MAX."""
 SLIPPAGE_BPS, FLASH_FEE_BPS = 100, 10
 MARGIN_MIN_WAD, SLACK_MIN_WAD, HYSTERESIS_MIN_WAD = 2 * WAD // 1000, 2 * WAD // 100, WAD // 1000
-"""Policies.MARGIN_MIN, SLACK_MIN, HYSTERESIS_MIN: what the contract asks between trigger and target, between target and
+"""Policies.MARGIN_MIN, SLACK_MIN, HYSTERESIS_MIN: what the contract asks between trigger and target, target and
 max, and of the hysteresis."""
 
 

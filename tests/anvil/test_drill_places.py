@@ -1,4 +1,4 @@
-"""``keeper drill`` beyond the plain case: other venues, a Safe, an old Executor, no configuration, failing keepers."""
+"""``keeper drill`` beyond the plain case: other venues, a Safe, an old Executor, no configuration."""
 
 from __future__ import annotations
 
