@@ -170,7 +170,9 @@ def add_market(chain: Chain, at: Gmx, market: str, tokens: Sequence[str]) -> Non
 
 def put(chain: Chain, at: Gmx, uints: Mapping[bytes, int]) -> None:
     """Numbers of the store, in one transaction."""
-    chain.send(chain.accounts[0], at.store, "setUints(bytes32[],uint256[])", list(uints), list(uints.values()))
+    chain.send(
+        chain.accounts[0], at.store, "setUints(bytes32[],uint256[])", list(uints), list(uints.values())
+    )
 
 
 def put_address(chain: Chain, at: Gmx, at_key: bytes, value: str) -> None:
@@ -241,7 +243,8 @@ def order(chain: Chain, at: Gmx, owner: str, asked: Asked, collateral: str | Non
         0,
         0,
     )
-    params: tuple[object, ...] = (addresses, numbers, asked.kind, 0, asked.long, False, asked.auto_cancel, b"\0" * 32, [])
+    flags = (asked.long, False, asked.auto_cancel)
+    params: tuple[object, ...] = (addresses, numbers, asked.kind, 0, *flags, b"\0" * 32, [])
     calls = [encode_call("sendWnt(address,uint256)", at.vault, SPARE_FEE_WEI)]
     if increases and asked.units:
         chain.send(owner, token, "approve(address,uint256)", at.router, asked.units)
@@ -257,7 +260,9 @@ def execute(chain: Chain, at: Gmx, order_key: bytes) -> dict[str, Any]:
     return chain.send(chain.accounts[1], at.handler, f"executeOrder(bytes32,{PRICES})", order_key, prices)
 
 
-def liquidate(chain: Chain, at: Gmx, account: str, long: bool, collateral: str | None = None) -> dict[str, Any]:
+def liquidate(
+    chain: Chain, at: Gmx, account: str, long: bool, collateral: str | None = None
+) -> dict[str, Any]:
     """The fake liquidation keeper's turn. Raises Reverted while the position stands."""
     return chain.send(
         chain.accounts[1],
