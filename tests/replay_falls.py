@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from anvil.replayed import Case
+from anvil.replayed_cases import Case
 
 
 def fall(name: str, symbol: str, levels: list[float], size: tuple[float, float], late: float = 0.0) -> Case:
@@ -19,7 +19,7 @@ def fall(name: str, symbol: str, levels: list[float], size: tuple[float, float],
         health=size[1],
         said=said,
         market=market,
-        times_s=600.0 * np.arange(len(levels)),
+        times_s=np.arange(len(levels), dtype=np.float64) * 600.0,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from keeper.model import Policy
 from keeper.replay import levels, paper
 from keeper.replay.market import Market
-from keeper.replay.ours import Ours
+from keeper.replay.ours import Ours, in_paper
 from keeper.replay.policies import CdpKeeper, Keeper, Ladder, Nobody, Threshold
 from keeper.replay.run import Make, Voyage
 from keeper.replay.vessel import Vessel
@@ -62,7 +62,7 @@ def makes(
 
     def ours(vessel: Vessel) -> Keeper:
         found = of(vessel)
-        return Ours(found, resolve(found.strategies), venue)
+        return Ours(in_paper(found, vessel.paths), resolve(found.strategies), venue)
 
     every: dict[str, Make] = {
         "nobody": lambda _: Nobody(),

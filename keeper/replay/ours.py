@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from eth_utils.address import to_checksum_address
 
 from keeper.decision.case import Options
 from keeper.decision.decide import decide
 from keeper.decision.memory import Memory
+from keeper.decision.standing import moves, standing
 from keeper.model import (
     Block,
     Decision,
@@ -27,10 +29,12 @@ from keeper.model import (
 )
 from keeper.replay import paper
 from keeper.replay.market import Market
+from keeper.replay.paths import Paths
 from keeper.replay.policies import Act
 from keeper.replay.vessel import Vessel
 from keeper.risk.outlook import assess
 from keeper.seams import Strategy
+from keeper.triggers import crossed
 from keeper.units import BPS, GWEI, wad_float
 
 BLOCK_S = 12.0
@@ -42,6 +46,8 @@ SLIPPAGE_BPS = 300
 SIZES = 8
 TIP_WEI = 2 * GWEI
 ROUNDING = 1e-9
+EVERY_HEALTH = 1e6
+"""Finite, for a kernel multiplies debt by it."""
 
 
 class Ours:
@@ -56,21 +62,38 @@ class Ours:
 
     @property
     def line(self) -> float:
-        """The policy's trigger."""
-        return wad_float(self.policy.trigger_wad)
+        """The policy's trigger; above every health where it follows prices."""
+        return EVERY_HEALTH if moves(self.policy) else wad_float(self.policy.trigger_wad)
 
     def act(self, vessel: Vessel, market: Market) -> Act:
         """Snapshot -> outlook -> decision -> the chosen steps on the vessel."""
         snapshot = photograph(vessel, market, self)
-        outlooks = assess(snapshot.positions, (), snapshot.prices, (), {paper.ID: self.policy})
+        policies = {paper.ID: self.standing(snapshot.positions[0])}
+        outlooks = assess(snapshot.positions, (), snapshot.prices, (), policies)
         options = Options(venues={self.venue.id: self.venue}, strategies=self.strategies)
-        decisions, self.memory = decide(snapshot, outlooks, {paper.ID: self.policy}, self.memory, options)
+        decisions, self.memory = decide(snapshot, outlooks, policies, self.memory, options)
         self.said.extend(decisions)
         chosen = [p for d in decisions for p in d.chosen]
         if not chosen:
+            if not decisions or not crossed(snapshot.positions[0].health_wad or 0, policies[paper.ID]):
+                return Act(why="nothing is said of it", calm=moves(self.policy))
             return Act(why="; ".join(d.why for d in decisions) or "nothing is said of it")
         gas = market.gas_usd(vessel.paths, vessel.at)
         return _done([s for p in chosen for s in p.steps], vessel, market, gas)
+
+    def standing(self, position: Position) -> Policy:
+        """The policy as it stands for the position."""
+        return standing(self.policy, self.memory.of(paper.ID), position)
+
+
+def in_paper(policy: Policy, paths: Paths) -> Policy:
+    """The policy with its levels in dollars on the paper's prices, where an asset begins at ``paper.UNIT_USD``."""
+
+    def scaled(levels: tuple[tuple[str, int], ...]) -> tuple[tuple[str, int], ...]:
+        first = {name: paths.usd_of(name) for name, _ in levels if name in paths.assets}
+        return tuple((n, int(wad * paper.UNIT_USD / usd)) for n, wad in levels if (usd := first.get(n)))
+
+    return replace(policy, close_prices=scaled(policy.close_prices), take_profit=scaled(policy.take_profit))
 
 
 def photograph(vessel: Vessel, market: Market, ours: Ours) -> Snapshot:
@@ -102,7 +125,7 @@ def photograph(vessel: Vessel, market: Market, ours: Ours) -> Snapshot:
         ),
         tip_wei=TIP_WEI,
         native_price_base=round(native * 10**8),
-        mandates=(_mandate(position, ours.policy, block),),
+        mandates=(_mandate(position, ours.standing(position), block),),
         routes=_routes(vessel, market, position),
     )
     return Snapshot(

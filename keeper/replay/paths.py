@@ -185,6 +185,17 @@ def _held_notes(held: Sequence[str], hold: Sequence[str]) -> list[str]:
     ]
 
 
+WRITTEN = 1e-6
+"""A change of a path by more than this share is an update; interest between two updates is less."""
+
+
+def changes(paths: Paths) -> Ints:
+    """int64[C]: the first and last moments, each at which any path is written, and the one before it."""
+    said = paths.said
+    at = np.flatnonzero((np.abs(said[:, 1:] - said[:, :-1]) > WRITTEN * said[:, :-1]).any(axis=0))
+    return np.unique(np.concatenate([[0], at, at + 1, [said.shape[1] - 1]])).astype(np.int64)
+
+
 def feed_of(name: str, feeds: Mapping[str, Feed]) -> Feed:
     """An asset's feed: by its own name, what it follows, its class, else ``*``, else by class as on Ethereum."""
     known = asset(name)

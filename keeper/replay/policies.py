@@ -55,6 +55,8 @@ class Act:
     gas: float = 0.0
     why: str = ""
     """Not empty: nothing was done, and this is why."""
+    calm: bool = False
+    """Nothing was to be done: it was asked because its policy follows prices."""
     pair: tuple[str, str] = ("", "")
     """What was sold, and the debt that was repaid."""
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from keeper.replay.fleet import Fleet
 from keeper.replay.market import Market, liquidate
-from keeper.replay.paths import Paths
+from keeper.replay.paths import Paths, changes
 from keeper.replay.policies import Act, Keeper
 from keeper.replay.vessel import Vessel
 from keeper.risk import screen
@@ -112,12 +112,12 @@ class Book(Protocol):
 
 def voyage(fleet: Fleet, paths: Paths, make: Make, market: Market, book: Book | None = None) -> Voyage:
     """Every account of ``fleet`` along ``paths`` under the keepers that ``make`` gives."""
-    usd = unit_usd(fleet, paths, market)
+    usd, changed = unit_usd(fleet, paths, market), changes(paths)
     trips = []
     for account in fleet.accounts:
         found = book.known(account.name) if book is not None else None
         if found is None:
-            vessel = Vessel(account, paths, usd)
+            vessel = Vessel(account, paths, usd, changed)
             found = trip(vessel, make(vessel), market)
             if book is not None:
                 book.noted(found)
@@ -174,7 +174,8 @@ def _met(vessel: Vessel, keeper: Keeper, market: Market, log: Trip) -> int:
     if before >= keeper.line:
         return lands + 1
     done = keeper.act(vessel, market)
-    _noted(log, vessel, before, done)
+    if not done.calm:
+        _noted(log, vessel, before, done)
     return lands + 1
 
 

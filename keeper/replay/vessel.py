@@ -8,7 +8,7 @@ import numpy as np
 
 from keeper.replay.fleet import Account, Lot
 from keeper.replay.paths import Paths
-from keeper.risk.book import Book
+from keeper.risk.book import Book, Floats, Ints
 
 EMPTY_USD = 1e-6
 
@@ -16,8 +16,9 @@ EMPTY_USD = 1e-6
 class Vessel:
     """``held[i]`` and ``owed[j]`` are values at the run's first prices, so that a price's path multiplies them."""
 
-    def __init__(self, account: Account, paths: Paths, usd: float) -> None:
-        """The account at the first moment; ``usd`` dollars of its unit."""
+    def __init__(self, account: Account, paths: Paths, usd: float, changes: Ints | None = None) -> None:
+        """The account at the first moment; ``usd`` dollars of its unit. ``changes``: the moments that ``gap`` looks
+        at (``paths.changes``); None: every one."""
         self.name = account.name
         self.account = account
         self.collateral: tuple[Lot, ...] = account.collateral
@@ -27,6 +28,7 @@ class Vessel:
         self.paths = paths
         self.at = 0
         self._moves = paths.moves()
+        self._changes = changes
 
     def said(self, name: str) -> float:
         """The feed's price over its first."""
@@ -127,9 +129,17 @@ class Vessel:
         to ``last``: margin over what moves, net of debt that moves alike; 1 at most, negative once it is below."""
         rows, a, b = self.weights()
         net = np.array(a) - np.array(b)
-        said = self.paths.said[rows, first : last + 1]
+        said = self._said(rows, first, last)
         margin, moved = net @ said, np.abs((net * self._moves[rows]) @ said)
         scale = 1e-9 * (np.array(b) @ said) + EMPTY_USD
         with np.errstate(divide="ignore", invalid="ignore"):
             found = np.where(moved > scale, margin / moved, np.where(margin >= 0.0, 1.0, -1.0))
         return float(np.minimum(found, 1.0).min())
+
+    def _said(self, rows: list[int], first: int, last: int) -> Floats:
+        """The paths of ``rows`` from ``first`` to ``last``, at changes only where they are known."""
+        if self._changes is None:
+            return self.paths.said[rows, first : last + 1]
+        begin, end = np.searchsorted(self._changes, (first, last + 1))
+        moments = np.concatenate([[first], self._changes[begin:end], [last]])
+        return np.asarray(self.paths.said[np.ix_(np.array(rows), moments)])

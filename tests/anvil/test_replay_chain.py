@@ -9,7 +9,8 @@ import pytest
 
 from anvil.client import Chain
 from anvil.deployment import Deployment
-from anvil.replayed import COST_APART_MAX, HEALTH_APART_MAX, Case, drive
+from anvil.replayed import drive
+from anvil.replayed_cases import COST_APART_MAX, HEALTH_APART_MAX, Case
 from tests.replay_falls import FALLS
 
 pytestmark = [pytest.mark.anvil, pytest.mark.timeout(600)]

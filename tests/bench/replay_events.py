@@ -59,7 +59,7 @@ EVENTS = (
     ),
     Event(
         name="2023-03",
-        files=((HOURLY, PAIR), ("ev_2023-03_usdc_depeg_1m.parquet", ("USDC/USD@kraken",))),
+        files=((HOURLY, PAIR), ("ev_2023-03_usdc_depeg_1m.parquet", ("USDC/USD",))),
         first="2023-03-08",
         last="2023-03-15",
     ),

@@ -16,7 +16,8 @@ from rich.table import Table
 from anvil.client import Chain
 from anvil.deploy import deploy
 from anvil.node import Anvil, AnvilSettings
-from anvil.replayed import COST_APART_MAX, GENESIS_S, HEALTH_APART_MAX, drive
+from anvil.replayed import GENESIS_S, drive
+from anvil.replayed_cases import COST_APART_MAX, HEALTH_APART_MAX
 from anvil.tools import HERE
 from tests.bench.figures import record
 from tests.replay_falls import FALLS
