@@ -9,7 +9,8 @@ The slowdown compares ticks of the same loop over doubles (no chain is read, so 
 larger, than in the daemon), two seconds apart, every other one after the page was fed the tick before it, which
 twenty viewers in a process of their own read to the last byte. What is compared is the processor time of the tick
 itself, by the medians of both halves; what feeding costs the daemon's process between two ticks is
-printed beside it, and is no part of a tick. On a machine that is busy otherwise the page's process is still at work when the next tick comes.
+printed beside it, and is no part of a tick. On a machine that is busy otherwise the page's process is still at
+work when the next tick comes.
 """
 
 from __future__ import annotations
