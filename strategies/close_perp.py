@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from keeper.exits import stopped
 from keeper.model import Block, Means, Outlook, Policy, Position, Proposal, Refusal
 from keeper.phrases import health_text
 from keeper.seams import Venue
-from keeper.units import WAD
 from strategies.drawn import Need
 from strategies.perp import Case, in_need
 from strategies.reduce_perp import reduced
@@ -24,7 +24,7 @@ class ClosePerp:
         at = in_need(need, self.name)
         if not isinstance(at, Case):
             return at
-        if not (_low(at) or _priced(at)):
+        if not (_low(at) or stopped(position, policy)):
             return at.refused("level_not_reached", "neither close_at nor a price of close_prices is reached")
         return reduced(at, at.perp.size_usd, first=True)
 
@@ -35,13 +35,3 @@ def _low(at: Case) -> str:
     if not line or at.need.before_wad >= line:
         return ""
     return f"health {health_text(at.need.before_wad)} < close_at {health_text(line)}"
-
-
-def _priced(at: Case) -> str:
-    """Whether the index is at the owner's price: at or below it for a long, at or above it for a short."""
-    perp = at.perp
-    now_wad = perp.index_price * 10**perp.index.decimals * WAD // 10**30
-    for symbol, line_wad in at.need.policy.close_prices:
-        if symbol == perp.index.symbol and (now_wad <= line_wad if perp.long else now_wad >= line_wad):
-            return f"{symbol} at {now_wad / WAD:.2f}"
-    return ""

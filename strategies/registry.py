@@ -16,6 +16,8 @@ from strategies.pay_in import RepayFromReserve, SupplyFromReserve
 from strategies.reduce_perp import ReducePerp
 from strategies.repay import RepayFromWallet
 from strategies.stop_on_venue import StopOnVenue
+from strategies.take_profit import TakeProfit
+from strategies.trailing_stop import TrailingStop
 
 SHIPPED: tuple[Strategy, ...] = (
     RepayFromWallet(),
@@ -28,6 +30,8 @@ SHIPPED: tuple[Strategy, ...] = (
     ReducePerp(),
     ClosePerp(),
     StopOnVenue(),
+    TrailingStop(),
+    TakeProfit(),
 )
 """Every strategy in the package; a policy names them by ``name``."""
 

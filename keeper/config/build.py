@@ -35,6 +35,7 @@ from keeper.config.telling import (
 from keeper.config.text import tables_from
 from keeper.config.wording import did_you_mean, path_text, shown
 from keeper.errors import ConfigError
+from keeper.exits import PCT_PPM
 from keeper.model import Caps, Policy
 from keeper.units import wad_from
 
@@ -278,6 +279,9 @@ def _policy(name: str, p: schema.PolicyTable) -> Policy:
         close_to=p.close_to,
         deleverage_times=p.deleverage_times,
         stretch=p.stretch,
+        trail_pct=tuple((symbol, int(pct * PCT_PPM)) for symbol, pct in p.trail_pct.items()),
+        take_profit=tuple((symbol, wad_from(price)) for symbol, price in p.take_profit.items()),
+        close_above_trigger=p.close_above_trigger,
     )
 
 

@@ -22,7 +22,13 @@ def policy_problems(where: str, policy: schema.PolicyTable, broken: set[str]) ->
     """
     return [
         f"{where}.{field}: {problem}"
-        for field, needs, problem in (*_order(policy), *_digits(policy), *_caps(policy), *_closing(policy))
+        for field, needs, problem in (
+            *_order(policy),
+            *_digits(policy),
+            *_caps(policy),
+            *_closing(policy),
+            *_exits(policy),
+        )
         if not broken & {field.split(".")[0], *needs}
     ]
 
@@ -113,9 +119,29 @@ def _closing(p: schema.PolicyTable) -> Iterator[Broken]:
         yield field, ("strategies",), 'does nothing by itself: name "close_position" in strategies'
     if closes and not levels:
         yield "strategies", ("close_at", "close_prices"), f'"{min(closes)}" needs close_at or close_prices'
-    for symbol, price in p.close_prices.items():
-        if -int(price.as_tuple().exponent) > 18:
-            yield f"close_prices.{symbol}", (), f"{price} has more than 18 decimals; shorten it"
+    for field in ("close_prices", "take_profit"):
+        for symbol, price in getattr(p, field).items():
+            if -int(price.as_tuple().exponent) > 18:
+                yield f"{field}.{symbol}", (), f"{price} has more than 18 decimals; shorten it"
+
+
+def _exits(p: schema.PolicyTable) -> Iterator[Broken]:
+    """An exit by price has its level, its strategy, and a health at which it may be made."""
+    for field, name in (("trail_pct", "trailing_stop"), ("take_profit", "take_profit")):
+        levels, named = getattr(p, field), name in p.strategies
+        if levels and not named:
+            yield field, ("strategies",), f'does nothing by itself: name "{name}" in strategies'
+        if named and not levels:
+            yield "strategies", (field,), f'"{name}" needs {field}'
+    if p.take_profit and not p.close_above_trigger:
+        why = "needs close_above_trigger = true: at a profit health is above trigger, where nothing else is spent"
+        yield "take_profit", ("close_above_trigger",), why
+    if p.close_above_trigger and not (p.trail_pct or p.take_profit or p.close_prices):
+        why = "does nothing by itself: give close_prices, trail_pct or take_profit"
+        yield "close_above_trigger", ("close_prices", "trail_pct", "take_profit"), why
+    for symbol, pct in p.trail_pct.items():
+        if -int(pct.as_tuple().exponent) > 4:
+            yield f"trail_pct.{symbol}", (), f"{pct} has more than 4 decimals; shorten it"
 
 
 def _digits(p: schema.PolicyTable) -> Iterator[Broken]:

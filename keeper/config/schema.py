@@ -44,6 +44,8 @@ STRATEGIES = (
     "reduce_perp",
     "close_perp",
     "stop_on_venue",
+    "trailing_stop",
+    "take_profit",
 )
 """Strategies that ship; a test keeps this equal to the strategy registry."""
 PERPS = frozenset({"gmx_v2"})
@@ -186,6 +188,7 @@ Positive = Annotated[Dec, AfterValidator(_positive)]
 NotNegative = Annotated[Dec, AfterValidator(_not_negative)]
 Name = Annotated[str, AfterValidator(_name), Field(max_length=64)]
 Usd = Annotated[int, Field(gt=0)]
+Trail = Annotated[Positive, AfterValidator(_at_most(90, " per cent"))]
 
 
 class Table(BaseModel):
@@ -298,6 +301,9 @@ class PolicyTable(Table):
     close_to: Literal["collateral", "debt"] = "collateral"
     deleverage_times: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     stretch: bool = False
+    trail_pct: Annotated[dict[Name, Trail], Field(max_length=32)] = {}
+    take_profit: Annotated[dict[Name, Positive], Field(max_length=32)] = {}
+    close_above_trigger: bool = False
     caps: CapsTable = CapsTable()
 
 

@@ -17,7 +17,7 @@ from keeper.sizing import debt_base_up, sell_base_up, units_up
 from keeper.units import WAD, decimal_text
 
 STRATEGY = "deleverage"
-SELLS = frozenset({STRATEGY, "close_position"})
+SELLS = frozenset({STRATEGY, "close_position", "trailing_stop", "take_profit"})
 PAYS = {"repay_from_reserve": Side.DEBT, "supply_from_reserve": Side.COLLATERAL}
 ENDS_SOON_S = 14 * 86_400
 LOSS_WAD = WAD // 50

@@ -12,7 +12,7 @@ import structlog
 
 from keeper.daemon import tick as ticks
 from keeper.daemon.building import Bench, built, options_of
-from keeper.daemon.isolation import alone
+from keeper.daemon.isolation import alone, without_culprits
 from keeper.daemon.judging import World, decided, outlooks_of, overtaken, remembered, unseen_since
 from keeper.daemon.lane import Lane
 from keeper.daemon.parts import Parts
@@ -23,7 +23,9 @@ from keeper.daemon.triage import FIRST_S, Glances, beside
 from keeper.daemon.urgency import Healths
 from keeper.daemon.watching import Watching
 from keeper.decision import Options, PositionMemory
+from keeper.decision.standing import newly_marked, standing_all
 from keeper.errors import Broken
+from keeper.exits import Marks
 from keeper.model import (
     Attempt,
     Block,
@@ -33,6 +35,7 @@ from keeper.model import (
     Outcome,
     Outlook,
     Plan,
+    Policy,
     PositionId,
     Refusal,
     Shock,
@@ -66,6 +69,7 @@ class ChainLoop:
         """The shocks as they move the feeds of those symbols: the same in every block."""
         self._watching = Watching(expected=len(parts.guarded))
         self._memory = remembered(parts.journal)
+        self._marks: dict[PositionId, Marks] = {}
         self._refused: dict[PositionId, frozenset[str]] = {}
         """Codes of the refusals that stand as alarms."""
         self.foreseen: tuple[Next, ...] = ()
@@ -204,8 +208,8 @@ class ChainLoop:
             return Refusal(who="lane", code="disarmed", why=why)
         if self.last is None:
             return None
-        id = plan.key.position
-        return overtaken(plan, self.last.snapshot, self.venue_of(id), self.policies[id])
+        id, now = plan.key.position, self.last.snapshot
+        return overtaken(plan, now, self.venue_of(id), self._standing(now)[id])
 
     async def act(self, plan: Plan, snapshot: Snapshot) -> Attempt | None:
         """``Lane.act``."""
@@ -235,11 +239,11 @@ class ChainLoop:
         """
         start_s = self.parts.clock.monotonic_s()
         watching = None if few else self._watching
-        outlooks = outlooks_of(snapshot, self._shocks(snapshot), self.policies, watching)
-        foreseen, _ = alone(partial(raised, outlooks, snapshot, self.policies, self.foreseen))
+        policies, first = self._standing(snapshot), self._first
+        outlooks = outlooks_of(snapshot, self._shocks(snapshot), policies, watching)
+        foreseen, _ = alone(partial(raised, outlooks, snapshot, policies, self.foreseen))
         outlooks = foreseen or outlooks
         risk_s = self.parts.clock.monotonic_s()
-        policies, first = self.policies, self._first
         if few:
             policies = {o.id: policies[o.id] for o in outlooks}
         elif first is not None:
@@ -268,7 +272,8 @@ class ChainLoop:
         self, decisions: Sequence[Decision], snapshot: Snapshot, options: Options
     ) -> tuple[tuple[Plan, ...], tuple[tuple[PositionId, Refusal], ...]]:
         """A bounded plan for every chosen proposal, or why there is none."""
-        bench = Bench(parts=self.parts, policies=self.policies, venue_of=self.venue_of, healths=self._healths)
+        policies = self._standing(snapshot)
+        bench = Bench(parts=self.parts, policies=policies, venue_of=self.venue_of, healths=self._healths)
         made = built(bench, decisions, snapshot, options)
         self.undone({id for id, _ in made.refusals})
         return made.plans, made.refusals
@@ -278,8 +283,10 @@ class ChainLoop:
         with self.parts.journal.batch():
             self.parts.journal.record_all(ticks.entries(tick, self._told))
             self.parts.journal.save_snapshot(tick.snapshot, full=ticks.worth_keeping(tick))
-            if ticks.worth_keeping(tick):
-                self.parts.journal.set_memories(self._memory.rows())
+            rows = self._memory.rows()
+            keep = rows if ticks.worth_keeping(tick) else newly_marked(self._marks, rows)
+            self.parts.journal.set_memories(keep)
+            self._marks = {id: m.marks for id, m in rows.items() if m.marks}
         self.stops.unwritable = ""
         self.parts.alarms.clear("unwritable", "")
         self._levels = {o.id: o.level for o in tick.outlooks}
@@ -288,6 +295,12 @@ class ChainLoop:
         with self.parts.journal.batch():
             self._refused = raise_for(tick, self.parts.alarms, self._refused)
         self._log.info("tick", **ticks.summary(tick))
+
+    def _standing(self, snapshot: Snapshot) -> Mapping[PositionId, Policy]:
+        """The policies with what their owners allowed to move; as configured where that breaks."""
+        stand = partial(standing_all, self.policies, self._memory.rows(), snapshot)
+        found, _ = without_culprits(stand, tuple(self.policies))
+        return found
 
     def _options(self) -> Options:
         return options_of(self.parts, self.venues, self.lane.waiting, armed=self.armed)

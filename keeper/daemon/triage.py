@@ -76,7 +76,7 @@ async def beside(
 
 def line_wad(policy: Policy) -> int:
     """The health from which on a policy spends nothing, whatever else is true of its position."""
-    if policy.close_prices:
+    if policy.close_prices or policy.trail_pct or policy.take_profit:
         # it may close at any health
         return EVERY_HEALTH
     return min(max(policy.trigger_wad, policy.close_at_wad), EVERY_HEALTH)

@@ -120,6 +120,8 @@ class Case:
         health, policy = self.health_wad, self.policy
         if health is None:
             return f"level {self.after.level.value}"
+        if policy.moved:
+            return f"health {health_text(health)}, {'; '.join(policy.moved)}"
         if emergency(health, policy):
             return f"health {health_text(health)} < emergency {health_text(policy.emergency_wad)}"
         sign = "<" if crossed(health, policy) else ">="
@@ -156,6 +158,7 @@ def case_of(id: PositionId, policy: Policy, facts: Facts) -> Case:
         since_block=number if level is not before.level or not before.since_block else before.since_block,
         last_health_wad=before.last_health_wad if health is None else health,
         last_health_block=before.last_health_block if health is None else number,
+        marks=policy.trail_marks,
     )
     missing = facts.unreadable.get(id, "it is missing from the snapshot")
     unread = (outlook.why if outlook else "") or "the risk core does not vouch for it"

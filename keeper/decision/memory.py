@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from keeper.exits import Marks
 from keeper.model import Level, PositionId
 
 
@@ -22,6 +23,8 @@ class PositionMemory:
     """Block of the last action chosen while armed."""
     last_health_wad: int | None = None
     last_health_block: int | None = None
+    marks: Marks = ()
+    """The best prices seen of what a trailing stop follows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +78,19 @@ def _restored(id: PositionId, row: Mapping[str, object]) -> PositionMemory:
         last_action_block=_whole(row["last_action_block"]),
         last_health_wad=_whole(row["last_health_wad"]),
         last_health_block=_whole(row["last_health_block"]),
+        marks=tuple(_mark(m) for m in _listed(row.get("marks", ()))),
     )
+
+
+def _listed(value: object) -> Sequence[object]:
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"no list: {value!r}")
+    return value
+
+
+def _mark(value: object) -> tuple[str, int, int]:
+    symbol, side, best = _listed(value)
+    return str(symbol), int(str(side)), int(str(best))
 
 
 def _whole(value: object) -> int | None:

@@ -62,6 +62,16 @@ class Policy:
     stretch: bool = False
     """``deleverage``: where gas is dear, sell on above target, towards max_health, as long as the sale loses no more
     than its gas costs: fewer actions in a storm."""
+    trail_pct: tuple[tuple[str, int], ...] = ()
+    """``trailing_stop``: (token symbol, 1e-4 per cent from the best price seen) where all is closed."""
+    take_profit: tuple[tuple[str, int], ...] = ()
+    """``take_profit``: (token symbol, dollars in wad) at which all is closed: held at or above, owed at or below."""
+    close_above_trigger: bool = False
+    """An exit by price is made at any health; else below trigger only."""
+    trail_marks: tuple[tuple[str, int, int], ...] = ()
+    """(symbol, side, best price in wad): filled in from memory for each block, never by a configuration."""
+    moved: tuple[str, ...] = ()
+    """What the owner allowed to move and has moved at this block, as differences; never by a configuration."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from keeper.decision import decide
-from keeper.decision.memory import Memory
+from keeper.decision.memory import Memory, PositionMemory
+from keeper.decision.standing import standing
 from keeper.model import (
     Acting,
     AddMargin,
@@ -29,6 +30,7 @@ from keeper.venues.gmx_v2 import GmxV2
 from strategies.add_margin import AddMargin as AddMarginWay
 from strategies.close_perp import ClosePerp
 from strategies.reduce_perp import ReducePerp as ReduceWay
+from strategies.registry import SHIPPED
 from strategies.stop_on_venue import StopOnVenue
 from tests.perps import (
     ACTING,
@@ -225,3 +227,19 @@ def test_guard__grant_over_or_fee_that_no_longer_suffices__named_before_anything
     no = check(plan, replace(case, snapshot=later, position=later.positions[0]))
     assert no is not None
     assert no.code == expected
+
+
+@pytest.mark.parametrize("long", [True, False])
+def test_exit_by_price__of_a_perp_above_trigger__everything_where_it_is_allowed(long: bool) -> None:
+    found, best = position(perp(2_000, long)), 2_500 * WAD if long else 1_600 * WAD
+    trail = replace(POLICY, trail_pct=(("WETH", 15 * 10_000),), strategies=("trailing_stop",))
+    profit = replace(POLICY, take_profit=(("WETH", 2_000 * WAD),), strategies=("take_profit",))
+    kept = PositionMemory(id=found.id, marks=(("WETH", 1 if long else -1, best),))
+    for plain in (trail, profit):
+        here = standing(replace(plain, close_above_trigger=True), kept, found)
+        assert here.trigger_wad == (found.health_wad or 0) + 1
+        way = next(s for s in SHIPPED if s.name in plain.strategies)
+        answer = said(way, perp(2_000, long), here)
+        assert isinstance(answer, Proposal)
+        assert (answer.first, answer.health_after_wad) == (True, UINT256_MAX)
+        assert standing(plain, kept, found).trigger_wad == plain.trigger_wad
