@@ -18,6 +18,7 @@ from keeper.config.records import (
     EndpointSettings,
     PositionSettings,
     Settings,
+    StandbySettings,
     VenueSettings,
     WalletSettings,
 )
@@ -85,11 +86,12 @@ def settings_from(text: str, path: Path, credentials_dir: Path | None) -> Settin
         policies=policies,
         wallet=wallet,
         shocks_pct=tuple(float(p) for p in parts.shocks.ladder_pct),
-        digest=_digest(chains, venues, positions, policies, wallet),
+        digest=_digest((chains, venues), positions, policies, wallet, parts.standby),
         alarms=alarms,
         metrics=metrics_settings(parts.metrics or MetricsTable()),
         page=page,
         telegram=telegram,
+        standby=_standby(parts.standby),
     )
 
 
@@ -285,16 +287,20 @@ def _policy(name: str, p: schema.PolicyTable) -> Policy:
     )
 
 
+def _standby(table: schema.Standby | None) -> StandbySettings | None:
+    return None if table is None else StandbySettings(blocks=table.blocks, margin_wad=wad_from(table.margin))
+
+
 def _digest(
-    chains: tuple[ChainSettings, ...],
-    venues: tuple[VenueSettings, ...],
+    places: tuple[tuple[ChainSettings, ...], tuple[VenueSettings, ...]],
     positions: tuple[PositionSettings, ...],
     policies: tuple[Policy, ...],
     wallet: WalletSettings,
+    standby: schema.Standby | None = None,
 ) -> str:
     """SHA-256 over what decides about money; names, endpoints and paths do not change it."""
-    chain_of = {c.name: c for c in chains}
-    venue_of = {v.name: v for v in venues}
+    chain_of = {c.name: c for c in places[0]}
+    venue_of = {v.name: v for v in places[1]}
     policy_of = {p.name: {**asdict(p), "name": ""} for p in policies}
     guarded = []
     for p in positions:
@@ -308,5 +314,7 @@ def _digest(
         sells += [[c.aggregator.name, c.aggregator.router]] if p.executor and c.aggregator else []
         guarded.append([market, policy_of[p.policy], *sells])
     guarded.sort(key=lambda g: json.dumps(g[0]))
-    body = json.dumps({"wallet": wallet.address, "guarded": guarded}, sort_keys=True)
+    # a machine that no longer waits for another one acts where it did not
+    waits = {"standby": [standby.blocks, str(standby.margin)]} if standby is not None else {}
+    body = json.dumps({"wallet": wallet.address, "guarded": guarded, **waits}, sort_keys=True)
     return hashlib.sha256(body.encode()).hexdigest()

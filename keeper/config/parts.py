@@ -45,6 +45,8 @@ class Parts:
         self.alarms = self._part(telling.AlarmTable, raw.get("alarms", {}), ("alarms",))[0]
         self.metrics = self._part(telling.MetricsTable, raw.get("metrics", {}), ("metrics",))[0]
         self.page = self._part(telling.PageTable, raw.get("page", {}), ("page",))[0]
+        given = raw.get("standby")
+        self.standby = None if given is None else self._part(schema.Standby, given, ("standby",))[0]
         self.telegram = self._part(telling.TelegramTable, raw.get("telegram", {}), ("telegram",))[0]
 
     def rows(self, name: str) -> list[Row]:

@@ -124,6 +124,16 @@ class WalletSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StandbySettings:
+    """When this machine steps in for another one that guards the same positions with another key."""
+
+    blocks: int
+    """So many blocks low, with nobody acting, before it does."""
+    margin_wad: int
+    """Low is this far below the trigger."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The whole configuration, validated."""
 
@@ -144,6 +154,8 @@ class Settings:
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     page: PageSettings = field(default_factory=PageSettings)
     telegram: TelegramSettings = field(default_factory=TelegramSettings)
+    standby: StandbySettings | None = None
+    """None: this is the machine that acts first."""
     safe_mode: bool = False
     """No key of the file: the daemon sets it for itself after repeated crashes."""
 

@@ -324,6 +324,13 @@ class Shocks(Table):
     ] = [Decimal(p) for p in (-5, -10, -20, -30, -40, -50)]
 
 
+class Standby(Table):
+    """``[standby]``."""
+
+    blocks: Annotated[int, Field(ge=1, le=100)] = 3
+    margin: Annotated[Dec, Field(ge=0, le=Decimal("0.2"))] = Decimal("0.01")
+
+
 class File(Table):
     """The top of keeper.toml. Parts are validated one by one, so that one bad part hides no other."""
 
@@ -340,3 +347,4 @@ class File(Table):
     metrics: object = Field(default_factory=dict)
     page: object = Field(default_factory=dict)
     telegram: object = Field(default_factory=dict)
+    standby: object = None

@@ -52,6 +52,8 @@ class Lane:
         paper: set[str] = set()
         freed: set[PositionId] = set()
         armed = self._permit.armed
+        if self._permit.standby is not None:
+            self._permit.standby.see(tick.snapshot)
         for plan in tick.plans:
             if plan.key in self.given:
                 continue
@@ -75,7 +77,9 @@ class Lane:
     def _left_on_paper(self, plan: Plan, why: str) -> str:
         subject = str(plan.key.position)
         told = f"{plan.why}; not done: {why}"
-        self._parts.alarms.raise_alarm(Severity.CRITICAL, "not_acting", subject, told)
+        # a standby that waits is as it should be; that there is something to wait for is worth a word
+        severity = Severity.WARNING if why.startswith("standby: ") else Severity.CRITICAL
+        self._parts.alarms.raise_alarm(severity, "not_acting", subject, told)
         return subject
 
     def _clear_paper(self, tick: Tick, paper: Collection[str]) -> None:

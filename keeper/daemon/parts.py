@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from keeper.config import ChainSettings
+from keeper.config.records import StandbySettings
 from keeper.daemon.facts import Facts, Guarded
 from keeper.journal.write import Journal
 from keeper.model import Shock
@@ -30,6 +31,8 @@ class Parts:
     shocks: tuple[Shock, ...]
     armed_digest: str
     """Arming holds for this configuration only."""
+    standby: StandbySettings | None = None
+    """Another machine acts first; None: this one does."""
     safe_mode: bool = False
     """After repeated crashes: nothing that a rescue does not need."""
     live_endpoints: Callable[[], tuple[int, int]] = lambda: (1, 1)

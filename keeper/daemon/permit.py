@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from keeper.daemon.parts import Parts
+from keeper.daemon.standby import Standby
 from keeper.daemon.stops import Stops
 from keeper.errors import Broken, Unwritable
 from keeper.model import Plan
@@ -17,6 +18,8 @@ class Permit:
         self.stops = Stops(parts.journal, parts.clock, parts.live_endpoints)
         self.closing = False
         """Set at shutdown: what is on the lane goes on, nothing new is sent."""
+        wish, policies = parts.standby, {g.id: g.policy for g in parts.guarded}
+        self.standby = None if wish is None else Standby(wish, policies)
         self.broken = ""
         """Why acting has stopped for good; empty while all is well."""
 
@@ -35,7 +38,7 @@ class Permit:
         if (stop := self.stops.of(plan)) is not None:
             return f"{stop.code} ({stop.scope}): {stop.why}"
         if armed:
-            return ""
+            return "" if self.standby is None else self.standby.waits(plan)
         return self.broken or "disarmed: `keeper arm` shows what would be done now, and arms"
 
     def stop_acting(self, why: str | Broken) -> None:

@@ -179,6 +179,7 @@ class ChainDaemon:
             shocks=LIBRARY,
             armed_digest=self.settings.digest,
             safe_mode=self.settings.safe_mode,
+            standby=self.settings.standby,
             live_endpoints=partial(_live, here.endpoints),
         )
         self._acting = acting
