@@ -22,7 +22,13 @@ from keeper.config.records import (
     VenueSettings,
     WalletSettings,
 )
-from keeper.config.rules import perp_problems, policy_problems, strategy_problems, venue_problems
+from keeper.config.rules import (
+    leverage_max,
+    perp_problems,
+    policy_problems,
+    strategy_problems,
+    venue_problems,
+)
 from keeper.config.telling import (
     AlarmTable,
     MetricsTable,
@@ -284,6 +290,8 @@ def _policy(name: str, p: schema.PolicyTable) -> Policy:
         trail_pct=tuple((symbol, int(pct * PCT_PPM)) for symbol, pct in p.trail_pct.items()),
         take_profit=tuple((symbol, wad_from(price)) for symbol, price in p.take_profit.items()),
         close_above_trigger=p.close_above_trigger,
+        leverage_target_wad=wad_from(p.leverage_target or 0),
+        leverage_max_wad=wad_from(leverage_max(p) or 0),
     )
 
 

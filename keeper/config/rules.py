@@ -28,6 +28,7 @@ def policy_problems(where: str, policy: schema.PolicyTable, broken: set[str]) ->
             *_caps(policy),
             *_closing(policy),
             *_exits(policy),
+            *_band(policy),
         )
         if not broken & {field.split(".")[0], *needs}
     ]
@@ -142,6 +143,32 @@ def _exits(p: schema.PolicyTable) -> Iterator[Broken]:
     for symbol, pct in p.trail_pct.items():
         if -int(pct.as_tuple().exponent) > 4:
             yield f"trail_pct.{symbol}", (), f"{pct} has more than 4 decimals; shorten it"
+
+
+def leverage_max(p: schema.PolicyTable) -> Decimal | None:
+    """The top of the band: as given, else above the target by what a sale's cost makes worth waiting for.
+
+    (3/4 L^2 (L - 1)^2 c)^(1/3) for a share L of equity in one volatile asset, logarithmic utility and a sale that
+    loses c: the first term in Gerhold, Guasoni, Muhle-Karbe and Schachermayer, Finance and Stochastics 18 (2014).
+    """
+    if p.leverage_max is not None or p.leverage_target is None:
+        return p.leverage_max
+    share = float(p.leverage_target)
+    width = (0.75 * (share * (share - 1.0)) ** 2 * float(p.leverage_cost_pct) / 100.0) ** (1.0 / 3.0)
+    return p.leverage_target + Decimal(f"{width:.6f}")
+
+
+def _band(p: schema.PolicyTable) -> Iterator[Broken]:
+    """A band of leverage has its middle below its top, and goes one way."""
+    if p.leverage_max is not None and p.leverage_target is None:
+        yield "leverage_max", ("leverage_target",), "needs leverage_target, which is restored above it"
+    if p.leverage_max is not None and p.leverage_target is not None and p.leverage_max <= p.leverage_target:
+        why = f"{p.leverage_max} must be above leverage_target ({p.leverage_target})"
+        yield "leverage_max", ("leverage_target",), why
+    if p.leverage_boost:
+        why = "boost_not_permitted: to raise leverage the keeper would borrow for the owner, and no grant of his, no "
+        why += "Executor and no subaccount allows that; a band lowers leverage only"
+        yield "leverage_boost", (), why
 
 
 def _digits(p: schema.PolicyTable) -> Iterator[Broken]:

@@ -64,6 +64,8 @@ STORM_GWEI_DEFAULT = 1_000
 stayed two orders below."""
 HEALTH_MAX = 100
 """A larger threshold is a percentage by mistake, and would act at once."""
+LEVERAGE_LEAST = Decimal("1.05")
+"""Nearer to 1 the health that stands for it leaves every scale."""
 WRAPPED_NATIVE = {
     1: "0xC02aaA39b223FE8D0A0e5C4F27eAD9083C756Cc2",
     10: "0x4200000000000000000000000000000000000006",
@@ -128,6 +130,12 @@ def _at_most(most: int, why: str) -> Callable[[Decimal], Decimal]:
     return check
 
 
+def _leverage(value: Decimal) -> Decimal:
+    if not LEVERAGE_LEAST <= value <= HEALTH_MAX or -int(value.as_tuple().exponent) > 18:
+        raise ValueError(f"must be from {LEVERAGE_LEAST} to {HEALTH_MAX}: assets over equity, such as 2")
+    return value
+
+
 def _positive(value: Decimal) -> Decimal:
     if value <= 0:
         raise ValueError("must be above 0")
@@ -188,6 +196,7 @@ Positive = Annotated[Dec, AfterValidator(_positive)]
 NotNegative = Annotated[Dec, AfterValidator(_not_negative)]
 Name = Annotated[str, AfterValidator(_name), Field(max_length=64)]
 Usd = Annotated[int, Field(gt=0)]
+Leverage = Annotated[Dec, AfterValidator(_leverage)]
 Trail = Annotated[Positive, AfterValidator(_at_most(90, " per cent"))]
 
 
@@ -304,6 +313,10 @@ class PolicyTable(Table):
     trail_pct: Annotated[dict[Name, Trail], Field(max_length=32)] = {}
     take_profit: Annotated[dict[Name, Positive], Field(max_length=32)] = {}
     close_above_trigger: bool = False
+    leverage_target: Leverage | None = None
+    leverage_max: Leverage | None = None
+    leverage_cost_pct: Annotated[Positive, AfterValidator(_at_most(10, " per cent"))] = Decimal("0.5")
+    leverage_boost: bool = False
     caps: CapsTable = CapsTable()
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keeper.daemon.isolation import read_alone
+from keeper.decision.standing import moves
 from keeper.errors import KeeperError, Transient
 from keeper.model import Block, Outcome, Plan, Policy, PositionId, Refusal, Snapshot
 from keeper.seams import Venue
@@ -76,7 +77,7 @@ async def beside(
 
 def line_wad(policy: Policy) -> int:
     """The health from which on a policy spends nothing, whatever else is true of its position."""
-    if policy.close_prices or policy.trail_pct or policy.take_profit:
+    if policy.close_prices or moves(policy):
         # it may close at any health
         return EVERY_HEALTH
     return min(max(policy.trigger_wad, policy.close_at_wad), EVERY_HEALTH)

@@ -120,10 +120,10 @@ class Case:
         health, policy = self.health_wad, self.policy
         if health is None:
             return f"level {self.after.level.value}"
-        if policy.moved:
-            return f"health {health_text(health)}, {'; '.join(policy.moved)}"
         if emergency(health, policy):
             return f"health {health_text(health)} < emergency {health_text(policy.emergency_wad)}"
+        if policy.moved:
+            return f"health {health_text(health)}, {'; '.join(policy.moved)}"
         sign = "<" if crossed(health, policy) else ">="
         return f"health {health_text(health)} {sign} trigger {health_text(policy.trigger_wad)}"
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from keeper import exits
+from keeper.decision.band import banded
 from keeper.decision.memory import PositionMemory
 from keeper.model import Policy, Position, PositionId, Snapshot
 from keeper.phrases import health_text
@@ -20,7 +21,7 @@ ROOM_WAD = WAD // 50
 
 def moves(policy: Policy) -> bool:
     """Whether anything of it may be another at another block."""
-    return bool(policy.trail_pct or policy.close_above_trigger)
+    return bool(policy.trail_pct or policy.close_above_trigger or policy.leverage_max_wad)
 
 
 def standing(policy: Policy, kept: PositionMemory, position: Position | None) -> Policy:
@@ -28,7 +29,10 @@ def standing(policy: Policy, kept: PositionMemory, position: Position | None) ->
     if not moves(policy):
         return policy
     marked = replace(policy, trail_marks=exits.marks_after(kept.marks, position, policy))
-    return lifted(marked, position) if policy.close_above_trigger and position is not None else marked
+    if position is None:
+        return marked
+    raised = banded(marked, position)
+    return lifted(raised, position) if policy.close_above_trigger else raised
 
 
 def lifted(policy: Policy, position: Position) -> Policy:
@@ -55,7 +59,10 @@ def lifted(policy: Policy, position: Position) -> Policy:
         strategies=tuple(name for name, _ in found),
         act="always",
         ladder=False,
-        moved=(f"trigger {health_text(policy.trigger_wad)} -> {health_text(trigger)} to close: {why}",),
+        moved=(
+            *policy.moved,
+            f"trigger {health_text(policy.trigger_wad)} -> {health_text(trigger)} to close: {why}",
+        ),
     )
 
 

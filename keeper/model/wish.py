@@ -68,6 +68,9 @@ class Policy:
     """``take_profit``: (token symbol, dollars in wad) at which all is closed: held at or above, owed at or below."""
     close_above_trigger: bool = False
     """An exit by price is made at any health; else below trigger only."""
+    leverage_target_wad: int = 0
+    """Leverage that is restored once ``leverage_max_wad`` is passed; 0: no band."""
+    leverage_max_wad: int = 0
     trail_marks: tuple[tuple[str, int, int], ...] = ()
     """(symbol, side, best price in wad): filled in from memory for each block, never by a configuration."""
     moved: tuple[str, ...] = ()
