@@ -292,6 +292,7 @@ def _policy(name: str, p: schema.PolicyTable) -> Policy:
         close_above_trigger=p.close_above_trigger,
         leverage_target_wad=wad_from(p.leverage_target or 0),
         leverage_max_wad=wad_from(leverage_max(p) or 0),
+        storm_times_max=float(p.storm_times_max),
     )
 
 

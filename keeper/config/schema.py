@@ -317,6 +317,7 @@ class PolicyTable(Table):
     leverage_max: Leverage | None = None
     leverage_cost_pct: Annotated[Positive, AfterValidator(_at_most(10, " per cent"))] = Decimal("0.5")
     leverage_boost: bool = False
+    storm_times_max: Annotated[Dec, Field(ge=1, le=3)] = Decimal(1)
     caps: CapsTable = CapsTable()
 
 

@@ -23,9 +23,8 @@ from keeper.daemon.triage import FIRST_S, Glances, beside
 from keeper.daemon.urgency import Healths
 from keeper.daemon.watching import Watching
 from keeper.decision import Options, PositionMemory
-from keeper.decision.standing import newly_marked, standing_all
+from keeper.decision.standing import Kept, marks_of, newly_marked, standing_all
 from keeper.errors import Broken
-from keeper.exits import Marks
 from keeper.model import (
     Attempt,
     Block,
@@ -69,7 +68,7 @@ class ChainLoop:
         """The shocks as they move the feeds of those symbols: the same in every block."""
         self._watching = Watching(expected=len(parts.guarded))
         self._memory = remembered(parts.journal)
-        self._marks: dict[PositionId, Marks] = {}
+        self._marks: dict[PositionId, Kept] = {}
         self._refused: dict[PositionId, frozenset[str]] = {}
         """Codes of the refusals that stand as alarms."""
         self.foreseen: tuple[Next, ...] = ()
@@ -286,7 +285,7 @@ class ChainLoop:
             rows = self._memory.rows()
             keep = rows if ticks.worth_keeping(tick) else newly_marked(self._marks, rows)
             self.parts.journal.set_memories(keep)
-            self._marks = {id: m.marks for id, m in rows.items() if m.marks}
+            self._marks = marks_of(rows)
         self.stops.unwritable = ""
         self.parts.alarms.clear("unwritable", "")
         self._levels = {o.id: o.level for o in tick.outlooks}

@@ -159,6 +159,7 @@ def case_of(id: PositionId, policy: Policy, facts: Facts) -> Case:
         last_health_wad=before.last_health_wad if health is None else health,
         last_health_block=before.last_health_block if health is None else number,
         marks=policy.trail_marks,
+        pulses=policy.pulses,
     )
     missing = facts.unreadable.get(id, "it is missing from the snapshot")
     unread = (outlook.why if outlook else "") or "the risk core does not vouch for it"

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from keeper.exits import Marks
-from keeper.model import Level, PositionId
+from keeper.model import Level, PositionId, Pulse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,8 @@ class PositionMemory:
     last_health_block: int | None = None
     marks: Marks = ()
     """The best prices seen of what a trailing stop follows."""
+    pulses: tuple[Pulse, ...] = ()
+    """How its feeds have moved lately, where its thresholds follow that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,7 @@ def _restored(id: PositionId, row: Mapping[str, object]) -> PositionMemory:
         last_health_wad=_whole(row["last_health_wad"]),
         last_health_block=_whole(row["last_health_block"]),
         marks=tuple(_mark(m) for m in _listed(row.get("marks", ()))),
+        pulses=tuple(_pulse(p) for p in _listed(row.get("pulses", ()))),
     )
 
 
@@ -86,6 +89,18 @@ def _listed(value: object) -> Sequence[object]:
     if not isinstance(value, list | tuple):
         raise ValueError(f"no list: {value!r}")
     return value
+
+
+def _pulse(value: object) -> Pulse:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"no record: {value!r}")
+    return Pulse(
+        feed=str(value["feed"]),
+        price_base=int(str(value["price_base"])),
+        at_s=int(str(value["at_s"])),
+        variance_h=float(str(value["variance_h"])),
+        samples=int(str(value["samples"])),
+    )
 
 
 def _mark(value: object) -> tuple[str, int, int]:

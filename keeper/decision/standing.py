@@ -11,7 +11,8 @@ from dataclasses import replace
 from keeper import exits
 from keeper.decision.band import banded
 from keeper.decision.memory import PositionMemory
-from keeper.model import Policy, Position, PositionId, Snapshot
+from keeper.decision.storm import pulses_after, widened
+from keeper.model import Policy, Position, PositionId, Pulse, Snapshot
 from keeper.phrases import health_text
 from keeper.units import UINT256_MAX, WAD
 
@@ -21,17 +22,23 @@ ROOM_WAD = WAD // 50
 
 def moves(policy: Policy) -> bool:
     """Whether anything of it may be another at another block."""
-    return bool(policy.trail_pct or policy.close_above_trigger or policy.leverage_max_wad)
+    follows = policy.trail_pct or policy.close_above_trigger
+    return bool(follows or policy.leverage_max_wad) or policy.storm_times_max > 1.0
 
 
-def standing(policy: Policy, kept: PositionMemory, position: Position | None) -> Policy:
-    """``policy`` at the block of ``position``, by what is remembered of it."""
+def standing(policy: Policy, kept: PositionMemory, position: Position | None, at_s: int) -> Policy:
+    """``policy`` at the block of ``position``, whose time is ``at_s``, by what is remembered of it."""
     if not moves(policy):
         return policy
-    marked = replace(policy, trail_marks=exits.marks_after(kept.marks, position, policy))
+    stormy = policy.storm_times_max > 1.0
+    marked = replace(
+        policy,
+        trail_marks=exits.marks_after(kept.marks, position, policy),
+        pulses=pulses_after(kept.pulses, position, at_s) if stormy else (),
+    )
     if position is None:
         return marked
-    raised = banded(marked, position)
+    raised = banded(widened(marked, position) if stormy else marked, position)
     return lifted(raised, position) if policy.close_above_trigger else raised
 
 
@@ -78,13 +85,24 @@ def standing_all(
         return policies
     here = snapshot.by_id()
     changed = {
-        id: standing(policies[id], rows.get(id) or PositionMemory(id=id), here.get(id)) for id in moving
+        id: standing(
+            policies[id], rows.get(id) or PositionMemory(id=id), here.get(id), snapshot.block.timestamp_s
+        )
+        for id in moving
     }
     return {**policies, **changed}
 
 
+Kept = tuple[exits.Marks, tuple[Pulse, ...]]
+
+
+def marks_of(rows: Mapping[PositionId, PositionMemory]) -> dict[PositionId, Kept]:
+    """What moving policies follow, of everybody who has such a policy."""
+    return {id: (row.marks, row.pulses) for id, row in rows.items() if row.marks or row.pulses}
+
+
 def newly_marked(
-    marks: Mapping[PositionId, exits.Marks], rows: Mapping[PositionId, PositionMemory]
+    before: Mapping[PositionId, Kept], rows: Mapping[PositionId, PositionMemory]
 ) -> Mapping[PositionId, PositionMemory]:
-    """The rows whose best prices are others than ``marks``: worth writing down though nothing else is."""
-    return {id: row for id, row in rows.items() if row.marks != marks.get(id, ())}
+    """The rows that follow something else than ``before``: worth writing down though nothing else is."""
+    return {id: row for id, row in rows.items() if (row.marks, row.pulses) != before.get(id, ((), ()))}

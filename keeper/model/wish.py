@@ -27,6 +27,19 @@ class Caps:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pulse:
+    """How a feed has moved lately, sampled by the hour."""
+
+    feed: str
+    price_base: int
+    at_s: int
+    """Of the last sample."""
+    variance_h: float = 0.0
+    """Of the logarithm, an hour."""
+    samples: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """An owner's wish for a position, in health factor on the liquidation threshold (wad)."""
 
@@ -71,6 +84,10 @@ class Policy:
     leverage_target_wad: int = 0
     """Leverage that is restored once ``leverage_max_wad`` is passed; 0: no band."""
     leverage_max_wad: int = 0
+    storm_times_max: float = 1.0
+    """So many times the way from emergency to trigger may grow where the market moves more than usual; 1: never."""
+    pulses: tuple[Pulse, ...] = ()
+    """Filled in from memory for each block, never by a configuration."""
     trail_marks: tuple[tuple[str, int, int], ...] = ()
     """(symbol, side, best price in wad): filled in from memory for each block, never by a configuration."""
     moved: tuple[str, ...] = ()

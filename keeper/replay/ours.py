@@ -68,7 +68,7 @@ class Ours:
     def act(self, vessel: Vessel, market: Market) -> Act:
         """Snapshot -> outlook -> decision -> the chosen steps on the vessel."""
         snapshot = photograph(vessel, market, self)
-        policies = {paper.ID: self.standing(snapshot.positions[0])}
+        policies = {paper.ID: self.standing(snapshot.positions[0], snapshot.block)}
         outlooks = assess(snapshot.positions, (), snapshot.prices, (), policies)
         options = Options(venues={self.venue.id: self.venue}, strategies=self.strategies)
         decisions, self.memory = decide(snapshot, outlooks, policies, self.memory, options)
@@ -81,9 +81,9 @@ class Ours:
         gas = market.gas_usd(vessel.paths, vessel.at)
         return _done([s for p in chosen for s in p.steps], vessel, market, gas)
 
-    def standing(self, position: Position) -> Policy:
+    def standing(self, position: Position, block: Block) -> Policy:
         """The policy as it stands for the position."""
-        return standing(self.policy, self.memory.of(paper.ID), position)
+        return standing(self.policy, self.memory.of(paper.ID), position, block.timestamp_s)
 
 
 def in_paper(policy: Policy, paths: Paths) -> Policy:
@@ -125,7 +125,7 @@ def photograph(vessel: Vessel, market: Market, ours: Ours) -> Snapshot:
         ),
         tip_wei=TIP_WEI,
         native_price_base=round(native * 10**8),
-        mandates=(_mandate(position, ours.standing(position), block),),
+        mandates=(_mandate(position, ours.standing(position, block), block),),
         routes=_routes(vessel, market, position),
     )
     return Snapshot(

@@ -236,10 +236,10 @@ def test_exit_by_price__of_a_perp_above_trigger__everything_where_it_is_allowed(
     profit = replace(POLICY, take_profit=(("WETH", 2_000 * WAD),), strategies=("take_profit",))
     kept = PositionMemory(id=found.id, marks=(("WETH", 1 if long else -1, best),))
     for plain in (trail, profit):
-        here = standing(replace(plain, close_above_trigger=True), kept, found)
+        here = standing(replace(plain, close_above_trigger=True), kept, found, 0)
         assert here.trigger_wad == (found.health_wad or 0) + 1
         way = next(s for s in SHIPPED if s.name in plain.strategies)
         answer = said(way, perp(2_000, long), here)
         assert isinstance(answer, Proposal)
         assert (answer.first, answer.health_after_wad) == (True, UINT256_MAX)
-        assert standing(plain, kept, found).trigger_wad == plain.trigger_wad
+        assert standing(plain, kept, found, 0).trigger_wad == plain.trigger_wad

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from keeper.decision import Memory, Options, decide
-from keeper.decision.standing import newly_marked, standing_all
+from keeper.decision.standing import marks_of, newly_marked, standing_all
 from keeper.journal import codec
 from keeper.model import Decision, Level, Plan, Policy, PositionId
 from keeper.plan import Case, compile_plan
@@ -118,7 +118,7 @@ def test_marks__when_the_price_creeps_or_debt_is_gone__then_a_step_at_a_time_and
     for i, (price, owed) in enumerate((("2000", "8000"), ("2001", "8000"), ("2003", "8000"), ("2100", "0"))):
         found = position([collateral(WETH, "10", price=price)], [debt(USDC, owed)] if owed != "0" else [])
         snapshot = build.snapshot([found], at=build.block(100 + i))
-        before = {id: row.marks for id, row in memory.rows().items() if row.marks}
+        before = marks_of(memory.rows())
         policies = standing_all({found.id: TRAIL}, memory.rows(), snapshot, (found.id,))
         options = Options(venues={VENUE.id: VENUE}, strategies=SHIPPED)
         _, memory = decide(snapshot, [build.outlook(found)], policies, memory, options)
