@@ -162,7 +162,7 @@ def _stopped(mandate: Mandate) -> Refusal | None:
 def _terms(mandate: Mandate, policy: Policy) -> list[tuple[Severity, str]]:
     """Where the policy here and the terms on chain pull apart."""
     terms, found = mandate.terms, list[tuple[Severity, str]]()
-    pairs = (
+    pairs: tuple[tuple[bool, Severity, str, int, str, int, str], ...] = (
         (policy.target_wad <= terms.trigger_wad, Severity.CRITICAL, "target", policy.target_wad, "trigger",
          terms.trigger_wad, "a rescue would leave it where it may be sold for again"),
         (policy.max_health_wad < terms.target_wad, Severity.CRITICAL, "max_health", policy.max_health_wad, "target",
@@ -172,11 +172,22 @@ def _terms(mandate: Mandate, policy: Policy) -> list[tuple[Severity, str]]:
         (terms.trigger_wad < policy.trigger_wad, Severity.WARNING, "trigger", policy.trigger_wad, "trigger",
          terms.trigger_wad, "between the two nothing is sold"),
     )  # fmt: skip
+    if policy.close_above_trigger:
+        why = "an exit by price is refused on chain at a health from the executor's trigger on"
+        unreached = (terms.trigger_wad <= policy.target_wad, Severity.WARNING, "target", policy.target_wad,
+                     "trigger", terms.trigger_wad, why)  # fmt: skip
+        # what leaves no debt has no target to satisfy
+        pairs = (unreached, *(pairs if _restores(policy) else pairs[3:]))
     for wrong, severity, ours, ours_wad, theirs, theirs_wad, so in pairs:
         if wrong:
             text = f"policy {ours} {health_text(ours_wad)}, executor {theirs} {health_text(theirs_wad)}: {so}"
             found.append((severity, text))
     return found
+
+
+def _restores(policy: Policy) -> bool:
+    """Whether anything of the policy goes to a target through the Executor."""
+    return any(name == STRATEGY or name in PAYS for name in policy.strategies)
 
 
 def _uncovered(site: Site, guarded: Guarded, snapshot: Snapshot) -> list[str]:

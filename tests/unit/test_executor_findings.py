@@ -34,11 +34,12 @@ def codes(
     named: bool = True,
     quoter: bool = True,
     native_wei: int = WAD,
+    above: bool = False,
 ) -> list[str]:
     """The codes of every finding about the usual borrower."""
     guarded = Guarded(
         label="vault",
-        policy=build.policy(strategies=strategies),
+        policy=replace(build.policy(strategies=strategies), close_above_trigger=above),
         venue_id=build.VENUE,
         id=build.position_id(),
     )
@@ -108,3 +109,15 @@ def test_check__when_the_target_lies_below_the_borrow_factor__then_no_sale_could
     # collateral counts 0.83 towards liquidation, the target is 1.45
     assert found(None) == found(80 * WAD // 100) == []
     assert found(55 * WAD // 100) == ["executor_terms"]
+
+
+def test_check__when_an_exit_may_be_made_above_trigger__then_the_executor_s_trigger_must_reach_there() -> (
+    None
+):
+    high = terms(trigger_wad=5 * WAD, target_wad=6 * WAD, max_wad=7 * WAD, expiry_s=CALM)
+    wide = means(replace(owner(5), terms=high))
+    exits = ("trailing_stop",)
+    assert codes(means(owner(5)), exits, above=True) == ["executor_terms"]
+    assert codes(wide, exits, above=True) == []
+    assert codes(wide, (*exits, "deleverage"), above=True) == ["executor_terms"] * 2, "a rescue has a target"
+    assert codes(wide, exits) == ["executor_terms"] * 2
