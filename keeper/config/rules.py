@@ -51,7 +51,8 @@ def perp_problems(
     venues: Sequence[Row], positions: Sequence[Row], policies: Mapping[str, schema.PolicyTable]
 ) -> list[str]:
     """A perpetual position's policy names something that can be done for it; a loan's strategies cannot."""
-    perps = {row.get("name") for _, row in venues if row.get("kind") in schema.PERPS}
+    # as written: what should be a name may be anything
+    perps = [row.get("name") for _, row in venues if row.get("kind") in list(schema.PERPS)]
     problems = []
     for at, row in positions:
         name = str(row.get("policy") or "default")
