@@ -92,7 +92,8 @@ class Perp:
     @property
     def need_usd(self) -> int:
         """Least that must remain."""
-        return max(self.size_usd * self.minimum_factor // 10**USD_DECIMALS, self.minimum_usd, 1)
+        share: int = self.size_usd * self.minimum_factor // 10**USD_DECIMALS
+        return max(share, self.minimum_usd, 1)
 
     @property
     def pending(self) -> PerpOrder | None:
