@@ -2,15 +2,16 @@
 
 Pure, on exact integers; strategies and decision ask here, so that what is lifted and what is sold agree. Prices are
 the venue's own, dollars of one whole token in wad. What is held (or a long) is hurt by a fall, what is owed (or a
-short) by a rise; an asset on both sides is hurt by neither and has no exit.
+short) by a rise; an asset on both sides is hurt by neither and has no exit, but what is less than a hundredth of its
+other side does not count: anybody may send dust.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from keeper.model import Policy, Position
+from keeper.model import Holding, Policy, Position
 from keeper.units import UINT256_MAX, WAD, decimal_text, mul_div_down, mul_div_up
 
 TRAIL, PROFIT = "trailing_stop", "take_profit"
@@ -18,6 +19,8 @@ STOPS = ("close_position", "close_perp")
 """Strategies that leave at ``close_prices``."""
 MARK_STEP = 1_000
 """A mark moves by at least one part in so many, so that the journal is not written at every block."""
+DUST = 100
+"""A side counts where it is worth more than one part in so many of the other."""
 PERP_USD = 10**30
 PCT_PPM = 10_000
 
@@ -52,8 +55,15 @@ def seen(position: Position) -> tuple[Seen, ...]:
         for h in held
         if h.amount.units and h.price_base > 0
     ]
-    both = {s.symbol for s in every if s.side > 0} & {s.symbol for s in every if s.side < 0}
-    return tuple(s for s in every if s.symbol not in both)
+    worth = {1: _worth(position.collateral), -1: _worth(position.debt)}
+    return tuple(s for s in every if worth[-s.side].get(s.symbol, 0) * DUST < worth[s.side][s.symbol])
+
+
+def _worth(held: Sequence[Holding]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for h in held:
+        found[h.amount.token.symbol] = found.get(h.amount.token.symbol, 0) + h.value_base
+    return found
 
 
 Marks = tuple[tuple[str, int, int], ...]

@@ -8,6 +8,8 @@ from keeper.units import BPS, WAD, mul_div_down, mul_div_up
 from strategies.drawn import Need
 from strategies.perp import Case, case, proposed, said, taken_back
 
+ACTIONS_KEPT = 5
+"""Of the actions that the owner allows, so many are not spent on stops."""
 DRIFT_BPS = 100
 """A stop further than this from where it belongs is taken back, and placed anew."""
 SLIP_BPS = 1_000
@@ -32,6 +34,14 @@ class StopOnVenue:
         at = case(need, self.name)
         if isinstance(at, Refusal):
             return at
+        if not at.perp.stable:
+            # its margin moves with the index, and the place of a stop with it: one that lies beyond the line is none
+            return at.refused(
+                "no_stop_price", "a stop has no fixed place where the margin is no dollar token"
+            )
+        if at.perp.acting.actions_left <= ACTIONS_KEPT:
+            why = f"{at.perp.acting.actions_left} actions are left, {ACTIONS_KEPT} are kept for rescues"
+            return at.refused("actions_kept", why)
         price = stop_price(at)
         if price is None:
             return at.refused("no_stop_price", "no price of the index brings this position to emergency")

@@ -26,6 +26,7 @@ from keeper.config.rules import (
     leverage_max,
     perp_problems,
     policy_problems,
+    standby_problems,
     strategy_problems,
     venue_problems,
 )
@@ -115,6 +116,7 @@ def _cross(parts: Parts, problems: list[str]) -> None:
     problems += _twice(venues, "provider", "chain", "market")
     problems += venue_problems(venues)
     problems += perp_problems(venues, positions, parts.policies)
+    problems += standby_problems(positions, parts.policies) if parts.standby is not None else []
     problems += _twice(positions, "label")
     problems += _twice(positions, "account", "venue")
     endpoints = parts.endpoints()

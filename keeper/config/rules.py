@@ -66,6 +66,23 @@ def perp_problems(
     return problems
 
 
+def standby_problems(positions: Sequence[Row], policies: Mapping[str, schema.PolicyTable]) -> list[str]:
+    """A standby acts through the Executor alone: what its own wallet would pay could be paid twice."""
+    names = dict.fromkeys(str(row.get("policy") or "default") for _, row in positions)
+    problems = []
+    for name in names:
+        paid = (
+            [s for s in policies[name].strategies if s in schema.WALLET_STRATEGIES]
+            if name in policies
+            else []
+        )
+        if paid:
+            why = f"{', '.join(paid)} would spend the wallet, and [standby] acts through the Executor alone: name "
+            why += "deleverage, repay_from_reserve or supply_from_reserve"
+            problems.append(f"{path_text(('policies', name))}.strategies: {why}")
+    return problems
+
+
 def venue_problems(rows: Iterable[Row]) -> list[str]:
     """Each kind of venue has the keys that it needs and none that it does not know."""
     out = []

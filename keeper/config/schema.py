@@ -52,6 +52,8 @@ PERPS = frozenset({"gmx_v2"})
 """Kinds whose positions are perpetual."""
 PERP_STRATEGIES = ("add_margin", "reduce_perp", "close_perp", "stop_on_venue")
 """What can be done for those."""
+WALLET_STRATEGIES = ("repay", "add_collateral", "add_margin")
+"""What the keeper's own wallet pays."""
 STRATEGIES_DEFAULT = ("repay", "add_collateral")
 """What a policy names by itself: these need the wallet only; a sale needs an Executor."""
 BLOCK_TIME_S = {1: 12.0, 10: 2.0, 56: 0.75, 100: 5.0, 137: 2.0, 8453: 2.0, 42161: 0.25}

@@ -229,7 +229,7 @@ class Confirmation:
         """
         why = f"reorganisation: the receipt of {intent.attempts[-1].hash} vanished"
         in_vain = intent.state in (IntentState.REPLACED, IntentState.REVERTED)
-        late = in_vain and self._journal.next_seq(intent.key.position) > intent.key.seq + 1
+        late = in_vain and self._followed_by_another(intent)
         state = IntentState.CANCELLING if late else IntentState.SENT
         try:
             outcome = self._without_receipt(intent, state, block, why)
@@ -241,6 +241,11 @@ class Confirmation:
         reopened = self._unless_done(replace(intent, state=state), block, snapshot)
         await self._press(reopened, block, snapshot.means)
         return outcome
+
+    def _followed_by_another(self, intent: Intent) -> bool:
+        """Whether a later plan of the position had bytes of its own: one that was never signed took no place."""
+        later = (i for i in self._journal.intents(intent.key.position) if i.key.seq > intent.key.seq)
+        return any(i.attempts or i.state.open for i in later)
 
     def _without_receipt(self, intent: Intent, state: IntentState, block: Block, why: str) -> Outcome:
         outcome = Outcome(

@@ -126,6 +126,9 @@ class Controls:
         unseen = [w.chain.name for w in self._chains if w.loop is None or w.loop.last is None]
         if unseen:
             return f"no block has been seen yet on {', '.join(unseen)}: try again"
+        digest = self._settings.digest
+        if any(w.loop.parts.armed_digest != digest or w.loop.permit.closing for w in self._chains if w.loop):
+            return "another configuration is being taken over: try again in a moment"
         broken = [w.loop.broken for w in self._chains if w.loop is not None and w.loop.broken]
         if broken:
             return f"an invariant failed, restart after looking: {'; '.join(broken)}"

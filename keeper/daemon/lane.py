@@ -11,6 +11,7 @@ import structlog
 
 from keeper.daemon.parts import Parts
 from keeper.daemon.permit import Permit
+from keeper.daemon.standby import WAITS
 from keeper.daemon.tick import Tick
 from keeper.daemon.triage import tell
 from keeper.errors import Broken, Raced, Transient, Unsigned, Unwritable
@@ -78,7 +79,7 @@ class Lane:
         subject = str(plan.key.position)
         told = f"{plan.why}; not done: {why}"
         # a standby that waits is as it should be; that there is something to wait for is worth a word
-        severity = Severity.WARNING if why.startswith("standby: ") else Severity.CRITICAL
+        severity = Severity.WARNING if why.startswith(WAITS) else Severity.CRITICAL
         self._parts.alarms.raise_alarm(severity, "not_acting", subject, told)
         return subject
 

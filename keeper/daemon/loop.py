@@ -285,7 +285,8 @@ class ChainLoop:
             rows = self._memory.rows()
             keep = rows if ticks.worth_keeping(tick) else newly_marked(self._marks, rows)
             self.parts.journal.set_memories(keep)
-            self._marks = marks_of(rows)
+        # only what was committed is written
+        self._marks = marks_of(rows)
         self.stops.unwritable = ""
         self.parts.alarms.clear("unwritable", "")
         self._levels = {o.id: o.level for o in tick.outlooks}

@@ -64,7 +64,12 @@ class Reloading:
         if found.none or request.get("apply") is not True:
             return {"ok": True, "lines": lines}
         actor, why = str(request.get("actor") or "unknown"), str(request.get("why") or "")
-        self._journal.set_control(KEY, new.digest, actor, why or "; ".join(found.lines))
+        why = why or "; ".join(found.lines)
+        with self._journal.batch():
+            self._journal.set_control(KEY, new.digest, actor, why)
+            if found.disarms:
+                # else the way back to a configuration that was armed once would arm it without a look
+                self._journal.set_control("armed", None, actor, f"reload: {why}")
         self._current.settings = new
         self._renew()
         return {

@@ -246,7 +246,7 @@ class ChainDaemon:
             self._looked = True
             # what stands after a first tick stands for good; to walk it in the middle of a tick costs 0.2 s
             gc.freeze()
-            self.jobs.ask(*FIRST)
+            self.jobs.ask(*(job for job in FIRST if not self.settings.safe_mode))
 
     def _unseen(self, loop: ChainLoop, block: Block, why: str) -> None:
         """A block that could not be read, journaled if that is possible; watching goes on either way."""

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from keeper.config.records import StandbySettings
 from keeper.model import Plan, Policy, PositionId, Snapshot, from_wallet
 
+WAITS = "standby waits"
+"""How a why begins that is no trouble: the first machine has its time."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Low:
@@ -54,8 +57,8 @@ class Standby:
             return "standby: it acts through the Executor alone; what the wallet pays could be paid twice"
         low, blocks = self._low.get(plan.key.position), self._settings.blocks
         if low is None:
-            return "standby: health is not below the trigger by the margin"
+            return f"{WAITS}: health is not below the trigger by the margin"
         passed = plan.block.number - low.first_block
         if passed < blocks:
-            return f"standby: the first machine has {blocks - passed} blocks more (number {low.seq} of the Executor)"
+            return f"{WAITS}: the first machine has {blocks - passed} blocks more (number {low.seq} of the Executor)"
         return ""

@@ -13,6 +13,7 @@ from keeper.decision.stretch import stretched
 from keeper.model import (
     Block,
     Decision,
+    Level,
     Means,
     Plan,
     Policy,
@@ -189,7 +190,9 @@ def stands_by(case: Case, snapshot: Snapshot, options: Options) -> Decision | No
     position, venue = case.position, options.venue(case.id)
     if position is None or position.perp is None or venue is None or case.id in options.open_intents:
         return None
-    if case.health_wad is None or crossed(case.health_wad, case.policy):
+    # what the risk core does not vouch for is no calm time, and its price no place for a stop
+    unknown = case.outlook.level is Level.UNKNOWN
+    if unknown or case.health_wad is None or crossed(case.health_wad, case.policy):
         return None
     for strategy in options.strategies:
         if strategy.name not in case.policy.strategies or not isinstance(strategy, StandsBy):

@@ -26,8 +26,17 @@ def moves(policy: Policy) -> bool:
     return bool(follows or policy.leverage_max_wad) or policy.storm_times_max > 1.0
 
 
-def standing(policy: Policy, kept: PositionMemory, position: Position | None, at_s: int) -> Policy:
-    """``policy`` at the block of ``position``, whose time is ``at_s``, by what is remembered of it."""
+def standing(
+    policy: Policy,
+    kept: PositionMemory,
+    position: Position | None,
+    at_s: int,
+    highest_wad: int | None = None,
+) -> Policy:
+    """``policy`` at the block of ``position``, whose time is ``at_s``, by what is remembered of it.
+
+    ``highest_wad``: the health that the owner's Executor lets no sale pass; None where there is no Executor.
+    """
     if not moves(policy):
         return policy
     stormy = policy.storm_times_max > 1.0
@@ -38,8 +47,26 @@ def standing(policy: Policy, kept: PositionMemory, position: Position | None, at
     )
     if position is None:
         return marked
-    raised = banded(widened(marked, position) if stormy else marked, position)
+    raised = _within(banded(widened(marked, position) if stormy else marked, position), policy, highest_wad)
     return lifted(raised, position) if policy.close_above_trigger else raised
+
+
+def _within(raised: Policy, plain: Policy, highest_wad: int | None) -> Policy:
+    """The same with a target that a sale may reach: one above the Executor's own highest would refuse every sale."""
+    if highest_wad is None or raised.target_wad <= plain.target_wad:
+        return raised
+    target = max(plain.target_wad, min(raised.target_wad, highest_wad - ROOM_WAD))
+    if target >= raised.target_wad:
+        return raised
+    told = (
+        f"target {health_text(raised.target_wad)} -> {health_text(target)}: the Executor lets no sale pass "
+    )
+    return replace(
+        raised,
+        trigger_wad=max(plain.trigger_wad, min(raised.trigger_wad, target - raised.hysteresis_wad)),
+        target_wad=target,
+        moved=(*raised.moved, told + health_text(highest_wad)),
+    )
 
 
 def lifted(policy: Policy, position: Position) -> Policy:
@@ -84,12 +111,12 @@ def standing_all(
     if not moving:
         return policies
     here = snapshot.by_id()
-    changed = {
-        id: standing(
-            policies[id], rows.get(id) or PositionMemory(id=id), here.get(id), snapshot.block.timestamp_s
-        )
-        for id in moving
-    }
+    at_s, changed = snapshot.block.timestamp_s, {}
+    for id in moving:
+        mandate = snapshot.means.mandate(id)
+        highest = None if mandate is None else mandate.terms.max_wad
+        known = rows.get(id) or PositionMemory(id=id)
+        changed[id] = standing(policies[id], known, here.get(id), at_s, highest)
     return {**policies, **changed}
 
 

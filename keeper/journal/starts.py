@@ -25,7 +25,8 @@ def crashes(story: Sequence[Entry], now_s: float) -> int:
     for entry in story:
         if entry.kind == "stop":
             count = 0
-        elif entry.kind == "start" and 0 <= now_s - entry.at_s <= WITHIN_S:
+        # a chain's recovery and a migration are told as starts of something: only the daemon's own has no subject
+        elif entry.kind == "start" and not entry.subject and 0 <= now_s - entry.at_s <= WITHIN_S:
             count += 1
     return count
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from keeper.model.identity import Amount, Token
 
 USD_DECIMALS = 30
+STOP_LOSS = 6
+"""GMX's number of the order that sells at a worse price (Order.OrderType.StopLossDecrease)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +104,8 @@ class Perp:
 
     @property
     def stop(self) -> PerpOrder | None:
-        """The stop that rests on the venue."""
-        return next((o for o in self.orders if o.resting), None)
+        """The stop that rests on the venue; another order of the owner's that waits for a price is none."""
+        return next((o for o in self.orders if o.resting and o.kind == STOP_LOSS), None)
 
     @property
     def leverage(self) -> float | None:

@@ -48,7 +48,10 @@ class Telegram:
                 aiohttp.ClientSession(timeout=timeout) as session,
                 session.post(f"{self._base}/{method}", json=body, allow_redirects=False) as answer,
             ):
-                raw = await answer.content.read(BYTES_MAX)
+                raw = b""
+                # one read gives what has arrived by then, not the whole answer
+                while len(raw) < BYTES_MAX and (more := await answer.content.read(BYTES_MAX - len(raw))):
+                    raw += more
                 if answer.status != 200:
                     raise Undelivered(f"it answered {answer.status}")
         except (aiohttp.ClientError, TimeoutError, OSError) as e:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from keeper.model import Fee, Refusal
+from keeper.model import Attempt, Fee, Refusal
 from keeper.units import mul_div_up
 
 WHO = "fees"
@@ -85,3 +85,9 @@ def _tip(market: Market, urgent: bool) -> int:
 def _beyond_cap(needed_wei: int, cap_wei: int) -> Refusal:
     why = f"gas would cost at least {needed_wei} wei, the cap is {cap_wei} wei"
     return Refusal(who=WHO, code="gas_cap", why=why)
+
+
+def holds_up(stuck: Attempt, urgent: Attempt) -> bool:
+    """Whether a transaction stands before an urgent one and pays less, so that builders reach neither."""
+    cheaper = stuck.fee.max_fee_wei < urgent.fee.max_fee_wei or stuck.fee.tip_wei < urgent.fee.tip_wei
+    return stuck.nonce < urgent.nonce and cheaper

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from keeper.errors import Broken, Raced, Transient
+from keeper.errors import Broken, Raced, Transient, Unwritable
 from keeper.model import (
     Attempt,
     Block,
@@ -28,7 +28,7 @@ from keeper.seams import Remembers, Signer, Transport, TxFields
 from keeper.transaction import doubt
 from keeper.transaction import nonce as nonces
 from keeper.transaction.answers import Verdict, best
-from keeper.transaction.fees import BUMPS_MAX, WHO, Market, first_fee, raised_fee
+from keeper.transaction.fees import BUMPS_MAX, WHO, Market, first_fee, holds_up, raised_fee
 from keeper.transaction.ledger import Ledger
 from keeper.transaction.nobody import always, nothing, silent
 from keeper.transaction.simulate import simulate
@@ -67,6 +67,8 @@ class Live:
         self._turn = asyncio.Lock()
         self._unsure: set[PlanKey] = set()
         """Intents for which the signer may have signed what this process never received."""
+        self._left: dict[PlanKey, tuple[int, str]] = {}
+        """Refused intents that a failing disk kept PLANNED, which block their position: (block, why)."""
 
     async def act(self, plan: Plan, snapshot: Snapshot) -> Attempt | Refusal:
         """Carry the plan to a broadcast. Refusal: nothing was signed, and its intent, if any, is ABANDONED.
@@ -212,7 +214,8 @@ class Live:
             await asyncio.sleep(ASKED_S)
             with self._journal.batch():
                 self.beside()
-            refusal = await asking
+            # a disarm, a pause or a broken invariant while it waited counts before the signature
+            refusal = await asking or self.may_send(plan)
         finally:
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
@@ -231,19 +234,21 @@ class Live:
 
     @property
     def unsure(self) -> bool:
-        """Whether the signer must be asked what it signed."""
-        return bool(self._unsure)
+        """Whether the signer must be asked what it signed, or an intent be let go that the disk kept."""
+        return bool(self._unsure or self._left)
 
     async def settle(self, chain_id: int) -> None:
         """Take over what a signer with a memory signed and this journal never got; let go what it did not.
 
         At start before recovery, and while intents stand without an attempt. Raises Transient.
         """
-        if not isinstance(self._signer, Remembers):
-            return
         async with self._turn:
-            for intent in self._journal.open_intents(chain_id):
-                await self._settle(intent, self._signer)
+            for key, (number, why) in tuple(self._left.items()):
+                self._abandon_unsigned(key, number, why)
+                del self._left[key]
+            if isinstance(self._signer, Remembers):
+                for intent in self._journal.open_intents(chain_id):
+                    await self._settle(intent, self._signer)
 
     async def _settle(self, intent: Intent, signer: Remembers) -> None:
         have = {a.hash for a in intent.attempts}
@@ -341,7 +346,11 @@ class Live:
         """Refused, cancelled or failed: no bytes exist anywhere, so the position must not stay blocked."""
         intent = None if key in self._unsure else self._journal.intent(key)
         if intent is not None and intent.state is IntentState.PLANNED:
-            self._journal.set_state(key, IntentState.ABANDONED, why, block_number)
+            try:
+                self._journal.set_state(key, IntentState.ABANDONED, why, block_number)
+            except Unwritable:
+                self._left[key] = block_number, why
+                raise
 
     def _refuse_stale(self, plan: Plan, snapshot: Snapshot) -> None:
         """A photograph that does not show our last inclusion would make us act a second time."""
@@ -383,12 +392,6 @@ class Live:
 
     def _nothing(self) -> Call:
         return Call(target=self._signer.address, data=b"")
-
-
-def holds_up(stuck: Attempt, urgent: Attempt) -> bool:
-    """Whether a transaction stands before an urgent one and pays less, so that builders reach neither."""
-    cheaper = stuck.fee.max_fee_wei < urgent.fee.max_fee_wei or stuck.fee.tip_wei < urgent.fee.tip_wei
-    return stuck.nonce < urgent.nonce and cheaper
 
 
 def _market(block: Block, means: Means | None, old: Fee) -> Market:

@@ -204,8 +204,10 @@ def test_policy__when_changed__then_a_reload_shows_it_first_and_the_daemon_goes_
         assert [e.why for e in lives.entries("control") if e.subject == "reload"] == ["calmer"]
         on.config.write_text(text)
         assert keeper(on, "reload", "--apply").returncode == 0
-        # arming held for that configuration, and it holds again
-        assert _after_the_reload(lives)["armed"] is True
+        # the way back is a change like any other: what was armed once is looked at again
+        assert _after_the_reload(lives)["armed"] is False
+        assert keeper(on, "arm").returncode == 0
+        assert lives.block()["armed"] is True
 
 
 def _after_the_reload(lives: Night) -> dict[str, Any]:

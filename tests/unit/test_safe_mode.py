@@ -46,6 +46,11 @@ def test_crashes__when_starts_and_stops_are_read__then_only_starts_that_nobody_s
     assert crashes([entry(kind, age_s) for kind, age_s in story], NOW_S) == count
 
 
+def test_crashes__when_chains_tell_of_their_recovery__then_one_start_is_one(tmp_path: Path) -> None:
+    told = [replace(entry("start", 10), subject=about) for about in ("", "0xWallet", "0xWallet", "journal")]
+    assert crashes(told, NOW_S) == 1
+
+
 class At(ManualClock):
     """A wall clock that stands."""
 
