@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from keeper.clock import ManualClock
-from keeper.errors import Rejected, Transient
+from keeper.errors import Rejected, Transient, Unwritable
 from keeper.journal.write import Journal
 from keeper.model import Attempt, Entry, IntentState, Plan, Refusal
 from keeper.transaction.send import Live
@@ -138,3 +138,28 @@ async def test_intent__when_something_objects_before__then_neither_asked_nor_jou
     desk.live.may_send = objects
     assert isinstance(await desk.live.act(plan(), snapshot()), Refusal)
     assert (desk.journal.intents(), desk.chain.calls) == ((), [])
+
+
+@pytest.mark.asyncio
+async def test_intent__when_the_disk_keeps_a_refused_one__then_it_is_let_go_once_the_disk_writes_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acting = await desk.asked()
+    desk.chain.revert = Rejected(3, "execution reverted: frozen")
+
+    def full(*_: object) -> None:
+        raise Unwritable("no space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(desk.journal, "set_state", full)
+        desk.chain.answers.set()
+        with pytest.raises(Unwritable):
+            await acting
+    # its position is blocked by it, and confirmation is told to come back
+    assert desk.state[0] == "PLANNED"
+    assert desk.live.unsure
+    await desk.live.settle(CHAIN_ID)
+    assert desk.state[0] == "ABANDONED"
+    assert not desk.live.unsure
+    desk.chain.revert = None
+    assert isinstance(await desk.live.act(plan(2), snapshot()), Attempt)
