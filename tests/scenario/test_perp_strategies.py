@@ -160,6 +160,20 @@ def test_stop_on_venue__frozen_or_out_of_place__taken_back_first(change: dict[st
     assert isinstance(answer.steps[0], CancelOrder)
 
 
+def test_stop_on_venue__margin_no_dollar_or_few_actions_left__none_is_placed() -> None:
+    assert code(said(StopOnVenue(), replace(perp(2_000), stable=False))) == "no_stop_price"
+    few = replace(perp(2_000), acting=replace(ACTING, actions_left=5))
+    assert code(said(StopOnVenue(), few)) == "actions_kept"
+
+
+@pytest.mark.parametrize("kind", [3, 5, 8])
+def test_stop_on_venue__another_order_of_the_owner_rests__left_alone_and_taken_for_no_stop(kind: int) -> None:
+    own = replace(order(0, resting=True), kind=kind, trigger_price=2_500 * 10**12)
+    answer = said(StopOnVenue(), replace(perp(2_000), orders=(own,)))
+    assert not (isinstance(answer, Proposal) and isinstance(answer.steps[0], CancelOrder))
+    assert replace(perp(2_000), orders=(own,)).stop is None
+
+
 def test_order__under_way__nothing_more_and_when_its_time_is_over_taken_back() -> None:
     for way in (AddMarginWay(), ReduceWay()):
         assert code(said(way, replace(perp(1_900), orders=(order(20),)))) == "order_pending"
