@@ -116,6 +116,16 @@ def test_replan__when_the_nonce_is_used_already__then_raced_and_nothing_signed(k
     assert len(keeper.signer.asked) == asked
 
 
+def test_replan__when_a_stop_comes_while_it_waits__then_nothing_larger_is_signed(keeper: Keeper) -> None:
+    keeper.act(keeper.plan())
+    signed, sent = len(keeper.signer.asked), len(keeper.chain.sent)
+    disarmed = Refusal(who="lane", code="disarmed", why="disarmed meanwhile")
+    keeper.live.may_send = lambda _: disarmed
+    assert keeper.act(larger(keeper)) == disarmed
+    assert (len(keeper.signer.asked), len(keeper.chain.sent)) == (signed, sent)
+    assert keeper.intent().plan.steps == keeper.plan().steps
+
+
 def test_replan__when_it_is_being_cancelled__then_raced(keeper: Keeper) -> None:
     made = keeper.plan()
     keeper.act(made)
