@@ -23,6 +23,14 @@ contract CompoundV3Test is CompoundV3Stage {
         require(principal == 0, "principal left");
     }
 
+    function testFuzz_compound__id_with_more_than_an_address__is_refused(uint96 above) public {
+        vm.assume(above != 0);
+        Position memory terms = _terms();
+        vm.expectRevert(abi.encodeWithSelector(IExecutorErrors.BadAsset.selector, address(0)));
+        vm.prank(OWNER);
+        executor.setPosition(bytes32(uint256(above) << 160 | uint256(id)), terms);
+    }
+
     /// @dev Collateral leaves by the borrow factor, health counts by the liquidate factor: a part that lifts health out of
     /// an emergency, and no further, the market itself refuses.
     function test_compound__partial_that_ends_below_the_borrow_factor__is_the_markets_to_refuse() public {

@@ -64,6 +64,15 @@ contract SettingsTest is Stage {
         _eq(usdc.balanceOf(OWNER) - before, 5e6, "not to the owner");
     }
 
+    /// @dev An id is one: the same market under another spelling would have caps and a cooldown of its own.
+    function testFuzz_position__id_with_more_than_an_address__is_refused(uint96 above) public {
+        vm.assume(above != 0);
+        bytes32 other = bytes32(uint256(above) << 160 | uint256(id));
+        vm.expectRevert(abi.encodeWithSelector(IExecutorErrors.BadAsset.selector, address(0)));
+        vm.prank(OWNER);
+        executor.setPosition(other, _terms());
+    }
+
     function _refusedPolicy(Position memory terms, uint8 rule) private {
         vm.expectRevert(abi.encodeWithSelector(IExecutorErrors.BadPolicy.selector, rule));
         vm.prank(OWNER);

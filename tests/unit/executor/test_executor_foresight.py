@@ -9,10 +9,10 @@ import pytest
 
 from keeper.executor import foresight, judge
 from keeper.executor.foresight import Ahead
-from keeper.model import Deleverage, Mandate, Means, Refusal, Side, Source
+from keeper.model import Amount, Deleverage, Errand, Mandate, Means, Refusal, Side, Source, Supply
 from keeper.units import WAD
 from tests.build import DAI, USDC, WETH
-from tests.mandates import ROUTER, asset, borrower, lender, mandate, means, sale
+from tests.mandates import EXECUTOR, KEY, NOW_S, ROUTER, asset, borrower, lender, mandate, means, sale
 
 pytestmark = pytest.mark.unit
 AFTER = 145 * WAD // 100
@@ -35,6 +35,20 @@ def code(
     given = {"position": position, "means": wallet or means(owner), "after_wad": AFTER, "refused": None}
     ahead = Ahead(**{**given, **more})
     said = judge.refuses(owner, step, position.health_wad or 0, foresight.deal(owner, step, ahead))
+    return said.code if said is not None else None
+
+
+def paid_in(**more: Any) -> str | None:
+    """The Executor's word on a supply out of its reserve."""
+    owner = mandate(
+        assets=(asset(WETH, Side.COLLATERAL, funds=WAD, fund_cap=10 * WAD), asset(USDC, Side.DEBT))
+    )
+    position = borrower()
+    errand = Errand(executor=EXECUTOR, key=KEY, seq=owner.terms.seq, deadline_s=NOW_S + 180)
+    step = Supply(amount=Amount(token=WETH, units=WAD), through=errand)
+    given = {"position": position, "means": means(owner), "after_wad": AFTER, "refused": None}
+    purse = foresight.purse(owner, step, Ahead(**{**given, **more}))
+    said = judge.refuses_pay_in(owner, step, position.health_wad or 0, purse)
     return said.code if said is not None else None
 
 
@@ -87,3 +101,9 @@ def test_deal__when_it_goes_step_by_step__then_grant_and_limit_hold_for_the_sum(
     assert code(replace(steps, sells=(3 * WAD, 1_791 * WAD // 1000)), owner) == "sell_limit"
     granted = (asset(WETH, Side.COLLATERAL, granted=4 * WAD), asset(USDC, Side.DEBT))
     assert code(steps, mandate(routers=(ROUTER,), assets=granted)) == "grant_too_small"
+
+
+def test_purse__when_the_protocol_takes_no_payment__then_its_word_is_the_executors() -> None:
+    no = Refusal(who="venue", code="frozen", why="no supply is taken")
+    assert paid_in(refused=no) == "venue_refuses"
+    assert paid_in() is None
