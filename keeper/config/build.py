@@ -11,6 +11,7 @@ from pathlib import Path
 
 from keeper.config import schema
 from keeper.config.files import Files
+from keeper.config.pairing import Known, PairSettings, pair_problems, pair_settings
 from keeper.config.parts import At, Parts, Row
 from keeper.config.records import (
     AggregatorSettings,
@@ -61,6 +62,7 @@ def settings_from(text: str, path: Path, credentials_dir: Path | None) -> Settin
     urls = _urls(parts, files)
     offers = _offers(parts, files)
     wallet = _wallet(parts, files, problems)
+    pairs = tuple(pair_settings(p, at, files, live=parts.live) for at, p in parts.pairs if p)
     alarms = alarm_settings(parts.alarms or AlarmTable(), files)
     page = page_settings(parts.page or PageTable(hosts=[]), files)
     telegram = telegram_settings(parts.telegram or TelegramTable(chats=[]), files)
@@ -93,12 +95,13 @@ def settings_from(text: str, path: Path, credentials_dir: Path | None) -> Settin
         policies=policies,
         wallet=wallet,
         shocks_pct=tuple(float(p) for p in parts.shocks.ladder_pct),
-        digest=_digest((chains, venues), positions, policies, wallet, parts.standby),
+        digest=_digest((chains, venues), positions, policies, wallet, (parts.standby, pairs)),
         alarms=alarms,
         metrics=metrics_settings(parts.metrics or MetricsTable()),
         page=page,
         telegram=telegram,
         standby=_standby(parts.standby),
+        pairs=pairs,
     )
 
 
@@ -117,6 +120,7 @@ def _cross(parts: Parts, problems: list[str]) -> None:
     problems += venue_problems(venues)
     problems += perp_problems(venues, positions, parts.policies)
     problems += standby_problems(positions, parts.policies) if parts.standby is not None else []
+    problems += _paired(parts)
     problems += _twice(positions, "label")
     problems += _twice(positions, "account", "venue")
     endpoints = parts.endpoints()
@@ -126,6 +130,17 @@ def _cross(parts: Parts, problems: list[str]) -> None:
         where = path_text(("policies", name))
         problems += policy_problems(where, policy, parts.broken[name])
         problems += strategy_problems(where, policy.strategies)
+
+
+def _paired(parts: Parts) -> list[str]:
+    known = Known(
+        venues=parts.rows("venues"),
+        positions=parts.rows("positions"),
+        policies=parts.policies,
+        wallet=parts.wallet.address if parts.wallet else None,
+        live=parts.live,
+    )
+    return pair_problems([(at, p) for at, p in parts.pairs if p], known)
 
 
 def _private(parts: Parts) -> list[str]:
@@ -307,7 +322,7 @@ def _digest(
     positions: tuple[PositionSettings, ...],
     policies: tuple[Policy, ...],
     wallet: WalletSettings,
-    standby: schema.Standby | None = None,
+    beside: tuple[schema.Standby | None, tuple[PairSettings, ...]] = (None, ()),
 ) -> str:
     """SHA-256 over what decides about money; names, endpoints and paths do not change it."""
     chain_of = {c.name: c for c in places[0]}
@@ -326,6 +341,15 @@ def _digest(
         guarded.append([market, policy_of[p.policy], *sells])
     guarded.sort(key=lambda g: json.dumps(g[0]))
     # a machine that no longer waits for another one acts where it did not
+    standby, pairs = beside
     waits = {"standby": [standby.blocks, str(standby.margin)]} if standby is not None else {}
+    if pairs:
+        waits["pairs"] = [_paired_digest(p) for p in pairs]
     body = json.dumps({"wallet": wallet.address, "guarded": guarded, **waits}, sort_keys=True)
     return hashlib.sha256(body.encode()).hexdigest()
+
+
+def _paired_digest(pair: PairSettings) -> object:
+    """What a pair decides about money, secrets' places apart."""
+    hedge = None if pair.hedge is None else {**asdict(pair.hedge), "keystore": "", "password_file": ""}
+    return {**asdict(pair), "hedge": hedge}

@@ -7,7 +7,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from keeper.config import schema, telling
+from keeper.config import pairing, schema, telling
 from keeper.config.wording import did_you_mean, path_text, shown
 
 At = tuple[str | int, ...]
@@ -17,6 +17,7 @@ T = TypeVar("T", bound=schema.Table)
 _NESTED: dict[tuple[type[schema.Table], str], type[schema.Table]] = {
     (schema.Chain, "endpoints"): schema.Endpoint,
     (schema.PolicyTable, "caps"): schema.CapsTable,
+    (pairing.PairTable, "hedge"): pairing.HedgeTable,
 }
 _SAY = {
     "string_type": "must be text in quotes",
@@ -47,6 +48,7 @@ class Parts:
         self.page = self._part(telling.PageTable, raw.get("page", {}), ("page",))[0]
         given = raw.get("standby")
         self.standby = None if given is None else self._part(schema.Standby, given, ("standby",))[0]
+        self.pairs = [(at, self._part(pairing.PairTable, row, at)[0]) for at, row in self._listed("pairs")]
         self.telegram = self._part(telling.TelegramTable, raw.get("telegram", {}), ("telegram",))[0]
 
     def rows(self, name: str) -> list[Row]:
@@ -66,6 +68,13 @@ class Parts:
             self._problems.append(f"{name}: {shown(given)} must be a list of tables; write [[{name}]]")
         elif not given:
             self._problems.append(f"{name}: at least one is required; add a [[{name}]] table")
+        return self.rows(name)
+
+    def _listed(self, name: str) -> list[Row]:
+        """The tables of a list that need not be there."""
+        given = self._raw.get(name, [])
+        if not isinstance(given, list):
+            self._problems.append(f"{name}: {shown(given)} must be a list of tables; write [[{name}]]")
         return self.rows(name)
 
     def _policies(self) -> tuple[dict[str, schema.PolicyTable], dict[str, set[str]]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from keeper.config.pairing import PairSettings
 from keeper.config.telling import AlarmSettings, MetricsSettings, PageSettings, TelegramSettings
 from keeper.model import Policy
 
@@ -156,6 +157,8 @@ class Settings:
     telegram: TelegramSettings = field(default_factory=TelegramSettings)
     standby: StandbySettings | None = None
     """None: this is the machine that acts first."""
+    pairs: tuple[PairSettings, ...] = ()
+    """Loans, and the shorts that hedge them."""
     safe_mode: bool = False
     """No key of the file: the daemon sets it for itself after repeated crashes."""
 

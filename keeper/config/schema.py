@@ -364,3 +364,4 @@ class File(Table):
     page: object = Field(default_factory=dict)
     telegram: object = Field(default_factory=dict)
     standby: object = None
+    pairs: object = Field(default_factory=list)
