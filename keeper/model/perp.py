@@ -41,6 +41,17 @@ class Acting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SideProfit:
+    """What all positions of one side of the market have won, beside what their pool holds for them."""
+
+    won_usd: int
+    """Unrealised, at the price that is better for them; below 0 they lose."""
+    pool_usd: int
+    factor_adl: int
+    """Share of the pool (1e30 is all) above which the venue closes winners; 0 where it names none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Perp:
     """One isolated position; prices are dollars of one smallest unit, the worse of bid and ask for it."""
 
@@ -90,6 +101,8 @@ class Perp:
     """What the venue's keeper is paid for, gas of one order."""
     disabled: bool
     acting: Acting
+    side: SideProfit | None = None
+    """Of the position's own side; None where the venue closes no winners, or nobody can tell."""
 
     @property
     def need_usd(self) -> int:

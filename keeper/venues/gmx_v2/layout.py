@@ -159,6 +159,8 @@ class Market:
     """Balance is judged by tokens at the mid price instead of USD at entry."""
     smaller_side_free: bool
     """The smaller side pays no borrowing."""
+    pnl_adl: Sides = Sides(long=0, short=0)
+    """Share of the pool that a side may have won before winners are closed; 0: none is named."""
 
     def side(self, long: bool) -> Interest:
         """Open interest of longs or shorts."""

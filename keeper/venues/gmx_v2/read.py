@@ -15,6 +15,7 @@ from keeper.model import (
     Position,
     PositionId,
     Reserve,
+    SideProfit,
     Token,
     Unreadable,
 )
@@ -26,7 +27,7 @@ from keeper.venues.gmx_v2.curves import applied, impact_of_closing
 from keeper.venues.gmx_v2.layout import USD, Held, Market, Price, Prices
 from keeper.venues.gmx_v2.orders import granted, waiting
 from keeper.venues.gmx_v2.prices import Source
-from keeper.venues.gmx_v2.rules import standing
+from keeper.venues.gmx_v2.rules import side_profit, standing
 from keeper.venues.gmx_v2.store import Rules
 from keeper.words import Words
 
@@ -188,7 +189,8 @@ def _held(slot: Slot, words: Words, shadow: Shadow | None) -> Held:
         size = shadow.debt.get("size", size)
         tokens = shadow.debt.get("tokens", tokens)
     return Held(
-        long=bool(n[13]),
+        # of the slot, not of the word: a dry-run's own version outlives a position that the chain has closed
+        long=slot.long,
         long_token=slot.collateral == slot.long_token,
         size=size,
         tokens=tokens,
@@ -256,7 +258,13 @@ def perp(frame: Frame, held: Held, orders: tuple[PerpOrder, ...], acting: Acting
         decrease_gas=gas + applied(rules.decrease_gas, rules.gas_factor),
         disabled=rules.disabled,
         acting=acting,
+        side=_side(market, held.long),
     )
+
+
+def _side(market: Market, long: bool) -> SideProfit:
+    won, pool = side_profit(market, long)
+    return SideProfit(won_usd=won, pool_usd=pool, factor_adl=market.pnl_adl.of(long))
 
 
 def _closing(market: Market, held: Held) -> int:

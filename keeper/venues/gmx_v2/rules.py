@@ -66,16 +66,23 @@ def profit(market: Market, held: Held) -> int:
 
 
 def _cut(market: Market, long: bool, won: int) -> int:
-    side, index = market.side(long), market.prices.index
+    side = market.side(long)
     if not side.usd.total or not side.tokens.total:
         return won
-    worth = side.tokens.total * (index.max if long else index.min)
-    all_won = worth - side.usd.total if long else side.usd.total - worth
-    pool = market.pool.of(long) * (market.prices.long if long else market.prices.short).min
+    all_won, pool = side_profit(market, long)
     most = applied(pool, market.pnl_most.of(long))
     if all_won <= most or most <= 0:
         return won
     return won * most // all_won
+
+
+def side_profit(market: Market, long: bool) -> tuple[int, int]:
+    """(what a side has won at the price that is better for it, what its pool is worth at the least), as GMX measures
+    them against the shares that cap profits and that make it close winners (``MAX_PNL_FACTOR``)."""
+    side, index = market.side(long), market.prices.index
+    worth = side.tokens.total * (index.max if long else index.min)
+    pool = market.pool.of(long) * (market.prices.long if long else market.prices.short).min
+    return (worth - side.usd.total if long else side.usd.total - worth), pool
 
 
 def _impact(market: Market, held: Held) -> tuple[int, bool]:

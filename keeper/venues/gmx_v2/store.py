@@ -90,6 +90,7 @@ def _asked(slot: Slot) -> tuple[tuple[bytes, bytes], ...]:
     uints += [key(n, m) for n in _OF_MARKET]
     uints += [key(n, m, side) for n in _OF_SIDE for side in _BOTH]
     uints += [key("MAX_PNL_FACTOR", "MAX_PNL_FACTOR_FOR_TRADERS", m, side) for side in _BOTH]
+    uints += [key("MAX_PNL_FACTOR", "MAX_PNL_FACTOR_FOR_ADL", m, side) for side in _BOTH]
     uints += [key("POOL_AMOUNT", m, token) for token in tokens]
     uints += [key(n, m, token, side) for n in _BY_COLLATERAL for side in _BOTH for token in tokens]
     bools = (
@@ -151,6 +152,7 @@ def _found(words: Words) -> _Found:
     one = {n: words.uint(next(each)) for n in (*_GLOBALS, *_OF_MARKET)}
     of_side = {n: (words.uint(next(each)), words.uint(next(each))) for n in _OF_SIDE}
     of_side["MAX_PNL_FACTOR"] = (words.uint(next(each)), words.uint(next(each)))
+    of_side["MAX_PNL_FACTOR_FOR_ADL"] = (words.uint(next(each)), words.uint(next(each)))
     of_side["POOL_AMOUNT"] = (words.uint(next(each)), words.uint(next(each)))
     by_collateral = {}
     for n in _BY_COLLATERAL:
@@ -206,6 +208,7 @@ def _market(f: _Found, prices: Prices, at: tuple[int, int]) -> Market:
         minimum_usd=f.one["MIN_COLLATERAL_USD"],
         in_tokens=bool(f.rest[1]),
         smaller_side_free=bool(f.rest[2]),
+        pnl_adl=f.pair("MAX_PNL_FACTOR_FOR_ADL"),
     )
 
 
