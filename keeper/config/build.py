@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from decimal import Decimal
 from pathlib import Path
 
 from keeper.config import schema
+from keeper.config.canary import canary_digest, canary_problems, canary_settings
 from keeper.config.files import Files
 from keeper.config.pairing import Known, PairSettings, pair_problems, pair_settings
 from keeper.config.parts import At, Parts, Row
@@ -85,6 +86,7 @@ def settings_from(text: str, path: Path, credentials_dir: Path | None) -> Settin
         if p
     )
     policies = tuple(_policy(name, p) for name, p in parts.policies.items())
+    canary = canary_digest(parts.canary, ((p.label, p.account) for p in positions))
     return Settings(
         path=path,
         mode=parts.top.mode,
@@ -95,11 +97,12 @@ def settings_from(text: str, path: Path, credentials_dir: Path | None) -> Settin
         policies=policies,
         wallet=wallet,
         shocks_pct=tuple(float(p) for p in parts.shocks.ladder_pct),
-        digest=_digest((chains, venues), positions, policies, wallet, (parts.standby, pairs)),
+        digest=_digest((chains, venues), positions, policies, wallet, (parts.standby, pairs, canary)),
         alarms=alarms,
         metrics=metrics_settings(parts.metrics or MetricsTable()),
         page=page,
         telegram=telegram,
+        canary=canary_settings(parts.canary),
         standby=_standby(parts.standby),
         pairs=pairs,
     )
@@ -120,6 +123,7 @@ def _cross(parts: Parts, problems: list[str]) -> None:
     problems += venue_problems(venues)
     problems += perp_problems(venues, positions, parts.policies)
     problems += standby_problems(positions, parts.policies) if parts.standby is not None else []
+    problems += canary_problems(parts)
     problems += _paired(parts)
     problems += _twice(positions, "label")
     problems += _twice(positions, "account", "venue")
@@ -322,7 +326,7 @@ def _digest(
     positions: tuple[PositionSettings, ...],
     policies: tuple[Policy, ...],
     wallet: WalletSettings,
-    beside: tuple[schema.Standby | None, tuple[PairSettings, ...]] = (None, ()),
+    beside: tuple[schema.Standby | None, tuple[PairSettings, ...], Mapping[str, object]] = (None, (), {}),
 ) -> str:
     """SHA-256 over what decides about money; names, endpoints and paths do not change it."""
     chain_of = {c.name: c for c in places[0]}
@@ -341,11 +345,11 @@ def _digest(
         guarded.append([market, policy_of[p.policy], *sells])
     guarded.sort(key=lambda g: json.dumps(g[0]))
     # a machine that no longer waits for another one acts where it did not
-    standby, pairs = beside
+    standby, pairs, canary = beside
     waits = {"standby": [standby.blocks, str(standby.margin)]} if standby is not None else {}
     if pairs:
         waits["pairs"] = [_paired_digest(p) for p in pairs]
-    body = json.dumps({"wallet": wallet.address, "guarded": guarded, **waits}, sort_keys=True)
+    body = json.dumps({"wallet": wallet.address, "guarded": guarded, **waits, **canary}, sort_keys=True)
     return hashlib.sha256(body.encode()).hexdigest()
 
 

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from keeper.config import pairing, schema, telling
+from keeper.config.canary import CanaryTable
 from keeper.config.wording import did_you_mean, path_text, shown
 
 At = tuple[str | int, ...]
@@ -48,6 +49,8 @@ class Parts:
         self.page = self._part(telling.PageTable, raw.get("page", {}), ("page",))[0]
         given = raw.get("standby")
         self.standby = None if given is None else self._part(schema.Standby, given, ("standby",))[0]
+        given = raw.get("canary")
+        self.canary = None if given is None else self._part(CanaryTable, given, ("canary",))[0]
         self.pairs = [(at, self._part(pairing.PairTable, row, at)[0]) for at, row in self._listed("pairs")]
         self.telegram = self._part(telling.TelegramTable, raw.get("telegram", {}), ("telegram",))[0]
 

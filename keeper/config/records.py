@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from keeper.config.canary import CanarySettings
 from keeper.config.pairing import PairSettings
 from keeper.config.telling import AlarmSettings, MetricsSettings, PageSettings, TelegramSettings
 from keeper.model import Policy
@@ -155,6 +156,8 @@ class Settings:
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     page: PageSettings = field(default_factory=PageSettings)
     telegram: TelegramSettings = field(default_factory=TelegramSettings)
+    canary: CanarySettings | None = None
+    """None: nothing is rescued for practice."""
     standby: StandbySettings | None = None
     """None: this is the machine that acts first."""
     pairs: tuple[PairSettings, ...] = ()

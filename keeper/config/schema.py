@@ -364,4 +364,5 @@ class File(Table):
     page: object = Field(default_factory=dict)
     telegram: object = Field(default_factory=dict)
     standby: object = None
+    canary: object = None
     pairs: object = Field(default_factory=list)

@@ -27,6 +27,7 @@ def simplified(settings: Settings) -> Settings:
     return replace(
         settings,
         safe_mode=True,
+        canary=None,
         chains=tuple(replace(c, aggregator=None) for c in settings.chains),
         page=PageSettings(),
         telegram=TelegramSettings(),
