@@ -247,6 +247,17 @@ OWN_UNITS = (
         ),
     ),
     Unit(
+        name="governance-doubles",
+        base_dir=ROOT,
+        contracts=(
+            *(
+                ("contracts/mocks/TimelockDouble.sol", f"{name}Double")
+                for name in ("Timelock", "Payloads", "Pause", "CutPayload")
+            ),
+            *(("contracts/mocks/AggregatorDouble.sol", f"{name}Double") for name in ("Aggregator", "FeedProxy")),
+        ),
+    ),
+    Unit(
         name="gmx-doubles",
         base_dir=ROOT,
         contracts=tuple(
