@@ -137,6 +137,30 @@ class Allowance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Quoted:
+    """What one market outside the venue says of a feed's token; a fact with its source and its time."""
+
+    feed: str
+    price_wad: int
+    """Dollars of one whole token."""
+    source: str
+    """Two of one name are one source."""
+    at_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Omen:
+    """The early warning as somebody measured it outside of the chain, and when."""
+
+    stands: bool
+    score: float
+    line: float
+    at_s: int
+    """Of the newest data in it."""
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Means:
     """All that planning needs and may not fetch: the keeper's wallet, allowances, reserves, gas."""
 
@@ -156,6 +180,10 @@ class Means:
     """Flash loans that could be taken; read for positions in need only."""
     routes: tuple[Route, ...] = ()
     """Swaps from collateral to debt with their prices; read for positions in need only."""
+    quoted: tuple[Quoted, ...] = ()
+    """What markets said of the feeds' tokens at the last look."""
+    omen: Omen | None = None
+    """None where nobody measures it."""
 
     def mandate(self, id: PositionId) -> Mandate | None:
         """What the Executor of a position allows; None where it has none or could not be read."""

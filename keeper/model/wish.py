@@ -40,6 +40,23 @@ class Pulse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reduce:
+    """What one of an owner's rules wants smaller at this block; decision fills it in, never a configuration."""
+
+    by: str
+    """The strategy that carries it out."""
+    targets: tuple[int, ...]
+    """Healths (wad) at which it is small enough, the one wanted most first; 2**256 - 1: out of debt."""
+    why: str
+    sell: tuple[str, ...] = ()
+    """Addresses of the tokens that may be sold for it; empty: any."""
+    repay: tuple[str, ...] = ()
+    """Addresses of the tokens that may be repaid by it; empty: any."""
+    size_usd: int = 0
+    """Of a perpetual position: how much of its size is closed, 30 decimals."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """An owner's wish for a position, in health factor on the liquidation threshold (wad)."""
 
@@ -86,6 +103,26 @@ class Policy:
     leverage_max_wad: int = 0
     storm_times_max: float = 1.0
     """So many times the way from emergency to trigger may grow where the market moves more than usual; 1: never."""
+    warning_target_wad: int = 0
+    """Added to target while the early warning stands; 0: the warning moves nothing."""
+    warning_trigger_wad: int = 0
+    """Added to trigger and warn besides."""
+    exposure_max_usd: tuple[tuple[str, str, int], ...] = ()
+    """``exposure_limits``: (``asset``, ``venue`` or ``issuer``, its name, whole dollars) that one owner may hold."""
+    depeg_ppm: int = 0
+    """``depeg_playbook``: so far below one dollar, in millionths, two sources must see a stable; 0: never asked."""
+    floor_usd: int = 0
+    """``floor``: whole dollars of equity that are not to be lost; 0: none."""
+    floor_times_wad: int = 0
+    """What is held at risk may be so many times the equity above the floor."""
+    floor_ratchet_ppm: int = 0
+    """The floor follows the highest equity seen at this share of it; 0: it stands where it is."""
+    reduce_above_trigger: bool = False
+    """``exposure_limits``, ``depeg_playbook`` and ``floor`` act at any health; else below trigger only."""
+    reduces: tuple[Reduce, ...] = ()
+    """What those want smaller at this block; never by a configuration."""
+    peak_usd_wad: int = 0
+    """The highest equity seen, dollars: filled in from memory for each block, never by a configuration."""
     pulses: tuple[Pulse, ...] = ()
     """Filled in from memory for each block, never by a configuration."""
     trail_marks: tuple[tuple[str, int, int], ...] = ()
