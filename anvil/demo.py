@@ -9,17 +9,20 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
-from anvil import shock
+from anvil.client import Chain
 from anvil.gap import Gap
 from anvil.guard import START_S, Guard, GuardFailed
-from anvil.liquidator import Liquidation
 from anvil.node import AnvilFailed
-from anvil.report import Played, Report, build, keep, show
-from anvil.scenario import ScenarioError, load_scenario, submit_step
+from anvil.perp_scenario import PerpScenario, load_perp_scenario
+from anvil.perp_stage import perp_stage
+from anvil.report import Loss, Played, Report, Told, build, keep, show
+from anvil.scenario import Scenario, ScenarioError, load_scenario
 from anvil.stage import Stage, forget_key, stage
 from anvil.tools import ToolMissing
 from keeper.config import load
@@ -29,6 +32,38 @@ from keeper.notify import log
 
 STEP_S = 1.5
 """Between two steps when somebody looks."""
+
+
+class Playable(Told, Protocol):
+    """A stage on which a story is played, update by update."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the keeper lives."""
+        ...
+
+    @property
+    def chain(self) -> Chain:
+        """Whose blocks are made by hand."""
+        ...
+
+    @property
+    def steps(self) -> Sequence[str]:
+        """Why each update comes; empty where nothing is said."""
+        ...
+
+    @property
+    def tokens(self) -> dict[str, str]:
+        """What the keeper grants, whole tokens by symbol."""
+        ...
+
+    def submit(self, index: int) -> None:
+        """Hand in the update of step ``index`` for the next block."""
+        ...
+
+    def race(self, index: int, *, dry_run: bool) -> Sequence[Loss]:
+        """Mine the block after it, in which others take what they may."""
+        ...
 
 
 class Reactions:
@@ -69,7 +104,7 @@ class Clock:
 def run(scenario: str, json_out: bool, dry_run: bool = False, page: bool = False) -> int:
     """Play a shipped scenario, print what came of it, and exit non-zero unless every promise was kept."""
     try:
-        story = load_scenario(scenario)
+        story = load_perp_scenario(scenario) or load_scenario(scenario)
     except ScenarioError as e:
         print(e, file=sys.stderr)
         return EXIT_USAGE
@@ -77,11 +112,12 @@ def run(scenario: str, json_out: bool, dry_run: bool = False, page: bool = False
     # the daemon logs to a file of its own; what probes on snapshots would log is noise here
     log.configure(json_lines=False, level=logging.CRITICAL)
     try:
-        with tempfile.TemporaryDirectory(prefix="keeper-demo-") as folder:
-            clock.say("a fresh chain, the Aave v3.6 market, borrowers and their twins")
-            with stage(story, Path(folder), mode="dry-run" if dry_run else "live") as on:
-                url = page_url(on) if page else ""
-                report = tell(on, clock, dry_run=dry_run, url=url)
+        with (
+            tempfile.TemporaryDirectory(prefix="keeper-demo-") as folder,
+            staged(story, Path(folder), clock, "dry-run" if dry_run else "live") as on,
+        ):
+            url = page_url(on) if page else ""
+            report = tell(on, clock, dry_run=dry_run, url=url)
     except (ToolMissing, AnvilFailed, GuardFailed) as e:
         print(e, file=sys.stderr)
         return EXIT_UNREACHABLE
@@ -95,19 +131,32 @@ def run(scenario: str, json_out: bool, dry_run: bool = False, page: bool = False
     return EXIT_OK if report.ok else EXIT_FINDINGS
 
 
-def tell(on: Stage, clock: Clock, *, dry_run: bool, url: str = "") -> Report:
+@contextmanager
+def staged(story: Scenario | PerpScenario, folder: Path, clock: Clock, mode: str) -> Iterator[Playable]:
+    """The stage that the story needs."""
+    if isinstance(story, PerpScenario):
+        clock.say("a fresh chain, our own double of GMX v2 (not GMX's code), positions and their twins")
+        with perp_stage(story, folder, mode=mode) as perps:
+            yield perps
+        return
+    clock.say("a fresh chain, the Aave v3.6 market, borrowers and their twins")
+    with stage(story, folder, mode=mode) as on:
+        yield on
+
+
+def tell(on: Playable, clock: Clock, *, dry_run: bool, url: str = "") -> Report:
     """Grants, the story, and (live) how large a single step each position would have survived."""
     clock.lap("chain and market")
-    tokens = {s: str(amount) for s, amount in on.scenario.keeper.tokens.items()}
-    asyncio.run(grant(load(on.config), tokens, True))
+    asyncio.run(grant(load(on.config), on.tokens, True))
     clock.lap("grants")
     if dry_run:
         forget_key(on.folder)  # a dry-run that loads a key ends here
-    gap = Gap(on)
+    # bisected on the lending market alone: an order in two steps has no single one
+    gap = Gap(on) if isinstance(on, Stage) else None
     played = play(on, clock, dry_run=dry_run, url=url)
     report = build(on, played)
     clock.lap("the fall")
-    if dry_run:
+    if dry_run or gap is None or not isinstance(on, Stage):
         return report
     clock.say("how large a single oracle step would each position have survived? (bisected on snapshots)")
     steps = {p.label: gap.largest(p.guarded, tuple(p.borrower.collateral)) for p in on.pairs}
@@ -115,7 +164,7 @@ def tell(on: Stage, clock: Clock, *, dry_run: bool, url: str = "") -> Report:
     return replace(report, largest_step=steps)
 
 
-def page_url(on: Stage) -> str:
+def page_url(on: Playable) -> str:
     """Where the daemon of this stage is told to serve its page."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -125,7 +174,7 @@ def page_url(on: Stage) -> str:
     return f"http://{at}"
 
 
-def stay(on: Stage, clock: Clock, url: str) -> None:
+def stay(on: Playable, clock: Clock, url: str) -> None:
     """The page stays up, over quiet blocks, until somebody has seen enough."""
     clock.say(f"the story is over; its page stays at {url} until you press Enter")
     # without new blocks the daemon would be BLIND, and say so
@@ -133,10 +182,10 @@ def stay(on: Stage, clock: Clock, url: str) -> None:
         on.chain.mine()
 
 
-def play(on: Stage, clock: Clock, *, dry_run: bool, url: str = "") -> Played:
+def play(on: Playable, clock: Clock, *, dry_run: bool, url: str = "") -> Played:
     """The whole story, block by block, against a real daemon in a process of its own."""
-    health: dict[str, list[int]] = {account: [] for account in on.accounts}
-    liquidations: list[Liquidation] = []
+    health: dict[str, list[int]] = {pair.guarded: [] for pair in on.pairs}
+    liquidations: list[Loss] = []
     nonce_before = nonce(on)
     reactions = Reactions()
     with Guard(on.config) as guard:
@@ -149,17 +198,16 @@ def play(on: Stage, clock: Clock, *, dry_run: bool, url: str = "") -> Played:
         first = on.chain.block().number
         look(on, guard, health, first)
         on.chain.rpc("evm_setAutomine", False)
-        for index, step in enumerate(on.scenario.step):
-            if step.why:
-                clock.say(f"block {on.chain.block().number + 1}: {step.why}")
-            submit_step(on.chain, on.market, on.scenario, index)
+        for index, why in enumerate(on.steps):
+            if why:
+                clock.say(f"block {on.chain.block().number + 1}: {why}")
+            on.submit(index)
             number = on.chain.mine().number
             reactions.mined()
             guard.caught_up(number)
             reactions.idle()
             look(on, guard, health, number)
-            shock.set_base_fee(on.chain, on.scenario.base_fee_wei(index))
-            liquidations += race(on)
+            liquidations += on.race(index, dry_run=dry_run)
             reactions.mined()
             guard.caught_up(on.chain.block().number)
             reactions.idle()
@@ -181,26 +229,16 @@ def play(on: Stage, clock: Clock, *, dry_run: bool, url: str = "") -> Played:
     )
 
 
-def race(on: Stage) -> tuple[Liquidation, ...]:
-    """The block after an oracle update: the liquidator takes what it may, beside whatever the keeper sent."""
-    before = on.chain.block().number
-    done = on.liquidator.act(on.accounts, mine=True)
-    if on.chain.block().number == before:
-        on.chain.mine()
-    return done
-
-
-def look(on: Stage, guard: Guard, health: dict[str, list[int]], block_number: int) -> None:
-    """Health after a block: guarded positions as the keeper sees them, twins as the pool does."""
+def look(on: Playable, guard: Guard, health: dict[str, list[int]], block_number: int) -> None:
+    """Health of guarded positions after a block, as the keeper sees them."""
     view = guard.caught_up(block_number)
     seen = {p["label"]: p["health_wad"] for p in view["positions"]}
     for pair in on.pairs:
         told = seen.get(pair.label)
         health[pair.guarded].append(0 if told is None else int(told))
-        health[pair.twin].append(on.actors.account(pair.twin, block=block_number).health_wad)
 
 
-def nonce(on: Stage) -> int:
+def nonce(on: Playable) -> int:
     """Transactions that the keeper's wallet has sent."""
     wallet = load(on.config).wallet.address
     return int(on.chain.rpc("eth_getTransactionCount", wallet, "latest"), 16)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
 
 from anvil.figures import record
-from anvil.liquidator import Liquidation
-from anvil.scenario import Pair
-from anvil.stage import Stage
 from keeper.cli import table
 from keeper.config import load
 from keeper.journal.read import Reader
@@ -17,10 +16,79 @@ from keeper.phrases import amount_text, health_text
 
 WAD = 10**18
 DONE = frozenset({IntentState.INCLUDED, IntentState.SETTLED, IntentState.FINAL, IntentState.DRY})
-FIGURES_OF = "crash"
-"""The story whose outcome is kept as figures: their names would mean something else in another one."""
+FIGURES_OF, PERPS_OF = "crash", "perp"
+"""The stories whose outcomes are kept as figures: their names would mean something else in another one."""
 SECONDS_MAX = 60
 """For a demo that finds everything set up and compiled."""
+
+
+class Twins(Protocol):
+    """A guarded position and its unprotected twin."""
+
+    @property
+    def label(self) -> str:
+        """Of the guarded one, as configured."""
+        ...
+
+    @property
+    def guarded(self) -> str:
+        """Its account."""
+        ...
+
+    @property
+    def twin(self) -> str:
+        """The other account."""
+        ...
+
+
+class Loss(Protocol):
+    """One liquidation."""
+
+    @property
+    def user(self) -> str:
+        """Whose position it took."""
+        ...
+
+    @property
+    def loss_usd8(self) -> int:
+        """What being liquidated cost, beyond what the price did."""
+        ...
+
+
+class Told(Protocol):
+    """A story's stage, as far as a report asks it."""
+
+    @property
+    def config(self) -> Path:
+        """The keeper's configuration."""
+        ...
+
+    @property
+    def pairs(self) -> Sequence[Twins]:
+        """Every guarded position with its twin."""
+        ...
+
+    @property
+    def story(self) -> Story:
+        """What is told."""
+        ...
+
+    def eth_usd(self, block_number: int) -> float:
+        """What the chain's own coin cost at a block."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """What a story is called, and what its outcome stands on."""
+
+    name: str
+    title: str
+    seconds_per_block: float
+    evidence: str
+    """``real_bytecode`` or ``own_double``."""
+    twins: str
+    """What the losses of twins count, in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +97,8 @@ class Played:
 
     dry_run: bool
     health: Mapping[str, tuple[int, ...]]
-    """Account -> health: guarded as the keeper saw it (shadows in dry-run), twins as the pool has it."""
-    liquidations: tuple[Liquidation, ...]
+    """Guarded account -> health as the keeper saw it (shadows in dry-run)."""
+    liquidations: tuple[Loss, ...]
     transactions: int
     """Sent by the keeper's wallet."""
     first_block: int
@@ -48,7 +116,7 @@ class Done:
     """(verb, amount)."""
     gas_used: int
     gas_usd: float
-    """Of the receipt; in a dry-run the estimate of the decision."""
+    """Of the receipt, and what was paid for the execution of an order; in a dry-run the decision's estimate."""
     idle_usd: float | None = None
     """What the capital put in would have earned elsewhere, as it was decided; None when not journaled."""
 
@@ -65,7 +133,7 @@ class Line:
     done: tuple[Done, ...]
     liquidated: bool
     twin_lost_usd: float
-    """Bonus and protocol fee at the oracle's price; 0 when it was not liquidated."""
+    """Beyond what the price did (``Story.twins``); 0 when it was not liquidated."""
     twin_liquidated: int
     """How often."""
 
@@ -79,26 +147,24 @@ class Line:
 class Report:
     """The whole story."""
 
-    scenario: str
-    title: str
+    story: Story
     dry_run: bool
     lines: tuple[Line, ...]
     transactions: int
     blocks: int
     slowest_s: float
     """The longest time from a mined block to the daemon being idle."""
-    seconds_per_block: float
     largest_step: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
         """Every position kept, every twin lost, never slower than a block, and a dry-run sent nothing."""
         sent_nothing = not self.dry_run or self.transactions == 0
-        in_time = self.slowest_s <= self.seconds_per_block
+        in_time = self.slowest_s <= self.story.seconds_per_block
         return sent_nothing and in_time and all(x.kept and x.twin_liquidated for x in self.lines)
 
 
-def build(on: Stage, played: Played) -> Report:
+def build(on: Told, played: Played) -> Report:
     """The report of one story, from the keeper's own journal and the pool."""
     settings = load(on.config)
     policies = {p.label: settings.policy(p.policy) for p in settings.positions}
@@ -111,18 +177,16 @@ def build(on: Stage, played: Played) -> Report:
         for pair in on.pairs
     )
     return Report(
-        scenario=on.scenario.name,
-        title=on.scenario.title,
+        story=on.story,
         dry_run=played.dry_run,
         lines=lines,
         transactions=played.transactions,
         blocks=played.last_block - played.first_block,
         slowest_s=played.slowest_s,
-        seconds_per_block=on.scenario.seconds_per_block,
     )
 
 
-def _line(pair: Pair, played: Played, target_wad: int, done: tuple[Done, ...]) -> Line:
+def _line(pair: Twins, played: Played, target_wad: int, done: tuple[Done, ...]) -> Line:
     path = played.health[pair.guarded]
     mine = [x for x in played.liquidations if x.user == pair.guarded]
     twins = [x for x in played.liquidations if x.user == pair.twin]
@@ -155,11 +219,11 @@ def proposals(decisions: Sequence[Entry]) -> Wishes:
 
 
 def _done(
-    pair: Pair,
+    pair: Twins,
     intents: Sequence[Intent],
     outcomes: Mapping[str, Mapping[str, object]],
     wishes: Wishes,
-    on: Stage,
+    on: Told,
 ) -> tuple[Done, ...]:
     found = []
     for intent in sorted(intents, key=lambda i: i.key.seq):
@@ -168,10 +232,10 @@ def _done(
         outcome = outcomes.get(str(intent.key), {})
         gas_used, price_wei = int(str(outcome.get("gas_used", 0))), int(str(outcome.get("gas_price_wei", 0)))
         block_number = int(str(outcome.get("block_number", intent.plan.block.number)))
-        eth_usd = on.actors.price_usd8("WETH", block=block_number) / 1e8
+        eth_usd = on.eth_usd(block_number)
         plan = intent.plan
         wish = wishes.get((str(intent.key.position), plan.block.number, plan.strategy))
-        gas_usd = gas_used * price_wei / 1e18 * eth_usd
+        gas_usd = (gas_used * price_wei + plan.call.value_wei) / 1e18 * eth_usd
         if wish is not None and intent.state is IntentState.DRY:
             gas_usd = float(str(wish["gas_usd"]))
         found.append(
@@ -187,13 +251,32 @@ def _done(
 
 
 def keep(report: Report, spent: Sequence[tuple[str, float]]) -> None:
-    """Write what a live story showed into build/figures.json; nothing of a dry-run or of another story."""
-    if report.dry_run or report.scenario != FIGURES_OF:
+    """Write what a live story showed into build/figures.json; nothing of a dry-run or of a story of one's own."""
+    if report.dry_run or report.story.name not in (FIGURES_OF, PERPS_OF):
         return
-    seconds, n = round(sum(s for _, s in spent), 1), len(report.lines)
-    kept = sum(x.kept for x in report.lines)
+    n, kept = len(report.lines), sum(x.kept for x in report.lines)
+    if report.story.name == PERPS_OF:
+        dead = sum(x.twin_liquidated > 0 for x in report.lines)
+        for name, count in (("perp_saved", kept), ("perp_twins_liquidated", dead)):
+            record(
+                name,
+                count,
+                unit="positions",
+                bound=f"= {n}",
+                holds=count == n,
+                evidence=report.story.evidence,
+                n=n,
+            )
+        return
+    seconds = round(sum(s for _, s in spent), 1)
     record(
-        "demo_kept", kept, unit="positions", bound=f"= {n}", holds=report.ok, evidence="real_bytecode", n=n
+        "demo_kept",
+        kept,
+        unit="positions",
+        bound=f"= {n}",
+        holds=report.ok,
+        evidence=report.story.evidence,
+        n=n,
     )
     record("demo_s", seconds, unit="s", bound=f"<= {SECONDS_MAX}", holds=seconds <= SECONDS_MAX)
     for label, step in report.largest_step.items():
@@ -202,7 +285,7 @@ def keep(report: Report, spent: Sequence[tuple[str, float]]) -> None:
             f"demo_largest_step_pct_{name}",
             round(100 * step, 1),
             unit="% fall in one oracle update survived, from the start",
-            evidence="real_bytecode",
+            evidence=report.story.evidence,
         )
 
 
@@ -211,14 +294,14 @@ def show(report: Report, spent: Sequence[tuple[str, float]], *, json_out: bool) 
     if json_out:
         print(table.document(_plain(report, spent)))
         return
-    print(f"{report.title}: {report.blocks} blocks" + (", dry-run" if report.dry_run else ""))
+    print(f"{report.story.title}: {report.blocks} blocks" + (", dry-run" if report.dry_run else ""))
     whole = all(d.idle_usd is not None for x in report.lines for d in x.done)
     cost = "cost $ (gas + idle)" if whole else "gas $"
     headers = ("position", "start", "lowest", "end", "what the keeper did", "gas", cost, "its twin")
     table.show(headers, [_row(x, whole=whole) for x in report.lines])
-    print("a twin lost the liquidation bonus and the protocol's fee, at the oracle's price")
+    print(report.story.twins)
     print(
-        f"slowest reaction: {report.slowest_s:.2f} s of the {report.seconds_per_block:g} s that a block lasts"
+        f"slowest reaction: {report.slowest_s:.2f} s of the {report.story.seconds_per_block:g} s that a block lasts"
     )
     for label, step in report.largest_step.items():
         print(
@@ -262,7 +345,8 @@ def _together(done: Sequence[Done]) -> str:
 
 def _plain(report: Report, spent: Sequence[tuple[str, float]]) -> dict[str, object]:
     return {
-        "scenario": report.scenario,
+        "scenario": report.story.name,
+        "evidence": report.story.evidence,
         "dry_run": report.dry_run,
         "ok": report.ok,
         "blocks": report.blocks,
@@ -294,6 +378,6 @@ def _plain(report: Report, spent: Sequence[tuple[str, float]]) -> dict[str, obje
             for x in report.lines
         ],
         "slowest_reaction_s": report.slowest_s,
-        "seconds_per_block": report.seconds_per_block,
+        "seconds_per_block": report.story.seconds_per_block,
         "seconds": dict(spent),
     }

@@ -8,14 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from anvil import shock
 from anvil.actors import Actors
 from anvil.client import Chain
 from anvil.deploy import deploy
 from anvil.deploy_aave_v3 import EMODES
 from anvil.deployment import Deployment
-from anvil.liquidator import Liquidator
+from anvil.liquidator import Liquidation, Liquidator
 from anvil.node import Anvil, AnvilSettings
-from anvil.scenario import Pair, Scenario, fund, open_pairs
+from anvil.report import Story
+from anvil.scenario import Pair, Scenario, fund, open_pairs, submit_step
 
 GENESIS_S = 1_750_000_000
 KEY_FILES = ("keystore.json", "password")
@@ -51,6 +53,44 @@ class Stage:
     def accounts(self) -> tuple[str, ...]:
         """Guarded accounts and twins."""
         return tuple(a for p in self.pairs for a in (p.guarded, p.twin))
+
+    @property
+    def story(self) -> Story:
+        """What is told."""
+        return Story(
+            name=self.scenario.name,
+            title=self.scenario.title,
+            seconds_per_block=self.scenario.seconds_per_block,
+            evidence="real_bytecode",
+            twins="a twin lost the liquidation bonus and the protocol's fee, at the oracle's price",
+        )
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """Why each update comes; empty where nothing is said."""
+        return tuple(step.why for step in self.scenario.step)
+
+    @property
+    def tokens(self) -> dict[str, str]:
+        """What the keeper grants, whole tokens by symbol."""
+        return {s: str(amount) for s, amount in self.scenario.keeper.tokens.items()}
+
+    def eth_usd(self, block_number: int) -> float:
+        """What the chain's own coin cost at a block."""
+        return self.actors.price_usd8("WETH", block=block_number) / 1e8
+
+    def submit(self, index: int) -> None:
+        """Hand in the update of step ``index`` for the next block."""
+        submit_step(self.chain, self.market, self.scenario, index)
+
+    def race(self, index: int, *, dry_run: bool) -> tuple[Liquidation, ...]:
+        """The block after an update: the liquidator takes what it may, beside whatever the keeper sent."""
+        shock.set_base_fee(self.chain, self.scenario.base_fee_wei(index))
+        before = self.chain.block().number
+        done = self.liquidator.act(self.accounts, mine=True)
+        if self.chain.block().number == before:
+            self.chain.mine()
+        return done
 
 
 @contextmanager

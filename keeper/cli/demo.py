@@ -18,7 +18,7 @@ def command(
     """Run the demo on a local chain.
 
     Real Aave v3.6 contracts, a price crash, and what the keeper does about it. Needs a checkout and node;
-    ``make demo`` sets everything up.
+    ``make demo`` sets everything up. ``--scenario perp``: a long and a short on our own double of GMX v2.
 
     Example: keeper demo --page
     """

@@ -11,12 +11,18 @@ from typing import Any
 import pytest
 
 from anvil.client import Chain
+from anvil.demo import Clock, tell
 from anvil.deploy_gmx_v2 import CODE_SIZE_MAX, Gmx, deploy_gmx_v2, orders_of, size_of
+from anvil.gmx_keepers import Pair, executed, moved, pair, taken
 from anvil.guard import START_S, Guard
 from anvil.node import Anvil, AnvilSettings
+from anvil.perp_scenario import load_perp_scenario
+from anvil.perp_stage import perp_stage
+from anvil.report import keep
 from anvil.tools import ToolMissing, find_anvil
-from tests.bench.figures import record
-from tests.perp_stage import DEAD, Pair, executed, guarded_home, moved, pair, taken
+from keeper.config import load
+from keeper.journal.read import Reader
+from tests.perp_stage import DEAD, guarded_home
 from tests.venue_stage import Guarded, armed, running
 
 GENESIS_S = 1_750_000_000
@@ -57,37 +63,22 @@ def rescues(home: Guarded, account: str) -> list[str]:
 
 
 @pytest.mark.anvil
-def test_night__crash_then_squeeze__guarded_stand_and_their_twins_are_liquidated(
-    tmp_path: Path, node: Anvil, chain: Chain, at: Gmx
-) -> None:
-    who = chain.accounts
-    pairs = [pair(chain, at, who[10:12], True, DOLLARS), pair(chain, at, who[12:14], False, DOLLARS)]
-    home = guarded_home(tmp_path, node, chain, at, pairs, ("add_margin", "reduce_perp"))
-    # enough for one rescue from the wallet: the next ones must come out of the position
-    chain.send(who[0], at.usdc, "burn(address,uint256)", home.wallet, 99_550 * 10**6)
-    armed(home, {"USDC": "450"})
-    guarded = [p.guarded for p in pairs]
-    every = [(a, p.long) for p in pairs for a in (p.guarded, p.twin)]
-    fall = [1_960, 1_911, 1_880, 1_850, 1_820, 1_800]
-    rise = [1_900, 2_020, 2_070, 2_100, 2_130, 2_160, 2_190]
-    with running(home) as block:
-        for price in (*fall, *rise):
-            for _ in range(2):
-                moved(chain, at, price)
-                executed(chain, at, guarded)
-                taken(chain, at, every)
-                block()
-    alive = [size_of(chain, at, p.keys[0]) != DEAD for p in pairs]
-    dead = [size_of(chain, at, p.keys[1]) == DEAD for p in pairs]
-    done = [rescues(home, p.guarded) for p in pairs]
-    proof: dict[str, Any] = {"evidence": "own_double", "n": 2}
-    record("perp_saved", sum(alive), unit="positions", bound="= 2", holds=all(alive), **proof)
-    record("perp_twins_liquidated", sum(dead), unit="positions", bound="= 2", holds=all(dead), **proof)
-    assert (alive, dead) == ([True, True], [True, True]), done
-    assert {"add_margin", "reduce_perp"} <= {name for names in done for name in names}
-    told = states(home)
-    assert told.count("PENDING") == told.count("EXECUTED") == sum(map(len, done))
-    assert not {code for code, _ in home.alarms()} & {"order_cancelled", "order_late", "surprise", "unknown"}
+def test_story__crash_then_squeeze__guarded_stand_and_their_twins_are_liquidated(tmp_path: Path) -> None:
+    story = load_perp_scenario("perp")
+    assert story is not None
+    with perp_stage(story, tmp_path, mode="live") as on:
+        report = tell(on, Clock(), dry_run=False)
+        with Reader.open(load(on.config).journal_path) as journal:
+            told = [str(e.data["state"]) for e in journal.entries("order", limit=10_000)]
+            alarms = {str(e.data["code"]) for e in journal.entries("alarm", limit=10_000)}
+    keep(report, ())
+    assert report.ok, report
+    assert all(x.twin_lost_usd > 0 for x in report.lines)
+    done = [verb for x in report.lines for d in x.done for verb, _ in d.steps]
+    assert {"addmargin", "reduceperp"} <= set(done)
+    # one order a transaction, and each was executed
+    assert report.transactions == len(done) == told.count("PENDING") == told.count("EXECUTED")
+    assert not alarms & {"order_cancelled", "order_late", "surprise", "unknown"}
 
 
 def long_home(

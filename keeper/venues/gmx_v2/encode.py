@@ -246,14 +246,45 @@ def tokens_of(perp: Perp, size_usd: int) -> int:
 
 def fill(slot: Slot, steps: Sequence[Step], block: Block, snapshot: Snapshot, shadow: Shadow) -> Shadow:
     """A dry-run's numbers after the steps, had the venue's keeper executed them at once. Raises Unread."""
-    position = snapshot.position(shadow.id)
-    if position is None or position.perp is None:
+    real = snapshot.position(shadow.id)
+    if real is None or real.perp is None:
         raise Unread(f"{shadow.id} is not in the snapshot of block {snapshot.block.number}")
-    perp = after(slot, steps, position).perp
+    perp = after(slot, steps, replace(real, perp=_shadowed(slot, real.perp, shadow))).perp
     return Shadow(
         id=shadow.id,
         collateral={slot.collateral.address: perp.margin if perp else 0},
         debt={"size": perp.size_usd if perp else 0, "tokens": perp.tokens if perp else 0},
+    )
+
+
+def _shadowed(slot: Slot, real: Perp, shadow: Shadow) -> Perp:
+    """The chain's position with what earlier fills left of it, so that a second fill does not undo the first."""
+    size, tokens = shadow.debt.get("size", real.size_usd), shadow.debt.get("tokens", real.tokens)
+    margin = shadow.collateral.get(slot.collateral.address, real.margin)
+    if (size, tokens, margin) == (real.size_usd, real.tokens, real.margin):
+        return real
+    worth = tokens * real.index_price
+    won = worth - size if real.long else size - worth
+    pnl = won * real.pnl_usd // real.won_usd if real.pnl_usd < real.won_usd and won > 0 else won
+
+    def share(whole: int) -> int:
+        return -(-whole * size // real.size_usd)
+
+    impact, owed = -share(-real.impact_usd), share(real.owed)
+    fee = applied(size, real.fee_factor)
+    remaining = (margin - owed) * real.collateral_price + pnl + impact - fee
+    return replace(
+        real,
+        size_usd=size,
+        tokens=tokens,
+        margin=margin,
+        pnl_usd=pnl,
+        won_usd=won,
+        impact_usd=impact,
+        impact_least_usd=-share(-real.impact_least_usd),
+        closing_usd=-share(-real.closing_usd),
+        owed=owed,
+        remaining_usd=remaining,
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from anvil import figures
 from anvil.demo import Reactions
-from anvil.report import Done, Line, Report, keep, proposals, show
+from anvil.report import Done, Line, Report, Story, keep, proposals, show
 from keeper.model import Entry
 
 pytestmark = pytest.mark.unit
@@ -30,14 +30,18 @@ def report(*, slowest_s: float = 1.0, idle_usd: float | None = 0.5, gas_used: in
         twin_liquidated=1,
     )
     return Report(
-        scenario="crash",
-        title="a crash",
+        story=Story(
+            name="crash",
+            title="a crash",
+            seconds_per_block=12.0,
+            evidence="real_bytecode",
+            twins="a twin lost its bonus",
+        ),
         dry_run=True,
         lines=(line,),
         transactions=0,
         blocks=3,
         slowest_s=slowest_s,
-        seconds_per_block=12.0,
     )
 
 
@@ -88,7 +92,7 @@ def test_keep__when_the_story_was_live__then_each_largest_step_is_a_figure(
 ) -> None:
     monkeypatch.setattr(figures, "FIGURES", tmp_path / "build" / "figures.json")
     live = replace(report(), dry_run=False, largest_step={"plain": 0.31, "e-mode loop": 0.047})
-    for other in (replace(live, dry_run=True), replace(live, scenario="another")):
+    for other in (replace(live, dry_run=True), replace(live, story=replace(live.story, name="another"))):
         keep(other, ())
         assert figures.read() == []
     keep(live, (("chain", 20.0), ("steps", 41.0)))
@@ -104,3 +108,18 @@ def test_keep__when_the_story_was_live__then_each_largest_step_is_a_figure(
     assert kept["demo_largest_step_pct_plain"] == (20.0, None)
     assert kept["demo_largest_step_pct_e_mode_loop"] == (4.7, None)
     assert kept["demo_s"] == (20.0, True)
+
+
+def test_keep__when_the_story_is_of_perpetuals__then_their_own_names_with_what_they_stand_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "FIGURES", tmp_path / "build" / "figures.json")
+    story = replace(report().story, name="perp", evidence="own_double")
+    live = replace(report(), dry_run=False, story=story)
+    lost = replace(live.lines[0], liquidated=True, twin_liquidated=0)
+    keep(replace(live, lines=(*live.lines, lost)), ())
+    kept = {str(f["name"]): (f["value"], f["holds"], f["evidence"]) for f in figures.read()}
+    assert kept == {
+        "perp_saved": (1, False, "own_double"),
+        "perp_twins_liquidated": (1, False, "own_double"),
+    }

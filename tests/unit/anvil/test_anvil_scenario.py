@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from anvil.deploy_aave_v3 import EMODES, RESERVES
+from anvil.perp_scenario import load_perp_scenario
 from anvil.scenario import SCENARIOS_DIR, Role, Scenario, ScenarioError, load_scenario, sized
 
 pytestmark = pytest.mark.unit
@@ -117,7 +118,18 @@ def test_story__unknown_name__lists_those_shipped() -> None:
 
 @pytest.mark.parametrize("name", sorted(p.stem for p in SCENARIOS_DIR.glob("*.toml")))
 def test_shipped_story__loads__under_its_own_name(name: str) -> None:
-    assert load_scenario(name).name == name
+    assert (load_perp_scenario(name) or load_scenario(name)).name == name
+
+
+def test_perp_story__wrong_fields__each_named(tmp_path: Path) -> None:
+    text = (SCENARIOS_DIR / "perp.toml").read_text()
+    path = tmp_path / "own.toml"
+    path.write_text(text.replace('side = "long"', 'side = "up"').replace('eth = "0.980"', 'eth = "-1"'))
+    with pytest.raises(ScenarioError, match=r"(?s)position\.0\.side = 'up'.*step\.0\.eth = '-1'"):
+        load_perp_scenario(str(path))
+    path.write_text(text.replace("short 10x", "long 10x"))
+    with pytest.raises(ScenarioError, match="used twice"):
+        load_perp_scenario(str(path))
 
 
 def _health(scenario: Scenario, role: Role, index: int) -> Decimal:

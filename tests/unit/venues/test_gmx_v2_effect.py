@@ -20,11 +20,11 @@ from keeper.model import (
     ReducePerp,
     Step,
 )
-from keeper.seams import Progress
+from keeper.seams import Progress, Shadow
 from keeper.units import UINT256_MAX, WAD
 from keeper.venues.gmx_v2.effect import effect
-from keeper.venues.gmx_v2.encode import closed
-from tests.perps import BLOCK, USD, USDC, WETH, order, perp, position, world
+from keeper.venues.gmx_v2.encode import closed, fill
+from tests.perps import BLOCK, USD, USDC, WETH, order, perp, position, slot, world
 
 pytestmark = pytest.mark.unit
 
@@ -82,3 +82,17 @@ def test_effect__position_gone__done_for_who_wanted_it_closed_and_failed_for_who
 )
 def test_effect__transaction_not_included__as_it_stands(state: IntentState, progress: Progress) -> None:
     assert seen(perp(1_900, margin=2_500), state=state) is progress
+
+
+def test_fill__after_an_earlier_fill__goes_on_from_it_and_not_from_the_chain() -> None:
+    at = slot()
+    real = position(perp(1_900))
+    shot = replace(world(perp(1_900))[0], positions=(real,))
+    start = Shadow(id=real.id, collateral={USDC.address: 2_000 * 10**6}, debt={})
+    first = fill(at, (TOP_UP,), BLOCK, shot, start)
+    second = fill(at, (PART,), BLOCK, shot, first)
+    third = fill(at, (PART,), BLOCK, shot, second)
+    assert first.collateral[USDC.address] == 2_500 * 10**6
+    assert [s.debt["size"] // USD for s in (first, second, third)] == [20_000, 18_000, 16_000]
+    # a tenth of a loss of 1,000 and a fee of 1.20 for every 2,000 that is closed
+    assert [s.collateral[USDC.address] // 10**4 for s in (second, third)] == [239_879, 229_759]
