@@ -8,6 +8,7 @@ from functools import partial
 
 from keeper.daemon.isolation import alone
 from keeper.daemon.judging import broken_position
+from keeper.daemon.pairs import Pairs
 from keeper.daemon.parts import Parts
 from keeper.daemon.safe import no_solver
 from keeper.daemon.urgency import Healths, hastened
@@ -47,6 +48,7 @@ class Bench:
     policies: Mapping[PositionId, Policy]
     venue_of: Callable[[PositionId], Venue]
     healths: Healths
+    pairs: Pairs
 
 
 def built(bench: Bench, decisions: Sequence[Decision], snapshot: Snapshot, options: Options) -> Built:
@@ -68,6 +70,7 @@ def built(bench: Bench, decisions: Sequence[Decision], snapshot: Snapshot, optio
                 snapshot=snapshot,
                 seq=open_seqs.get(decision.id) or 1 + seqs.get(decision.id, 0),
                 spent_today_usd=options.spent_today_usd.get(decision.id, 0.0),
+                relieves=bench.pairs.relieves(decision.id, proposal.strategy, snapshot, bench.policies),
             )
             found, why = alone(partial(_compiled, bench, proposal, case))
             found = found or broken_position("plan", why)

@@ -25,7 +25,7 @@ from keeper.model import (
     Snapshot,
     Unreadable,
 )
-from keeper.plan import Case, check
+from keeper.plan import Case, Relieves, check
 from keeper.risk.outlook import assess
 from keeper.seams import Venue
 
@@ -128,7 +128,9 @@ def remembered(journal: Kept) -> Memory:
     return memory.without_actions(undone)
 
 
-def overtaken(plan: Plan, now: Snapshot, venue: Venue, policy: Policy) -> Refusal | None:
+def overtaken(
+    plan: Plan, now: Snapshot, venue: Venue, policy: Policy, relieves: Relieves | None = None
+) -> Refusal | None:
     """Why a plan of another block no longer holds at ``now``: trigger, health bounds, means or deadline."""
     if now.block.hash == plan.block.hash or now.block.number < plan.block.number:
         # its own block, or one that its photograph has left behind; another of its height has taken its place
@@ -136,7 +138,10 @@ def overtaken(plan: Plan, now: Snapshot, venue: Venue, policy: Policy) -> Refusa
     position = now.position(plan.key.position)
     if position is None:
         return Refusal(who="lane", code="overtaken", why="the position cannot be read any more")
-    no = check(plan, Case(position=position, venue=venue, policy=policy, snapshot=now, seq=plan.key.seq))
+    case = Case(
+        position=position, venue=venue, policy=policy, snapshot=now, seq=plan.key.seq, relieves=relieves
+    )
+    no = check(plan, case)
     if no is None:
         return None
     return Refusal(who="lane", code="overtaken", why=f"block {now.block.number}: {no.code}: {no.why}")

@@ -15,6 +15,7 @@ from keeper.daemon.building import Bench, built, options_of
 from keeper.daemon.isolation import alone, without_culprits
 from keeper.daemon.judging import World, decided, outlooks_of, overtaken, remembered, unseen_since
 from keeper.daemon.lane import Lane
+from keeper.daemon.pairs import Pairs
 from keeper.daemon.parts import Parts
 from keeper.daemon.permit import Permit
 from keeper.daemon.tank import say_tank
@@ -62,6 +63,7 @@ class ChainLoop:
         self.permit = Permit(parts)
         self.stops = self.permit.stops
         self.lane = Lane(parts, self.permit, self)
+        self.pairs = Pairs(parts.pairs, parts.journal)
         self._healths = Healths()
         self._levels: dict[PositionId, Level] = {}
         self._shocked: tuple[dict[str, str], tuple[Shock, ...]] = ({}, ())
@@ -141,7 +143,7 @@ class ChainLoop:
             ready = self._options()
         start_s = self.parts.clock.monotonic_s()
         self._free_missed(seen[1])
-        self._first = self._judged(seen[0], seen[1], {}, few=ready)
+        self._first = self._judged(self.pairs.without_loans(seen[0]), seen[1], {}, few=ready)
         self.lane.given = frozenset(p.key for p in self.hand(self._first))
         if self.lane.given:
             with suppress(TimeoutError):
@@ -162,6 +164,7 @@ class ChainLoop:
     def _free_missed(self, outcomes: Sequence[Outcome]) -> None:
         """What had no effect must not keep the next block from trying."""
         missed = {o.key.position for o in outcomes if o.state in WITHOUT_EFFECT}
+        self.pairs.undone(missed)
         self._memory = self._memory.without_actions(missed)
 
     def unseen(self, block: Block, why: str) -> Tick:
@@ -179,6 +182,7 @@ class ChainLoop:
 
     def undone(self, ids: Collection[PositionId]) -> None:
         """Nothing was done for these: no cooldown may keep the next block from trying."""
+        self.pairs.undone(ids)
         self._memory = self._memory.without_actions(ids)
 
     def remembered(self, id: PositionId) -> PositionMemory:
@@ -208,7 +212,9 @@ class ChainLoop:
         if self.last is None:
             return None
         id, now = plan.key.position, self.last.snapshot
-        return overtaken(plan, now, self.venue_of(id), self._standing(now)[id])
+        policies = self._standing(now)
+        relieves = self.pairs.relieves(id, plan.strategy, now, policies)
+        return overtaken(plan, now, self.venue_of(id), policies[id], relieves)
 
     async def act(self, plan: Plan, snapshot: Snapshot) -> Attempt | None:
         """``Lane.act``."""
@@ -248,6 +254,9 @@ class ChainLoop:
         elif first is not None:
             policies = {id: p for id, p in policies.items() if id not in first.judged}
         options = few or self._options()
+        if few is None:
+            self._memory = self.pairs.see(snapshot, self.policies, self._memory)
+            options = replace(options, reliefs=self.pairs.reliefs(snapshot, policies))
         world = World(snapshot=snapshot, outlooks=outlooks, policies=policies, options=options)
         self._healths.see(snapshot)
         decisions, self._memory, broken = decided(world, self._memory)
@@ -272,15 +281,22 @@ class ChainLoop:
     ) -> tuple[tuple[Plan, ...], tuple[tuple[PositionId, Refusal], ...]]:
         """A bounded plan for every chosen proposal, or why there is none."""
         policies = self._standing(snapshot)
-        bench = Bench(parts=self.parts, policies=policies, venue_of=self.venue_of, healths=self._healths)
+        bench = Bench(
+            parts=self.parts,
+            policies=policies,
+            venue_of=self.venue_of,
+            healths=self._healths,
+            pairs=self.pairs,
+        )
         made = built(bench, decisions, snapshot, options)
+        self.pairs.refused(decisions, {p.key.position for p in made.plans}, snapshot)
         self.undone({id for id, _ in made.refusals})
         return made.plans, made.refusals
 
     def _write(self, tick: Tick) -> None:
         """One commit: the tick's rows, the memory that the next decision needs, the snapshot or a digest."""
         with self.parts.journal.batch():
-            self.parts.journal.record_all(ticks.entries(tick, self._told))
+            self.parts.journal.record_all((*ticks.entries(tick, self._told), *self.pairs.rows(tick)))
             self.parts.journal.save_snapshot(tick.snapshot, full=ticks.worth_keeping(tick))
             rows = self._memory.rows()
             keep = rows if ticks.worth_keeping(tick) else newly_marked(self._marks, rows)
@@ -294,11 +310,12 @@ class ChainLoop:
         # a commit of their own, and one for all: in a crash a thousand alarms are raised at once
         with self.parts.journal.batch():
             self._refused = raise_for(tick, self.parts.alarms, self._refused)
+            self.pairs.tell(tick, self.policies, self.parts.alarms)
         self._log.info("tick", **ticks.summary(tick))
 
     def _standing(self, snapshot: Snapshot) -> Mapping[PositionId, Policy]:
         """The policies with what their owners allowed to move; as configured where that breaks."""
-        stand = partial(standing_all, self.policies, self._memory.rows(), snapshot)
+        stand = partial(standing_all, self.pairs.standing(self.policies, snapshot), self._memory.rows(), snapshot)
         found, _ = without_culprits(stand, tuple(self.policies))
         return found
 

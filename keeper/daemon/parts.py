@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from keeper.config import ChainSettings
 from keeper.config.records import StandbySettings
 from keeper.daemon.facts import Facts, Guarded
+from keeper.daemon.pairs import Link
 from keeper.journal.write import Journal
 from keeper.model import Shock
 from keeper.notify.alarm import Alarms
@@ -33,6 +34,8 @@ class Parts:
     """Arming holds for this configuration only."""
     standby: StandbySettings | None = None
     """Another machine acts first; None: this one does."""
+    pairs: tuple[Link, ...] = ()
+    """Loans with the shorts that hedge them."""
     safe_mode: bool = False
     """After repeated crashes: nothing that a rescue does not need."""
     live_endpoints: Callable[[], tuple[int, int]] = lambda: (1, 1)

@@ -24,6 +24,7 @@ from keeper.daemon.control import Blind
 from keeper.daemon.events import tell_endpoint, tell_head
 from keeper.daemon.loop import ChainLoop
 from keeper.daemon.orders import with_orders
+from keeper.daemon.pairs import links_of
 from keeper.daemon.parts import Parts
 from keeper.daemon.senders import Sending, sending
 from keeper.daemon.wiring import Site, site
@@ -180,6 +181,7 @@ class ChainDaemon:
             armed_digest=self.settings.digest,
             safe_mode=self.settings.safe_mode,
             standby=self.settings.standby,
+            pairs=links_of(self.settings, here.guarded),
             live_endpoints=partial(_live, here.endpoints),
         )
         self._acting = acting

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from keeper.decision.legs import Relief
 from keeper.decision.levels import level_after, level_of
 from keeper.decision.memory import PositionMemory
 from keeper.decision.optimise import solve
@@ -48,6 +49,8 @@ class Options:
     """Disarmed still decides, every block anew; only an armed choice starts a cooldown."""
     solver: Callable[[Problem], Solution | Refusal] = solve
     """Finds the cheapest way for several positions, or for several ways on one. Raises Broken when it gives up."""
+    reliefs: Mapping[PositionId, Relief] = field(default_factory=dict)
+    """By loan: what may be done with the short that hedges it."""
 
     def venue(self, id: PositionId) -> Venue | None:
         """The venue that holds the position."""

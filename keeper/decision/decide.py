@@ -9,9 +9,11 @@ from keeper.decision import stress
 from keeper.decision.acting import Needy, Pick, chosen_alone, needy, quiet, stands, stands_by
 from keeper.decision.case import Case, Facts, Options, case_of, decision
 from keeper.decision.joint import together
+from keeper.decision.legs import waits
 from keeper.decision.memory import Memory
 from keeper.decision.purse import Purse
 from keeper.decision.ranking import deferral
+from keeper.decision.relief import Relieved, relieved
 from keeper.model import (
     Decision,
     Outlook,
@@ -50,7 +52,12 @@ def decide(
             needs.append(found)
         elif found is not None:
             said[case.id] = found
-    for need, pick in zip(needs, _picked(needs, snapshot, options), strict=True):
+    by_id = {c.id: c for c in cases}
+    for need, alone in zip(needs, _picked(needs, snapshot, options), strict=True):
+        pick, help_ = _helped(need, alone, by_id, said)
+        if help_ is not None:
+            said |= help_
+            continue
         made = _made(need, pick)
         said[need.id] = made
         if made.chosen and options.armed:
@@ -66,6 +73,8 @@ def _looked_at(case: Case, snapshot: Snapshot, options: Options) -> Decision | N
     if not case.acts or case.position is None:
         return decision(case, why=case.change) if case.changed else None
     if why := quiet(case, snapshot, options):
+        return decision(case, why=f"{case.situation}: {why}")
+    if why := waits(options.reliefs.get(case.id), case.health_wad, case.policy):
         return decision(case, why=f"{case.situation}: {why}")
     venue = options.venue(case.id)
     if venue is None:
@@ -93,6 +102,29 @@ def _picked(needs: Sequence[Needy], snapshot: Snapshot, options: Options) -> tup
     for i, pick in zip(now, joint, strict=True):
         picks[i] = pick
     return tuple(picks)
+
+
+def _helped(
+    need: Needy, pick: Pick, cases: Mapping[PositionId, Case], said: Mapping[PositionId, Decision]
+) -> tuple[Pick, dict[PositionId, Decision] | None]:
+    """The decisions of a loan and of the short whose profit repays it, where that is better; else the pick, with the
+    joint plan among what was rejected.
+    """
+    relief = need.options.reliefs.get(need.id)
+    short = None if relief is None else cases.get(relief.short)
+    if short is None or short.id in said or short.acts or need.id in need.options.replaceable:
+        return pick, None
+    found = relieved(need, pick, relief)
+    if not isinstance(found, Relieved):
+        return (pick if found is None else replace(pick, rejected=(*pick.rejected, found))), None
+    why = f"{need.case.situation}: the hedge pays: {found.why}"
+    others = "".join(f"; {r.strategy} {_other(r)}" for r in found.rejected)
+    return pick, {
+        need.id: decision(need.case, why=why),
+        short.id: decision(
+            short, chosen=(found.order,), rejected=found.rejected, why=f"for {need.id}: {why}{others}"
+        ),
+    }
 
 
 _Paid = tuple[tuple[Proposal, ...], Venue | None]

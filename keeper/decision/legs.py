@@ -8,16 +8,22 @@ cooldown of an earlier action stands in its way.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from keeper.decision.memory import Memory
-from keeper.model import Perp, Policy, Position, PositionId, Snapshot
+from keeper.model import Block, Means, Perp, Policy, Position, PositionId, Proposal, Refusal, Snapshot
 from keeper.phrases import health_text
+from keeper.seams import Venue
+from keeper.triggers import emergency
 from keeper.units import UINT256_MAX, WAD
 
 USD = 10**30
 FULL = 1.0
+HEDGE_PROFIT = "hedge_profit"
+"""The strategy's name where a part of a short is closed for its loan."""
+Take = Callable[[Position, Policy, Means, Venue, Block, int], Proposal | Refusal]
+"""The least order on a short whose profit pays out so many dollars (30 decimals), and what it costs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,3 +140,22 @@ def relaxed(own: Policy, hedged: Hedged) -> Policy:
     target = max(min(hedged.target_wad, own.target_wad), trigger + own.hysteresis_wad)
     warn = min(own.warn_wad, max(trigger + own.hysteresis_wad, own.warn_wad - own.trigger_wad + trigger))
     return replace(own, trigger_wad=trigger, target_wad=target, warn_wad=warn)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relief:
+    """What may be done with the hedge of a loan at this block."""
+
+    short: PositionId
+    policy: Policy
+    """The short's."""
+    take: Take
+    wait: str = ""
+    """Why the loan does nothing now: profit is on its way."""
+    tried: str = ""
+    """Why the hedge is not asked again in this danger."""
+
+
+def waits(relief: Relief | None, health_wad: int | None, policy: Policy) -> str:
+    """Why the loan waits for its hedge's profit, or ""; never below emergency."""
+    return "" if relief is None or emergency(health_wad, policy) else relief.wait

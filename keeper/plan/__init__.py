@@ -1,6 +1,6 @@
 """Proposal -> plan: one step is one call in one transaction, bounded in health, money, fees and time."""
 
 from keeper.plan.compile import compile_plan
-from keeper.plan.guard import Case, check
+from keeper.plan.guard import Case, Relieves, check
 
-__all__ = ["Case", "check", "compile_plan"]
+__all__ = ["Case", "Relieves", "check", "compile_plan"]

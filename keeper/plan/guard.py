@@ -57,6 +57,14 @@ deleverage(Order) of the owner's Executor.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Relieves:
+    """The loan for whose sake a part of its winning hedge is closed, and its policy."""
+
+    position: Position
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """What a plan is made for and judged by."""
 
@@ -67,6 +75,8 @@ class Case:
     seq: int
     """The plan's number on its position; the journal's check-and-insert has the last word."""
     spent_today_usd: float = 0.0
+    relieves: Relieves | None = None
+    """Whose need allows the plan, where it is not the position's own."""
 
 
 def check(plan: Plan, case: Case) -> Refusal | None:
@@ -103,6 +113,8 @@ def _stands_by(plan: Plan) -> bool:
 def _trigger(plan: Plan, case: Case) -> Refusal | None:
     if _stands_by(plan):
         return None
+    if case.relieves is not None:
+        return _needed(plan, case, case.relieves)
     before = case.position.health_wad
     if before is None:
         return _no("no_health", "the venue gives no health, so no effect can be promised")
@@ -112,9 +124,29 @@ def _trigger(plan: Plan, case: Case) -> Refusal | None:
     return None
 
 
+def _needed(plan: Plan, case: Case, relieves: Relieves) -> Refusal | None:
+    """A part of a short that has won may be closed at any health of its own, while its loan's is below trigger."""
+    perp, loan = case.position.perp, relieves.position
+    if not all(isinstance(step, ReducePerp) for step in plan.steps) or perp is None or perp.long:
+        return _no("not_crossed", "only a part of a short is closed for the sake of a loan")
+    if perp.pnl_usd <= 0:
+        return _no("no_profit", "the short has won nothing that could repay the loan")
+    if case.snapshot.position(loan.id) != loan or loan.id.account != case.position.id.account:
+        return _no("wrong_position", "the loan is not the owner's one of this snapshot")
+    if loan.health_wad is None or not crossed(loan.health_wad, relieves.policy):
+        trigger = health_text(relieves.policy.trigger_wad)
+        return _no("not_crossed", f"the loan's health {health_text(loan.health_wad)} is not below {trigger}")
+    return None
+
+
 def _health(plan: Plan, case: Case) -> Refusal | None:
     if _stands_by(plan):
         return None
+    if case.relieves is not None:
+        now, left = case.position.health_wad or 0, case.venue.after(plan.steps, case.position).health_wad or 0
+        if now <= left and plan.bounds.health_after_min_wad <= left:
+            return None
+        return _no("not_better", f"its health would go from {health_text(now)} to {health_text(left)}")
     before = case.position.health_wad or 0
     after = case.venue.after(plan.steps, case.position).health_wad or 0
     selling = any(isinstance(step, Deleverage | ReducePerp) for step in plan.steps)
