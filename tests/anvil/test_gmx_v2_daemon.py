@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from anvil.tools import ToolMissing, find_anvil
 from keeper.config import load
 from keeper.journal.read import Reader
 from tests.perp_stage import DEAD, guarded_home
-from tests.venue_stage import Guarded, armed, running
+from tests.venue_stage import Guarded, armed
 
 GENESIS_S = 1_750_000_000
 DOLLARS = (20_000, 2_000)
@@ -53,15 +55,6 @@ def at(chain: Chain) -> Gmx:
     return deploy_gmx_v2(chain)
 
 
-def states(home: Guarded) -> list[str]:
-    """States of orders as journaled, in order."""
-    return [str(e.data["state"]) for e in home.entries("order")]
-
-
-def rescues(home: Guarded, account: str) -> list[str]:
-    return home.rescues(account)
-
-
 @pytest.mark.anvil
 def test_story__crash_then_squeeze__guarded_stand_and_their_twins_are_liquidated(tmp_path: Path) -> None:
     story = load_perp_scenario("perp")
@@ -81,138 +74,236 @@ def test_story__crash_then_squeeze__guarded_stand_and_their_twins_are_liquidated
     assert not alarms & {"order_cancelled", "order_late", "surprise", "unknown"}
 
 
-def long_home(
+LOW = 1_905
+"""Below trigger, and far above liquidation."""
+FAR_BELOW = ((16 * 10**14,) * 2, (16 * 10**14,) * 2, (10**24,) * 2)
+"""Signed prices with ETH at 1,600: a stop is met, and filled worse than it allows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Night:
+    """One guarded long, its live keeper, and the venue's keepers."""
+
+    home: Guarded
+    made: Pair
+    chain: Chain
+    at: Gmx
+
+    @contextmanager
+    def awake(self, *, killed: bool = False) -> Iterator[Callable[[], Any]]:
+        """The daemon runs; the yielded function mines one block and waits for it. ``killed``: it ends by SIGKILL."""
+        self.chain.rpc("evm_setAutomine", False)
+        try:
+            with Guard(self.home.config) as guard:
+                guard.caught_up(self.chain.block().number, within_s=START_S)
+                yield lambda: guard.caught_up(self.chain.mine().number)
+                if killed:
+                    os.kill(guard.pid, signal.SIGKILL)
+        finally:
+            self.chain.rpc("evm_setAutomine", True)
+
+    def price(self, eth_usd: float) -> None:
+        moved(self.chain, self.at, eth_usd)
+
+    def executed(self, prices: object = None) -> None:
+        executed(self.chain, self.at, [self.made.guarded], prices)
+
+    def taken(self) -> None:
+        taken(self.chain, self.at, [(self.made.guarded, True)])
+
+    def orders(self) -> list[bytes]:
+        return orders_of(self.chain, self.at, self.made.guarded)
+
+    def size(self) -> tuple[int, int, int]:
+        return size_of(self.chain, self.at, self.made.keys[0])
+
+    def ordered(self, block: Callable[[], Any], price: float | None = LOW) -> list[bytes]:
+        """Blocks until the account has an order on the venue, where need be after the price has fallen."""
+        if price is not None:
+            self.price(price)
+            block()
+        for _ in range(6):
+            if found := self.orders():
+                return found
+            block()
+        raise AssertionError("no order came")
+
+    def states(self) -> list[str]:
+        """States of orders as journaled, in order."""
+        return [str(e.data["state"]) for e in self.home.entries("order")]
+
+    def told(self) -> str:
+        """Every word that the journal has of orders."""
+        return "".join(e.why for e in self.home.entries("order"))
+
+    def alarms(self) -> set[str]:
+        return {code for code, _ in self.home.alarms()}
+
+
+def night(
     tmp_path: Path, node: Anvil, chain: Chain, at: Gmx, strategies: tuple[str, ...] = ("add_margin",)
-) -> tuple[Pair, Guarded]:
+) -> Night:
     made = pair(chain, at, chain.accounts[10:12], True, DOLLARS)
     home = guarded_home(tmp_path, node, chain, at, [made], strategies)
     armed(home, {"USDC": "50000"})
-    return made, home
-
-
-def until_ordered(block: Callable[[], Any], chain: Chain, at: Gmx, account: str) -> list[bytes]:
-    """Blocks until the account has an order on the venue."""
-    for _ in range(6):
-        if found := orders_of(chain, at, account):
-            return found
-        block()
-    raise AssertionError("no order came")
+    return Night(home=home, made=made, chain=chain, at=at)
 
 
 @pytest.mark.chaos
 def test_order__front_run_by_liquidation__cancelled_and_said(
     tmp_path: Path, node: Anvil, chain: Chain, at: Gmx
 ) -> None:
-    made, home = long_home(tmp_path, node, chain, at)
-    with running(home) as block:
-        moved(chain, at, 1_905)
-        block()
-        until_ordered(block, chain, at, made.guarded)
-        moved(chain, at, 1_780)
-        block()
-        taken(chain, at, [(made.guarded, True)])
-        block()
-        executed(chain, at, [made.guarded])
+    on = night(tmp_path, node, chain, at)
+    with on.awake() as block:
+        on.ordered(block)
+        _liquidated_first(on, block)
         block()
         block()
-    assert size_of(chain, at, made.keys[0]) == DEAD
-    assert states(home)[-1] == "CANCELLED"
-    assert "liquidated before" in home.entries("order")[-1].why
-    assert "order_cancelled" in {code for code, _ in home.alarms()}
+    _said_to_be_liquidated(on)
 
 
 @pytest.mark.chaos
-def test_order__too_late_to_cure__cancelled_by_the_venue_and_a_larger_one_follows(
+def test_order__front_run_by_liquidation_while_the_daemon_is_dead__said_after_the_restart(
     tmp_path: Path, node: Anvil, chain: Chain, at: Gmx
 ) -> None:
-    made, home = long_home(tmp_path, node, chain, at)
-    with running(home) as block:
-        moved(chain, at, 1_905)
+    on = night(tmp_path, node, chain, at)
+    with on.awake(killed=True) as block:
+        on.ordered(block)
         block()
-        until_ordered(block, chain, at, made.guarded)
-        moved(chain, at, 1_760)
+    _liquidated_first(on, chain.mine)
+    chain.mine()
+    with on.awake() as block:
         block()
-        executed(chain, at, [made.guarded])
+    _said_to_be_liquidated(on)
+    with on.awake() as block:
         block()
-        for _ in range(6):
-            executed(chain, at, [made.guarded])
+    assert on.states() == ["PENDING", "CANCELLED"], "told once, whatever restarts"
+
+
+def _liquidated_first(on: Night, block: Callable[[], Any]) -> None:
+    on.price(1_780)
+    block()
+    on.taken()
+    block()
+    on.executed()
+
+
+def _said_to_be_liquidated(on: Night) -> None:
+    assert on.size() == DEAD
+    assert on.states()[-1] == "CANCELLED"
+    assert "liquidated before" in on.home.entries("order")[-1].why
+    assert "order_cancelled" in on.alarms()
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("dead", [False, True])
+def test_order__too_late_to_cure__cancelled_by_the_venue_and_a_larger_one_follows(
+    tmp_path: Path, node: Anvil, chain: Chain, at: Gmx, dead: bool
+) -> None:
+    on = night(tmp_path, node, chain, at)
+    with on.awake(killed=dead) as block:
+        on.ordered(block)
+        block()
+        if not dead:
+            _too_late(on, block)
+    if dead:
+        _too_late(on, chain.mine)
+        chain.mine()
+    with on.awake() as block:
+        for _ in range(7):
+            on.executed()
             block()
-    assert states(home).count("CANCELLED") >= 1
-    assert "LiquidatablePosition" in "".join(e.why for e in home.entries("order"))
-    assert states(home)[-1] == "EXECUTED"
-    assert size_of(chain, at, made.keys[0]) != DEAD
-    assert home.rescues(made.guarded)[-1] == "add_margin"
+    assert on.states().count("CANCELLED") >= 1
+    assert "LiquidatablePosition" in on.told()
+    assert on.states()[-1] == "EXECUTED"
+    assert on.size() != DEAD
+    assert on.home.rescues(on.made.guarded)[-1] == "add_margin"
+
+
+def _too_late(on: Night, block: Callable[[], Any]) -> None:
+    on.price(1_760)
+    block()
+    on.executed()
+    block()
 
 
 @pytest.mark.chaos
 def test_order__nobody_executes_it__taken_back_and_issued_anew(
     tmp_path: Path, node: Anvil, chain: Chain, at: Gmx
 ) -> None:
-    made, home = long_home(tmp_path, node, chain, at)
-    with running(home) as block:
-        moved(chain, at, 1_905)
-        block()
-        (first,) = until_ordered(block, chain, at, made.guarded)
+    on = night(tmp_path, node, chain, at)
+    with on.awake() as block:
+        (first,) = on.ordered(block)
         chain.rpc("evm_increaseTime", 400)
         for _ in range(6):
-            moved(chain, at, 1_905)
+            on.price(LOW)
             block()
-        second = orders_of(chain, at, made.guarded)
-        executed(chain, at, [made.guarded])
+        second = on.orders()
+        on.executed()
         block()
         block()
     assert first not in second
     assert len(second) == 1
-    assert states(home) == ["PENDING", "TIMEOUT", "CANCELLED", "PENDING", "EXECUTED"]
-    assert "order_late" in {code for code, _ in home.alarms()}
+    assert on.states() == ["PENDING", "TIMEOUT", "CANCELLED", "PENDING", "EXECUTED"]
+    assert "order_late" in on.alarms()
 
 
 @pytest.mark.chaos
 def test_daemon__killed_between_creation_and_execution__acts_once(
     tmp_path: Path, node: Anvil, chain: Chain, at: Gmx
 ) -> None:
-    made, home = long_home(tmp_path, node, chain, at)
-    chain.rpc("evm_setAutomine", False)
-    with Guard(home.config) as guard:
-        guard.caught_up(chain.block().number, within_s=START_S)
-        moved(chain, at, 1_905)
-        for _ in range(6):
-            guard.caught_up(chain.mine().number)
-            if orders_of(chain, at, made.guarded):
-                break
-        waiting = orders_of(chain, at, made.guarded)
-        os.kill(guard.pid, signal.SIGKILL)
+    on = night(tmp_path, node, chain, at)
+    with on.awake(killed=True) as block:
+        waiting = on.ordered(block)
     assert len(waiting) == 1
     chain.mine()
-    with Guard(home.config) as guard:
-        guard.caught_up(chain.mine().number, within_s=START_S)
-        guard.caught_up(chain.mine().number)
-        assert orders_of(chain, at, made.guarded) == waiting
-        executed(chain, at, [made.guarded])
+    with on.awake() as block:
+        block()
+        block()
+        assert on.orders() == waiting
+        on.executed()
         for _ in range(3):
-            guard.caught_up(chain.mine().number)
-    chain.rpc("evm_setAutomine", True)
-    assert orders_of(chain, at, made.guarded) == []
-    assert home.rescues(made.guarded) == ["add_margin"]
-    assert states(home) == ["PENDING", "EXECUTED"]
-    assert size_of(chain, at, made.keys[0])[2] > size_of(chain, at, made.keys[1])[2]
+            block()
+    assert on.orders() == []
+    assert on.home.rescues(on.made.guarded) == ["add_margin"]
+    assert on.states() == ["PENDING", "EXECUTED"]
+    assert on.size()[2] > size_of(chain, at, on.made.keys[1])[2]
+
+
+@pytest.mark.chaos
+def test_stop__frozen_by_the_venue__said_taken_back_after_a_kill_and_placed_anew(
+    tmp_path: Path, node: Anvil, chain: Chain, at: Gmx
+) -> None:
+    on = night(tmp_path, node, chain, at, ("add_margin", "stop_on_venue"))
+    with on.awake(killed=True) as block:
+        (stop,) = on.ordered(block, None)
+        block()
+        on.executed(FAR_BELOW)
+        block()
+        assert on.states() == ["PENDING", "FROZEN"]
+        assert "order_frozen" in on.alarms()
+        assert on.orders() == [stop], "nothing is given beside it"
+    with on.awake() as block:
+        for _ in range(6):
+            block()
+    (fresh,) = on.orders()
+    assert fresh != stop
+    assert on.states() == ["PENDING", "FROZEN", "CANCELLED", "PENDING"]
+    assert on.size() != DEAD
+    assert on.home.rescues(on.made.guarded) == ["stop_on_venue"] * 3
 
 
 @pytest.mark.chaos
 def test_stop__daemon_dead__the_venue_closes_the_position_before_liquidation(
     tmp_path: Path, node: Anvil, chain: Chain, at: Gmx
 ) -> None:
-    made, home = long_home(tmp_path, node, chain, at, ("add_margin", "stop_on_venue"))
-    with running(home) as block:
+    on = night(tmp_path, node, chain, at, ("add_margin", "stop_on_venue"))
+    with on.awake() as block:
+        on.ordered(block, None)
         block()
-        until_ordered(block, chain, at, made.guarded)
-        block()
-    (stop,) = orders_of(chain, at, made.guarded)
     chain.send(chain.accounts[0], at.wnt_feed, "set(int256)", 1_845 * 10**8)
-    chain.rpc("evm_setAutomine", True)
-    executed(chain, at, [made.guarded])
+    on.executed()
     chain.mine()
-    assert size_of(chain, at, made.keys[0]) == DEAD
-    assert size_of(chain, at, made.keys[1]) != DEAD
-    assert orders_of(chain, at, made.guarded) == []
-    assert stop
+    assert on.size() == DEAD
+    assert size_of(chain, at, on.made.keys[1]) != DEAD
+    assert on.orders() == []
