@@ -25,6 +25,7 @@ CAMPAIGNS = "Invariants|LeakDrill|PolicyParity"
 VENUES: Mapping[str, tuple[str, str]] = {
     "MorphoBlueExecutor": ("MorphoBlueTest", "MORPHO_BLUE_ARTIFACT"),
     "CompoundV3Executor": ("CompoundV3Test", "COMPOUND_V3_ARTIFACT"),
+    "MakerExecutor": ("MakerTest", "MAKER_ARTIFACT"),
 }
 """Executors of other protocols than Aave: the tests that deploy them, and what names another artifact of them."""
 DEPTH = 128

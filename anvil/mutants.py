@@ -71,7 +71,7 @@ def build(mutant: Mutant) -> Path:
     with _copy() as folder:
         source = folder / "contracts" / mutant.file
         source.write_text(mutant.apply(source.read_text(encoding="utf-8")), encoding="utf-8")
-        unit = next(u for u in OWN_UNITS if u.name == "executor")
+        unit = next(u for u in OWN_UNITS if mutant.contract in (name for _, name in u.contracts))
         # the others, and the factory, stay as they are
         one = tuple(c for c in unit.contracts if c[1] == mutant.contract)
         alone = replace(unit, base_dir=folder, contracts=one)

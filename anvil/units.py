@@ -216,6 +216,19 @@ OWN_UNITS = (
         evm_version="cancun",
         outputs=_WITH_RUNTIME,
     ),
+    # apart: what another compiler run is told of stands in the artifacts of the three above
+    Unit(
+        name="maker-executor",
+        base_dir=ROOT,
+        contracts=(
+            ("contracts/src/MakerExecutor.sol", "MakerExecutor"),
+            ("contracts/src/MakerBooks.sol", "MakerBooks"),
+            ("contracts/src/MakerExecutorFactory.sol", "MakerExecutorFactory"),
+        ),
+        remappings=(("@openzeppelin/", "anvil/node_modules/@openzeppelin/"),),
+        evm_version="cancun",
+        outputs=_WITH_RUNTIME,
+    ),
     Unit(
         name="doubles",
         base_dir=ROOT,

@@ -7,6 +7,7 @@ pragma solidity ^0.8.20;
 
 interface ITokenOfMaker {
     function decimals() external view returns (uint8);
+    function balanceOf(address account) external view returns (uint256);
     function mint(address to, uint256 value) external;
     function burn(address from, uint256 value) external;
     function approve(address spender, uint256 value) external returns (bool);
@@ -35,12 +36,21 @@ contract VatDouble {
         uint256 art;
     }
 
+    mapping(address user => uint256) public wards;
     mapping(address owner => mapping(address user => uint256)) public can;
     mapping(bytes32 ilk => Ilk) public ilks;
     mapping(bytes32 ilk => mapping(address urn => Urn)) public urns;
     mapping(bytes32 ilk => mapping(address user => uint256)) public gem;
     mapping(address user => uint256) public dai;
     uint256 public live = 1;
+
+    function rely(address user) external {
+        wards[user] = 1;
+    }
+
+    function deny(address user) external {
+        wards[user] = 0;
+    }
 
     function init(bytes32 ilk) external {
         ilks[ilk].rate = RAY;
@@ -75,6 +85,12 @@ contract VatDouble {
         require(_wish(from), "Vat/not-allowed");
         dai[from] -= rad;
         dai[to] += rad;
+    }
+
+    function flux(bytes32 ilk, address from, address to, uint256 wad) external {
+        require(_wish(from), "Vat/not-allowed");
+        gem[ilk][from] -= wad;
+        gem[ilk][to] += wad;
     }
 
     function fold(bytes32 ilk, int256 rate) external {
@@ -236,6 +252,10 @@ contract SpotterDouble {
         vat = vat_;
     }
 
+    function filePar(uint256 par_) external {
+        par = par_;
+    }
+
     function file(bytes32 ilk, IPip pip, uint256 mat) external {
         ilks[ilk] = Ilk(pip, mat);
     }
@@ -303,9 +323,14 @@ contract GemJoinDouble {
         vat.slip(ilk, user, int256(units * 10 ** (18 - dec)));
         gem.transferFrom(msg.sender, address(this), units);
     }
+
+    function exit(address to, uint256 units) external {
+        vat.slip(ilk, msg.sender, -int256(units * 10 ** (18 - dec)));
+        gem.transfer(to, units);
+    }
 }
 
-/// @title Dai in and out of the Vat.
+/// @title Dai in and out of the Vat: from a stock that was put here, minted only where that is short.
 contract DaiJoinDouble {
     VatDouble public immutable vat;
     ITokenOfMaker public immutable dai;
@@ -317,12 +342,14 @@ contract DaiJoinDouble {
 
     function join(address user, uint256 wad) external {
         vat.suck(user, wad * RAY);
-        dai.burn(msg.sender, wad);
+        dai.transferFrom(msg.sender, address(this), wad);
     }
 
     function exit(address to, uint256 wad) external {
         vat.move(msg.sender, address(this), wad * RAY);
-        dai.mint(to, wad);
+        uint256 here = dai.balanceOf(address(this));
+        if (here < wad) dai.mint(address(this), wad - here);
+        dai.transfer(to, wad);
     }
 }
 
@@ -340,6 +367,12 @@ contract CdpManagerDouble {
     mapping(uint256 id => address) public urns;
     mapping(uint256 id => address) public owns;
     mapping(uint256 id => bytes32) public ilks;
+    mapping(address owner => mapping(uint256 id => mapping(address user => uint256))) public cdpCan;
+
+    modifier cdpAllowed(uint256 id) {
+        require(msg.sender == owns[id] || cdpCan[owns[id]][id][msg.sender] == 1, "cdp-not-allowed");
+        _;
+    }
 
     constructor(VatDouble vat_) {
         vat = vat_;
@@ -355,6 +388,18 @@ contract CdpManagerDouble {
 
     function give(uint256 id, address owner) external {
         owns[id] = owner;
+    }
+
+    function cdpAllow(uint256 id, address user, uint256 ok) external cdpAllowed(id) {
+        cdpCan[owns[id]][id][user] = ok;
+    }
+
+    function frob(uint256 id, int256 dink, int256 dart) external cdpAllowed(id) {
+        vat.frob(ilks[id], urns[id], urns[id], urns[id], dink, dart);
+    }
+
+    function flux(uint256 id, address to, uint256 wad) external cdpAllowed(id) {
+        vat.flux(ilks[id], urns[id], to, wad);
     }
 
     /// @dev For tests: a vault opened whole, collateral out of thin air, its Dai to the owner's balance in the Vat.
@@ -397,6 +442,11 @@ contract DsProxyDouble {
         owner = owner_;
     }
 
+    function setOwner(address owner_) external {
+        require(msg.sender == owner, "ds-auth-unauthorized");
+        owner = owner_;
+    }
+
     function execute(address target, bytes memory data) external payable returns (bytes32) {
         require(msg.sender == owner, "ds-auth-unauthorized");
         (bool ok, bytes memory answer) = target.delegatecall(data);
@@ -409,8 +459,12 @@ contract DsProxyDouble {
     }
 }
 
-/// @title What a proxy runs: pay collateral or Dai of the caller into a vault, whoever owns it.
+/// @title What a proxy runs: pay collateral or Dai of the caller into a vault, whoever owns it; let another use its own.
 contract ProxyActionsDouble {
+    function cdpAllow(CdpManagerDouble manager, uint256 id, address user, uint256 ok) external {
+        manager.cdpAllow(id, user, ok);
+    }
+
     function lockGem(CdpManagerDouble manager, GemJoinDouble join, uint256 id, uint256 units, bool pull) external {
         ITokenOfMaker gem = join.gem();
         if (pull) gem.transferFrom(msg.sender, address(this), units);
