@@ -7,7 +7,7 @@ from contextlib import nullcontext
 
 from keeper.chain.endpoint import EndpointEvent, Kind
 from keeper.config import ChainSettings, EndpointSettings, Settings
-from keeper.daemon import bands, executors, oracles, permissions
+from keeper.daemon import bands, executors, governing, oracles, permissions
 from keeper.daemon.facts import Guarded
 from keeper.daemon.senders import credentials_dir
 from keeper.daemon.wiring import Finding, Site, View, opened
@@ -48,6 +48,7 @@ async def _chain(settings: Settings, chain: ChainSettings) -> list[Finding]:
             found += await permissions.findings(site, settings)
             view = await site.view()
             found += await oracles.findings(site, view.snapshot)
+            found += await governing.findings(site, view.snapshot)
             own = await bands.measured(site, view.snapshot)
             found += bands.findings(site.guarded, settings.positions, view.snapshot, own)
             return syncing + found + _view(view, site, settings)

@@ -11,6 +11,8 @@ from keeper.config.records import (
     EndpointSettings,
     PositionSettings,
     Settings,
+    TickerSettings,
+    TimelockSettings,
     VenueSettings,
     WalletSettings,
 )
@@ -22,6 +24,8 @@ __all__ = [
     "EndpointSettings",
     "PositionSettings",
     "Settings",
+    "TickerSettings",
+    "TimelockSettings",
     "VenueSettings",
     "WalletSettings",
     "load",

@@ -21,6 +21,8 @@ from keeper.config.records import (
     PositionSettings,
     Settings,
     StandbySettings,
+    TickerSettings,
+    TimelockSettings,
     VenueSettings,
     WalletSettings,
 )
@@ -252,6 +254,10 @@ def _chain(chain: schema.Chain, number: int, urls: Urls) -> ChainSettings:
         uniswap_quoter=chain.uniswap_quoter or schema.QUOTER.get(chain.chain_id),
         uniswap_router=chain.uniswap_router or schema.ROUTER.get(chain.chain_id),
         swap_via=_via(chain),
+        timelocks=None
+        if chain.timelocks is None
+        else tuple(TimelockSettings(kind=t.kind, address=t.address) for t in chain.timelocks),
+        tickers=tuple(TickerSettings(name=t.name, url=t.url) for t in chain.tickers),
     )
 
 

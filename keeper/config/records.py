@@ -40,6 +40,23 @@ class AggregatorSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TimelockSettings:
+    """A timelock to look at besides the known ones, or in their place."""
+
+    kind: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TickerSettings:
+    """An exchange that is asked for prices, by nobody's key."""
+
+    name: str
+    url: str | None = field(default=None, repr=False)
+    """None: the exchange's public one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChainSettings:
     """One chain and its endpoints in order of preference."""
 
@@ -67,6 +84,10 @@ class ChainSettings:
     """Tokens that may stand between collateral and debt."""
     aggregator: AggregatorSettings | None = None
     """None: the pools themselves are sold to."""
+    timelocks: tuple[TimelockSettings, ...] | None = None
+    """None: those known of the chain; empty: none is looked at."""
+    tickers: tuple[TickerSettings, ...] = ()
+    """Empty: the market's price comes from pools on chain alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -232,6 +232,20 @@ class Offers(Table):
     key_file: Annotated[str, AfterValidator(_path)] | None = None
 
 
+class Timelock(Table):
+    """``[[chains.timelocks]]``: behind which changes of a market wait."""
+
+    kind: Literal["aave_payloads", "compound", "maker_pause"]
+    address: Address
+
+
+class Ticker(Table):
+    """``[[chains.tickers]]``: an exchange whose public ticker tells the market's price."""
+
+    name: Literal["kraken", "coinbase", "bitstamp", "gemini"]
+    url: Annotated[str, Field(pattern=r"^https?://[^\s]+$")] | None = None
+
+
 class Chain(Table):
     """``[[chains]]``."""
 
@@ -249,6 +263,8 @@ class Chain(Table):
     uniswap_router: Address | None = None
     swap_via: Annotated[list[Address], Field(max_length=4)] | None = None
     aggregator: Offers | None = None
+    timelocks: Annotated[list[Timelock], Field(max_length=16)] | None = None
+    tickers: Annotated[list[Ticker], Field(max_length=8)] = []
     endpoints: Annotated[list[Endpoint], Field(min_length=1)]
 
 

@@ -8,6 +8,7 @@ from keeper.clock import SystemClock
 from keeper.config import Settings
 from keeper.daemon import capacity, desks
 from keeper.daemon.discovery import Discovery, reload_changed
+from keeper.daemon.governing import Governing, Seat
 from keeper.daemon.loop import ChainLoop
 from keeper.daemon.oracles import Around, Oracles
 from keeper.daemon.senders import Sending
@@ -23,9 +24,10 @@ EVERY_S = {
     "prune": 300.0,
     "executors": 600.0,
     "capacity": 600.0,
+    "governance": 120.0,
     "oracle": 2.0,  # a block is looked at once
 }
-FIRST = ("discover", "capacity", "oracle")
+FIRST = ("discover", "capacity", "oracle", "governance")
 """Asked for after the first tick as well."""
 _log = structlog.get_logger("keeper")
 
@@ -39,9 +41,9 @@ class Chores:
         self._journal = journal
         self._alarms = alarms
         self._discovery = Discovery(here, alarms)
-        self._oracles = Oracles(
-            Around(chain=here.chain, endpoints=here.endpoints, camera=here.camera), alarms
-        )
+        around = Around(chain=here.chain, endpoints=here.endpoints, camera=here.camera)
+        self._oracles = Oracles(around, alarms)
+        self._governing = Governing(Seat(around=around, guarded=here.guarded), alarms)
         self._short: frozenset[str] = frozenset()
         self._unlisted = ""
         self._doubted: tuple[str, ...] = ()
@@ -57,6 +59,9 @@ class Chores:
         elif job == "oracle":
             if loop.last is not None:
                 loop.foreseen = await self._oracles.look(loop.last.snapshot, loop.venues, loop.policies)
+        elif job == "governance":
+            if loop.last is not None:
+                await self._governing.look(loop.last.snapshot, loop.venues)
         elif job == "executors":
             await self._executors(loop)
         else:

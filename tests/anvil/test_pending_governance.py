@@ -1,0 +1,262 @@
+"""What waits behind a timelock over the real Aave market: seen, tried and told before it lands, and as it then lands."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from anvil.abi import encode_call
+from anvil.actors import Actors, Borrower
+from anvil.client import Chain
+from anvil.compile import own_artifact
+from anvil.deployment import Deployment
+from keeper.config import ChainSettings, TimelockSettings
+from keeper.daemon import governing
+from keeper.daemon.camera import Camera
+from keeper.daemon.facts import Guarded
+from keeper.daemon.governing import CHANGE, UNREAD, Governing, Seat
+from keeper.daemon.oracles import Around, Unheard
+from keeper.daemon.shadow import ShadowBook
+from keeper.model import Snapshot
+from keeper.oracle.faults import Fault
+from keeper.phrases import health_text
+from keeper.seams import Severity
+from tests import build
+from tests.anvil_reading import ChainTransport, Reader
+
+pytestmark = pytest.mark.anvil
+
+DAY_S = 86_400
+CONFIGURE = "configureReserveAsCollateral(address,uint256,uint256,uint256)"
+QUEUE = "queueTransaction(address,uint256,string,bytes,uint256)"
+CREATE = "createPayload((address,bool,uint8,uint256,string,bytes)[])"
+
+
+class Council:
+    """A chain whose market three timelocks may change, and a borrower whose health hangs on it."""
+
+    def __init__(self, chain: Chain, deployment: Deployment) -> None:
+        self.chain, self.deployment, self.me = chain, deployment, chain.accounts[0]
+        make = {name: own_artifact(f"{name}Double") for name in ("Timelock", "Payloads", "Pause")}
+        self.locks = {name: chain.deploy(code, 2 * DAY_S) for name, code in make.items()}
+        for lock in self.locks.values():
+            chain.send(self.me, deployment.acl, "addPoolAdmin(address)", lock)
+            # who changes a threshold is asked for his role by the manager of roles; an admin has it
+            chain.send(self.me, deployment.acl, "addRiskAdmin(address)", lock)
+        self.account = deployment.roles.actors[0]
+        weth, usdc = deployment.token("WETH"), deployment.token("USDC")
+        actors = Actors(chain, deployment)
+        actors.open(
+            Borrower(
+                account=self.account, collateral={"WETH": 10 * weth.unit}, debt={"USDC": 20_000 * usdc.unit}
+            )
+        )
+        self.venue = Reader(chain, deployment).venue
+
+    def cut(self, threshold_bps: int, symbol: str = "WETH") -> bytes:
+        """Calldata that sets an asset's liquidation threshold."""
+        return encode_call(CONFIGURE, self.deployment.token(symbol).address, 7_000, threshold_bps, 10_500)
+
+    def settings(self, *kinds: tuple[str, str]) -> ChainSettings:
+        return ChainSettings(
+            name="local",
+            chain_id=self.deployment.chain_id,
+            block_time_s=12.0,
+            multicall=self.deployment.multicall,
+            native_token=None,
+            endpoints=(),
+            timelocks=tuple(TimelockSettings(kind=kind, address=address) for kind, address in kinds),
+        )
+
+    def snapshot(self, camera: Camera) -> Snapshot:
+        venues, accounts = {self.venue.id: self.venue}, {self.venue.id: (self.account,)}
+        block = self.chain.block()
+        return asyncio.run(camera.photograph(venues, accounts, block, ShadowBook(), {}))
+
+    def found(self, *kinds: tuple[str, str], transport: Any = None) -> list[Fault]:
+        """What the governance room says of the newest block."""
+        chain = self.settings(*kinds)
+        camera = Camera(chain, transport or ChainTransport(self.chain), None)
+        id = self.venue.position_id(self.account)
+        policy = replace(build.policy(), warn_wad=13 * 10**17, trigger_wad=122 * 10**16)
+        guarded = (Guarded(label="one", policy=policy, venue_id=self.venue.id, id=id),)
+        around = Around(chain=chain, endpoints=cast(Any, camera.transport), camera=camera)
+        room = Governing(Seat(around=around, guarded=guarded), Unheard())
+        return asyncio.run(room.find(self.snapshot(camera), {self.venue.id: self.venue}))
+
+    def health(self) -> int:
+        """The pool's own."""
+        signature = "getUserAccountData(address)(uint256,uint256,uint256,uint256,uint256,uint256)"
+        return int(self.chain.call(self.deployment.pool, signature, self.account)[5])
+
+    def later(self, at_s: int) -> None:
+        self.chain.rpc("evm_setNextBlockTimestamp", at_s)
+
+
+@pytest.fixture
+def council(chain: Chain, deployment: Deployment) -> Iterator[Council]:
+    yield Council(chain, deployment)
+
+
+def payload(on: Council, *actions: tuple[str, bool, str, bytes]) -> int:
+    """Created and queued at Aave's controller; when it may land."""
+    rows = [(target, delegate, 1, 0, signature, data) for target, delegate, signature, data in actions]
+    lock = on.locks["Payloads"]
+    count = on.chain.call(lock, "getPayloadsCount()(uint40)")
+    on.chain.send(on.me, lock, CREATE, rows)
+    on.chain.send(on.me, lock, "queuePayload(uint40)", count)
+    return on.chain.block().timestamp_s + 2 * DAY_S + 1
+
+
+def only(faults: list[Fault], code: str) -> Fault:
+    (fault,) = faults
+    assert fault.code == code, fault
+    return fault
+
+
+def test_pending__when_a_threshold_cut_waits_in_calldata__then_its_health_is_the_pools_after_it(
+    council: Council,
+) -> None:
+    lock = council.locks["Timelock"]
+    eta_s = council.chain.block().timestamp_s + 3 * DAY_S
+    cut = council.cut(7_600)
+    council.chain.send(council.me, lock, QUEUE, council.deployment.configurator, 0, "", cut, eta_s)
+    fault = only(council.found(("compound", lock)), CHANGE)
+    before = council.health()
+    assert fault.severity is Severity.WARNING
+    assert "calldata, and tried" in fault.why
+    assert "in 3.0 days" in fault.why
+    council.later(eta_s + 1)
+    run = QUEUE.replace("queue", "execute")
+    council.chain.send(council.me, lock, run, council.deployment.configurator, 0, "", cut, eta_s)
+    after = council.health()
+    assert after < before
+    assert f"becomes {health_text(after)};" in fault.why
+    assert "WETH liquidation threshold 83.00% -> 76.00%" in fault.why
+    # landed: nothing waits any more
+    assert council.found(("compound", lock)) == []
+
+
+def test_pending__when_a_payload_hides_its_calls_in_code__then_it_is_tried_and_is_the_pools_after_it(
+    council: Council,
+) -> None:
+    d = council.deployment
+    weth = d.token("WETH").address
+    hidden = council.chain.deploy(
+        own_artifact("CutPayloadDouble"), d.configurator, weth, 6_000, 6_500, 10_500
+    )
+    eta_s = payload(council, (hidden, True, "execute()", b""))
+    lock = council.locks["Payloads"]
+    fault = only(council.found(("aave_payloads", lock)), CHANGE)
+    assert fault.severity is Severity.CRITICAL
+    assert "(tried)" in fault.why
+    council.later(eta_s)
+    council.chain.send(council.me, lock, "executePayload(uint40)", 0)
+    assert f"becomes {health_text(council.health())};" in fault.why
+
+
+def test_pending__when_makers_pause_holds_a_plan__then_it_is_found_in_its_notes_and_tried(
+    council: Council,
+) -> None:
+    d, lock = council.deployment, council.locks["Pause"]
+    weth = d.token("WETH").address
+    spell = council.chain.deploy(own_artifact("CutPayloadDouble"), d.configurator, weth, 6_000, 7_000, 10_500)
+    tag = council.chain.rpc("eth_getCode", spell, "latest")
+    from eth_utils.crypto import keccak
+
+    hashed = keccak(hexstr=tag)
+    eta_s = council.chain.block().timestamp_s + 3 * DAY_S
+    fax = encode_call("execute()")
+    council.chain.send(council.me, lock, "plot(address,bytes32,bytes,uint256)", spell, hashed, fax, eta_s)
+    fault = only(council.found(("maker_pause", lock)), CHANGE)
+    council.later(eta_s)
+    council.chain.send(council.me, lock, "exec(address,bytes32,bytes,uint256)", spell, hashed, fax, eta_s)
+    assert f"becomes {health_text(council.health())};" in fault.why
+    assert council.found(("maker_pause", lock)) == []
+
+
+class Plain(ChainTransport):
+    """A node that knows no overrides: it refuses a call that brings any."""
+
+    async def request(self, method: str, params: Any, **_: Any) -> object:
+        if method == "eth_call" and len(params) > 2:
+            from keeper.errors import Rejected
+
+            raise Rejected(-32602, "too many arguments, want at most 2")
+        return await super().request(method, params)
+
+
+def test_pending__when_the_node_rehearses_nothing__then_calldata_alone_tells_it_and_hidden_calls_are_said_unread(
+    council: Council,
+) -> None:
+    d, plain = council.deployment, Plain(council.chain)
+    lock = council.locks["Payloads"]
+    eta_s = payload(council, (d.configurator, False, "", council.cut(7_600)))
+    kind = ("aave_payloads", lock)
+    fault = only(council.found(kind, transport=plain), CHANGE)
+    assert fault.why.endswith("(calldata)")
+    told = fault.why.split("becomes ")[1].split(" (")[0]
+    council.later(eta_s)
+    council.chain.send(council.me, lock, "executePayload(uint40)", 0)
+    # at today's indices: two days of interest are all that lies between
+    assert abs(float(told) - council.health() / 10**18) < 2e-4
+    hidden = council.chain.deploy(
+        own_artifact("CutPayloadDouble"), d.configurator, d.token("WETH").address, 6_000, 6_500, 10_500
+    )
+    payload(council, (hidden, True, "execute()", b""))
+    unread = only(council.found(kind, transport=plain), UNREAD)
+    assert "not in calldata" in unread.why
+    assert "no rehearsal" in unread.why
+
+
+def test_pending__when_it_touches_nothing_held__then_nobody_is_told__and_a_freeze_of_what_is_owed_is(
+    council: Council,
+) -> None:
+    d, lock = council.deployment, council.locks["Payloads"]
+    kind = ("aave_payloads", lock)
+    payload(council, (d.configurator, False, "", council.cut(5_000, "WBTC")))
+    assert council.found(kind) == []
+    usdc = d.token("USDC").address
+    payload(
+        council,
+        (
+            d.configurator,
+            False,
+            "setReserveFreeze(address,bool)",
+            encode_call("f(address,bool)", usdc, True)[4:],
+        ),
+    )
+    fault = only(council.found(kind), CHANGE)
+    assert fault.severity is Severity.WARNING
+    assert "USDC is frozen" in fault.why
+    council.chain.send(council.me, lock, "cancelPayload(uint40)", 1)
+    assert council.found(kind) == []
+
+
+def test_pending__when_nothing_answers_there__then_it_is_said_unread_and_never_taken_for_calm(
+    council: Council,
+) -> None:
+    nobody = "0x00000000000000000000000000000000000000B1"
+    for kind in ("aave_payloads", "compound", "maker_pause"):
+        fault = only(council.found((kind, nobody)), UNREAD)
+        assert fault.subject == nobody
+        assert fault.severity is Severity.WARNING
+
+
+def test_check__when_no_timelock_is_known_of_a_market__then_it_is_said(council: Council) -> None:
+    chain = council.settings()
+    camera = Camera(chain, ChainTransport(council.chain), None)
+    site = SimpleNamespace(
+        chain=chain,
+        endpoints=camera.transport,
+        camera=camera,
+        venues={council.venue.id: council.venue},
+        guarded=(),
+    )
+    (finding,) = asyncio.run(governing.findings(cast(Any, site), council.snapshot(camera)))
+    assert (finding.code, finding.severity) == (governing.UNKNOWN, Severity.INFO)
