@@ -22,7 +22,7 @@ from keeper.errors import Broken
 from keeper.journal.write import Journal
 from keeper.notify.alarm import Alarms, Told
 from keeper.notify.courier import Courier, Escalation, Post, Undelivered
-from keeper.notify.metrics import Counts, Exposition, Figures
+from keeper.notify.metrics import CanaryFigures, Counts, Exposition, Figures
 from keeper.notify.outbox import Quiet
 from keeper.notify.post import FED_S_MAX, DeadManSwitch, is_url, posts_for
 from keeper.notify.targets import Target, targets_from
@@ -55,6 +55,7 @@ class Announcer:
         self.courier = Courier(self._routes(), clock, journal.record, quiet)
         self.courier.own = self.alarms
         self.escalation = Escalation(told.escalate_after_s, self._acknowledged_s)
+        self.canary: Callable[[], CanaryFigures | None] = _no_canary
         self._switch = self._dead_man()
         self._begun_s = self._fed_s = clock.monotonic_s()
         self._judged_s: dict[str, float] = {}
@@ -114,7 +115,7 @@ class Announcer:
         """One reading of everything."""
         self.look(chains)
         shown = showing.figures(self.settings, chains, self.judged_age_s(chains), self.courier)
-        return replace(shown, unacknowledged=len(self.escalation.unacknowledged))
+        return replace(shown, unacknowledged=len(self.escalation.unacknowledged), canary=self.canary())
 
     def escalate(self) -> None:
         """Tell louder what nobody has acknowledged in time, and again what is missing."""
@@ -137,6 +138,33 @@ class Announcer:
             at_s=self.clock.now_s(),
         )
         self.courier.tell(told)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether it is the quiet hours."""
+        return self.courier.quiet
+
+    def prove(self, subject: str, why: str) -> float:
+        """Tell every target of a canary's rescue, whatever it wants to hear; the wall time under which it goes."""
+        at_s = self.clock.now_s()
+        told = Told(
+            severity=Severity.INFO,
+            code="canary",
+            subject=subject,
+            why=why,
+            chain_id=0,
+            block=0,
+            at_s=at_s,
+            proof=True,
+        )
+        self.courier.tell(told)
+        return at_s
+
+    def unproven(self, at_s: float) -> tuple[str, ...]:
+        """Targets that have not taken what was told then; those kept for escalation are not asked."""
+        heard = [r for r in self.courier.routes if not r.target.escalation]
+        late = tuple(r.target.name for r in heard if r.proven_s < at_s)
+        return late if heard else ("any target: none can be used",)
 
     def _acknowledged_s(self) -> float:
         try:
@@ -246,6 +274,10 @@ class Announcer:
             why = e.strerror if isinstance(e, OSError) else "is not UTF-8 text"
             self._problems[field] = f"{field}: {path}: {why}; nobody is told until it can be read at a start"
             return None
+
+
+def _no_canary() -> CanaryFigures | None:
+    return None
 
 
 class _Fed:

@@ -12,6 +12,7 @@ import structlog
 
 from keeper.daemon import tick as ticks
 from keeper.daemon.building import Bench, built, options_of
+from keeper.daemon.canary.yielding import others_first, yielded
 from keeper.daemon.isolation import alone, without_culprits
 from keeper.daemon.judging import World, decided, outlooks_of, overtaken, remembered, unseen_since
 from keeper.daemon.lane import Lane
@@ -58,6 +59,8 @@ class ChainLoop:
         self.parts = parts
         self.venues = dict(venues)
         self.policies = {g.id: g.policy for g in parts.guarded}
+        self.yielding: dict[PositionId, Policy] = {}
+        """Positions rescued for practice, with the policies that hold for them while anybody else is in need."""
         self._homes = {g.id: g.venue_id for g in parts.guarded}
         self.last: Tick | None = None
         self.permit = Permit(parts)
@@ -209,9 +212,12 @@ class ChainLoop:
         """
         if why := self.permit.on_paper(plan, self.armed):
             return Refusal(who="lane", code="disarmed", why=why)
+        id = plan.key.position
+        if id in self.yielding and (why := self._others_first(id)):
+            return Refusal(who="canary", code="overtaken", why=why)
         if self.last is None:
             return None
-        id, now = plan.key.position, self.last.snapshot
+        now = self.last.snapshot
         policies = self._standing(now)
         relieves = self.pairs.relieves(id, plan.strategy, now, policies)
         return overtaken(plan, now, self.venue_of(id), policies[id], relieves)
@@ -315,9 +321,15 @@ class ChainLoop:
 
     def _standing(self, snapshot: Snapshot) -> Mapping[PositionId, Policy]:
         """The policies with what their owners allowed to move; as configured where that breaks."""
-        stand = partial(standing_all, self.pairs.standing(self.policies, snapshot), self._memory.rows(), snapshot)
+        policies = yielded(self.policies, self.yielding, snapshot)
+        stand = partial(standing_all, self.pairs.standing(policies, snapshot), self._memory.rows(), snapshot)
         found, _ = without_culprits(stand, tuple(self.policies))
         return found
+
+    def _others_first(self, id: PositionId) -> str:
+        opened = self.parts.journal.open_intents(self.parts.chain.chain_id)
+        under_way = {*self.lane.waiting, *(i.key.position for i in opened)}
+        return others_first(id, ((at, self.level_of(at)) for at in self.policies), under_way)
 
     def _options(self) -> Options:
         return options_of(self.parts, self.venues, self.lane.waiting, armed=self.armed)

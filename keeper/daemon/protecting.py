@@ -27,6 +27,8 @@ class Wish:
     guarded: Guarded
     to_wad: int
     for_s: float
+    policy: Policy | None = None
+    """Under which it is done; None: the position's own."""
 
 
 def health_wanted(value: object) -> int | str:
@@ -47,7 +49,7 @@ def protect(loop: ChainLoop, wish: Wish) -> tuple[str, ...] | Refusal:
     (strategies, caps, gas, bounds, the signer's policy, the Executor's own trigger) holds as always. A restart
     forgets the wish.
     """
-    id, policy = wish.guarded.id, wish.guarded.policy
+    id, policy = wish.guarded.id, wish.policy or wish.guarded.policy
     tick = loop.last
     position = tick.snapshot.position(id) if tick is not None else None
     outlook = next((o for o in tick.outlooks if o.id == id), None) if tick is not None else None

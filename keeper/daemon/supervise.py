@@ -15,6 +15,8 @@ from keeper.config import ChainSettings
 from keeper.config.telling import TelegramSettings
 from keeper.daemon import safe
 from keeper.daemon.announcing import Announcer
+from keeper.daemon.canary.cage import CODE as CANARY
+from keeper.daemon.canary.cage import Cage
 from keeper.daemon.commanding import CODE, Answer, commander_for
 from keeper.daemon.control import Controls
 from keeper.daemon.paging.child import PageChild
@@ -30,6 +32,7 @@ from keeper.watchdog import Chorus, Listener, Notifier, Voice
 BACK_OFF_S = 1.0
 BACK_OFF_S_MAX = 60.0
 SAY_S = 1.0
+NO_CANARY = "no canary is configured ([canary]), or the daemon is in safe mode"
 DRAIN_S = 20.0
 """A chain that is made anew by a reload waits so long for its lane, less than the watchdog's patience."""
 
@@ -136,10 +139,13 @@ async def serve(current: Current, journal: Journal, make: Make, announcer: Annou
     fleet = Fleet(settings.chains, make, announcer.listening(notifier))
 
     reloading = Reloading(current, journal, fleet.renew)
+    cage = _caged(current, journal, announcer, fleet)
 
     async def answer(request: dict[str, object]) -> dict[str, object]:
         if request.get("do") == "reload":
             return await reloading.answer(request)
+        if request.get("do") == "canary":
+            return {"ok": False, "why": NO_CANARY} if cage is None else await cage.answer(request)
         return await Controls(current.settings, journal, fleet.chains).answer(request)
 
     server = await control.serve(settings.control_path, answer)
@@ -149,6 +155,8 @@ async def serve(current: Current, journal: Journal, make: Make, announcer: Annou
     if settings.safe_mode:
         why = "it ended again and again without being stopped"
         beside.append(asyncio.create_task(safe.remind(why, announcer.alarms, announcer.clock)))
+    if cage is not None:
+        beside.append(asyncio.create_task(practise(cage, announcer)))
     if settings.page.host:
         page = PageChild(settings, announcer, answer, announcer.clock)
         beside.append(asyncio.create_task(show(page, announcer, fleet)))
@@ -182,6 +190,26 @@ async def speak(announcer: Announcer, fleet: Fleet, rest_s: float = BACK_OFF_S_M
             why = f"alarms may not reach anybody: {_words(e)}; tried again after {rest_s:.0f} s"
             announcer.alarms.raise_alarm(Severity.CRITICAL, "announcer", "", why)
         await asyncio.sleep(rest_s)
+
+
+def _caged(current: Current, journal: Journal, announcer: Announcer, fleet: Fleet) -> Cage | None:
+    settings = current.settings.canary
+    if settings is None:
+        return None
+    cage = Cage(settings, journal, announcer, lambda: fleet.chains)
+    announcer.canary = cage.figures
+    return cage
+
+
+async def practise(cage: Cage, announcer: Announcer) -> None:
+    """Rescues for practice, for ever: a fault in them is alarmed as one that failed, and touches nothing else."""
+    while True:
+        try:
+            await cage.run()
+        except Exception as e:  # the supervisor
+            structlog.get_logger("keeper").exception("canary failed")
+            announcer.alarms.raise_alarm(Severity.CRITICAL, CANARY, "", f"its keeper broke: {_words(e)}")
+        await announcer.clock.sleep(BACK_OFF_S_MAX)
 
 
 async def show(page: PageChild, announcer: Announcer, fleet: Fleet) -> None:

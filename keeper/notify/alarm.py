@@ -45,6 +45,8 @@ class Told:
     cleared: bool = False
     again: bool = False
     """The same was told before, for the same cause: it only goes on."""
+    proof: bool = False
+    """Told to see whether it arrives: at once, and to everybody who would hear a CRITICAL."""
 
     @property
     def key(self) -> tuple[int, str, str]:

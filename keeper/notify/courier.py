@@ -48,6 +48,8 @@ class Route:
         self.failures = 0
         """In a row."""
         self.delivered = self.failed = 0
+        self.proven_s = 0.0
+        """Of the newest proof that arrived: when it was told, by wall time."""
 
     @property
     def down(self) -> bool:
@@ -73,10 +75,16 @@ class Courier:
         self._quiet = quiet
         self._log = structlog.get_logger("keeper.delivery")
 
+    @property
+    def quiet(self) -> bool:
+        """Whether it is the hours in which only CRITICAL is told."""
+        return self._quiet is not None and self._quiet.holds(self._clock.now_s())
+
     def tell(self, told: Told, *, escalated: bool = False) -> None:
         """Put it before every target that wants it; escalated ones also before those kept for that."""
         for route in self.routes:
-            if route.target.wants(told.severity) and (escalated or not route.target.escalation):
+            wanted = told.proof or route.target.wants(told.severity)
+            if wanted and (escalated or not route.target.escalation):
                 route.outbox.put(told)
 
     async def carry(self, route: Route) -> None:
@@ -87,7 +95,7 @@ class Courier:
     async def step(self, route: Route) -> float:
         """Deliver what is due, if anything is; seconds to wait before the next time."""
         now_s = self._clock.now_s()
-        due = route.outbox.due(quiet=self._quiet is not None and self._quiet.holds(now_s))
+        due = route.outbox.due(quiet=self.quiet)
         if not due:
             return POLL_S
         title, body = route.outbox.message(due, now_s)
@@ -102,6 +110,7 @@ class Courier:
     def _arrived(self, route: Route, due: tuple[Told, ...], title: str) -> None:
         again = f" after {route.failures} failed tries" if route.failures else ""
         route.failures, route.delivered = 0, route.delivered + len(due)
+        route.proven_s = max([route.proven_s, *(t.at_s for t in due if t.proof)])
         self._journal(route, f"delivered{again}: {title}", {"delivered": len(due)})
         if self.own is not None:
             self.own.clear("alarm_target", route.target.name)

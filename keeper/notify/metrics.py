@@ -54,6 +54,17 @@ class TargetFigures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryFigures:
+    """Rescues for practice."""
+
+    every_s: float
+    """0: only when asked for."""
+    success_s: float
+    """Wall time of the last success; 0: never."""
+    failed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
     """The whole daemon at one moment."""
 
@@ -62,6 +73,7 @@ class Figures:
     chains: tuple[ChainFigures, ...]
     targets: tuple[TargetFigures, ...] = ()
     unacknowledged: int = 0
+    canary: CanaryFigures | None = None
 
 
 class Counts:
@@ -137,6 +149,7 @@ class _Reading:
         yield from _chains(figures.chains)
         yield from _positions(figures.chains)
         yield from _targets(figures)
+        yield from _canary(figures.canary)
         yield from self._counted()
 
     def _counted(self) -> Iterable[Any]:
@@ -200,6 +213,16 @@ def _targets(figures: Figures) -> Iterable[Any]:
         ((t.name, "failed"), t.failed) for t in rows
     ]
     yield _counter("keeper_alarm_deliveries", "Tries by result.", ("target", "result"), sent)
+
+
+def _canary(canary: CanaryFigures | None) -> Iterable[Any]:
+    if canary is None:
+        return
+    told = "When the last rescue for practice succeeded; 0: never."
+    yield _gauge("keeper_canary_last_success_timestamp_seconds", told, (), [((), canary.success_s)])
+    yield _gauge("keeper_canary_failed", "1 while the last one failed.", (), [((), canary.failed)])
+    told = "How often one is due; 0: only when asked for."
+    yield _gauge("keeper_canary_interval_seconds", told, (), [((), canary.every_s)])
 
 
 def _gauge(

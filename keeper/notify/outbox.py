@@ -54,7 +54,7 @@ class Outbox:
 
     def due(self, *, quiet: bool) -> tuple[Told, ...]:
         """What may be told now, the most severe first, then the oldest."""
-        may = [t for t in self._waiting.values() if not quiet or t.severity is Severity.CRITICAL]
+        may = [t for t in self._waiting.values() if not quiet or t.severity is Severity.CRITICAL or t.proof]
         return tuple(sorted(may, key=lambda t: (-RANK[t.severity], t.at_s)))
 
     def delivered(self, told: tuple[Told, ...]) -> None:
