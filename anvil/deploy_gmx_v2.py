@@ -99,12 +99,21 @@ def key(*parts: object) -> bytes:
     return keccak(encode(kinds, values))
 
 
-def deploy_gmx_v2(chain: Chain) -> Gmx:
-    """The whole system with one market: index and long token WETH, short token USDC; ETH at 2,000 dollars."""
+def deploy_gmx_v2(chain: Chain, places: Mapping[str, str] | None = None) -> Gmx:
+    """The whole system with one market: index and long token WETH, short token USDC; ETH at 2,000 dollars.
+
+    ``places``: contract -> address at which it is to stand, where a test needs the protocol's own addresses.
+    """
     deployer = chain.accounts[0]
 
     def made(what: str, *arguments: object) -> str:
-        return chain.deploy(own_artifact(what), *arguments)
+        address = chain.deploy(own_artifact(what), *arguments)
+        place = (places or {}).get(what)
+        if place is None:
+            return address
+        # what it is constructed with stands in its code
+        chain.rpc("anvil_setCode", place, chain.rpc("eth_getCode", address, "latest"))
+        return place
 
     store, emitter, router = (made(f"Gmx{n}Double") for n in ("DataStore", "EventEmitter", "Router"))
     vault, wnt, reader = (made(f"Gmx{n}Double") for n in ("OrderVault", "Wnt", "OrderReader"))

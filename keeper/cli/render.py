@@ -8,11 +8,13 @@ from typing import Protocol
 
 from keeper.cli.table import Rows
 from keeper.errors import EXIT_FINDINGS, EXIT_OK
-from keeper.model import Block, Holding, Level, Outlook, Position, PositionId, Snapshot, Unreadable
-from keeper.phrases import health_text
+from keeper.model import Block, Holding, Level, Outlook, Perp, Position, PositionId, Snapshot, Unreadable
+from keeper.phrases import health_text, usd_text
 from keeper.units import UINT256_MAX, decimal_text
 
 IN_DANGER = (Level.ACT, Level.URGENT, Level.UNKNOWN)
+PERP_DECIMALS = 30
+"""Of a perpetual position's dollars."""
 POSITION_HEADERS = ("position", "level", "health", "distance", "collateral", "debt", "liquidation price")
 
 
@@ -94,7 +96,31 @@ def _position(view: Photograph, item: Position | Unreadable) -> dict[str, object
         "leverage": None if outlook is None else outlook.leverage,
         "liquidation_prices": {} if outlook is None else _liquidation_prices(item, outlook),
         "unreadable": None,
+        **({} if item.perp is None else {"perp": _perp(item.perp)}),
     }
+
+
+def _perp(p: Perp) -> dict[str, object]:
+    """A perpetual position in the venue's own numbers; dollars as decimal text."""
+    return {
+        "side": "long" if p.long else "short",
+        "index": p.index.symbol,
+        "tokens": str(p.tokens),
+        "size_usd": decimal_text(p.size_usd, PERP_DECIMALS),
+        "entry_price_usd": decimal_text(_entry(p), PERP_DECIMALS),
+        "margin": {"token": p.collateral.symbol, "units": str(p.margin)},
+        "pnl_usd": decimal_text(p.pnl_usd, PERP_DECIMALS),
+        "remaining_usd": decimal_text(p.remaining_usd, PERP_DECIMALS),
+        "leverage": p.leverage,
+        "orders": [
+            {"key": o.key, "resting": o.resting, "frozen": o.frozen, "age_s": o.age_s} for o in p.orders
+        ],
+    }
+
+
+def _entry(p: Perp) -> int:
+    """Dollars of a whole token of the index at which the position was opened, on average."""
+    return p.size_usd * 10**p.index.decimals // max(p.tokens, 1)
 
 
 def _holding(h: Holding, base_decimals: int) -> dict[str, object]:
@@ -127,7 +153,8 @@ def float_text(value: float) -> str:
 
 
 def _row(view: Photograph, item: Position | Unreadable) -> tuple[str, ...]:
-    name = view.labels.get(item.id) or f"{item.id.venue} {short(item.id.account)}"
+    side = f" {item.mode}" if isinstance(item, Position) and item.perp is not None else ""
+    name = view.labels.get(item.id) or f"{item.id.venue} {short(item.id.account)}{side}"
     level = _level(view, item).value
     if isinstance(item, Unreadable):
         return (name, level, "unknown", "", f"unreadable since block {item.since_block}: {item.why}", "", "")
@@ -142,19 +169,36 @@ def _row(view: Photograph, item: Position | Unreadable) -> tuple[str, ...]:
         f"{names.get(distances[0].feed, distances[0].feed)} {distances[0].distance:+.1%}"
         if distances
         else "-",
-        "\n".join(_amount(h) for h in item.collateral) or "-",
-        "\n".join(_amount(h) for h in item.debt) or "-",
+        *(_held(item) if item.perp is None else _traded(item.perp)),
         "\n".join(f"{names.get(d.feed, d.feed)} {d.price:,.6g}" for d in distances) or "-",
     )
 
 
+def _held(item: Position) -> tuple[str, str]:
+    """What is held and what is owed."""
+    given, owed = ("\n".join(_amount(h) for h in side) for side in (item.collateral, item.debt))
+    return given or "-", owed or "-"
+
+
+def _traded(p: Perp) -> tuple[str, str]:
+    """Margin, and the position itself with what it has won: dollars of the venue's are no debt to anybody."""
+    lever = "no equity left" if p.leverage is None else f"{p.leverage:.1f}x"
+    margin = f"{_cut(p.margin, p.collateral.decimals)} {p.collateral.symbol} margin\n{lever}"
+    side, entry = "long" if p.long else "short", usd_text(_entry(p) / 10**PERP_DECIMALS)
+    size = f"{side} {_cut(p.tokens, p.index.decimals)} {p.index.symbol} from {entry}"
+    word = "profit" if p.pnl_usd >= 0 else "loss"
+    return margin, f"{size}\n{word} {usd_text(abs(p.pnl_usd) / 10**PERP_DECIMALS)}"
+
+
 def _amount(h: Holding) -> str:
     """Four decimals, cut: for the eye; the JSON holds every digit."""
-    token = h.amount.token
-    shown = min(4, token.decimals)
-    cut = h.amount.units // 10 ** (token.decimals - shown)
     counted = "" if h.threshold_wad else " (not collateral)"
-    return f"{decimal_text(cut, shown)} {token.symbol}{counted}"
+    return f"{_cut(h.amount.units, h.amount.token.decimals)} {h.amount.token.symbol}{counted}"
+
+
+def _cut(units: int, decimals: int) -> str:
+    shown = min(4, decimals)
+    return decimal_text(units // 10 ** (decimals - shown), shown)
 
 
 def short(address: str) -> str:

@@ -40,13 +40,19 @@ async def markets(
     """The markets, and what could not be looked at, in words. Raises ConfigError where nothing is left."""
     chain, block = at
     named = _named(chain, wish)
-    found = [
-        Found(venue=await camera.load(s, block), settings=s)
-        for s in named or registry.known(chain.chain_id)
-        if s.market is None
-    ]
-    by_id = [s for s in named if s.market is not None]
+    found: list[Found] = []
     missed: list[str] = []
+    for settings in named or registry.known(chain.chain_id):
+        if settings.market is not None:
+            continue
+        try:
+            found.append(Found(venue=await camera.load(settings, block), settings=settings))
+        except ConfigError as error:
+            if named:
+                raise
+            # one market that cannot be used hides none of the others
+            missed += error.problems
+    by_id = [s for s in named if s.market is not None]
     for contract, logs in () if named else registry.searches(chain.chain_id, wish.account):
         try:
             ids = registry.markets_in(contract.kind, await search(transport, logs, block.number))

@@ -21,6 +21,7 @@ VOLATILE = (0.10, 0.80)
 STABLE = (0.02, 0.05)
 """The same of a feed within STABLE_BAND of one dollar."""
 STABLE_BAND = 0.02
+LENDING_WAYS, PERP_WAYS = ("repay", "add_collateral"), ("add_margin", "reduce_perp")
 CORRELATED_SHARE = 0.05
 """Share of both that remains in a special mode (e-mode): the protocol lists its assets as moving together."""
 STEP_RANGE = (0.005, 0.5)
@@ -69,7 +70,7 @@ def suggest(
         hysteresis_wad=wad_from(levels["hysteresis"]),
         cooldown_blocks=5,
         act="always",
-        strategies=("repay", "add_collateral"),
+        strategies=LENDING_WAYS if position.perp is None else PERP_WAYS,
         caps=_caps(debt_usd),
         idle_rate=0.05,
         horizon_days=7.0,
@@ -87,12 +88,20 @@ def relative_moves(
     for feed, share in _shares(position.debt).items():
         net[feed] = net.get(feed, 0.0) - share
     kinds = {h.feed: _kind(h, position) for h in (*position.debt, *position.collateral)}
+    if position.perp is not None:
+        # the dollars that a venue counts in have no price, and no row holds them
+        kinds |= {feed: (0.0, 0.0) for feed in kinds if feed not in position.row.feeds}
     steps = {f: _bounded(feed_max_step.get(f, kinds[f][0]), (0.0, STEP_RANGE[1])) for f in net}
     vols = {f: _bounded(yearly_vol.get(f, kinds[f][1]), (0.0, 5.0)) for f in net}
-    share = CORRELATED_SHARE if position.mode else 1.0
+    share = CORRELATED_SHARE if _correlated(position) else 1.0
     step = share * sum(abs(n) * steps[f] for f, n in net.items())
     sigma = share * math.sqrt(sum((n * vols[f]) ** 2 for f, n in net.items()) / 365)
     return Moves(step=_bounded(step, STEP_RANGE), sigma_day=_bounded(sigma, SIGMA_RANGE))
+
+
+def _correlated(position: Position) -> bool:
+    """Whether the venue holds that its assets move together; a perpetual's mode names its side and market."""
+    return bool(position.mode) and position.perp is None
 
 
 def _shares(holdings: tuple[Holding, ...]) -> dict[str, float]:
@@ -152,7 +161,7 @@ def _caps(debt_usd: int) -> Caps:
 
 
 def _why(position: Position, outlook: Outlook, moves: Moves, policy: Policy) -> str:
-    mode = f" (mode {position.mode}: assets that move together)" if position.mode else ""
+    mode = f" (mode {position.mode}: assets that move together)" if _correlated(position) else ""
     leverage = f"; leverage {outlook.leverage:.1f}x" if outlook.leverage is not None else ""
     emergency, trigger = health_text(policy.emergency_wad), health_text(policy.trigger_wad)
     emergency, trigger = health_text(policy.emergency_wad), health_text(policy.trigger_wad)

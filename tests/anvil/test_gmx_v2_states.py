@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,7 @@ from anvil.deploy_gmx_v2 import (
     PRICES,
     STOP_LOSS,
     USD,
+    ZERO,
     Asked,
     Gmx,
     allow,
@@ -31,13 +34,15 @@ from keeper.errors import ConfigError, Rejected
 from keeper.model import AddMargin, Amount, Position, ReducePerp, Step
 from keeper.seams import LogFilter
 from keeper.units import WAD
-from keeper.venues.gmx_v2 import events
+from keeper.venues.gmx_v2 import deployments, events
+from tests.command import typed
 from tests.perp_stage import FOR_LONG, slot
 from tests.venue_stage import VenueReader
 
 pytestmark = pytest.mark.anvil
 
 GENESIS_S = 1_750_000_000
+ARBITRUM = 42161
 SEED = 20_260_313
 ROUNDS = 4
 DAY_S = 86_400
@@ -50,7 +55,9 @@ def node() -> Iterator[Anvil]:
         find_anvil()
     except ToolMissing as missing:
         pytest.skip(str(missing))
-    with Anvil(AnvilSettings(timestamp_s=GENESIS_S, code_size_max=CODE_SIZE_MAX)) as node:
+    # by its id the chain is one where the keeper knows where GMX stands
+    settings = AnvilSettings(timestamp_s=GENESIS_S, code_size_max=CODE_SIZE_MAX, chain_id=ARBITRUM)
+    with Anvil(settings) as node:
         yield node
 
 
@@ -59,7 +66,13 @@ def built(node: Anvil) -> Gmx:
     chain = Chain(node.url)
     try:
         chain.rpc("anvil_setBlockTimestampInterval", 0)
-        return deploy_gmx_v2(chain)
+        (known,) = deployments.contracts(ARBITRUM)
+        places = {
+            "GmxSubaccountRouterDouble": known.provider,
+            "GmxOrderReaderDouble": str(known.reader),
+            "GmxEventEmitterDouble": deployments.openings(known.provider, ZERO).target,
+        }
+        return deploy_gmx_v2(chain, places)
     finally:
         chain.close()
 
@@ -277,6 +290,26 @@ def test_search__by_the_logs_an_account_left__finds_its_slots_newest_first(chain
     assert found == tuple(f"{built.market}:{built.usdc}:{side}" for side in ("short", "long"))
     eye = VenueReader(chain, replace(slot(built, False, None), market=found[0]), built.multicall)
     assert eye.position(account).mode == "short WETH"
+
+
+def test_scan__an_address_alone__both_positions_found_by_their_logs_and_judged(
+    tmp_path: Path, node: Anvil, chain: Chain, built: Gmx
+) -> None:
+    account = chain.accounts[51]
+    open_position(chain, built, account, True, 20_000, 2_000)
+    open_position(chain, built, account, False, 30_000, 5_000)
+    market_moves(chain, built, 1_900 * 10**8)
+    eye = VenueReader(chain, slot(built, True, None), built.multicall)
+    done = typed(tmp_path, "scan", account, "--rpc", node.url, "--json")
+    rows = {row["perp"]["side"]: row for row in json.loads(done.stdout)["positions"]}
+    assert rows["long"]["health_wad"] == str(eye.position(account).health_wad)
+    assert rows["long"]["perp"]["entry_price_usd"] == "2000"
+    assert rows["long"]["perp"]["pnl_usd"] == "-1000"
+    assert rows["short"]["perp"]["pnl_usd"] == "1500"
+    assert rows["short"]["perp"]["orders"] == []
+    # nineteen times leveraged, and an ordinary day takes it: by no reading is that safe
+    assert (rows["long"]["level"], done.returncode) == ("URGENT", 1)
+    assert "not looked at" in done.stderr, "the other markets known there do not stand on this chain"
 
 
 def asked(what: LogFilter) -> dict[str, object]:

@@ -27,6 +27,7 @@ from keeper.model import (
     Unreadable,
 )
 from keeper.units import UINT256_MAX, WAD
+from tests import perps
 
 pytestmark = pytest.mark.unit
 
@@ -217,3 +218,19 @@ def test_entry__when_shown__then_time_is_utc_and_data_is_kept() -> None:
         "data": {"k": "1"},
     }
     assert entry_row(entry) == ("3", "1970-01-01T00:00:00.500Z", "decision", "7", "s", "w")
+
+
+def test_rows__when_a_perpetual_is_shown__then_its_side_margin_entry_and_loss_and_no_made_up_dollars() -> (
+    None
+):
+    for long, words in ((True, "loss $1,000.00"), (False, "profit $1,000.00")):
+        at = perps.position(perps.perp(1_900, long))
+        (row,) = render.positions_rows([View(snapshot=perps.world(at.perp)[0], outlooks=())])  # type: ignore[arg-type]
+        side = "long" if long else "short"
+        assert row[0].endswith(f"{side} WETH")
+        assert row[4].startswith("2000 USDC margin\n")
+        assert row[5] == f"{side} 10 WETH from $2,000.00\n{words}"
+        body = render.positions_document([View(snapshot=perps.world(at.perp)[0], outlooks=())])  # type: ignore[arg-type]
+        told = body["positions"][0]["perp"]  # type: ignore[index]
+        assert (told["side"], told["size_usd"], told["entry_price_usd"]) == (side, "20000", "2000")
+        assert told["margin"] == {"token": "USDC", "units": "2000000000"}

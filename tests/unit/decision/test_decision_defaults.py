@@ -11,7 +11,7 @@ from keeper.decision.defaults import suggest
 from keeper.model import Policy
 from keeper.phrases import health_text
 from keeper.units import WAD, wad_from
-from tests import build
+from tests import build, perps
 from tests.build import USDC, WBTC, WETH, collateral, debt, position
 
 pytestmark = pytest.mark.unit
@@ -70,3 +70,13 @@ def test_suggest__when_a_number_is_no_number__then_it_counts_as_the_worst() -> N
 def test_suggest__when_already_below_trigger__then_the_why_warns_of_an_immediate_action() -> None:
     near = position([collateral(WETH, "10")], [debt(USDC, "14000")])
     assert "CAUTION: health is 1.1857 now" in suggest(near, build.outlook(near), {}, {})[1]
+
+
+@pytest.mark.parametrize("long", [True, False])
+def test_suggest__for_a_perpetual__its_mode_is_no_e_mode_and_its_ways_are_its_own(long: bool) -> None:
+    at = perps.position(perps.perp(2_000, long, 10_000))
+    policy, why = suggest(at, perps.world(perps.perp(2_000, long, 10_000))[1], {}, {})
+    assert policy.strategies == ("add_margin", "reduce_perp")
+    assert "move together" not in why
+    # what the index can do in one update, not a twentieth of it
+    assert policy.emergency_wad > 107 * WAD // 100
