@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -11,6 +12,7 @@ from keeper.cli import arguments, covariance, odds, progress, subject
 
 if TYPE_CHECKING:
     from keeper.risk.adl import Adl
+    from keeper.risk.bookfile import NamedBook
     from keeper.risk.portfolio import Portfolio, Touch
 
 
@@ -45,10 +47,12 @@ def command(
 
     with progress.bar(len(named.rows), "positions") as advance:
         found = portfolio(named, LIBRARY, on.factors, advance)
+    together = joint_views(named)
     bad = any(t.by_horizon[0].boundary.value in ("UNDER", "UNKNOWN") for t in found.touches)
     if json:
         near = {"adl": [nearness(name, one) for name, one in named.adl]} if named.adl else {}
-        print(table.document({**document(found), **near, "covariance": on.document}))
+        owned = {"joint": together} if together else {}
+        print(table.document({**document(found), **owned, **near, "covariance": on.document}))
     else:
         headers = ("position", "boundary", "beta 7 d", "P(touch) 1 h", "1 d", "7 d", "loss USD")
         table.show(headers, [row(t) for t in found.touches[: subject.ROWS_MAX]])
@@ -56,6 +60,8 @@ def command(
         subject.say_empty(named)
         for line in said(found):
             subject.say(line)
+        for view in together:
+            subject.say(joint_said(view))
         for name, one in named.adl:
             subject.say(f"auto-deleveraging of {subject.cut(name, 40)} by {one.by}: {one.said}")
         subject.say(on.line)
@@ -87,6 +93,41 @@ def document(found: Portfolio) -> dict[str, object]:
         "expected_loss_usd": [subject.number(x) for x in found.expected_loss_usd],
         "unknown": list(found.unknown),
     }
+
+
+def joint_views(named: NamedBook) -> list[dict[str, object]]:
+    """What owners of two legs and more are worth together, now and under the worst named shock, as JSON."""
+    from keeper.model import Shock
+    from keeper.risk.legs import joint_usd
+    from keeper.risk.shocks import LIBRARY
+
+    shocks = (Shock(name="now", moves={}), *LIBRARY)
+    views: list[dict[str, object]] = []
+    for owner, usd in joint_usd(named, shocks).items():
+        legs = [name for name, of in zip(named.names, named.owners, strict=True) if of == owner]
+        known = [i for i, x in enumerate(usd) if math.isfinite(x)]
+        worst = min(known, key=lambda i: usd[i], default=0)
+        views.append(
+            {
+                "owner": owner,
+                "legs": legs,
+                "worth_usd": subject.number(usd[0]),
+                "worst_shock": shocks[worst].name if worst else None,
+                "worst_usd": subject.number(usd[worst]),
+            }
+        )
+    return views
+
+
+def joint_said(view: Mapping[str, Any]) -> str:
+    """One owner's legs in a line."""
+    head = (
+        f"joint {subject.cut(str(view['owner']), 12)}, {len(view['legs'])} legs ({', '.join(view['legs'])})"
+    )
+    if view["worth_usd"] is None:
+        return f"{head}: not known, for one leg cannot be told"
+    tail = "" if view["worst_shock"] is None else f", {view['worst_usd']:,.0f} under {view['worst_shock']}"
+    return f"{head}: worth {view['worth_usd']:,.0f} USD now{tail}"
 
 
 def nearness(name: str, one: Adl) -> dict[str, object]:

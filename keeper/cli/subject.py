@@ -45,6 +45,7 @@ def named_book(config: Path, book: Path | None) -> NamedBook:
     kernels.prepare()
     from keeper.daemon.wiring import photograph
     from keeper.model import BookRow
+    from keeper.risk import adl
     from keeper.risk.clocks import position_days
     from keeper.risk.legs import equity
     from keeper.risk.rows import conservative
@@ -71,6 +72,11 @@ def named_book(config: Path, book: Path | None) -> NamedBook:
         equities=tuple(equity(p) for p in positions) + (None,) * len(lost),
         # by account: one person's positions carry one address
         owners=tuple(id.account for id in ids),
+        adl=tuple(
+            (labels.get(p.id) or str(p.id), near)
+            for p in positions
+            if (near := adl.of_position(p)) is not None
+        ),
     )
 
 

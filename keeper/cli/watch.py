@@ -98,7 +98,7 @@ def screen(body: Mapping[str, Any], age_s: float) -> Any:
 
 def alarming(line: str) -> bool:
     """Whether a chain's line says that it is not watched, or not acted on, as it should be."""
-    return any(word in line for word in ("BLIND", "STOPPED", "NOT ARMED", "PAUSED"))
+    return any(word in line for word in ("BLIND", "STOPPED", "NOT ARMED", "PAUSED", "NOT COVERED"))
 
 
 def head_lines(body: Mapping[str, Any]) -> list[str]:
@@ -120,9 +120,28 @@ def head_lines(body: Mapping[str, Any]) -> list[str]:
         told.append(
             f"{chain['chain']}: {body.get('mode')}, block {chain['block'] or '-'}{reach}, {state}{busy}"
         )
+    told += [pair_line(p) for chain in body.get("chains", ()) for p in chain.get("pairs", ())]
+    told += [joint_line(j) for j in body.get("joint", ())]
     if body.get("never_drilled"):
         told.append(f"never passed a drill as configured: {', '.join(map(str, body['never_drilled']))}")
     return told
+
+
+def pair_line(pair: Mapping[str, Any]) -> str:
+    """A loan and its hedge."""
+    word = {True: "covered", False: "NOT COVERED", None: "not known"}[pair["covered"]]
+    return f"{pair['loan']} and {pair['short']}: {word}: {pair['why']}"
+
+
+def joint_line(joint: Mapping[str, Any]) -> str:
+    """One owner's legs together; what is not known is named."""
+    worth = "not known" if joint["worth_usd"] is None else f"{joint['worth_usd']:,.0f} USD"
+    weakest = "" if joint["weakest"] is None else f", weakest {joint['weakest']}"
+    lost = ", ".join(str(x["label"]) for x in joint["legs"] if x["unreadable"])
+    where = len({x["chain"] for x in joint["legs"]})
+    on = f" on {where} chains" if where > 1 else ""
+    tail = f"; not known: {lost}" if lost else ""
+    return f"joint {joint['owner'][:10]}: {len(joint['legs'])} legs{on}, worth {worth}{weakest}{tail}"
 
 
 def alarm_lines(body: Mapping[str, Any]) -> list[str]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
 
 from keeper.clock import SystemClock
-from keeper.config import ChainSettings, Settings
+from keeper.config import Settings
 from keeper.daemon.facts import Guarded
+from keeper.daemon.joint import adl_rows, joint_rows, pair_rows
 from keeper.daemon.loop import ChainLoop
 from keeper.daemon.protecting import Wish, health_wanted, protect
 from keeper.daemon.stops import PAUSE, PAUSE_S_MAX
 from keeper.daemon.tick import Tick
+from keeper.daemon.watched import Blind, Watched, why_not_known
 from keeper.drilled import missing
 from keeper.journal.write import Journal
 from keeper.model import Level, Outlook, Policy, Position, PositionId, Refusal
@@ -21,26 +21,12 @@ from keeper.risk.thresholds import price_at_health
 from keeper.seams import Clock
 from keeper.units import WAD
 
+__all__ = ["ACK", "PROTECT_S_MAX", "Blind", "Controls", "Watched", "thresholds", "why_not_known"]
+
 PROTECT_S_MAX = 3_600.0
 """A wish for more health lasts at most an hour: prices move on, and what was meant is no longer what is done."""
 ACK = "acknowledged"
 """Control key: the wall time up to which every alarm is known to somebody."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Blind:
-    """A chain unseen: why, and since when (wall time)."""
-
-    why: str
-    since_s: float
-
-
-class Watched(Protocol):
-    """What is asked of a chain's daemon."""
-
-    chain: ChainSettings
-    loop: ChainLoop | None
-    blind: Blind | None
 
 
 class Controls:
@@ -73,7 +59,8 @@ class Controls:
     def _status(self, _: dict[str, object]) -> dict[str, object]:
         chains = [self._chain(watched) for watched in self._chains]
         drills = {"never_drilled": missing(self._settings)}
-        return {"ok": True, "schema": 1, "mode": self._settings.mode, "chains": chains, **drills}
+        joint = {"joint": joint_rows(self._chains)}
+        return {"ok": True, "schema": 1, "mode": self._settings.mode, "chains": chains, **drills, **joint}
 
     def _chain(self, watched: Watched) -> dict[str, object]:
         loop, blind = watched.loop, watched.blind
@@ -100,6 +87,8 @@ class Controls:
                 for a in loop.parts.alarms.standing
             ],
             "positions": _all_standing(loop, blind),
+            "pairs": pair_rows(watched),
+            "adl": adl_rows(watched),
         }
 
     def _arm(self, request: dict[str, object]) -> dict[str, object]:
@@ -267,20 +256,6 @@ def _why_unknown(tick: Tick | None, id: PositionId, blind: Blind | None) -> str:
     unread = next((u.why for u in tick.snapshot.unreadable if u.id == id), "") if tick else ""
     outlook = next((o for o in tick.outlooks if o.id == id), None) if tick else None
     return why_not_known(tick, blind, unread, outlook)
-
-
-def why_not_known(tick: Tick | None, blind: Blind | None, unread: str, outlook: Outlook | None) -> str:
-    """Why what the last tick says of a position is not known at this moment; empty when it is."""
-    if blind is not None:
-        return f"the chain cannot be seen: {blind.why}"
-    if tick is None:
-        return "no block has been seen yet"
-    if unread:
-        return unread
-    if outlook is None or outlook.level is Level.UNKNOWN:
-        # it was read, and the risk core could not vouch for what was read
-        return outlook.why if outlook is not None and outlook.why else "it could not be judged"
-    return ""
 
 
 def _never_seen(label: str) -> dict[str, object]:

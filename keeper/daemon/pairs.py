@@ -21,11 +21,14 @@ from keeper.journal.read import Queries
 from keeper.model import Decision, Entry, Policy, PositionId, Snapshot
 from keeper.phrases import health_text
 from keeper.plan import Relieves
+from keeper.risk import adl
 from keeper.seams import Alarm, Severity
 from strategies.hedge_profit import take
 
+PERPS = ("gmx_v2",)
 KIND = "pair"
 LOST = "hedge_lost"
+ADL = "adl_near"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,6 +223,7 @@ class Pairs:
 
     def tell(self, tick: Tick, policies: Mapping[PositionId, Policy], alarms: Alarm) -> None:
         """Raise what a person must hear, and clear what is over."""
+        say_adl(tick.snapshot, alarms)
         for link in self.links:
             now = self.covers.get(link.loan)
             if now is None:
@@ -232,6 +236,20 @@ class Pairs:
             calm = health is not None and health >= policies[link.loan].warn_wad
             severity = Severity.WARNING if calm else Severity.CRITICAL
             alarms.raise_alarm(severity, LOST, subject, self.said(link))
+
+
+def say_adl(snapshot: Snapshot, alarms: Alarm) -> None:
+    """A winning perp that its venue may soon close, or now: CRITICAL once it may. What is unread clears nothing."""
+    for position in snapshot.positions:
+        if position.id.venue not in PERPS:
+            continue
+        found, subject = adl.of_position(position), str(position.id)
+        if found is None or not found.near:
+            alarms.clear(ADL, subject)
+            continue
+        severity = Severity.CRITICAL if found.enabled else Severity.WARNING
+        why = f"its venue closes winners of a side that has won too much of the pool: {found.said}"
+        alarms.raise_alarm(severity, ADL, subject, why)
 
 
 def _remembered(link: Link, journal: Queries) -> Asked | None:

@@ -11,10 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from keeper.model import Position
+from keeper.model.perp import USD_DECIMALS
 from keeper.risk import perp
 from keeper.risk.warning import adl_index, pnl_headroom
 
 HYPERLIQUID, GMX_V2 = "hyperliquid", "gmx_v2"
+NEAR = 0.25
+"""With less than so much of the way left a person is told: in a fall the rest goes in minutes."""
 _KEYS: Mapping[str, tuple[str, ...]] = {
     HYPERLIQUID: (),
     GMX_V2: ("pool_usd", "pnl_usd", "pnl_factor_max"),
@@ -35,6 +39,11 @@ class Adl:
     def enabled(self) -> bool:
         """Whether the venue may close it now; where it cannot be told, it may."""
         return self.winning and self.by == GMX_V2 and not self.value > 0.0
+
+    @property
+    def near(self) -> bool:
+        """Whether little of the way is left, or none."""
+        return self.winning and self.by == GMX_V2 and not self.value > NEAR
 
     @property
     def said(self) -> str:
@@ -76,6 +85,16 @@ def gmx_v2(leg: perp.Leg, mark: float, pool: tuple[float, float, float]) -> Adl:
         value=pnl_headroom(pnl_usd, pool_usd, most),
         winning=leg.size * (mark - leg.entry) > 0.0,
     )
+
+
+def of_position(position: Position) -> Adl | None:
+    """Of a guarded position, by what its venue says of the position's side; None where it closes no winners."""
+    found = position.perp
+    if found is None or found.side is None:
+        return None
+    usd, side = 10.0**USD_DECIMALS, found.side
+    value = pnl_headroom(side.won_usd / usd, side.pool_usd / usd, side.factor_adl / usd)
+    return Adl(by=GMX_V2, value=value, winning=found.won_usd > 0)
 
 
 def from_file(

@@ -45,6 +45,15 @@ def equity(position: Position) -> BookRow | None:
     return BookRow(feeds=feeds, a=(tokens, margin), b=(0.0, 0.0), a0=rest)
 
 
+def worth_now_usd(position: Position) -> float:
+    """What a position is worth to its owner at the venue's own prices of its block: collateral less debt, or what
+    remains of a perpetual's margin."""
+    if position.perp is not None:
+        return position.perp.remaining_usd / 10.0**USD_DECIMALS
+    held = sum(h.value_base for h in position.collateral) - sum(h.value_base for h in position.debt)
+    return held / 10.0**position.base_decimals
+
+
 def joint_usd(book: NamedBook, shocks: Sequence[Shock]) -> dict[str, tuple[float, ...]]:
     """Owner -> what he is worth under each shock, before any liquidation, for owners of two legs and more. NaN where
     one leg cannot be told: unknown is never worth something."""

@@ -1,0 +1,150 @@
+"""One owner's legs over venues and chains in one view, and how near his winning perps are to being closed for him.
+
+A view: every chain has its own tick, so each leg stands as its own newest judged block saw it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from keeper.daemon.pairs import Pairs
+from keeper.daemon.watched import Watched, why_not_known
+from keeper.risk import adl
+from keeper.risk.legs import worth_now_usd
+from keeper.units import UINT256_MAX
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leg:
+    """One guarded position of an owner."""
+
+    owner: str
+    label: str
+    chain: str
+    worth_usd: float
+    """NaN while it is not known: unknown is never worth something."""
+    health_wad: int | None
+    why: str
+    """Why it is not known; empty when it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joint:
+    """All legs of one owner."""
+
+    owner: str
+    legs: tuple[Leg, ...]
+
+    @property
+    def worth_usd(self) -> float:
+        """Together; NaN where a leg cannot be told."""
+        return math.fsum(leg.worth_usd for leg in self.legs)
+
+    @property
+    def weakest(self) -> Leg | None:
+        """The leg of lowest known health."""
+        known = [x for x in self.legs if x.health_wad is not None and x.health_wad != UINT256_MAX]
+        return min(known, key=lambda x: x.health_wad or 0, default=None)
+
+
+def joined(chains: Sequence[Watched]) -> tuple[Joint, ...]:
+    """Owners of two guarded positions and more, over every chain of the process."""
+    owned: dict[str, list[Leg]] = {}
+    for watched in chains:
+        for leg in _legs(watched):
+            owned.setdefault(leg.owner, []).append(leg)
+    return tuple(Joint(owner=o, legs=tuple(legs)) for o, legs in owned.items() if len(legs) > 1)
+
+
+def _legs(watched: Watched) -> list[Leg]:
+    loop = watched.loop
+    if loop is None:
+        return []
+    tick = loop.last
+    positions = tick.snapshot.by_id() if tick else {}
+    outlooks = {o.id: o for o in tick.outlooks} if tick else {}
+    unread = {u.id: u.why for u in tick.snapshot.unreadable} if tick else {}
+    made = []
+    for g in loop.parts.guarded:
+        position = positions.get(g.id)
+        why = why_not_known(tick, watched.blind, unread.get(g.id, ""), outlooks.get(g.id))
+        if position is None and not why:
+            why = "it is missing from the snapshot"
+        known = position if position is not None and not why else None
+        made.append(
+            Leg(
+                owner=g.id.account,
+                label=g.label,
+                chain=watched.chain.name,
+                worth_usd=worth_now_usd(known) if known is not None else math.nan,
+                health_wad=known.health_wad if known is not None else None,
+                why=why,
+            )
+        )
+    return made
+
+
+def joint_rows(chains: Sequence[Watched]) -> list[dict[str, object]]:
+    """``joined`` as JSON."""
+    return [
+        {
+            "owner": j.owner,
+            "worth_usd": round(j.worth_usd, 2) if math.isfinite(j.worth_usd) else None,
+            "weakest": j.weakest.label if j.weakest is not None else None,
+            "legs": [_leg_row(x) for x in j.legs],
+        }
+        for j in joined(chains)
+    ]
+
+
+def _leg_row(leg: Leg) -> dict[str, object]:
+    worth = round(leg.worth_usd, 2) if math.isfinite(leg.worth_usd) else None
+    health = None if leg.health_wad is None else str(leg.health_wad)
+    return {
+        "label": leg.label,
+        "chain": leg.chain,
+        "worth_usd": worth,
+        "health_wad": health,
+        "unreadable": leg.why or None,
+    }
+
+
+def pair_rows(watched: Watched) -> list[dict[str, object]]:
+    """The pairs of a chain as they stood at its last judged block, as JSON."""
+    loop = watched.loop
+    if loop is None:
+        return []
+    return [_pair_row(loop.pairs, i, blind=watched.blind is not None) for i in range(len(loop.pairs.links))]
+
+
+def _pair_row(pairs: Pairs, i: int, *, blind: bool) -> dict[str, object]:
+    link = pairs.links[i]
+    now = pairs.covers.get(link.loan)
+    head: dict[str, object] = {"loan": link.settings.loan, "short": link.settings.short}
+    if now is None or blind:
+        why = "the chain cannot be seen" if blind else "no block has been judged yet"
+        return {**head, "covered": None, "share": None, "why": why}
+    return {**head, "covered": now.holds, "share": round(now.share, 4), "why": pairs.said(link)}
+
+
+def adl_rows(watched: Watched) -> list[dict[str, object]]:
+    """How near each guarded perp is to being closed by its venue, as JSON."""
+    loop = watched.loop
+    if loop is None or loop.last is None or watched.blind is not None:
+        return []
+    labels = {g.id: g.label for g in loop.parts.guarded}
+    found = [(p.id, adl.of_position(p)) for p in loop.last.snapshot.positions if p.perp is not None]
+    return [
+        {
+            "position": labels.get(id, str(id)),
+            "by": one.by,
+            "left": round(one.value, 4) if math.isfinite(one.value) else None,
+            "winning": one.winning,
+            "enabled": one.enabled,
+            "why": one.said,
+        }
+        for id, one in found
+        if one is not None
+    ]

@@ -1,0 +1,41 @@
+"""What may be asked of a chain's daemon, and why something of it is not known at this moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from keeper.config import ChainSettings
+from keeper.daemon.loop import ChainLoop
+from keeper.daemon.tick import Tick
+from keeper.model import Level, Outlook
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blind:
+    """A chain unseen: why, and since when (wall time)."""
+
+    why: str
+    since_s: float
+
+
+class Watched(Protocol):
+    """What is asked of a chain's daemon."""
+
+    chain: ChainSettings
+    loop: ChainLoop | None
+    blind: Blind | None
+
+
+def why_not_known(tick: Tick | None, blind: Blind | None, unread: str, outlook: Outlook | None) -> str:
+    """Why what the last tick says of a position is not known at this moment; empty when it is."""
+    if blind is not None:
+        return f"the chain cannot be seen: {blind.why}"
+    if tick is None:
+        return "no block has been seen yet"
+    if unread:
+        return unread
+    if outlook is None or outlook.level is Level.UNKNOWN:
+        # it was read, and the risk core could not vouch for what was read
+        return outlook.why if outlook is not None and outlook.why else "it could not be judged"
+    return ""
