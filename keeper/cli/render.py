@@ -120,7 +120,8 @@ def _perp(p: Perp) -> dict[str, object]:
 
 def _entry(p: Perp) -> int:
     """Dollars of a whole token of the index at which the position was opened, on average."""
-    return p.size_usd * 10**p.index.decimals // max(p.tokens, 1)
+    price: int = p.size_usd * 10**p.index.decimals // max(p.tokens, 1)
+    return price
 
 
 def _holding(h: Holding, base_decimals: int) -> dict[str, object]:
