@@ -338,6 +338,15 @@ class Remembers(Protocol):
         ...
 
 
+@runtime_checkable
+class Prepares(Protocol):
+    """A signer that can do beforehand what needs no key."""
+
+    def prepare(self, tx: TxFields) -> None:
+        """``tx`` is likely to be signed soon: judge and encode it. Nothing is signed, and nothing promised."""
+        ...
+
+
 class Signer(Protocol):
     """The only holder of a key."""
 

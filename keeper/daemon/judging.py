@@ -10,6 +10,7 @@ from typing import Protocol
 from keeper.daemon.isolation import alone, without_culprits
 from keeper.daemon.watching import Watching
 from keeper.decision import Memory, Options, decide, plain_outlook
+from keeper.decision.standing import moves
 from keeper.model import (
     Block,
     Decision,
@@ -30,6 +31,22 @@ from keeper.risk.outlook import assess
 from keeper.seams import Venue
 
 _NEVER_SENT = (IntentState.ABANDONED, IntentState.EXPIRED)
+
+
+class Movers:
+    """Whose policies may be others at another block; asked of the same thousand several times a block."""
+
+    def __init__(self) -> None:
+        self._of: tuple[Policy, ...] = ()
+        self._found: tuple[PositionId, ...] = ()
+
+    def among(self, policies: Mapping[PositionId, Policy]) -> tuple[PositionId, ...]:
+        """Those of ``policies`` (always the same ids) that ``standing_all`` has to look at."""
+        now = tuple(policies.values())
+        if now != self._of:
+            self._found = tuple([id for id, policy in policies.items() if moves(policy)])
+            self._of = now
+        return self._found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from keeper.daemon import tick as ticks
 from keeper.daemon.building import Bench, built, options_of
 from keeper.daemon.canary.yielding import others_first, yielded
 from keeper.daemon.isolation import alone, without_culprits
-from keeper.daemon.judging import World, decided, outlooks_of, overtaken, remembered, unseen_since
+from keeper.daemon.judging import Movers, World, decided, outlooks_of, overtaken, remembered, unseen_since
 from keeper.daemon.lane import Lane
 from keeper.daemon.pairs import Pairs
 from keeper.daemon.parts import Parts
@@ -72,6 +72,7 @@ class ChainLoop:
         self._shocked: tuple[dict[str, str], tuple[Shock, ...]] = ({}, ())
         """The shocks as they move the feeds of those symbols: the same in every block."""
         self._watching = Watching(expected=len(parts.guarded))
+        self._movers = Movers()
         self._memory = remembered(parts.journal)
         self._marks: dict[PositionId, Kept] = {}
         self._refused: dict[PositionId, frozenset[str]] = {}
@@ -138,7 +139,7 @@ class ChainLoop:
         if not (self.lane.served and isinstance(facts, Glances)) or self.parts.dry:
             return 0.0
         # while the chain answers: what the journal holds open
-        seen, ready = await beside(facts.glance(block, self.venues), self._options)
+        seen, ready = await beside(facts.glance(block, self.venues), self._asked_ahead)
         if seen is None:
             return 0.0
         if ready is None or ready.open_intents or seen[1]:
@@ -321,9 +322,11 @@ class ChainLoop:
 
     def _standing(self, snapshot: Snapshot) -> Mapping[PositionId, Policy]:
         """The policies with what their owners allowed to move; as configured where that breaks."""
-        policies = yielded(self.policies, self.yielding, snapshot)
-        stand = partial(standing_all, self.pairs.standing(policies, snapshot), self._memory.rows(), snapshot)
-        found, _ = without_culprits(stand, tuple(self.policies))
+        policies = self.pairs.standing(yielded(self.policies, self.yielding, snapshot), snapshot)
+        if not (moving := self._movers.among(policies)):
+            return policies
+        stand = partial(standing_all, policies, self._memory.rows(), snapshot)
+        found, _ = without_culprits(stand, moving)
         return found
 
     def _others_first(self, id: PositionId) -> str:
@@ -333,6 +336,12 @@ class ChainLoop:
 
     def _options(self) -> Options:
         return options_of(self.parts, self.venues, self.lane.waiting, armed=self.armed)
+
+    def _asked_ahead(self) -> Options:
+        """What the journal is asked on the way to a signature: its answers are kept until something is written."""
+        self.parts.journal.followed_intents(self.parts.chain.chain_id)
+        self.parts.journal.last_seqs()
+        return self._options()
 
     def _shocks(self, snapshot: Snapshot) -> tuple[Shock, ...]:
         symbols = {r.feed: r.token.symbol for r in snapshot.means.reserves}

@@ -6,6 +6,8 @@ of transaction it was given. ``tests/property`` holds the bytes equal to that li
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from coincurve import PrivateKey
 from eth_utils.crypto import keccak
 
@@ -32,10 +34,30 @@ def unsigned_payload(tx: TxFields) -> bytes:
     )
 
 
-def sign(tx: TxFields, key: PrivateKey) -> Signed:
-    """The signed transaction and its hash; libsecp256k1's nonce is RFC 6979's and its s is the low one."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsigned:
+    """A transaction up to its signature."""
+
+    payload: bytes
+    digest: bytes
+    """What the key signs."""
+
+
+def unsigned(tx: TxFields) -> Unsigned:
+    """All of ``tx`` that needs no key."""
     payload = unsigned_payload(tx)
-    signature = key.sign_recoverable(keccak(_TYPE + rlp_list_prefix(len(payload)) + payload), hasher=None)
+    return Unsigned(payload=payload, digest=keccak(_TYPE + rlp_list_prefix(len(payload)) + payload))
+
+
+def sign(tx: TxFields, key: PrivateKey) -> Signed:
+    """The signed transaction and its hash."""
+    return signed(unsigned(tx), key)
+
+
+def signed(made: Unsigned, key: PrivateKey) -> Signed:
+    """The same from its prepared part; libsecp256k1's nonce is RFC 6979's and its s is the low one."""
+    payload = made.payload
+    signature = key.sign_recoverable(made.digest, hasher=None)
     tail = (
         rlp_uint(signature[64])
         + rlp_bytes(signature[:32].lstrip(b"\0"))

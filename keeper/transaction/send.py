@@ -24,11 +24,12 @@ from keeper.model import (
     Refusal,
     Snapshot,
 )
-from keeper.seams import Remembers, Signer, Transport, TxFields
+from keeper.seams import Prepares, Remembers, Signer, Transport
 from keeper.transaction import doubt
 from keeper.transaction import nonce as nonces
 from keeper.transaction.answers import Verdict, best
 from keeper.transaction.fees import BUMPS_MAX, WHO, Market, first_fee, holds_up, raised_fee
+from keeper.transaction.fields import fields_of
 from keeper.transaction.ledger import Ledger
 from keeper.transaction.nobody import always, nothing, silent
 from keeper.transaction.simulate import simulate
@@ -108,6 +109,7 @@ class Live:
                 self.beside()
                 self._journal.open_intent(plan, spend_usd=spend_usd_up(plan, snapshot.means))
             self._probe("planned")
+            self._ready(plan, fee, at_block)
             refusal, nonce = await asking
             # what has ended in vain, or was forbidden, meanwhile
             refusal = refusal or self._in_doubt(plan) or self.may_send(plan)
@@ -123,6 +125,16 @@ class Live:
             await asyncio.gather(asking, return_exceptions=True)
             if not kept:
                 self._abandon_unsigned(plan.key, at_block, why)
+
+    def _ready(self, plan: Plan, fee: Fee, at_block: int) -> None:
+        """While the chain is asked: what the journal is asked again after it, and all of a signature but the key's
+        part. Nothing of it is believed without being asked again."""
+        chain_id = plan.block.chain_id
+        self._in_doubt(plan)
+        nonce = self._journal.next_nonce(chain_id, self._signer.address)
+        if nonce is not None and isinstance(self._signer, Prepares):
+            attempt = Attempt(key=plan.key, nonce=nonce, n=0, raw=b"", hash="", fee=fee, sent_block=at_block)
+            self._signer.prepare(fields_of(attempt, plan.call, chain_id))
 
     async def bump(self, key: PlanKey, block: Block, means: Means | None) -> Attempt | Refusal:
         """The same payload under the same nonce at a higher fee. Raises Raced when the intent is not open."""
@@ -306,17 +318,7 @@ class Live:
 
     async def _signed(self, attempt: Attempt, call: Call, chain_id: int) -> Attempt:
         """The attempt with its bytes, which nobody but this process knows yet."""
-        tx = TxFields(
-            chain_id=chain_id,
-            nonce=attempt.nonce,
-            to=call.target,
-            data=call.data,
-            value_wei=call.value_wei,
-            gas_limit=attempt.fee.gas_limit,
-            max_fee_wei=attempt.fee.max_fee_wei,
-            tip_wei=attempt.fee.tip_wei,
-            intent=str(attempt.key),
-        )
+        tx = fields_of(attempt, call, chain_id)
         if attempt.key in self._unsure:
             raise Raced(f"{attempt.key}: the signer has not said yet what it signed")
         try:

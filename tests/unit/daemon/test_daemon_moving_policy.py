@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from keeper.daemon.judging import Movers
 from keeper.daemon.loop import ChainLoop
 from keeper.model import Level
 from keeper.units import WAD
@@ -40,3 +41,13 @@ async def test_tick__when_a_restart_falls_between_the_best_price_and_its_exit__t
     assert "trigger 1.25 -> 2.2918 to close: WETH at 2209 <= 2210" in said.why
     back = await anew.tick(made.lay(repriced(found, {"WETH": "2300"})))
     assert {o.level for o in back.outlooks} == {Level.SAFE}
+
+
+def test_movers__when_a_policy_is_put_in_anothers_place__then_whether_it_moves_is_asked_anew() -> None:
+    plain, id = build.policy(strategies=("repay",)), position([collateral(WETH, "10")], []).id
+    movers, policies = Movers(), {id: plain}
+    assert movers.among(policies) == ()
+    policies[id] = TRAIL
+    assert movers.among(policies) == (id,)
+    policies[id] = plain
+    assert movers.among(policies) == ()
