@@ -99,10 +99,11 @@ def key(*parts: object) -> bytes:
     return keccak(encode(kinds, values))
 
 
-def deploy_gmx_v2(chain: Chain, places: Mapping[str, str] | None = None) -> Gmx:
+def deploy_gmx_v2(chain: Chain, places: Mapping[str, str] | None = None, usdc: str | None = None) -> Gmx:
     """The whole system with one market: index and long token WETH, short token USDC; ETH at 2,000 dollars.
 
-    ``places``: contract -> address at which it is to stand, where a test needs the protocol's own addresses.
+    ``places``: contract -> address at which it is to stand, where a test needs the protocol's own addresses. ``usdc``:
+    dollars that are there already and that the deployer may mint.
     """
     deployer = chain.accounts[0]
 
@@ -117,7 +118,7 @@ def deploy_gmx_v2(chain: Chain, places: Mapping[str, str] | None = None) -> Gmx:
 
     store, emitter, router = (made(f"Gmx{n}Double") for n in ("DataStore", "EventEmitter", "Router"))
     vault, wnt, reader = (made(f"Gmx{n}Double") for n in ("OrderVault", "Wnt", "OrderReader"))
-    usdc = made("TokenDouble", "USDC", 6)
+    usdc = usdc or made("TokenDouble", "USDC", 6)
     handler = made("GmxOrderHandlerDouble", store, reader, emitter, vault, wnt)
     routers = [made(f"Gmx{n}RouterDouble", store, router, handler) for n in ("Exchange", "Subaccount")]
     for each in routers:
@@ -153,6 +154,7 @@ def _configure(chain: Chain, at: Gmx) -> None:
         uints |= {key(n, at.market, True): yes, key(n, at.market, False): no}
     for long in (True, False):
         uints[key("MAX_PNL_FACTOR", "MAX_PNL_FACTOR_FOR_TRADERS", at.market, long)] = 9 * 10**29
+        uints[key("MAX_PNL_FACTOR", "MAX_PNL_FACTOR_FOR_ADL", at.market, long)] = 85 * 10**28
         # others hold positions too: twenty millions a side
         uints[key("OPEN_INTEREST", at.market, at.usdc, long)] = 20_000_000 * USD
         uints[key("OPEN_INTEREST_IN_TOKENS", at.market, at.usdc, long)] = 10_000 * 10**18
