@@ -102,8 +102,8 @@ def key(*parts: object) -> bytes:
 def deploy_gmx_v2(chain: Chain, places: Mapping[str, str] | None = None, usdc: str | None = None) -> Gmx:
     """The whole system with one market: index and long token WETH, short token USDC; ETH at 2,000 dollars.
 
-    ``places``: contract -> address at which it is to stand, where a test needs the protocol's own addresses. ``usdc``:
-    dollars that are there already and that the deployer may mint.
+    ``places``: contract -> address at which it is to stand, where a test needs the protocol's own addresses.
+    ``usdc``: dollars that are there already and that the deployer may mint.
     """
     deployer = chain.accounts[0]
 
