@@ -14,6 +14,7 @@ from keeper.cli import (
     ack,
     adopt,
     arm,
+    canary,
     capacity,
     cascade,
     check,
@@ -97,6 +98,7 @@ for module in (
     install_service,
     completion,
     drill,
+    canary,
     demo,
 ):
     app.command(name=module.__name__.rsplit(".", 1)[1].replace("_", "-"))(module.command)

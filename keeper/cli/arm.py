@@ -43,7 +43,7 @@ def tell(config: Path, request: dict[str, object], *, json: bool) -> int:
     from keeper.errors import EXIT_FINDINGS, EXIT_OK
     from keeper.notify.control import ask
 
-    answer = drive(ask(_socket(config), {**request, "actor": actor()}))
+    answer = drive(ask(socket(config), {**request, "actor": actor()}))
     lines = answer.get("lines")
     if json:
         print(table.document(answer))
@@ -55,7 +55,7 @@ def tell(config: Path, request: dict[str, object], *, json: bool) -> int:
     return EXIT_OK if answer.get("ok") is True else EXIT_FINDINGS
 
 
-def _socket(config: Path) -> Path:
+def socket(config: Path) -> Path:
     """Where the daemon of ``config`` listens. Raises ConfigError."""
     from keeper.cli.endings import say
     from keeper.config import load

@@ -12,7 +12,15 @@ from typing import Any
 import pytest
 import yaml
 
-from keeper.notify.metrics import ChainFigures, Counts, Exposition, Figures, PositionFigures, TargetFigures
+from keeper.notify.metrics import (
+    CanaryFigures,
+    ChainFigures,
+    Counts,
+    Exposition,
+    Figures,
+    PositionFigures,
+    TargetFigures,
+)
 
 pytestmark = pytest.mark.unit
 ROOT = Path(__file__).parents[2]
@@ -42,7 +50,8 @@ def exposed() -> dict[str, set[str]]:
     counts.plans["mainnet"] += 1
     counts.outcomes["mainnet", "FINAL"] += 1
     target = TargetFigures(name="ntfy (line 1)", down=False, waiting=0, delivered=1, failed=0)
-    figures = Figures(version="0", mode="live", chains=(CHAIN,), targets=(target,))
+    canary = CanaryFigures(every_s=3_600.0, success_s=1.0, failed=False)
+    figures = Figures(version="0", mode="live", chains=(CHAIN,), targets=(target,), canary=canary)
     found: dict[str, set[str]] = {}
     for line in Exposition().text(figures, counts).decode().splitlines():
         if not line.startswith("#"):

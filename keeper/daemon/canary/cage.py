@@ -54,7 +54,8 @@ class Chain(Watched, Protocol):
 class Voice(Protocol):
     """Who carries the notice to people."""
 
-    clock: Clock
+    @property
+    def clock(self) -> Clock: ...
 
     @property
     def quiet(self) -> bool:
@@ -158,7 +159,9 @@ class Cage:
             "next_s": next_s,
             "success_s": self._success_s() or None,
             "hindered": self._hindered() or None,
-            "run": None if last is None else plain(last),
+            "asked": bool(self._asked),
+            "waiting": self.waiting or None,
+            "run": None if last is None else {**plain(last), "said": " ".join(ended_lines(last)[:1])},
             "lines": standing_lines(self._settings, last, self._hindered(), self._clock.now_s()),
         }
 

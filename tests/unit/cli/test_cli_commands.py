@@ -130,6 +130,7 @@ def test_commands__when_listed__then_they_are_the_documented_ones() -> None:
                 "install-service",
                 "demo",
                 "drill",
+                "canary",
             ]
         )
         == COMMANDS
