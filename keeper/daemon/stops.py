@@ -13,6 +13,12 @@ from keeper.seams import Clock
 REVERTS_MAX = 3
 REVERT_WINDOW_BLOCKS = 10
 """So many reverts of a position within so many blocks stop it until the first has left the window."""
+ORDERS_MAX = 3
+ORDERS_WINDOW_S = 120
+"""So many orders of a position that its venue ended without effect within so long stop it, as reverts do: each costs the
+fee of its execution. By the chain's own seconds, because an order takes seconds however short a block is."""
+ORDERS_READ = 256
+"""Of the journal's newest rows about orders."""
 PAUSE_S_MAX = 86_400.0
 """No pause lasts longer than a day without being asked for again."""
 QUORUM = 2
@@ -55,7 +61,8 @@ class Stops:
             return Stop(scope=Scope.KEY, code="unwritable", why=self.unwritable)
         id = plan.key.position
         paused = self._paused(f"{PAUSE}:{id}", Scope.POSITION)
-        return paused or self._reverts(plan) or self._quorum(plan) or self._paused(PAUSE, Scope.KEY)
+        failed = self._reverts(plan) or self._orders(plan)
+        return paused or failed or self._quorum(plan) or self._paused(PAUSE, Scope.KEY)
 
     @property
     def quorum_lost(self) -> str:
@@ -78,6 +85,23 @@ class Stops:
         again = sorted(blocks)[-REVERTS_MAX] + REVERT_WINDOW_BLOCKS + 1
         why = f"{len(blocks)} of its transactions reverted within {REVERT_WINDOW_BLOCKS} blocks"
         return Stop(scope=Scope.POSITION, code="reverts", why=f"{why}; tried again from block {again}")
+
+    def _orders(self, plan: Plan) -> Stop | None:
+        """Attempts that the chain took and the venue did not carry out."""
+        mine, now_s = f"{plan.key.position}#", plan.block.timestamp_s
+        rows = self._journal.entries("order", limit=ORDERS_READ, newest=True)
+        ended_s = sorted(
+            at_s
+            for row in rows
+            if row.subject.startswith(mine)
+            and row.data.get("state") == "CANCELLED"
+            and now_s - ORDERS_WINDOW_S <= (at_s := int(str(row.data.get("at_s", 0)))) <= now_s
+        )
+        if len(ended_s) < ORDERS_MAX:
+            return None
+        again_s = ended_s[-ORDERS_MAX] + ORDERS_WINDOW_S + 1 - now_s
+        why = f"{len(ended_s)} of its orders ended without effect on the venue within {ORDERS_WINDOW_S} s"
+        return Stop(scope=Scope.POSITION, code="orders_in_vain", why=f"{why}; tried again in {again_s} s")
 
     def _quorum(self, plan: Plan) -> Stop | None:
         if all(isinstance(step, Supply | Repay | AddMargin) for step in plan.steps) or not self.quorum_lost:

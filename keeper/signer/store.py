@@ -190,7 +190,7 @@ class Store:
             if row["token"] == asked.token:
                 units[nonce] = max(units.get(nonce, 0), int(row["units"]))
         nonce = asked.tx.nonce
-        fees[nonce] = max(fees.get(nonce, 0), asked.tx.gas_limit * asked.tx.max_fee_wei)
+        fees[nonce] = max(fees.get(nonce, 0), _leaves_wei(asked.tx))
         # what frees a nonce must stay possible when the day is used up, and must not drain the tank either
         most_wei = caps.fee_wei * (2 if asked.cancel else 1)
         if sum(fees.values()) > most_wei:
@@ -205,7 +205,7 @@ class Store:
         tx = asked.tx
         values = (
             *(str(tx.chain_id), tx.nonce, n, asked.intent, asked.payload),
-            *(str(tx.max_fee_wei), str(tx.tip_wei), str(tx.gas_limit * tx.max_fee_wei)),
+            *(str(tx.max_fee_wei), str(tx.tip_wei), str(_leaves_wei(tx))),
             *(asked.token, str(asked.units), int(asked.cancel), signed.raw, signed.hash, now_s),
         )
         self._connection.execute(f"INSERT INTO signed VALUES ({', '.join('?' * len(values))})", values)
@@ -218,6 +218,12 @@ class Store:
         query = "SELECT max(nonce) FROM signed WHERE chain_id = ?"
         found = self._connection.execute(query, (str(chain_id),)).fetchone()[0]
         return None if found is None else int(found)
+
+
+def _leaves_wei(tx: TxFields) -> int:
+    """Most wei that a transaction may take out of the wallet: gas, and what it sends, as an order does with the fee
+    of its execution."""
+    return tx.gas_limit * tx.max_fee_wei + tx.value_wei
 
 
 def _refuse_replacement(asked: Asked, rows: list[sqlite3.Row]) -> None:

@@ -26,6 +26,7 @@ from keeper.journal.write import Journal
 from keeper.model import (
     Attempt,
     Block,
+    Entry,
     Fee,
     IntentState,
     Level,
@@ -175,6 +176,38 @@ def reverted(night: Night, account: str, block: int) -> None:
         surprise="reverted",
     )
     night.journal.record_outcome(outcome, "0xb")
+
+
+def cancelled(night: Night, account: str, seq: int, state: str = "CANCELLED") -> None:
+    """An order of ``account`` that its venue ended so, in the block of now."""
+    night.journal.record(
+        Entry(
+            kind="order",
+            chain_id=build.CHAIN_ID,
+            block_number=night.number,
+            subject=f"{position_id(account)}#{seq}",
+            why="cancelled",
+            data={"state": state, "order": f"0x{seq}", "at_s": build.block(night.number).timestamp_s},
+        )
+    )
+
+
+def test_row_orders_in_vain__when_three_in_two_minutes__then_that_position_waits_and_goes_on_by_itself(
+    night: Night,
+) -> None:
+    assert night.block() == {ALICE, BOB}
+    for seq, state in enumerate(("CANCELLED", "EXECUTED", "CANCELLED", "FROZEN"), 1):
+        cancelled(night, ALICE, seq, state)
+        cancelled(night, BOB, seq, "EXECUTED")
+    assert night.block() == {ALICE, BOB}
+    cancelled(night, ALICE, 5)
+    assert night.block() == {BOB}
+    assert night.standing("not_acting") == {str(position_id(ALICE))}
+    assert night.alarms("not_acting") == ["CRITICAL"]
+    # the first two were of the first block: their window ends ten blocks after it
+    assert night.block(8) == {BOB}
+    assert night.block() == {ALICE, BOB}
+    assert night.standing("not_acting") == set()
 
 
 def test_row_reverts__when_three_in_ten_blocks__then_that_position_waits_and_goes_on_by_itself(

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from keeper.clock import ManualClock
+from keeper.errors import Broken
 from keeper.executor import perp
 from keeper.executor.perp import DECREASE, INCREASE, STOP_LOSS, PerpOrderCall
 from keeper.seams import TxFields
 from keeper.signer.calls import Venued, calls_of
+from keeper.signer.guarded import GuardedSigner
+from keeper.signer.key import Key
 from keeper.signer.perps import AllowedPerp
 from keeper.signer.policy import SigningPolicy, spend_of
 from keeper.signer.policy_file import _perp_in, _perp_out
+from keeper.signer.store import DayCaps, Store
+from tests.keystores import CANARY, address_of
 
 pytestmark = pytest.mark.unit
 
@@ -138,3 +147,32 @@ def test_policy__through_its_file__is_the_same() -> None:
 def test_calls__index_without_a_price__nothing_but_taking_back() -> None:
     calls = calls_of("gmx_v2", replace(VENUE, prices={}))
     assert [type(c).__name__ for c in calls] == ["AllowedCancel"]
+
+
+def test_day__fees_of_executions_sent_with_orders__count_beside_gas(tmp_path: Path) -> None:
+    gas_wei = 3_000_000 * 10**9
+    store = Store.create(tmp_path / "signer.sqlite")
+    with contextlib.closing(store):
+        store.adopt(1, 0, "test", 0.0)
+        caps = DayCaps(fee_wei=3 * gas_wei + 2 * FEE, units={})
+        signer = GuardedSigner(Key(CANARY), replace(POLICY, address=address_of()), caps, store, ManualClock())
+
+        def ask(nonce: int) -> None:
+            tx = TxFields(
+                chain_id=1,
+                nonce=nonce,
+                to=ROUTER,
+                data=perp.calldata(REDUCE),
+                value_wei=FEE,
+                gas_limit=3_000_000,
+                max_fee_wei=10**9,
+                tip_wei=1,
+                intent=f"{nonce}#1",
+            )
+            asyncio.run(signer.sign(tx))
+
+        ask(0)
+        ask(1)
+        # by gas alone a third one fits
+        with pytest.raises(Broken, match=f"fees would reach {3 * (gas_wei + FEE)} wei"):
+            ask(2)
