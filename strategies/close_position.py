@@ -91,7 +91,7 @@ def closed(sale: Sale) -> Sold | Refusal:
 
 def _widths(sale: Sale) -> Iterator[int]:
     if emergency(sale.need.before_wad, sale.need.policy):
-        yield sale.mandate.terms.slippage_bps
+        yield max(0, sale.mandate.terms.slippage_bps)
     yield from TOLERANCES_BPS
 
 

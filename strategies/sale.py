@@ -59,7 +59,7 @@ def _sized(sale: Sale) -> Sold | Refusal:
     terms, before = sale.mandate.terms, sale.need.before_wad
     widths: tuple[int, ...] = TOLERANCES_BPS
     if before < terms.emergency_wad and emergency(before, sale.need.policy):
-        widths = (terms.slippage_bps, *widths)
+        widths = (max(0, terms.slippage_bps), *widths)
     answers = [_with_tolerance(sale, width) for width in widths]
     for answer in answers:
         if isinstance(answer, Sold) and not answer.short:

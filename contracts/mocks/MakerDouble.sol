@@ -74,7 +74,7 @@ contract VatDouble {
     }
 
     function slip(bytes32 ilk, address user, int256 wad) external {
-        gem[ilk][user] = uint256(int256(gem[ilk][user]) + wad);
+        gem[ilk][user] = _sum(gem[ilk][user], wad);
     }
 
     function suck(address user, uint256 rad) external {
@@ -102,9 +102,9 @@ contract VatDouble {
         Ilk storage ilk = ilks[i];
         Urn storage urn = urns[i][u];
         require(ilk.rate != 0, "Vat/ilk-not-init");
-        urn.ink = uint256(int256(urn.ink) + dink);
-        urn.art = uint256(int256(urn.art) + dart);
-        ilk.Art = uint256(int256(ilk.Art) + dart);
+        urn.ink = _sum(urn.ink, dink);
+        urn.art = _sum(urn.art, dart);
+        ilk.Art = _sum(ilk.Art, dart);
         int256 dtab = int256(ilk.rate) * dart;
         uint256 tab = ilk.rate * urn.art;
         bool lessRisky = dart <= 0 && dink >= 0;
@@ -113,13 +113,19 @@ contract VatDouble {
         require(dink <= 0 || _wish(v), "Vat/not-allowed-v");
         require(dart >= 0 || _wish(w), "Vat/not-allowed-w");
         require(urn.art == 0 || tab >= ilk.dust, "Vat/dust");
-        gem[i][v] = uint256(int256(gem[i][v]) - dink);
-        dai[w] = uint256(int256(dai[w]) + dtab);
+        gem[i][v] = _sum(gem[i][v], -dink);
+        dai[w] = _sum(dai[w], dtab);
     }
 
     function grab(bytes32 i, address u) external {
         ilks[i].Art -= urns[i][u].art;
         delete urns[i][u];
+    }
+
+    function _sum(uint256 x, int256 y) private pure returns (uint256) {
+        int256 z = int256(x) + y;
+        require(z >= 0);
+        return uint256(z);
     }
 
     function _wish(address owner) private view returns (bool) {

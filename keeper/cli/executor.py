@@ -57,7 +57,7 @@ async def verify(settings: Settings) -> list[tuple[str, ...]]:
     from keeper.chain.head import latest
     from keeper.clock import SystemClock
     from keeper.daemon.camera import Camera
-    from keeper.daemon.desks import identity
+    from keeper.daemon.desks import identity, seat_of
 
     rows: list[tuple[str, ...]] = []
     for chain in settings.chains:
@@ -71,8 +71,11 @@ async def verify(settings: Settings) -> list[tuple[str, ...]]:
             pools = await _pools(settings, chain, read)
             for p in named:
                 kind = settings.venue(p.venue).kind
-                found = await identity(p, (endpoints, read, block), settings.wallet.address, kind)
-                wrong = found.code or ("" if found.owner == p.account else f"its owner is not {p.account}")
+                seat = await seat_of(p, settings.venue(p.venue), chain.chain_id, read)
+                around = (endpoints, read, block)
+                found = await identity(p, around, settings.wallet.address, kind, seat)
+                owner = (seat.owner if seat is not None else "") or p.account
+                wrong = found.code or ("" if found.owner == owner else f"its owner is not {owner}")
                 wrong = wrong or ("" if found.bot_share_bps else "the keeper's wallet is no bot of it")
                 wrong = wrong or await _foreign(found.venues, chain, pools, read)
                 wrong = wrong or elsewhere(found.venues, settings.venue(p.venue))

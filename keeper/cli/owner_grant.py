@@ -104,6 +104,7 @@ async def wanted(settings: Settings, asked: Asked) -> Wanted:
             debt=await owed(at),
             guardian=asked.guardian,
             line=await line(at),
+            lag=at.seat.lag,
         )
         if at.deployed:
             wish = replace(wish, stands=await _stands(at, wish))
@@ -193,7 +194,11 @@ async def _standing(at: Placed) -> tuple[Standing, tuple[str, ...]]:
         words = await read(tuple(revoking.listing(place, row) for row in others))
         known = {t.address for t in at.venue.tokens}
         more = [
-            (Token(chain_id=at.site.chain.chain_id, address=token, symbol=token, decimals=0), words.uint(i))
+            (
+                Token(chain_id=at.site.chain.chain_id, address=token, symbol=token, decimals=0),
+                # where the grant is whole, what is listed may be no token at all
+                words.uint(i) if at.seat.permit is None else 0,
+            )
             for i, (_, token, _) in enumerate(others)
             if token not in known
         ]
@@ -235,8 +240,9 @@ async def _deployment(at: Placed, asked: Asked) -> tuple[Signing, ...]:
         aave_v3=venues.get("aave_v3", ZERO),
         morpho_blue=venues.get("morpho_blue") or known.get("morpho_blue", ZERO),
         uniswap_factory=factory,
+        maker=tuple(at.seat.names.values()),
     )
-    there = await code_at(at.site, verify.factory_address())
+    there = await code_at(at.site, verify.factory_address(at.kind))
     return deploying.signings(at.kind, at.owner, made, factory_there=there)
 
 

@@ -123,24 +123,30 @@ async def placed(settings: Settings, label: str, *, deploy: bool = False) -> Asy
         raise ConfigError(("wallet.address: is not set; the owner allows it to act",))
     venue_settings = settings.venue(named.venue)
     kind = registry.executor_of(venue_settings.kind)
-    place = executor_address(named.account, kind) if kind else ""
-    executor = named.executor or place
-    if deploy and executor.lower() != place.lower():
-        why = f"the Executor of {named.account} will lie at {place}: name that, or leave executor out until it does"
-        raise ConfigError((f"positions.{label}.executor {executor}: {why}",))
     bare = replace(settings, positions=tuple(replace(p, executor=None) for p in settings.positions))
     async with opened(bare if deploy else settings, settings.chain(venue_settings.chain)) as site:
         guarded = next(g for g in site.guarded if g.label == label)
         venue = site.venues[guarded.venue_id]
         if not kind or not isinstance(venue, Seated):
             raise ConfigError((f"positions.{label}: no Executor ships for {venue_settings.kind}",))
+        seat = venue.seat(named.account)
+        if seat.owner == "" and seat.lacks and seat.permit is None:
+            raise ConfigError((f"positions.{label}: {seat.lacks}",))
+        owner = seat.owner or named.account
+        place = executor_address(owner, kind)
+        executor = named.executor or place
+        if deploy and executor.lower() != place.lower():
+            why = (
+                f"the Executor of {owner} will lie at {place}: name that, or leave executor out until it does"
+            )
+            raise ConfigError((f"positions.{label}.executor {executor}: {why}",))
         yield Placed(
             site=site,
             guarded=guarded,
             venue=venue,
-            seat=venue.seat(named.account),
+            seat=seat,
             executor=executor,
-            owner=named.account,
+            owner=owner,
             bot=settings.wallet.address,
             kind=kind,
             deployed=not deploy or await code_at(site, executor),

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from eth_utils.address import to_checksum_address
 
 from keeper.chain.endpoints import Endpoints
-from keeper.config import ChainSettings, PositionSettings, Settings
+from keeper.config import ChainSettings, PositionSettings, Settings, VenueSettings
 from keeper.daemon.camera import Camera
 from keeper.errors import ConfigError, Transient
-from keeper.executor import load, verify
+from keeper.executor import load, vault, verify
 from keeper.executor.abi import ZERO
 from keeper.executor.desk import Desk
 from keeper.executor.load import Place, Read, Wanted
 from keeper.executor.read import BOT_OF
-from keeper.executor.seat import Seated
+from keeper.executor.seat import Seat, Seated
 from keeper.model import Block, Call
 from keeper.seams import Transport, Venue
 from keeper.venues import registry
@@ -50,7 +50,15 @@ async def proven(
     named = wanted(settings, by_name)
     if not named:
         return None, ()
-    found = [(w, await problem(w.executor, w.id.account, endpoints, block, _artifact(w))) for w in named]
+    read = camera.reader(block)
+    found = [
+        (
+            w,
+            await problem(w.executor, w.owner, endpoints, block, _artifact(w))
+            or await misnamed(w.executor, w.seat, read),
+        )
+        for w in named
+    ]
     wrong = tuple(f"positions.{w.label}.executor {w.executor}: {why}" for w, why in found if why)
     asked = tuple(w for w, why in found if not why)
     place = Place(
@@ -61,7 +69,7 @@ async def proven(
         via=chain.swap_via,
         aggregator=chain.aggregator.router if chain.aggregator is not None else "",
     )
-    return await load.load(asked, place, camera.reader(block)), wrong
+    return await load.load(asked, place, read), wrong
 
 
 def wanted(settings: Settings, by_name: Mapping[str, Venue]) -> tuple[Wanted, ...]:
@@ -118,8 +126,21 @@ async def problem(
     wrong = verify.differs(await _code(executor, transport, block), verify.artifact(name))
     if wrong:
         return wrong
-    factory = await _code(verify.factory_address(), transport, block)
+    factory = await _code(verify.factory_address(name), transport, block)
     return verify.unproven(executor, owner, factory, name)
+
+
+async def misnamed(executor: str, seat: Seat | None, read: Read) -> str:
+    """What its owner named at deployment that is not what the venue found on this chain; empty where all of it is,
+    or nothing is named. Of a proven Executor only. Raises Transient.
+    """
+    if seat is None or not seat.names:
+        return ""
+    books = _checksum((await read((Call(target=executor, data=vault.BOOKS),))).uint(0).to_bytes(32))
+    words = await read((Call(target=books, data=vault.NAMED),))
+    told = [_checksum(words.uint(0, i).to_bytes(32)) for i in range(len(seat.names))]
+    wrong = [f"{k} {at}, not {v}" for (k, v), at in zip(seat.names.items(), told, strict=True) if at != v]
+    return f"it was deployed for {', '.join(wrong)}" if wrong else ""
 
 
 async def _code(address: str, transport: Transport, block: Block) -> bytes:
@@ -143,16 +164,21 @@ class Identity:
 
 
 async def identity(
-    position: PositionSettings, at: tuple[Transport, Read, Block], bot: str | None, kind: str = "aave_v3"
+    position: PositionSettings,
+    at: tuple[Transport, Read, Block],
+    bot: str | None,
+    kind: str = "aave_v3",
+    seat: Seat | None = None,
 ) -> Identity:
-    """Code and maker first, and only then what it says of itself. ``kind``: of the position's venue. Raises
-    Transient.
+    """Code and maker first, and only then what it says of itself. ``kind``: of the position's venue, ``seat``: where
+    its account is not its owner. Raises Transient.
     """
     transport, read, block = at
     executor, name = position.executor or ZERO, registry.executor_of(kind)
     if not name:
         return Identity(code=_unseated(kind))
-    wrong = await problem(executor, position.account, transport, block, name)
+    owner = (seat.owner if seat is not None else "") or position.account
+    wrong = await problem(executor, owner, transport, block, name) or await misnamed(executor, seat, read)
     if wrong:
         return Identity(code=wrong)
     who = bytes.fromhex((bot or ZERO)[2:]).rjust(32, b"\0")
@@ -165,6 +191,16 @@ async def identity(
         bot_share_bps=words.uint(1),
         venues=tuple("0x" + w.hex() if i == 3 else _checksum(w) for i, w in enumerate(told)),
     )
+
+
+async def seat_of(position: PositionSettings, venue: VenueSettings, chain_id: int, read: Read) -> Seat | None:
+    """The seat of a position whose account is a vault; None where the account is the owner. Raises ConfigError,
+    Transient.
+    """
+    if not registry.holds_vaults(venue.kind):
+        return None
+    found = await registry.load(venue, chain_id, read)
+    return found.seat(position.account) if isinstance(found, Seated) else None
 
 
 def _checksum(word: bytes) -> str:

@@ -70,7 +70,7 @@ class Desk:
         found: list[Mandate] = []
         at = 0
         for post in self.posts:
-            mandate = read.mandate(post, block, words.part(at, at + read.size(post)))
+            mandate = read.mandate(post, block, words.part(at, at + read.size(post)), means)
             at += read.size(post)
             if mandate is not None:
                 found.append(mandate)

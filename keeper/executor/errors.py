@@ -115,10 +115,13 @@ AAVE_V3 = (
 """Errors of Aave v3.5 and later (Errors.sol) that a rescue can meet; they come through as they are."""
 COMPOUND_V3 = ("BadPrice", "NotCollateralized", "Paused", "Unauthorized")
 """Errors of Comet that a rescue can meet."""
+MAKER = ("NotExecutor(address)", "VaultUnknown(uint256,address)")
+"""Errors of MakerBooks, behind a MakerExecutor; the Vat itself speaks in text."""
 NAMES: dict[bytes, str] = {
     **{s: f"Executor: {n} ({TABLE[n].code})" for s, n in SELECTORS.items()},
     **{selector(f"{n}()"): f"Aave: {n}" for n in AAVE_V3},
     **{selector(f"{n}()"): f"Compound: {n}" for n in COMPOUND_V3},
+    **{selector(n): f"MakerBooks: {n.partition('(')[0]}" for n in MAKER},
 }
 """What a simulation that reverts is told as."""
 

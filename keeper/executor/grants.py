@@ -88,6 +88,8 @@ class Wish:
     stands: Stands = field(default_factory=Stands)
     line: tuple[int, int] = (1, 1)
     """(The loan-to-value that the Executor measures health by, the stricter one that the policy's healths are by)."""
+    lag: tuple[int, int] = (1, 1)
+    """``Seat.lag``: the Executor measures by a price that falls later than the policy's."""
 
 
 def until(now_s: int) -> int:
@@ -177,6 +179,7 @@ def transaction_builder(
 
 def _position(wish: Wish) -> Signing:
     body, old = _by_line(terms(wish.policy, wish.until_s), wish.line), wish.stands.terms
+    body = _ahead(body, wish.lag)
     trigger, target, most, emergency = (decimal_text(n, 18) for n in body[:4])
     new = Terms(**dict(zip(Terms.__slots__, body, strict=True)))
     return Signing(
@@ -196,6 +199,19 @@ def _by_line(body: tuple[int, ...], line: tuple[int, int]) -> tuple[int, ...]:
     """The five healths of a struct ``Position`` by the Executor's own line, rounded up."""
     own, strict = line
     return (*(-(-wad * own // strict) for wad in body[:5]), *body[5:])
+
+
+def _ahead(body: tuple[int, ...], lag: tuple[int, int]) -> tuple[int, ...]:
+    """Trigger and emergency as much higher as the Executor's price lags, the trigger up to just below the target, and
+    what no action may pass as much higher: the target itself stays, so nothing more is sold while the prices agree.
+    """
+    trigger, target, most, emergency, hysteresis, *rest = body
+    least, whole = lag
+    if least >= whole:
+        return body
+    trigger = max(trigger, min(-(-trigger * whole // least), target - max(hysteresis, MARGIN_MIN_WAD)))
+    emergency = min(-(-emergency * whole // least), (emergency + trigger) // 2)
+    return (trigger, target, -(-most * whole // least), emergency, hysteresis, *rest)
 
 
 def _looser(new: Terms, old: Terms) -> bool:

@@ -44,6 +44,11 @@ class Wanted:
     seat: Seat | None = None
 
     @property
+    def owner(self) -> str:
+        """Whose Executor it must be: the account's, unless its seat says another."""
+        return (self.seat.owner if self.seat is not None else "") or self.id.account
+
+    @property
     def key(self) -> str:
         """The position's id inside the Executor: 32 bytes as 0x-hex."""
         return self.seat.key if self.seat is not None else padded(self.market)
@@ -85,9 +90,9 @@ async def load(wanted: Sequence[Wanted], place: Place, read: Read) -> Desk:
     found = [await _executor(w, read) for w in wanted]
     problems = tuple(
         f"positions.{e.wanted.label}.executor {e.wanted.executor}: belongs to {e.owner}, not to "
-        f"{e.wanted.id.account}: name the Executor of that account"
+        f"{e.wanted.owner}: name the Executor of that account"
         for e in found
-        if e.owner != e.wanted.id.account
+        if e.owner != e.wanted.owner
     )
     if problems:
         raise ConfigError(problems)

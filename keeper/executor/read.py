@@ -14,13 +14,14 @@ from keeper.model import (
     Call,
     Mandate,
     MandateAsset,
+    Means,
     PositionId,
     Side,
     Spent,
     Terms,
     Token,
 )
-from keeper.units import UINT256_MAX
+from keeper.units import BPS, UINT256_MAX
 from keeper.words import Words
 
 PAUSED = selector("paused()")
@@ -81,25 +82,26 @@ def calls(post: Post) -> tuple[Call, ...]:
         Call(target=post.executor, data=BOT_OF + _address(post.bot)),
         *(Call(target=post.executor, data=ROUTER_ALLOWED + _address(r)) for r in post.routers),
     )
-    lines = (line.asks for line in post.seat.lines) if post.seat is not None else ()
-    return (*head, *(c for listed in post.listed for c in _asset_calls(post, listed)), *lines)
+    return (*head, *(c for listed in post.listed for c in _asset_calls(post, listed)), *_of_seat(post))
 
 
 def size(post: Post) -> int:
     """How many calls that is."""
-    lines = len(post.seat.lines) if post.seat is not None else 0
-    return 4 + len(post.routers) + ASSET_CALLS * len(post.listed) + lines
+    return 4 + len(post.routers) + ASSET_CALLS * len(post.listed) + len(_of_seat(post))
 
 
-def mandate(post: Post, block: Block, words: Words) -> Mandate | None:
-    """The Executor's facts, or None where it could not be read: without them nothing is sold."""
+def mandate(post: Post, block: Block, words: Words, means: Means | None = None) -> Mandate | None:
+    """The Executor's facts, or None where it could not be read: without them nothing is sold.
+
+    ``means``: of the same block, where the position may be counted by another price than the Executor's.
+    """
     try:
-        return _mandate(post, block, words)
+        return _mandate(post, block, words, means)
     except Transient:
         return None
 
 
-def _mandate(post: Post, block: Block, words: Words) -> Mandate:
+def _mandate(post: Post, block: Block, words: Words, means: Means | None) -> Mandate:
     at = 4 + len(post.routers)
     return Mandate(
         id=post.id,
@@ -110,7 +112,7 @@ def _mandate(post: Post, block: Block, words: Words) -> Mandate:
         bot_share_bps=words.uint(3, 0),
         bot_expiry_s=words.uint(3, 1),
         paused=bool(words.uint(1)),
-        terms=_by_line(post, _terms(words, 2), words),
+        terms=_by_price(post, _by_line(post, _terms(words, 2), words), words, means),
         assets=tuple(
             _asset(post, listed, words, at + ASSET_CALLS * i) for i, listed in enumerate(post.listed)
         ),
@@ -132,11 +134,46 @@ def _by_line(post: Post, terms: Terms, words: Words) -> Terms:
     """
     if post.seat is None or not post.seat.lines:
         return terms
-    at = size(post) - len(post.seat.lines)
+    at = size(post) - len(_of_seat(post))
     shares = [line.share for i, line in enumerate(post.seat.lines) if words.uint(at + i)]
-    if not shares:
+    return _shared(terms, *min(shares)) if shares else terms
+
+
+def _by_price(post: Post, terms: Terms, words: Words, means: Means | None) -> Terms:
+    """The terms as healths by the price that counts here, which the Executor's own may be above: it admits what is
+    below its trigger by that price, and bounds a sale by it. Raises Transient where its price is not told.
+    """
+    measure = post.seat.measure if post.seat is not None else None
+    reserve = (
+        means.reserve(measure.venue, measure.token) if measure is not None and means is not None else None
+    )
+    if measure is None or reserve is None:  # a market that could not be read has no position to act on either
         return terms
-    strict, own = min(shares)
+    at = size(post) - len(measure.asks)
+    own = measure.price(*(words.uint(at + i, word) for i, (_, word) in enumerate(measure.asks)))
+    counted = min(reserve.price_base, own)
+    if not counted:
+        raise Transient("the Executor's own price is not told")
+    # what sells for the lower price less the slippage may bring less than the Executor asks: then it is below zero
+    slippage_bps = BPS - -(-(BPS - terms.slippage_bps) * own // counted)
+    return replace(_shared(terms, counted, own), slippage_bps=slippage_bps)
+
+
+def _of_seat(post: Post) -> tuple[Call, ...]:
+    """What is asked at the end: which lines count, and by which price the Executor measures."""
+    if post.seat is None:
+        return ()
+    measure = post.seat.measure
+    return (
+        *(line.asks for line in post.seat.lines),
+        *(call for call, _ in (measure.asks if measure is not None else ())),
+    )
+
+
+def _shared(terms: Terms, strict: int, own: int) -> Terms:
+    """Healths by the Executor's own measure as the smaller ones by the stricter, rounded so that nothing seems
+    allowed.
+    """
     return replace(
         terms,
         trigger_wad=terms.trigger_wad * strict // own,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from eth_abi.abi import encode
 
-from keeper.model import Call
+from keeper.model import Call, Token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +63,19 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """The price by which the Executor measures, where the position itself is counted by a lower one."""
+
+    asks: tuple[tuple[Call, int], ...]
+    """Each call with the word of its answer that counts."""
+    price: Callable[..., int]
+    """Of those words, in the base of the venue's reserves."""
+    venue: str
+    token: Token
+    """Whose reserve tells the price that is counted here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Seat:
     """One position, as an Executor of its venue sees it."""
 
@@ -75,6 +88,13 @@ class Seat:
     held: Mapping[str, tuple[Call, int]] = field(default_factory=dict)
     """Collateral token -> what tells how many units the owner has in the position, and in which word."""
     lines: tuple[Line, ...] = ()
+    measure: Measure | None = None
+    owner: str = ""
+    """Whose Executor it is, where the position's account is not its owner."""
+    lag: tuple[int, int] = (1, 1)
+    """By what share of the Executor's price a position may be counted while the Executor is still to act."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What its owner names at deployment beside lenders and pools: in the struct's order, each with its address."""
     lacks: str = ""
     """What must be configured before anything can be sold; empty when nothing is missing."""
 

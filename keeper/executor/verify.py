@@ -14,6 +14,8 @@ from eth_utils.crypto import keccak
 
 NAME = "AaveV3Executor"
 FACTORY = "ExecutorFactory"
+FACTORIES = {"MakerExecutor": "MakerExecutorFactory"}
+"""Executors that ask their factory for more than the others do: whose factory is another."""
 CREATE2_DEPLOYER = "0x4e59b44847b379578588920cA78FbF26c0B4956C"
 """The deterministic deployment proxy, through which the factory has one address on every chain."""
 SALT = bytes(32)
@@ -68,25 +70,32 @@ def differs(code: bytes, wanted: Artifact, what: str = "the Executor") -> str:
     return f"other code than {what}'s, from byte {first} on"
 
 
-def factory_address() -> str:
-    """Where the factory lies on every chain that has the deterministic deployment proxy."""
-    return _create2(CREATE2_DEPLOYER, SALT, artifact(FACTORY).creation)
+def factory_of(name: str = NAME) -> str:
+    """The contract that deploys that Executor."""
+    return FACTORIES.get(name, FACTORY)
+
+
+def factory_address(name: str = NAME) -> str:
+    """Where its factory lies on every chain that has the deterministic deployment proxy."""
+    return _create2(CREATE2_DEPLOYER, SALT, artifact(factory_of(name)).creation)
 
 
 def executor_address(owner: str, name: str = NAME) -> str:
     """Where that factory puts the owner's Executor: nobody else can deploy there, nor with other creation code."""
-    return _create2(factory_address(), bytes(12) + bytes.fromhex(owner[2:]), artifact(name).creation)
+    return _create2(factory_address(name), bytes(12) + bytes.fromhex(owner[2:]), artifact(name).creation)
 
 
 def unproven(executor: str, owner: str, factory_code: bytes, name: str = NAME) -> str:
     """Why it is not proven that the Executor's own constructor, and nothing else, ran for that owner; else empty.
 
-    ``factory_code``: what stands at ``factory_address()``. Storage and immutables are then the constructor's:
+    ``factory_code``: what stands at ``factory_address(name)``. Storage and immutables are then the constructor's:
     EIP-1014 binds the address to factory, owner and creation code.
     """
-    wrong = differs(factory_code, artifact(FACTORY), "the factory")
+    wrong = differs(factory_code, artifact(factory_of(name)), "the factory")
     if wrong:
-        return f"UNPROVEN: the Executors' factory is not known on this chain ({factory_address()}: {wrong})"
+        return (
+            f"UNPROVEN: the Executors' factory is not known on this chain ({factory_address(name)}: {wrong})"
+        )
     place = executor_address(owner, name)
     if executor.lower() == place.lower():
         return ""

@@ -38,6 +38,8 @@ class Kind:
     """(settings, chain_id, read) -> Venue."""
     known: Callable[[int], tuple[VenueSettings, ...]]
     """(chain_id) -> markets."""
+    vaults: bool = False
+    """Accounts are vaults: whose they are, and whose Executor acts on them, is asked of the protocol."""
     executor: str = ""
     """The contract of ours through which its owners may have positions rescued; empty where none ships."""
     search: Search | None = None
@@ -66,7 +68,13 @@ KINDS: tuple[Kind, ...] = (
         ),
     ),
     # its accounts are vaults, not owners: looking an owner up in every collateral type finds nothing
-    Kind(name=maker.KIND, load=maker.load, known=lambda chain_id: ()),
+    Kind(
+        name=maker.KIND,
+        load=maker.load,
+        known=lambda chain_id: (),
+        vaults=True,
+        executor="MakerExecutor",
+    ),
     Kind(
         name=morpho_blue.KIND,
         load=morpho_blue.load,
@@ -105,6 +113,11 @@ def markets_in(name: str, logs: Sequence[Mapping[str, object]]) -> tuple[str, ..
     return tuple(
         id for kind in KINDS if kind.name == name and kind.search for id in kind.search.markets(logs)
     )
+
+
+def holds_vaults(name: str) -> bool:
+    """Whether the accounts of a kind are vaults and no owners."""
+    return any(kind.vaults for kind in KINDS if kind.name == name)
 
 
 def executor_of(name: str) -> str:

@@ -1,8 +1,8 @@
 """Maker/Sky vaults: one collateral type of the vault system, found from the chainlog; fees accrued by ourselves.
 
 book.py (addresses, signatures) -> read.py (what one batch asks, words to positions) -> encode.py (steps to calls,
-projections, fills); math.py and rules.py are the protocol's own arithmetic. The price that will count within the
-hour is the oracle room's: it reads the delayed feed's next value from its storage.
+projections, fills), seat.py (as an Executor sees it); math.py and rules.py are the protocol's own arithmetic. The
+price that will count within the hour is the oracle room's: it reads the delayed feed's next value from its storage.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from keeper.config import VenueSettings
+from keeper.executor.seat import Seat
 from keeper.model import Block, Call, Intent, Means, Position, PositionId, Refusal, Snapshot, Step, Token
 from keeper.seams import Effect, LiquidationRule, LogFilter, Reading, Seen, Shadow
 from keeper.venues import atomic
 from keeper.venues.maker import book, encode, read, rules
+from keeper.venues.maker import seat as seats
 from keeper.venues.maker.book import KIND, Market, Read
 from keeper.venues.maker.deployments import known
 from keeper.words import Words
@@ -67,6 +69,10 @@ class Maker:
         """A vault has one position in its collateral type."""
         return read.position_id(self.market, account)
 
+    def seat(self, owner: str) -> Seat:
+        """The vault at that address as its owner's Executor sees it."""
+        return seats.seat(self.market, owner)
+
     def calls(self, accounts: Sequence[str], seen: Seen) -> tuple[Call, ...]:
         """The batch that reads the collateral type and the vaults."""
         return read.calls(self.market, accounts)
@@ -88,7 +94,7 @@ class Maker:
         return encode.can(self.market, step, position, means)
 
     def encode(self, step: Step, position: Position) -> Call:
-        """``execute`` on the keeper's proxy: lock collateral, or wipe debt."""
+        """``execute`` on the keeper's proxy: lock collateral, or wipe debt; or what the owner's Executor is asked."""
         return encode.call(self.market, step, position)
 
     def gas(self, step: Step) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from eth_utils.address import to_checksum_address
 
@@ -56,6 +56,10 @@ class Vault:
     number: int
     urn: str
     """Its address in the Vat: the account of its position."""
+    holder: str = ZERO
+    """To whom the manager says that it belongs."""
+    owner: str = ZERO
+    """The holder, or whom it obeys where it is a proxy: whose Executor may act on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +77,7 @@ class Market:
     dog: str
     manager: str
     dai_join: str
+    registry: str
     actions: str
     gem_join: str
     pip: str
@@ -165,6 +170,7 @@ async def market(settings: VenueSettings, chain_id: int, read: Read) -> Market:
         dog=at["MCD_DOG"],
         manager=at["CDP_MANAGER"],
         dai_join=at["MCD_JOIN_DAI"],
+        registry=at["ILK_REGISTRY"],
         actions=at["PROXY_ACTIONS"],
         gem_join=checksum(words.uint(3)),
         pip=checksum(words.uint(1, 0)),
@@ -204,17 +210,21 @@ async def _tokens(field: str, chain_id: int, addresses: tuple[str, str], read: R
 async def _vaults(field: str, settings: VenueSettings, manager: str, read: Read) -> tuple[Vault, ...]:
     """Every configured vault by its number. Raises ConfigError with every one that is none of this type."""
     words = await read(
-        [ask(manager, f, word(number)) for number in settings.vaults for f in (VAULT_URN, VAULT_ILK)]
+        [ask(manager, f, word(number)) for number in settings.vaults for f in (VAULT_URN, VAULT_ILK, OWNS)]
     )
-    found, problems = [], []
+    found, problems = list[Vault](), []
     for i, number in enumerate(settings.vaults):
-        urn, ilk = 2 * i, 2 * i + 1
+        urn, ilk, owns = (3 * i + k for k in range(3))
         if not words.ok[urn] or not words.count[urn] or not words.uint(urn):
             problems.append(f"{field}.vaults: the manager knows no vault {number}")
         elif not words.ok[ilk] or words.raw(ilk).hex() != (settings.market or "")[2:]:
             problems.append(f"{field}.vaults: vault {number} is of another collateral type")
         else:
-            found.append(Vault(number=number, urn=checksum(words.uint(urn))))
+            holder = checksum(words.uint(owns)) if words.ok[owns] and words.count[owns] else ZERO
+            found.append(Vault(number=number, urn=checksum(words.uint(urn)), holder=holder))
     if problems:
         raise ConfigError(tuple(problems))
-    return tuple(found)
+    # a proxy says whom it obeys; an owner without code, or a Safe, says nothing of the kind
+    obeys = await read([ask(v.holder, OWNER) for v in found])
+    told = [obeys.uint(i) if obeys.ok[i] and obeys.count[i] else 0 for i in range(len(found))]
+    return tuple(replace(v, owner=checksum(n) if n else v.holder) for v, n in zip(found, told, strict=True))

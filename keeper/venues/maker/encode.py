@@ -1,4 +1,5 @@
-"""Steps -> one transaction of the keeper's own proxy; what it would change, never better than it will be.
+"""Steps -> one transaction of the keeper's own proxy, or of the owner's Executor; what it would change, never better
+than it will be.
 
 Adding collateral and repaying need no leave of the vault's owner (Vat.frob asks none for what makes a vault safer);
 the proxy is the keeper's, so nobody else can spend what the keeper granted it.
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from keeper.errors import Unread
-from keeper.executor import vault
+from keeper.executor import abi, vault
 from keeper.executor.vault import VaultCall
 from keeper.model import (
     Amount,
@@ -23,8 +24,10 @@ from keeper.model import (
     Refusal,
     Repay,
     Snapshot,
+    Source,
     Step,
     Supply,
+    Token,
 )
 from keeper.seams import Shadow
 from keeper.units import RAY, UINT256_MAX, WAD, decimal_text
@@ -35,14 +38,23 @@ from keeper.venues.maker.book import Market
 LOCK_GAS = 500_000
 WIPE_GAS = 450_000
 """Through a proxy, an adapter and a token behind a proxy of its own; measured near 180k with plain tokens."""
+SALE_GAS = {Source.UNISWAP_V3_SWAP: 1_000_000, Source.STEPWISE: 600_000}
+FLASH_SALE_GAS = 1_400_000
+PAY_IN_GAS = 700_000
+STEP_GAS = 700_000
+"""Through an Executor: as at the other venues, and a hundred thousand for fees dripped and adapters passed."""
 
 
 def call(market: Market, step: Step, position: Position) -> Call:
-    """``lockGem`` or ``wipe`` of the vault's number; a repayment is cut to what is owed."""
+    """The Executor's, or ``lockGem`` or ``wipe`` of the vault's number; a repayment is cut to what is owed."""
     step = lent(step)
+    if isinstance(step, Deleverage):
+        return abi.deleverage(step)
+    if (errand := abi.pay_in_of(step)) is not None:
+        return abi.pay_in(errand)
     number = next((v.number for v in market.vaults if v.urn == position.id.account), None)
-    if number is None or isinstance(step, Deleverage):
-        raise ValueError(f"{position.id} has no number, or the step needs an Executor")
+    if number is None:
+        raise ValueError(f"{position.id} has no number")
     units, wipes = step.amount.units, isinstance(step, Repay)
     if not 0 < units < UINT256_MAX:
         raise ValueError(f"{units} units of {step.amount.token.symbol} is no exact amount")
@@ -61,7 +73,12 @@ def call(market: Market, step: Step, position: Position) -> Call:
 
 def gas(step: Step) -> int:
     """A gas limit the step does not exceed."""
-    return LOCK_GAS if isinstance(lent(step), Supply) else WIPE_GAS
+    step = lent(step)
+    if isinstance(step, Deleverage):
+        return SALE_GAS.get(step.source, FLASH_SALE_GAS) + STEP_GAS * len(step.sells)
+    if step.through is not None:
+        return PAY_IN_GAS
+    return LOCK_GAS if isinstance(step, Supply) else WIPE_GAS
 
 
 def can(market: Market, step: Step, position: Position, means: Means) -> Refusal | None:
@@ -69,36 +86,81 @@ def can(market: Market, step: Step, position: Position, means: Means) -> Refusal
     if (no := foreign(step, book.KIND)) is not None:
         return no
     step = lent(step)
-    if isinstance(step, Deleverage):
-        return _no("no_executor", "no Executor that sells a vault's collateral exists")
+    through = isinstance(step, Deleverage) or step.through is not None
+    no = _unheld(market, position) if through else _no_proxy(market, position, means)
+    if no is not None:
+        return no
+    amounts = (step.sell_max, step.repay) if isinstance(step, Deleverage) else (step.amount,)
+    for amount in amounts:
+        reserve = means.reserve(market.id, amount.token)
+        if reserve is None:
+            return _no("reserve_unread", f"{amount.token.symbol} of {market.name} could not be read")
+        if reserve.paused:
+            return _no("reserve_paused", "the vault system was shut down")
+        if amount.units <= 0:
+            return _no("no_amount", f"{amount.units} units of {amount.token.symbol} is nothing to move")
+    return _misplaced(market, step, position) or _dusty(market, step, position, means)
+
+
+def _no_proxy(market: Market, position: Position, means: Means) -> Refusal | None:
+    """Why the keeper's own means do not reach the vault."""
     if not any(v.urn == position.id.account for v in market.vaults):
-        return _no(
-            "vault_unknown", f"name the number of vault {position.id.account} in venues.{market.name}.vaults"
-        )
+        return _unnumbered(market, position)
     if market.proxy == book.ZERO:
         return _no("no_proxy", f"venues.{market.name}.proxy: a rescue needs a proxy of the keeper's wallet")
     if means.wallet and market.proxy_owner != means.wallet:
         return _no("not_proxy_owner", f"proxy {market.proxy} obeys {market.proxy_owner}, not {means.wallet}")
-    reserve = means.reserve(market.id, step.amount.token)
-    if reserve is None:
-        return _no("reserve_unread", f"{step.amount.token.symbol} of {market.name} could not be read")
-    if reserve.paused:
-        return _no("reserve_paused", "the vault system was shut down")
-    if step.amount.units <= 0:
-        return _no("no_amount", f"{step.amount.units} units of {step.amount.token.symbol} is nothing to move")
-    return _dusty(market, step, position, means)
+    return None
 
 
-def _dusty(market: Market, step: Step, position: Position, means: Means) -> Refusal | None:
+def _unheld(market: Market, position: Position) -> Refusal | None:
+    """Why no Executor acts on the vault: its number is not known, or it was given away since it was loaded."""
+    vault_of = next((v for v in market.vaults if v.urn == position.id.account), None)
+    if vault_of is None:
+        return _unnumbered(market, position)
+    if position.owner == vault_of.holder:
+        return None
+    why = f"vault {vault_of.number} was {vault_of.holder}'s and is {position.owner}'s now"
+    return _no("vault_given_away", f"{why}: the Executor acts for its owner's vaults alone")
+
+
+def _unnumbered(market: Market, position: Position) -> Refusal:
+    return _no(
+        "vault_unknown", f"name the number of vault {position.id.account} in venues.{market.name}.vaults"
+    )
+
+
+def _misplaced(market: Market, step: Supply | Repay | Deleverage, position: Position) -> Refusal | None:
+    """A token in another role than the collateral type's, or collateral that is not there."""
+    wanted: tuple[tuple[Amount, Token], ...]
+    if isinstance(step, Deleverage):
+        wanted = ((step.sell_max, market.gem), (step.repay, market.dai))
+    else:
+        wanted = ((step.amount, market.dai if isinstance(step, Repay) else market.gem),)
+    for amount, token in wanted:
+        if amount.token != token:
+            return _no("no_amount", f"{amount.token.symbol} is not what {market.name} takes for it")
+    if isinstance(step, Deleverage) and step.sell_max.units > sum(
+        h.amount.units for h in position.collateral
+    ):
+        return _no("no_collateral", f"vault {position.id.account} has less {market.gem.symbol}")
+    return None
+
+
+def _dusty(
+    market: Market, step: Supply | Repay | Deleverage, position: Position, means: Means
+) -> Refusal | None:
     """A vault may owe nothing or at least the dust limit, whatever is done with it; by the Vat's stored rate."""
     dai = means.reserve(market.id, market.dai)
     art, rate = sum(h.stored for h in position.debt), dai.borrow_index_ray if dai is not None else 0
-    if isinstance(step, Repay):
+    if not isinstance(step, Supply):
         if not art:
             return _no("no_debt", f"vault {position.id.account} owes nothing")
         if not rate:
             return _no("reserve_unread", f"{market.dai.symbol} of {market.name} could not be read")
-        art -= math.wiped_down(step.amount.units, art, rate)
+        paid = step.repay if isinstance(step, Deleverage) else step.amount
+        # all that is owed by then is paid, whatever the fees add
+        art -= art if isinstance(step, Deleverage) and step.whole else math.wiped_down(paid.units, art, rate)
     if 0 < art * rate < market.dust:
         least = decimal_text(market.dust // RAY, 18)
         return _no(
@@ -116,8 +178,13 @@ def after(market: Market, steps: Sequence[Step], position: Position) -> Position
         if isinstance(step, Supply):
             added = step.amount.units * market.gem_scale
             collateral = [_pledged(h, h.stored + added) for h in collateral]
-        elif isinstance(step, Repay):
-            debt = [_owed(h, step.amount.units) for h in debt]
+        else:
+            paid = step.repay if isinstance(step, Deleverage) else step.amount
+            debt = [_owed(h, paid.units) for h in debt]
+        if isinstance(step, Deleverage):
+            sold = step.sell_max.units * market.gem_scale
+            collateral = [_pledged(h, max(0, h.stored - sold)) for h in collateral]
+    collateral = [h for h in collateral if h.stored]
     debt = [h for h in debt if h.stored]
     owed = sum(h.value_base for h in debt)
     allowed = sum(h.value_base * h.threshold_wad for h in collateral)
@@ -165,8 +232,11 @@ def fill(market: Market, steps: Sequence[Step], block: Block, snapshot: Snapshot
     for step in map(lent, steps):
         if isinstance(step, Supply):
             ink += step.amount.units * market.gem_scale
-        elif isinstance(step, Repay):
-            art -= math.wiped_down(step.amount.units, art, dai.borrow_index_ray)
+            continue
+        paid = step.repay if isinstance(step, Deleverage) else step.amount
+        art -= math.wiped_down(paid.units, art, dai.borrow_index_ray)
+        if isinstance(step, Deleverage):
+            ink = max(0, ink - step.sold * market.gem_scale)
     return Shadow(
         id=shadow.id,
         collateral={**shadow.collateral, gem_at: ink},

@@ -22,7 +22,7 @@ from keeper.executor.read import Listed, Post
 from keeper.executor.seat import Line, Permit, Seat, Seated, padded
 from keeper.model import Call, Mandate, Side, Token
 from keeper.units import UINT256_MAX, WAD
-from keeper.venues import aave_v3, compound_v3, maker, morpho_blue, registry
+from keeper.venues import aave_v3, compound_v3, gmx_v2, maker, morpho_blue, registry
 from keeper.venues.compound_v3.book import Listing
 from keeper.venues.compound_v3.book import Market as CometMarket
 from keeper.venues.morpho_blue.book import Dollars, Market, PreLiquidation
@@ -128,11 +128,11 @@ def settings(kind_of: str, account: str = ALICE) -> Any:
 
 
 def test_wanted__a_venue_without_an_executor__is_refused_by_name_and_no_assertion() -> None:
-    vaults: Any = SimpleNamespace(kind=maker.KIND)
+    slots: Any = SimpleNamespace(kind=gmx_v2.KIND)
     with pytest.raises(
-        ConfigError, match=r"positions\.mine\.executor .*: no Executor ships for maker"
+        ConfigError, match=r"positions\.mine\.executor .*: no Executor ships for gmx_v2"
     ) as error:
-        desks.wanted(settings("eth-a"), {"eth-a": vaults})
+        desks.wanted(settings("eth-a"), {"eth-a": slots})
     assert "morpho_blue" in str(error.value)
     with pytest.raises(ConfigError, match=r"usd_feed is not set"):
         desks.wanted(settings("m"), {"m": morpho(priced=False)})
@@ -147,7 +147,7 @@ def test_wanted__of_each_venue_with_one__has_the_key_that_its_executor_knows() -
 
 def test_registry__every_executor_that_ships__is_an_artifact_with_the_same_refusals() -> None:
     named = {kind.name: kind.executor for kind in registry.KINDS if kind.executor}
-    assert set(named) == {aave_v3.KIND, morpho_blue.KIND, compound_v3.KIND}
+    assert set(named) == {aave_v3.KIND, morpho_blue.KIND, compound_v3.KIND, maker.KIND}
     places = set()
     for name in named.values():
         artifact = verify.artifact(name)
@@ -155,7 +155,7 @@ def test_registry__every_executor_that_ships__is_an_artifact_with_the_same_refus
         assert {e.partition("(")[0] for e in artifact.errors} == set(TABLE)
         places.add(verify.executor_address(ALICE, name))
     assert len(places) == len(named), "one owner, one Executor a protocol, each at an address of its own"
-    assert registry.executor_of(maker.KIND) == ""
+    assert registry.executor_of(gmx_v2.KIND) == ""
 
 
 def test_unproven__the_executor_of_another_protocol__is_not_the_one_named() -> None:
