@@ -1,0 +1,120 @@
+"""One owner on one chain: a loan on the real Aave v3.6, and a short on GMX's double that hedges it; one keeper."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from anvil.abi import encode_call
+from anvil.actors import Actors, Borrower
+from anvil.client import Chain
+from anvil.deploy import deploy
+from anvil.deploy_gmx_v2 import PRICES, Gmx, allow, deploy_gmx_v2, open_position
+from anvil.deployment import Deployment
+from anvil.node import Anvil
+from anvil.stage import keystore
+from keeper.config import VenueSettings, load
+from tests.perp_stage import FOR_LONG, slot
+from tests.venue_stage import Guarded, home
+
+ETH = 10**18
+DOLLAR = 10**6
+SIZE, MARGIN = 10_000, 4_000
+"""Dollars of the short: half of ten ether at 2,000."""
+TERMS = """warn = "1.30"
+trigger = "1.25"
+target = "1.35"
+emergency = "1.08"
+hysteresis = "0.02"
+stress_pct = "0"
+"""
+PERP = """[policies.perp]
+warn = "1.05"
+trigger = "1.03"
+target = "1.04"
+emergency = "1.01"
+hysteresis = "0.005"
+strategies = ["reduce_perp"]
+"""
+PAIR = """[[pairs]]
+loan = "loan"
+short = "hedge"
+assets = ["WETH"]
+trigger = "1.15"
+target = "1.25"
+cover_pct = 40
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joint:
+    """What stands where."""
+
+    chain: Chain
+    market: Deployment
+    gmx: Gmx
+    actors: Actors
+    owner: str
+    short: bytes
+    """Key of the owner's short."""
+
+    def moved(self, eth_usd: int) -> None:
+        """Both venues' feeds say so in the next block."""
+        token = self.market.token("WETH")
+        self.chain.submit(self.chain.accounts[0], token.feed, encode_call("set(int256)", eth_usd * 10**8))
+        self.chain.submit(
+            self.chain.accounts[0], self.gmx.wnt_feed, encode_call("set(int256)", eth_usd * 10**8)
+        )
+
+    def wicked(self, eth_usd: int) -> None:
+        """The venue's own keepers liquidate the short at a price that no feed shows."""
+        eth, usdc = (eth_usd * 10**12,) * 2, (10**24,) * 2
+        signature = f"executeLiquidation(address,address,address,bool,{PRICES})"
+        at = (self.owner, self.gmx.market, self.gmx.usdc, False, (eth, eth, usdc))
+        self.chain.submit(self.chain.accounts[2], self.gmx.handler, encode_call(signature, *at))
+
+    def health(self) -> float:
+        """The loan's, by Aave."""
+        return self.actors.account(self.owner).health_wad / ETH
+
+
+def joint(node: Anvil, chain: Chain) -> Joint:
+    """Ten ether against 12,000 dollars at 2,000: health 1.38; and a short of five ether."""
+    market = deploy(chain)
+    owner = chain.accounts[10]
+    actors = Actors(chain, market)
+    chain.send(chain.accounts[0], market.token("WETH").feed, "set(int256)", 2_000 * 10**8)
+    actors.open(Borrower(account=owner, collateral={"WETH": 10 * ETH}, debt={"USDC": 12_000 * DOLLAR}))
+    usdc = market.token("USDC").address
+    chain.send(owner, usdc, "transfer(address,uint256)", chain.accounts[9], 12_000 * DOLLAR)
+    gmx = deploy_gmx_v2(chain, usdc=usdc)
+    short = open_position(chain, gmx, owner, False, SIZE, MARGIN)
+    return Joint(chain=chain, market=market, gmx=gmx, actors=actors, owner=owner, short=short)
+
+
+def joint_home(
+    folder: Path, node: Anvil, at: Joint, more: str = "", strategies: str = '["repay"]'
+) -> Guarded:
+    """A live keeper of both legs, granted, and funded where it repays from its wallet."""
+    wallet = keystore(folder)
+    allow(at.chain, at.gmx, at.owner, wallet, 100, FOR_LONG)
+    if '"repay"' in strategies:
+        at.actors.mint("USDC", wallet, 20_000 * DOLLAR)
+    aave = VenueSettings(name="aave", kind="aave_v3", chain="local", provider=at.market.provider)
+    perp = slot(at.gmx, False, wallet, "gmx")
+    made = home(
+        folder,
+        node,
+        at.chain,
+        [(aave, {"loan": at.owner}), (perp, {"hedge": at.owner})],
+        multicall=at.market.multicall,
+        native=at.market.token("WETH").address,
+        terms=f'{TERMS}strategies = ["repay", "reduce_perp"]',
+    )
+    text = made.config.read_text().replace('["repay", "reduce_perp"]', strategies)
+    first, second = text.split('label = "hedge"', 1)
+    text = f'{first}label = "hedge"' + second.replace('policy = "default"', 'policy = "perp"', 1)
+    text = text.replace("\naccount =", "\naccept_thin_emergency = true\naccount =")
+    again = f'[[chains.endpoints]]\nname = "second"\nurl = "{node.url}"\nrate_per_s = 1000\n[[venues]]'
+    made.config.write_text(text.replace("[[venues]]", again, 1) + PERP + PAIR + more)
+    return replace(made, settings=load(made.config))
