@@ -14,7 +14,16 @@ from keeper.units import RAY, UINT256_MAX, WAD
 CLOCK_DAYS = 30.0
 """Interest alone that liquidates sooner than this is said; health 1.02 at 50 % a year leaves fourteen days."""
 URGENT_DAYS = 7.0
-CODES = ("threshold_cut", "no_cash", "rate_clock")
+CODES = (
+    "threshold_cut",
+    "mode_changed",
+    "ltv_zero",
+    "reserve_paused",
+    "reserve_frozen",
+    "supply_capped",
+    "no_cash",
+    "rate_clock",
+)
 
 
 def faults(now: Snapshot, before: Snapshot | None) -> tuple[Fault, ...]:
@@ -28,6 +37,8 @@ def _of(position: Position, before: Position | None, means: Means) -> Iterator[F
         return
     if before is not None:
         yield from _cut(position, before)
+        yield from _mode(position, before)
+    yield from _shut(position, means)
     yield from _locked(position, means)
     yield from _clock(position, means)
 
@@ -43,6 +54,50 @@ def _cut(position: Position, before: Position) -> Iterator[Fault]:
     )
     why = f"liquidation threshold cut: {names}; health {health_text(position.health_wad)}"
     yield Fault(severity=Severity.CRITICAL, code="threshold_cut", subject=str(position.id), why=why)
+
+
+def _mode(position: Position, before: Position) -> Iterator[Fault]:
+    """Another e-mode than when looked at last, or the same one renamed: its thresholds are others."""
+    if position.mode != before.mode:
+        old, new = (m or "none" for m in (before.mode, position.mode))
+        why = f"e-mode {old} -> {new}; health {health_text(position.health_wad)}"
+        yield Fault(severity=Severity.WARNING, code="mode_changed", subject=str(position.id), why=why)
+
+
+def _shut(position: Position, means: Means) -> Iterator[Fault]:
+    """What a market no longer lets anybody do with what is held or owed: ways of a rescue that are gone."""
+    own = {h.feed: h.amount.token.symbol for h in position.collateral if h.threshold_wad}
+    every = own | {h.feed: h.amount.token.symbol for h in position.debt}
+    mine = [r for r in means.reserves if r.feed in every]
+    for code, severity, names, so in (
+        (
+            "ltv_zero",
+            Severity.WARNING,
+            [h.amount.token.symbol for h in position.collateral if h.ltv_zero],
+            "has a loan-to-value of 0: while it is collateral nothing else may leave before it; repaying works",
+        ),
+        (
+            "reserve_paused",
+            Severity.CRITICAL,
+            [every[r.feed] for r in mine if r.paused],
+            "is paused: it can be neither repaid nor supplied until it is not",
+        ),
+        (
+            "reserve_frozen",
+            Severity.WARNING,
+            [every[r.feed] for r in mine if r.frozen],
+            "is frozen: nothing more of it can be supplied or borrowed; repaying works",
+        ),
+        (
+            "supply_capped",
+            Severity.WARNING,
+            [own[r.feed] for r in mine if r.feed in own and r.supply_room_units == 0],
+            "is supplied up to its cap: no more of it can be added as collateral",
+        ),
+    ):
+        if names:
+            why = f"{', '.join(dict.fromkeys(names))} {so}"
+            yield Fault(severity=severity, code=code, subject=str(position.id), why=why)
 
 
 def _locked(position: Position, means: Means) -> Iterator[Fault]:
