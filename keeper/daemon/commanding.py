@@ -28,6 +28,9 @@ AGAIN_S_MAX = 300.0
 STRANGERS_MAX = 100
 """Strangers of whom is remembered that they were reported; a crowd of them is one alarm."""
 SECRET_BYTES_MIN = 10
+PROVEN = ("pause", "ack")
+"""What needs a code. An acknowledgement ends the repetition of every alarm that stands, and nobody is told louder:
+whoever holds the phone alone could keep a whole night quiet with it."""
 
 Answer = Callable[[dict[str, object]], Awaitable[dict[str, object]]]
 """The control socket's."""
@@ -98,10 +101,11 @@ class Commander:
             status = await answer({"do": "status"})
             return chat.status_text(status) if wish.do == "status" else chat.positions_text(status)
         request: dict[str, object] = {"do": wish.do, "actor": f"telegram {chat_id}", "why": "said in a chat"}
-        if wish.do == "pause":
+        if wish.do in PROVEN:
             refused = self._unproven(wish, chat_id)
             if refused:
                 return refused
+        if wish.do == "pause":
             request["for_s"] = wish.for_s
         if wish.label is not None:
             request["label"] = wish.label
@@ -114,10 +118,10 @@ class Commander:
     def _unproven(self, wish: Wish, chat_id: int) -> str:
         """Why what weakens protection is not done; empty with a right code."""
         if self._factor is None:
-            return "pausing needs telegram.second_factor_file; without it do it at the machine"
+            return f"/{wish.do} needs telegram.second_factor_file; without it do it at the machine"
         refused = self._factor.refuses(wish.code, chat_id, self._clock.now_s())
         if refused:
-            why = f"chat {chat_id} asked for a pause with a wrong code: {refused}"
+            why = f"chat {chat_id} asked for /{wish.do} with a wrong code: {refused}"
             self._alarms.raise_alarm(Severity.WARNING, STRANGER, str(chat_id), why)
         return refused
 

@@ -23,9 +23,9 @@ HELP = """\
 /status - chains, levels, alarms
 /positions - every guarded position
 /explain LABEL - what was decided for one, and why
-/ack - the alarms that stand are known to you
+/ack CODE - the alarms that stand are known to you; CODE is your authenticator's
 /resume LABEL or all - end a pause
-/pause LABEL or all TIME CODE - send nothing for 90s, 30m, 2h; CODE is your authenticator's
+/pause LABEL or all TIME CODE - send nothing for 90s, 30m, 2h
 Everything else is done at the machine."""
 
 
@@ -59,8 +59,10 @@ def wish_from(text: str) -> Wish | str:
     rest = words[1:]
     if name in ("/start", "/help"):
         return HELP
-    if name in ("/status", "/positions", "/ack"):
+    if name in ("/status", "/positions"):
         return f"{name} takes nothing after it" if rest else Wish(do=name[1:])
+    if name == "/ack":
+        return Wish(do="ack", code=rest[0]) if len(rest) == 1 else "/ack CODE"
     if name == "/explain":
         return Wish(do="explain", label=" ".join(rest)) if rest else "/explain LABEL"
     if name == "/resume":

@@ -45,7 +45,7 @@ SECRET = b"12345678901234567890"
         ("/explain vault", Wish(do="explain", label="vault")),
         ("/explain my  vault", Wish(do="explain", label="my vault")),
         ("/pause my vault 5m 123456", Wish(do="pause", label="my vault", for_s=300.0, code="123456")),
-        ("/ack", Wish(do="ack")),
+        ("/ack 123456", Wish(do="ack", code="123456")),
         ("/resume all", Wish(do="resume")),
         ("/resume vault", Wish(do="resume", label="vault")),
         ("/pause vault 30m 123456", Wish(do="pause", label="vault", for_s=1800.0, code="123456")),
@@ -59,7 +59,7 @@ def test_wish__when_it_is_one__then_understood(text: str, wish: Wish) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "hello", "/arm", "/disarm", "/protect vault 2", "/status now", "/explain",
+        "", "hello", "/ack", "/ack 123456 now", "/arm", "/disarm", "/protect vault 2", "/status now", "/explain",
         "/pause vault 30m", "/pause vault 0m 123456", "/pause vault 30 123456", "/pause vault -1h 123456",
         "/resume", "/adopt",
     ],
@@ -178,21 +178,23 @@ async def test_obey__when_a_stranger_or_a_group_speaks__then_silence_and_an_alar
 @pytest.mark.asyncio
 @pytest.mark.parametrize("age_s", [SAID_S_MAX + 1, -SAID_S_MAX - 1])
 async def test_obey__when_said_long_ago_or_in_the_future__then_not_done(age_s: float) -> None:
-    room, _, asked = await obeyed(said("/ack", age_s=age_s))
+    room, _, asked = await obeyed(said("/status", age_s=age_s))
     assert asked == []
     assert "not done" in room.said[0][1]
 
 
 @pytest.mark.asyncio
-async def test_obey__when_a_pause_has_no_second_factor__then_not_done() -> None:
-    room, _, asked = await obeyed(said("/pause all 30m 123456"))
+@pytest.mark.parametrize("text", ["/pause all 30m 123456", "/ack 123456"])
+async def test_obey__when_a_pause_or_an_ack_has_no_second_factor__then_not_done(text: str) -> None:
+    room, _, asked = await obeyed(said(text))
     assert asked == []
     assert "second_factor_file" in room.said[0][1]
 
 
 @pytest.mark.asyncio
-async def test_obey__when_a_pause_has_a_wrong_code__then_not_done_and_an_alarm() -> None:
-    room, bell, asked = await obeyed(said("/pause all 30m 000000"), SecondFactor(SECRET))
+@pytest.mark.parametrize("text", ["/pause all 30m 000000", "/ack 000000"])
+async def test_obey__when_a_pause_or_an_ack_has_a_wrong_code__then_not_done_and_an_alarm(text: str) -> None:
+    room, bell, asked = await obeyed(said(text), SecondFactor(SECRET))
     assert asked == []
     assert room.said[0][1] == "the code is wrong"
     assert bell.rung[0][1] == STRANGER
@@ -209,6 +211,16 @@ async def test_obey__when_a_pause_has_the_right_code__then_asked_with_its_time_a
 
 
 @pytest.mark.asyncio
+async def test_obey__when_an_ack_has_the_right_code__then_asked_once_and_the_code_is_spent() -> None:
+    factor, text = SecondFactor(SECRET), f"/ack {code_at(SECRET, int(NOW_S // STEP_S))}"
+    _, _, asked = await obeyed(said(text), factor)
+    assert asked == [{"do": "ack", "actor": f"telegram {ME}", "why": "said in a chat"}]
+    room, _, asked = await obeyed(said(text), factor)
+    assert asked == []
+    assert "was used" in room.said[0][1]
+
+
+@pytest.mark.asyncio
 async def test_obey__when_not_understood__then_help() -> None:
     room, _, asked = await obeyed(said("/disarm"))
     assert asked == []
@@ -217,12 +229,12 @@ async def test_obey__when_not_understood__then_help() -> None:
 
 @pytest.mark.asyncio
 async def test_run__when_messages_come_and_the_server_goes__then_each_once_and_an_alarm() -> None:
-    room, bell = Room([said("/ack", number=7), said("/ack", number=9)]), Bell()
+    room, bell = Room([said("/status", number=7), said("/status", number=9)]), Bell()
     asked: list[dict[str, object]] = []
 
     async def answer(request: dict[str, object]) -> dict[str, object]:
         asked.append(request)
-        return {"ok": True, "lines": []}
+        return {"ok": True, "mode": "live", "chains": []}
 
     with pytest.raises(TimeoutError):
         await Commander(room, [ME], None, Wall(0.0), bell).run(answer, list)
