@@ -6,13 +6,12 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
 
 from keeper.clock import SystemClock
 from keeper.config.telling import AlarmSettings, MetricsSettings
@@ -22,46 +21,9 @@ from keeper.notify.web import served
 from keeper.seams import Severity
 from keeper.watchdog import Notifier
 from tests.loop_double import Loop, loop, settings, vault
+from tests.sinks import SECRET, webhook
 
 pytestmark = pytest.mark.anvil
-SECRET = "SECRETTOKEN"
-
-
-@dataclass
-class Sink:
-    """A webhook and a dead man's switch of this machine."""
-
-    port: int = 0
-    status: int = 200
-    got: list[dict[str, Any]] = field(default_factory=list)
-    refused: int = 0
-    pings: int = 0
-
-    async def post(self, request: web.Request) -> web.Response:
-        if self.status != 200:
-            self.refused += 1
-            return web.Response(status=self.status)
-        self.got.append(await request.json())
-        return web.Response()
-
-    async def ping(self, _: web.Request) -> web.Response:
-        self.pings += 1
-        return web.Response()
-
-
-@asynccontextmanager
-async def listening() -> AsyncIterator[Sink]:
-    sink, app = Sink(), web.Application()
-    app.router.add_post(f"/{SECRET}", sink.post)
-    app.router.add_get("/alive", sink.ping)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    sink.port = runner.addresses[0][1]
-    try:
-        yield sink
-    finally:
-        await runner.cleanup()
 
 
 @pytest.fixture
@@ -96,7 +58,7 @@ async def test_alarm__when_the_sink_is_down_and_comes_back__then_delivered_and_n
 ) -> None:
     monkeypatch.setattr(courier, "BACK_OFF_S", 0.05)
     monkeypatch.setattr(courier, "POLL_S", 0.02)
-    async with listening() as sink:
+    async with webhook() as sink:
         targets, dead_man = tmp_path / "targets", tmp_path / "dead"
         targets.write_text(f"json://127.0.0.1:{sink.port}/{SECRET}\n")
         dead_man.write_text(f"http://127.0.0.1:{sink.port}/alive\n")
@@ -154,7 +116,7 @@ async def test_http__when_asked__then_figures_and_states_and_no_stranger(on: Loo
 
 @pytest.mark.asyncio
 async def test_http__when_the_port_is_taken__then_alarmed_and_everything_else_goes_on(on: Loop) -> None:
-    async with listening() as sink:
+    async with webhook() as sink:
         async with speaking(on, AlarmSettings(), MetricsSettings(host="127.0.0.1", port=sink.port)) as made:
             await until(lambda: any(c == "metrics" for _, c in on.said))
             await on.running.tick(on.lay(vault("2400")))

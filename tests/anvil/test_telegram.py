@@ -7,12 +7,9 @@ import base64
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
-from aiohttp import web
 
 from keeper.clock import SystemClock
 from keeper.config.telling import TelegramSettings
@@ -22,58 +19,11 @@ from keeper.daemon.stops import PAUSE
 from keeper.notify import telegram
 from keeper.notify.chat import STEP_S, code_at
 from tests.loop_double import Loop, loop, settings, vault
+from tests.sinks import ME, TOKEN, BotApi, bot_api
 
 pytestmark = pytest.mark.anvil
-TOKEN, ME, STRANGE = "4711:SECRETTOKEN", 1001, 666
+STRANGE = 666
 FACTOR = b"0123456789abcdefghij"
-
-
-@dataclass
-class BotApi:
-    """Telegram's bot API as far as a bot asks it: updates until they are confirmed, messages that were said.
-
-    A double: it follows the method names, fields and the confirming ``offset`` of the published API.
-    """
-
-    port: int = 0
-    status: int = 200
-    updates: list[dict[str, Any]] = field(default_factory=list)
-    said: list[dict[str, Any]] = field(default_factory=list)
-    asked: int = 0
-
-    def hear(self, text: str, *, chat: int = ME, kind: str = "private", age_s: float = 0.0) -> None:
-        date = int(SystemClock().now_s() - age_s)
-        message = {"chat": {"id": chat, "type": kind}, "date": date, "text": text}
-        self.updates.append({"update_id": 50 + len(self.updates) + len(self.said), "message": message})
-
-    async def answer(self, request: web.Request) -> web.Response:
-        self.asked += 1
-        if request.match_info["token"] != f"bot{TOKEN}":
-            return web.json_response({"ok": False}, status=401)
-        if self.status != 200:
-            return web.Response(status=self.status)
-        body = await request.json()
-        if request.match_info["method"] == "sendMessage":
-            self.said.append(body)
-            return web.json_response({"ok": True, "result": {}})
-        self.updates = [u for u in self.updates if u["update_id"] >= body["offset"]]
-        if not self.updates:
-            await asyncio.sleep(0.05)
-        return web.json_response({"ok": True, "result": self.updates})
-
-
-@asynccontextmanager
-async def listening() -> AsyncIterator[BotApi]:
-    api, app = BotApi(), web.Application()
-    app.router.add_post("/{token}/{method}", api.answer)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    api.port = runner.addresses[0][1]
-    try:
-        yield api
-    finally:
-        await runner.cleanup()
 
 
 @pytest.fixture
@@ -120,7 +70,7 @@ async def test_chat__when_asked__then_the_daemons_own_answers_and_a_stranger_hea
     on: Loop, tmp_path: Path
 ) -> None:
     await on.running.tick(on.lay(vault("2400")))
-    async with listening() as api, heeding(on, api, tmp_path):
+    async with bot_api() as api, heeding(on, api, tmp_path):
         api.hear("/status", chat=STRANGE)
         api.hear("/status", kind="group")
         api.hear("/disarm", age_s=3_600)
@@ -140,7 +90,7 @@ async def test_pause__when_the_code_is_right__then_it_holds_and_is_in_the_journa
     on: Loop, tmp_path: Path
 ) -> None:
     await on.running.tick(on.lay(vault("2400")))
-    async with listening() as api, heeding(on, api, tmp_path):
+    async with bot_api() as api, heeding(on, api, tmp_path):
         code = code_at(FACTOR, int(SystemClock().now_s() // STEP_S))
         api.hear(f"/pause all 30m {code}")
         assert "paused for 30 minutes" in (await answers(api, 1))[0]
@@ -158,7 +108,7 @@ async def test_chat__when_the_server_is_away__then_an_alarm_without_the_token_an
     on: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("keeper.daemon.commanding.AGAIN_S", 0.02)
-    async with listening() as api:
+    async with bot_api() as api:
         api.status = 502
         async with heeding(on, api, tmp_path):
             for _ in range(200):
@@ -179,6 +129,6 @@ async def test_chat__when_the_server_is_away__then_an_alarm_without_the_token_an
 
 @pytest.mark.asyncio
 async def test_say__when_the_text_is_long__then_cut_within_what_telegram_takes() -> None:
-    async with listening() as api:
+    async with bot_api() as api:
         await telegram.Telegram(f"http://127.0.0.1:{api.port}", TOKEN).say(ME, "x" * 10_000)
     assert len(api.said[0]["text"]) < 4_096
