@@ -1,0 +1,210 @@
+"""A loan and its hedge in the loop: lines in force, waits that end, what is told, and one view of both."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from keeper.config.pairing import PairSettings
+from keeper.daemon.facts import Guarded
+from keeper.daemon.joint import adl_rows, joined, joint_rows, pair_rows
+from keeper.daemon.loop import ChainLoop
+from keeper.daemon.pairs import KIND, Link, Pairs, say_adl
+from keeper.decision.legs import HEDGE_PROFIT, Hedged
+from keeper.model import Block, Position, SideProfit, Unreadable
+from keeper.seams import Severity
+from keeper.units import wad_from
+from tests import build, hedged
+from tests.build import USDC, amount, position_id
+from tests.hedge_relief import GMX, LENDING, PERP, SHORT, means, short
+from tests.loop_double import Heard, Loop, loop
+
+pytestmark = pytest.mark.unit
+LOAN = position_id()
+OWN = build.policy(target="1.35", strategies=("repay",), cooldown_blocks=50)
+HELPED = build.policy(target="1.35", strategies=("deleverage", "repay_from_reserve"))
+SETTINGS = PairSettings(
+    loan="loan",
+    short="hedge",
+    assets=("WETH",),
+    trigger_wad=wad_from("1.15"),
+    target_wad=wad_from("1.30"),
+    cover_pct=40,
+    short_health_wad=wad_from("1.1"),
+    take_profit=False,
+    patience_s=60,
+)
+LINK = Link(
+    hedged=Hedged(
+        loan=LOAN,
+        short=SHORT,
+        assets=("WETH",),
+        trigger_wad=wad_from("1.15"),
+        target_wad=wad_from("1.30"),
+        cover_least=0.4,
+    ),
+    settings=SETTINGS,
+)
+PAYS = replace(
+    LINK,
+    hedged=replace(LINK.hedged, trigger_wad=HELPED.trigger_wad, target_wad=HELPED.target_wad),
+    settings=replace(SETTINGS, take_profit=True),
+)
+
+
+def paired(folder: Path, link: Link = LINK, policy: object = OWN) -> Loop:
+    made = loop(folder)
+    parts = made.running.parts
+    guarded = (
+        Guarded(label="loan", policy=policy, venue_id=LENDING.id, id=LOAN),  # type: ignore[arg-type]
+        Guarded(label="hedge", policy=PERP, venue_id=GMX.id, id=SHORT),
+    )
+    parts = replace(parts, guarded=guarded, pairs=(link,))
+    made.loop = ChainLoop(parts, {LENDING.id: LENDING, GMX.id: GMX})
+    return made
+
+
+def shown(
+    made: Loop, price: str, hedge: Position | None, *, pays: bool = False, rest: str = "20000"
+) -> Block:
+    """The next block: the loan at that price, the short (None: it cannot be read), and the means."""
+    made.number += 1
+    at = replace(build.block(made.number, base_fee_gwei=1), timestamp_s=1_750_000_000 + 12 * made.number)
+    have = means() if pays else build.means([amount(USDC, rest)])
+    rows = [replace(p, block_number=at.number) for p in (hedged.loan(price), hedge) if p is not None]
+    lost = [] if hedge is not None else [Unreadable(id=SHORT, why="reverted", since_block=at.number)]
+    prices = {h.feed: h.price_base / 10**p.base_decimals for p in rows for h in (*p.collateral, *p.debt)}
+    snapshot = replace(build.snapshot(rows, wallet=have, at=at, unreadable=lost), prices=prices)
+    made.facts.next = snapshot
+    return at
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("gone", ["read", "closed"])
+async def test_tick__when_the_hedge_is_gone__then_the_loan_is_planned_anew_in_that_block(
+    tmp_path: Path, gone: str
+) -> None:
+    made = paired(tmp_path)
+    calm = await made.running.tick(shown(made, "1700", short(1700)))
+    assert [p.key.position for p in calm.plans] == []
+    assert [a.code for a in made.alarms.standing] == ["watch"]
+    left = None if gone == "read" else hedged.short(None)
+    lost = replace(left, id=SHORT) if left is not None else None
+    tick = await made.running.tick(shown(made, "1700", lost))
+    assert [(p.key.position, p.strategy) for p in tick.plans] == [(LOAN, "repay")]
+    rows = [e for e in made.journal.entries(KIND) if e.block_number == made.number]
+    assert [(r.subject, r.data["replanned"], r.data["holds"]) for r in rows] == [(str(LOAN), "repay", False)]
+    assert ("CRITICAL", "hedge_lost") in made.said
+    back = await made.running.tick(shown(made, "1700", short(1700)))
+    assert back.plans == ()
+    assert ("CLEARED", "hedge_lost") in made.said
+    assert pair_rows(made)[0]["covered"] is True
+
+
+@pytest.mark.asyncio
+async def test_tick__when_a_hedge_is_gone_over_a_calm_loan__then_it_is_said_once_and_not_loudly(
+    tmp_path: Path,
+) -> None:
+    made = paired(tmp_path)
+    for _ in range(3):
+        await made.running.tick(shown(made, "2600", replace(hedged.short(None), id=SHORT)))
+    assert [s for s in made.said if s[1] == "hedge_lost"] == [("WARNING", "hedge_lost")]
+    assert len(list(made.journal.entries(KIND))) == 1
+
+
+@pytest.mark.asyncio
+async def test_tick__when_the_hedge_pays__then_the_loan_waits_and_after_its_patience_helps_itself(
+    tmp_path: Path,
+) -> None:
+    made = paired(tmp_path, PAYS, HELPED)
+    first = await made.running.tick(shown(made, "1700", short(1700), pays=True))
+    assert [(p.key.position, p.strategy) for p in first.plans] == [(SHORT, HEDGE_PROFIT)]
+    whys = {e.subject: e.why for e in made.journal.entries("decision")}
+    assert "the hedge pays" in whys[str(LOAN)]
+    second = await made.running.tick(shown(made, "1700", short(1700), pays=True))
+    assert second.plans == ()
+    assert "waits for the profit" in next(d.why for d in second.decisions if d.id == LOAN)
+    for _ in range(5):
+        last = await made.running.tick(shown(made, "1700", short(1700), pays=True))
+    assert "NOTHING CAN BE DONE" in next(d.why for d in last.decisions if d.id == LOAN)
+    assert all(p.strategy != HEDGE_PROFIT for p in last.plans)
+
+
+@pytest.mark.asyncio
+async def test_tick__when_the_order_came_to_nothing__then_nobody_waits_for_it(tmp_path: Path) -> None:
+    made = paired(tmp_path, PAYS, HELPED)
+    await made.running.tick(shown(made, "1700", short(1700), pays=True))
+    made.running.undone({SHORT})
+    tick = await made.running.tick(shown(made, "1700", short(1700), pays=True))
+    assert "NOTHING CAN BE DONE" in next(d.why for d in tick.decisions if d.id == LOAN)
+    # the danger over, the next one may ask the hedge again
+    await made.running.tick(shown(made, "2000", short(2000), pays=True))
+    again = await made.running.tick(shown(made, "1700", short(1700), pays=True))
+    assert [p.strategy for p in again.plans] == [HEDGE_PROFIT]
+
+
+@pytest.mark.asyncio
+async def test_tick__when_the_order_cannot_be_planned__then_the_next_block_helps_the_loan_alone(
+    tmp_path: Path,
+) -> None:
+    made = paired(tmp_path, PAYS, HELPED)
+    poor = short(1700)
+    assert poor.perp is not None
+    # the fee that the guard asks of an execution is more than the wallet's gas
+    dear = replace(poor, perp=replace(poor.perp, decrease_gas=10**14))
+    tick = await made.running.tick(shown(made, "1700", dear, pays=True))
+    assert tick.plans == ()
+    again = await made.running.tick(shown(made, "1700", dear, pays=True))
+    assert "NOTHING CAN BE DONE" in next(d.why for d in again.decisions if d.id == LOAN)
+
+
+def test_few__when_a_loan_is_hedged__then_it_is_judged_with_the_whole_block() -> None:
+    links = Pairs((LINK,), _NoJournal())
+    other = build.position([], [], account=build.BOB)
+    seen = build.snapshot([hedged.loan("1700"), other])
+    assert [p.id for p in links.without_loans(seen).positions] == [other.id]
+
+
+class _NoJournal:
+    def intents(self, *_: object, **__: object) -> tuple[object, ...]:
+        return ()
+
+
+def winning(left: float) -> Position:
+    found = short(1700)
+    assert found.perp is not None
+    usd = 10**30
+    side = SideProfit(won_usd=int((1 - left) * 850 * usd), pool_usd=1000 * usd, factor_adl=85 * usd // 100)
+    return replace(found, perp=replace(found.perp, side=side))
+
+
+def test_adl__when_little_of_the_way_is_left__then_told_and_louder_when_the_venue_may() -> None:
+    heard = Heard()
+    for left in (0.5, 0.2, -0.01):
+        say_adl(build.snapshot([winning(left)]), heard)
+    assert heard.cleared == [("adl_near", str(SHORT))]
+    assert [(s, c) for s, c, *_ in heard.raised] == [
+        (Severity.WARNING, "adl_near"),
+        (Severity.CRITICAL, "adl_near"),
+    ]
+    heard = Heard()
+    say_adl(build.snapshot([hedged.loan("1700")]), heard)
+    assert (heard.raised, heard.cleared) == ([], [])
+
+
+@pytest.mark.asyncio
+async def test_joint__when_a_leg_cannot_be_read__then_nothing_together_is_told(tmp_path: Path) -> None:
+    made = paired(tmp_path)
+    await made.running.tick(shown(made, "1700", winning(0.2)))
+    (whole,) = joint_rows([made])
+    assert whole["owner"] == build.ALICE
+    assert whole["weakest"] == "loan"
+    assert whole["worth_usd"] == pytest.approx(17_000 - 12_000 + 2_000 + 8 * 300)
+    (near,) = adl_rows(made)
+    assert (near["position"], near["enabled"], near["left"]) == ("hedge", False, 0.2)
+    await made.running.tick(shown(made, "1700", None))
+    (half,) = joint_rows([made])
+    assert half["worth_usd"] is None
+    assert [x.label for x in joined([made])[0].legs if x.why] == ["hedge"]
