@@ -5,11 +5,23 @@ No package carries the protocol, so nothing of it is here; formulas stand in kee
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 
-from anvil.client import Chain
+from eth_utils.crypto import keccak
+
+from anvil.client import Chain, creation_code
 from anvil.compile import own_artifact
+from anvil.deploy_executor import (
+    CREATE2_DEPLOYER,
+    SALT,
+    ChainVenues,
+    code_of,
+    create2_address,
+    executor_address,
+)
 from anvil.deploy_multicall3 import deploy_multicall3
+from anvil.deploy_uniswap_v3 import sqrt_price_x96
+from anvil.deployment import DeployedPool, Deployment
 
 WAD, RAY = 10**18, 10**27
 RAD = WAD * RAY
@@ -20,6 +32,14 @@ DUST = 7_500 * RAD
 PRICE = 3_000 * WAD
 DUTY = 1_000_000_001_622_535_724_756_171_269
 """5.25 % a year, per second."""
+POOL_FEE, POOL_EDGE = 500, 887_270
+SIDE_USD = 30_000_000
+STOCK = 10**9 * WAD
+_MINT = (
+    "mint((address,address,uint24,int24,int24,uint256,uint256,uint256,uint256,address,uint256))"
+    "(uint256,uint128,uint256,uint256)"
+)
+_DEPLOY = "deploy(bytes,(address,address,address,bytes32,address),(address,address,address,address,address))(address)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +55,9 @@ class VaultSystem:
     osm: str
     dog: str
     manager: str
+    registry: str
+    gem_join: str
+    dai_join: str
     actions: str
     gem: str
     dai: str
@@ -45,8 +68,13 @@ class VaultSystem:
         return "0x" + ILK.hex()
 
 
-def deploy_maker(chain: Chain) -> VaultSystem:
-    """The whole system with one collateral type, ETH-A, whose delayed price stands at 3,000."""
+def deploy_maker(
+    chain: Chain, tokens: tuple[str, str] | None = None, multicall: str | None = None
+) -> VaultSystem:
+    """The whole system with one collateral type, ETH-A, whose delayed price stands at 3,000.
+
+    ``tokens``: collateral and Dai that are there already; of that Dai its adapter must be given a stock.
+    """
     deployer = chain.accounts[0]
 
     def made(name: str, *arguments: object) -> str:
@@ -59,12 +87,15 @@ def deploy_maker(chain: Chain) -> VaultSystem:
     jug, spotter, dog, manager = (
         made(n, vat) for n in ("JugDouble", "SpotterDouble", "DogDouble", "CdpManagerDouble")
     )
-    osm, gem, dai = made("OsmDouble", PRICE), made("TokenDouble", "WETH", 18), made("TokenDouble", "DAI", 18)
+    osm = made("OsmDouble", PRICE)
+    gem, dai = tokens or (made("TokenDouble", "WETH", 18), made("TokenDouble", "DAI", 18))
     gem_join, dai_join = made("GemJoinDouble", vat, ILK, gem), made("DaiJoinDouble", vat, dai)
     chainlog, registry = made("ChainlogDouble"), made("IlkRegistryDouble")
     actions = made("ProxyActionsDouble")
     do(vat, "init(bytes32)", ILK)
     do(vat, "fileDust(bytes32,uint256)", ILK, DUST)
+    for ward in (jug, spotter, gem_join):
+        do(vat, "rely(address)", ward)
     do(jug, "file(bytes32,uint256)", ILK, DUTY)
     do(spotter, "file(bytes32,address,uint256)", ILK, osm, MAT)
     do(osm, "kiss(address)", spotter)
@@ -85,7 +116,7 @@ def deploy_maker(chain: Chain) -> VaultSystem:
         do(chainlog, "set(bytes32,address)", name.encode().ljust(32, b"\0"), address)
     return VaultSystem(
         chain_id=int(chain.rpc("eth_chainId"), 16),
-        multicall=deploy_multicall3(chain),
+        multicall=multicall or deploy_multicall3(chain),
         chainlog=chainlog,
         vat=vat,
         jug=jug,
@@ -93,6 +124,9 @@ def deploy_maker(chain: Chain) -> VaultSystem:
         osm=osm,
         dog=dog,
         manager=manager,
+        registry=registry,
+        gem_join=gem_join,
+        dai_join=dai_join,
         actions=actions,
         gem=gem,
         dai=dai,
@@ -112,3 +146,46 @@ def open_vault(chain: Chain, at: VaultSystem, owner: str, ink: int, art: int) ->
 def proxy_of(chain: Chain, owner: str) -> str:
     """A proxy that obeys ``owner``."""
     return chain.deploy(own_artifact("DsProxyDouble"), owner)
+
+
+def deploy_maker_on(chain: Chain, deployment: Deployment) -> tuple[VaultSystem, Deployment]:
+    """The system on the market's own WETH and DAI, and the market with a pool of the two."""
+    weth, dai, me = deployment.token("WETH").address, deployment.token("DAI").address, chain.accounts[0]
+    at = deploy_maker(chain, (weth, dai), deployment.multicall)
+    minter = deployment.roles.deployer
+    chain.send(minter, dai, "mint(address,uint256)", at.dai_join, STOCK)
+    sides = {weth: SIDE_USD * WAD * WAD // PRICE, dai: SIDE_USD * WAD}
+    (a, x), (b, y) = sorted(sides.items(), key=lambda side: int(side[0], 16))
+    factory, manager = deployment.uniswap.factory, deployment.uniswap.position_manager
+    chain.send(me, factory, "createPool(address,address,uint24)", a, b, POOL_FEE)
+    pool = str(chain.call(factory, "getPool(address,address,uint24)(address)", a, b, POOL_FEE))
+    chain.send(me, pool, "initialize(uint160)", sqrt_price_x96(x, y))
+    for token, units in sides.items():
+        chain.send(minter, token, "mint(address,uint256)", me, units)
+        chain.send(me, token, "approve(address,uint256)", manager, 2**256 - 1)
+    chain.send(me, manager, _MINT, (a, b, POOL_FEE, -POOL_EDGE, POOL_EDGE, x, y, 0, 0, me, 2**40))
+    pools = (
+        *deployment.uniswap.pools,
+        DeployedPool(symbols=("WETH", "DAI"), fee=POOL_FEE, address=pool),
+    )
+    return at, replace(deployment, uniswap=replace(deployment.uniswap, pools=pools))
+
+
+def deploy_maker_executor(chain: Chain, at: VaultSystem, owner: str, venues: ChainVenues) -> str:
+    """The owner's MakerExecutor, deployed by the owner, who must be unlocked."""
+    artifact, factory = own_artifact("MakerExecutor"), own_artifact("MakerExecutorFactory")
+    for learned in (artifact, factory, own_artifact("MakerBooks")):
+        chain.learn(learned)
+    code = creation_code(factory, (), {})
+    place = create2_address(CREATE2_DEPLOYER, SALT, keccak(code))
+    if not chain.has_code(place):
+        chain.send(chain.accounts[0], CREATE2_DEPLOYER, SALT + code)
+    named = (at.manager, at.spotter, at.jug, at.dai_join, at.registry)
+    chain.send(owner, place, _DEPLOY, code_of(artifact), astuple(venues), named)
+    return executor_address(place, owner, artifact)
+
+
+def set_delayed(chain: Chain, at: VaultSystem, current: int, following: int) -> None:
+    """The delayed price that counts now, poked, and the one that will within the hour; wads."""
+    chain.send(chain.accounts[0], at.osm, "file(uint128,uint128)", current, following)
+    chain.send(chain.accounts[0], at.spotter, "poke(bytes32)", ILK)

@@ -51,9 +51,13 @@ class ExecutorStage:
         self.venues = venues or ChainVenues(
             aave_v3_pool=market.pool, uniswap_v3_factory=market.uniswap.factory
         )
-        self.executor = deploy_executor(chain, self.owner, self.venues, artifact)
+        self.executor = self.deployed(artifact)
         self.position = pool_position(market.pool)
         self.collateral, self.debt = "WETH", "USDC"
+
+    def deployed(self, artifact: Artifact | None) -> str:
+        """The owner's Executor, put on the chain by himself."""
+        return deploy_executor(self.chain, self.owner, self.venues, artifact)
 
     def terms(self, **changes: int) -> Terms:
         """Terms for ETH against dollars, good for thirty days."""

@@ -13,6 +13,7 @@ from keeper.executor.desk import Desk
 from keeper.model import Caps, Policy, Proposal
 from keeper.seams import Strategy
 from keeper.units import WAD
+from keeper.venues.maker import Maker
 from strategies.add_collateral import AddCollateral
 from strategies.deleverage import Deleverage
 from strategies.pay_in import RepayFromReserve, SupplyFromReserve
@@ -28,7 +29,9 @@ DAY_S = 86_400
 COOLED = 6
 PPM = 10
 """What a promise may miss: interest until inclusion, and rounding."""
-FACTOR = {"morpho_blue": 0.86, "compound_v3": 0.90}
+FACTOR = {"aave_v3": 0.83, "morpho_blue": 0.86, "compound_v3": 0.90, "maker": 1 / 1.45}
+SIZES = {"maker": (1.4, 2.0)}
+"""Powers of ten of ether, where it is not 0 to 1.1: a vault owes nothing or at least 7,500 Dai."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,7 +54,7 @@ def rescued(
     stage.configure(stage.terms(expiry_s=stage.now_s() + 390 * DAY_S))
     stage.authorise()
     ground.oracles(3_000)
-    for symbol, units in (("USDC", 10**11), ("WETH", 10**20)):
+    for symbol, units in ((stage.owes, _dollars(stage, 10**12)), ("WETH", 10**20)):
         stage.actors.mint(symbol, stage.executor, units)
         stage.actors.mint(symbol, stage.bot, units)
         spender = stage.reader.venue.spender
@@ -70,15 +73,23 @@ def rescued(
 
 def _state(stage: VenueExecutor, rng: random.Random) -> None:
     chain, factor = stage.chain, FACTOR[stage.kind]
-    weth = int(WAD * 10 ** rng.uniform(0, 1.1)) | 1
+    weth = int(WAD * 10 ** rng.uniform(*SIZES.get(stage.kind, (0, 1.1)))) | 1
     usdc = int(weth * rng.uniform(1_600, 2_600) * factor / WAD * 10**6)
     stage.borrow(weth, usdc)
     chain.mine(chain.block().timestamp_s + rng.choice((1, rng.randint(1, 200 * DAY_S))))
     chain.rpc("anvil_mine", hex(COOLED))
-    owed = stage.reader.position(stage.owner).debt[0].amount.units
-    usd = rng.uniform(1.002, 1.19) * owed / 10**6 / (weth / WAD * factor)
+    owed = stage.now().debt[0].amount.units
+    usd = rng.uniform(1.002, 1.19) * owed / _dollars(stage, 1) / (weth / WAD * factor)
     stage.ground.oracles(usd)
-    stage.trade_to("WETH", "USDC", 500, usd * rng.uniform(0.998, 1.01))
+    stage.trade_to("WETH", stage.owes, 500, usd * rng.uniform(0.998, 1.01))
+    if isinstance(stage.reader.venue, Maker):
+        # the next hour's price may be a little lower: it counts here, and not yet in the Vat
+        stage.reader.venue.foreseen_wad = int(usd * 10**6 * rng.uniform(0.995, 1.003)) * 10**12
+
+
+def _dollars(stage: VenueExecutor, whole: int) -> int:
+    """So many dollars in units of what is lent."""
+    return whole * 10 ** (18 if stage.owes == "DAI" else 6)
 
 
 def policy() -> Policy:
@@ -119,7 +130,7 @@ def _rescue(stage: VenueExecutor, desk: Desk, way: Strategy, found: Rescued, lab
 def _kept(stage: VenueExecutor) -> list[int]:
     """What the Executor holds of both tokens, and lets protocol and pools take: in one request, there are many."""
     tokens, spenders = (
-        [stage.token(s) for s in ("WETH", "USDC")],
+        [stage.token(s) for s in ("WETH", stage.owes)],
         [stage.reader.venue.spender, stage.market.pool],
     )
     asked = [(t, encode_call("balanceOf(address)", stage.executor)) for t in tokens]

@@ -1,4 +1,4 @@
-"""Morpho Blue (real) and Compound v3 (a double) beside Aave's tokens and Uniswap's pools, each with an Executor."""
+"""Morpho Blue (real), Compound v3 and Maker vaults (doubles) beside the real Aave market, each with an Executor."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from anvil.client import Chain
-from anvil.compile import own_artifact
+from anvil.compile import Artifact, own_artifact
 from anvil.deploy_compound_v3 import CometMarket, supply
-from anvil.deploy_executor import ChainVenues
+from anvil.deploy_executor import ChainVenues, Terms
+from anvil.deploy_maker import VaultSystem, deploy_maker_executor, open_vault, proxy_of, set_delayed
 from anvil.deploy_morpho import MorphoMarket, MorphoSite, open_loan, set_price
 from anvil.deployment import Deployment
 from anvil.shock import set_prices
@@ -18,11 +19,22 @@ from keeper.config import VenueSettings
 from keeper.executor.desk import Desk
 from keeper.executor.load import Place, Wanted, load
 from keeper.executor.seat import Seat, Seated
-from keeper.model import Call, Snapshot
+from keeper.model import Call, Position, Snapshot
 from keeper.snapshot import GatherRequest, gather
-from tests.executor_stage import ExecutorStage
+from tests.executor_stage import CAP, ExecutorStage
 from tests.morpho_stage import settings as morpho_settings
 from tests.venue_stage import VenueReader
+
+ARTIFACTS = {
+    "aave_v3": "AaveV3Executor",
+    "morpho_blue": "MorphoBlueExecutor",
+    "compound_v3": "CompoundV3Executor",
+    "maker": "MakerExecutor",
+}
+OWES = {"maker": "DAI"}
+"""What is lent where it is not USDC."""
+DAI_PER_USDC = 10**12
+GRANT = 10**30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,46 +45,109 @@ class Ground:
     deployment: Deployment
     morpho: MorphoSite
     comet: CometMarket
+    maker: VaultSystem | None = None
 
     @property
     def ether(self) -> MorphoMarket:
         """The Morpho market of WETH against USDC."""
         return self.morpho.market("WETH", "USDC")
 
+    @property
+    def vaults(self) -> VaultSystem:
+        """The vault system, which not every test has."""
+        assert self.maker is not None
+        return self.maker
+
     def settings(self, kind: str) -> VenueSettings:
-        """The venue as a configuration names it."""
+        """The venue as a configuration names it; of Maker without any vault."""
         if kind == "morpho_blue":
             return morpho_settings(self.deployment, self.morpho, self.ether)
+        if kind == "aave_v3":
+            return VenueSettings(name="aave", kind=kind, chain="local", provider=self.deployment.provider)
+        if kind == "maker":
+            at = self.vaults
+            return VenueSettings(name="vaults", kind=kind, chain="local", provider=at.chainlog, market=at.ilk)
         return VenueSettings(name="comet", kind=kind, chain="local", provider=self.comet.comet)
 
     def oracles(self, usd: float) -> None:
-        """WETH at so many dollars for both protocols; the pools stay where they are."""
+        """WETH at so many dollars for every protocol; the pools stay where they are."""
         set_prices(self.chain, self.deployment, {"WETH": int(usd * 10**8)})
         set_price(self.chain, self.ether, int(usd * 10**6) * 10**36 // 10**18)
+        if self.maker is not None:
+            wad = int(usd * 10**6) * 10**12
+            set_delayed(self.chain, self.maker, wad, wad)
 
 
 class VenueExecutor(ExecutorStage):
-    """The owner of one position in one of both protocols, and his Executor there."""
+    """The owner of one position in one of the protocols, and his Executor there."""
 
-    def __init__(self, ground: Ground, kind: str, owner: str) -> None:
+    def __init__(self, ground: Ground, kind: str, owner: str, *, proxied: bool = False) -> None:
         self.ground, self.kind = ground, kind
-        artifact = {"morpho_blue": "MorphoBlueExecutor", "compound_v3": "CompoundV3Executor"}[kind]
         uniswap = ground.deployment.uniswap.factory
         super().__init__(
             ground.chain,
             ground.deployment,
             owner=owner,
-            venues=ChainVenues(morpho_blue=ground.morpho.morpho, uniswap_v3_factory=uniswap),
-            artifact=own_artifact(artifact),
+            venues=ChainVenues(
+                aave_v3_pool=ground.deployment.pool if kind == "aave_v3" else ChainVenues().aave_v3_pool,
+                morpho_blue=ground.morpho.morpho,
+                uniswap_v3_factory=uniswap,
+            ),
+            artifact=own_artifact(ARTIFACTS[kind]),
         )
-        self.reader = VenueReader(ground.chain, ground.settings(kind), ground.deployment.multicall)
+        self.owes = OWES.get(kind, "USDC")
+        self.settings, self.account = ground.settings(kind), owner
+        if kind == "maker":
+            self._open_vault(proxied)
+        self.reader = VenueReader(ground.chain, self.settings, ground.deployment.multicall)
         assert isinstance(self.reader.venue, Seated)
-        self.seat: Seat = self.reader.venue.seat(owner)
+        self.seat: Seat = self.reader.venue.seat(self.account)
         self.position = bytes.fromhex(self.seat.key[2:])
+
+    def deployed(self, artifact: Artifact | None) -> str:
+        """By the factory of its own where the Executor has one."""
+        if self.kind != "maker":
+            return super().deployed(artifact)
+        return deploy_maker_executor(self.chain, self.ground.vaults, self.owner, self.venues)
+
+    def _open_vault(self, proxied: bool) -> None:
+        """An empty vault of the owner, or of a proxy of his; the bot has a proxy to pay in by."""
+        at = self.ground.vaults
+        holder = proxy_of(self.chain, self.owner) if proxied else self.owner
+        number, self.account = open_vault(self.chain, at, holder, 0, 0)
+        self.settings = VenueSettings(
+            name="vaults",
+            kind="maker",
+            chain="local",
+            provider=at.chainlog,
+            market=at.ilk,
+            vaults=(number,),
+            proxy=proxy_of(self.chain, self.bot),
+        )
+
+    def configure(
+        self,
+        terms: Terms | None = None,
+        *,
+        collateral: str = "WETH",
+        debt: str | None = None,
+        sell_cap: int = CAP,
+        fund_cap: int = CAP,
+    ) -> None:
+        """Everything the owner sets, in the token that is owed here."""
+        super().configure(
+            terms, collateral=collateral, debt=debt or self.owes, sell_cap=sell_cap, fund_cap=fund_cap
+        )
 
     def borrow(self, weth: int, usdc: int) -> None:
         """Open the position and spend what was borrowed: the wallet is empty."""
         ground = self.ground
+        if self.kind == "maker":
+            self._fill(weth, usdc * DAI_PER_USDC)
+            return
+        if self.kind == "aave_v3":
+            self.open({"WETH": weth}, {"USDC": usdc})
+            return
         if self.kind == "morpho_blue":
             loan = (self.owner, weth, usdc)
             open_loan(ground.chain, ground.deployment, ground.morpho, ground.ether, loan)
@@ -82,22 +157,38 @@ class VenueExecutor(ExecutorStage):
             ground.chain.send(self.owner, ground.comet.comet, withdraw, self.token("USDC"), usdc)
         self.chain.send(self.owner, self.token("USDC"), "transfer(address,uint256)", self.stranger, usdc)
 
+    def _fill(self, ink: int, dai: int) -> None:
+        """Collateral through its adapter into the vault, and Dai drawn, which stays in the Vat."""
+        at, number = self.ground.vaults, self.settings.vaults[0]
+        self.actors.mint("WETH", at.gem_join, ink)
+        _, rate, *_ = self.chain.call(
+            at.vat, "ilks(bytes32)(uint256,uint256,uint256,uint256,uint256)", bytes.fromhex(at.ilk[2:])
+        )
+        fill = "fill(uint256,int256,int256)"
+        self.chain.send(self.owner, at.manager, fill, number, ink, dai * 10**27 // rate)
+
     def authorise(self, allowed: bool = True) -> None:
-        """The owner gives his whole grant, or takes it back."""
-        assert self.seat.permit is not None
+        """The owner gives his grant, or takes it back."""
+        if self.seat.permit is None:
+            self.grant("WETH", GRANT if allowed else 0)
+            return
         call = self.seat.permit.given(self.executor, allowed)
         self.chain.send(self.owner, call.target, call.data)
 
+    def now(self) -> Position:
+        """The position as the venue reads it."""
+        return self.reader.position(self.account)
+
     def health(self) -> int:
         """By the venue's own reading, which the states' tests hold against the contracts' verdicts."""
-        return self.reader.position(self.owner).health_wad or 0
+        return self.now().health_wad or 0
 
     def desk(self, router: str | None = None) -> Desk:
         """The Executor's desk as the daemon would load it."""
         venue = self.reader.venue
         wanted = Wanted(
             label="mine",
-            id=venue.position_id(self.owner),
+            id=venue.position_id(self.account),
             executor=self.executor,
             market=venue.spender,
             tokens=venue.tokens,
@@ -119,7 +210,7 @@ class VenueExecutor(ExecutorStage):
         request = GatherRequest(
             chain_id=block.chain_id,
             block=block,
-            venues=((self.reader.venue, (self.owner, *accounts)),),
+            venues=((self.reader.venue, (self.account, *accounts)),),
             multicall=self.ground.deployment.multicall,
             read=self.reader.read(block),
             wallet=self.bot,

@@ -4,7 +4,7 @@ pragma solidity ^0.8.24;
 import {Order, Position, Side, Source} from "../interfaces/IExecutor.sol";
 import {IExecutorErrors} from "../interfaces/IExecutorErrors.sol";
 import {IMakerJoin, MakerVenues} from "../interfaces/IMaker.sol";
-import {DsProxyDouble, GemJoinDouble, ITokenOfMaker, VatDouble} from "../mocks/MakerDouble.sol";
+import {DaiJoinDouble, DsProxyDouble, GemJoinDouble, ITokenOfMaker, VatDouble} from "../mocks/MakerDouble.sol";
 import {MakerBooks} from "../src/MakerBooks.sol";
 import {MakerStage} from "./MakerStage.sol";
 
@@ -81,7 +81,7 @@ contract MakerTest is MakerStage {
         m.jug = address(other);
         _notMade(m);
         m = _maker();
-        m.daiJoin = address(new GemJoinDouble(other, ILK, ITokenOfMaker(address(usdc))));
+        m.daiJoin = address(new DaiJoinDouble(other, ITokenOfMaker(address(usdc))));
         _notMade(m);
     }
 

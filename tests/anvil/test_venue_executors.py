@@ -1,4 +1,6 @@
-"""Executors of Morpho Blue (real) and Compound v3 (a double): random states rescued each way, a daemon's night."""
+"""Executors of Aave and Morpho Blue (real), Compound v3 and Maker (doubles): random states rescued each way, a
+daemon's night.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +15,7 @@ import pytest
 
 from anvil.client import Chain, Reverted
 from anvil.deploy_compound_v3 import deploy_compound_v3_on
+from anvil.deploy_maker import deploy_maker_on, set_delayed
 from anvil.deploy_morpho import deploy_morpho
 from anvil.deployment import Deployment
 from anvil.node import Anvil
@@ -28,6 +31,7 @@ from keeper.inspection import inspect
 from keeper.journal.write import Journal
 from keeper.model import Call, Proposal
 from keeper.seams import Strategy
+from keeper.venues.maker import Maker
 from strategies.deleverage import Deleverage
 from tests.bench.figures import record
 from tests.executor_daemon import WAD, changed
@@ -39,7 +43,15 @@ SAMPLE = 3
 STATES = 200
 SEED = 20_261_121
 BLOCKS_MAX = 8
-EVIDENCE = {"morpho_blue": "real_bytecode", "compound_v3": "own_double"}
+EVIDENCE = {
+    "aave_v3": "real_bytecode",
+    "morpho_blue": "real_bytecode",
+    "compound_v3": "own_double",
+    "maker": "own_double",
+}
+KINDS = tuple(EVIDENCE)
+LOANS = {"maker": (10 * WAD, 14_450 * 10**6)}
+"""Of the night, where a loan is not 10 WETH against 18,800 dollars."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,31 +64,30 @@ class Night:
 
 @pytest.fixture(scope="module")
 def built(upstream: Anvil, deployment: Deployment) -> Iterator[Ground]:
-    """Both protocols beside the Aave market, for this file."""
+    """The other protocols beside the Aave market, for this file."""
     client = deployment.chain(upstream.url)
     snapshot = client.snapshot()
-    site = deploy_morpho(client, deployment)
-    yield Ground(
-        chain=client, deployment=deployment, morpho=site, comet=deploy_compound_v3_on(client, deployment)
-    )
+    site, comet = deploy_morpho(client, deployment), deploy_compound_v3_on(client, deployment)
+    vaults, pooled = deploy_maker_on(client, deployment)
+    yield Ground(chain=client, deployment=pooled, morpho=site, comet=comet, maker=vaults)
     client.revert(snapshot)
     client.close()
 
 
 @pytest.fixture
 def ground(built: Ground, chain: Chain) -> Ground:
-    return Ground(chain=chain, deployment=built.deployment, morpho=built.morpho, comet=built.comet)
+    return replace(built, chain=chain)
 
 
 @pytest.mark.anvil
-@pytest.mark.parametrize("kind", ["morpho_blue", "compound_v3"])
+@pytest.mark.parametrize("kind", KINDS[1:])
 def test_rescues__random_states__each_way_reaches_what_it_promised(ground: Ground, kind: str) -> None:
     _held(rescued(ground, kind, SAMPLE, seed=SEED), SAMPLE, WAYS)
 
 
 @pytest.mark.chaos
 @pytest.mark.timeout(3_600)
-@pytest.mark.parametrize("kind", ["morpho_blue", "compound_v3"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_rescues__200_random_states__each_way_reaches_what_it_promised(ground: Ground, kind: str) -> None:
     every = (*WAYS, *WALLET)
     found = rescued(ground, kind, STATES, seed=SEED, ways=every)
@@ -103,13 +114,17 @@ def guarded(tmp_path: Path, upstream: Anvil, ground: Ground) -> Night:
     """Two borrowers with empty wallets, an Executor each, and a keeper whose wallet holds gas and nothing else."""
     owners = ground.deployment.roles.actors
     ground.oracles(3_000)
-    kinds = ("morpho_blue", "compound_v3")
-    stages = {kind: VenueExecutor(ground, kind, owner) for kind, owner in zip(kinds, owners, strict=False)}
+    kinds = ("morpho_blue", "compound_v3", "maker")
+    # the vault is held by its owner's proxy, as most are
+    stages = {
+        kind: VenueExecutor(ground, kind, owner, proxied=True)
+        for kind, owner in zip(kinds, (*owners[:2], owners[3]), strict=True)
+    }
     at = home(
         tmp_path,
         upstream,
         ground.chain,
-        [(ground.settings(kind), {kind: stage.owner}) for kind, stage in stages.items()],
+        [(stage.settings, {kind: stage.account}) for kind, stage in stages.items()],
         multicall=ground.deployment.multicall,
         native=ground.deployment.token("WETH").address,
     )
@@ -123,7 +138,7 @@ def guarded(tmp_path: Path, upstream: Anvil, ground: Ground) -> Night:
     for kind, stage in stages.items():
         words[f'label = "{kind}"'] = f"label = '{kind}'\nexecutor = '{stage.executor}'"
         stage.bot, stage.stranger = at.wallet, owners[4]
-        stage.borrow(10 * WAD, 18_800 * 10**6)
+        stage.borrow(*LOANS.get(kind, (10 * WAD, 18_800 * 10**6)))
     changed(at.config, words)
     at = replace(at, settings=load(at.config))
     for stage in stages.values():
@@ -137,10 +152,15 @@ def _granted(at: Guarded, stage: VenueExecutor) -> None:
     """The owner signs what ``keeper grant`` prints, the whole grant as a message that a stranger hands in."""
     found = asyncio.run(owner_grant.wanted(at.settings, Asked(label=stage.kind, amounts={"WETH": "10"})))
     assert found.refused == ()
-    assert found.typed is not None
+    assert found.owner == stage.owner
     permit, before = stage.seat.permit, found.signings[:-1]
     assert permit is not None
     assert found.signings[-1].call == permit.given(stage.executor, True)
+    if found.typed is None:  # Maker knows no signed grant
+        assert stage.kind == "maker"
+        for signing in found.signings:
+            stage.chain.send(stage.owner, signing.call.target, signing.call.data)
+        return
     for signing in before:
         stage.chain.send(stage.owner, signing.call.target, signing.call.data)
     signature = bytes.fromhex(stage.chain.rpc("eth_signTypedData_v4", stage.owner, found.typed)[2:])
@@ -162,34 +182,49 @@ def test_daemon__wallet_empty_after_a_crash__both_are_at_target_after_one_transa
 ) -> None:
     at, stages = guarded.at, guarded.stages
     _told(at)
-    # just above 1: health 1.006 on Morpho, 1.053 on Compound
+    # just above 1: health 1.006 on Morpho, 1.053 on Compound, 1.05 of the vault
     stages["morpho_blue"].trade_to("WETH", "USDC", 500, 2_200)
+    stages["maker"].trade_to("WETH", "DAI", 500, 2_200)
     held = {kind: stage.leftovers() for kind, stage in stages.items()}
     with running(at) as block:
         block()
         assert not at.intents()
+        # the next hour's price is known first: the vault is in danger here, and its Executor may not act yet
+        ground.chain.rpc("evm_setAutomine", True)
+        set_delayed(ground.chain, ground.vaults, 3_000 * WAD, 2_200 * WAD)
+        ground.chain.rpc("evm_setAutomine", False)
+        block()
+        block()
+        assert not at.intents()
+        assert "not_triggered" in _refusals(at, stages["maker"].account)
         ground.chain.rpc("evm_setAutomine", True)
         ground.oracles(2_200)
         ground.chain.rpc("evm_setAutomine", False)
         assert 1.0 < stages["morpho_blue"].health() / WAD < 1.01
         for _ in range(BLOCKS_MAX):
             block()
-            if all(at.rescues(stage.owner) for stage in stages.values()):
+            if all(at.rescues(stage.account) for stage in stages.values()):
                 break
         block()
     for kind, stage in stages.items():
-        assert at.rescues(stage.owner) == ["deleverage"], kind
+        assert at.rescues(stage.account) == ["deleverage"], kind
         assert 1.25 <= stage.health() / WAD <= 1.40, kind
         assert stage.leftovers() == held[kind] == {}
         assert stage.seq() == 1
         assert stage.actors.balance("USDC", stage.owner) == 0
-    assert len(at.intents()) == 2
+    assert len(at.intents()) == 3
+
+
+def _refusals(at: Guarded, account: str) -> set[str]:
+    """Codes with which ways to rescue that account were refused."""
+    told = [e for e in at.entries("decision") if account in e.subject]
+    return {str(r["code"]) for e in told for r in e.data.get("rejected", ())}  # type: ignore[attr-defined]
 
 
 def _told(at: Guarded) -> None:
     """What the commands say before the night: code as committed, and nothing that would refuse by night."""
     rows = asyncio.run(verify(at.settings))
-    assert [row[-1] for row in rows] == ["as committed"] * 2
+    assert [row[-1] for row in rows] == ["as committed"] * 3
     found = asyncio.run(inspect(at.settings))
     wrong = {
         "unreadable",
@@ -203,15 +238,16 @@ def _told(at: Guarded) -> None:
 
 
 @pytest.mark.anvil
-@pytest.mark.parametrize("kind", ["morpho_blue", "compound_v3"])
+@pytest.mark.parametrize("kind", KINDS[1:])
 def test_refusals__revoked_paused_or_acted_on__are_the_same_here_and_there(ground: Ground, kind: str) -> None:
     stage = VenueExecutor(ground, kind, ground.deployment.roles.actors[0])
     ground.oracles(3_000)
     stage.configure(stage.terms())
     stage.authorise()
-    stage.borrow(10 * WAD, 18_000 * 10**6)
+    # a vault three times as large: what is left of its debt is above the dust limit
+    stage.borrow(*((30 * WAD, 36_000 * 10**6) if kind == "maker" else (10 * WAD, 18_000 * 10**6)))
     ground.oracles(2_150)
-    stage.trade_to("WETH", "USDC", 500, 2_150)
+    stage.trade_to("WETH", stage.owes, 500, 2_150)
     ground.chain.rpc("anvil_mine", "0x6")
     desk = stage.desk()
     planned, call = _sale(stage, desk)
@@ -223,8 +259,14 @@ def test_refusals__revoked_paused_or_acted_on__are_the_same_here_and_there(groun
     stage.by_owner("pause()")
     assert (_sale(stage, desk)[0], _refusal(stage, call)) == ("paused", "IsPaused")
     stage.by_owner("unpause()")
-    ground.oracles(2_700)
+    ground.oracles(2_300 if kind == "maker" else 2_700)
     assert (_sale(stage, desk)[0], _refusal(stage, call)) == ("not_triggered", "NotTriggered")
+    if isinstance(stage.reader.venue, Maker):
+        # a lower price of the next hour counts here, and the Executor still goes by the Vat's
+        stage.reader.venue.foreseen_wad = 2_000 * WAD
+        assert stage.health() < stage.terms().trigger
+        assert (_sale(stage, desk)[0], _refusal(stage, call)) == ("not_triggered", "NotTriggered")
+        stage.reader.venue.foreseen_wad = None
     ground.chain.revert(before)
     stage.sends(call)
     ground.oracles(1_850)

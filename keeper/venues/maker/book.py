@@ -33,6 +33,7 @@ JOIN = selector("join(bytes32)")
 GEM = selector("gem(bytes32)")
 OWNER = selector("owner()")
 DECIMALS = selector("decimals()")
+BALANCE_OF = selector("balanceOf(address)")
 SYMBOL = selector("symbol()")
 
 NAMES = (

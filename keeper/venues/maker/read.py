@@ -14,9 +14,9 @@ from keeper.venues.maker.book import Market, Vault, ask
 from keeper.venues.maker.math import RAD
 from keeper.words import Words
 
-VAT, JUG, BASE, SPOT, PAR, DOG, LIVE = range(7)
+VAT, JUG, BASE, SPOT, PAR, DOG, LIVE, CASH = range(8)
 """Calls about the collateral type; urns follow, then the owners of the vaults that have a number."""
-HEAD = 7
+HEAD = 8
 _LEAST = (5, 2, 1, 2, 1, 2, 1)
 _HEAD_NAMES = ["Vat.ilks", "Jug.ilks", "Jug.base", "Spotter.ilks", "Spotter.par", "Dog.ilks", "Vat.live"]
 
@@ -39,6 +39,8 @@ class Now:
     """Duty and base together, ray per second."""
     rho: int
     live: bool
+    cash: int
+    """Collateral tokens that the adapter holds for all vaults; 0 where it was not told."""
     foreseen: bool = False
     """The price is the one that will count, lower than the Vat's."""
 
@@ -79,6 +81,7 @@ def calls(market: Market, accounts: Sequence[str]) -> tuple[Call, ...]:
         ask(market.spotter, book.PAR),
         ask(market.dog, book.ILKS, key),
         ask(market.vat, book.LIVE),
+        ask(market.gem.address, book.BALANCE_OF, word(market.gem_join)),
         *(ask(market.vat, book.URNS, key, word(a)) for a in accounts),
         *(ask(market.manager, book.OWNS, word(v.number)) for v in numbered if v is not None),
     )
@@ -159,6 +162,7 @@ def now_of(frame: Frame, words: Words) -> Now | str:
         fee=duty + base,
         rho=rho,
         live=bool(words.uint(LIVE)),
+        cash=words.uint(CASH) if words.ok[CASH] and words.count[CASH] else 0,
         foreseen=lower,
     )
 
@@ -280,7 +284,7 @@ def reserves(now: Now) -> tuple[Reserve, Reserve]:
         price_base=now.price,
         paused=not now.live,
         supply_room_units=None,
-        cash_units=0,
+        cash_units=now.cash,
         supply_rate_ray=0,
         borrow_rate_ray=0,
     )
