@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from keeper.confirmation import Confirmation
+from keeper.daemon import carried
 from keeper.daemon import shadow as shadows
 from keeper.daemon.camera import Camera
 from keeper.daemon.isolation import read_without_culprits
@@ -112,8 +113,8 @@ class LiveFacts:
         self._lens = lens
         self._confirmation = confirmation
         self._alarms = alarms
-        self._stuck: frozenset[str] = frozenset()
-        self._slow = False
+        self._stuck = carried.subjects(alarms, "stuck")
+        self._slow = bool(carried.subjects(alarms, "tending_slow"))
         self._tended = ""
         """Hash of the block whose few were shown with what was sent tended already; empty after ``take``."""
 

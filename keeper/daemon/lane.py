@@ -9,6 +9,7 @@ from typing import Protocol
 
 import structlog
 
+from keeper.daemon import carried
 from keeper.daemon.parts import Parts
 from keeper.daemon.permit import Permit
 from keeper.daemon.standby import WAITS
@@ -43,7 +44,7 @@ class Lane:
         """Whether somebody takes what is put on the lane."""
         self.given: frozenset[PlanKey] = frozenset()
         """Of the running tick: plans of those in need, which are on the lane already."""
-        self._paper: frozenset[str] = frozenset()
+        self._paper = carried.subjects(parts.alarms, "not_acting")
         """Positions whose plans stayed on paper in the last tick."""
         self._log = structlog.get_logger("keeper")
 

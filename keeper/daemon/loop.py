@@ -10,6 +10,7 @@ from functools import partial
 
 import structlog
 
+from keeper.daemon import carried
 from keeper.daemon import tick as ticks
 from keeper.daemon.building import Bench, built, options_of
 from keeper.daemon.canary.yielding import others_first, yielded
@@ -75,7 +76,7 @@ class ChainLoop:
         self._movers = Movers()
         self._memory = remembered(parts.journal)
         self._marks: dict[PositionId, Kept] = {}
-        self._refused: dict[PositionId, frozenset[str]] = {}
+        self._refused = carried.refusals(parts.alarms, parts.journal, self.policies)
         """Codes of the refusals that stand as alarms."""
         self.foreseen: tuple[Next, ...] = ()
         """What the feeds will say next, as the oracle room saw it last: levels are raised by it, never lowered."""
@@ -160,10 +161,16 @@ class ChainLoop:
         """The diary and the memory of those who come first, once: in one commit with the first of their intents."""
         if self._first is None or self._told or not self.lane.given:
             return
-        self._told, memories = self._first.judged, self._memory.rows()
+        judged, memories = self._first.judged, self._memory.rows()
         with self.parts.journal.batch():
             self.parts.journal.record_all(ticks.wishes(self._first))
-            self.parts.journal.set_memories({id: memories[id] for id in self._told if id in memories})
+            self.parts.journal.set_memories({id: memories[id] for id in judged if id in memories})
+            # with an intent that is refused, or a disk that is full, this is undone as well
+            self.parts.journal.when_durable(partial(self._is_told, self._first))
+
+    def _is_told(self, first: Tick) -> None:
+        if first is self._first:
+            self._told = first.judged
 
     def _free_missed(self, outcomes: Sequence[Outcome]) -> None:
         """What had no effect must not keep the next block from trying."""

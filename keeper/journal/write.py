@@ -34,6 +34,8 @@ class Journal(Queries):
         self._lock = lock
         self._clock = clock
         self._place = Place(path)
+        self._durable: list[Callable[[], None]] = []
+        """Whom to tell when the open transaction is committed."""
         self.new = False
         """True when this opening created the file."""
 
@@ -53,11 +55,18 @@ class Journal(Queries):
     @contextmanager
     def _transaction(self) -> Generator[Connection | Direct]:
         """As every query's, and not believed before the file is seen to be where it was opened."""
-        outermost = not self._connection.in_transaction()
+        if self._connection.in_transaction():
+            with super()._transaction() as connection:
+                yield connection
+            return
+        # what was undone before is nobody's news
+        self._durable = []
         with super()._transaction() as connection:
             yield connection
-        if outermost:
-            self._place.refuse_replaced()
+        self._place.refuse_replaced()
+        told, self._durable = self._durable, []
+        for tell in told:
+            tell()
 
     @contextmanager
     def _reading(self) -> Generator[Direct]:
@@ -75,6 +84,13 @@ class Journal(Queries):
         """Several writes as one durable commit; do not await inside."""
         with self._transaction():
             yield
+
+    def when_durable(self, tell: Callable[[], None]) -> None:
+        """Call ``tell`` once the open transaction is committed; never where it is undone."""
+        if self._connection.in_transaction():
+            self._durable.append(tell)
+        else:
+            tell()
 
     def record(self, entry: Entry) -> int:
         """Append to the diary and return the entry's id; the time is the journal's clock."""

@@ -194,6 +194,15 @@ def test_decide__stop_is_named_by_the_policy__left_in_calm_times_and_passes_the_
     assert not isinstance(plan, Refusal), plan
 
 
+def test_decide__the_core_does_not_vouch_for_the_position__no_stop_is_left() -> None:
+    policy = replace(POLICY, strategies=("add_margin", "stop_on_venue"))
+    shot, outlook, options = world(perp(2_000), policy)
+    unknown = replace(outlook, level=Level.UNKNOWN)
+    made, _ = decide(shot, (unknown,), {outlook.id: policy}, Memory(), options)
+    assert [d.level for d in made] == [Level.UNKNOWN]
+    assert [d.chosen for d in made] == [()]
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [

@@ -142,7 +142,9 @@ async def test_arm__when_a_position_is_unread__then_only_if_accepted(on: Loop) -
     assert "cannot be judged now: vault 1: the oracle reverted" in refused["lines"]
 
 
-@pytest.mark.parametrize("state", ["blind", "never seen", "no loop", "broken", "dry-run"])
+@pytest.mark.parametrize(
+    "state", ["blind", "never seen", "no loop", "broken", "dry-run", "reloaded", "closing"]
+)
 @pytest.mark.asyncio
 async def test_arm__when_nobody_can_tell_what_would_follow__then_refused_even_if_accepted(
     on: Loop, state: str
@@ -155,6 +157,11 @@ async def test_arm__when_nobody_can_tell_what_would_follow__then_refused_even_if
         on.loop = None
     if state == "broken":
         on.running.stop_acting("a foreign nonce")
+    if state == "reloaded":
+        # the loop still runs under the configuration before
+        on.running.parts = replace(on.running.parts, armed_digest="another digest")
+    if state == "closing":
+        on.running.permit.closing = True
     mode = "dry-run" if state == "dry-run" else "live"
     answer = await ask(on, "arm", mode, accept_immediate=True)
     assert answer["ok"] is False
@@ -164,6 +171,8 @@ async def test_arm__when_nobody_can_tell_what_would_follow__then_refused_even_if
         "no loop": "no block has been seen",
         "broken": "a foreign nonce",
         "dry-run": "dry-run needs no arming",
+        "reloaded": "another configuration is being taken over",
+        "closing": "another configuration is being taken over",
     }[state]
     assert said in answer["why"]
     assert on.journal.control("armed") is None

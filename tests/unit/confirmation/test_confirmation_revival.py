@@ -196,3 +196,28 @@ def test_revival__when_another_position_is_meant__then_untouched(keeper: Keeper)
     found = keeper.journal.intent(other.key)
     assert found is not None
     assert found.state is S.SENT
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_reopened__when_a_later_plan_took_its_place__then_cancelled_and_one_that_was_never_signed_took_none(
+    keeper: Keeper, signed: bool
+) -> None:
+    keeper.act(1)
+    keeper.chain.fails_on_chain = True
+    keeper.chain.mine()
+    keeper.tend()
+    assert keeper.intent(1).state is S.REVERTED
+    keeper.chain.fails_on_chain = False
+    if signed:
+        keeper.act(2)
+    else:
+        later = plan(2, at=keeper.chain.head)
+        keeper.journal.open_intent(later)
+        keeper.journal.set_state(later.key, S.ABANDONED, "the simulation refused it", later.block.number)
+    sent = len(keeper.chain.sent)
+    keeper.chain.reorg(1)
+    keeper.tend()
+    assert keeper.intent(1).state is (S.CANCELLING if signed else S.SENT)
+    again = [read_tx(raw)[0] for raw in keeper.chain.sent[sent:]]
+    # the first nonce carries its payload again, or nothing at all
+    assert {bool(t.data) for t in again if t.nonce == 0} == {not signed}
