@@ -7,10 +7,8 @@ is part of every photograph.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import structlog
 
@@ -55,8 +53,7 @@ class Followed:
     order: str
     """Empty until the receipt named it."""
     state: OrderState
-    tx_hashes: tuple[str, ...]
-    """Of its attempts, of which one was mined; the likeliest first."""
+    tx_hash: str
     since_block: int
 
 
@@ -86,7 +83,7 @@ class OrderFacts:
             key=intent.key,
             order=str(last.data["order"]) if last is not None else "",
             state=state,
-            tx_hashes=_hashes(intent),
+            tx_hash=intent.attempts[-1].hash,
             since_block=intent.plan.block.number,
         )
 
@@ -141,7 +138,7 @@ class OrderFacts:
                     key=outcome.key,
                     order="",
                     state=OrderState.PENDING,
-                    tx_hashes=_hashes(intent, outcome.tx_hash),
+                    tx_hash=outcome.tx_hash or "",
                     since_block=outcome.block_number,
                 )
 
@@ -171,15 +168,13 @@ class OrderFacts:
 
     async def _named(self, followed: Followed, venue: GmxV2, snapshot: Snapshot) -> Followed:
         """The order's key, from the receipt of the transaction that created it."""
-        ask = partial(self._transport.request, "eth_getTransactionReceipt", priority=Priority.RECEIPT)
-        receipts = await asyncio.gather(*(ask([h]) for h in followed.tx_hashes), return_exceptions=True)
-        logs = [log for r in receipts if isinstance(r, dict) for log in _listed(r.get("logs"))]
-        made = order_events(logs, venue.slot.emitter)
+        receipt = await self._transport.request(
+            "eth_getTransactionReceipt", [followed.tx_hash], priority=Priority.RECEIPT
+        )
+        logs = receipt.get("logs") if isinstance(receipt, dict) else None
+        made = order_events(logs if isinstance(logs, list) else [], venue.slot.emitter)
         created = next((e for e in made if e.state is OrderState.PENDING), None)
         if created is None:
-            for told in receipts:
-                if isinstance(told, BaseException):
-                    raise told
             return followed
         named = replace(followed, order=created.order)
         self._tell(named, OrderState.PENDING, f"order {created.order[:10]} was created, and waits", snapshot)
@@ -240,15 +235,6 @@ class OrderFacts:
 def _orders(plan: Plan) -> bool:
     """Whether the plan leaves an order on a venue."""
     return any(isinstance(s, PERP_STEPS) and not isinstance(s, CancelOrder) for s in plan.steps)
-
-
-def _hashes(intent: Intent, mined: str | None = None) -> tuple[str, ...]:
-    """Of all attempts, any of which may be the one in the chain: ``mined`` first, then the newest."""
-    return tuple(dict.fromkeys(h for h in (mined, *(a.hash for a in reversed(intent.attempts))) if h))
-
-
-def _listed(logs: object) -> list[dict[str, object]]:
-    return [log for log in logs if isinstance(log, dict)] if isinstance(logs, list) else []
 
 
 def _waiting(position: Position, key: str) -> OrderState | None:
