@@ -35,7 +35,7 @@ cp -r "$UNITS/keeper.service.d" "$UNITS/probe.service.d"
 sed -i '/^Restart/d; /^Watchdog/d' "$UNITS/probe.service.d/90-test.conf"
 mkdir -p "$ROOT"/etc/{keeper,keeper-signer,credstore.encrypted} "$ROOT"/opt/{py,tree,site} "$ROOT/files"
 cp "$WORK"/files/* "$ROOT/files/"
-cp "$WORK"/files/{keeper.toml,probe.py,address} "$ROOT/etc/keeper/"
+cp "$WORK"/files/{keeper.toml,probe.py,address,viewer.py} "$ROOT/etc/keeper/"
 printf '[Unit]\nRequires=sysinit.target basic.target\nAfter=sysinit.target basic.target\n' >"$UNITS/t.target"
 
 systemd-nspawn -q -D "$ROOT" --register=no --keep-unit --private-network --console=pipe \
@@ -83,6 +83,13 @@ inside systemctl start keeper 2>/dev/null
 again 0
 echo "daemon=$(inside systemctl is-active keeper)"
 echo "status=$(shown keeper StatusText)"
+# the page as a viewer on this machine meets it, and what its own process may do
+viewer() { inside env PYTHONHOME=/opt/py LD_LIBRARY_PATH=/opt/py/lib "/opt/py/bin/$PYTHON" -P /etc/keeper/viewer.py "$@"; }
+echo "page=$(viewer 127.0.0.1:8467 30)"
+echo "page_stranger=$(viewer stranger.example 0)"
+page=$(inside pgrep -P "$(process)" -f keeper.daemon.paging.process)
+echo "page_sandbox=$(inside sh -c "grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/$page/status" | tr -s '\t\n' '  ')"
+echo "page_user=$(inside ps -o user= -p "$page")"
 id=$(process); inside kill -STOP "$id"; again "$id"
 echo "hang=$(inside systemctl is-active keeper) restarts $(shown keeper NRestarts)"
 id=$(process); inside kill -TERM "$id"; again "$id"

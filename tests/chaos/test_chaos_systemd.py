@@ -1,4 +1,4 @@
-"""The units under a real systemd: sandbox, credentials, READY, watchdog, restart, a signer without a network."""
+"""The units under a real systemd: sandbox, credentials, READY, page, watchdog, restart, a signer without network."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ provider = "0x2f39d218133AFaB8F2B819B1066c7E434Ad94E9e"
 [[positions]]
 venue = "aave"
 account = "0xcA11bde05977b3631167028862bE2a173976CA11"
+[page]
+listen = "127.0.0.1:8467"
 """
 PROBE = """\
 import asyncio
@@ -44,6 +46,29 @@ address = Path("/etc/keeper/address").read_text()
 signer = asyncio.run(RemoteSigner.open(Path("/run/keeper-signer/signer.sock"), address))
 print("signer answers", signer.address)
 """
+VIEWER = """\
+import http.client
+import sys
+import time
+
+host, patience_s = sys.argv[1], float(sys.argv[2])
+until_s = time.monotonic() + patience_s
+while True:
+    try:
+        asked = http.client.HTTPConnection("127.0.0.1", 8467, timeout=5)
+        asked.request("GET", "/", headers={"Host": host})
+        answer = asked.getresponse()
+        break
+    except OSError as e:
+        if time.monotonic() > until_s:
+            sys.exit(f"nobody answers: {e}")
+        time.sleep(0.2)
+policy = answer.getheader("Content-Security-Policy") or ""
+rules = [rule.strip() for rule in policy.split(";")]
+title = "a page" if b"<title>" in answer.read() else "no page"
+print(answer.status, title, next((r for r in rules if r.startswith("default-src")), "no policy"))
+"""
+"""Asks for the page under a host's name; the status, and what it may load by its policy."""
 
 
 def _lay_out(folder: Path) -> None:
@@ -55,6 +80,7 @@ def _lay_out(folder: Path) -> None:
     (folder / "endpoint").write_text("http://127.0.0.1:9/secret-token\n")
     (folder / "keeper.toml").write_text(CONFIG)
     (folder / "probe.py").write_text(PROBE)
+    (folder / "viewer.py").write_text(VIEWER)
     (folder / "address").write_text(address_of())
     store = ["--store", str(folder / "signer.sqlite"), "--chain-id", str(CHAIN_ID)]
     assert signer(["adopt", *store, "--nonce", "7", "--why", "test"]) == 0
@@ -92,6 +118,10 @@ def test_units__when_systemd_runs_them__then_they_start_hang_restart_stop_and_ke
         "probe": f"success signer answers {address_of()}",
         "daemon": "active",
         "status": "BLIND: m: no endpoint answers: m-1: cannot be reached (ECONNREFUSED)",
+        "page": "200 a page default-src 'none'",
+        "page_stranger": "403 no page default-src 'none'",
+        "page_sandbox": "CapEff: 0000000000000000 NoNewPrivs: 1 Seccomp: 2 ",
+        "page_user": "keeper",
         "hang": "active restarts 1",
         "stray_sigterm": "active restarts 2",
         "stop": "success inactive",
