@@ -24,20 +24,24 @@ from keeper.model import (
     Intent,
     IntentState,
     Outcome,
+    PlaceStop,
     Plan,
     PlanKey,
     Position,
     Refusal,
     Snapshot,
 )
-from keeper.seams import Alarm, Priority, Severity, Transport, Venue
+from keeper.seams import Alarm, Priority, Progress, Severity, Transport, Venue
 from keeper.venues.gmx_v2 import GmxV2
+from keeper.venues.gmx_v2.effect import Before, missed
 from keeper.venues.gmx_v2.events import OrderEvent, OrderState, fields, of_order, order_events
 
 KIND = "order"
 MINED = frozenset({IntentState.INCLUDED, IntentState.SETTLED, IntentState.FINAL})
-INTENTS_MAX = 4
-"""Of a position, the newest plans whose orders are looked for after a restart."""
+INTENTS_MAX = 32
+"""Of a position, the newest plans whose orders are looked for after a restart: a stop rests below many rescues."""
+SILENT_BLOCKS = 3
+"""An order that is gone for so many blocks without a log that says how has ended by what the position shows."""
 ALARMS = {
     OrderState.CANCELLED: (Severity.CRITICAL, "order_cancelled"),
     OrderState.FROZEN: (Severity.CRITICAL, "order_frozen"),
@@ -53,8 +57,13 @@ class Followed:
     order: str
     """Empty until the receipt named it."""
     state: OrderState
-    tx_hash: str
+    hashes: tuple[str, ...]
+    """Of the transactions of which one created it."""
     since_block: int
+    before: Before | None = None
+    """What it was to change; None where nobody saw the position while it waited."""
+    gone_block: int = 0
+    """Since when it waits no more while no log says how it ended."""
 
 
 class OrderFacts:
@@ -83,8 +92,9 @@ class OrderFacts:
             key=intent.key,
             order=str(last.data["order"]) if last is not None else "",
             state=state,
-            tx_hash=intent.attempts[-1].hash,
+            hashes=tuple(a.hash for a in intent.attempts),
             since_block=intent.plan.block.number,
+            before=_kept(told),
         )
 
     async def take(self, block: Block, venues: Mapping[str, Venue]) -> tuple[Snapshot, tuple[Outcome, ...]]:
@@ -138,17 +148,17 @@ class OrderFacts:
                     key=outcome.key,
                     order="",
                     state=OrderState.PENDING,
-                    tx_hash=outcome.tx_hash or "",
+                    hashes=(outcome.tx_hash or "",),
                     since_block=outcome.block_number,
                 )
 
     async def _look(self, followed: Followed, venue: GmxV2, snapshot: Snapshot) -> Outcome | None:
         """One order at one block; the outcome where it ended without effect."""
+        position = snapshot.position(followed.key.position)
         if not followed.order:
             followed = await self._named(followed, venue, snapshot)
             if not followed.order:
                 return None
-        position = snapshot.position(followed.key.position)
         if position is None:
             return None  # unread: the order is watched until somebody can say
         waits = _waiting(position, followed.order)
@@ -156,29 +166,72 @@ class OrderFacts:
             if waits is not followed.state:
                 self._tell(followed, waits, f"order {followed.order[:10]} is {waits} on the venue", snapshot)
             return None
-        event = await self._ended(followed, venue, snapshot)
+        event = await self._ended(followed, venue, snapshot) or self._unsaid(followed, venue, snapshot)
         if event is None:
             return None
         why = event.why
         if event.state is OrderState.CANCELLED and position.perp is None:
             why = await self._liquidated(followed, venue, snapshot) or why
         words = f"order {followed.order[:10]} {event.state}" + (f": {why}" if why else "")
-        self._tell(followed, event.state, words, snapshot)
-        return _in_vain(followed, words, snapshot) if event.state is OrderState.CANCELLED else None
+        if event.state is OrderState.CANCELLED:
+            self._tell(followed, event.state, words, snapshot)
+            return _in_vain(followed, words, snapshot)
+        short = self._short(followed, venue, snapshot)
+        self._tell(followed, event.state, words + (f", and {short}" if short else ""), snapshot)
+        if short:
+            self._alarms.raise_alarm(
+                Severity.CRITICAL, "surprise", str(followed.key), f"{words}, and {short}"
+            )
+        return None
+
+    def _short(self, followed: Followed, venue: GmxV2, snapshot: Snapshot) -> str:
+        """How the position differs from what an executed order was for; empty where it does not."""
+        intent, position = self._journal.intent(followed.key), snapshot.position(followed.key.position)
+        if intent is None or position is None or not intent.plan.steps:
+            return ""
+        if isinstance(step := intent.plan.steps[0], PlaceStop):
+            shows = ""  # that it rests no more is what its execution means
+        else:
+            shown = venue.effect(intent, snapshot)
+            shows = shown.why if shown.progress is Progress.FAILED else ""
+        return shows or (missed(step, followed.before, position) if followed.before is not None else "")
+
+    def _unsaid(self, followed: Followed, venue: GmxV2, snapshot: Snapshot) -> OrderEvent | None:
+        """How an order ended by the position alone, once no log has said it for some blocks."""
+        now = snapshot.block.number
+        since = followed.gone_block or now
+        self._open[followed.key] = replace(followed, gone_block=since)
+        intent = self._journal.intent(followed.key)
+        if now - since < SILENT_BLOCKS or intent is None:
+            return None
+        shown = venue.effect(intent, snapshot)
+        if shown.progress is Progress.PENDING:
+            return None
+        done = shown.progress is Progress.DONE
+        return OrderEvent(
+            order=followed.order,
+            account=followed.key.position.account,
+            state=OrderState.EXECUTED if done else OrderState.CANCELLED,
+            why=f"no log says so: {shown.why}",
+            block_number=now,
+        )
 
     async def _named(self, followed: Followed, venue: GmxV2, snapshot: Snapshot) -> Followed:
         """The order's key, from the receipt of the transaction that created it."""
-        receipt = await self._transport.request(
-            "eth_getTransactionReceipt", [followed.tx_hash], priority=Priority.RECEIPT
-        )
-        logs = receipt.get("logs") if isinstance(receipt, dict) else None
-        made = order_events(logs if isinstance(logs, list) else [], venue.slot.emitter)
-        created = next((e for e in made if e.state is OrderState.PENDING), None)
-        if created is None:
-            return followed
-        named = replace(followed, order=created.order)
-        self._tell(named, OrderState.PENDING, f"order {created.order[:10]} was created, and waits", snapshot)
-        return named
+        for tx_hash in followed.hashes:
+            receipt = await self._transport.request(
+                "eth_getTransactionReceipt", [tx_hash], priority=Priority.RECEIPT
+            )
+            logs = receipt.get("logs") if isinstance(receipt, dict) else None
+            made = order_events(logs if isinstance(logs, list) else [], venue.slot.emitter)
+            created = next((e for e in made if e.state is OrderState.PENDING), None)
+            if created is None:
+                continue
+            position = snapshot.position(followed.key.position)
+            named = replace(followed, order=created.order, before=_before(position, created.order))
+            words = f"order {created.order[:10]} was created, and waits"
+            return self._tell(named, OrderState.PENDING, words, snapshot)
+        return followed
 
     async def _ended(self, followed: Followed, venue: GmxV2, snapshot: Snapshot) -> OrderEvent | None:
         """The venue's last word on an order that waits no more; None where no log says it yet."""
@@ -206,7 +259,7 @@ class OrderFacts:
         logs = await self._transport.request("eth_getLogs", [query], priority=Priority.RECEIPT)
         return [log for log in logs if isinstance(log, dict)] if isinstance(logs, list) else []
 
-    def _tell(self, followed: Followed, state: OrderState, why: str, snapshot: Snapshot) -> None:
+    def _tell(self, followed: Followed, state: OrderState, why: str, snapshot: Snapshot) -> Followed:
         """Into the journal and to a person; an order that ended is followed no more."""
         key, id = followed.key, followed.key.position
         self._journal.record(
@@ -216,7 +269,12 @@ class OrderFacts:
                 block_number=snapshot.block.number,
                 subject=str(key),
                 why=why,
-                data={"state": state.value, "order": followed.order},
+                data={
+                    "state": state.value,
+                    "order": followed.order,
+                    "at_s": snapshot.block.timestamp_s,
+                    **({"before": _plain(followed.before)} if followed.before is not None else {}),
+                },
             )
         )
         self._log.info(KIND, plan=str(key), state=state.value, why=why)
@@ -230,11 +288,30 @@ class OrderFacts:
             self._open.pop(key, None)
         else:
             self._open[key] = replace(followed, state=state)
+        return replace(followed, state=state)
 
 
 def _orders(plan: Plan) -> bool:
     """Whether the plan leaves an order on a venue."""
     return any(isinstance(s, PERP_STEPS) and not isinstance(s, CancelOrder) for s in plan.steps)
+
+
+def _before(position: Position | None, order: str) -> Before | None:
+    """The position while that order waits; None where it cannot be read, or the order is gone already."""
+    perp = position.perp if position is not None else None
+    if perp is None or all(o.key != order for o in perp.orders):
+        return None
+    return Before(size_usd=perp.size_usd, margin=perp.margin, owed=perp.owed)
+
+
+def _plain(before: Before) -> dict[str, str]:
+    return {"size_usd": str(before.size_usd), "margin": str(before.margin), "owed": str(before.owed)}
+
+
+def _kept(told: Sequence[Entry]) -> Before | None:
+    """Inverse of ``_plain``, of the first entry of an order that has it."""
+    found = next((e.data["before"] for e in told if "before" in e.data), None)
+    return Before(**{k: int(str(v)) for k, v in found.items()}) if isinstance(found, Mapping) else None
 
 
 def _waiting(position: Position, key: str) -> OrderState | None:

@@ -15,8 +15,8 @@ REVERT_WINDOW_BLOCKS = 10
 """So many reverts of a position within so many blocks stop it until the first has left the window."""
 ORDERS_MAX = 3
 ORDERS_WINDOW_S = 120
-"""So many orders of a position that its venue ended without effect within so long stop it, as reverts do: each costs the
-fee of its execution. By the chain's own seconds, because an order takes seconds however short a block is."""
+"""So many orders of a position that its venue ended without effect within so long stop it, as reverts do: each costs
+the fee of its execution. By the chain's own seconds, because an order takes seconds however short a block is."""
 ORDERS_READ = 256
 """Of the journal's newest rows about orders."""
 PAUSE_S_MAX = 86_400.0

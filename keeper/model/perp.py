@@ -103,6 +103,10 @@ class Perp:
     acting: Acting
     side: SideProfit | None = None
     """Of the position's own side; None where the venue closes no winners, or nobody can tell."""
+    increased_s: int = 0
+    """Second of the chain in which margin or size was added last, as the venue stores it."""
+    decreased_s: int = 0
+    """The same of a decrease; 0 where there was none."""
 
     @property
     def need_usd(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from keeper.model import (
     AddMargin,
     CancelOrder,
@@ -11,8 +13,10 @@ from keeper.model import (
     Position,
     ReducePerp,
     Snapshot,
+    Step,
 )
 from keeper.seams import Effect, Progress
+from keeper.units import BPS, decimal_text, mul_div_up
 
 
 def effect(intent: Intent, snapshot: Snapshot) -> Effect:
@@ -42,15 +46,16 @@ def effect(intent: Intent, snapshot: Snapshot) -> Effect:
 
 
 def _shows(step: object, intent: Intent, position: Position) -> Effect:
-    """Whether a position without an order that waits carries what the order was for."""
+    """Whether a position without an order that waits carries what the order was for.
+
+    By the second that the venue stores with each change: health moves with the price, and proves nothing.
+    """
     assert position.perp is not None
-    before, now = intent.plan.health_before_wad or 0, position.health_wad or 0
-    if (
-        isinstance(step, AddMargin | ReducePerp)
-        and now < intent.plan.bounds.health_after_min_wad
-        and now <= before
-    ):
-        return _is(Progress.FAILED, "no order waits, and the position does not show it: it was not executed")
+    since_s, perp = intent.plan.block.timestamp_s, position.perp
+    changed_s = {AddMargin: perp.increased_s, ReducePerp: perp.decreased_s}.get(type(step), 0)
+    if isinstance(step, AddMargin | ReducePerp) and changed_s < since_s:
+        what = "nothing was added to it" if isinstance(step, AddMargin) else "nothing of it was closed"
+        return _is(Progress.FAILED, f"no order waits, and {what} since the plan: it was not executed")
     return _is(Progress.DONE, f"no order waits, and the position is at block {position.block_number}")
 
 
@@ -61,8 +66,44 @@ def _rests(step: PlaceStop | CancelOrder, position: Position) -> Effect:
         return _is(
             Progress.DONE if gone else Progress.PENDING, "taken back" if gone else "the order is still there"
         )
+    if position.perp is None:
+        return _is(Progress.DONE, "the position is closed, and its stop with it")
     there = any(o.resting for o in orders)
     return _is(Progress.DONE if there else Progress.FAILED, "the stop rests" if there else "no stop rests")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Before:
+    """The position as it stood while the order waited: only the venue's keepers move it then."""
+
+    size_usd: int
+    margin: int
+    owed: int
+    """Collateral units, that an increase or a reduction takes out of the margin besides."""
+
+
+SPARE_BPS = 100
+"""What borrowing and funding may take beyond what was owed while the order waited, of what was added."""
+
+
+def missed(step: Step, before: Before, position: Position) -> str:
+    """How an executed order fell short of what it was for, by the position's own integers; empty where it did not."""
+    perp = position.perp
+    if perp is None:
+        return "" if not isinstance(step, AddMargin) else "the position is closed: its margin went with it"
+    if isinstance(step, AddMargin):
+        least = before.margin + step.amount.units - 2 * before.owed
+        least -= mul_div_up(step.amount.units, SPARE_BPS, BPS)
+        if perp.margin >= least:
+            return ""
+        return f"its margin is {perp.margin} units, not the {least} that were promised at the least"
+    if isinstance(step, ReducePerp | PlaceStop):
+        most = max(before.size_usd - step.size_usd, 0)
+        if perp.size_usd <= most:
+            return ""
+        shown = [decimal_text(n // 10**24, 6) for n in (perp.size_usd, most)]
+        return f"its size is {shown[0]} USD, not the {shown[1]} that were promised at the most"
+    return ""
 
 
 def _is(progress: Progress, why: str) -> Effect:

@@ -181,6 +181,9 @@ class Held:
     """Index tokens owed to (positive) or by the position since its increases."""
     borrowed: int
     funded: int
+    increased_s: int = 0
+    decreased_s: int = 0
+    """When it was last added to, and last reduced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

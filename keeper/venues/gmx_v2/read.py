@@ -198,6 +198,8 @@ def _held(slot: Slot, words: Words, shadow: Shadow | None) -> Held:
         pending_impact=pending,
         borrowed=n[7],
         funded=n[8],
+        increased_s=n[11],
+        decreased_s=n[12],
     )
 
 
@@ -257,6 +259,8 @@ def perp(frame: Frame, held: Held, orders: tuple[PerpOrder, ...], acting: Acting
         increase_gas=gas + applied(rules.increase_gas, rules.gas_factor),
         decrease_gas=gas + applied(rules.decrease_gas, rules.gas_factor),
         disabled=rules.disabled,
+        increased_s=held.increased_s,
+        decreased_s=held.decreased_s,
         acting=acting,
         side=_side(market, held.long),
     )

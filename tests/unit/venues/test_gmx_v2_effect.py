@@ -22,7 +22,7 @@ from keeper.model import (
 )
 from keeper.seams import Progress, Shadow
 from keeper.units import UINT256_MAX, WAD
-from keeper.venues.gmx_v2.effect import effect
+from keeper.venues.gmx_v2.effect import Before, effect, missed
 from keeper.venues.gmx_v2.encode import closed, fill
 from tests.perps import BLOCK, USD, USDC, WETH, order, perp, position, slot, world
 
@@ -46,12 +46,20 @@ def intent(before: Position, step: Step, state: IntentState = IntentState.INCLUD
             gas_limit=1,
             deadline_block=200,
         ),
-        block=replace(BLOCK, number=BLOCK.number - 1),
+        block=replace(BLOCK, number=BLOCK.number - 1, timestamp_s=PLANNED_S),
         urgent=False,
         health_before_wad=before.health_wad,
         why="",
     )
     return Intent(key=plan.key, plan=plan, state=state)
+
+
+PLANNED_S = BLOCK.timestamp_s - 12
+
+
+def topped(price: int = 1_900, at_s: int = BLOCK.timestamp_s) -> Perp:
+    """Margin was added in that second."""
+    return replace(perp(price, margin=2_500), increased_s=at_s)
 
 
 def seen(p: Perp | None, step: Step = TOP_UP, state: IntentState = IntentState.INCLUDED) -> Progress:
@@ -64,11 +72,30 @@ def seen(p: Perp | None, step: Step = TOP_UP, state: IntentState = IntentState.I
 
 def test_effect__order_waits__pending_and_done_once_the_position_shows_it() -> None:
     assert seen(replace(perp(1_900), orders=(order(3),))) is Progress.PENDING
-    assert seen(perp(1_900, margin=2_500)) is Progress.DONE
+    assert seen(topped()) is Progress.DONE
+    assert seen(replace(perp(1_900), decreased_s=BLOCK.timestamp_s), PART) is Progress.DONE
 
 
-def test_effect__no_order_and_nothing_changed__failed() -> None:
-    assert seen(perp(1_900)) is Progress.FAILED
+@pytest.mark.parametrize("price", [1_800, 1_900, 2_000, 2_400])
+def test_effect__no_order_and_nothing_changed__failed_wherever_the_price_went(price: int) -> None:
+    for step, at in ((TOP_UP, "decreased_s"), (PART, "increased_s")):
+        assert seen(perp(price), step) is Progress.FAILED
+        assert seen(replace(perp(price), increased_s=PLANNED_S - 1), step) is Progress.FAILED
+        assert seen(replace(perp(price), **{at: BLOCK.timestamp_s}), step) is Progress.FAILED
+
+
+def test_missed__executed_orders__held_to_the_integers_that_they_were_to_change() -> None:
+    before = Before(size_usd=20_000 * USD, margin=2_000 * 10**6, owed=10**6)
+    short = replace(perp(1_900), margin=2_492 * 10**6)
+    assert missed(TOP_UP, before, position(perp(1_900, margin=2_494))) == ""
+    assert "2492000000 units, not the 2493000000" in missed(TOP_UP, before, position(short))
+    smaller = replace(perp(1_900), size_usd=18_000 * USD)
+    assert missed(PART, before, position(smaller)) == ""
+    words = "18001 USD, not the 18000 that"
+    assert words in missed(PART, before, position(replace(smaller, size_usd=18_001 * USD)))
+    gone = closed(position(perp(1_900)))
+    assert missed(PART, before, gone) == ""
+    assert "margin went with it" in missed(TOP_UP, before, gone)
 
 
 def test_effect__position_gone__done_for_who_wanted_it_closed_and_failed_for_who_topped_it_up() -> None:
@@ -81,7 +108,7 @@ def test_effect__position_gone__done_for_who_wanted_it_closed_and_failed_for_who
     [(IntentState.SENT, Progress.PENDING), (IntentState.REVERTED, Progress.FAILED)],
 )
 def test_effect__transaction_not_included__as_it_stands(state: IntentState, progress: Progress) -> None:
-    assert seen(perp(1_900, margin=2_500), state=state) is progress
+    assert seen(topped(), state=state) is progress
 
 
 def test_fill__after_an_earlier_fill__goes_on_from_it_and_not_from_the_chain() -> None:
