@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from keeper.chain.endpoints import Endpoints
+from keeper.clock import SystemClock
 from keeper.config import ChainSettings
 from keeper.daemon.camera import Camera
 from keeper.daemon.wiring import Finding, Site
@@ -17,6 +18,7 @@ from keeper.oracle.faults import Fault
 from keeper.oracle.feeds import Named, selector
 from keeper.oracle.room import Room
 from keeper.oracle.room import Site as Feeds
+from keeper.oracle.tickers import Tickers, places
 from keeper.seams import Alarm, Severity, Venue
 from keeper.venues.aave_v3 import AaveV3
 from keeper.venues.aave_v3.book import checksum, word
@@ -50,6 +52,8 @@ class Oracles:
         """The last one looked at."""
         self._ahead: tuple[Next, ...] = ()
         self._standing: frozenset[tuple[str, str]] = frozenset()
+        named = ((t.name, t.url) for t in around.chain.tickers)
+        self._tickers = Tickers(places(named), SystemClock())
         self._unlooked: tuple[Fault, ...] = ()
         """What is wrong with oracles as they were built, and which are not looked into."""
 
@@ -74,6 +78,7 @@ class Oracles:
         block = snapshot.block
         here = await self._opened(venues, block)
         asked = here.calls()
+        here.heard = await self._tickers.prices(here.assets.values())
         words = await self._around.camera.reader(block)(asked) if asked else Words((), ())
         found = here.look(block, words, snapshot, policies)
         drifted = drift.faults(snapshot, self._snapshot)

@@ -112,7 +112,11 @@ def _locked(position: Position, means: Means) -> Iterator[Fault]:
 def _short(held: Holding, position: Position, means: Means) -> bool:
     reserve = _reserve(held, position, means)
     # 0 of both means that the venue does not tell: vaults lend nothing out
-    return reserve is not None and position.id.venue not in ("maker", "gmx_v2") and reserve[0] < held.amount.units
+    return (
+        reserve is not None
+        and position.id.venue not in ("maker", "gmx_v2")
+        and reserve[0] < held.amount.units
+    )
 
 
 def _clock(position: Position, means: Means) -> Iterator[Fault]:

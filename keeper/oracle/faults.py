@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from keeper.model import Refusal
 from keeper.oracle.feeds import Answer
 from keeper.seams import Severity
 
@@ -27,6 +28,7 @@ CODES = (
     "feed_from_future",
     "feed_jump",
     "market_unread",
+    "ticker_refused",
     "oracle_apart",
     "oracle_moved_alone",
     "capo_capped",
@@ -114,6 +116,16 @@ def unseen(feed: str, why: str) -> Fault:
     """A market price that is not believed: nothing is predicted by it."""
     return Fault(
         severity=Severity.WARNING, code="market_unread", subject=feed, why=f"the market's price: {why}"
+    )
+
+
+def refused(asset: str, why: Refusal) -> Fault:
+    """An exchange that is not believed: the others count without it."""
+    return Fault(
+        severity=Severity.INFO,
+        code="ticker_refused",
+        subject=f"{why.who}:{asset}",
+        why=f"{why.who} on {asset}: {why.code}: {why.why}",
     )
 
 

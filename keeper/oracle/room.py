@@ -9,8 +9,9 @@ from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
 from keeper.model import Block, Call, Policy, PositionId, Snapshot, Token
-from keeper.oracle import ahead, caps, faults, feeds, market, sequencer
+from keeper.oracle import ahead, caps, exchanges, faults, feeds, market, sequencer
 from keeper.oracle.ahead import Next
+from keeper.oracle.exchanges import Heard
 from keeper.oracle.faults import Fault
 from keeper.oracle.feeds import Answer, Feed, Named
 from keeper.oracle.market import Pool
@@ -60,6 +61,10 @@ class Room:
         self.capped = tuple(capped)
         self.pools = dict(pools)
         """Feed id -> the pool that says what the market says."""
+        self.assets = {f.id: a for f in self.feeds if (a := exchanges.asset_of(f)) is not None}
+        """Feed id -> what exchanges call the asset."""
+        self.heard: Mapping[str, Heard] = {}
+        """Asset -> what exchanges say of it now, where they are asked; told before each look."""
         self._before: dict[str, Answer] = {}
         self._market: dict[str, float] = {}
         self._block: Block | None = None
@@ -84,8 +89,10 @@ class Room:
         capped = caps.caps(self.capped, words.part(at, at + n), now_s)
         at, n = at + n, 3 * len(self.pools)
         seen = market.seen(tuple(self.pools.values()), words.part(at, at + n))
-        prices = {id: s.price for id, s in zip(self.pools, seen, strict=True) if s.price is not None}
+        pools = {id: s.price for id, s in zip(self.pools, seen, strict=True) if s.price is not None}
         found = [faults.unseen(id, s.why) for id, s in zip(self.pools, seen, strict=True) if s.price is None]
+        prices, doubted = self._market_now(pools)
+        found += doubted
         coming: list[Next] = []
         for answer in answers:
             id = answer.feed.id
@@ -105,6 +112,21 @@ class Room:
         found += ahead.faults(snapshot, policies, coming, svr)
         self._block = block
         return Findings(faults=tuple(found), ahead=tuple(coming))
+
+    def _market_now(self, pools: Mapping[str, float]) -> tuple[dict[str, float], list[Fault]]:
+        """Feed id -> the market's price, from pools and exchanges; what is not believed of them."""
+        found = [faults.refused(asset, r) for asset, heard in self.heard.items() for r in heard.refused]
+        prices: dict[str, float] = {}
+        for feed in self.feeds:
+            heard = self.heard.get(self.assets.get(feed.id, ""))
+            price, why = exchanges.together(pools.get(feed.id), heard.price if heard is not None else None)
+            if heard is not None and heard.price is None:
+                why = why or heard.why
+            if price is not None:
+                prices[feed.id] = price
+            if why:
+                found.append(faults.unseen(feed.id, why))
+        return prices, found
 
     def _sequencer(self, block: Block, words: Words) -> tuple[Fault, ...]:
         now_s, chain = block.timestamp_s, self.site.chain

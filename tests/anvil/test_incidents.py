@@ -1,10 +1,10 @@
 """Nights that were, one after the other, under one real daemon on Compound v3 and Maker: nobody guarded is lost.
 
 On doubles: ``test_incidents_aave`` plays them on the real Aave market. Black Thursday alone is played each time, for
-its delayed price is Maker's; the others are the long form, behind the marker chaos. Each is told by its danger: a named
-alarm came before, and where somebody else's position of the same shape was taken the guarded one was not: the vaults
-of 2020, LUNA's feed at its minimum, the capped ratio of March 2026, the market without cash and at 50 % of April 2026,
-the dollar at 0.87, a chain that stood still.
+its delayed price is Maker's; the others are the long form, behind the marker chaos. Each is told by its danger: a
+named alarm came before, and where somebody else's position of the same shape was taken the guarded one was not:
+the vaults of 2020, LUNA's feed at its minimum, the capped ratio of March 2026, the market without cash and at 50 % of
+April 2026, the dollar at 0.87, a chain that stood still.
 """
 
 from __future__ import annotations
