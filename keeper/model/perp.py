@@ -49,6 +49,8 @@ class SideProfit:
     pool_usd: int
     factor_adl: int
     """Share of the pool (1e30 is all) above which the venue closes winners; 0 where it names none."""
+    carry_year: int | None = None
+    """What the side pays a year at the rates of now, share of size (1e30 is all); what it receives is not counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

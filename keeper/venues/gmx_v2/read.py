@@ -23,7 +23,12 @@ from keeper.seams import Reading, Seen, Shadow
 from keeper.units import UINT256_MAX
 from keeper.venues.gmx_v2 import book, forms, store
 from keeper.venues.gmx_v2.book import Slot, ask, key, word
-from keeper.venues.gmx_v2.curves import applied, impact_of_closing
+from keeper.venues.gmx_v2.curves import (
+    applied,
+    borrowing_a_second,
+    funding_a_second,
+    impact_of_closing,
+)
 from keeper.venues.gmx_v2.layout import USD, Held, Market, Price, Prices
 from keeper.venues.gmx_v2.orders import granted, waiting
 from keeper.venues.gmx_v2.prices import Source
@@ -32,6 +37,7 @@ from keeper.venues.gmx_v2.store import Rules
 from keeper.words import Words
 
 ORDERS_MAX = 32
+YEAR_S = 31_536_000
 _POSITION_WORDS = 14
 _FEE, _BORROWING, _FUNDING, _PNL = 53, 35, 28, 63
 """Words of getPositionInfo: key and position first, then fees (referral 10, pro 3, funding 6, borrowing 4, ui 3,
@@ -268,7 +274,11 @@ def perp(frame: Frame, held: Held, orders: tuple[PerpOrder, ...], acting: Acting
 
 def _side(market: Market, long: bool) -> SideProfit:
     won, pool = side_profit(market, long)
-    return SideProfit(won_usd=won, pool_usd=pool, factor_adl=market.pnl_adl.of(long))
+    rate, longs_pay = funding_a_second(market)
+    a_second = borrowing_a_second(market, long) + (rate if long == longs_pay else 0)
+    return SideProfit(
+        won_usd=won, pool_usd=pool, factor_adl=market.pnl_adl.of(long), carry_year=a_second * YEAR_S
+    )
 
 
 def _closing(market: Market, held: Held) -> int:
