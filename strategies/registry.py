@@ -12,6 +12,9 @@ from strategies.add_margin import AddMargin
 from strategies.close_perp import ClosePerp
 from strategies.close_position import ClosePosition
 from strategies.deleverage import Deleverage
+from strategies.depeg import DepegPlaybook
+from strategies.exposure_limits import ExposureLimits
+from strategies.floor import Floor
 from strategies.pay_in import RepayFromReserve, SupplyFromReserve
 from strategies.reduce_perp import ReducePerp
 from strategies.repay import RepayFromWallet
@@ -32,6 +35,9 @@ SHIPPED: tuple[Strategy, ...] = (
     StopOnVenue(),
     TrailingStop(),
     TakeProfit(),
+    ExposureLimits(),
+    DepegPlaybook(),
+    Floor(),
 )
 """Every strategy in the package; a policy names them by ``name``."""
 

@@ -34,6 +34,16 @@ OwnLevels = Annotated[
 ]
 Gas = Annotated[str, typer.Option("--gas", help="Gwei in calm and in a storm: 20:1000.")]
 Interest = Annotated[str, typer.Option("--interest", help="A year, on debt and collateral: 0.04:0.02.")]
+Peg = Annotated[
+    str,
+    typer.Option(
+        "--peg", help="Feeds that stand at one dollar, and what markets say: USDC=USDC/USD+USDC/USDT."
+    ),
+]
+Funding = Annotated[
+    Path | None,
+    typer.Option("--funding", help="Rates of perps (ts, symbol, rate): for perps and the early warning."),
+]
 Sample = Annotated[int, typer.Option("--sample", help="So many accounts by chance; 0 all.", min=0)]
 Seed = Annotated[int, typer.Option("--seed", help="Of the chance.")]
 Keep = Annotated[
@@ -68,6 +78,8 @@ class Asked:
     own_levels: bool
     gas: str
     interest: str
+    peg: str
+    funding: Path | None
     sample: int
     seed: int
     keep: Path | None
@@ -98,6 +110,8 @@ def command(
     own_levels: OwnLevels = False,
     gas: Gas = "20:1000",
     interest: Interest = "0:0",
+    peg: Peg = "",
+    funding: Funding = None,
     sample: Sample = 0,
     seed: Seed = 0,
     keep: Keep = None,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from keeper.cli import progress, replaying, subject, table
 from keeper.cli.endings import say, usage
 from keeper.errors import ConfigError
-from keeper.replay import bars, compare, fleet, keep, levels, market, paths, rescue, together
+from keeper.replay import bars, beside, compare, fleet, keep, levels, market, omens, paths, rescue, together
 from keeper.replay import run as sea
 from keeper.replay.vessel import Vessel
 from keeper.units import wad_float
@@ -220,15 +220,40 @@ def _scene(asked: Asked, crew: fleet.Fleet, policy: Policy | None) -> Scene:
     if not 0.0 < calm <= storm:
         raise usage("--gas", f'"{asked.gas}" must be calm:storm, above 0, the storm no cheaper')
     borrow, supply = numbers("--interest", asked.interest, 2)
-    read = _bars(asked)
-    held = [x.strip() for x in asked.hold.split(",") if x.strip()]
-    moved = paths.project(read, crew.assets, moments, FEEDS[asked.feed], held)
+    try:
+        pegs = beside.pegs_of(asked.peg)
+    except ValueError as error:
+        raise usage("--peg", str(error)) from None
+    if pegs and (asked.sweep or asked.chain):
+        raise usage("--peg", "is not swept, and not driven through a chain")
+    read = _bars(asked, pegs)
+    held = [*(x.strip() for x in asked.hold.split(",") if x.strip()), *pegs]
+    moved = paths.project(_without(read, pegs), crew.assets, moments, FEEDS[asked.feed], held)
+    moved = replace(beside.pegged(moved, read, pegs), omens=_omens(asked))
     rates = paths.Rates(borrow={"*": borrow}, supply={"*": supply})
     shop = market.Market(weather=market.Weather(calm_gwei=calm, storm_gwei=storm))
     return Scene(read=read, crew=crew, moved=paths.with_interest(moved, rates), shop=shop, policy=policy)
 
 
-def _bars(asked: Asked) -> bars.Bars:
+def _without(read: bars.Bars, pegs: Mapping[str, Sequence[str]]) -> bars.Bars:
+    """The bars in which no feed finds what only tells a pegged asset's market."""
+    told = {s for symbols in pegs.values() for s in symbols}
+    return replace(read, symbols=tuple(f"={s}" if s in told else s for s in read.symbols))
+
+
+def _omens(asked: Asked) -> omens.Omens | None:
+    """The early warning over the whole of the files, where funding of the first symbol's asset is given."""
+    if asked.funding is None:
+        return None
+    first = next((s.strip() for s in asked.symbol.split(",") if s.strip()), "")
+    if not first:
+        raise usage("--funding", "needs --symbol: whose funding is it?")
+    history = next((p for p in asked.prices if first in bars.symbols_of(p)), asked.prices[0])
+    paid = omens.funding(asked.funding, first.split("/")[0])
+    return omens.omens(bars.read(history, (first,)), 0, paid)
+
+
+def _bars(asked: Asked, pegs: Mapping[str, Sequence[str]]) -> bars.Bars:
     moments: list[float | None] = []
     for option, text in (("--from", asked.first), ("--to", asked.last)):
         try:
@@ -236,6 +261,7 @@ def _bars(asked: Asked) -> bars.Bars:
         except ValueError:
             raise usage(option, f'"{text}" is no UTC time: 2021-05-18, or 2021-05-18T12:00:00Z') from None
     wanted = [s.strip() for s in asked.symbol.split(",") if s.strip()]
+    wanted += [s for symbols in pegs.values() for s in symbols if wanted and s not in wanted]
     if len(asked.prices) == 1:
         return bars.read(asked.prices[0], wanted).between(moments[0], moments[1])
     parts = [

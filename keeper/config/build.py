@@ -12,6 +12,7 @@ from pathlib import Path
 from keeper.config import schema
 from keeper.config.canary import canary_digest, canary_problems, canary_settings
 from keeper.config.files import Files
+from keeper.config.limits import limit_of
 from keeper.config.pairing import Known, PairSettings, pair_problems, pair_settings
 from keeper.config.parts import At, Parts, Row
 from keeper.config.records import (
@@ -320,6 +321,14 @@ def _policy(name: str, p: schema.PolicyTable) -> Policy:
         leverage_target_wad=wad_from(p.leverage_target or 0),
         leverage_max_wad=wad_from(leverage_max(p) or 0),
         storm_times_max=float(p.storm_times_max),
+        warning_target_wad=wad_from(p.warning_target),
+        warning_trigger_wad=wad_from(p.warning_trigger),
+        exposure_max_usd=tuple((*limit_of(key), usd) for key, usd in p.exposure_max_usd.items()),
+        depeg_ppm=int((p.depeg_pct or 0) * PCT_PPM),
+        floor_usd=p.floor_usd or 0,
+        floor_times_wad=wad_from(p.floor_times or 0),
+        floor_ratchet_ppm=int((p.floor_ratchet_pct or 0) * PCT_PPM),
+        reduce_above_trigger=p.reduce_above_trigger,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 
 from keeper.config import schema
+from keeper.config.limits import limit_problems
 from keeper.config.parts import Row
 from keeper.config.wording import did_you_mean, path_text, shown
 
@@ -29,6 +30,7 @@ def policy_problems(where: str, policy: schema.PolicyTable, broken: set[str]) ->
             *_closing(policy),
             *_exits(policy),
             *_band(policy),
+            *limit_problems(policy),
         )
         if not broken & {field.split(".")[0], *needs}
     ]

@@ -46,6 +46,9 @@ STRATEGIES = (
     "stop_on_venue",
     "trailing_stop",
     "take_profit",
+    "exposure_limits",
+    "depeg_playbook",
+    "floor",
 )
 """Strategies that ship; a test keeps this equal to the strategy registry."""
 PERPS = frozenset({"gmx_v2"})
@@ -200,6 +203,7 @@ Name = Annotated[str, AfterValidator(_name), Field(max_length=64)]
 Usd = Annotated[int, Field(gt=0)]
 Leverage = Annotated[Dec, AfterValidator(_leverage)]
 Trail = Annotated[Positive, AfterValidator(_at_most(90, " per cent"))]
+Added = Annotated[NotNegative, AfterValidator(_at_most(1, " of health"))]
 
 
 class Table(BaseModel):
@@ -336,6 +340,14 @@ class PolicyTable(Table):
     leverage_cost_pct: Annotated[Positive, AfterValidator(_at_most(10, " per cent"))] = Decimal("0.5")
     leverage_boost: bool = False
     storm_times_max: Annotated[Dec, Field(ge=1, le=3)] = Decimal(1)
+    warning_target: Added = Decimal(0)
+    warning_trigger: Added = Decimal(0)
+    exposure_max_usd: Annotated[dict[str, Usd], Field(max_length=32)] = {}
+    depeg_pct: Annotated[Positive, AfterValidator(_at_most(50, " per cent"))] | None = None
+    floor_usd: Usd | None = None
+    floor_times: Annotated[Dec, Field(gt=1, le=20)] | None = None
+    floor_ratchet_pct: Annotated[Positive, AfterValidator(_at_most(99, " per cent"))] | None = None
+    reduce_above_trigger: bool = False
     caps: CapsTable = CapsTable()
 
 

@@ -17,7 +17,8 @@ from keeper.sizing import debt_base_up, sell_base_up, units_up
 from keeper.units import WAD, decimal_text
 
 STRATEGY = "deleverage"
-SELLS = frozenset({STRATEGY, "close_position", "trailing_stop", "take_profit"})
+REDUCES = frozenset({"exposure_limits", "depeg_playbook", "floor"})
+SELLS = frozenset({STRATEGY, "close_position", "trailing_stop", "take_profit"}) | REDUCES
 PAYS = {"repay_from_reserve": Side.DEBT, "supply_from_reserve": Side.COLLATERAL}
 ENDS_SOON_S = 14 * 86_400
 LOSS_WAD = WAD // 50
@@ -172,8 +173,8 @@ def _terms(mandate: Mandate, policy: Policy) -> list[tuple[Severity, str]]:
         (terms.trigger_wad < policy.trigger_wad, Severity.WARNING, "trigger", policy.trigger_wad, "trigger",
          terms.trigger_wad, "between the two nothing is sold"),
     )  # fmt: skip
-    if policy.close_above_trigger:
-        why = "an exit by price is refused on chain at a health from the executor's trigger on"
+    if policy.close_above_trigger or policy.reduce_above_trigger:
+        why = "what the policy sells above trigger is refused on chain at a health from the executor's trigger on"
         unreached = (terms.trigger_wad <= policy.target_wad, Severity.WARNING, "target", policy.target_wad,
                      "trigger", terms.trigger_wad, why)  # fmt: skip
         # what leaves no debt has no target to satisfy

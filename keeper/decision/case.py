@@ -163,6 +163,7 @@ def case_of(id: PositionId, policy: Policy, facts: Facts) -> Case:
         last_health_block=before.last_health_block if health is None else number,
         marks=policy.trail_marks,
         pulses=policy.pulses,
+        peak_usd_wad=policy.peak_usd_wad,
     )
     missing = facts.unreadable.get(id, "it is missing from the snapshot")
     unread = (outlook.why if outlook else "") or "the risk core does not vouch for it"

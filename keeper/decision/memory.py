@@ -27,6 +27,8 @@ class PositionMemory:
     """The best prices seen of what a trailing stop follows."""
     pulses: tuple[Pulse, ...] = ()
     """How its feeds have moved lately, where its thresholds follow that."""
+    peak_usd_wad: int = 0
+    """The highest equity seen, where a floor follows it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,7 @@ def _restored(id: PositionId, row: Mapping[str, object]) -> PositionMemory:
         last_health_block=_whole(row["last_health_block"]),
         marks=tuple(_mark(m) for m in _listed(row.get("marks", ()))),
         pulses=tuple(_pulse(p) for p in _listed(row.get("pulses", ()))),
+        peak_usd_wad=_whole(row.get("peak_usd_wad")) or 0,
     )
 
 

@@ -6,24 +6,45 @@ Only what a policy opted into moves. A policy that asks for nothing is returned 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from keeper import exits
+from keeper.decision import depeg, exposure, floor
 from keeper.decision.band import banded
 from keeper.decision.memory import PositionMemory
+from keeper.decision.smaller import ROOM_WAD, lifted_for
 from keeper.decision.storm import pulses_after, widened
-from keeper.model import Policy, Position, PositionId, Pulse, Snapshot
+from keeper.decision.tighten import tightened, wants_warning
+from keeper.model import Means, Omen, Policy, Position, PositionId, Pulse, Quoted, Reduce, Snapshot
 from keeper.phrases import health_text
-from keeper.units import UINT256_MAX, WAD
+from keeper.units import UINT256_MAX
 
-ROOM_WAD = WAD // 50
-"""From target to max_health, as a configuration needs it."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """What a policy follows besides its own position."""
+
+    highest_wad: int | None = None
+    """The health that the owner's Executor lets no sale pass; None where there is no Executor."""
+    quoted: tuple[Quoted, ...] = ()
+    omen: Omen | None = None
+    over: tuple[Reduce, ...] = ()
+    """What the owner's limits want smaller here, counted over all that he holds."""
+
+    @classmethod
+    def of(cls, means: Means, id: PositionId, over: tuple[Reduce, ...]) -> Beside:
+        """From what a snapshot shows."""
+        mandate = means.mandate(id)
+        highest = None if mandate is None else mandate.terms.max_wad
+        return cls(highest_wad=highest, quoted=means.quoted, omen=means.omen, over=over)
 
 
 def moves(policy: Policy) -> bool:
     """Whether anything of it may be another at another block."""
     follows = policy.trail_pct or policy.close_above_trigger
-    return bool(follows or policy.leverage_max_wad) or policy.storm_times_max > 1.0
+    reduces = policy.exposure_max_usd or policy.depeg_ppm or policy.floor_usd
+    raised = policy.leverage_max_wad or wants_warning(policy)
+    return bool(follows or reduces or raised) or policy.storm_times_max > 1.0
 
 
 def standing(
@@ -31,24 +52,32 @@ def standing(
     kept: PositionMemory,
     position: Position | None,
     at_s: int,
-    highest_wad: int | None = None,
+    beside: Beside | None = None,
 ) -> Policy:
-    """``policy`` at the block of ``position``, whose time is ``at_s``, by what is remembered of it.
-
-    ``highest_wad``: the health that the owner's Executor lets no sale pass; None where there is no Executor.
-    """
+    """``policy`` at the block of ``position``, whose time is ``at_s``, by what is remembered of it."""
     if not moves(policy):
         return policy
-    stormy = policy.storm_times_max > 1.0
+    stormy, around = policy.storm_times_max > 1.0, beside or Beside()
     marked = replace(
         policy,
         trail_marks=exits.marks_after(kept.marks, position, policy),
         pulses=pulses_after(kept.pulses, position, at_s) if stormy else (),
+        peak_usd_wad=floor.peak_after(kept.peak_usd_wad, position, policy),
     )
     if position is None:
         return marked
-    raised = _within(banded(widened(marked, position) if stormy else marked, position), policy, highest_wad)
-    return lifted(raised, position) if policy.close_above_trigger else raised
+    widest = banded(widened(marked, position) if stormy else marked, position)
+    highest = around.highest_wad
+    raised = _within(tightened(widest, position, around.omen, at_s), policy, highest)
+    wanted = (
+        *depeg.reduces(raised, position, around.quoted, at_s),
+        *floor.reduces(raised, position),
+        *around.over,
+    )
+    raised = replace(raised, reduces=wanted) if wanted else raised
+    out = lifted(raised, position) if policy.close_above_trigger else raised
+    # out of everything comes before less of something
+    return out if out is not raised else lifted_for(raised, position, highest)
 
 
 def _within(raised: Policy, plain: Policy, highest_wad: int | None) -> Policy:
@@ -110,26 +139,29 @@ def standing_all(
     moving = [id for id in ids if moves(policies[id])]
     if not moving:
         return policies
-    here = snapshot.by_id()
+    here, over = snapshot.by_id(), exposure.over(policies, snapshot.positions)
     at_s, changed = snapshot.block.timestamp_s, {}
     for id in moving:
-        mandate = snapshot.means.mandate(id)
-        highest = None if mandate is None else mandate.terms.max_wad
         known = rows.get(id) or PositionMemory(id=id)
-        changed[id] = standing(policies[id], known, here.get(id), at_s, highest)
+        beside = Beside.of(snapshot.means, id, over.get(id, ()))
+        changed[id] = standing(policies[id], known, here.get(id), at_s, beside)
     return {**policies, **changed}
 
 
-Kept = tuple[exits.Marks, tuple[Pulse, ...]]
+Kept = tuple[exits.Marks, tuple[Pulse, ...], int]
+
+
+def _kept(row: PositionMemory) -> Kept:
+    return row.marks, row.pulses, row.peak_usd_wad
 
 
 def marks_of(rows: Mapping[PositionId, PositionMemory]) -> dict[PositionId, Kept]:
     """What moving policies follow, of everybody who has such a policy."""
-    return {id: (row.marks, row.pulses) for id, row in rows.items() if row.marks or row.pulses}
+    return {id: _kept(row) for id, row in rows.items() if row.marks or row.pulses or row.peak_usd_wad}
 
 
 def newly_marked(
     before: Mapping[PositionId, Kept], rows: Mapping[PositionId, PositionMemory]
 ) -> Mapping[PositionId, PositionMemory]:
     """The rows that follow something else than ``before``: worth writing down though nothing else is."""
-    return {id: row for id, row in rows.items() if (row.marks, row.pulses) != before.get(id, ((), ()))}
+    return {id: row for id, row in rows.items() if _kept(row) != before.get(id, ((), (), 0))}

@@ -12,6 +12,7 @@ from keeper.replay.ours import Ours, in_paper
 from keeper.replay.policies import CdpKeeper, Keeper, Ladder, Nobody, Threshold
 from keeper.replay.run import Make, Voyage
 from keeper.replay.vessel import Vessel
+from keeper.risk.assets import CALM, asset
 from keeper.units import wad_float
 from strategies.registry import resolve
 
@@ -51,7 +52,10 @@ def makes(
 ) -> Mapping[str, Make]:
     """How each of ``names`` is made for one account, all of them at ``policy``'s trigger and target; without one, at
     the account's own (``levels.thrifty``)."""
-    venue = paper.PaperVenue(assets, round(market.gas_units))
+    # the headline's paper counts every asset alike; which is a dollar matters to these rules alone
+    asks = policy is not None and (policy.floor_usd or policy.depeg_ppm)
+    dollars = frozenset(a for a in assets if asset(a).kind in CALM) if asks else frozenset[str]()
+    venue = paper.PaperVenue(assets, round(market.gas_units), dollars)
 
     def of(vessel: Vessel) -> Policy:
         return levels.thrifty(vessel.account) if policy is None else policy
@@ -62,7 +66,7 @@ def makes(
 
     def ours(vessel: Vessel) -> Keeper:
         found = of(vessel)
-        return Ours(in_paper(found, vessel.paths), resolve(found.strategies), venue)
+        return Ours(in_paper(found, vessel.paths, venue), resolve(found.strategies), venue)
 
     every: dict[str, Make] = {
         "nobody": lambda _: Nobody(),

@@ -9,8 +9,9 @@ from eth_utils.address import to_checksum_address
 
 from keeper.decision.case import Options
 from keeper.decision.decide import decide
+from keeper.decision.exposure import over
 from keeper.decision.memory import Memory
-from keeper.decision.standing import moves, standing
+from keeper.decision.standing import Beside, moves, standing
 from keeper.model import (
     Block,
     Decision,
@@ -27,7 +28,7 @@ from keeper.model import (
     Terms,
     Token,
 )
-from keeper.replay import paper
+from keeper.replay import beside, paper
 from keeper.replay.market import Market
 from keeper.replay.paths import Paths
 from keeper.replay.policies import Act
@@ -68,7 +69,7 @@ class Ours:
     def act(self, vessel: Vessel, market: Market) -> Act:
         """Snapshot -> outlook -> decision -> the chosen steps on the vessel."""
         snapshot = photograph(vessel, market, self)
-        policies = {paper.ID: self.standing(snapshot.positions[0], snapshot.block)}
+        policies = {paper.ID: self.standing(snapshot.positions[0], snapshot.block, snapshot.means)}
         outlooks = assess(snapshot.positions, (), snapshot.prices, (), policies)
         options = Options(venues={self.venue.id: self.venue}, strategies=self.strategies)
         decisions, self.memory = decide(snapshot, outlooks, policies, self.memory, options)
@@ -79,19 +80,21 @@ class Ours:
                 return Act(why="nothing is said of it", calm=moves(self.policy))
             return Act(why="; ".join(d.why for d in decisions) or "nothing is said of it")
         gas = market.gas_usd(vessel.paths, vessel.at)
-        return _done([s for p in chosen for s in p.steps], vessel, market, gas)
+        return _done([s for p in chosen for s in p.steps], vessel, (market, self.venue), gas)
 
-    def standing(self, position: Position, block: Block) -> Policy:
+    def standing(self, position: Position, block: Block, means: Means) -> Policy:
         """The policy as it stands for the position."""
-        return standing(self.policy, self.memory.of(paper.ID), position, block.timestamp_s)
+        more = over({paper.ID: self.policy}, (position,)).get(paper.ID, ())
+        around = Beside(quoted=means.quoted, omen=means.omen, over=more)
+        return standing(self.policy, self.memory.of(paper.ID), position, block.timestamp_s, around)
 
 
-def in_paper(policy: Policy, paths: Paths) -> Policy:
-    """The policy with its levels in dollars on the paper's prices, where an asset begins at ``paper.UNIT_USD``."""
+def in_paper(policy: Policy, paths: Paths, venue: paper.PaperVenue) -> Policy:
+    """The policy with its levels in dollars on the paper's prices, where an asset begins at ``unit_usd``."""
 
     def scaled(levels: tuple[tuple[str, int], ...]) -> tuple[tuple[str, int], ...]:
         first = {name: paths.usd_of(name) for name, _ in levels if name in paths.assets}
-        return tuple((n, int(wad * paper.UNIT_USD / usd)) for n, wad in levels if (usd := first.get(n)))
+        return tuple((n, int(wad * venue.unit_usd(n) / usd)) for n, wad in levels if (usd := first.get(n)))
 
     return replace(policy, close_prices=scaled(policy.close_prices), take_profit=scaled(policy.take_profit))
 
@@ -125,9 +128,11 @@ def photograph(vessel: Vessel, market: Market, ours: Ours) -> Snapshot:
         ),
         tip_wei=TIP_WEI,
         native_price_base=round(native * 10**8),
-        mandates=(_mandate(position, ours.standing(position, block), block),),
-        routes=_routes(vessel, market, position),
+        routes=_routes(vessel, market, position, ours.venue),
+        quoted=beside.quoted_at(paths, vessel.at),
+        omen=beside.omen_at(paths, vessel.at),
     )
+    means = replace(means, mandates=(_mandate(position, ours.standing(position, block, means), block),))
     return Snapshot(
         block=block,
         positions=(position,),
@@ -192,14 +197,14 @@ def _listed(token: Token, side: Side) -> MandateAsset:
     )
 
 
-def _routes(vessel: Vessel, market: Market, position: Position) -> tuple[Route, ...]:
+def _routes(vessel: Vessel, market: Market, position: Position, venue: paper.PaperVenue) -> tuple[Route, ...]:
     """Every collateral into every debt at the market's depth, priced at a few sizes up to the whole debt."""
     found = []
     for sold in position.collateral:
         for bought in position.debt:
             if sold.amount.token == bought.amount.token:
                 continue
-            points = _points(vessel, market, (sold.feed, bought.feed), bought.amount.units)
+            points = _points(vessel, market, venue, (sold.feed, bought.feed), bought.amount.units)
             found.append(
                 Route(
                     executor=EXECUTOR,
@@ -215,10 +220,12 @@ def _routes(vessel: Vessel, market: Market, position: Position) -> tuple[Route, 
     return tuple(found)
 
 
-def _points(vessel: Vessel, market: Market, names: tuple[str, str], most: int) -> tuple[tuple[int, int], ...]:
+def _points(
+    vessel: Vessel, market: Market, venue: paper.PaperVenue, names: tuple[str, str], most: int
+) -> tuple[tuple[int, int], ...]:
     """(debt units bought, collateral units sold), ascending: X (1 - fee) = Y R / (R - Y) of a constant product."""
     sold, bought = names
-    unit = paper.UNIT_USD / 10**paper.DECIMALS
+    unit, paid = (venue.unit_usd(name) / 10**paper.DECIMALS for name in (bought, sold))
     points: list[tuple[int, int]] = []
     for i in range(1, SIZES + 1):
         units = most * 11 * i // (10 * SIZES)
@@ -226,15 +233,15 @@ def _points(vessel: Vessel, market: Market, names: tuple[str, str], most: int) -
         takes = market.takes(sold, wanted, vessel.level(sold))
         if not math.isfinite(takes):
             break
-        spent = takes / (vessel.said(sold) * vessel.ahead(sold)) / unit
+        spent = takes / (vessel.said(sold) * vessel.ahead(sold)) / paid
         points.append((units, int(spent) + 1))
     return tuple(points)
 
 
-def _done(steps: list[object], vessel: Vessel, market: Market, gas: float) -> Act:
+def _done(steps: list[object], vessel: Vessel, around: tuple[Market, paper.PaperVenue], gas: float) -> Act:
     """The steps carried out: so much is repaid, and sold what the pool takes for it, at most what the plan allows."""
     sold = repaid = cost = 0.0
-    pair = ("", "")
+    pair, (market, venue) = ("", ""), around
     for step in steps:
         if not isinstance(step, Deleverage):
             return Act(why=f"a {type(step).__name__} needs a wallet, which a replay has not")
@@ -242,9 +249,10 @@ def _done(steps: list[object], vessel: Vessel, market: Market, gas: float) -> Ac
         j = next(n for n, x in enumerate(vessel.debt) if x.asset == step.repay.token.symbol)
         name, other = vessel.collateral[i].asset, vessel.debt[j].asset
         back = min(
-            step.repay.units / 10**paper.DECIMALS * paper.UNIT_USD * vessel.said(other), vessel.owed_usd(j)
+            step.repay.units / 10**paper.DECIMALS * venue.unit_usd(other) * vessel.said(other),
+            vessel.owed_usd(j),
         )
-        most = step.sell_max.units / 10**paper.DECIMALS * paper.UNIT_USD * vessel.said(name)
+        most = step.sell_max.units / 10**paper.DECIMALS * venue.unit_usd(name) * vessel.said(name)
         takes = market.takes(name, back * vessel.ahead(other), vessel.level(name)) / vessel.ahead(name)
         if takes > most * (1.0 + ROUNDING):
             return Act(why=f"the pool takes more {name} than the plan allows")

@@ -1,6 +1,7 @@
 """The paper venue: a lending market whose positions are a vessel's, in the words that the pure rooms speak.
 
-One token of every asset is worth ``UNIT_USD`` at the first close, so a price's path is its price. No interest within
+One token of every asset is worth ``UNIT_USD`` at the first close (one dollar, where a policy asks which are dollars),
+so a price's path is its price. No interest within
 an action; nothing is ever encoded, read or sent.
 """
 
@@ -54,9 +55,14 @@ class PaperVenue:
 
     kind = KIND
 
-    def __init__(self, assets: Sequence[str], gas_units: int) -> None:
+    def __init__(self, assets: Sequence[str], gas_units: int, dollars: frozenset[str] = frozenset()) -> None:
         self.tokens = tuple(token(k, name) for k, name in enumerate(assets))
         self._gas = gas_units
+        self._dollars = dollars
+
+    def unit_usd(self, name: str) -> float:
+        """What one token is worth at the first close."""
+        return 1.0 if name in self._dollars else UNIT_USD
 
     @property
     def id(self) -> str:
@@ -147,7 +153,8 @@ def position_of(vessel: Vessel, venue: PaperVenue, number: int) -> Position:
         _holding(
             tokens[x.asset],
             vessel.held_usd(i) / vessel.said(x.asset),
-            price_of(vessel, x.asset),
+            price_of(vessel, x.asset, venue),
+            unit=venue.unit_usd(x.asset),
             threshold=x.threshold,
         )
         for i, x in enumerate(vessel.collateral)
@@ -157,7 +164,8 @@ def position_of(vessel: Vessel, venue: PaperVenue, number: int) -> Position:
         _holding(
             tokens[x.asset],
             vessel.owed_usd(j) / vessel.said(x.asset),
-            price_of(vessel, x.asset),
+            price_of(vessel, x.asset, venue),
+            unit=venue.unit_usd(x.asset),
             threshold=None,
         )
         for j, x in enumerate(vessel.debt)
@@ -177,14 +185,14 @@ def position_of(vessel: Vessel, venue: PaperVenue, number: int) -> Position:
     return stated(found)
 
 
-def price_of(vessel: Vessel, name: str) -> int:
+def price_of(vessel: Vessel, name: str, venue: PaperVenue) -> int:
     """Base units of one token."""
-    return round(vessel.said(name) * (UNIT_USD * 1e8))
+    return round(vessel.said(name) * (venue.unit_usd(name) * 1e8))
 
 
-def units_of(value: float) -> int:
+def units_of(value: float, unit_usd: float) -> int:
     """Token units of a value at the first close."""
-    return int(value / UNIT_USD * 10**DECIMALS)
+    return int(value / unit_usd * 10**DECIMALS)
 
 
 def reserve_of(of: Token, price_base: int, venue: PaperVenue) -> Reserve:
@@ -220,7 +228,7 @@ def stated(position: Position) -> Position:
 
 def prices(vessel: Vessel, venue: PaperVenue) -> dict[str, float]:
     """USD of one token by feed."""
-    return {t.symbol: price_of(vessel, t.symbol) / 10**BASE_DECIMALS for t in venue.tokens}
+    return {t.symbol: price_of(vessel, t.symbol, venue) / 10**BASE_DECIMALS for t in venue.tokens}
 
 
 def unread(why: str, number: int) -> Unreadable:
@@ -228,8 +236,8 @@ def unread(why: str, number: int) -> Unreadable:
     return Unreadable(id=ID, why=why, since_block=number)
 
 
-def _holding(of: Token, value: float, price_base: int, *, threshold: float | None) -> Holding:
-    units = units_of(value) + (threshold is None)
+def _holding(of: Token, value: float, price_base: int, *, unit: float, threshold: float | None) -> Holding:
+    units = units_of(value, unit) + (threshold is None)
     valued = value_base_up if threshold is None else value_base_down
     return Holding(
         amount=Amount(token=of, units=units),

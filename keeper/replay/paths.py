@@ -15,6 +15,7 @@ import numpy as np
 
 from keeper.errors import ConfigError
 from keeper.replay.bars import WICK_MAX, Bars
+from keeper.replay.omens import Omens
 from keeper.risk import screen
 from keeper.risk.assets import CALM, asset
 from keeper.risk.book import Floats, Ints
@@ -78,6 +79,10 @@ class Paths:
     """int64[K] which path an asset follows as collateral, its income in it; None: its price alone."""
     owed: Ints | None = None
     """The same as a debt, interest in it."""
+    quoted: Mapping[str, tuple[tuple[str, Floats], ...]] = field(default_factory=dict)
+    """Asset -> (source, dollars float64[T] by bar) of those whose feed stands at one dollar: what markets say."""
+    omens: Omens | None = None
+    """The early warning, where funding was given."""
 
     def row_of(self, name: str) -> int:
         """Which path is an asset's price."""
