@@ -66,7 +66,7 @@ def settings_from(text: str, path: Path, credentials_dir: Path | None) -> Settin
     urls = _urls(parts, files)
     offers = _offers(parts, files)
     wallet = _wallet(parts, files, problems)
-    pairs = tuple(pair_settings(p, at, files, live=parts.live) for at, p in parts.pairs if p)
+    pairs = tuple(pair_settings(p) for _, p in parts.pairs if p)
     alarms = alarm_settings(parts.alarms or AlarmTable(), files)
     page = page_settings(parts.page or PageTable(hosts=[]), files)
     telegram = telegram_settings(parts.telegram or TelegramTable(chats=[]), files)
@@ -145,7 +145,6 @@ def _paired(parts: Parts) -> list[str]:
         positions=parts.rows("positions"),
         policies=parts.policies,
         wallet=parts.wallet.address if parts.wallet else None,
-        live=parts.live,
     )
     return pair_problems([(at, p) for at, p in parts.pairs if p], known)
 
@@ -363,12 +362,6 @@ def _digest(
     standby, pairs, canary = beside
     waits = {"standby": [standby.blocks, str(standby.margin)]} if standby is not None else {}
     if pairs:
-        waits["pairs"] = [_paired_digest(p) for p in pairs]
+        waits["pairs"] = [asdict(p) for p in pairs]
     body = json.dumps({"wallet": wallet.address, "guarded": guarded, **waits, **canary}, sort_keys=True)
     return hashlib.sha256(body.encode()).hexdigest()
-
-
-def _paired_digest(pair: PairSettings) -> object:
-    """What a pair decides about money, secrets' places apart."""
-    hedge = None if pair.hedge is None else {**asdict(pair.hedge), "keystore": "", "password_file": ""}
-    return {**asdict(pair), "hedge": hedge}

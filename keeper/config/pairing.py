@@ -1,4 +1,4 @@
-"""``[[pairs]]``: a loan, the short that hedges it, and whether a key of its own may keep that short; opt-in.
+"""``[[pairs]]``: a loan, the short that hedges it, and what a key of its own would do to keep that short; opt-in.
 
 What it says decides about money, so it is part of what arming is bound to.
 """
@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from keeper.config.files import Files
 from keeper.config.schema import PERPS, Address, Health, Name, PolicyTable, Table, Usd, _at_most, _positive
 from keeper.config.schema import Dec as Number
 from keeper.config.wording import did_you_mean, path_text, shown
@@ -26,7 +24,7 @@ PATIENCE_S = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HedgeSettings:
-    """``[pairs.hedge]``: the short is kept at a share of the collateral by a key that no rescue uses."""
+    """``[pairs.hedge]``: at which share of the collateral a key that no rescue uses would keep the short."""
 
     key: str
     share_pct: int
@@ -37,10 +35,6 @@ class HedgeSettings:
     day_usd_max: int
     funding_year_max_pct: int
     slip_bps: int
-    send: bool
-    """False: what it would do is journaled, and nothing is signed."""
-    keystore: Path | None
-    password_file: Path | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +68,6 @@ class HedgeTable(Table):
     leverage: Annotated[int, Field(ge=1, le=10)] = 3
     funding_year_max_pct: Annotated[int, Field(ge=0, le=1_000)] = 40
     slip_bps: Annotated[int, Field(ge=1, le=1_000)] = 100
-    send: bool = False
-    keystore: str | None = None
-    password_file: str | None = None
 
 
 class PairTable(Table):
@@ -104,7 +95,6 @@ class Known:
     positions: Sequence[Row]
     policies: Mapping[str, PolicyTable]
     wallet: str | None
-    live: bool
 
 
 def pair_problems(pairs: Sequence[tuple[tuple[str | int, ...], PairTable]], known: Known) -> list[str]:
@@ -188,13 +178,9 @@ def _hedge(pair: PairTable, known: Known) -> Iterator[str]:
             f"hedge.action_usd_max: {hedge.action_usd_max} <= day_usd_max {hedge.day_usd_max} <= "
             f"notional_usd_max {hedge.notional_usd_max} must hold"
         )
-    if hedge.send and known.live:
-        for name in ("keystore", "password_file"):
-            if getattr(hedge, name) is None:
-                yield f"hedge.{name}: is required where send = true and the mode is live"
 
 
-def pair_settings(pair: PairTable, at: tuple[str | int, ...], files: Files, *, live: bool) -> PairSettings:
+def pair_settings(pair: PairTable) -> PairSettings:
     """The record of one pair."""
     return PairSettings(
         loan=pair.loan,
@@ -206,17 +192,5 @@ def pair_settings(pair: PairTable, at: tuple[str | int, ...], files: Files, *, l
         short_health_wad=wad_from(pair.short_health),
         take_profit=pair.take_profit,
         patience_s=int(pair.patience_s),
-        hedge=None if pair.hedge is None else _hedge_settings(pair.hedge, (*at, "hedge"), files, live=live),
+        hedge=None if pair.hedge is None else HedgeSettings(**pair.hedge.model_dump()),
     )
-
-
-def _hedge_settings(
-    hedge: HedgeTable, at: tuple[str | int, ...], files: Files, *, live: bool
-) -> HedgeSettings:
-    needed = live and hedge.send
-    given = hedge.model_dump()
-    secrets = {
-        name: files.secret(path_text((*at, name)), given[name], needed=needed)
-        for name in ("keystore", "password_file")
-    }
-    return HedgeSettings(**given | secrets)

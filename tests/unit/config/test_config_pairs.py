@@ -70,7 +70,6 @@ def test_pair__as_written__loads_and_is_bound_to_arming() -> None:
     assert (pair.trigger_wad, pair.target_wad) == (wad_from("1.15"), wad_from("1.30"))
     assert pair.take_profit is False
     assert pair.hedge is not None
-    assert pair.hedge.send is False
     assert (pair.hedge.key, pair.hedge.day_usd_max) == (KEY, 5000)
     assert paired.digest != plain.digest
     assert changes(plain, paired).restart == ("pairs",)
