@@ -14,6 +14,7 @@ from anvil.abi import encode_call
 from anvil.client import Chain
 from anvil.deploy_gmx_v2 import (
     CODE_SIZE_MAX,
+    DECREASE,
     PRICES,
     STOP_LOSS,
     USD,
@@ -34,7 +35,7 @@ from keeper.errors import ConfigError, Rejected
 from keeper.model import AddMargin, Amount, Position, ReducePerp, Step
 from keeper.seams import LogFilter
 from keeper.units import WAD
-from keeper.venues.gmx_v2 import deployments, events
+from keeper.venues.gmx_v2 import deployments, events, orders
 from tests.command import typed
 from tests.perp_stage import FOR_LONG, slot
 from tests.venue_stage import VenueReader
@@ -279,6 +280,26 @@ def test_stop__rests_beside_a_position__is_no_pending_order(chain: Chain, built:
     assert perp.pending is None
     assert perp.stop is not None
     assert perp.stop.trigger_price == 1_850 * 10**12
+
+
+def test_orders__more_than_a_page__the_last_one_is_seen_and_beyond_all_pages_it_is_unknown(
+    chain: Chain, built: Gmx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = chain.accounts[52]
+    open_position(chain, built, account, True, 20_000, 2_000)
+    stop = Asked(kind=STOP_LOSS, size_usd30=USD, units=0, long=False, acceptable=0, trigger=1_850 * 10**12)
+    for _ in range(orders.PAGE):
+        order(chain, built, account, stop)
+    under_way = order(chain, built, account, replace(stop, kind=DECREASE, long=True))
+    eye = VenueReader(chain, slot(built, True, None), built.multicall)
+    for _ in range(2):
+        perp = eye.position(account).perp
+        assert perp is not None
+        assert perp.pending is not None
+        assert perp.pending.key == "0x" + under_way.hex()
+    monkeypatch.setattr(orders, "MOST", orders.PAGE + 1)
+    fresh = VenueReader(chain, slot(built, True, None), built.multicall)
+    assert "33 orders or more" in fresh.snapshot([account]).unreadable[0].why
 
 
 def test_search__by_the_logs_an_account_left__finds_its_slots_newest_first(chain: Chain, built: Gmx) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from eth_abi.abi import decode as abi_decode
 from eth_abi.exceptions import DecodingError
 
 from keeper.model import Acting, Block, PerpOrder
+from keeper.seams import Seen
 from keeper.venues.gmx_v2 import book
 from keeper.venues.gmx_v2.book import Slot
 from keeper.words import Words
@@ -20,10 +23,35 @@ RESTING = frozenset({3, 5, 6, 8})
 """Order types that wait for a price: limit and stop orders."""
 
 
-def waiting(slot: Slot, block: Block, words: Words) -> tuple[PerpOrder, ...] | str:
-    """The account's orders on this slot: what waits, and what rests."""
+PAGE, MOST = 32, 256
+"""Orders of an account, on all of its markets, that are asked for; and once there may be more of them than that.
+Reading so many costs a node some 16 M gas of the 50 M that many allow a call."""
+
+
+def page(seen: Seen, account: str) -> int:
+    """How many orders of the account this batch asks for."""
+    return max(seen.assets.get(account, ()), default=PAGE)
+
+
+def count(words: Words) -> int:
+    """How many orders an account's answer holds: the length of its array."""
+    return words.uint(1, 1) if words.ok[1] and words.count[1] >= 2 else 0
+
+
+def more(accounts: Sequence[str], parts: Sequence[Words], seen: Seen) -> tuple[Seen, bool]:
+    """What the next batch must know of accounts with many orders; whether one of them has more than were asked for,
+    and so must be asked again."""
+    many = {a: (count(w), page(seen, a)) for a, w in zip(accounts, parts, strict=True)}
+    longer = {a: frozenset({MOST}) for a, (found, _) in many.items() if found >= PAGE}
+    return Seen(assets=longer), any(found >= asked and asked < MOST for found, asked in many.values())
+
+
+def waiting(slot: Slot, block: Block, words: Words, asked: int) -> tuple[PerpOrder, ...] | str:
+    """The account's orders on this slot: what waits, and what rests; why not where ``asked`` may not be all."""
     if not words.ok[1]:
         return f"the orders could not be read from {slot.reader}"
+    if count(words) >= asked:
+        return f"the account has {asked} orders or more: one that waits may be among those that were not read"
     try:
         (found,) = abi_decode([_ORDERS], words.data(1))
     except (DecodingError, OverflowError, ValueError) as error:

@@ -21,7 +21,7 @@ from keeper.model import (
 )
 from keeper.seams import Reading, Seen, Shadow
 from keeper.units import UINT256_MAX
-from keeper.venues.gmx_v2 import book, forms, store
+from keeper.venues.gmx_v2 import book, forms, orders, store
 from keeper.venues.gmx_v2.book import Slot, ask, key, word
 from keeper.venues.gmx_v2.curves import (
     applied,
@@ -30,13 +30,11 @@ from keeper.venues.gmx_v2.curves import (
     impact_of_closing,
 )
 from keeper.venues.gmx_v2.layout import USD, Held, Market, Price, Prices
-from keeper.venues.gmx_v2.orders import granted, waiting
 from keeper.venues.gmx_v2.prices import Source
 from keeper.venues.gmx_v2.rules import side_profit, standing
 from keeper.venues.gmx_v2.store import Rules
 from keeper.words import Words
 
-ORDERS_MAX = 32
 YEAR_S = 31_536_000
 _POSITION_WORDS = 14
 _FEE, _BORROWING, _FUNDING, _PNL = 53, 35, 28, 63
@@ -65,15 +63,15 @@ def position_id(slot: Slot, account: str) -> PositionId:
 def calls(slot: Slot, source: Source, accounts: Sequence[str], seen: Seen) -> tuple[Call, ...]:
     """The batch; its order is what ``decode`` expects."""
     told = remembered(seen)
-    each = tuple(c for account in accounts for c in _of_account(slot, account, told))
+    each = tuple(c for a in accounts for c in _of_account(slot, a, told, orders.page(seen, a)))
     return (*store.calls(slot), *source.calls(slot), *each)
 
 
-def _of_account(slot: Slot, account: str, told: Prices | None) -> tuple[Call, ...]:
+def _of_account(slot: Slot, account: str, told: Prices | None, page: int = orders.PAGE) -> tuple[Call, ...]:
     at, who = slot.position(account), word(account)
     asked = [
         ask(slot.reader, book.GET_POSITION, word(slot.store), at),
-        ask(slot.reader, book.GET_ORDERS, word(slot.store), who, word(0), word(ORDERS_MAX)),
+        ask(slot.reader, book.GET_ORDERS, word(slot.store), who, word(0), word(page)),
     ]
     if slot.subaccount != book.ZERO:
         listed = key("SUBACCOUNT_LIST", account)
@@ -133,10 +131,12 @@ def decode(
     told = remembered(seen)
     width = len(_of_account(slot, book.ZERO, told))
     ids = [position_id(slot, a) for a in accounts]
+    parts = [words.part(priced + i * width, priced + (i + 1) * width) for i in range(len(ids))]
     each = [
-        _one(frame, id, words.part(priced + i * width, priced + (i + 1) * width), (told, shadows.get(id)))
-        for i, id in enumerate(ids)
+        _one(frame, id, part, About(told=told, shadow=shadows.get(id), page=orders.page(seen, id.account)))
+        for id, part in zip(ids, parts, strict=True)
     ]
+    listed, again = orders.more(accounts, parts, seen)
     held = any(isinstance(p, Position) and p.perp is not None for p in each)
     return Reading(
         positions=tuple(p for p in each if isinstance(p, Position)),
@@ -147,9 +147,9 @@ def decode(
         ),
         reserves=_reserves(frame),
         prices=_prices(frame),
-        seen=Seen(modes=kept(prices)),
+        seen=replace(listed, modes=kept(prices)),
         # GMX's own opinion is asked at prices known before: the first time that takes a second question
-        again=told is None and held,
+        again=again or (told is None and held),
     )
 
 
@@ -158,10 +158,19 @@ def _lost(slot: Slot, accounts: Sequence[str], block: Block, why: str) -> Readin
     return Reading(positions=(), unreadable=lost, reserves=(), prices={}, seen=Seen(), again=False)
 
 
-def _one(
-    frame: Frame, id: PositionId, words: Words, about: tuple[Prices | None, Shadow | None]
-) -> Position | str:
-    told, shadow = about
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What a position's words are read with."""
+
+    told: Prices | None
+    """At which GMX's own opinion was asked."""
+    shadow: Shadow | None
+    page: int
+    """Orders asked for."""
+
+
+def _one(frame: Frame, id: PositionId, words: Words, about: About) -> Position | str:
+    told, shadow = about.told, about.shadow
     if not words.ok[0] or words.count[0] < _POSITION_WORDS:
         return f"position of {id.account} could not be read from {frame.slot.reader}"
     held = _held(frame.slot, words, shadow)
@@ -177,12 +186,12 @@ def _one(
             row=BookRow(feeds=(), a=(), b=()),
             mode="closed",
         )
-    orders = waiting(frame.slot, frame.block, words)
-    if isinstance(orders, str):
-        return orders
+    waits = orders.waiting(frame.slot, frame.block, words, about.page)
+    if isinstance(waits, str):
+        return waits
     if told is not None and shadow is None and (why := _worse(frame, held, words, told)):
         return why
-    return position(frame, id, perp(frame, held, orders, granted(frame.slot, words)))
+    return position(frame, id, perp(frame, held, waits, orders.granted(frame.slot, words)))
 
 
 def _held(slot: Slot, words: Words, shadow: Shadow | None) -> Held:
@@ -225,7 +234,7 @@ def _worse(frame: Frame, held: Held, words: Words, told: Prices) -> str:
     return ""
 
 
-def perp(frame: Frame, held: Held, orders: tuple[PerpOrder, ...], acting: Acting) -> Perp:
+def perp(frame: Frame, held: Held, waits: tuple[PerpOrder, ...], acting: Acting) -> Perp:
     """The position's numbers, borrowing and funding up to the block's second."""
     slot, market, rules = frame.slot, frame.market, frame.rules
     stands = standing(market, held)
@@ -260,7 +269,7 @@ def perp(frame: Frame, held: Held, orders: tuple[PerpOrder, ...], acting: Acting
         minimum_factor_after=market.minimum,
         minimum_usd=market.minimum_usd,
         size_least_usd=rules.size_least_usd,
-        orders=orders,
+        orders=waits,
         order_expires_s=rules.order_expires_s,
         increase_gas=gas + applied(rules.increase_gas, rules.gas_factor),
         decrease_gas=gas + applied(rules.decrease_gas, rules.gas_factor),
