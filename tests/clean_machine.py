@@ -225,6 +225,10 @@ def led(root: Path, on: Stage) -> None:
                 machine.run(line)
                 if " init " in line:
                     configured(root, machine, alarm_port, page_port)
+        manual = root / "opt/keeper/.venv/share/man/man1/keeper.1"
+        if ".SH COMMANDS" not in manual.read_text():
+            raise SystemExit(f"{manual} tells no commands")
+        print(f"  manual: {len(manual.read_text().splitlines())} lines of keeper(1)")
         units = sorted((root / "etc/systemd/system").glob("keeper*.service"))
         if shutil.which("systemd-analyze"):
             verified = subprocess.run(
