@@ -13,6 +13,7 @@ from functools import partial
 from keeper.config import Settings
 from keeper.config.pairing import PairSettings
 from keeper.daemon.facts import Guarded
+from keeper.daemon.hedging import Hedging
 from keeper.daemon.isolation import alone
 from keeper.daemon.tick import Tick
 from keeper.decision import Memory
@@ -89,6 +90,7 @@ class Pairs:
         """By loan, as of the last block that was judged whole."""
         self.lost: Mapping[PositionId, str] = {}
         """Loans that lost their cover in that block, and why."""
+        self._hedging = Hedging([(x.hedged, x.settings) for x in self.links])
         self._news: tuple[PositionId, ...] = ()
         self._waits = {x.loan: x for x in self.links if x.settings.take_profit}
         self._asked = {x.loan: a for x in self._waits.values() if (a := _remembered(x, journal)) is not None}
@@ -195,7 +197,9 @@ class Pairs:
             short = tick.snapshot.position(plan.key.position)
             if plan.strategy == HEDGE_PROFIT and link is not None and short is not None and short.perp:
                 self._asked[link.loan] = Asked(at_s=tick.block.timestamp_s, size_usd=short.perp.size_usd)
-        return tuple(self._row(link, tick) for link in self.links if link.loan in self._news)
+        told = tuple(self._row(link, tick) for link in self.links if link.loan in self._news)
+        hedged, _ = alone(partial(self._hedging.rows, tick))
+        return (*told, *(hedged or ()))
 
     def _row(self, link: Link, tick: Tick) -> Entry:
         now, plan = self.covers[link.loan], next((p for p in tick.plans if p.key.position == link.loan), None)

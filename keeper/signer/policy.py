@@ -13,6 +13,7 @@ from eth_utils.crypto import keccak
 
 from keeper.executor import perp
 from keeper.seams import TxFields
+from keeper.signer.hedges import AllowedHedge
 from keeper.signer.orders import AllowedOrder, AllowedPayIn, pay_ins
 from keeper.signer.perps import AllowedCancel, AllowedPerp
 from keeper.signer.vaults import AllowedVault
@@ -107,7 +108,7 @@ class SigningPolicy:
 
     chain_id: int
     address: str
-    calls: tuple[AllowedCall | AllowedVault | AllowedPerp | AllowedCancel, ...]
+    calls: tuple[AllowedCall | AllowedVault | AllowedPerp | AllowedCancel | AllowedHedge, ...]
     fee_wei_max: int
     """Most wei that gas limit x maxFeePerGas of one transaction may reach."""
     gas_limit_max: int = GAS_LIMIT_MAX
@@ -137,7 +138,14 @@ class SigningPolicy:
         if target == self.address.lower():
             return None if not tx.data else "a self-send carries no data"
         every: tuple[
-            AllowedCall | AllowedVault | AllowedPerp | AllowedCancel | AllowedOrder | AllowedPayIn, ...
+            AllowedCall
+            | AllowedVault
+            | AllowedPerp
+            | AllowedCancel
+            | AllowedHedge
+            | AllowedOrder
+            | AllowedPayIn,
+            ...,
         ] = (
             *self.calls,
             *self.orders,
