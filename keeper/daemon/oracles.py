@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,14 +13,14 @@ from keeper.daemon.camera import Camera
 from keeper.daemon.wiring import Finding, Site
 from keeper.errors import Transient
 from keeper.model import Block, Call, Policy, PositionId, Snapshot, Token
-from keeper.oracle import composed, drift, osm, room
+from keeper.oracle import composed, drift, osm, room, updates
 from keeper.oracle.ahead import Next
 from keeper.oracle.faults import Fault
 from keeper.oracle.feeds import Named, selector
 from keeper.oracle.room import Room
 from keeper.oracle.room import Site as Feeds
 from keeper.oracle.tickers import Tickers, places
-from keeper.seams import Alarm, Severity, Venue
+from keeper.seams import Alarm, Priority, Severity, Venue
 from keeper.venues.aave_v3 import AaveV3
 from keeper.venues.aave_v3.book import checksum, word
 from keeper.venues.compound_v3 import CompoundV3
@@ -52,6 +53,8 @@ class Oracles:
         """The last one looked at."""
         self._ahead: tuple[Next, ...] = ()
         self._standing: frozenset[tuple[str, str]] = frozenset()
+        self._logged: int | None = None
+        """Up to which block the feeds' logs are known."""
         named = ((t.name, t.url) for t in around.chain.tickers)
         self._tickers = Tickers(places(named), SystemClock())
         self._unlooked: tuple[Fault, ...] = ()
@@ -71,6 +74,11 @@ class Oracles:
         self.say(faults)
         return self._ahead
 
+    @property
+    def sources(self) -> dict[str, str]:
+        """What venues ask -> the aggregator behind it, whose logs are read."""
+        return {f.address: f.source for f in self._room.feeds} if self._room is not None else {}
+
     async def find(
         self, snapshot: Snapshot, venues: Mapping[str, Venue], policies: Mapping[PositionId, Policy]
     ) -> tuple[list[Fault], tuple[Next, ...]]:
@@ -78,12 +86,18 @@ class Oracles:
         block = snapshot.block
         here = await self._opened(venues, block)
         asked = here.calls()
-        here.heard = await self._tickers.prices(here.assets.values())
-        words = await self._around.camera.reader(block)(asked) if asked else Words((), ())
+        # one round trip: exchanges and logs are asked while the batch is under way
+        beside = asyncio.gather(self._tickers.prices(here.assets.values()), self._updates(here, block))
+        try:
+            words = await self._around.camera.reader(block)(asked) if asked else Words((), ())
+            here.heard, unheard = await beside
+        finally:
+            beside.cancel()
+            await asyncio.gather(beside, return_exceptions=True)
         found = here.look(block, words, snapshot, policies)
         drifted = drift.faults(snapshot, self._snapshot)
         delayed = await self._delayed(venues, block)
-        return [*found.faults, *self._unlooked, *drifted, *delayed], found.ahead
+        return [*found.faults, *unheard, *self._unlooked, *drifted, *delayed], found.ahead
 
     def say(self, faults: list[Fault]) -> None:
         """Raise what was found, clear what stood and was not found again."""
@@ -97,7 +111,7 @@ class Oracles:
     async def _opened(self, venues: Mapping[str, Venue], block: Block) -> Room:
         """The room of these venues; found anew when they were."""
         same = self._venues.keys() == venues.keys() and all(self._venues[i] is v for i, v in venues.items())
-        if self._room is None or not same:
+        if self._room is None or not same or self._room.moved:
             read = self._around.camera.reader(block)
             named, tokens = await named_feeds(venues, read)
             parts, unlooked = await composed_feeds(venues, read)
@@ -113,6 +127,25 @@ class Oracles:
             self._room, self._venues = await room.load(site, read), dict(venues)
             self._unlooked = unlooked
         return self._room
+
+    async def _updates(self, here: Room, block: Block) -> tuple[Fault, ...]:
+        """Every answer since the last look, told to the room; without logs the answer of the block must do."""
+        here.answered = ()
+        if not here.feeds:
+            return ()
+        # the same block again, or another of its number: its logs are asked once more, and counted once
+        first = block.number if self._logged is None else min(block.number, self._logged + 1)
+        try:
+            logs = await self._around.endpoints.request(
+                "eth_getLogs", [updates.query(here.feeds, first, block.number)], priority=Priority.PAGE
+            )
+            here.answered = updates.parsed(logs if isinstance(logs, list) else ())
+        except (Transient, ValueError, KeyError, IndexError) as error:
+            why = f"the feeds' own logs cannot be read ({type(error).__name__}): what came between looks is unseen"
+            name = self._around.chain.name
+            return (Fault(severity=Severity.INFO, code="feed_updates_unread", subject=name, why=why),)
+        self._logged = block.number
+        return ()
 
     async def _delayed(self, venues: Mapping[str, Venue], block: Block) -> list[Fault]:
         """Delayed prices: the venue is told the lowest that counts within the hour."""

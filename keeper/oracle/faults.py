@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from keeper.model import Refusal
 from keeper.oracle.feeds import Answer
+from keeper.oracle.updates import Update
 from keeper.seams import Severity
 
 LATE = 1.5
@@ -27,6 +28,7 @@ CODES = (
     "feed_stale",
     "feed_from_future",
     "feed_jump",
+    "feed_updates_unread",
     "market_unread",
     "ticker_refused",
     "oracle_apart",
@@ -55,9 +57,26 @@ class Fault:
     why: str
 
 
-def of_answer(now: Answer, before: Answer | None, now_s: int) -> tuple[Fault, ...]:
-    """Everything wrong with one answer at a block of ``now_s``; ``before``: the last one seen."""
-    return tuple(_of_answer(now, before, now_s))
+def of_answer(
+    now: Answer, before: Answer | None, now_s: int, step: tuple[float, Update] | None = None
+) -> tuple[Fault, ...]:
+    """Everything wrong with one answer at a block of ``now_s``; ``before``: the last one seen.
+
+    ``step``: the largest single move since then, bps, where the feed's logs were read.
+    """
+    return (*_of_answer(now, before, now_s), *_jump(now, before, step))
+
+
+def _jump(now: Answer, before: Answer | None, step: tuple[float, Update] | None) -> Iterator[Fault]:
+    if step is not None:
+        move, update = step
+        where = f"round {update.round}" + (f", block {update.block}" if update.block is not None else "")
+        if abs(move) >= JUMP_BPS:
+            yield _warning("feed_jump", now, f"moved {move / 100:+.1f} % in one update ({where})")
+        return
+    move = moved_bps(before, now)
+    if abs(move) >= JUMP_BPS and not now.why and now.units > 0:
+        yield _warning("feed_jump", now, f"moved {move / 100:+.1f} % in one update")
 
 
 def _of_answer(now: Answer, before: Answer | None, now_s: int) -> Iterator[Fault]:
@@ -87,9 +106,6 @@ def _of_answer(now: Answer, before: Answer | None, now_s: int) -> Iterator[Fault
     if now.updated_s and age_s > late_s(now):
         guess = " (assumed)" if feed.assumed else ""
         yield _critical("feed_stale", now, f"is {age_s} s old, its heartbeat is {feed.heartbeat_s} s{guess}")
-    move = moved_bps(before, now)
-    if abs(move) >= JUMP_BPS:
-        yield _warning("feed_jump", now, f"moved {move / 100:+.1f} % in one update")
 
 
 def late_s(now: Answer) -> float:

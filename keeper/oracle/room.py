@@ -9,12 +9,14 @@ from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
 from keeper.model import Block, Call, Policy, PositionId, Snapshot, Token
-from keeper.oracle import ahead, caps, exchanges, faults, feeds, market, sequencer
+from keeper.oracle import ahead, caps, exchanges, faults, feeds, market, sequencer, updates
 from keeper.oracle.ahead import Next
 from keeper.oracle.exchanges import Heard
 from keeper.oracle.faults import Fault
 from keeper.oracle.feeds import Answer, Feed, Named
 from keeper.oracle.market import Pool
+from keeper.oracle.steps import PHASE
+from keeper.oracle.updates import Rounds, Update
 from keeper.words import Words
 
 Read = Callable[[Sequence[Call]], Awaitable[Words]]
@@ -65,6 +67,12 @@ class Room:
         """Feed id -> what exchanges call the asset."""
         self.heard: Mapping[str, Heard] = {}
         """Asset -> what exchanges say of it now, where they are asked; told before each look."""
+        self.rounds = Rounds()
+        self.answered: tuple[Update, ...] = ()
+        """Answers since the last look, by their logs; set before each look."""
+        self.moved = False
+        """An aggregator was replaced: the room must be made anew."""
+        self._phases: dict[str, int] = {}
         self._before: dict[str, Answer] = {}
         self._market: dict[str, float] = {}
         self._block: Block | None = None
@@ -94,10 +102,12 @@ class Room:
         prices, doubted = self._market_now(pools)
         found += doubted
         coming: list[Next] = []
-        for answer in answers:
+        fresh = self.rounds.add(self.answered)
+        for answer in (self._known(a) for a in answers):
             id = answer.feed.id
             before, price = self._before.get(id), prices.get(id)
-            found += faults.of_answer(answer, before, now_s)
+            steps = fresh.get(answer.feed.source.lower(), ())
+            found += faults.of_answer(answer, before, now_s, updates.largest(steps))
             found += faults.apart(answer, price)
             found += faults.moved_alone(before, answer, self._market.get(id), price)
             following = ahead.next_answer(answer, price, now_s)
@@ -112,6 +122,13 @@ class Room:
         found += ahead.faults(snapshot, policies, coming, svr)
         self._block = block
         return Findings(faults=tuple(found), ahead=tuple(coming))
+
+    def _known(self, answer: Answer) -> Answer:
+        """With the habits that its feed has shown; takes notice of an aggregator that was replaced."""
+        if answer.updated_s:
+            phase = answer.round >> PHASE
+            self.moved = self.moved or self._phases.setdefault(answer.feed.id, phase) != phase
+        return replace(answer, feed=updates.learned(answer.feed, self.rounds.of(answer.feed)))
 
     def _market_now(self, pools: Mapping[str, float]) -> tuple[dict[str, float], list[Fault]]:
         """Feed id -> the market's price, from pools and exchanges; what is not believed of them."""
@@ -151,7 +168,24 @@ async def load(site: Site, read: Read) -> Room:
         for f, (low, high) in ((f, feeds.bounds(f, words, 2 * i)) for i, f in enumerate(known))
     )
     capped = [f for f, _ in caps.capped(known, await read(caps.probes(known)))]
-    return Room(site, known, capped, await _pools(site, read))
+    room = Room(site, known, capped, await _pools(site, read))
+    await _seed(room, read)
+    return room
+
+
+async def _seed(room: Room, read: Read) -> None:
+    """What the feeds still keep of their own past, of those of which nothing else is known."""
+    unknown = tuple(f for f in room.feeds if f.assumed and f.description)
+    if not unknown:
+        return
+    asked = [updates.seed_calls(a) for a in feeds.answers(unknown, await read(feeds.calls(unknown)))]
+    calls = [c for some in asked for c in some]
+    if not calls:
+        return
+    words, at = await read(calls), 0
+    for feed, some in zip(unknown, asked, strict=True):
+        room.rounds.add(updates.seeded(feed, words.part(at, at + len(some))))
+        at += len(some)
 
 
 async def _moved_by(known: tuple[Feed, ...], read: Read) -> tuple[Feed, ...]:
