@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from keeper.chain.endpoint import EndpointEvent, Kind
 from keeper.config import ChainSettings, EndpointSettings, Settings
 from keeper.daemon import bands, executors, governing, oracles, permissions
+from keeper.daemon.canary import calm
 from keeper.daemon.facts import Guarded
 from keeper.daemon.senders import credentials_dir
 from keeper.daemon.wiring import Finding, Site, View, opened
@@ -50,6 +51,7 @@ async def _chain(settings: Settings, chain: ChainSettings) -> list[Finding]:
             found += await oracles.findings(site, view.snapshot)
             found += await governing.findings(site, view.snapshot)
             own = await bands.measured(site, view.snapshot)
+            found += calm.findings(settings, site.guarded, view.snapshot)
             found += bands.findings(site.guarded, settings.positions, view.snapshot, own)
             return syncing + found + _view(view, site, settings)
     except ConfigError as e:

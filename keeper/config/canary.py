@@ -36,8 +36,8 @@ class CanarySettings:
     """Of one rescue, and of all of the position's within 24 hours."""
     gas_usd_max: int
     """Dearer gas is waited out."""
-    within_blocks: int
-    """So soon it must be settled."""
+    within_blocks: int | None
+    """So soon it must be settled; None: 30 blocks, or those of two minutes where they are more."""
 
 
 def _gain(value: Decimal) -> Decimal:
@@ -56,7 +56,7 @@ class CanaryTable(Table):
     value_usd_max: Annotated[int, Field(ge=1, le=10_000)] = 1_000
     spend_usd_max: Annotated[int, Field(ge=1, le=1_000)] = 25
     gas_usd_max: Annotated[int, Field(ge=1, le=100)] = 10
-    within_blocks: Annotated[int, Field(ge=4, le=300)] = 30
+    within_blocks: Annotated[int, Field(ge=4, le=10_000)] | None = None
 
 
 def canary_settings(table: CanaryTable | None) -> CanarySettings | None:

@@ -28,6 +28,7 @@ class Judge(Protocol):
 
     def may_send(self, plan: Plan) -> Refusal | None: ...
     def undone(self, ids: Collection[PositionId]) -> None: ...
+    def practises(self, id: PositionId) -> bool: ...
 
 
 class Lane:
@@ -141,7 +142,9 @@ class Lane:
             nonce=attempt.nonce,
             max_fee_gwei=round(attempt.fee.max_fee_wei / 1e9, 3),
         )
-        self._parts.facts.acted(plan)
+        if not self._judge.practises(plan.key.position):
+            # a dry-run's practice leaves no shadow, which could not be simulated the next time
+            self._parts.facts.acted(plan)
 
     def not_sent(self, plan: Plan, refusal: Refusal) -> None:
         """Nothing left the machine: free the cooldown, so that the next tick may try anew, and say why."""

@@ -336,6 +336,10 @@ class ChainLoop:
         found, _ = without_culprits(stand, moving)
         return found
 
+    def practises(self, id: PositionId) -> bool:
+        """Whether the position is rescued for practice now."""
+        return id in self.yielding
+
     def _others_first(self, id: PositionId) -> str:
         opened = self.parts.journal.open_intents(self.parts.chain.chain_id)
         under_way = {*self.lane.waiting, *(i.key.position for i in opened)}

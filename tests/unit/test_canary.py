@@ -13,7 +13,8 @@ import pytest
 from keeper.clock import ManualClock
 from keeper.config.canary import CanarySettings
 from keeper.daemon.canary import cage as cages
-from keeper.daemon.canary.cage import LAST, SUNG, Cage, practised
+from keeper.daemon.canary.cage import LAST, SUNG, Cage
+from keeper.daemon.canary.occasion import practised
 from keeper.daemon.canary.record import STAGES, Run, Stage, State, from_text, to_text
 from keeper.daemon.canary.stages import Sight, standing
 from keeper.daemon.canary.yielding import yielded
@@ -383,9 +384,13 @@ async def test_canary__when_dry__then_as_far_as_the_simulation_and_no_success_is
     bird = Bird(on)
     await bird.tick()
     looking = await bird.begun()
-    (plan,) = (await bird.tick()).plans
+    tick = await bird.tick()
+    (plan,) = tick.plans
     on.journal.open_intent(plan, dry=True)
+    await on.running.act(plan, tick.snapshot)
+    assert on.facts.filled == [], "no shadow, so that the next one is simulated on the chain's own position"
     await ended(looking)
+    assert on.running.policies[plan.key.position] == build.policy()
     assert bird.state is State.REHEARSED
     assert [s for s, _ in bird.last.passed] == [Stage.PLAN, Stage.SIMULATION, Stage.ALARM]
     assert "nothing was signed or sent" in bird.voice.told[0]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import ceil
 from typing import Protocol
 
 import structlog
 
 from keeper.config.canary import CanarySettings
 from keeper.daemon.canary import calm
+from keeper.daemon.canary.occasion import practised, withdrawn
 from keeper.daemon.canary.record import STAGES, Run, Stage, State, from_text, plain, to_text
 from keeper.daemon.canary.sighting import Sighted, sighted
 from keeper.daemon.canary.telling import ended_lines, failed_why, notice, standing_lines
@@ -18,7 +20,7 @@ from keeper.daemon.facts import Guarded
 from keeper.daemon.loop import ChainLoop
 from keeper.daemon.protecting import Wish, protect
 from keeper.journal.write import Journal
-from keeper.model import Caps, Entry, Policy, Refusal
+from keeper.model import Entry, Policy, Refusal
 from keeper.notify.alarm import Alarms
 from keeper.notify.metrics import CanaryFigures
 from keeper.schedule import SlowJobs
@@ -35,14 +37,14 @@ AGAIN_S = 3_600.0
 """What was put off is due again so much later."""
 OVERDUE_S = 86_400.0
 """One that has waited so long is told."""
+BLOCKS, SOON_S = 30, 120.0
+"""Where the configuration does not say how soon it must be settled: whichever is more."""
 WISH_S = 3_600.0
 """No run lasts longer, whatever the chain does."""
 ALARM_S = 120.0
 """So soon every target must have taken the notice."""
 REFUSED_MAX = 5
 """What so many blocks in a row refuse, the next one refuses too."""
-GAS_LOSS_PCT = 10**6
-"""A tiny position's liquidation loses less than gas costs: its own cap in dollars holds alone."""
 
 
 class Chain(Watched, Protocol):
@@ -98,6 +100,8 @@ class Cage:
 
     async def run(self) -> None:
         """For ever."""
+        # a scheduler that was shut down keeps no jobs
+        self._jobs = SlowJobs({JOB: LOOK_S})
         self._jobs.start()
         try:
             while True:
@@ -240,7 +244,7 @@ class Cage:
         try:
             await self._follow(run, (loop, mine), occasion)
         finally:
-            _withdrawn(loop, mine, occasion)
+            withdrawn(loop, mine, occasion)
             loop.yielding.pop(mine.id, None)
 
     async def _resumed(self, run: Run) -> None:
@@ -260,17 +264,18 @@ class Cage:
         loop, mine = place
         first = number = loop.last.block.number if loop.last is not None else 0
         refusals, until_s = 0, self._clock.monotonic_s() + WISH_S
+        within = self._settings.within_blocks or max(BLOCKS, ceil(SOON_S / loop.parts.chain.block_time_s))
         while True:
             seen = sighted(run, self._now(loop, run), mine.id)
             at = seen.standing
             run = self._passed(replace(run, why=at.why), seen)
+            if at.signed:
+                withdrawn(loop, mine, occasion)
             if at.at is Stage.ALARM:
                 await self._tell(run, dry=seen.dry)
                 return
-            if at.signed:
-                _withdrawn(loop, mine, occasion)
-            elif why := self._disturbs(loop, mine):
-                _withdrawn(loop, mine, occasion)
+            if not at.signed and (why := self._disturbs(loop, mine)):
+                withdrawn(loop, mine, occasion)
                 # what waits on the lane is refused there, or was signed a moment ago
                 if mine.id not in loop.lane.waiting:
                     self._end(replace(run, why=why), State.PUT_OFF)
@@ -278,7 +283,7 @@ class Cage:
             last = self._now(loop, run).last
             if last is not None and last.block.number != number:
                 number, refusals = last.block.number, refusals + 1 if at.refused else 0
-            late = number - first > self._settings.within_blocks or self._clock.monotonic_s() > until_s
+            late = number - first > within or self._clock.monotonic_s() > until_s
             if at.failed or late or refusals > REFUSED_MAX:
                 after = "" if at.failed else f"; given up after {number - first} blocks"
                 self._end(replace(run, why=at.why + after), State.FAILED)
@@ -366,23 +371,3 @@ class Cage:
         chains = self._chains()
         place = calm.found(chains, self._settings.position)
         return next((c.alarms for c in chains if place is None or c is place[0]), None)
-
-
-def practised(policy: Policy, settings: CanarySettings) -> Policy:
-    """The position's policy within the canary's own caps. Waiting until it pays would be no practice."""
-    caps = policy.caps
-    gas_usd = min(caps.gas_usd_max, settings.gas_usd_max)
-    own = Caps(
-        per_action_usd=min(caps.per_action_usd, settings.spend_usd_max),
-        per_day_usd=min(caps.per_day_usd, settings.spend_usd_max),
-        gas_usd_max=gas_usd,
-        gas_usd_emergency=gas_usd,
-        gas_loss_pct=GAS_LOSS_PCT,
-    )
-    return replace(policy, act="always", caps=own)
-
-
-def _withdrawn(loop: ChainLoop, mine: Guarded, occasion: Policy | None) -> None:
-    """Its own policy again; a later wish of somebody else's stays."""
-    if occasion is not None and loop.policies.get(mine.id) is occasion:
-        loop.policies[mine.id] = mine.policy

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from keeper.config import Settings
 from keeper.config.canary import CanarySettings
 from keeper.daemon.canary.yielding import others_first
 from keeper.daemon.control import Watched
@@ -12,8 +13,10 @@ from keeper.daemon.loop import ChainLoop
 from keeper.daemon.stops import PAUSE, PAUSE_S_MAX
 from keeper.daemon.tank import SALE_GAS, rescue_gas
 from keeper.daemon.tick import Tick
-from keeper.model import Level, Position
+from keeper.daemon.wiring import Finding
+from keeper.model import Level, Position, Snapshot
 from keeper.phrases import health_text, usd_text
+from keeper.seams import Severity
 from keeper.units import UINT256_MAX, WAD
 
 DAY_S = 86_400.0
@@ -69,6 +72,18 @@ def unfit(position: Position | None, settings: CanarySettings) -> str:
     if not position.debt or health_wad is None or health_wad == UINT256_MAX:
         return "it has no debt: there is nothing to rescue; borrow a little on it"
     return ""
+
+
+def findings(settings: Settings, guarded: Sequence[Guarded], snapshot: Snapshot) -> list[Finding]:
+    """What ``keeper check`` says of the canary that is configured."""
+    mine = next((g for g in guarded if settings.canary and g.label == settings.canary.position), None)
+    if mine is None or settings.canary is None:
+        return []
+    why = unfit(snapshot.position(mine.id), settings.canary)
+    told = f"it is no canary, and none is practised on: {why}"
+    return (
+        [Finding(severity=Severity.WARNING, code="canary_waits", subject=mine.label, why=told)] if why else []
+    )
 
 
 def _itself(tick: Tick, mine: Guarded) -> str:

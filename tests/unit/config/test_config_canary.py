@@ -28,7 +28,7 @@ def test_canary__when_written__then_dollars_health_and_seconds_and_only_on_reque
         value_usd_max=1_000,
         spend_usd_max=25,
         gas_usd_max=10,
-        within_blocks=30,
+        within_blocks=None,
     )
     weekly = parse(HEARD + CANARY + "every_hours = 168", PATH)
     assert weekly.canary is not None
