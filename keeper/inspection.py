@@ -7,7 +7,7 @@ from contextlib import nullcontext
 
 from keeper.chain.endpoint import EndpointEvent, Kind
 from keeper.config import ChainSettings, EndpointSettings, Settings
-from keeper.daemon import bands, executors, governing, oracles, permissions
+from keeper.daemon import bands, executors, governing, moving, oracles, permissions
 from keeper.daemon.canary import calm
 from keeper.daemon.facts import Guarded
 from keeper.daemon.senders import credentials_dir
@@ -53,6 +53,7 @@ async def _chain(settings: Settings, chain: ChainSettings) -> list[Finding]:
             own = await bands.measured(site, view.snapshot)
             found += calm.findings(settings, site.guarded, view.snapshot)
             found += bands.findings(site.guarded, settings.positions, view.snapshot, own)
+            found += moving.findings(site, view.snapshot, (settings.journal_path, settings.state_dir))
             return syncing + found + _view(view, site, settings)
     except ConfigError as e:
         return syncing + [_bad(Severity.CRITICAL, "contract", chain.name, problem) for problem in e.problems]

@@ -26,13 +26,17 @@ def command(
     funding: Annotated[
         Path | None, typer.Option("--funding", help="Funding: ts, symbol, rate; parquet or CSV.")
     ] = None,
+    tell: Annotated[
+        Path | None, typer.Option("--tell", help="Write the warning there: STATE_DIR/early-warning.json.")
+    ] = None,
     json: arguments.Json = False,
 ) -> None:
     """Show the leverage of each position and of the whole book.
 
     Leverage is assets over equity (of a perp, notional over its margin), own share its inverse. Under the table: what
     1 % of each factor does to equity, how concentrated the exposures are, and long against short. With --prices and
-    --funding also the early-warning score, and how it fared on that history. Exits with 1 when a position cannot be
+    --funding also the early-warning score, and how it fared on that history; --tell lets a daemon whose policy
+    follows it know (docs/strategies/tighten-on-warning.md). Exits with 1 when a position cannot be
     judged or has no equity left.
 
     Example: keeper leverage --book book.json
@@ -44,6 +48,8 @@ def command(
 
     found = measure(named)
     signs = omens(prices, symbol, funding)
+    if tell is not None:
+        told(tell, signs, symbol)
     if json:
         print(table.document({**document(found), "warning": warning_document(signs)}))
     else:
@@ -68,6 +74,32 @@ def omens(prices: Path | None, symbol: str, funding: Path | None) -> Omens | Non
     from keeper.replay import omens as signs
 
     return signs.omens(bars.read(prices, (symbol,)), 0, signs.funding(funding, symbol.split("/")[0]))
+
+
+def told(path: Path, found: Omens | None, symbol: str) -> None:
+    """The warning of the newest step, written whole or not at all. ConfigError."""
+    import math
+
+    from keeper.cli.endings import usage
+    from keeper.daemon.beside import omen_text
+    from keeper.errors import ConfigError
+    from keeper.model import Omen
+
+    if found is None or not math.isfinite(float(found.score[-1])):
+        raise usage("--tell", "needs --prices and --funding, and more of both than the warning's window")
+    newest = Omen(
+        stands=bool(found.stands[-1]),
+        score=float(found.score[-1]),
+        line=found.rule.score,
+        at_s=int(found.times_s[-1]),
+        source=symbol,
+    )
+    draft = path.with_name(path.name + ".new")
+    try:
+        draft.write_text(omen_text(newest))
+        draft.replace(path)
+    except OSError as error:
+        raise ConfigError((f"{path}: cannot be written: {error.strerror}",)) from error
 
 
 def warning_document(found: Omens | None) -> dict[str, object] | None:

@@ -58,7 +58,10 @@ class Chores:
             await self._capacity(loop)
         elif job == "oracle":
             if loop.last is not None:
-                loop.foreseen = await self._oracles.look(loop.last.snapshot, loop.venues, loop.policies)
+                seen = loop.last.snapshot
+                loop.foreseen = await self._oracles.look(seen, loop.venues, loop.policies)
+                loop.beside.see(self._oracles.told, seen.block.timestamp_s)
+                loop.beside.look(loop.policies, self._settings.state_dir)
         elif job == "governance":
             if loop.last is not None:
                 await self._governing.look(loop.last.snapshot, loop.venues)

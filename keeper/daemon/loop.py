@@ -12,6 +12,7 @@ import structlog
 
 from keeper.daemon import carried
 from keeper.daemon import tick as ticks
+from keeper.daemon.beside import Beside
 from keeper.daemon.building import Bench, built, options_of
 from keeper.daemon.canary.yielding import others_first, yielded
 from keeper.daemon.isolation import alone, without_culprits
@@ -80,6 +81,7 @@ class ChainLoop:
         """Codes of the refusals that stand as alarms."""
         self.foreseen: tuple[Next, ...] = ()
         """What the feeds will say next, as the oracle room saw it last: levels are raised by it, never lowered."""
+        self.beside = Beside()
         self._ticking = False
         self._first: Tick | None = None
         """Of the running tick: those in need, judged before the others."""
@@ -256,7 +258,7 @@ class ChainLoop:
 
         ``few``: the snapshot is of those who come first, to be decided with these options.
         """
-        start_s = self.parts.clock.monotonic_s()
+        start_s, snapshot = self.parts.clock.monotonic_s(), self.beside.on(snapshot)
         watching = None if few else self._watching
         policies, first = self._standing(snapshot), self._first
         outlooks = outlooks_of(snapshot, self._shocks(snapshot), policies, watching)
@@ -325,6 +327,7 @@ class ChainLoop:
         with self.parts.journal.batch():
             self._refused = raise_for(tick, self.parts.alarms, self._refused)
             self.pairs.tell(tick, self.policies, self.parts.alarms)
+            self.beside.tell(self._moved(tick.snapshot), tick.block.timestamp_s, self.parts.alarms)
         self._log.info("tick", **ticks.summary(tick))
 
     def _standing(self, snapshot: Snapshot) -> Mapping[PositionId, Policy]:
@@ -339,6 +342,12 @@ class ChainLoop:
     def practises(self, id: PositionId) -> bool:
         """Whether the position is rescued for practice now."""
         return id in self.yielding
+
+    def _moved(self, snapshot: Snapshot) -> Mapping[PositionId, Policy]:
+        """Those policies that may move, as they stand; often none."""
+        moving = self._movers.among(self.policies)
+        found = self._standing(snapshot) if moving else {}
+        return {id: found[id] for id in moving if id in found}
 
     def _others_first(self, id: PositionId) -> str:
         opened = self.parts.journal.open_intents(self.parts.chain.chain_id)

@@ -17,7 +17,7 @@ from keeper.oracle import composed, drift, osm, room, updates
 from keeper.oracle.ahead import Next
 from keeper.oracle.faults import Fault
 from keeper.oracle.feeds import Named, selector
-from keeper.oracle.room import Room
+from keeper.oracle.room import Room, Told
 from keeper.oracle.room import Site as Feeds
 from keeper.oracle.tickers import Tickers, places
 from keeper.seams import Alarm, Priority, Severity, Venue
@@ -73,6 +73,11 @@ class Oracles:
         self._snapshot = snapshot
         self.say(faults)
         return self._ahead
+
+    @property
+    def told(self) -> tuple[Told, ...]:
+        """What markets said at the last look, source by source."""
+        return self._room.told if self._room is not None else ()
 
     @property
     def sources(self) -> dict[str, str]:

@@ -77,7 +77,8 @@ async def beside(
 
 def line_wad(policy: Policy) -> int:
     """The health from which on a policy spends nothing, whatever else is true of its position."""
-    if policy.close_prices or moves(policy):
+    # a limit counts all that its owner holds, which the few do not show
+    if not policy.exposure_max_usd and (policy.close_prices or moves(policy)):
         # it may close at any health
         return EVERY_HEALTH
     return min(max(policy.trigger_wad, policy.close_at_wad), EVERY_HEALTH)

@@ -14,6 +14,8 @@ ROOM_WAD = WAD // 50
 """From target to max_health, as a configuration needs it."""
 BAND_PPM = 50_000
 """So far beyond a limit something is done about it, and then down to the limit: not at every block a little."""
+USEFUL = 10_000
+"""A reduction lifts health by at least one part in so many."""
 PPM = 10**6
 PERP_USD = 10**30
 DOLLAR_BAND = WAD // 50
@@ -102,7 +104,8 @@ def lifted_for(policy: Policy, position: Position, highest_wad: int | None) -> P
     finite = [t for r in doable for t in r.targets if t != UINT256_MAX]
     if highest_wad is not None:
         finite = [min(t, highest_wad - ROOM_WAD) for t in finite]
-    target = max(trigger + 1, min(finite, default=0))
+    # a plan promises target less a few millionths, which must still be better than now
+    target = max(trigger + trigger // USEFUL, min(finite, default=0))
     most = max(policy.max_health_wad, max(finite, default=0) + ROOM_WAD, target + ROOM_WAD)
     names = tuple(dict.fromkeys(r.by for r in doable))
     said = f"trigger {health_text(policy.trigger_wad)} -> {health_text(trigger)}"

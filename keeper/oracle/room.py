@@ -52,6 +52,15 @@ class Findings:
     """What the feeds will say next, where it differs."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What one source of the market says of a feed's token, dollars."""
+
+    feed: str
+    source: str
+    price: float
+
+
 class Room:
     """The feeds of one chain; remembers each one's last answer, so that a jump is seen."""
 
@@ -73,6 +82,8 @@ class Room:
         self.moved = False
         """An aggregator was replaced: the room must be made anew."""
         self._phases: dict[str, int] = {}
+        self.told: tuple[Told, ...] = ()
+        """What each source of the market said at the last look."""
         self._before: dict[str, Answer] = {}
         self._market: dict[str, float] = {}
         self._block: Block | None = None
@@ -100,6 +111,7 @@ class Room:
         pools = {id: s.price for id, s in zip(self.pools, seen, strict=True) if s.price is not None}
         found = [faults.unseen(id, s.why) for id, s in zip(self.pools, seen, strict=True) if s.price is None]
         prices, doubted = self._market_now(pools)
+        self.told = self._each(pools)
         found += doubted
         coming: list[Next] = []
         fresh = self.rounds.add(self.answered)
@@ -122,6 +134,15 @@ class Room:
         found += ahead.faults(snapshot, policies, coming, svr)
         self._block = block
         return Findings(faults=tuple(found), ahead=tuple(coming))
+
+    def _each(self, pools: Mapping[str, float]) -> tuple[Told, ...]:
+        """What pool and exchanges say of each feed, apart: two sources, each believed by its own rule."""
+        heard = {f.id: h.price for f in self.feeds if (h := self.heard.get(self.assets.get(f.id, "")))}
+        told = [Told(feed=id, source="pool", price=price) for id, price in pools.items()]
+        return (
+            *told,
+            *(Told(feed=id, source="exchanges", price=p) for id, p in heard.items() if p is not None),
+        )
 
     def _known(self, answer: Answer) -> Answer:
         """With the habits that its feed has shown; takes notice of an aggregator that was replaced."""
