@@ -9,35 +9,13 @@ import numpy as np
 
 from anvil.client import Chain
 from anvil.deployment import Deployment
+from anvil.transport import ChainTransport
 from keeper.chain.batch import Batch
 from keeper.model import Block, Call, Position, PositionId, Snapshot
-from keeper.seams import Priority, Seen, Shadow
+from keeper.seams import Seen, Shadow
 from keeper.snapshot import GatherRequest, expose, gather
 from keeper.venues.aave_v3 import AaveV3, load
 from keeper.words import Words
-
-
-class ChainTransport:
-    """The Transport seam over the test market's own client."""
-
-    def __init__(self, chain: Chain) -> None:
-        self.chain = chain
-
-    async def request(
-        self,
-        method: str,
-        params: Sequence[object],
-        *,
-        priority: Priority = Priority.TRIGGER,
-        timeout_s: float = 4.0,
-        weight: int = 1,
-    ) -> object:
-        """The result of one call."""
-        return self.chain.rpc(method, *params)
-
-    async def broadcast(self, raw: bytes, *, timeout_s: float = 4.0) -> tuple[str | Exception, ...]:
-        """Not needed by readers."""
-        raise NotImplementedError
 
 
 class Reader:

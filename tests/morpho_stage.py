@@ -10,6 +10,7 @@ from anvil.abi import encode_call
 from anvil.client import Chain
 from anvil.deploy_morpho import PARAMS, MorphoMarket, MorphoSite
 from anvil.deployment import Deployment
+from anvil.transport import ChainTransport
 from keeper.chain.batch import Batch
 from keeper.config import VenueSettings
 from keeper.model import Block, Call, Position, PositionId, Snapshot
@@ -19,7 +20,6 @@ from keeper.venues import registry
 from keeper.venues.aave_v3.book import word
 from keeper.venues.morpho_blue import MorphoBlue, book
 from keeper.words import Words
-from tests.anvil_reading import ChainTransport
 from tests.bulk import mined_together
 
 AT_ONCE = 60

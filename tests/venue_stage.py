@@ -14,6 +14,7 @@ from anvil.client import Chain
 from anvil.guard import START_S, Guard
 from anvil.node import Anvil
 from anvil.stage import CAPS, keystore
+from anvil.transport import ChainTransport
 from keeper.chain.batch import Batch
 from keeper.clock import SystemClock
 from keeper.config import Settings, VenueSettings, load
@@ -25,7 +26,6 @@ from keeper.seams import Seen, Venue
 from keeper.snapshot import GatherRequest, gather
 from keeper.venues import registry
 from keeper.words import Words
-from tests.anvil_reading import ChainTransport
 
 WALLET_WEI = 10**20
 POLICY = 'warn = "1.35"\ntrigger = "1.20"\ntarget = "1.30"\nemergency = "1.08"\nhysteresis = "0.02"'

@@ -7,40 +7,18 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from anvil.client import Chain
+from anvil.transport import ChainTransport
 from keeper.chain.batch import Batch
 from keeper.config import ChainSettings, VenueSettings
 from keeper.errors import ConfigError
 from keeper.model import Block, Call, Position, Snapshot, Token
-from keeper.seams import Priority, Seen, Venue
+from keeper.seams import Seen, Venue
 from keeper.snapshot import GatherRequest, gather
 from keeper.venues import registry
 from keeper.words import Words
 
 OWNER_WEI = 10**22
 """Native money that whoever is impersonated gets for gas; it is not counted as anybody's wealth."""
-
-
-class _Direct:
-    """The Transport seam over the fork's own client."""
-
-    def __init__(self, chain: Chain) -> None:
-        self._chain = chain
-
-    async def request(
-        self,
-        method: str,
-        params: Sequence[object],
-        *,
-        priority: Priority = Priority.TRIGGER,
-        timeout_s: float = 4.0,
-        weight: int = 1,
-    ) -> object:
-        """The result of one call."""
-        return self._chain.rpc(method, *params)
-
-    async def broadcast(self, raw: bytes, *, timeout_s: float = 4.0) -> tuple[str | Exception, ...]:
-        """Readers send nothing."""
-        raise NotImplementedError
 
 
 class Market:
@@ -82,7 +60,7 @@ class Market:
         return found, snapshot
 
     def _reader(self, block: Block) -> Callable[[Sequence[Call]], Awaitable[Words]]:
-        transport = _Direct(self.chain)
+        transport = ChainTransport(self.chain)
 
         async def read(calls: Sequence[Call]) -> Words:
             return await Batch(calls).read(transport, self._multicall, block.hash, timeout_s=120.0)

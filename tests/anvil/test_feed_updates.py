@@ -10,6 +10,7 @@ import pytest
 from anvil.client import Chain
 from anvil.compile import own_artifact
 from anvil.deployment import Deployment
+from anvil.transport import ChainTransport
 from keeper.config import ChainSettings
 from keeper.daemon.camera import Camera
 from keeper.daemon.oracles import Around, Oracles, Unheard
@@ -18,7 +19,7 @@ from keeper.errors import Transient
 from keeper.oracle import feeds
 from keeper.oracle.faults import Fault
 from keeper.venues.aave_v3.book import word
-from tests.anvil_reading import ChainTransport, Reader
+from tests.anvil_reading import Reader
 from tests.morpho_stage import constants
 
 pytestmark = pytest.mark.anvil

@@ -10,6 +10,7 @@ import pytest
 
 from anvil.client import Chain
 from anvil.deployment import Deployment
+from anvil.transport import ChainTransport
 from keeper.chain.batch import Batch
 from keeper.model import Call, Snapshot, Token
 from keeper.oracle import room
@@ -18,7 +19,6 @@ from keeper.oracle.market import Seen, calls, seen
 from keeper.oracle.room import Findings, Room, Site
 from keeper.words import Words
 from tests import build
-from tests.anvil_reading import ChainTransport
 
 pytestmark = pytest.mark.anvil
 

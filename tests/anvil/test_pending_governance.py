@@ -15,6 +15,7 @@ from anvil.actors import Actors, Borrower
 from anvil.client import Chain
 from anvil.compile import own_artifact
 from anvil.deployment import Deployment
+from anvil.transport import ChainTransport
 from keeper.config import ChainSettings, TimelockSettings
 from keeper.daemon import governing
 from keeper.daemon.camera import Camera
@@ -27,7 +28,7 @@ from keeper.oracle.faults import Fault
 from keeper.phrases import health_text
 from keeper.seams import Severity
 from tests import build
-from tests.anvil_reading import ChainTransport, Reader
+from tests.anvil_reading import Reader
 
 pytestmark = pytest.mark.anvil
 

@@ -13,6 +13,7 @@ from aiohttp import web
 from anvil.actors import Actors, Borrower
 from anvil.client import Chain
 from anvil.deployment import Deployment
+from anvil.transport import ChainTransport
 from keeper.clock import ManualClock
 from keeper.config import ChainSettings, TickerSettings
 from keeper.daemon.camera import Camera
@@ -22,7 +23,7 @@ from keeper.oracle.exchanges import Heard
 from keeper.oracle.faults import Fault
 from keeper.oracle.tickers import BODY_BYTES_MAX, Tickers, places
 from tests import build
-from tests.anvil_reading import ChainTransport, Reader
+from tests.anvil_reading import Reader
 
 pytestmark = pytest.mark.anvil
 

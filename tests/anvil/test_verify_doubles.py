@@ -16,10 +16,10 @@ from anvil.deploy_compound_v3 import CometMarket, deploy_compound_v3, set_price,
 from anvil.deploy_maker import ILK, PRICE, WAD, VaultSystem, deploy_maker, open_vault
 from anvil.node import Anvil, AnvilSettings
 from anvil.tools import ToolMissing, find_anvil
+from anvil.transport import ChainTransport
 from keeper.cli.venue_views import Asking, Fact, facts
 from keeper.config import VenueSettings
 from keeper.model import Position
-from tests.anvil_reading import ChainTransport
 from tests.venue_stage import VenueReader
 
 pytestmark = pytest.mark.anvil

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from anvil.client import Chain
+from anvil.transport import ChainTransport
 from keeper.chain.batch import Batch
 from keeper.model import (
     Acting,
@@ -39,7 +40,6 @@ from keeper.snapshot import GatherRequest, gather
 from keeper.units import UINT256_MAX, WAD
 from keeper.venues import atomic
 from keeper.words import Words
-from tests.anvil_reading import ChainTransport
 
 USD_DECIMALS = 30
 """Base currency, as strategies for perps count it; the engines' own numbers have 18."""
