@@ -12,9 +12,11 @@ from anvil.compile import own_artifact
 from anvil.drill.course import Update
 from keeper.errors import ConfigError
 from keeper.model import Position, Token
+from keeper.oracle import osm
 from keeper.seams import Venue
 from keeper.venues.aave_v3 import AaveV3
 from keeper.venues.compound_v3 import CompoundV3
+from keeper.venues.maker import Maker
 from keeper.venues.morpho_blue import MorphoBlue
 
 ZERO = "0x" + "00" * 20
@@ -39,6 +41,9 @@ class Feed:
     decimals: int = 8
     word: bool = False
     """Morpho's ``price()`` instead of Chainlink's rounds."""
+    poked: tuple[str, str] | None = None
+    """Maker: Spotter and collateral type. The address is a delayed feed: what it is told counts one update later,
+    when the Spotter is poked."""
 
     def at(self, update: Update) -> int:
         """Its answer after ``update``, at least 1."""
@@ -60,6 +65,8 @@ def found(chain: Chain, venue: Venue, position: Position, beside: Iterable[Token
         answer = int(chain.call(market.oracle, "price()(uint256)"))
         pair = market.collateral.symbol, market.loan.symbol
         return (Feed(address=market.oracle, answer=answer, symbols=pair[:1], over=pair[1], word=True),)
+    if isinstance(venue, Maker):
+        return (_delayed(chain, venue, position),)
     raise ConfigError(
         (f"a drill cannot hold the oracle of a {venue.kind} market: its prices move by other ways",)
     )
@@ -74,6 +81,8 @@ def program(chain: Chain, feeds: Iterable[Feed]) -> None:
             chain.rpc("anvil_setCode", feed.address, PRICE_CODE)
             _store(chain, feed.address, 0, feed.answer)
             continue
+        if feed.poked is not None:
+            continue  # its own code stays: it is told by storage, as its source would tell it
         if feed.decimals not in codes:
             model = chain.deploy(artifact, feed.decimals, feed.answer, "")
             codes[feed.decimals] = chain.rpc("eth_getCode", model, "latest")
@@ -90,6 +99,10 @@ def submit(chain: Chain, feeds: Iterable[Feed], update: Update) -> None:
     for feed in feeds:
         if feed.word:
             _store(chain, feed.address, 0, feed.at(update))
+        elif feed.poked is not None:
+            _told(chain, feed.address, feed.at(update))
+            spotter, ilk = feed.poked
+            chain.submit(chain.accounts[0], spotter, encode_call("poke(bytes32)", bytes.fromhex(ilk[2:])))
         else:
             chain.submit(chain.accounts[0], feed.address, encode_call("set(int256)", feed.at(update)))
 
@@ -101,6 +114,32 @@ def _aave(chain: Chain, oracle: str, tokens: Iterable[Token]) -> Iterable[Feed]:
             continue  # the base currency itself, or a fallback: it has no feed that could move
         price = int(chain.call(oracle, "getAssetPrice(address)(uint256)", token.address))
         yield Feed(address=source, answer=price, symbols=(token.symbol,))
+
+
+def _delayed(chain: Chain, venue: Maker, position: Position) -> Feed:
+    """Maker's delayed feed. Raises ConfigError where it is none, or the vault's number is not known."""
+    market = venue.market
+    if not any(v.urn == position.id.account for v in market.vaults):
+        why = "its number is not known: name it in venues.NAME.vaults, and drill with --config"
+        raise ConfigError((f"vault {position.id.account}: {why}",))
+    slots = (osm.STOPPED, osm.TIMES, osm.CURRENT, osm.NEXT)
+    state = osm.delayed(*(_word(chain, market.pip, slot) for slot in slots))
+    if not state.hop_s or state.current is None or state.next is None or state.stopped:
+        why = "is no delayed feed that goes on: its price moves by other ways"
+        raise ConfigError((f"the price of {market.ilk_name} at {market.pip} {why}",))
+    return Feed(
+        address=market.pip,
+        answer=state.current,
+        symbols=(market.gem.symbol,),
+        decimals=18,
+        poked=(market.spotter, market.ilk),
+    )
+
+
+def _told(chain: Chain, address: str, price: int) -> None:
+    """What was next counts from now on, and ``price`` is next."""
+    _store(chain, address, osm.CURRENT, _word(chain, address, osm.NEXT))
+    _store(chain, address, osm.NEXT, 1 << 128 | price)
 
 
 def _chainlink(chain: Chain, address: str, symbol: str) -> Feed:
@@ -122,6 +161,10 @@ def _merged(feeds: Iterable[Feed]) -> tuple[Feed, ...]:
         return {**by_address, feed.address: made}
 
     return tuple(reduce(add, feeds, dict[str, Feed]()).values())
+
+
+def _word(chain: Chain, address: str, slot: int) -> int:
+    return int(chain.rpc("eth_getStorageAt", address, hex(slot), "latest"), 16)
 
 
 def _store(chain: Chain, address: str, slot: int, value: int) -> None:

@@ -25,6 +25,8 @@ from keeper.executor.verify import executor_address
 from keeper.model import Mandate, Position, Side
 from keeper.units import decimal_text
 from keeper.venues import registry
+from keeper.venues.maker import Maker
+from keeper.venues.maker.book import ZERO
 
 GAS_WEI = 10**19
 """Native money of a wallet that the user has not named yet."""
@@ -64,7 +66,7 @@ def _native_wei(chain: Chain, settings: Settings) -> int:
 
 def _grants(chain: Chain, market: Market, at: tuple[Body, Home], position: Position) -> Granted:
     (body, home), settings = at, load(at[1].alone)
-    told = _wallet(chain, market, body, home)
+    told = [*_wallet(chain, market, body, home), *_proxied(chain, market, home)]
     named, kind = body.position.get("executor"), registry.executor_of(market.venue.kind)
     if named is None and body.settings is not None:
         return Granted(told=tuple(told))
@@ -108,6 +110,20 @@ def _wallet(chain: Chain, market: Market, body: Body, home: Home) -> list[str]:
             copied.append(token.symbol)
     held = ", ".join(copied) or "nothing but gas"
     return [f"a throwaway key stands for the wallet {named}; what that may pay with is copied: {held}"]
+
+
+def _proxied(chain: Chain, market: Market, home: Home) -> list[str]:
+    """Maker: the keeper's proxy, which obeys the drill's key as it obeys the wallet."""
+    if not isinstance(market.venue, Maker):
+        return []
+    named = market.venue.market
+    if named.proxy == ZERO:
+        return [
+            f"venues.{named.name}.proxy is not set: without a proxy of its own no keeper can touch a vault"
+        ]
+    impersonated(chain, named.proxy_owner)
+    chain.send(named.proxy_owner, named.proxy, "setOwner(address)", home.wallet)
+    return [f"the proxy {named.proxy} obeys the throwaway key"]
 
 
 def _funded(chain: Chain, market: Market, home: Home, position: Position) -> list[str]:

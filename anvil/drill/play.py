@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from anvil import shock
 from anvil.client import Chain
@@ -30,6 +30,8 @@ from keeper.units import WAD
 
 CALM = 3
 """Blocks after the last update in which nothing moves: what was begun may end."""
+AHEAD_S = 3.0
+"""A daemon looks for delayed prices every two seconds; the hour that Maker gives it is not waited for."""
 SIGNER_S = 30.0
 WHO = "drill"
 
@@ -45,6 +47,11 @@ class Scene:
     rival: Rival
     purse: Purse
     base_fee_wei: int
+
+    @property
+    def delayed(self) -> bool:
+        """Whether a price is known one update before it counts."""
+        return any(f.poked is not None for f in self.feeds)
 
     def land(self, update: Update) -> None:
         """Feeds answer, and pools stand, as ``update`` says from the next block on."""
@@ -125,27 +132,46 @@ class Run:
         return min(m.health for m in self.moments)
 
 
-def play(on: Scene, course: Course, *, wait: Callable[[int], object], said: Callable[[str], None]) -> Run:
-    """Run the course; ``wait`` returns when the keeper has judged a block and is idle (nobody: at once)."""
-    start, turns = look(on), list[Turn]()
+def play(
+    on: Scene,
+    course: Course,
+    *,
+    wait: Callable[[int], object],
+    said: Callable[[str], None],
+    ahead_s: float = 0.0,
+) -> Run:
+    """Run the course; ``wait`` returns when the keeper has judged a block and is idle (nobody: at once).
+
+    ``ahead_s``: what a keeper is given to look for prices that are known before they count.
+    """
+    start, turns, left_usd = look(on), list[Turn](), 0.0
     rests = [Update(shock=course.updates[-1].shock)] * CALM
     for n, update in enumerate((*course.updates, *rests), 1):
         on.land(update)
         nonce = _nonce(on)
         wait(on.mine())
+        if on.delayed:
+            time.sleep(ahead_s)
+            wait(on.mine())
         position, moment = _seen(on)
         struck = on.rival.strike(position)
         wait(on.mine())
-        _, after = _seen(on)
-        turns.append(
-            Turn(update=moment, after=after, liquidated=on.rival.took(struck), sent=_nonce(on) - nonce)
-        )
+        ended, after = _seen(on)
+        taken, moment = on.rival.took(struck), _beside(moment, left_usd)
+        left_usd += on.rival.left_usd(position, ended) if taken else 0.0
+        after = _beside(after, left_usd)
+        turns.append(Turn(update=moment, after=after, liquidated=taken, sent=_nonce(on) - nonce))
         for _ in range(update.rest):
             wait(on.mine())
         said(
             f"update {n} of {len(course.updates) + CALM}: health {moment.health:.4f}, then {after.health:.4f}"
         )
     return Run(start=start, turns=tuple(turns))
+
+
+def _beside(moment: Moment, left_usd: float) -> Moment:
+    """The moment with what former liquidations left to the owner beside the position."""
+    return replace(moment, equity_usd=moment.equity_usd + left_usd)
 
 
 def look(on: Scene) -> Moment:

@@ -9,11 +9,14 @@ from eth_utils.crypto import keccak
 
 from anvil.abi import encode_call
 from anvil.client import Chain, Reverted
+from anvil.drill.fork import equity_usd
 from keeper.errors import ConfigError, Rejected
 from keeper.model import Holding, Position, Token
 from keeper.seams import Venue
 from keeper.venues.aave_v3 import AaveV3
 from keeper.venues.compound_v3 import CompoundV3
+from keeper.venues.maker import Maker
+from keeper.venues.maker.rules import penalty_base
 from keeper.venues.morpho_blue import MorphoBlue
 
 UINT256_MAX = 2**256 - 1
@@ -24,6 +27,8 @@ _PARAMS = "(address,address,address,address,uint256)"
 _AAVE = "liquidationCall(address,address,address,uint256,bool)"
 _MORPHO = f"liquidate({_PARAMS},address,uint256,uint256,bytes)"
 _COMPOUND = "absorb(address,address[])"
+_MAKER = "bark(bytes32,address,address)"
+_DRIP = "drip(bytes32)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +47,11 @@ class Rival:
         self.account = str(to_checksum_address(keccak(text="a drill's competing liquidator")[-20:]))
         self._chain, self._venue = chain, venue
         chain.rpc("anvil_setBalance", self.account, hex(10**24))
+        if isinstance(venue, Maker):
+            # whoever barks needs no money, but fees that were never dripped make no vault unsafe
+            ilk = bytes.fromhex(venue.market.ilk[2:])
+            chain.send(self.account, venue.market.jug, _DRIP, ilk)
+            return
         for holding in position.debt:
             self._fund(holding.amount.token)
 
@@ -59,6 +69,18 @@ class Rival:
     def took(self, tx_hash: str | None) -> bool:
         """Whether that transaction liquidated."""
         return tx_hash is not None and self._chain.receipt(tx_hash)["status"] == "0x1"
+
+    def left_usd(self, before: Position, after: Position) -> float:
+        """What a liquidation between the two leaves to the owner beside the position: the rest of Maker's auction.
+
+        The auction is taken to end at the oracle's price of its block: the penalty is lost, and no more.
+        """
+        if not isinstance(self._venue, Maker):
+            return 0.0
+        owed, still = (sum(h.value_base for h in p.debt) for p in (before, after))
+        taken = 1.0 - still / owed if owed else 0.0
+        penalty_usd = penalty_base(before) / 10**before.base_decimals
+        return max(0.0, equity_usd(before) - taken * penalty_usd - equity_usd(after))
 
     def _blows(self, position: Position) -> tuple[Blow, ...]:
         venue, user = self._venue, position.owner
@@ -82,6 +104,9 @@ class Rival:
             )
         if isinstance(venue, CompoundV3):
             return (Blow(to=venue.market.comet, signature=_COMPOUND, arguments=(self.account, [user])),)
+        if isinstance(venue, Maker):
+            taken = (bytes.fromhex(venue.market.ilk[2:]), position.id.account, self.account)
+            return (Blow(to=venue.market.dog, signature=_MAKER, arguments=taken),)
         assert isinstance(venue, MorphoBlue)  # ``feeds.found`` refused every other
         market = venue.market
         params = (market.loan.address, market.collateral.address, market.oracle, market.irm, market.lltv_wad)

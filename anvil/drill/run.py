@@ -15,7 +15,7 @@ from anvil.drill.course import Course
 from anvil.drill.fork import Market, Purse, balance, native_usd
 from anvil.drill.home import Asked, Body, Home, block_s, furnish, own_body, proposed_body
 from anvil.drill.outcome import Outcome
-from anvil.drill.play import Run, Scene, guarded, play
+from anvil.drill.play import AHEAD_S, Run, Scene, guarded, play
 from anvil.drill.rival import Rival
 from anvil.node import Anvil, AnvilFailed, AnvilSettings
 from keeper.config import load
@@ -167,7 +167,7 @@ def _nights(
     largest = steps.largest(scene, home, shock, precision, say)
     say("guarded: the daemon, its signer, one dead endpoint")
     with guarded(scene, home) as guard:
-        kept = play(scene, course, wait=guard.caught_up, said=say)
+        kept = play(scene, course, wait=guard.caught_up, said=say, ahead_s=AHEAD_S)
     return alone, largest, kept
 
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from anvil.drill.course import FALL_MAX, Update, at_size
 from anvil.drill.home import Home
-from anvil.drill.play import Scene, armed
+from anvil.drill.play import AHEAD_S, Scene, armed
+from anvil.guard import START_S, Guard
 from keeper.config import load
 from keeper.model import Shock
+
+BLOCKS_AHEAD = 3
+"""Of the hour in which a delayed price is known; on the chain there are three hundred."""
 
 
 def largest(on: Scene, home: Home, shock: Shock, precision: float, said: Callable[[str], None]) -> float:
@@ -25,7 +31,8 @@ def largest(on: Scene, home: Home, shock: Shock, precision: float, said: Callabl
     while high - low > 1:
         middle = (low + high) // 2
         update = at_size(shock, symbols, middle * precision)
-        held = _survives(on, home, update, f"step-{middle}")
+        way = _foreseen if on.delayed else _survives
+        held = way(on, home, update, f"step-{middle}")
         on.chain.revert(before)
         before = on.chain.snapshot()
         said(f"one update of {middle * precision:.1%}: {'survived' if held else 'liquidated'}")
@@ -38,6 +45,25 @@ def _survives(on: Scene, home: Home, update: Update, name: str) -> bool:
     on.land(update)
     on.mine()
     _turn(home, on, home.folder / name)
+    struck = on.rival.strike(on.market.position())
+    on.mine()
+    return not on.rival.took(struck)
+
+
+def _foreseen(on: Scene, home: Home, update: Update, name: str) -> bool:
+    """The same where a price is known ahead: a whole daemon, because a single tick looks at no delayed price."""
+    config, state = home.folder / f"{name}.toml", home.folder / name
+    lines = (x for x in home.alone.read_text().splitlines() if not x.startswith("state_dir ="))
+    config.write_text("\n".join((*lines, f"state_dir = {json.dumps(str(state))}")) + "\n")
+    armed(load(config), on)
+    on.land(update)
+    with Guard(config) as guard:
+        guard.caught_up(on.mine(), within_s=START_S)
+        for _ in range(BLOCKS_AHEAD):
+            time.sleep(AHEAD_S)
+            guard.caught_up(on.mine())
+    on.land(update)
+    on.mine()
     struck = on.rival.strike(on.market.position())
     on.mine()
     return not on.rival.took(struck)
