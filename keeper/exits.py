@@ -17,6 +17,8 @@ from keeper.units import UINT256_MAX, WAD, decimal_text, mul_div_down, mul_div_u
 TRAIL, PROFIT = "trailing_stop", "take_profit"
 STOPS = ("close_position", "close_perp")
 """Strategies that leave at ``close_prices``."""
+ALONE = "price_by_one_endpoint"
+"""Flag of a row whose prices no second endpoint has agreed to yet: they move no mark."""
 MARK_STEP = 1_000
 """A mark moves by at least one part in so many, so that the journal is not written at every block."""
 DUST = 100
@@ -71,10 +73,13 @@ Marks = tuple[tuple[str, int, int], ...]
 
 
 def marks_after(marks: Marks, position: Position | None, policy: Policy) -> Marks:
-    """The best prices with this block's; as they were where the position cannot be read, none once it is closed."""
+    """The best prices with this block's; as they were where the position cannot be read or one endpoint alone says
+    what it costs, none once it is closed."""
     if not policy.trail_pct:
         return ()
     if position is None or (position.perp is None and position.health_wad is None):
+        return marks
+    if ALONE in position.row.flags:
         return marks
     wanted, before = dict(policy.trail_pct), {(symbol, side): best for symbol, side, best in marks}
     found = []

@@ -2,7 +2,8 @@
 
 The sender knows one Transport and nothing of all this. Its ``eth_call`` of a plan becomes the look of another
 endpoint than the one that was read from, with the health promised checked on the state after the plan; a plan
-that sells needs two endpoints' word. Its broadcasts go to private endpoints first, where there are any.
+that sells needs two endpoints' word, and where a price alone gave reason to it their word on that price too. Its
+broadcasts go to private endpoints first, where there are any.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from dataclasses import dataclass
 
 from keeper.chain.endpoints import Endpoints
 from keeper.chain.relay import Relays
-from keeper.daemon.rehearsal import Promise, Rehearsals
+from keeper.daemon.agreement import Agreement, by_price, reason_of
+from keeper.daemon.rehearsal import Promise, Rehearsals, Stage
 from keeper.errors import Rejected, Transient
 from keeper.journal.read import Queries
 from keeper.model import (
@@ -22,6 +24,7 @@ from keeper.model import (
     Intent,
     Level,
     Plan,
+    Position,
     PositionId,
     Refusal,
     Repay,
@@ -72,7 +75,7 @@ class Outgoing:
         self._rehearsals = rehearsals
         self._relays = relays
         self._privacy = Privacy(blocks=endpoints.chain.private_blocks)
-        self._plans: dict[str, Plan] = {}
+        self._plans: dict[str, Wanted] = {}
         """Calldata of plans that are being sent now: what a look is about."""
         self.level_of: Callable[[PositionId], Level | None] = lambda _: None
         """A position's level in the last tick."""
@@ -83,6 +86,11 @@ class Outgoing:
         """Ask the loop, now that it stands."""
         self.level_of = level_of
         self._rehearsals.stage.venue_of = venue_of
+
+    @property
+    def stage(self) -> Stage:
+        """What whoever reads a position anew must know of the house."""
+        return self._rehearsals.stage
 
     async def close(self) -> None:
         """End the sessions of the private endpoints."""
@@ -104,9 +112,9 @@ class Outgoing:
         """As the endpoints answer; the call of a plan by another endpoint, its promise checked."""
         call = params[0] if params else None
         if method == "eth_call" and isinstance(call, dict):
-            plan = self._plans.get(str(call.get("data")))
-            if plan is not None:
-                return await self._looked(plan, call, params, timeout_s)
+            wanted = self._plans.get(str(call.get("data")))
+            if wanted is not None:
+                return await self._looked(wanted, call, params, timeout_s)
         return await self._endpoints.request(
             method, params, priority=priority, timeout_s=timeout_s, weight=weight
         )
@@ -125,20 +133,32 @@ class Outgoing:
         return (*answers, *await self._endpoints.broadcast(raw, timeout_s=timeout_s))
 
     async def _looked(
-        self, plan: Plan, call: dict[str, object], params: Sequence[object], timeout_s: float
+        self, wanted: Wanted, call: dict[str, object], params: Sequence[object], timeout_s: float
     ) -> object:
         """The plan's call as others see it. Raises Rejected (it reverts, or breaks its promise), Transient."""
+        plan = wanted.plan
         promise = asyncio.ensure_future(self._rehearsals.of(plan, call))
+        agreed = asyncio.ensure_future(self._agreed(wanted))
         try:
             told = await self._said(plan, params, timeout_s)
+            if unlike := await agreed:
+                raise Rejected(3, f"two endpoints do not agree on what gave reason to it: {unlike}")
             await asyncio.wait([promise], timeout=min(REHEARSED_S, 2 * self._endpoints.hedge_s))
             kept = promise.result() if promise.done() else Promise(broken="")
         finally:
-            promise.cancel()
-            await asyncio.gather(promise, return_exceptions=True)
+            for task in (promise, agreed):
+                task.cancel()
+            await asyncio.gather(promise, agreed, return_exceptions=True)
         if kept.broken:
             raise Rejected(3, f"the promise would be broken: {kept.broken}")
         return told
+
+    async def _agreed(self, wanted: Wanted) -> str:
+        """Which price gave reason to the plan and is another one elsewhere; "" too where the chain itself checks."""
+        if wanted.seen is None or not by_price(wanted.plan):
+            return ""
+        agreement, plan = Agreement(self._endpoints, self._rehearsals.stage), wanted.plan
+        return await agreement.broken(wanted.seen, plan.block, reason_of(plan))
 
     async def _said(self, plan: Plan, params: Sequence[object], timeout_s: float) -> object:
         if words_needed(plan.steps) < QUORUM:
@@ -179,17 +199,25 @@ class Outgoing:
         return tuple(self._endpoints.head_numbers.values())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A plan that is being sent, and the position as it was read when it was made."""
+
+    plan: Plan
+    seen: Position | None
+
+
 class _Announced:
     """A sender whose plans are known to its transport while it acts."""
 
-    def __init__(self, live: Sender, plans: dict[str, Plan]) -> None:
+    def __init__(self, live: Sender, plans: dict[str, Wanted]) -> None:
         self._live = live
         self._plans = plans
 
     async def act(self, plan: Plan, snapshot: Snapshot) -> Attempt | Refusal:
         """As ``live`` does."""
         data = "0x" + plan.call.data.hex()
-        self._plans[data] = plan
+        self._plans[data] = Wanted(plan=plan, seen=snapshot.position(plan.key.position))
         try:
             return await self._live.act(plan, snapshot)
         finally:

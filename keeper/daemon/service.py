@@ -18,6 +18,7 @@ from keeper.chain.line import HeadEvent, HeadKind
 from keeper.clock import SystemClock
 from keeper.config import ChainSettings, Settings
 from keeper.daemon import safe
+from keeper.daemon.agreement import with_agreed
 from keeper.daemon.bargain import with_offers
 from keeper.daemon.chores import EVERY_S, FIRST, Chores
 from keeper.daemon.control import Blind
@@ -167,9 +168,10 @@ class ChainDaemon:
         await self._hang_up()
         acting = await sending(self.settings, here, self.journal, self.alarms, self._probe)
         acting = with_offers(acting, here, self.alarms)
+        facts = with_orders(acting.facts, here.endpoints, self.journal, here.guarded, self.alarms)
         parts = Parts(
             chain=self.chain,
-            facts=with_orders(acting.facts, here.endpoints, self.journal, here.guarded, self.alarms),
+            facts=with_agreed(facts, here.endpoints, acting.outgoing.stage, here.guarded),
             guarded=here.guarded,
             journal=self.journal,
             sender=acting.sender,

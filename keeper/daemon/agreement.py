@@ -1,0 +1,226 @@
+"""Two endpoints' own word on the prices that a position lives by.
+
+Creating an order of a perpetual position succeeds at any price, and no contract of ours knows an owner's exits: where
+a price alone makes the keeper sell, or moves the best price that a trailing stop is measured from, one endpoint that
+made it up would be believed. So two are asked by themselves, each at its own newest block, and both must be near.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from keeper import exits
+from keeper.chain.batch import Batch
+from keeper.chain.endpoints import Endpoints
+from keeper.daemon.facts import Facts, Guarded
+from keeper.daemon.isolation import alone
+from keeper.daemon.rehearsal import Stage
+from keeper.daemon.triage import Glances
+from keeper.errors import Transient
+from keeper.model import Block, Call, Outcome, Plan, Position, ReducePerp, Refusal, Snapshot
+from keeper.seams import Priority, Venue
+from keeper.units import BPS, decimal_text
+
+QUORUM = 2
+GAP_BPS = 100
+"""So far may a price be from what another endpoint says a block later; beyond, the plan waits for the next block."""
+AGREED_S = 2.0
+GRACE_S = 1.0
+"""So much longer than the first endpoint's may the second one's answer take."""
+FALLS = ("reduce_perp", *exits.STOPS, exits.TRAIL)
+"""Strategies to which a price that hurts gives reason: one that another endpoint says is better gives none."""
+OTHERS = ("depeg_playbook", "exposure_limits", "floor")
+"""Strategies that sell above trigger by what prices are, in either direction."""
+_TIMESTAMP = bytes.fromhex("0f28c97d")
+"""Multicall3: getCurrentBlockTimestamp()."""
+
+
+def by_price(plan: Plan) -> bool:
+    """Whether nothing on chain holds the plan to the price that gave reason to it."""
+    names = (*FALLS, exits.PROFIT, *OTHERS)
+    return plan.strategy in names or any(isinstance(step, ReducePerp) for step in plan.steps)
+
+
+def reason_of(plan: Plan) -> int:
+    """1 where a hurting price gave reason to the plan, -1 where a better one did, 0 where either may have."""
+    return 1 if plan.strategy in FALLS else -1 if plan.strategy == exits.PROFIT else 0
+
+
+def off(ours: Position, theirs: Position, reason: int) -> str:
+    """Which price another endpoint says so otherwise that the reason falls; empty where none does."""
+    told = {(s.symbol, s.side): s.price_wad for s in exits.seen(theirs)}
+    for s in exits.seen(ours):
+        price = told.get((s.symbol, s.side))
+        if price is None:
+            return f"another endpoint knows no price of {s.symbol} for {ours.id}"
+        gap = (price - s.price_wad) * s.side * reason if reason else abs(price - s.price_wad)
+        if gap * BPS > s.price_wad * GAP_BPS:
+            shown = decimal_text(s.price_wad, 18), decimal_text(price, 18)
+            return f"{s.symbol} at {shown[0]} as read, at {shown[1]} by another endpoint"
+    return ""
+
+
+class Agreement:
+    """Asks two endpoints of one chain for a position as each of them sees it now."""
+
+    def __init__(self, endpoints: Endpoints, stage: Stage) -> None:
+        self._endpoints = endpoints
+        self._stage = stage
+
+    async def broken(self, ours: Position, block: Block, reason: int) -> str:
+        """Which price one of them says otherwise, or ""; Transient where fewer than two could be read."""
+        read = [p for p in await self._positions(ours, block) if p is not None]
+        if found := next((why for p in read if (why := off(ours, p, reason))), ""):
+            return found
+        if len(read) < QUORUM:
+            raise Transient(f"{len(read)} of {QUORUM} endpoints could tell the prices of {ours.id}")
+        return ""
+
+    async def _positions(self, ours: Position, block: Block) -> list[Position | None]:
+        id, multicall = ours.id, self._endpoints.chain.multicall
+        venue = self._stage.venue_of(id)
+        seen = self._stage.seen(venue.id)
+        calls = (*venue.calls((id.account,), seen), Call(target=multicall, data=_TIMESTAMP))
+        asked: dict[str, asyncio.Task[tuple[object, ...]]] = {}
+
+        async def one(at: int) -> Position | None:
+            try:
+                words = await Batch(calls).read(
+                    _Nth(self._endpoints, at, asked), multicall, block.hash, timeout_s=AGREED_S
+                )
+            except Transient:
+                return None
+            last = len(calls) - 1
+            then = replace(block, timestamp_s=max(block.timestamp_s, words.uint(last)))
+            part = words.part(0, last)
+            # what cannot be decoded here is no word at all
+            reading, _ = alone(lambda: venue.decode(then, (id.account,), part, seen, {}))
+            return None if reading is None else next((p for p in reading.positions if p.id == id), None)
+
+        try:
+            return list(await asyncio.gather(*(one(at) for at in range(QUORUM))))
+        finally:
+            for task in asked.values():
+                task.cancel()
+
+
+class _Nth:
+    """A Transport for one reading: the answers of one of the endpoints that are asked together."""
+
+    def __init__(
+        self, endpoints: Endpoints, at: int, asked: dict[str, asyncio.Task[tuple[object, ...]]]
+    ) -> None:
+        self._endpoints, self._at, self._asked = endpoints, at, asked
+
+    async def request(
+        self,
+        method: str,
+        params: Sequence[object],
+        *,
+        priority: Priority = Priority.TRIGGER,
+        timeout_s: float = 4.0,
+        weight: int = 1,
+    ) -> object:
+        """The reading's return data at this endpoint's newest block. Raises Rejected or Transient."""
+        reading = params[0]
+        assert isinstance(reading, dict)
+        data = str(reading["data"])
+        if data not in self._asked:
+            each = self._endpoints.request_each(
+                method,
+                [{"to": reading["to"], "data": data}, "latest"],
+                QUORUM,
+                timeout_s=timeout_s,
+                wait_s=GRACE_S,
+            )
+            self._asked[data] = asyncio.create_task(each)
+        told = await asyncio.shield(self._asked[data])
+        if self._at >= len(told):
+            raise Transient("no further endpoint serves the chain")
+        answer = told[self._at]
+        if isinstance(answer, Exception):
+            raise Transient(f"another endpoint's word: {answer}") from answer
+        return answer
+
+    async def broadcast(self, raw: bytes, *, timeout_s: float = 4.0) -> tuple[str | Exception, ...]:
+        """Nothing is sent."""
+        raise Transient("a second word sends nothing")
+
+
+class AgreedFacts:
+    """Facts in which a price that would move a trailing stop's best one is held against a second endpoint first.
+
+    What is not agreed is flagged (``exits.ALONE``): the position is judged and rescued by it, its marks stay.
+    """
+
+    def __init__(self, facts: Facts, agreement: Agreement, guarded: Sequence[Guarded]) -> None:
+        self._facts, self._agreement = facts, agreement
+        self._trailing = {g.id for g in guarded if g.policy.trail_pct}
+        self._agreed: dict[tuple[object, str, int], int] = {}
+        """The best price that two have said, by position, symbol and side."""
+
+    async def take(self, block: Block, venues: Mapping[str, Venue]) -> tuple[Snapshot, tuple[Outcome, ...]]:
+        """As the facts within. Raises Transient."""
+        snapshot, outcomes = await self._facts.take(block, venues)
+        return await self._held(snapshot), outcomes
+
+    async def glance(
+        self, block: Block, venues: Mapping[str, Venue]
+    ) -> tuple[Snapshot, tuple[Outcome, ...]] | None:
+        """As the facts within. Raises Transient."""
+        seen = await self._facts.glance(block, venues) if isinstance(self._facts, Glances) else None
+        return None if seen is None else (await self._held(seen[0]), seen[1])
+
+    def acted(self, plan: Plan) -> None:
+        """As the facts within."""
+        self._facts.acted(plan)
+
+    def refused(self, plan: Plan, why: Refusal) -> None:
+        """As the facts within, where they want to know."""
+        if (tell := getattr(self._facts, "refused", None)) is not None:
+            tell(plan, why)
+
+    async def _held(self, snapshot: Snapshot) -> Snapshot:
+        far = [p for p in snapshot.positions if p.id in self._trailing and self._beyond(p)]
+        if not far:
+            return snapshot
+        whys = await asyncio.gather(*(self._why(p, snapshot.block) for p in far))
+        doubted = {p.id for p, why in zip(far, whys, strict=True) if why}
+        for p in far:
+            if p.id not in doubted:
+                self._agreed |= {(p.id, s.symbol, s.side): s.price_wad for s in exits.seen(p)}
+        if not doubted:
+            return snapshot
+        return replace(
+            snapshot, positions=tuple(_flagged(p) if p.id in doubted else p for p in snapshot.positions)
+        )
+
+    def _beyond(self, position: Position) -> bool:
+        """Whether a price is better than any that was agreed, by more than two may differ anyway."""
+        for s in exits.seen(position):
+            best = self._agreed.get((position.id, s.symbol, s.side))
+            if best is None or s.side * (s.price_wad - best) * BPS > best * GAP_BPS:
+                return True
+        return False
+
+    async def _why(self, position: Position, block: Block) -> str:
+        try:
+            return await self._agreement.broken(position, block, -1)
+        except Transient as error:
+            return str(error)
+
+
+def _flagged(position: Position) -> Position:
+    row = position.row
+    return replace(position, row=replace(row, flags=(*row.flags, exits.ALONE)))
+
+
+def with_agreed(facts: Facts, endpoints: Endpoints, stage: Stage, guarded: Sequence[Guarded]) -> Facts:
+    """The same with marks held against a second endpoint; unchanged where nobody trails, or only one is configured
+    (nothing is sold then either)."""
+    trails = any(g.policy.trail_pct for g in guarded)
+    if not trails or len(endpoints.chain.endpoints) < QUORUM:
+        return facts
+    return AgreedFacts(facts, Agreement(endpoints, stage), guarded)
