@@ -158,7 +158,7 @@ async def _listings(field: str, chain_id: int, found: tuple[_Found, ...], read: 
         listings.append(Listing(token=token, scale=f.scale, oracle=f.oracle, feed=identity))
     said = text(words.raw(3)) if words.ok[3] else ""
     # values are caps in dollars too: a market that counts in ether would spend three thousand times as much
-    if "USD" not in said.upper() and "USD" not in listings[0].token.symbol.upper():
+    if not in_dollars(said, listings[0].token.symbol):
         problems.append(
             f"the base feed {found[0].oracle} ({said or 'no description'}) of {listings[0].token.symbol} does not "
             "quote in USD: markets that count in another currency are not guarded"
@@ -166,6 +166,12 @@ async def _listings(field: str, chain_id: int, found: tuple[_Found, ...], read: 
     if problems:
         raise ConfigError(tuple(f"{field}: {p}" for p in problems))
     return tuple(listings)
+
+
+def in_dollars(description: str, symbol: str) -> bool:
+    """Whether a base feed quotes in dollars: by what its description quotes in, else (it has none) by the token."""
+    _, slash, quote = description.upper().rpartition("/")
+    return "USD" in (quote if slash else f"{description} {symbol}".upper())
 
 
 def _wrong(found: _Found, symbol: str, decimals: int | None, feed_decimals: int | None) -> list[str]:
