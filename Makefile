@@ -59,9 +59,13 @@ format: setup  ## let ruff rewrite
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
-lock: tools .venv-uv/.ready  ## resolve both locks anew, keeping pins that still fit
+lock: tools .venv-uv/.ready  ## resolve the locks anew, keeping pins that still fit
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal --generate-hashes \
 	    --all-extras --group test --group browser --group lint --group build pyproject.toml -o requirements.lock
+	# what a server needs and no more, at the same pins: the install page uses it
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal --generate-hashes --no-annotate \
+	    --constraint requirements.lock --extra alarms --extra metrics --extra page --group build \
+	    pyproject.toml -o requirements-runtime.lock
 	printf 'uv\n' | UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal \
 	    --generate-hashes - -o .ci/uv.lock
 	cd anvil && npm install --package-lock-only --omit=optional

@@ -80,7 +80,7 @@ class Rival:
         owed, still = (sum(h.value_base for h in p.debt) for p in (before, after))
         taken = 1.0 - still / owed if owed else 0.0
         penalty_usd = penalty_base(before) / 10**before.base_decimals
-        return max(0.0, equity_usd(before) - taken * penalty_usd - equity_usd(after))
+        return float(max(0.0, equity_usd(before) - taken * penalty_usd - equity_usd(after)))
 
     def _blows(self, position: Position) -> tuple[Blow, ...]:
         venue, user = self._venue, position.owner
