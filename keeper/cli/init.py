@@ -10,9 +10,10 @@ import typer
 from keeper.cli import arguments
 
 if TYPE_CHECKING:
+    from keeper.cli.template import Guard
     from keeper.config import VenueSettings
     from keeper.daemon.wiring import View
-    from keeper.model import PositionId
+    from keeper.model import Policy, Position, PositionId
 
 
 def command(
@@ -73,16 +74,22 @@ def _scanned(source: str, rpc: str | None, where: tuple[str | None, str | None],
     url = arguments.http_url("--rpc", rpc)
     account = arguments.address("--from", source)
     view, policies = look(account, url, *where)
-    guards = [
-        template.Guard(id=p.id, policy=policies[p.id][0], why=policies[p.id][1], market=_market(view, p.id))
-        for p in view.snapshot.positions
-    ]
+    guards = [_guard(view, p, *policies[p.id]) for p in view.snapshot.positions]
     guards += [
         template.Guard(id=u.id, policy=None, market=_market(view, u.id)) for u in view.snapshot.unreadable
     ]
     if not guards:
         raise ConfigError((f"--from: no position of {account} on the venues known for this chain",))
     return template.from_guards(view.chain.name, view.chain.chain_id, url, guards, state_dir)
+
+
+def _guard(view: View, position: Position, policy: Policy, why: str) -> Guard:
+    """What is written down of a position; a loan is offered the cheaper levels besides."""
+    from keeper.cli.template import Guard
+    from keeper.decision.defaults import thrifty
+
+    cheap = thrifty(position, policy) if position.debt and position.perp is None else None
+    return Guard(id=position.id, policy=policy, why=why, thrifty=cheap, market=_market(view, position.id))
 
 
 def _market(view: View, id: PositionId) -> VenueSettings | None:

@@ -60,12 +60,17 @@ def look(
     from keeper.cli.endings import drive
 
     kernels.prepare()
+    from keeper.daemon import bands
     from keeper.daemon.known import Wish
     from keeper.daemon.wiring import outlooks, scan
     from keeper.decision.defaults import suggest
+    from keeper.oracle.steps import needed, worst
 
     view = drive(scan(Wish(account=account, provider=place, market=id), url))
     found = {o.id: o for o in view.outlooks}
-    policies = {p.id: suggest(p, found[p.id], {}, {}) for p in view.snapshot.positions}
+    # as `keeper check` will ask: what init writes must pass it
+    bounds = {p.id: worst(bands.exposures(p, {})) for p in view.snapshot.positions}
+    least = {id: needed(bound) for id, bound in bounds.items() if bound is not None and bound.kept > 0.0}
+    policies = {p.id: suggest(p, found[p.id], {}, {}, least.get(p.id, 0.0)) for p in view.snapshot.positions}
     judged = outlooks(view.snapshot, {id: policy for id, (policy, _) in policies.items()})
     return replace(view, outlooks=judged), policies

@@ -36,6 +36,8 @@ emergency = "1.10"          # below: gas cap and cooldown are relaxed (never rem
 # strategies = ["repay", "add_collateral"]
 # idle_rate = "0.05"        # what the wallet's idle capital would earn a year
 # horizon_days = 7          # how long rescue capital is expected to stay tied up
+# stretch = true            # a sale goes on above target, up to max_health, where gas is dear: thrifty with a near
+#                             target (`keeper init --from` works the numbers out for a position)
 
 [policies.default.caps]     # whole dollars, whatever the price does
 per_action_usd = 10000
@@ -74,6 +76,8 @@ class Guard:
     id: PositionId
     policy: Policy | None
     why: str = ""
+    thrifty: Policy | None = None
+    """The same with a near target, told as an option."""
     market: VenueSettings | None = None
     """How its market is named; None: by the position's key alone, as Aave's are."""
 
@@ -103,7 +107,7 @@ def from_guards(
         policy = "default" if g.policy is None else f"policy-{n}"
         venue = names[g.id.venue, g.id.key]
         positions.append(position_table(f"position-{n}", venue, g.id.account, policy))
-        policies.append(POLICY if g.policy is None else policy_table(policy, g.policy, g.why))
+        policies.append(POLICY if g.policy is None else policy_table(policy, g.policy, g.why, g.thrifty))
     chain = chain_table(chain_name, chain_id, url)
     return file_text(chain, venues, positions, list(dict.fromkeys(policies)), state_dir)
 
@@ -176,7 +180,7 @@ policy = {toml_text(policy)}
 """
 
 
-def policy_table(name: str, policy: Policy, why: str) -> str:
+def policy_table(name: str, policy: Policy, why: str, thrifty: Policy | None = None) -> str:
     """``[policies.NAME]`` with every number written out, and above it the reason for them."""
     reason = "\n".join(wrap(why, 108, initial_indent="# ", subsequent_indent="# "))
     health = {
@@ -205,13 +209,30 @@ act = {toml_text(policy.act)}            # a crossed trigger is a promise; "brea
 strategies = [{", ".join(toml_text(s) for s in policy.strategies)}]
 idle_rate = {policy.idle_rate!r}            # what the wallet's idle capital would earn a year
 horizon_days = {policy.horizon_days!r}          # how long rescue capital is expected to stay tied up
-
+{_thrifty(thrifty)}
 [policies.{name}.caps]      # whole dollars, whatever the price does
 per_action_usd = {caps.per_action_usd}
 per_day_usd = {caps.per_day_usd}
 gas_usd_max = {caps.gas_usd_max}
 gas_usd_emergency = {caps.gas_usd_emergency}
 gas_loss_pct = {caps.gas_loss_pct}           # gas at most this share of what a liquidation would cost
+"""
+
+
+def _thrifty(policy: Policy | None) -> str:
+    """The cheaper way as comments, with its reason; empty where none is offered."""
+    if policy is None:
+        return ""
+    pairs = (
+        ("target", policy.target_wad),
+        ("max_health", policy.max_health_wad),
+        ("hysteresis", policy.hysteresis_wad),
+    )
+    lines = "".join(f"# {key} = {toml_text(decimal_text(wad, 18))}\n" for key, wad in pairs)
+    return f"""\
+# Thrifty, for who sells by an Executor: as little as is of use, and more at once where gas is dear. So twelve crashes
+# were replayed without a rescuable loan lost (docs/reference/replay.md). After a rescue the level may stay WATCH:
+{lines}# stretch = true
 """
 
 

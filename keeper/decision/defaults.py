@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_UP, Decimal
 
 from keeper.model import Caps, Holding, Outlook, Policy, Position
@@ -48,6 +48,7 @@ def suggest(
     outlook: Outlook,
     feed_max_step: Mapping[str, float],
     yearly_vol: Mapping[str, float],
+    emergency_least: float = 0.0,
 ) -> tuple[Policy, str]:
     """A policy for the position, and why these numbers.
 
@@ -56,9 +57,11 @@ def suggest(
     the step and d a day's standard deviation of collateral against debt:
 
     emergency = 1/(1-s); trigger = emergency/(1-2d); warn = trigger/(1-2d); target = warn/(1-d)
+
+    ``emergency_least``: what one measured update asks for (``keeper check`` refuses less); the rest rises with it.
     """
     moves = relative_moves(position, feed_max_step, yearly_vol)
-    levels = _thresholds(moves)
+    levels = _thresholds(moves, emergency_least)
     debt_usd = debt_base_up(position) // 10**position.base_decimals + 1
     policy = Policy(
         name="default",
@@ -75,7 +78,30 @@ def suggest(
         idle_rate=0.05,
         horizon_days=7.0,
     )
-    return policy, _why(position, outlook, moves, policy)
+    why = _why(position, outlook, moves, policy)
+    if emergency_least > 1 / (1 - moves.step):
+        why += (
+            f"; emergency is raised to {levels['emergency']}, for one update was measured to take that much (a loop "
+            "that must live lower: lower levels by hand, and accept_thin_emergency on its position)"
+        )
+    return policy, why
+
+
+def thrifty(position: Position, policy: Policy) -> Policy:
+    """The same with a near target and sales that go on where gas is dear: target = trigger/(1-d/2), max_health =
+    trigger/(1-6d), ``stretch``; what twelve crashes were replayed with (docs/reference/replay.md).
+    """
+    day = relative_moves(position, {}, {}).sigma_day
+    trigger = Decimal(policy.trigger_wad).scaleb(-18)
+    target = max(_up(float(trigger) / (1 - day / 2)), trigger + 2 * GAP)
+    highest = max(_up(float(trigger) / (1 - 6 * day)), target + SLACK)
+    return replace(
+        policy,
+        target_wad=wad_from(target),
+        max_health_wad=wad_from(highest),
+        hysteresis_wad=min(policy.hysteresis_wad, wad_from(target - trigger)),
+        stretch=True,
+    )
 
 
 def relative_moves(
@@ -124,8 +150,8 @@ def _bounded(value: float, within: tuple[float, float]) -> float:
     return min(max(value, low), high) if value == value else high
 
 
-def _thresholds(moves: Moves) -> dict[str, Decimal]:
-    emergency = _up(1 / (1 - moves.step))
+def _thresholds(moves: Moves, emergency_least: float) -> dict[str, Decimal]:
+    emergency = _up(max(1 / (1 - moves.step), emergency_least))
     trigger = max(_up(float(emergency) / (1 - 2 * moves.sigma_day)), emergency + GAP)
     warn = max(_up(float(trigger) / (1 - 2 * moves.sigma_day)), trigger + 2 * GAP)
     hysteresis = max((warn - trigger) / 4, GAP).quantize(Decimal("0.0001"), ROUND_UP)
