@@ -134,6 +134,7 @@ def _own(scene: Scene) -> Iterator[_Made | Refusal]:
         token = held.amount.token
         balance, allowed = means.balance(token), means.allowance(token, spender)
         if not means.wallet:
+            yield _no("wallet", "no wallet is named: set wallet.address")
             continue
         limits = {
             f"wallet:{token.address}": _tokens("wallet", "the wallet holds {}", token, balance),

@@ -84,6 +84,8 @@ def _tip(market: Market, urgent: bool) -> int:
 
 def _beyond_cap(needed_wei: int, cap_wei: int) -> Refusal:
     why = f"gas would cost at least {needed_wei} wei, the cap is {cap_wei} wei"
+    if not cap_wei:
+        why += ": the wallet holds nothing for gas, or its cap is 0"
     return Refusal(who=WHO, code="gas_cap", why=why)
 
 
