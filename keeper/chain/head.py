@@ -43,11 +43,16 @@ class Mailbox:
         self._block = block
         self._full.set()
 
-    async def get(self) -> Block:
-        """The newest head, once; waits for one. For a single reader."""
+    async def waits(self) -> None:
+        """Returns when a head lies here that nobody has taken; takes nothing."""
         while self._block is None:
             self._full.clear()
             await self._full.wait()
+
+    async def get(self) -> Block:
+        """The newest head, once; waits for one. For a single reader."""
+        await self.waits()
+        assert self._block is not None
         block, self._block = self._block, None
         return block
 

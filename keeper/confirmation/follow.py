@@ -306,8 +306,9 @@ class Confirmation:
             return
         finalized = await self._finalized()
         for intent, place in places:
-            # seen in this very look, or (replaced) known by its nonce alone
-            if sights[intent.key].receipt is None and intent.state is not IntentState.REPLACED:
+            # seen in this very look, or (replaced) known by its nonce alone; one that came due meanwhile is not
+            sight = sights.get(intent.key)
+            if sight is None or (sight.receipt is None and intent.state is not IntentState.REPLACED):
                 continue
             depth = block.number - place.block_number
             if depth >= FINAL_DEPTH or place.block_number <= finalized:

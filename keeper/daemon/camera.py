@@ -23,6 +23,8 @@ READ_TIMEOUT_S = 4.0
 LOGS_BLOCKS_MAX = 1_000
 TIP_TIMEOUT_S = 1.0
 """A bid only: the tick does not wait longer for it."""
+TIP_BLOCKS_MAX = 4
+"""So old may a suggestion be before a photograph waits for another."""
 _BATCHES_KEPT = 4
 _DEFAULT_TIP_WEI = 10**8
 """Tip where a node does not suggest one; a bid only, the cap is the plan's."""
@@ -35,8 +37,10 @@ class _Shot:
     block: Block
     answers: dict[Batch, Words] = field(default_factory=dict)
     """By the batch itself, which lives as long as its answers: an ``id`` would be given to another."""
-    account: tuple[int, int] | None = None
-    """(nonce, tip in wei); None until both are known."""
+    nonce: int | None = None
+    """None until it is known."""
+    tip_wei: int | None = None
+    """As the photograph shows it, whatever is told later."""
 
 
 class Camera:
@@ -49,6 +53,10 @@ class Camera:
         self._batches: list[tuple[tuple[Call, ...], Batch]] = []
         self._seen: Mapping[str, Seen] = {}
         self._shot: _Shot | None = None
+        self._tip_told: tuple[int, int] | None = None
+        """(block, tip in wei) of the last suggestion."""
+        self._tipping: asyncio.Task[int | None] | None = None
+        """The suggestion that is under way, for this photograph or the next."""
         self.supplement: Supplement | None = None
         """What else each photograph shows; found anew with the venues."""
 
@@ -83,9 +91,10 @@ class Camera:
         asking = asyncio.ensure_future(self._account(shot))
         try:
             snapshot, self._seen = await gather(request)
-            nonce, tip_wei = await asking
+            nonce = await asking
         finally:
             await _ended(asking)
+        tip_wei = await self._bid(shot)
         return replace(snapshot, means=replace(snapshot.means, nonce=nonce, tip_wei=tip_wei))
 
     async def expose(
@@ -103,9 +112,10 @@ class Camera:
         asking = asyncio.ensure_future(self._account(shot))
         try:
             film = await expose(request)
-            nonce, tip_wei = await asking
+            nonce = await asking
         finally:
             await _ended(asking)
+        tip_wei = await self._bid(shot)
         return replace(film, request=replace(film.request, nonce=nonce, tip_wei=tip_wei))
 
     def _request(
@@ -169,29 +179,41 @@ class Camera:
             return True
         return bool(logs)
 
-    async def _account(self, shot: _Shot) -> tuple[int, int]:
-        """(nonce at the shot's block, suggested tip in wei) of the wallet; a failure is asked again."""
+    async def _account(self, shot: _Shot) -> int:
+        """The wallet's nonce at the shot's block; a failure is asked again. The tip is asked for beside it."""
         if self._wallet is None:
-            return 0, _DEFAULT_TIP_WEI
-        if shot.account is None:
-            tip = asyncio.ensure_future(self._tip())
-            try:
-                nonce = await self._nonce(self._wallet, shot.block)
-                shot.account = nonce, await tip
-            finally:
-                await _ended(tip)
-        return shot.account
+            return 0
+        if shot.tip_wei is None and (self._tipping is None or self._tipping.done()):
+            self._tipping = asyncio.ensure_future(self._tip(shot.block.number))
+        if shot.nonce is None:
+            shot.nonce = await self._nonce(self._wallet, shot.block)
+        return shot.nonce
+
+    async def _bid(self, shot: _Shot) -> int:
+        """The suggested tip in wei, or the last one where it is young and this one takes longer than everything
+        else: it is a bid, which is raised when it was too low, and no photograph waits for it."""
+        if self._wallet is None or self._tipping is None:
+            return _DEFAULT_TIP_WEI
+        if shot.tip_wei is None:
+            told, young = self._tip_told, shot.block.number - TIP_BLOCKS_MAX
+            late = not self._tipping.done() and told is not None and told[0] >= young
+            found = None if late else await asyncio.shield(self._tipping)
+            shot.tip_wei = found if found is not None else told[1] if told is not None else _DEFAULT_TIP_WEI
+        return shot.tip_wei
 
     async def _nonce(self, wallet: str, block: Block) -> int:
         answer = await self._transport.request("eth_getTransactionCount", [wallet, {"blockHash": block.hash}])
         return _quantity(answer, "eth_getTransactionCount")
 
-    async def _tip(self) -> int:
+    async def _tip(self, number: int) -> int | None:
+        """What a node suggests by now; None where none does."""
         try:
             answer = await self._transport.request("eth_maxPriorityFeePerGas", [], timeout_s=TIP_TIMEOUT_S)
-            return _quantity(answer, "eth_maxPriorityFeePerGas")
+            tip_wei = _quantity(answer, "eth_maxPriorityFeePerGas")
         except Transient:
-            return _DEFAULT_TIP_WEI
+            return None
+        self._tip_told = number, tip_wei
+        return tip_wei
 
     async def _read(self, shot: _Shot, calls: Sequence[Call]) -> Words:
         """The answers of ``calls`` at the shot's block; asked once, encoded once for ever."""

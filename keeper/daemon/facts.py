@@ -125,7 +125,17 @@ class LiveFacts:
         if self._tended == block.hash:
             self._tended = ""
             return snapshot, ()
-        return snapshot, await self._tend(block, snapshot)
+        if self._pace.newer is None:
+            return snapshot, await self._tend(block, snapshot)
+        self._pace.begin(block, snapshot.means.nonce)
+        if self._confirmation.pending(block.chain_id, snapshot.means.nonce):
+            before = await self._pace.quiet()
+            return snapshot, (*before, *await self._tend(block, snapshot))
+        # no tending of these could find one of ours missing: no plan waits for it, and no newer block
+        before = await self._pace.caught_up()
+        if self._pace.late:
+            return snapshot, before
+        return snapshot, (*before, *await self._pace.unless_newer(self._tend(block, snapshot)))
 
     async def glance(
         self, block: Block, venues: Mapping[str, Venue]
@@ -145,7 +155,8 @@ class LiveFacts:
         if few is None or not waiting:
             return None if few is None else (few, ())
         self._tended = block.hash
-        return few, await self._tend(block, few)
+        before = await self._pace.quiet()
+        return few, (*before, *await self._tend(block, few))
 
     async def _tend(self, block: Block, snapshot: Snapshot) -> tuple[Outcome, ...]:
         await self._pace.learned()

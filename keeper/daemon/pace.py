@@ -8,12 +8,13 @@ heads, a nonce that falls) has them all looked at in the next block.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from keeper.confirmation import SETTLED_DEPTH
 from keeper.errors import Transient
 from keeper.journal.write import Journal
-from keeper.model import Block, Intent, IntentState, PlanKey
+from keeper.model import Block, Intent, IntentState, Outcome, PlanKey
 from keeper.seams import Priority, Transport
 
 ASK_S = 1.0
@@ -35,13 +36,19 @@ class Pace:
         """Plan -> (block in which it was last due, blocks until it is again)."""
         self._said: dict[PlanKey, bool] = {}
         """Answers given at this block: what is learned meanwhile must not change them half way."""
+        self.newer: Callable[[], Awaitable[None]] | None = None
+        """Returns when a newer block waits to be judged; None where nobody tells."""
+        self._behind: asyncio.Task[tuple[Outcome, ...]] | None = None
+        """A tending for which a newer block did not wait."""
 
     def begin(self, block: Block, nonce: int) -> None:
         """The block that is tended next, and the wallet's nonce there."""
         last, self._block = self._block, block
-        self._said.clear()
         fell, self._nonce = nonce < self._nonce, nonce
-        if last is None or last.hash == block.hash:
+        if last is not None and last.hash == block.hash:
+            return
+        self._said.clear()
+        if last is None:
             return
         follows = block.number > last.number and (
             block.number > last.number + 1 or block.parent_hash == last.hash
@@ -59,6 +66,46 @@ class Pace:
         """What was asked beside has come, or will be known in the next block."""
         if self._learning is not None and not self._learning.done():
             await asyncio.wait([self._learning], timeout=WAIT_S)
+
+    async def unless_newer(
+        self, tending: Coroutine[object, object, tuple[Outcome, ...]]
+    ) -> tuple[Outcome, ...]:
+        """Its outcomes; where a newer block waits before it ends it goes on beside that one, and
+        ``caught_up`` tells them. For what no plan depends on. Raises what it raised.
+        """
+        self._behind = asyncio.ensure_future(tending)
+        return await self.caught_up()
+
+    async def caught_up(self) -> tuple[Outcome, ...]:
+        """What the tending that was left behind came to, unless a newer block waits again before its end."""
+        if self._behind is None:
+            return ()
+        if self.newer is not None and not self._behind.done():
+            newer = asyncio.ensure_future(self.newer())
+            try:
+                await asyncio.wait([self._behind, newer], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                newer.cancel()
+                await asyncio.gather(newer, return_exceptions=True)
+            if not self._behind.done():
+                return ()
+        behind, self._behind = self._behind, None
+        return await behind
+
+    async def quiet(self) -> tuple[Outcome, ...]:
+        """The same to its end, whatever waits: before anything that depends on it."""
+        behind, self._behind = self._behind, None
+        return () if behind is None else await behind
+
+    @property
+    def late(self) -> bool:
+        """Whether a tending is under way that a newer block did not wait for."""
+        return self._behind is not None
+
+    def drop(self) -> None:
+        """Nothing is left running; what was concluded is journaled."""
+        if self._behind is not None:
+            self._behind.cancel()
 
     async def learn(self, transport: Transport) -> None:
         """Where the chain is final by now."""

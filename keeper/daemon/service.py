@@ -135,6 +135,8 @@ class ChainDaemon:
         mailbox = Mailbox()
         self.heads = Heads(self.chain, endpoints, self.clock, self._on_head)
         self.jobs.start()
+        if self._acting is not None:
+            self._acting.pace.newer = mailbox.waits
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.heads.run(mailbox))
@@ -150,6 +152,7 @@ class ChainDaemon:
 
     async def _hang_up(self) -> None:
         if self._acting is not None:
+            self._acting.pace.drop()
             await self._acting.outgoing.close()
 
     def endpoint_status(self) -> tuple[EndpointStatus, ...]:

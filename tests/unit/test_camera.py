@@ -13,7 +13,7 @@ from eth_abi.abi import decode, encode
 from eth_utils.address import to_checksum_address
 
 from keeper.config import ChainSettings
-from keeper.daemon.camera import Camera
+from keeper.daemon.camera import TIP_BLOCKS_MAX, Camera
 from keeper.daemon.shadow import ShadowBook, Shadowed
 from keeper.errors import Transient
 from keeper.model import Block, Call, Snapshot
@@ -38,6 +38,8 @@ class Node:
         self.under_way = 0
         self.hold: asyncio.Event | None = None
         """What reads wait for, when set."""
+        self.tip = "0x5"
+        self.tip_hold: asyncio.Event | None = None
 
     async def request(
         self,
@@ -57,7 +59,10 @@ class Node:
             if method == NONCE:
                 return self.nonces.get(params[1]["blockHash"], "0x7")
             if method == TIP:
-                return "0x5"
+                told = self.tip
+                if self.tip_hold is not None:
+                    await self.tip_hold.wait()
+                return told
             if self.hold is not None:
                 await self.hold.wait()
             return self._multicall(params[0]["data"])
@@ -205,6 +210,35 @@ def test_photograph__when_the_tip_fails__then_a_default_bid_stands() -> None:
         here.node.fails = {TIP}
         means = (await here.shoot(block(1))).means
         assert (means.nonce, means.tip_wei) == (7, 10**8)
+
+    assert run(work) == []
+
+
+def test_photograph__when_the_tip_is_late__then_the_last_one_is_bid_and_the_new_one_next_time() -> None:
+    async def work(here: Place) -> None:
+        assert (await here.shoot(block(1))).means.tip_wei == 5
+        here.node.tip, here.node.tip_hold = "0x9", asyncio.Event()
+        assert (await here.shoot(block(2))).means.tip_wei == 5
+        here.node.tip_hold.set()
+        await asyncio.sleep(0.001)
+        # one block, one photograph: what was told meanwhile does not change it
+        assert (await here.shoot(block(2))).means.tip_wei == 5
+        here.node.tip_hold = None
+        assert (await here.shoot(block(3))).means.tip_wei == 9
+
+    assert run(work) == []
+
+
+def test_photograph__when_the_last_tip_is_old__then_the_new_one_is_waited_for() -> None:
+    async def work(here: Place) -> None:
+        assert (await here.shoot(block(1))).means.tip_wei == 5
+        here.node.tip, here.node.tip_hold = "0x9", asyncio.Event()
+        waiting = asyncio.ensure_future(here.shoot(block(2 + TIP_BLOCKS_MAX)))
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        here.node.tip_hold.set()
+        assert (await waiting).means.tip_wei == 9
 
     assert run(work) == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from keeper.clock import ManualClock
 from keeper.confirmation import Confirmation
 from keeper.daemon.facts import DryFacts, Guarded, Lens, LiveFacts
+from keeper.daemon.pace import Pace
 from keeper.daemon.shadow import ShadowBook
 from keeper.journal.write import Journal
 from keeper.model import (
@@ -271,6 +273,48 @@ async def test_live__when_a_sent_plan_is_stuck__then_critical_until_it_is_not() 
     await facts.take(build.block(102), {venue.id: venue})
     assert confirmation.tended == [101, 102]
     _stuck(alarms, key)
+
+
+class Slow(Troubled):
+    """A confirmation whose tending takes until it is told to end; ``open``: a plan depends on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ends = asyncio.Event()
+        self.open = False
+
+    def pending(self, chain_id: int, nonce: int) -> frozenset[PositionId]:
+        return frozenset({ID}) if self.open else frozenset()
+
+    async def tend(self, block: Block, snapshot: Snapshot) -> tuple[object, ...]:
+        await super().tend(block, snapshot)
+        await self.ends.wait()
+        return (block.number,)
+
+
+@pytest.mark.asyncio
+async def test_live__when_no_plan_depends_on_what_is_followed__then_a_newer_block_does_not_wait_for_it() -> (
+    None
+):
+    chain, confirmation, pace = Chain(), Slow(), Pace()
+    guarded = (Guarded(label="vault", policy=build.policy(), venue_id=build.VENUE, id=ID),)
+    facts = LiveFacts(Lens(chain, guarded), _as_confirmation(confirmation), heard(), pace)  # type: ignore[arg-type]
+    venue, newer = LendingDouble(), asyncio.Event()
+    pace.newer, at = newer.wait, {venue.id: venue}  # type: ignore[assignment]
+    newer.set()
+    for number in (101, 102):
+        snapshot, outcomes = await facts.take(build.block(number), at)
+        assert (snapshot.block.number, outcomes) == (number, ())
+    assert confirmation.tended == [101]
+    # now one is under way: its block waits until everything before it is known
+    confirmation.open = True
+    waiting = asyncio.ensure_future(facts.take(build.block(103), at))
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    assert confirmation.tended == [101]
+    confirmation.ends.set()
+    assert (await waiting)[1] == (101, 103)
+    assert confirmation.tended == [101, 103]
 
 
 def _as_confirmation(double: Troubled) -> Confirmation:

@@ -13,8 +13,9 @@ import pytest
 from keeper.clock import ManualClock
 from keeper.confirmation import Confirmation
 from keeper.daemon.pace import STEP_BLOCKS_MAX, Pace, paced
+from keeper.errors import Broken
 from keeper.journal.write import Journal
-from keeper.model import Attempt, Block, Intent, IntentState
+from keeper.model import Attempt, Block, Intent, IntentState, Outcome
 from keeper.transaction.send import Live
 from keeper.units import WAD
 from tests.chain_double import ChainDouble, FakeSigner
@@ -22,6 +23,17 @@ from tests.plans import CHAIN_ID, WALLET, block, plan, snapshot
 
 pytestmark = pytest.mark.unit
 RECEIPT = "eth_getTransactionReceipt"
+OUTCOME = Outcome(
+    key=plan(1).key,
+    state=IntentState.REPLACED,
+    block_number=1,
+    tx_hash=None,
+    gas_used=0,
+    gas_price_wei=0,
+    health_after_wad=None,
+    promised_min_wad=0,
+    surprise="",
+)
 
 
 class House:
@@ -203,3 +215,96 @@ def test_pace__when_ticks_skip_blocks__then_the_interval_is_still_in_blocks() ->
     due = [n for n in range(110, 110 + 40 * 10, 10) if _due(pace, block(n))]
     assert due[:4] == [110, 120, 130, 140]
     assert max(b - a for a, b in itertools.pairwise(due)) <= STEP_BLOCKS_MAX + 10
+
+
+def test_pace__when_the_same_block_is_begun_again__then_what_was_due_still_is() -> None:
+    pace = Pace()
+    for n in range(110, 112):
+        assert _due(pace, block(n))
+    assert not _due(pace, block(112))
+    # the few of a block were looked at, and now all of it
+    assert _due(pace, block(113))
+    assert _due(pace, block(113))
+
+
+class Tending:
+    """Tendings that end when they are told to, and blocks that come when they are told to."""
+
+    def __init__(self) -> None:
+        self.pace, self.newer, self.ends = Pace(), asyncio.Event(), asyncio.Event()
+        self.begun = self.ended = 0
+
+    async def waits(self) -> None:
+        await self.newer.wait()
+
+    async def tend(self) -> tuple[Outcome, ...]:
+        self.begun += 1
+        await self.ends.wait()
+        self.ended += 1
+        return (OUTCOME,)
+
+
+@pytest.mark.asyncio
+async def test_unless_newer__when_a_newer_block_waits__then_it_goes_on_and_is_told_with_a_later_one() -> None:
+    made = Tending()
+    made.pace.newer = made.waits
+    made.newer.set()
+    assert await made.pace.unless_newer(made.tend()) == ()
+    assert (made.pace.late, made.begun, made.ended) == (True, 1, 0)
+    assert await made.pace.caught_up() == ()
+    made.newer.clear()
+    waiting = asyncio.ensure_future(made.pace.caught_up())
+    await asyncio.sleep(0)
+    made.ends.set()
+    assert await waiting == (OUTCOME,)
+    assert (made.pace.late, made.ended) == (False, 1)
+    assert await made.pace.caught_up() == ()
+
+
+@pytest.mark.asyncio
+async def test_unless_newer__when_no_newer_block_comes__then_its_outcomes_at_once() -> None:
+    made = Tending()
+    made.pace.newer = made.waits
+    made.ends.set()
+    assert await made.pace.unless_newer(made.tend()) == (OUTCOME,)
+    assert not made.pace.late
+
+
+@pytest.mark.asyncio
+async def test_quiet__when_a_plan_depends_on_it__then_waited_for_though_a_newer_block_waits() -> None:
+    made = Tending()
+    made.pace.newer = made.waits
+    made.newer.set()
+    assert await made.pace.unless_newer(made.tend()) == ()
+    made.ends.set()
+    assert await made.pace.quiet() == (OUTCOME,)
+    assert await made.pace.quiet() == ()
+
+
+@pytest.mark.asyncio
+async def test_behind__when_the_daemon_ends__then_nothing_of_it_runs_on() -> None:
+    made = Tending()
+    made.pace.newer = made.waits
+    made.newer.set()
+    await made.pace.unless_newer(made.tend())
+    made.pace.drop()
+    with pytest.raises(asyncio.CancelledError):
+        await made.pace.quiet()
+    assert made.ended == 0
+
+
+@pytest.mark.asyncio
+async def test_behind__when_it_broke__then_the_next_block_is_told() -> None:
+    made = Tending()
+    made.pace.newer = made.waits
+    made.newer.set()
+
+    async def breaks() -> tuple[Outcome, ...]:
+        await made.ends.wait()
+        raise Broken("an invariant failed")
+
+    assert await made.pace.unless_newer(breaks()) == ()
+    made.ends.set()
+    await asyncio.sleep(0)
+    with pytest.raises(Broken, match="an invariant"):
+        await made.pace.caught_up()
