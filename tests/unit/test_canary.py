@@ -13,6 +13,7 @@ import pytest
 from keeper.clock import ManualClock
 from keeper.config.canary import CanarySettings
 from keeper.daemon.canary import cage as cages
+from keeper.daemon.canary import calm
 from keeper.daemon.canary.cage import LAST, SUNG, Cage
 from keeper.daemon.canary.occasion import practised
 from keeper.daemon.canary.record import STAGES, Run, Stage, State, from_text, to_text
@@ -23,7 +24,7 @@ from keeper.daemon.tick import Tick
 from keeper.model import Attempt, Fee, Intent, IntentState, Outcome, Plan
 from keeper.transaction.answers import Verdict
 from keeper.units import WAD
-from tests import build, plans
+from tests import build, mandates, plans
 from tests.loop_double import DIGEST, Loop, loop, vault
 
 pytestmark = pytest.mark.unit
@@ -403,6 +404,7 @@ def test_policy__when_practised__then_the_lower_of_both_caps_and_never_only_if_i
     policy = practised(own, SETTINGS)
     assert policy.act == "always"
     assert policy.caps.per_action_usd == min(own.caps.per_action_usd, 500)
+    assert policy.caps.per_day_usd == min(own.caps.per_day_usd, 500)
     assert policy.caps.gas_usd_emergency == policy.caps.gas_usd_max == min(own.caps.gas_usd_max, 50)
     small = practised(own, replace(SETTINGS, spend_usd_max=10**9, gas_usd_max=10**9))
     assert small.caps.per_day_usd == own.caps.per_day_usd
@@ -473,3 +475,13 @@ def test_run__when_kept_as_text__then_the_same_again_and_another_versions_is_non
     assert from_text(to_text(run)) == run
     assert from_text("{}") is None
     assert from_text("nonsense") is None
+
+
+def test_goal__when_only_an_executor_pays__then_its_own_target_else_a_little_more_health() -> None:
+    position = vault()
+    mandate = mandates.mandate(terms=mandates.terms(trigger_wad=17 * WAD // 10, target_wad=175 * WAD // 100))
+    sells, pays = replace(build.policy(), strategies=("deleverage",)), build.policy()
+    assert calm.goal_wad(position, mandate, sells, SETTINGS) == 175 * WAD // 100
+    little = (position.health_wad or 0) + SETTINGS.gain_wad
+    assert calm.goal_wad(position, mandate, pays, SETTINGS) == little
+    assert calm.goal_wad(position, None, sells, SETTINGS) == little

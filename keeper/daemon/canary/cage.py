@@ -224,7 +224,8 @@ class Cage:
         position = loop.last.snapshot.position(mine.id) if loop.last is not None else None
         assert position is not None
         seq = self._journal.last_seqs().get(mine.id, 0)
-        to_wad = (position.health_wad or 0) + self._settings.gain_wad
+        mandate = loop.last.snapshot.means.mandate(mine.id) if loop.last is not None else None
+        to_wad = calm.goal_wad(position, mandate, mine.policy, self._settings)
         run = Run(
             state=State.RUNNING,
             position=mine.label,

@@ -14,12 +14,14 @@ from keeper.daemon.stops import PAUSE, PAUSE_S_MAX
 from keeper.daemon.tank import SALE_GAS, rescue_gas
 from keeper.daemon.tick import Tick
 from keeper.daemon.wiring import Finding
-from keeper.model import Level, Position, Snapshot
+from keeper.model import Level, Mandate, Policy, Position, Snapshot
 from keeper.phrases import health_text, usd_text
 from keeper.seams import Severity
 from keeper.units import UINT256_MAX, WAD
 
 DAY_S = 86_400.0
+WALLET_STRATEGIES = ("repay", "add_collateral")
+"""What the keeper's own wallet pays for, whatever an Executor would say."""
 
 
 def found(chains: Sequence[Watched], label: str) -> tuple[Watched, ChainLoop, Guarded] | None:
@@ -74,6 +76,19 @@ def unfit(position: Position | None, settings: CanarySettings) -> str:
     return ""
 
 
+def goal_wad(position: Position, mandate: Mandate | None, policy: Policy, settings: CanarySettings) -> int:
+    """The health to bring it to: a little more than it has; an Executor's own target where only it can pay.
+
+    The contract takes no action that ends below its target.
+    """
+    goal = (position.health_wad or 0) + settings.gain_wad
+    return goal if mandate is None or _wallet_pays(policy) else max(goal, mandate.terms.target_wad)
+
+
+def _wallet_pays(policy: Policy) -> bool:
+    return any(name in policy.strategies for name in WALLET_STRATEGIES)
+
+
 def findings(settings: Settings, guarded: Sequence[Guarded], snapshot: Snapshot) -> list[Finding]:
     """What ``keeper check`` says of the canary that is configured."""
     mine = next((g for g in guarded if settings.canary and g.label == settings.canary.position), None)
@@ -95,7 +110,11 @@ def _itself(tick: Tick, mine: Guarded) -> str:
     health_wad = position.health_wad
     if outlook.level in (Level.ACT, Level.URGENT) or (health_wad or 0) < mine.policy.trigger_wad:
         return f"it is in need itself: health {health_text(health_wad)}"
-    return ""
+    mandate = tick.snapshot.means.mandate(mine.id)
+    if mandate is None or _wallet_pays(mine.policy) or (health_wad or 0) < mandate.terms.trigger_wad:
+        return ""
+    line = health_text(mandate.terms.trigger_wad)
+    return f"its Executor acts below health {line} alone, and it is {health_text(health_wad)}: borrow a little on it"
 
 
 def _paused(loop: ChainLoop, mine: Guarded) -> str:
