@@ -12,7 +12,7 @@ import typer
 from keeper.cli import arguments
 
 if TYPE_CHECKING:
-    from keeper.config import PositionSettings, Settings
+    from keeper.config import PositionSettings, Settings, VenueSettings
     from keeper.journal.read import Reader
     from keeper.model import Entry, Intent, PositionId
 
@@ -119,7 +119,16 @@ def _id(position: PositionSettings, settings: Settings) -> PositionId:
 
     venue = settings.venue(position.venue)
     chain_id = settings.chain(venue.chain).chain_id
-    return PositionId(venue=venue.kind, chain_id=chain_id, account=position.account, key=venue.provider)
+    return PositionId(venue=venue.kind, chain_id=chain_id, account=position.account, key=_key(venue))
+
+
+def _key(venue: VenueSettings) -> str:
+    """The market as its venue names it: itself, or the one of many that the configuration says."""
+    if venue.market is None:
+        return venue.provider
+    if venue.kind == "maker":
+        return bytes.fromhex(venue.market[2:]).rstrip(b"\0").decode("ascii", "replace")
+    return venue.market.replace(":", "/")
 
 
 def _guarded(id: PositionId, settings: Settings) -> bool:

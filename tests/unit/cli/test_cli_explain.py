@@ -10,7 +10,8 @@ import pytest
 
 from keeper.cli import invoke
 from keeper.clock import ManualClock
-from keeper.config import load
+from keeper.cli.explain import _key
+from keeper.config import VenueSettings, load
 from keeper.journal.write import Journal
 from keeper.model import Entry
 from tests.unit.cli.test_cli_commands import ADDRESS, GOOD
@@ -171,3 +172,20 @@ def test_journal__when_nothing_matches__then_that_is_said_and_no_empty_table_is_
     assert "no such entry" in shown.err
     assert invoke(["journal", "--kind", "tick", "-c", str(config)]) == 0
     assert "worst SAFE" in capsys.readouterr().out
+
+
+A, B, C = ("0x" + f"{n:02d}" * 20 for n in (11, 22, 33))
+
+
+@pytest.mark.parametrize(
+    ("kind", "market", "key"),
+    [
+        ("aave_v3", None, A),
+        ("compound_v3", None, A),
+        ("morpho_blue", "0x" + "ab" * 32, "0x" + "ab" * 32),
+        ("maker", "0x" + b"ETH-A".ljust(32, b"\0").hex(), "ETH-A"),
+        ("gmx_v2", f"{B}:{C}:short", f"{B}/{C}/short"),
+    ],
+)
+def test_key__of_a_market__is_what_its_venue_calls_it(kind: str, market: str | None, key: str) -> None:
+    assert _key(VenueSettings(name="v", kind=kind, chain="c", provider=A, market=market)) == key
