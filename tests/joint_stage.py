@@ -9,7 +9,17 @@ from anvil.abi import encode_call
 from anvil.actors import Actors, Borrower
 from anvil.client import Chain
 from anvil.deploy import deploy
-from anvil.deploy_gmx_v2 import PRICES, Gmx, allow, deploy_gmx_v2, open_position
+from anvil.deploy_gmx_v2 import (
+    EVER,
+    PRICES,
+    Asked,
+    Gmx,
+    allow,
+    deploy_gmx_v2,
+    open_position,
+    order,
+    size_of,
+)
 from anvil.deployment import Deployment
 from anvil.node import Anvil
 from anvil.stage import keystore
@@ -73,6 +83,18 @@ class Joint:
         at = (self.owner, self.gmx.market, self.gmx.usdc, False, (eth, eth, usdc))
         self.chain.submit(self.chain.accounts[2], self.gmx.handler, encode_call(signature, *at))
 
+    def closes(self) -> None:
+        """The owner's order for all of the short, to be executed by the venue's keeper."""
+        size = size_of(self.chain, self.gmx, self.short)[0]
+        self.chain.rpc("evm_setAutomine", True)
+        order(
+            self.chain,
+            self.gmx,
+            self.owner,
+            Asked(kind=4, size_usd30=size, units=0, long=False, acceptable=EVER),
+        )
+        self.chain.rpc("evm_setAutomine", False)
+
     def health(self) -> float:
         """The loan's, by Aave."""
         return self.actors.account(self.owner).health_wad / ETH
@@ -93,7 +115,7 @@ def joint(node: Anvil, chain: Chain) -> Joint:
 
 
 def joint_home(
-    folder: Path, node: Anvil, at: Joint, more: str = "", strategies: str = '["repay"]'
+    folder: Path, node: Anvil, at: Joint, *, strategies: str = '["repay"]', pair: str = PAIR
 ) -> Guarded:
     """A live keeper of both legs, granted, and funded where it repays from its wallet."""
     wallet = keystore(folder)
@@ -116,5 +138,5 @@ def joint_home(
     text = f'{first}label = "hedge"' + second.replace('policy = "default"', 'policy = "perp"', 1)
     text = text.replace("\naccount =", "\naccept_thin_emergency = true\naccount =")
     again = f'[[chains.endpoints]]\nname = "second"\nurl = "{node.url}"\nrate_per_s = 1000\n[[venues]]'
-    made.config.write_text(text.replace("[[venues]]", again, 1) + PERP + PAIR + more)
+    made.config.write_text(text.replace("[[venues]]", again, 1) + PERP + pair)
     return replace(made, settings=load(made.config))

@@ -238,7 +238,10 @@ class Pairs:
                 continue
             health = loan.health_wad if loan is not None else None
             calm = health is not None and health >= policies[link.loan].warn_wad
-            severity = Severity.WARNING if calm else Severity.CRITICAL
+            asked = self._asked.get(link.loan)
+            # what was closed to repay the loan is no loss of the hedge
+            paid = asked is not None and not asked.in_vain
+            severity = Severity.WARNING if calm or paid else Severity.CRITICAL
             alarms.raise_alarm(severity, LOST, subject, self.said(link))
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from keeper.daemon.joint import adl_rows, joined, joint_rows, pair_rows
 from keeper.daemon.pairs import KIND, Pairs, say_adl
+from keeper.daemon.watched import Blind
 from keeper.decision.legs import HEDGE_PROFIT
 from keeper.model import Position, SideProfit
 from keeper.seams import Severity
@@ -147,3 +148,27 @@ async def test_joint__when_a_leg_cannot_be_read__then_nothing_together_is_told(t
     (half,) = joint_rows([made])
     assert half["worth_usd"] is None
     assert [x.label for x in joined([made])[0].legs if x.why] == ["hedge"]
+
+
+@pytest.mark.asyncio
+async def test_joint__when_legs_are_on_two_chains__then_one_view_holds_both(tmp_path: Path) -> None:
+    homes = [tmp_path / name for name in ("one", "two")]
+    made = []
+    for home in homes:
+        home.mkdir()
+        made.append(paired(home))
+    made[1].chain = replace(made[1].chain, name="other")
+    for each in made:
+        await each.running.tick(shown(each, "2000", short(2000)))
+    (whole,) = joined(made)
+    assert [(x.chain, x.label) for x in whole.legs] == [
+        ("local", "loan"),
+        ("local", "hedge"),
+        ("other", "loan"),
+        ("other", "hedge"),
+    ]
+    assert whole.worth_usd == pytest.approx(2 * (20_000 - 12_000 + 2_000))
+    made[1].blind = Blind(why="no endpoint answers", since_s=0.0)
+    (half,) = joint_rows(made)
+    assert half["worth_usd"] is None
+    assert [r["covered"] for r in pair_rows(made[1])] == [None]
