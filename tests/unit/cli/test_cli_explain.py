@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from keeper.cli import invoke
-from keeper.clock import ManualClock
 from keeper.cli.explain import _key
+from keeper.clock import ManualClock
 from keeper.config import VenueSettings, load
 from keeper.journal.write import Journal
 from keeper.model import Entry
