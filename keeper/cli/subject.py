@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,7 +64,7 @@ def named_book(config: Path, book: Path | None) -> NamedBook:
         names=tuple(labels.get(id) or str(id) for id in ids),
         rows=tuple(conservative(p) for p in positions) + (nothing,) * len(lost),
         prices={feed: price for v in views for feed, price in v.snapshot.prices.items()},
-        symbols={h.feed: h.amount.token.symbol for p in positions for h in (*p.collateral, *p.debt)},
+        symbols=symbols_of(positions),
         levels=_levels(settings),
         tokens=tuple(collateral_tokens(p) for p in positions) + ((),) * len(lost),
         losses=tuple(position_loss_usd(p) for p in positions) + (None,) * len(lost),
@@ -78,6 +78,16 @@ def named_book(config: Path, book: Path | None) -> NamedBook:
             if (near := adl.of_position(p)) is not None
         ),
     )
+
+
+def symbols_of(positions: Sequence[Position]) -> dict[str, str]:
+    """Feed -> symbol of what moves the positions; dollars in which a venue only counts move nothing, and are none."""
+    return {
+        h.feed: h.amount.token.symbol
+        for p in positions
+        for h in (*p.collateral, *p.debt)
+        if p.perp is None or h.feed in p.row.feeds
+    }
 
 
 def collateral_tokens(position: Position) -> tuple[float, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from keeper.cli import render, table
+from keeper.cli import covariance, render, subject, table
 from keeper.cli.journal import entry_json, entry_row
 from keeper.model import (
     Amount,
@@ -26,6 +26,7 @@ from keeper.model import (
     Token,
     Unreadable,
 )
+from keeper.risk.factors import for_symbols
 from keeper.units import UINT256_MAX, WAD
 from tests import perps
 
@@ -234,3 +235,13 @@ def test_rows__when_a_perpetual_is_shown__then_its_side_margin_entry_and_loss_an
         told = body["positions"][0]["perp"]  # type: ignore[index]
         assert (told["side"], told["size_usd"], told["entry_price_usd"]) == (side, "20000", "2000")
         assert told["margin"] == {"token": "USDC", "units": "2000000000"}
+
+
+def test_symbols__of_a_loan_and_a_perpetual__what_moves_them_and_no_made_up_dollars() -> None:
+    perp = perps.position(perps.perp(2_000))
+    loan = position(2 * WAD, (holding(USDC, 1, 1),))
+    found = subject.symbols_of((loan, perp))
+    assert sorted(found.values()) == ["USDC", "USDC", "WETH", "WETH"]
+    assert found.keys() >= set(perp.row.feeds)
+    line = covariance.volatilities(for_symbols(found), ("ETH", "USDC", "USD"))
+    assert "USD " not in line
