@@ -44,6 +44,10 @@ class PositionId:
     account: str
     key: str
 
+    def __hash__(self) -> int:
+        # the account's, which a string keeps: of 27 look-ups a position and tick each would hash four fields anew
+        return hash(self.account)
+
     def __str__(self) -> str:
         return f"{self.venue}:{self.chain_id}:{self.account}:{self.key}"
 

@@ -61,6 +61,7 @@ class MarketNow:
     """The pause flags."""
     assets: tuple[AssetNow, ...]
     base: Reserve
+    block_number: int
 
 
 def stale(market: Market, words: Words) -> str:
@@ -123,6 +124,7 @@ def market_now(market: Market, at: Layout, block: Block, words: Words) -> Market
         paused=paused,
         assets=tuple(_asset(market, at, words, i, paused) for i in range(len(market.assets))),
         base=base,
+        block_number=block.number,
     )
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from keeper.model import Amount, Block, BookRow, Holding, Position, PositionId, Unreadable
 from keeper.seams import Reading, Seen, Shadow
 from keeper.units import BPS, WAD
@@ -19,7 +21,6 @@ from keeper.venues.compound_v3 import market as mkt
 from keeper.venues.compound_v3.book import Market
 from keeper.venues.compound_v3.layout import BASIC, OWED, VERDICT, Layout
 from keeper.venues.compound_v3.market import AssetNow, MarketNow
-from keeper.venues.compound_v3.math import Pledge
 from keeper.words import Words
 
 UNASKED = "holdings not read yet: a second round is needed"
@@ -51,7 +52,7 @@ def decode(
     changed = next((a for a in now.assets if "not the one loaded" in a.why), None)
     scale = float(10**math.PRICE_DECIMALS)
     return Reading(
-        positions=tuple(replace(f, block_number=block.number) for f in found if isinstance(f, Position)),
+        positions=tuple([f for f in found if isinstance(f, Position)]),
         unreadable=tuple(
             Unreadable(id=id, why=f, since_block=block.number)
             for id, f in zip(at.ids, found, strict=True)
@@ -73,38 +74,43 @@ def _accounts(
     owed = column(words, at.accounts_at + OWED * n, at.accounts_at + (OWED + 1) * n)
     verdicts = column(words, at.accounts_at + VERDICT * n, at.accounts_at + (VERDICT + 1) * n)
     balances = column(words, at.balances_at, len(at.calls))
+    basics = _basics(words, at.accounts_at + BASIC * n, at.accounts_at + (BASIC + 1) * n)
+    sorts: dict[tuple[int, tuple[int, ...]], tuple[frozenset[int], tuple[int, ...], bool]] = {}
     out: list[Position | str] = []
     assets: dict[str, frozenset[int]] = {}
     again, first = False, 0
     for k, id in enumerate(at.ids):
         asked, units = at.asked[k], balances[first : first + len(at.asked[k])]
         first += len(asked)
-        basic = at.accounts_at + BASIC * n + k
-        if not words.ok[basic] or words.count[basic] < book.USER_BASIC_WORDS:
+        basic = basics[k]
+        if basic is None:
             out.append("userBasic failed")
             if id.account in at.seen.assets:
                 assets[id.account] = at.seen.assets[id.account]
             continue
-        raw, _, _, low, high = words.uints(basic)[:5]
-        inside = low & 0xFFFF | (high & 0xFF) << 16
-        holds = frozenset(i for i in range(len(market.assets)) if inside >> i & 1)
+        principal, inside = basic
+        # few kinds of accounts hold the same assets, and were asked for the same
+        if (inside, asked) not in sorts:
+            mine = tuple(i for i in range(len(market.assets)) if inside >> i & 1)
+            sorts[inside, asked] = frozenset(mine), mine, not set(mine) <= set(asked)
+        holds, mine, unasked = sorts[inside, asked]
         assets[id.account] = holds
         if inside >> len(market.assets):
             out.append("holds an asset that was not listed when the market was loaded")
             continue
-        if holds - set(asked):
+        if unasked:
             again = True
             out.append(UNASKED)
             continue
         known = dict(zip(asked, units, strict=True))
-        failed = [market.assets[i].token.symbol for i in sorted(holds) if known[i] is None]
+        failed = [market.assets[i].token.symbol for i in mine if known[i] is None]
         if failed:
             out.append(f"the balance of {', '.join(failed)} could not be read")
             continue
         account = Account(
             id=id,
-            principal=raw - (raw & SIGN) * 2,
-            held=tuple((i, known[i] or 0) for i in sorted(holds)),
+            principal=principal,
+            held=tuple([(i, known[i] or 0) for i in mine]),
         )
         shadow = shadows.get(id)
         if shadow is None:
@@ -114,13 +120,36 @@ def _accounts(
     return out, Seen(assets=assets), again
 
 
+def _basics(words: Words, start: int, stop: int) -> list[tuple[int, int] | None]:
+    """(signed principal, bits of the assets held) of each ``userBasic``; None for one that failed."""
+    least = book.USER_BASIC_WORDS
+    if start == stop or not words.ok[start:stop].all() or (words.count[start:stop] < least).any():
+        return [_basic(words, i) for i in range(start, stop)]
+    limbs = words.limbs(start, stop, 5)
+    # an int104: its lower 128 bits are all of it, the sign included
+    high, low = limbs[:, 0, 2].astype(np.int64).tolist(), limbs[:, 0, 3].tolist()
+    inside = (
+        limbs[:, 3, 3] & np.uint64(0xFFFF) | (limbs[:, 4, 3] & np.uint64(0xFF)) << np.uint64(16)
+    ).tolist()
+    return [(h << 64 | x, bits) for h, x, bits in zip(high, low, inside, strict=True)]
+
+
+def _basic(words: Words, i: int) -> tuple[int, int] | None:
+    """The same of one answer."""
+    if not words.ok[i] or words.count[i] < book.USER_BASIC_WORDS:
+        return None
+    raw, _, _, low, high = words.uints(i)[:5]
+    return raw - (raw & SIGN) * 2, low & 0xFFFF | (high & 0xFF) << 16
+
+
 def _guarded(
     market: Market, now: MarketNow, account: Account, said: tuple[int | None, int | None]
 ) -> Position | str:
     """The position, if debt and stored verdict are what the market says (``said``)."""
-    found = position(market, now, account)
-    if isinstance(found, str):
-        return found
+    weighed = _weighed(market, now, account)
+    if isinstance(weighed, str):
+        return weighed
+    found, counted = weighed
     owed, verdict = said
     ours = max(0, -math.present(account.principal, now.supply_index, now.borrow_index))
     if owed is None or verdict is None:
@@ -128,7 +157,7 @@ def _guarded(
     if owed != ours:
         return f"our accrued debt {ours} differs from the market's {owed} at the same block"
     stored = math.present(account.principal, now.totals.supply_index, now.totals.borrow_index)
-    left = math.liquidity(stored, now.base_price, market.base.scale, pledges(now, account.held))
+    left = math.value_of(stored, now.base_price, market.base.scale) + counted
     if math.is_short(account.principal, left) != bool(verdict):
         return f"our stored liquidity {left} contradicts the market's isLiquidatable {bool(verdict)}"
     return found
@@ -145,35 +174,37 @@ def _shadowed(market: Market, account: Account, shadow: Shadow) -> Account:
     )
 
 
-def pledges(now: MarketNow, held: Iterable[tuple[int, int]]) -> tuple[Pledge, ...]:
-    """An account's collateral by the liquidate factors."""
-    return tuple(
-        Pledge(units=units, price=a.price, scale=a.listing.scale, factor=a.liquidate_factor)
-        for a, units in ((now.assets[i], units) for i, units in held)
-    )
-
-
 def position(market: Market, now: MarketNow, account: Account) -> Position | str:
     """One account's position after accrual, or why it cannot be read."""
+    found = _weighed(market, now, account)
+    return found if isinstance(found, str) else found[0]
+
+
+def _weighed(market: Market, now: MarketNow, account: Account) -> tuple[Position, int] | str:
+    """The position and what its collateral counts by the liquidate factors, or why it cannot be read."""
     broken = next((now.assets[i] for i, _ in account.held if now.assets[i].why), None)
     if broken is not None:
         return f"asset {broken.listing.token.symbol}: {broken.why}"
     base_units = math.present(account.principal, now.supply_index, now.borrow_index)
     collateral = [_pledged(now.assets[i], units) for i, units in account.held]
+    counts = [weighted(h) for h in collateral]
     base = _base(market, now, base_units, abs(account.principal))
     debt = [base] if account.principal < 0 else []
     if account.principal > 0:
         collateral.append(replace(base, threshold_wad=0))
-    return Position(
+        counts.append(0)
+    counted = sum(counts)
+    found = Position(
         id=account.id,
         owner=account.id.account,
-        block_number=0,
-        health_wad=health_down(collateral, debt),
+        block_number=now.block_number,
+        health_wad=math.health_down(base.value_base if debt else 0, counted),
         collateral=tuple(collateral),
         debt=tuple(debt),
         base_decimals=math.PRICE_DECIMALS,
-        row=book_row(collateral, debt),
+        row=_row(collateral, counts, debt),
     )
+    return found, counted
 
 
 def _pledged(asset: AssetNow, units: int) -> Holding:
@@ -215,7 +246,11 @@ def health_down(collateral: Iterable[Holding], debt: Iterable[Holding]) -> int:
 
 def book_row(collateral: Sequence[Holding], debt: Sequence[Holding]) -> BookRow:
     """The position as a.p over b.p, in USD prices of one whole token, equal to its health at today's prices."""
-    a = {h.feed: weighted(h) / h.price_base for h in collateral if h.threshold_wad}
+    return _row(collateral, [weighted(h) for h in collateral], debt)
+
+
+def _row(collateral: Sequence[Holding], counts: Sequence[int], debt: Sequence[Holding]) -> BookRow:
+    a = {h.feed: n / h.price_base for h, n in zip(collateral, counts, strict=True) if h.threshold_wad}
     b = {h.feed: h.value_base / h.price_base for h in debt}
     feeds = tuple({**a, **b})
     return BookRow(

@@ -1,8 +1,8 @@
 """Maker/Sky vaults: one collateral type of the vault system, found from the chainlog; fees accrued by ourselves.
 
-book.py (addresses, signatures) -> read.py (what one batch asks, words to positions) -> encode.py (steps to calls,
-projections, fills), seat.py (as an Executor sees it); math.py and rules.py are the protocol's own arithmetic. The
-price that will count within the hour is the oracle room's: it reads the delayed feed's next value from its storage.
+book.py (addresses, signatures) -> layout.py (what one batch asks) -> read.py (words to positions) -> encode.py (steps
+to calls, projections, fills), seat.py (as an Executor sees it); math.py and rules.py are the protocol's arithmetic.
+The price that will count within the hour is the oracle room's: it reads the delayed feed's next value from storage.
 """
 
 from __future__ import annotations
@@ -14,22 +14,27 @@ from keeper.executor.seat import Seat
 from keeper.model import Block, Call, Intent, Means, Position, PositionId, Refusal, Snapshot, Step, Token
 from keeper.seams import Effect, LiquidationRule, LogFilter, Reading, Seen, Shadow
 from keeper.venues import atomic
+from keeper.venues.kept import Kept
 from keeper.venues.maker import book, encode, read, rules
 from keeper.venues.maker import seat as seats
 from keeper.venues.maker.book import KIND, Market, Read
 from keeper.venues.maker.deployments import known
+from keeper.venues.maker.layout import Layout, layout, position_id
 from keeper.words import Words
 
 __all__ = ["KIND", "Maker", "known", "load"]
 
 
 class Maker:
-    """One collateral type as a Venue; accounts are vaults by address in the Vat. Pure but for the price told."""
+    """One collateral type as a Venue; accounts are vaults by address in the Vat. Pure but for the price told, and
+    for keeping its last batches (same calldata).
+    """
 
-    __slots__ = ("foreseen_wad", "market")
+    __slots__ = ("_kept", "foreseen_wad", "market")
 
     def __init__(self, market: Market) -> None:
         self.market = market
+        self._kept = Kept[tuple[str, ...], Layout]()
         self.foreseen_wad: int | None = None
         """The lowest price that will count within the hour, from the delayed feed; health is never above its."""
 
@@ -67,7 +72,7 @@ class Maker:
 
     def position_id(self, account: str) -> PositionId:
         """A vault has one position in its collateral type."""
-        return read.position_id(self.market, account)
+        return position_id(self.market, account)
 
     def seat(self, owner: str) -> Seat:
         """The vault at that address as its owner's Executor sees it."""
@@ -75,7 +80,7 @@ class Maker:
 
     def calls(self, accounts: Sequence[str], seen: Seen) -> tuple[Call, ...]:
         """The batch that reads the collateral type and the vaults."""
-        return read.calls(self.market, accounts)
+        return self._layout(accounts).calls
 
     def decode(
         self,
@@ -87,7 +92,7 @@ class Maker:
     ) -> Reading:
         """Positions of the vaults from the words of ``calls``."""
         frame = read.Frame(market=self.market, block=block, foreseen_wad=self.foreseen_wad)
-        return read.decode(frame, accounts, words, shadows)
+        return read.decode(frame, self._layout(accounts), words, shadows)
 
     def can(self, step: Step, position: Position, means: Means) -> Refusal | None:
         """Why the vault system would not take the step now."""
@@ -116,6 +121,10 @@ class Maker:
     def liquidation_logs(self, account: str) -> LogFilter:
         """The Dog's Bark events at the vault."""
         return rules.liquidations(self.market, account)
+
+    def _layout(self, accounts: Sequence[str]) -> Layout:
+        wanted = tuple(accounts)
+        return self._kept.get(wanted, lambda: layout(self.market, wanted))
 
 
 async def load(settings: VenueSettings, chain_id: int, read: Read) -> Maker:

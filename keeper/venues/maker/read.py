@@ -1,22 +1,21 @@
-"""What one batch asks of a collateral type and its vaults, and the words back to positions."""
+"""Words -> positions: fees accrued by ourselves, at the lower of this and the next hour's price."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from keeper.model import Amount, Block, BookRow, Call, Holding, Position, PositionId, Reserve, Unreadable
+from keeper.model import Amount, Block, BookRow, Holding, Position, PositionId, Reserve, Unreadable
 from keeper.seams import Reading, Seen, Shadow
 from keeper.units import BPS, RAY, WAD, YEAR_S
-from keeper.venues.aave_v3.book import checksum, word
-from keeper.venues.maker import book, math
-from keeper.venues.maker.book import Market, Vault, ask
+from keeper.venues.aave_v3.book import checksum
+from keeper.venues.aave_v3.read import column
+from keeper.venues.maker import math
+from keeper.venues.maker.book import Market
+from keeper.venues.maker.layout import BASE, CASH, DOG, HEAD, JUG, LIVE, PAR, SPOT, VAT, Layout
 from keeper.venues.maker.math import RAD
 from keeper.words import Words
 
-VAT, JUG, BASE, SPOT, PAR, DOG, LIVE, CASH = range(8)
-"""Calls about the collateral type; urns follow, then the owners of the vaults that have a number."""
-HEAD = 8
 _LEAST = (5, 2, 1, 2, 1, 2, 1)
 _HEAD_NAMES = ["Vat.ilks", "Jug.ilks", "Jug.base", "Spotter.ilks", "Spotter.par", "Dog.ilks", "Vat.live"]
 
@@ -41,8 +40,18 @@ class Now:
     live: bool
     cash: int
     """Collateral tokens that the adapter holds for all vaults; 0 where it was not told."""
-    foreseen: bool = False
+    foreseen: bool
     """The price is the one that will count, lower than the Vat's."""
+    scale: int
+    """What every vault's position is made of, once for all: wads in a unit of the token, names, factors, floats."""
+    feed: str
+    dai_feed: str
+    mode: str
+    threshold_wad: int
+    bonus_bps: int
+    allowed_each: float
+    """Tokens that count, of one wad of collateral; dollars owed, of one wad of normalised debt."""
+    owed_each: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,51 +73,25 @@ class Urn:
     number: int = 0
 
 
-def position_id(market: Market, account: str) -> PositionId:
-    """A vault is its address in the Vat; the key is the collateral type."""
-    return PositionId(venue=book.KIND, chain_id=market.chain_id, account=account, key=market.ilk_name)
-
-
-def calls(market: Market, accounts: Sequence[str]) -> tuple[Call, ...]:
-    """The batch; its order is what ``decode`` expects."""
-    key = bytes.fromhex(market.ilk[2:])
-    numbered = (_vault(market, a) for a in accounts)
-    return (
-        ask(market.vat, book.ILKS, key),
-        ask(market.jug, book.ILKS, key),
-        ask(market.jug, book.BASE),
-        ask(market.spotter, book.ILKS, key),
-        ask(market.spotter, book.PAR),
-        ask(market.dog, book.ILKS, key),
-        ask(market.vat, book.LIVE),
-        ask(market.gem.address, book.BALANCE_OF, word(market.gem_join)),
-        *(ask(market.vat, book.URNS, key, word(a)) for a in accounts),
-        *(ask(market.manager, book.OWNS, word(v.number)) for v in numbered if v is not None),
-    )
-
-
-def decode(
-    frame: Frame, accounts: Sequence[str], words: Words, shadows: Mapping[PositionId, Shadow]
-) -> Reading:
-    """Positions, reserves and prices; a failed part becomes Unreadable."""
+def decode(frame: Frame, at: Layout, words: Words, shadows: Mapping[PositionId, Shadow]) -> Reading:
+    """Positions, reserves and prices from the words of ``at.calls``; a failed part becomes Unreadable."""
     market, block = frame.market, frame.block
-    ids = tuple(position_id(market, a) for a in accounts)
     why = stale(market, words)
     now = why or now_of(frame, words)
     if isinstance(now, str):
-        lost = tuple(Unreadable(id=id, why=now, since_block=block.number) for id in ids)
+        lost = tuple(Unreadable(id=id, why=now, since_block=block.number) for id in at.ids)
         return Reading(
             positions=(), unreadable=lost, reserves=(), prices={}, seen=Seen(stale=why), again=False
         )
     found = [
-        _one(now, id, urn, shadows.get(id))
-        for id, urn in zip(ids, _urns(market, accounts, words), strict=True)
+        _one(now, id, urn, shadows.get(id) if shadows else None)
+        for id, urn in zip(at.ids, _urns(at, words), strict=True)
     ]
     return Reading(
-        positions=tuple(f for f in found if isinstance(f, Position)),
+        positions=tuple([f for f in found if isinstance(f, Position)]),
         unreadable=tuple(
             Unreadable(id=id, why=f, since_block=block.number)
-            for id, f in zip(ids, found, strict=True)
+            for id, f in zip(at.ids, found, strict=True)
             if isinstance(f, str)
         ),
         reserves=reserves(now),
@@ -150,10 +133,11 @@ def now_of(frame: Frame, words: Words) -> Now | str:
     price = math.price_down(spot, par, market.mat)
     if not price:
         return "the price rounds to 0"
+    rate, per_usd = math.dripped(stored, duty, base, block.timestamp_s - rho), par / RAY
     return Now(
         market=market,
         block=block,
-        rate=math.dripped(stored, duty, base, block.timestamp_s - rho),
+        rate=rate,
         stored_rate=stored,
         spot=spot,
         par=par,
@@ -164,31 +148,46 @@ def now_of(frame: Frame, words: Words) -> Now | str:
         live=bool(words.uint(LIVE)),
         cash=words.uint(CASH) if words.ok[CASH] and words.count[CASH] else 0,
         foreseen=lower,
+        scale=market.gem_scale,
+        feed=market.feed,
+        dai_feed=market.dai_feed,
+        mode=market.ilk_name + (" at the price of the next hour" if lower else ""),
+        threshold_wad=WAD * RAY // market.mat,
+        bonus_bps=words.uint(DOG, 1) * BPS // WAD,
+        allowed_each=spot / RAD * per_usd / (price / WAD),
+        owed_each=rate / RAD * per_usd,
     )
 
 
-def _vault(market: Market, account: str) -> Vault | None:
-    return next((v for v in market.vaults if v.urn == account), None)
-
-
-def _urns(market: Market, accounts: Sequence[str], words: Words) -> list[Urn | str]:
+def _urns(at: Layout, words: Words) -> list[Urn | str]:
     """Every vault's stored integers, or why they could not be read."""
     out: list[Urn | str] = []
-    owner_at = HEAD + len(accounts)
-    for i, account in enumerate(accounts):
-        at, vault, owner = HEAD + i, _vault(market, account), ""
-        if vault is not None:
-            said = words.ok[owner_at] and words.count[owner_at]
-            owner = checksum(words.uint(owner_at)) if said else ""
-            owner_at += 1
-        if not words.ok[at] or words.count[at] < 2:
+    owners = iter(column(words, at.owners_at, len(at.calls)))
+    pairs = _pairs(words, HEAD, at.owners_at)
+    for vault, pair in zip(at.vaults, pairs, strict=True):
+        owner = next(owners) if vault is not None else None
+        if pair is None:
             out.append("Vat.urns failed")
-        elif vault is not None and not owner:
+        elif vault is None:
+            out.append(Urn(ink=pair[0], art=pair[1]))
+        elif owner is None:
             out.append(f"the manager did not say who owns vault {vault.number}")
         else:
-            number = vault.number if vault is not None else 0
-            out.append(Urn(ink=words.uint(at, 0), art=words.uint(at, 1), owner=owner, number=number))
+            out.append(Urn(ink=pair[0], art=pair[1], owner=checksum(owner), number=vault.number))
     return out
+
+
+def _pairs(words: Words, start: int, stop: int) -> list[tuple[int, int] | None]:
+    """(ink, art) of each ``urns``; None for one that failed. Both are below 2**128 wherever a Vat counts them."""
+    if start < stop and words.ok[start:stop].all() and (words.count[start:stop] >= 2).all():
+        limbs = words.limbs(start, stop, 2)
+        if not limbs[:, :, :2].any():
+            four = (limbs[:, k, n].tolist() for k in (0, 1) for n in (2, 3))
+            return [(a << 64 | b, c << 64 | d) for a, b, c, d in zip(*four, strict=True)]
+    return [
+        (words.uint(i, 0), words.uint(i, 1)) if words.ok[i] and words.count[i] >= 2 else None
+        for i in range(start, stop)
+    ]
 
 
 def _one(now: Now, id: PositionId, urn: Urn | str, shadow: Shadow | None) -> Position | str:
@@ -202,7 +201,6 @@ def _one(now: Now, id: PositionId, urn: Urn | str, shadow: Shadow | None) -> Pos
 
 def position(now: Now, id: PositionId, urn: Urn) -> Position:
     """One vault's position with fees accrued to the block."""
-    m = now.market
     collateral = (_pledged(now, urn.ink),) if urn.ink else ()
     debt = (_owed(now, urn.art),) if urn.art else ()
     return Position(
@@ -214,34 +212,31 @@ def position(now: Now, id: PositionId, urn: Urn) -> Position:
         debt=debt,
         base_decimals=math.PRICE_DECIMALS,
         row=_row(now, urn),
-        mode=(f"vault {urn.number} of " if urn.number else "")
-        + m.ilk_name
-        + (" at the price of the next hour" if now.foreseen else ""),
+        mode=f"vault {urn.number} of {now.mode}" if urn.number else now.mode,
     )
 
 
 def _row(now: Now, urn: Urn) -> BookRow:
     """The vault as a.p over b0: Dai counts as par by rule, so no price of it moves the debt."""
-    per_usd = now.par / RAY
-    allowed = urn.ink * now.spot / RAD * per_usd
+    # of floats: true division of integers that long takes as long as all else of a vault
     return BookRow(
-        feeds=(now.market.feed,),
-        a=(allowed / (now.price / WAD),),
+        feeds=(now.feed,),
+        a=(urn.ink * now.allowed_each,),
         b=(0.0,),
-        b0=urn.art * now.rate / RAD * per_usd,
+        b0=urn.art * now.owed_each,
     )
 
 
 def _pledged(now: Now, ink: int) -> Holding:
-    units = ink // now.market.gem_scale
+    units = ink // now.scale
     return Holding(
         amount=Amount(token=now.market.gem, units=units),
         stored=ink,
         price_base=now.price,
         value_base=ink * now.price // WAD,
-        threshold_wad=WAD * RAY // now.market.mat,
-        feed=now.market.feed,
-        bonus_bps=now.chop * BPS // WAD,
+        threshold_wad=now.threshold_wad,
+        feed=now.feed,
+        bonus_bps=now.bonus_bps,
     )
 
 
@@ -253,7 +248,7 @@ def _owed(now: Now, art: int) -> Holding:
         price_base=now.par // 10**9,
         value_base=-(-units * now.par // RAY),
         threshold_wad=WAD,
-        feed=now.market.dai_feed,
+        feed=now.dai_feed,
     )
 
 
