@@ -83,15 +83,15 @@ def deploy_maker(
     def do(to: str, signature: str, *arguments: object) -> None:
         chain.send(deployer, to, signature, *arguments)
 
-    vat = made("VatDouble")
+    vat, chainlog, registry, actions = (
+        made(n) for n in ("VatDouble", "ChainlogDouble", "IlkRegistryDouble", "ProxyActionsDouble")
+    )
     jug, spotter, dog, manager = (
         made(n, vat) for n in ("JugDouble", "SpotterDouble", "DogDouble", "CdpManagerDouble")
     )
     osm = made("OsmDouble", PRICE)
     gem, dai = tokens or (made("TokenDouble", "WETH", 18), made("TokenDouble", "DAI", 18))
     gem_join, dai_join = made("GemJoinDouble", vat, ILK, gem), made("DaiJoinDouble", vat, dai)
-    chainlog, registry = made("ChainlogDouble"), made("IlkRegistryDouble")
-    actions = made("ProxyActionsDouble")
     do(vat, "init(bytes32)", ILK)
     do(vat, "fileDust(bytes32,uint256)", ILK, DUST)
     for ward in (jug, spotter, gem_join):
@@ -102,17 +102,18 @@ def deploy_maker(
     do(spotter, "poke(bytes32)", ILK)
     do(dog, "file(bytes32,uint256)", ILK, CHOP)
     do(registry, "put(bytes32,address,address)", ILK, gem_join, gem)
-    for name, address in (
-        ("MCD_VAT", vat),
-        ("MCD_JUG", jug),
-        ("MCD_SPOT", spotter),
-        ("MCD_DOG", dog),
-        ("CDP_MANAGER", manager),
-        ("ILK_REGISTRY", registry),
-        ("MCD_JOIN_DAI", dai_join),
-        ("MCD_DAI", dai),
-        ("PROXY_ACTIONS", actions),
-    ):
+    found = {
+        "MCD_VAT": vat,
+        "MCD_JUG": jug,
+        "MCD_SPOT": spotter,
+        "MCD_DOG": dog,
+        "CDP_MANAGER": manager,
+        "ILK_REGISTRY": registry,
+        "MCD_JOIN_DAI": dai_join,
+        "MCD_DAI": dai,
+        "PROXY_ACTIONS": actions,
+    }
+    for name, address in found.items():
         do(chainlog, "set(bytes32,address)", name.encode().ljust(32, b"\0"), address)
     return VaultSystem(
         chain_id=int(chain.rpc("eth_chainId"), 16),
