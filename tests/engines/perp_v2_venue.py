@@ -15,25 +15,23 @@ from anvil.abi import encode_call
 from anvil.deploy_perp_v2 import DEADLINE, OPEN_POSITION, PerpSite
 from keeper.model import (
     AddMargin,
-    Block,
     Call,
     Intent,
     Means,
     Position,
-    PositionId,
     ReducePerp,
     Refusal,
     Snapshot,
     Step,
     Supply,
     Token,
-    Unreadable,
 )
-from keeper.seams import Effect, LiquidationRule, LogFilter, Reading, Seen, Shadow
+from keeper.seams import Effect, LiquidationRule, LogFilter, Seen
 from keeper.units import WAD
 from keeper.venues import atomic
 from keeper.words import Words
 from tests.engines import venue
+from tests.engines.engine import Engine, paid_in, reduced, reduction
 from tests.engines.perp_v2_margin import RATIO, TOKEN, worth
 from tests.engines.synthetix_margin import mul
 from tests.engines.synthetix_state import signed
@@ -44,32 +42,21 @@ FEE = WAD // 1_000
 """Of what is traded, as the markets here are set."""
 
 
-class PerpV2:
+class PerpV2(Engine):
     """All markets of one clearing house; accounts are addresses."""
 
+    kind = KIND
+
     def __init__(self, site: PerpSite, chain_id: int, keeper: str) -> None:
-        self.site, self.chain_id, self.keeper = site, chain_id, keeper
-        self.margin = Token(chain_id=chain_id, address=site.usdc, symbol="USDC", decimals=6)
+        super().__init__(
+            chain_id, keeper, Token(chain_id=chain_id, address=site.usdc, symbol="USDC", decimals=6)
+        )
+        self.site, self.contract, self.spender = site, site.clearing_house, site.vault
+        self.first, self.width = 1 + len(site.markets), PER_ACCOUNT + 2 * len(site.markets)
         self.index = {
             m.base: Token(chain_id=chain_id, address=m.base, symbol=m.symbol, decimals=18)
             for m in site.markets
         }
-
-    @property
-    def id(self) -> str:
-        return f"{KIND}:{self.chain_id}:{self.site.clearing_house}"
-
-    @property
-    def kind(self) -> str:
-        return KIND
-
-    @property
-    def tokens(self) -> tuple[Token, ...]:
-        return (self.margin,)
-
-    @property
-    def spender(self) -> str:
-        return self.site.vault
 
     @property
     def rules(self) -> LiquidationRule:
@@ -79,8 +66,8 @@ class PerpV2:
             reduces_below=False,
         )
 
-    def position_id(self, account: str) -> PositionId:
-        return PositionId(venue=KIND, chain_id=self.chain_id, account=account, key=self.site.clearing_house)
+    def prices_wad(self, words: Words) -> Mapping[str, int]:
+        return {self.feed(m.base): words.uint(1 + k) for k, m in enumerate(self.site.markets)}
 
     def calls(self, accounts: Sequence[str], seen: Seen) -> tuple[Call, ...]:
         s = self.site
@@ -101,42 +88,12 @@ class PerpV2:
             ]
         return tuple(asked)
 
-    def decode(
-        self,
-        block: Block,
-        accounts: Sequence[str],
-        words: Words,
-        seen: Seen,
-        shadows: Mapping[PositionId, Shadow],
-    ) -> Reading:
-        first = 1 + len(self.site.markets)
-        width = PER_ACCOUNT + 2 * len(self.site.markets)
-        positions, lost = list[Position](), list[Unreadable]()
-        for n, who in enumerate(accounts):
-            at = first + n * width
-            bad = [i for i in (*range(first), *range(at, at + width)) if not words.ok[i]]
-            if bad:
-                why = f"call {bad[0]} failed"
-                lost.append(Unreadable(id=self.position_id(who), why=why, since_block=block.number))
-                continue
-            stands = self._standing(words, at)
-            positions.append(venue.position(self.position_id(who), who, block.number, self.margin, stands))
-        prices = {self._feed(m.base): words.uint(1 + k) / WAD for k, m in enumerate(self.site.markets)}
-        return Reading(
-            positions=tuple(positions),
-            unreadable=tuple(lost),
-            reserves=(),
-            prices={**prices, f"{KIND}:usd": 1.0},
-            seen=seen,
-            again=False,
-        )
-
-    def _standing(self, words: Words, at: int) -> venue.Standing:
+    def standing(self, words: Words, at: int, account: str, now_s: int) -> venue.Standing:
         rate = words.uint(0) * WAD // RATIO
         legs = tuple(
             venue.Leg(
                 index=self.index[m.base],
-                feed=self._feed(m.base),
+                feed=self.feed(m.base),
                 size=size,
                 price=words.uint(1 + k),
                 maintenance=rate,
@@ -160,7 +117,7 @@ class PerpV2:
         if refused is not None or not isinstance(step, ReducePerp):
             return refused
         # what counts is how it ends: the rest must be covered at the maintenance ratio of what was borrowed for it
-        after = self._after(step, position)
+        after = self.after_step(step, position)
         needed = sum(mul(leg.debt, leg.maintenance) for leg in after.legs)
         return None if after.available >= needed else venue.under(KIND)
 
@@ -169,9 +126,7 @@ class PerpV2:
         if isinstance(step, AddMargin | Supply):
             data = encode_call("depositFor(address,address,uint256)", who, self.site.usdc, step.amount.units)
             return Call(target=self.site.vault, data=data)
-        leg = venue.leg_of(step, position) if isinstance(step, ReducePerp) else None
-        if leg is None or not isinstance(step, ReducePerp):
-            raise ValueError(f"{step} is nothing that this venue does")
+        step, leg = reduction(step, position)
         # base is given where a long is reduced (no less quote than that), taken where a short is (no more)
         long, bound = leg.stored > 0, mul(step.amount.units, venue.worst_wad(step))
         params = (leg.amount.token.address, long, long, step.amount.units, bound, DEADLINE, 0, b"\0" * 32)
@@ -181,49 +136,19 @@ class PerpV2:
     def gas(self, step: Step) -> int:
         return 2_000_000
 
-    def after(self, steps: Sequence[Step], position: Position) -> Position:
-        for step in steps:
-            position = venue.restated(position, self._after(step, position))
-        return position
-
-    def _after(self, step: Step, before: Position) -> venue.Standing:
+    def after_step(self, step: Step, before: Position) -> venue.Standing:
         stands = venue.standing(before)
-        if isinstance(step, AddMargin | Supply):
-            return venue.Standing(
-                available=stands.available + step.amount.units * TOKEN,
-                needed=stands.needed,
-                legs=stands.legs,
-                marks=stands.marks,
-            )
-        if not isinstance(step, ReducePerp):
-            raise ValueError(f"{step} is nothing that this venue does")
-        legs, freed, paid = list[venue.Leg](), 0, 0
-        for leg in stands.legs:
-            left = abs(leg.size) - (step.amount.units if leg.index == step.amount.token else 0)
-            closed = abs(leg.size) - left
-            freed += max(mul(worth(closed, leg.price), leg.maintenance) - 1, 0)
-            paid += mul(closed, abs(leg.price - venue.worst_wad(step))) + mul(worth(closed, leg.price), FEE)
-            if left:
-                size = left if leg.size > 0 else -left
-                legs.append(
-                    venue.Leg(
-                        index=leg.index,
-                        feed=leg.feed,
-                        size=size,
-                        price=leg.price,
-                        maintenance=leg.maintenance,
-                        debt=-(-leg.debt * left // abs(leg.size)),
-                    )
-                )
-        return venue.Standing(
-            available=stands.available - paid,
-            needed=max(stands.needed - freed, 1) if legs else 0,
-            legs=tuple(legs),
-            marks=stands.marks,
-        )
+        if (more := paid_in(step, stands, step.amount.units * TOKEN)) is not None:
+            return more
 
-    def fill(self, steps: Sequence[Step], block: Block, snapshot: Snapshot, shadow: Shadow) -> Shadow:
-        raise NotImplementedError("a test engine has no dry-run")
+        def freed(leg: venue.Leg, units: int) -> int:
+            return max(mul(worth(units, leg.price), leg.maintenance) - 1, 0)
+
+        def paid(leg: venue.Leg, units: int) -> int:
+            slipped = abs(leg.price - venue.worst_wad(step)) if isinstance(step, ReducePerp) else 0
+            return mul(units, slipped) + mul(worth(units, leg.price), FEE)
+
+        return reduced(step, stands, freed, paid)
 
     def effect(self, intent: Intent, snapshot: Snapshot) -> Effect:
         return atomic.effect(intent, snapshot)
@@ -232,6 +157,3 @@ class PerpV2:
         topic = keccak(text="PositionLiquidated(address,address,uint256,uint256,uint256,address)")
         who = f"0x{int(account, 16):064x}"
         return LogFilter(target=self.site.clearing_house, topics=(f"0x{topic.hex()}", who))
-
-    def _feed(self, base: str) -> str:
-        return f"{KIND}:{self.chain_id}:{base}"

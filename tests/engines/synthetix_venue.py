@@ -23,24 +23,22 @@ from anvil.deploy_synthetix_v3 import (
 )
 from keeper.model import (
     AddMargin,
-    Block,
     Call,
     Intent,
     Means,
     Position,
-    PositionId,
     ReducePerp,
     Refusal,
     Snapshot,
     Step,
     Supply,
     Token,
-    Unreadable,
 )
-from keeper.seams import Effect, LiquidationRule, LogFilter, Reading, Seen, Shadow
+from keeper.seams import Effect, LiquidationRule, LogFilter, Seen
 from keeper.units import WAD
 from keeper.words import Words
 from tests.engines import venue
+from tests.engines.engine import Engine, paid_in, reduced, reduction
 from tests.engines.synthetix_margin import mul
 from tests.engines.synthetix_state import signed
 
@@ -53,32 +51,22 @@ SETTLED_FOR = 2 * WAD
 """More dollars than settling costs."""
 
 
-class SynthetixPerps:
+class SynthetixPerps(Engine):
     """All markets of one perps system; accounts are its account numbers in decimal text."""
 
+    kind = KIND
+
     def __init__(self, site: SynthetixSite, chain_id: int, keeper: str, owners: Mapping[str, str]) -> None:
-        self.site, self.chain_id, self.keeper, self.owners = site, chain_id, keeper, owners
-        self.margin = Token(chain_id=chain_id, address=site.usd, symbol="snxUSD", decimals=18)
+        super().__init__(
+            chain_id, keeper, Token(chain_id=chain_id, address=site.usd, symbol="snxUSD", decimals=18)
+        )
+        self.site, self.owners = site, owners
+        self.contract = self.spender = site.perps
+        self.first, self.width = 3 * len(site.markets), PER_ACCOUNT + PER_LEG * len(site.markets)
         self.index = {
             m.id: Token(chain_id=chain_id, address="0x" + f"{m.id:040x}", symbol=m.symbol, decimals=18)
             for m in site.markets
         }
-
-    @property
-    def id(self) -> str:
-        return f"{KIND}:{self.chain_id}:{self.site.perps}"
-
-    @property
-    def kind(self) -> str:
-        return KIND
-
-    @property
-    def tokens(self) -> tuple[Token, ...]:
-        return (self.margin,)
-
-    @property
-    def spender(self) -> str:
-        return self.site.perps
 
     @property
     def rules(self) -> LiquidationRule:
@@ -86,8 +74,11 @@ class SynthetixPerps:
             close_factor="all margin is seized, positions close in windows", dust_base=0, reduces_below=False
         )
 
-    def position_id(self, account: str) -> PositionId:
-        return PositionId(venue=KIND, chain_id=self.chain_id, account=account, key=self.site.perps)
+    def owner(self, account: str) -> str:
+        return self.owners.get(account, account)
+
+    def prices_wad(self, words: Words) -> Mapping[str, int]:
+        return {self.feed(m.id): words.uint(3 * k) for k, m in enumerate(self.site.markets)}
 
     def calls(self, accounts: Sequence[str], seen: Seen) -> tuple[Call, ...]:
         def ask(signature: str, *arguments: object) -> Call:
@@ -106,38 +97,7 @@ class SynthetixPerps:
             head += [ask("getOpenPositionSize(uint128,uint128)", id, m.id) for m in self.site.markets]
         return tuple(head)
 
-    def decode(
-        self,
-        block: Block,
-        accounts: Sequence[str],
-        words: Words,
-        seen: Seen,
-        shadows: Mapping[PositionId, Shadow],
-    ) -> Reading:
-        markets = self.site.markets
-        first, width = 3 * len(markets), PER_ACCOUNT + PER_LEG * len(markets)
-        positions, lost = list[Position](), list[Unreadable]()
-        for n, account in enumerate(accounts):
-            at = first + n * width
-            id = self.position_id(account)
-            bad = [i for i in (*range(first), *range(at, at + width)) if not words.ok[i]]
-            if bad:
-                lost.append(Unreadable(id=id, why=f"call {bad[0]} failed", since_block=block.number))
-                continue
-            stands = self._standing(account, words, at, block.timestamp_s)
-            owner = self.owners.get(account, account)
-            positions.append(venue.position(id, owner, block.number, self.margin, stands))
-        prices = {self._feed(m.id): words.uint(3 * k) / WAD for k, m in enumerate(markets)}
-        return Reading(
-            positions=tuple(positions),
-            unreadable=tuple(lost),
-            reserves=(),
-            prices={**prices, f"{KIND}:usd": 1.0},
-            seen=seen,
-            again=False,
-        )
-
-    def _standing(self, account: str, words: Words, at: int, now_s: int) -> venue.Standing:
+    def standing(self, words: Words, at: int, account: str, now_s: int) -> venue.Standing:
         available, maintenance = signed(words.uint(at)), words.uint(at + 1, 1)
         legs = []
         for k, market in enumerate(self.site.markets):
@@ -151,7 +111,7 @@ class SynthetixPerps:
             legs.append(
                 venue.Leg(
                     index=self.index[market.id],
-                    feed=self._feed(market.id),
+                    feed=self.feed(market.id),
                     size=size,
                     price=price,
                     maintenance=rate,
@@ -183,9 +143,7 @@ class SynthetixPerps:
         if isinstance(step, AddMargin | Supply):
             data = encode_call("modifyCollateral(uint128,uint128,int256)", id, 0, step.amount.units)
             return Call(target=self.site.perps, data=data)
-        leg = venue.leg_of(step, position) if isinstance(step, ReducePerp) else None
-        if leg is None or not isinstance(step, ReducePerp):
-            raise ValueError(f"{step} is nothing that this venue does")
+        step, leg = reduction(step, position)
         market = next(m for m in self.site.markets if self.index[m.id] == leg.amount.token)
         size = -step.amount.units if leg.stored > 0 else step.amount.units
         data = encode_call(COMMIT, commitment(market, id, size, venue.worst_wad(step)))
@@ -194,55 +152,19 @@ class SynthetixPerps:
     def gas(self, step: Step) -> int:
         return 2_500_000
 
-    def after(self, steps: Sequence[Step], position: Position) -> Position:
-        for step in steps:
-            position = venue.restated(position, self._after(step, position))
-        return position
-
-    def _after(self, step: Step, before: Position) -> venue.Standing:
+    def after_step(self, step: Step, before: Position) -> venue.Standing:
         stands = venue.standing(before)
-        if isinstance(step, AddMargin | Supply):
-            # what liquidators are paid may grow with margin: by half of it at the most while that binds
-            grown = mul(step.amount.units, WAD // 100) + 1
-            return venue.Standing(
-                available=stands.available + step.amount.units,
-                needed=stands.needed + grown,
-                legs=stands.legs,
-                marks=stands.marks,
-            )
-        if not isinstance(step, ReducePerp):
-            raise ValueError(f"{step} is nothing that this venue does")
-        legs, freed, paid = [], 0, 0
-        for leg in stands.legs:
-            if leg.index != step.amount.token:
-                legs.append(leg)
-                continue
-            closed = mul(step.amount.units, leg.price)
-            freed = mul(closed, leg.maintenance) - 1
-            # filled at the worst price that the order allows
-            slipped = abs(leg.price - venue.worst_wad(step))
-            paid = mul(step.amount.units, slipped) + mul(closed, TAKER) + SETTLED_FOR
-            left = abs(leg.size) - step.amount.units
-            size = left if leg.size > 0 else -left
-            if size:
-                legs.append(
-                    venue.Leg(
-                        index=leg.index,
-                        feed=leg.feed,
-                        size=size,
-                        price=leg.price,
-                        maintenance=leg.maintenance,
-                    )
-                )
-        return venue.Standing(
-            available=stands.available - paid,
-            needed=max(stands.needed - freed, 1) if legs else 0,
-            legs=tuple(legs),
-            marks=stands.marks,
-        )
+        # what liquidators are paid may grow with margin: by half of it at the most while that binds
+        grown = mul(step.amount.units, WAD // 100) + 1
+        if (more := paid_in(step, stands, step.amount.units, grown)) is not None:
+            return more
 
-    def fill(self, steps: Sequence[Step], block: Block, snapshot: Snapshot, shadow: Shadow) -> Shadow:
-        raise NotImplementedError("a test engine has no dry-run")
+        def paid(leg: venue.Leg, units: int) -> int:
+            # filled at the worst price that the order allows
+            slipped = abs(leg.price - venue.worst_wad(step)) if isinstance(step, ReducePerp) else 0
+            return mul(units, slipped) + mul(mul(units, leg.price), TAKER) + SETTLED_FOR
+
+        return reduced(step, stands, lambda leg, n: mul(mul(n, leg.price), leg.maintenance) - 1, paid)
 
     def effect(self, intent: Intent, snapshot: Snapshot) -> Effect:
         return venue.two_step(intent, snapshot)
@@ -252,9 +174,6 @@ class SynthetixPerps:
 
         topic = keccak(text="AccountFlaggedForLiquidation(uint128,int256,uint256,uint256,uint256)")
         return LogFilter(target=self.site.perps, topics=(f"0x{topic.hex()}", f"0x{int(account):064x}"))
-
-    def _feed(self, market: int) -> str:
-        return f"{KIND}:{self.chain_id}:{market}"
 
 
 def permissions(keeper: str, id: int) -> tuple[tuple[object, ...], ...]:
