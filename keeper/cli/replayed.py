@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keeper.cli import progress, replaying, subject, table
+from keeper.cli import progress, replay_perps, replaying, subject, table
 from keeper.cli.endings import say, usage
+from keeper.decision.tighten import wants_warning
 from keeper.errors import ConfigError
 from keeper.replay import bars, beside, compare, fleet, keep, levels, market, omens, paths, rescue, together
 from keeper.replay import run as sea
@@ -21,6 +22,7 @@ from keeper.units import wad_float
 if TYPE_CHECKING:
     from keeper.cli.replay import Asked
     from keeper.model import Policy
+    from keeper.replay.perps import PerpAccount
 
 FEEDS: Mapping[str, Mapping[str, paths.Feed]] = {
     "chainlink": {},
@@ -40,6 +42,7 @@ class Scene:
     moved: paths.Paths
     shop: market.Market
     policy: Policy | None
+    perps: tuple[PerpAccount, ...] = ()
 
     def levels(self, account: fleet.Account) -> tuple[float, float]:
         """(trigger, target) of an account."""
@@ -53,9 +56,10 @@ def run(asked: Asked) -> int:
 
     names = chosen("--keepers", asked.keepers, compare.NAMES)
     policy = _policy(asked)
-    crew = _fleet(asked)
+    bets = replay_perps.of(asked)
+    crew = _fleet(asked, bets)
     kernels.prepare()
-    scene = _scene(asked, crew, policy)
+    scene = _scene(asked, crew, policy, bets)
     if asked.sweep:
         from keeper.cli import replay_sweep
 
@@ -70,6 +74,8 @@ def run(asked: Asked) -> int:
 def _compared(asked: Asked, scene: Scene, names: Sequence[str]) -> int:
     """Every keeper over the whole history."""
     made = compare.makes(names, scene.policy, scene.crew.assets, scene.shop)
+    bets, told = replay_perps.sailed(asked, scene, names)
+    made = made if scene.crew.accounts else {}
     with ExitStack() as stack:
         total = len(names) * len(scene.crew.accounts)
         advance = stack.enter_context(progress.bar(total, "replay"))
@@ -80,13 +86,15 @@ def _compared(asked: Asked, scene: Scene, names: Sequence[str]) -> int:
             sea.voyage(scene.crew, scene.moved, make, scene.shop, keep.Page(kept, name, advance))
             for name, make in made.items()
         ]
-    rows = [compare.row(v) for v in sailed]
     judged = _judged(scene, sailed)
+    sailed = replay_perps.joined(sailed, bets)
+    rows = [compare.row(v) for v in sailed]
     lines = replaying.said(scene.read, scene.crew, scene.moved, sailed)
     lines += [f"interest {asked.interest}, gas {asked.gas} gwei, feeds {asked.feed}"]
-    lines += replaying.judgement(judged)
+    lines += [*replaying.judgement(judged), *told]
     if asked.json:
         body = replaying.document(scene.read, scene.crew, scene.moved, sailed)
+        body["perps"] = {"positions": len(scene.perps), "said": told}
         print(table.document({**body, "seed": asked.seed, "rule": replaying.rule(judged)}))
     else:
         table.show(replaying.HEADERS, [replaying.cells(r) for r in rows])
@@ -100,7 +108,7 @@ def _compared(asked: Asked, scene: Scene, names: Sequence[str]) -> int:
 def _judged(scene: Scene, sailed: Sequence[sea.Voyage]) -> rescue.Score | None:
     """Ours by the rule of ``rescue``, where nobody's keeper was in the run too."""
     by = {v.keeper: v for v in sailed}
-    if "nobody" not in by or "ours" not in by:
+    if not sailed or "nobody" not in by or "ours" not in by:
         return None
     found = rescue.rescues(scene.crew, scene.moved, scene.shop, lambda a: scene.levels(a)[1], by["nobody"])
     return rescue.score(found, by["ours"])
@@ -193,7 +201,7 @@ def _policy(asked: Asked) -> Policy | None:
     return found[asked.policy]
 
 
-def _fleet(asked: Asked) -> fleet.Fleet:
+def _fleet(asked: Asked, bets: Sequence[PerpAccount] = ()) -> fleet.Fleet:
     if asked.accounts is not None and asked.book is not None:
         raise usage("--accounts", "give either --accounts or --book, not both")
     if asked.accounts is not None:
@@ -201,7 +209,9 @@ def _fleet(asked: Asked) -> fleet.Fleet:
     else:
         named = subject.named_book(asked.config, asked.book)
         found = fleet.of_book(named, str(asked.book or asked.config))
-    if not found.accounts:
+    sails = {b.name for b in bets}
+    found = replace(found, left_out=tuple(x for x in found.left_out if x[0] not in sails))
+    if not found.accounts and not bets:
         why = "; ".join(f"{n}: {w}" for n, w in found.left_out[:3])
         raise ConfigError(
             (f"{found.path}: no lending position with debt to replay{': ' + why if why else ''}",)
@@ -212,7 +222,9 @@ def _fleet(asked: Asked) -> fleet.Fleet:
     return found
 
 
-def _scene(asked: Asked, crew: fleet.Fleet, policy: Policy | None) -> Scene:
+def _scene(
+    asked: Asked, crew: fleet.Fleet, policy: Policy | None, bets: tuple[PerpAccount, ...] = ()
+) -> Scene:
     if asked.feed not in FEEDS:
         raise usage("--feed", f'"{asked.feed}" is not among {", ".join(FEEDS)}')
     moments = chosen("--field", asked.field, bars.FIELDS)
@@ -227,12 +239,15 @@ def _scene(asked: Asked, crew: fleet.Fleet, policy: Policy | None) -> Scene:
     if pegs and (asked.sweep or asked.chain):
         raise usage("--peg", "is not swept, and not driven through a chain")
     read = _bars(asked, pegs)
+    assets = tuple(dict.fromkeys((*crew.assets, *(a for b in bets for a in b.assets))))
     held = [*(x.strip() for x in asked.hold.split(",") if x.strip()), *pegs]
-    moved = paths.project(_without(read, pegs), crew.assets, moments, FEEDS[asked.feed], held)
-    moved = replace(beside.pegged(moved, read, pegs), omens=_omens(asked))
+    moved = paths.project(_without(read, pegs), assets, moments, FEEDS[asked.feed], held)
+    follows = policy is not None and wants_warning(policy)
+    moved = replace(beside.pegged(moved, read, pegs), omens=_omens(asked) if follows else None)
     rates = paths.Rates(borrow={"*": borrow}, supply={"*": supply})
     shop = market.Market(weather=market.Weather(calm_gwei=calm, storm_gwei=storm))
-    return Scene(read=read, crew=crew, moved=paths.with_interest(moved, rates), shop=shop, policy=policy)
+    grown = paths.with_interest(moved, rates)
+    return Scene(read=read, crew=crew, moved=grown, shop=shop, policy=policy, perps=bets)
 
 
 def _without(read: bars.Bars, pegs: Mapping[str, Sequence[str]]) -> bars.Bars:

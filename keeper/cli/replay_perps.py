@@ -1,0 +1,86 @@
+"""The perpetual positions of a book in ``keeper replay``: read, checked against funding, sailed beside the loans."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from keeper.cli.endings import usage
+from keeper.replay import levels, omens, paper_perp, perp_trips, perps
+from keeper.replay import run as sea
+from keeper.risk import bookfile
+from keeper.risk.assets import asset
+from keeper.units import wad_float
+from strategies.registry import resolve
+
+if TYPE_CHECKING:
+    from keeper.cli.replay import Asked
+    from keeper.cli.replayed import Scene
+    from keeper.model import Policy
+    from keeper.replay.paths import Paths
+
+
+def of(asked: Asked) -> tuple[perps.PerpAccount, ...]:
+    """Those of ``--book``; none where accounts or a configuration are replayed, or a grid or a chain."""
+    if asked.book is None or asked.accounts is not None or asked.sweep or asked.chain:
+        return ()
+    return perps.of_book(asked.book, bookfile.read(asked.book))
+
+
+def sailed(asked: Asked, scene: Scene, names: Sequence[str]) -> tuple[list[sea.Voyage], list[str]]:
+    """Each keeper's voyage of them, and what is said. ConfigError where funding is given and has a hole."""
+    if not scene.perps:
+        return [], []
+    paid = {a.index: _paid(asked, a.index, scene.moved) for a in scene.perps}
+    policy = scene.policy or levels.plain(asked.trigger, asked.target)
+    voyages, idle = [], [perps.PerpVessel(a, scene.moved, paid[a.index]) for a in scene.perps]
+    for name in names:
+        trips = [
+            _trip(perps.PerpVessel(a, scene.moved, paid[a.index]), name, (scene, policy)) for a in scene.perps
+        ]
+        voyages.append(sea.Voyage(keeper=name, trips=tuple(trips)))
+    for vessel in idle:
+        perp_trips.trip(vessel, ("nobody", perp_trips.Nobody()), scene.shop)
+    lines = perp_trips.notes(idle, counted=asked.funding is not None)
+    others = [n for n in names if n not in perp_trips.NAMES]
+    if others:
+        lines.append(f"{', '.join(others)}: knows no perpetual positions and leaves them alone")
+    return voyages, lines
+
+
+def joined(loans: Sequence[sea.Voyage], bets: Sequence[sea.Voyage]) -> list[sea.Voyage]:
+    """One voyage a keeper, loans first."""
+    if not loans:
+        return list(bets)
+    more = {v.keeper: v.trips for v in bets}
+    return [sea.Voyage(keeper=v.keeper, trips=(*v.trips, *more.get(v.keeper, ())), usd=v.usd) for v in loans]
+
+
+def _paid(asked: Asked, index: str, moved: Paths) -> omens.Funding | None:
+    if asked.funding is None:
+        return None
+    name = asset(index).base
+    found = omens.funding(asked.funding, name)
+    perps.covered(asked.funding, name, found, perps.times_of(moved))
+    return found
+
+
+def _trip(vessel: perps.PerpVessel, name: str, around: tuple[Scene, Policy]) -> sea.Trip:
+    scene, policy = around
+    guard: perp_trips.Guards = perp_trips.Nobody()
+    if name == "threshold":
+        line, target = wad_float(policy.trigger_wad), wad_float(policy.target_wad)
+        guard = perp_trips.Threshold(line=line, target=target)
+    elif name == "ours":
+        guard = _ours(vessel, policy, scene)
+    return perp_trips.trip(vessel, (name, guard), scene.shop)
+
+
+def _ours(vessel: perps.PerpVessel, policy: Policy, scene: Scene) -> perp_trips.Ours:
+    from dataclasses import replace
+
+    if policy.trail_pct or policy.take_profit or policy.close_prices:
+        raise usage("--policy", f"{policy.name} leaves by price, which a replay knows of loans only")
+    names = perp_trips.for_perps(policy)
+    venue = paper_perp.PaperPerps(vessel.account.assets, round(scene.shop.gas_units))
+    return perp_trips.Ours(replace(policy, strategies=names), resolve(names), venue)
