@@ -67,6 +67,21 @@ class VaultSystem:
         """The collateral type, 0x-hex."""
         return "0x" + ILK.hex()
 
+    @property
+    def names(self) -> dict[str, str]:
+        """What the chainlog says."""
+        return {
+            "MCD_VAT": self.vat,
+            "MCD_JUG": self.jug,
+            "MCD_SPOT": self.spotter,
+            "MCD_DOG": self.dog,
+            "CDP_MANAGER": self.manager,
+            "ILK_REGISTRY": self.registry,
+            "MCD_JOIN_DAI": self.dai_join,
+            "MCD_DAI": self.dai,
+            "PROXY_ACTIONS": self.actions,
+        }
+
 
 def deploy_maker(
     chain: Chain, tokens: tuple[str, str] | None = None, multicall: str | None = None
@@ -102,20 +117,7 @@ def deploy_maker(
     do(spotter, "poke(bytes32)", ILK)
     do(dog, "file(bytes32,uint256)", ILK, CHOP)
     do(registry, "put(bytes32,address,address)", ILK, gem_join, gem)
-    found = {
-        "MCD_VAT": vat,
-        "MCD_JUG": jug,
-        "MCD_SPOT": spotter,
-        "MCD_DOG": dog,
-        "CDP_MANAGER": manager,
-        "ILK_REGISTRY": registry,
-        "MCD_JOIN_DAI": dai_join,
-        "MCD_DAI": dai,
-        "PROXY_ACTIONS": actions,
-    }
-    for name, address in found.items():
-        do(chainlog, "set(bytes32,address)", name.encode().ljust(32, b"\0"), address)
-    return VaultSystem(
+    system = VaultSystem(
         chain_id=int(chain.rpc("eth_chainId"), 16),
         multicall=multicall or deploy_multicall3(chain),
         chainlog=chainlog,
@@ -132,6 +134,9 @@ def deploy_maker(
         gem=gem,
         dai=dai,
     )
+    for name, address in system.names.items():
+        do(chainlog, "set(bytes32,address)", name.encode().ljust(32, b"\0"), address)
+    return system
 
 
 def open_vault(chain: Chain, at: VaultSystem, owner: str, ink: int, art: int) -> tuple[int, str]:
