@@ -31,11 +31,39 @@ FILLED = {
 }
 """What a reader puts in the place of a page's words before the command line can be taken."""
 OPEN = {
+    'key = "0x..."': 'key = "0x2f39d218133AFaB8F2B819B1066c7E434Ad94E9e"',
     'market = "0x..."': f'market = "0x{"22" * 32}"',
     "0xMARKET:0xMARGIN": f"{ADDRESS}:{ADDRESS}",
     '"0x..."': f'"{ADDRESS}"',
 }
 """What a page leaves open in a configuration, the longer words first."""
+PAIR = f"""
+[[venues]]
+name = "lending"
+kind = "aave_v3"
+chain = "arbitrum"
+provider = "0x2f39d218133AFaB8F2B819B1066c7E434Ad94E9e"
+[[venues]]
+name = "perp"
+kind = "gmx_v2"
+chain = "arbitrum"
+provider = "0xdD00F639725E19a209880A44962Bc93b51B1B161"
+market = "{ADDRESS}:{ADDRESS}:short"
+[[positions]]
+label = "my-loan"
+venue = "lending"
+account = "{ADDRESS}"
+[[positions]]
+label = "my-short"
+venue = "perp"
+account = "{ADDRESS}"
+policy = "short"
+[policies.short]
+strategies = ["reduce_perp"]
+[policies.default]
+strategies = ["repay", "repay_from_reserve"]
+"""
+"""A loan and its hedge, for a page about both."""
 STRATEGIES = {"[standby]": ["deleverage"], "gmx_v2": ["reduce_perp"]}
 """What the page around such a piece says that its policy must name."""
 ANOTHER_FILE = {"docs/reference/book-file.md": lambda text: from_tables(tomllib.loads(text)["shocks"])}
@@ -139,7 +167,8 @@ def test_block__each_piece_of_a_configuration__is_accepted_within_a_whole_one(
     if block.page in ANOTHER_FILE:
         assert ANOTHER_FILE[block.page](text)
         return
-    whole = _joined(tomllib.loads(GOOD), tomllib.loads(text))
+    good = GOOD.replace("[policies.default]\n", PAIR) if "[[pairs]]" in text else GOOD
+    whole = _joined(tomllib.loads(good), tomllib.loads(text))
     strategies = next((names for kind, names in STRATEGIES.items() if kind in text), None)
     if strategies is not None:
         whole["policies"]["default"]["strategies"] = strategies
@@ -161,7 +190,9 @@ def _joined(whole: Mapping[str, Any], piece: Mapping[str, Any]) -> dict[str, Any
         if isinstance(there, dict) and isinstance(value, dict):
             made[key] = _joined(there, value)
         elif key in ("chains", "venues", "positions"):
-            made[key] = [{**there[0], **value[0]}, *there[1:]]
+            # [[chains.tickers]] alone belongs to the [[chains]] above it
+            first = value[0] if isinstance(value, list) else value
+            made[key] = [{**there[0], **first}, *there[1:]]
         else:
             made[key] = value
     return made
