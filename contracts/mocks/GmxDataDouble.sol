@@ -213,17 +213,56 @@ library Keys {
     }
 }
 
+/// @notice Values in the order in which they came, until one is removed: the last one takes its place.
+library Sets {
+    struct Set {
+        bytes32[] values;
+        mapping(bytes32 value => uint256) places;
+    }
+
+    function contains(Set storage set, bytes32 value) internal view returns (bool) {
+        return set.places[value] != 0;
+    }
+
+    function slice(Set storage set, uint256 start, uint256 end) internal view returns (bytes32[] memory values) {
+        if (end > set.values.length) end = set.values.length;
+        if (start >= end) return values;
+        values = new bytes32[](end - start);
+        for (uint256 i = start; i < end; i++) values[i - start] = set.values[i];
+    }
+
+    function add(Set storage set, bytes32 value) internal {
+        if (contains(set, value)) return;
+        set.values.push(value);
+        set.places[value] = set.values.length;
+    }
+
+    function remove(Set storage set, bytes32 value) internal {
+        uint256 place = set.places[value];
+        if (place == 0) return;
+        bytes32 last = set.values[set.values.length - 1];
+        set.values[place - 1] = last;
+        set.places[last] = place;
+        set.values.pop();
+        delete set.places[value];
+    }
+
+    function asValue(address value) internal pure returns (bytes32) {
+        return bytes32(uint256(uint160(value)));
+    }
+}
+
 /// @title Everything that GMX knows, under its keys.
 contract GmxDataStoreDouble {
+    using Sets for Sets.Set;
+
     mapping(bytes32 key => uint256) public getUint;
     mapping(bytes32 key => int256) public getInt;
     mapping(bytes32 key => bool) public getBool;
     mapping(bytes32 key => address) public getAddress;
     mapping(bytes32 key => bytes32) public getBytes32;
-    mapping(bytes32 set => bytes32[]) private _bytes32s;
-    mapping(bytes32 set => mapping(bytes32 value => uint256)) private _places;
-    mapping(bytes32 set => address[]) private _addresses;
-    mapping(bytes32 set => mapping(address value => uint256)) private _addressPlaces;
+    mapping(bytes32 set => Sets.Set) private _bytes32s;
+    mapping(bytes32 set => Sets.Set) private _addresses;
 
     function setUint(bytes32 key, uint256 value) external returns (uint256) {
         getUint[key] = value;
@@ -261,46 +300,31 @@ contract GmxDataStoreDouble {
     }
 
     function containsBytes32(bytes32 set, bytes32 value) external view returns (bool) {
-        return _places[set][value] != 0;
+        return _bytes32s[set].contains(value);
     }
 
     function getBytes32Count(bytes32 set) external view returns (uint256) {
-        return _bytes32s[set].length;
+        return _bytes32s[set].values.length;
     }
 
-    function getBytes32ValuesAt(
-        bytes32 set,
-        uint256 start,
-        uint256 end
-    ) external view returns (bytes32[] memory values) {
-        if (end > _bytes32s[set].length) end = _bytes32s[set].length;
-        if (start >= end) return values;
-        values = new bytes32[](end - start);
-        for (uint256 i = start; i < end; i++) values[i - start] = _bytes32s[set][i];
+    function getBytes32ValuesAt(bytes32 set, uint256 start, uint256 end) external view returns (bytes32[] memory) {
+        return _bytes32s[set].slice(start, end);
     }
 
     function addBytes32(bytes32 set, bytes32 value) external {
-        if (_places[set][value] != 0) return;
-        _bytes32s[set].push(value);
-        _places[set][value] = _bytes32s[set].length;
+        _bytes32s[set].add(value);
     }
 
     function removeBytes32(bytes32 set, bytes32 value) external {
-        uint256 place = _places[set][value];
-        if (place == 0) return;
-        bytes32 last = _bytes32s[set][_bytes32s[set].length - 1];
-        _bytes32s[set][place - 1] = last;
-        _places[set][last] = place;
-        _bytes32s[set].pop();
-        delete _places[set][value];
+        _bytes32s[set].remove(value);
     }
 
     function containsAddress(bytes32 set, address value) external view returns (bool) {
-        return _addressPlaces[set][value] != 0;
+        return _addresses[set].contains(Sets.asValue(value));
     }
 
     function getAddressCount(bytes32 set) external view returns (uint256) {
-        return _addresses[set].length;
+        return _addresses[set].values.length;
     }
 
     function getAddressValuesAt(
@@ -308,26 +332,17 @@ contract GmxDataStoreDouble {
         uint256 start,
         uint256 end
     ) external view returns (address[] memory values) {
-        if (end > _addresses[set].length) end = _addresses[set].length;
-        if (start >= end) return values;
-        values = new address[](end - start);
-        for (uint256 i = start; i < end; i++) values[i - start] = _addresses[set][i];
+        bytes32[] memory found = _addresses[set].slice(start, end);
+        values = new address[](found.length);
+        for (uint256 i = 0; i < found.length; i++) values[i] = address(uint160(uint256(found[i])));
     }
 
     function addAddress(bytes32 set, address value) external {
-        if (_addressPlaces[set][value] != 0) return;
-        _addresses[set].push(value);
-        _addressPlaces[set][value] = _addresses[set].length;
+        _addresses[set].add(Sets.asValue(value));
     }
 
     function removeAddress(bytes32 set, address value) external {
-        uint256 place = _addressPlaces[set][value];
-        if (place == 0) return;
-        address last = _addresses[set][_addresses[set].length - 1];
-        _addresses[set][place - 1] = last;
-        _addressPlaces[set][last] = place;
-        _addresses[set].pop();
-        delete _addressPlaces[set][value];
+        _addresses[set].remove(Sets.asValue(value));
     }
 }
 
