@@ -135,7 +135,7 @@ def free_port() -> int:
 
 def configured(root: Path, machine: Machine, alarm_port: int, page_port: int) -> Path:
     """What the page says to change in keeper.toml, done."""
-    config = root / "opt" / "keeper" / "keeper.toml"
+    config = root / "root" / "keeper.toml"
     text = re.sub(
         r"^state_dir = .*$", f'state_dir = "{root}/var/lib/keeper"', config.read_text(), flags=re.MULTILINE
     )
@@ -145,7 +145,7 @@ def configured(root: Path, machine: Machine, alarm_port: int, page_port: int) ->
     targets.parent.mkdir(parents=True, exist_ok=True)
     targets.write_text(f"json://127.0.0.1:{alarm_port}/hook\n")
     targets.chmod(0o600)
-    (root / "opt" / "keeper" / "alarms.txt").write_text(targets.read_text())
+    (root / "root" / "alarms.txt").write_text(targets.read_text())
     return config
 
 
@@ -212,14 +212,15 @@ def led(root: Path, on: Stage) -> None:
         "REPOSITORY": str(source),
         "0xYourAddress": on.pairs[0].guarded,
         "https://your-endpoint": on.node.url,
-        "--out keeper.toml": f"--out keeper.toml --provider {on.market.provider}",
+        "--out ~/keeper.toml": f"--out ~/keeper.toml --provider {on.market.provider}",
     }
-    machine = Machine(root, given)
+    machine, start = Machine(root, given), list[str]()
     page_port = free_port()
     with sink() as (alarm_port, got):
         for heading, lines in blocks(PAGE.read_text()):
             print(heading, flush=True)
             if heading.startswith("4."):
+                start = lines
                 break
             for line in lines:
                 machine.run(line)
@@ -241,6 +242,8 @@ def led(root: Path, on: Stage) -> None:
         with started(root, machine) as notify:
             print(f"  READY: {ready(notify, root)}")
             print(f"  page: {served(page_port)}")
+            for line in start:
+                machine.run(line)
             shock.set_prices(on.chain, on.market, {"WETH": int(on.scenario.prices_usd8(-1)["WETH"] * 0.8)})
             deadline_s = time.monotonic() + ALARM_S
             while not any("CRITICAL" in str(message) for message in got):
