@@ -53,7 +53,9 @@ ACTING = Acting(subaccount=WALLET, allowed=True, actions_left=10, until_s=2**40)
 
 def short(price: float, found: Perp | None = None) -> Position:
     """Eight ether sold at 2,000, at that price; or these numbers."""
-    numbers = replace(found or perp(price, eth=8.0), acting=ACTING, increase_gas=100_000, decrease_gas=100_000)
+    numbers = replace(
+        found or perp(price, eth=8.0), acting=ACTING, increase_gas=100_000, decrease_gas=100_000
+    )
     return read.of(SHORT, numbers, (SLOT.feed(INDEX), SLOT.feed(USDC)), (100, ()))
 
 
@@ -90,6 +92,6 @@ def decided(
     return {d.id: d for d in decide(snapshot, outlooks, policies, Memory(), options)[0]}
 
 
-def relief(**changes: str) -> Relief:
+def relief(wait: str = "", tried: str = "") -> Relief:
     """The short may be asked."""
-    return replace(Relief(short=SHORT, policy=PERP, take=take), **changes)
+    return Relief(short=SHORT, policy=PERP, take=take, wait=wait, tried=tried)

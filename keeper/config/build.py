@@ -145,6 +145,7 @@ def _paired(parts: Parts) -> list[str]:
         positions=parts.rows("positions"),
         policies=parts.policies,
         wallet=parts.wallet.address if parts.wallet else None,
+        standby=parts.standby is not None,
     )
     return pair_problems([(at, p) for at, p in parts.pairs if p], known)
 

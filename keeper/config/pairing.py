@@ -95,6 +95,7 @@ class Known:
     positions: Sequence[Row]
     policies: Mapping[str, PolicyTable]
     wallet: str | None
+    standby: bool
 
 
 def pair_problems(pairs: Sequence[tuple[tuple[str | int, ...], PairTable]], known: Known) -> list[str]:
@@ -153,6 +154,8 @@ def _lines(pair: PairTable, known: Known) -> Iterator[str]:
     if pair.take_profit and "repay_from_reserve" not in policy.strategies:
         why = 'needs "repay_from_reserve" in the strategies: profit is the owner\'s, and his Executor pays with it'
         yield f"take_profit: {why}"
+    if pair.take_profit and known.standby:
+        yield "take_profit: a machine in [standby] acts through the Executor alone; leave it to the first machine"
     if pair.trigger is None or pair.target is None:
         return
     if not policy.emergency + policy.hysteresis <= pair.trigger < policy.trigger:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from keeper.daemon.pairs import Pairs
 from keeper.daemon.watched import Watched, why_not_known
+from keeper.notify.metrics import JointFigures
 from keeper.risk import adl
 from keeper.risk.legs import worth_now_usd
 from keeper.units import UINT256_MAX
@@ -84,6 +85,29 @@ def _legs(watched: Watched) -> list[Leg]:
             )
         )
     return made
+
+
+def joint_figures(chains: Sequence[Watched]) -> JointFigures:
+    """The same as figures; what is not known at this moment is left out."""
+    worth = [(j.owner, j.worth_usd) for j in joined(chains) if math.isfinite(j.worth_usd)]
+    seen = [(w.chain.name, w.loop) for w in chains if w.loop is not None and w.blind is None]
+    cover = [
+        ((chain, x.settings.loan, x.settings.short), now.share, now.holds)
+        for chain, loop in seen
+        for x in loop.pairs.links
+        if (now := loop.pairs.covers.get(x.loan)) is not None
+    ]
+    left = [
+        ((w.chain.name, str(row["position"])), row["left"])
+        for w in chains
+        for row in adl_rows(w)
+        if isinstance(row["left"], float)
+    ]
+    return JointFigures(
+        worth_usd=tuple(worth),
+        cover=tuple(cover),
+        adl_left=tuple((at, value) for at, value in left if isinstance(value, float)),
+    )
 
 
 def joint_rows(chains: Sequence[Watched]) -> list[dict[str, object]]:

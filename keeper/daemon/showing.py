@@ -8,6 +8,7 @@ import keeper
 from keeper.config import Settings
 from keeper.daemon.control import Watched
 from keeper.daemon.facts import Guarded
+from keeper.daemon.joint import joint_figures
 from keeper.daemon.loop import ChainLoop
 from keeper.daemon.tick import Tick
 from keeper.model import Level
@@ -35,6 +36,7 @@ def figures(
             )
             for r in courier.routes
         ),
+        joint=joint_figures(chains),
     )
 
 

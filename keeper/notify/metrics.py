@@ -65,6 +65,18 @@ class CanaryFigures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JointFigures:
+    """What legs are to each other; what is not known now is left out."""
+
+    worth_usd: tuple[tuple[str, float], ...] = ()
+    """By owner of several legs."""
+    cover: tuple[tuple[tuple[str, str, str], float, bool], ...] = ()
+    """((chain, loan, short), share of the collateral, whether that covers it)."""
+    adl_left: tuple[tuple[tuple[str, str], float], ...] = ()
+    """((chain, position), share of the way)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
     """The whole daemon at one moment."""
 
@@ -74,6 +86,7 @@ class Figures:
     targets: tuple[TargetFigures, ...] = ()
     unacknowledged: int = 0
     canary: CanaryFigures | None = None
+    joint: JointFigures = JointFigures()
 
 
 class Counts:
@@ -150,6 +163,7 @@ class _Reading:
         yield from _positions(figures.chains)
         yield from _targets(figures)
         yield from _canary(figures.canary)
+        yield from _joint(figures.joint)
         yield from self._counted()
 
     def _counted(self) -> Iterable[Any]:
@@ -213,6 +227,23 @@ def _targets(figures: Figures) -> Iterable[Any]:
         ((t.name, "failed"), t.failed) for t in rows
     ]
     yield _counter("keeper_alarm_deliveries", "Tries by result.", ("target", "result"), sent)
+
+
+def _joint(joint: JointFigures) -> Iterable[Any]:
+    worth = [((owner,), usd) for owner, usd in joint.worth_usd]
+    told = "What an owner's legs are worth together, over venues and chains."
+    yield _gauge("keeper_joint_worth_usd", told, ("owner",), worth)
+    labels = ("chain", "loan", "short")
+    shares = [(at, share) for at, share, _ in joint.cover]
+    yield _gauge(
+        "keeper_hedge_cover_ratio", "Share of a loan's collateral that its short covers.", labels, shares
+    )
+    held = [(at, float(holds)) for at, _, holds in joint.cover]
+    yield _gauge(
+        "keeper_hedge_covered", "1 while that is enough for the lines of a covered loan.", labels, held
+    )
+    told = "Share of the way to auto-deleveraging of a perpetual's side that is left."
+    yield _gauge("keeper_adl_left_ratio", told, ("chain", "position"), joint.adl_left)
 
 
 def _canary(canary: CanaryFigures | None) -> Iterable[Any]:

@@ -18,6 +18,7 @@ from keeper.notify.metrics import (
     Counts,
     Exposition,
     Figures,
+    JointFigures,
     PositionFigures,
     TargetFigures,
 )
@@ -41,6 +42,12 @@ CHAIN = ChainFigures(
 )
 
 
+PAIR = ("mainnet", "loan", "hedge")
+JOINT = JointFigures(
+    worth_usd=(("0xme", 10_000.0),), cover=((PAIR, 0.5, True),), adl_left=((("mainnet", "hedge"), 0.2),)
+)
+
+
 @pytest.fixture(scope="module")
 def exposed() -> dict[str, set[str]]:
     """Every sample name -> its label names."""
@@ -51,7 +58,9 @@ def exposed() -> dict[str, set[str]]:
     counts.outcomes["mainnet", "FINAL"] += 1
     target = TargetFigures(name="ntfy (line 1)", down=False, waiting=0, delivered=1, failed=0)
     canary = CanaryFigures(every_s=3_600.0, success_s=1.0, failed=False)
-    figures = Figures(version="0", mode="live", chains=(CHAIN,), targets=(target,), canary=canary)
+    figures = Figures(
+        version="0", mode="live", chains=(CHAIN,), targets=(target,), canary=canary, joint=JOINT
+    )
     found: dict[str, set[str]] = {}
     for line in Exposition().text(figures, counts).decode().splitlines():
         if not line.startswith("#"):

@@ -85,6 +85,7 @@ WRONG = [
     (PAIR + 'trigger = "1.11"\ntarget = "1.30"\n', "pairs[0].trigger: 1.11 must be"),
     (PAIR + 'trigger = "1.15"\ntarget = "1.50"\n', "pairs[0].target: 1.50 must be"),
     (PAIR + "take_profit = true\n", 'pairs[0].take_profit: needs "repay_from_reserve"'),
+    (PAIR + "take_profit = true\n[standby]\nblocks = 3\n", "pairs[0].take_profit: a machine in [standby]"),
     (PAIR + "asets = []\n", 'pairs[0].asets: unknown key; did you mean "assets"?'),
     (PAIR + HEDGE.replace(KEY, B), "pairs[0].hedge.key: "),
     (PAIR + HEDGE.replace("5000", "1000"), "pairs[0].hedge.action_usd_max: 2000 <= day_usd_max 1000"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from keeper.daemon.joint import adl_rows, joined, joint_rows, pair_rows
+from keeper.daemon.joint import adl_rows, joined, joint_figures, joint_rows, pair_rows
 from keeper.daemon.pairs import KIND, Pairs, say_adl
 from keeper.daemon.watched import Blind
 from keeper.decision.legs import HEDGE_PROFIT
@@ -145,6 +145,9 @@ async def test_joint__when_a_leg_cannot_be_read__then_nothing_together_is_told(t
     (near,) = adl_rows(made)
     assert (near["position"], near["enabled"], near["left"]) == ("hedge", False, 0.2)
     await made.running.tick(shown(made, "1700", None))
+    figures = joint_figures([made])
+    assert (figures.worth_usd, figures.adl_left) == ((), ())
+    assert [(at[1:], covered) for at, _, covered in figures.cover] == [(("loan", "hedge"), False)]
     (half,) = joint_rows([made])
     assert half["worth_usd"] is None
     assert [x.label for x in joined([made])[0].legs if x.why] == ["hedge"]
