@@ -81,14 +81,11 @@ class PerpStage:
         executed(self.chain, self.at, [p.guarded for p in self.pairs])
 
     def race(self, index: int, *, dry_run: bool) -> tuple[Forced, ...]:
-        """The block after it: orders are executed first, then the engine takes what it may.
-
-        A dry-run's guarded accounts are left alone: nobody rescues them, and their shadows stand on what they hold.
-        """
+        """The block after it: orders are executed first, then the engine takes what it may."""
         shock.set_base_fee(self.chain, self.scenario.base_fee_wei(index))
         executed(self.chain, self.at, [p.guarded for p in self.pairs])
         both = [(account, p) for p in self.pairs for account in (p.guarded, p.twin)]
-        open_ = [(a, p) for a, p in both if a not in self.gone and not (dry_run and a == p.guarded)]
+        open_ = [(a, p) for a, p in both if a not in self.gone]
         worth = {a: self._worth_usd8(p, a) for a, p in open_}
         held = {a: self._usdc(a) for a, _ in open_}
         taken(self.chain, self.at, [(a, p.long) for a, p in open_])

@@ -25,7 +25,7 @@ from keeper.model import (
 )
 from keeper.seams import Shadow
 from keeper.units import BPS, UINT256_MAX, decimal_text, mul_div_down, mul_div_up
-from keeper.venues.gmx_v2 import book, read
+from keeper.venues.gmx_v2 import book, forms, read
 from keeper.venues.gmx_v2.book import Slot
 from keeper.venues.gmx_v2.curves import applied, up
 
@@ -247,8 +247,10 @@ def tokens_of(perp: Perp, size_usd: int) -> int:
 def fill(slot: Slot, steps: Sequence[Step], block: Block, snapshot: Snapshot, shadow: Shadow) -> Shadow:
     """A dry-run's numbers after the steps, had the venue's keeper executed them at once. Raises Unread."""
     real = snapshot.position(shadow.id)
-    if real is None or real.perp is None:
+    if real is None:
         raise Unread(f"{shadow.id} is not in the snapshot of block {snapshot.block.number}")
+    if real.perp is None:
+        return _bereft(slot, steps, shadow)
     perp = after(slot, steps, replace(real, perp=_shadowed(slot, real.perp, shadow))).perp
     return Shadow(
         id=shadow.id,
@@ -286,6 +288,26 @@ def _shadowed(slot: Slot, real: Perp, shadow: Shadow) -> Perp:
         owed=owed,
         remaining_usd=remaining,
     )
+
+
+def _bereft(slot: Slot, steps: Sequence[Step], shadow: Shadow) -> Shadow:
+    """A shadow whose chain's own position is gone, after the steps: filled at the worst price that they allow."""
+    address = slot.collateral.address
+    margin, (size, tokens) = (
+        shadow.collateral.get(address, 0),
+        (shadow.debt.get(n, 0) for n in ("size", "tokens")),
+    )
+    for step in steps:
+        if isinstance(step, AddMargin):
+            margin += step.amount.units
+        elif isinstance(step, ReducePerp) and size:
+            part = min(step.size_usd, size)
+            gone = mul_div_up(tokens, part, size)
+            lost = part - gone * step.worst_price if slot.long else gone * step.worst_price - part
+            unit = 10 ** (forms.USD_DECIMALS - slot.collateral.decimals) if slot.stable else step.worst_price
+            margin = max(0, margin - up(max(lost, 0), unit))
+            size, tokens = size - part, tokens - gone
+    return Shadow(id=shadow.id, collateral={address: margin}, debt={"size": size, "tokens": tokens})
 
 
 def _no(code: str, why: str) -> Refusal:

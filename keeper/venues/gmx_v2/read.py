@@ -173,7 +173,7 @@ def _one(frame: Frame, id: PositionId, words: Words, about: About) -> Position |
     told, shadow = about.told, about.shadow
     if not words.ok[0] or words.count[0] < _POSITION_WORDS:
         return f"position of {id.account} could not be read from {frame.slot.reader}"
-    held = _held(frame.slot, words, shadow)
+    held = _held(frame, words, shadow)
     if not held.size or not held.tokens:
         return Position(
             id=id,
@@ -194,7 +194,8 @@ def _one(frame: Frame, id: PositionId, words: Words, about: About) -> Position |
     return position(frame, id, perp(frame, held, waits, orders.granted(frame.slot, words)))
 
 
-def _held(slot: Slot, words: Words, shadow: Shadow | None) -> Held:
+def _held(frame: Frame, words: Words, shadow: Shadow | None) -> Held:
+    slot, market = frame.slot, frame.market
     n = [words.uint(0, k) for k in range(_POSITION_WORDS)]
     pending = n[6] - 2**256 if n[6] >= 2**255 else n[6]
     size, tokens, units = n[3], n[4], n[5]
@@ -203,6 +204,10 @@ def _held(slot: Slot, words: Words, shadow: Shadow | None) -> Held:
         units = shadow.collateral.get(slot.collateral.address, units)
         size = shadow.debt.get("size", size)
         tokens = shadow.debt.get("tokens", tokens)
+        if not n[3]:
+            # the chain's own position is gone, and with it since when interest counts: none is counted from then on
+            n[7] = market.borrowed.of(slot.long)
+            n[8] = market.funded[0 if slot.long else 1].of(slot.collateral == slot.long_token)
     return Held(
         # of the slot, not of the word: a dry-run's own version outlives a position that the chain has closed
         long=slot.long,

@@ -123,3 +123,20 @@ def test_fill__after_an_earlier_fill__goes_on_from_it_and_not_from_the_chain() -
     assert [s.debt["size"] // USD for s in (first, second, third)] == [20_000, 18_000, 16_000]
     # a tenth of a loss of 1,000 and a fee of 1.20 for every 2,000 that is closed
     assert [s.collateral[USDC.address] // 10**4 for s in (second, third)] == [239_879, 229_759]
+
+
+@pytest.mark.parametrize("long", [True, False])
+def test_fill__the_chains_own_position_was_liquidated__the_shadow_goes_on_at_the_worst_price(
+    long: bool,
+) -> None:
+    shot = replace(world(perp(1_900))[0], positions=(closed(position(perp(1_900, long))),))
+    start = Shadow(
+        id=shot.positions[0].id,
+        collateral={USDC.address: 2_000 * 10**6},
+        debt={"size": 20_000 * USD, "tokens": 10 * 10**18},
+    )
+    part = replace(PART, worst_price=(1_800 if long else 2_200) * 10**12)
+    after = fill(slot(long), (TOP_UP, part), BLOCK, shot, start)
+    # a tenth closed 200 dollars a token worse than it was opened
+    assert after.collateral == {USDC.address: 2_300 * 10**6}
+    assert after.debt == {"size": 18_000 * USD, "tokens": 9 * 10**18}
