@@ -22,6 +22,7 @@ from keeper.phrases import minute_text
 from keeper.seams import Alarm, Severity, Venue
 from keeper.venues.aave_v3 import AaveV3
 from keeper.venues.aave_v3.book import checksum
+from keeper.venues.aave_v3.deployments import known as aave_markets
 
 CHANGE, UNREAD, UNKNOWN = "pending_governance_change", "pending_governance_unread", "timelock_unknown"
 WAYS = (
@@ -207,11 +208,19 @@ def _fault(severity: Severity, code: str, subject: str, why: str) -> Fault:
     return Fault(severity=severity, code=code, subject=subject, why=why)
 
 
+def _foreign(venue: Venue, looked: Sequence[Timelock]) -> bool:
+    """A market of Aave's code that is not Aave's own (SparkLend): the known controllers do not rule over it."""
+    if not isinstance(venue, AaveV3) or any(not t.governs for t in looked):
+        return False
+    market = venue.market
+    return all(m.provider.lower() != market.provider.lower() for m in aave_markets(market.chain_id))
+
+
 async def findings(site: Site, snapshot: Snapshot) -> list[Finding]:
     """What ``keeper check`` says: changes that wait, and the markets of which no timelock is known."""
     around = Around(chain=site.chain, endpoints=site.endpoints, camera=site.camera)
     looked = chosen(site.chain)
-    covered = {kind for t in looked for kind in (t.governs or GOVERNED)}
+    kinds = {kind for t in looked for kind in (t.governs or GOVERNED)}
     found = [
         Finding(
             severity=Severity.INFO,
@@ -220,7 +229,7 @@ async def findings(site: Site, snapshot: Snapshot) -> list[Finding]:
             why="no timelock is known for it: a change that waits for it is not seen before it lands",
         )
         for venue in site.venues.values()
-        if venue.kind in GOVERNED and venue.kind not in covered
+        if venue.kind in GOVERNED and (venue.kind not in kinds or _foreign(venue, looked))
     ]
     if not looked:
         return found

@@ -32,8 +32,11 @@ class Where:
 
 
 def places(named: Iterable[tuple[str, str | None]]) -> tuple[Where, ...]:
-    """(name, URL or None for the public one) of each."""
-    return tuple(Where(exchange=EXCHANGES[n], url=(url or EXCHANGES[n].url).rstrip("/")) for n, url in named)
+    """(name, URL or None for the public one) of each; one named twice counts once: it agrees with itself."""
+    once = dict(named)
+    return tuple(
+        Where(exchange=EXCHANGES[n], url=(url or EXCHANGES[n].url).rstrip("/")) for n, url in once.items()
+    )
 
 
 class Tickers:

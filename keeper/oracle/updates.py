@@ -31,6 +31,8 @@ BEFORE = 0.9
 """An answer after less than this share of the longest silence came for its move, not for the heartbeat."""
 DECILE = 10
 HEARTBEAT_S_MIN = 60
+SPAN_S = 6 * 3_600
+"""Of a shorter time nothing is learned: in a storm three pauses of a minute are no heartbeat."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +131,8 @@ def learned(feed: Feed, known: Sequence[Update]) -> Feed:
         (b.at_s - a.at_s, abs(b.units / a.units - 1.0) * 10_000) for a, b in pairwise(known) if a.units > 0
     ]
     longest = max((s for s, _ in gaps), default=0)
-    if not feed.assumed or longest < HEARTBEAT_S_MIN:
+    span_s = known[-1].at_s - known[0].at_s if known else 0
+    if not feed.assumed or longest < HEARTBEAT_S_MIN or span_s < SPAN_S:
         return feed
     silent = sum(s >= longest * (1.0 - NEAR) for s, _ in gaps)
     spoken = sorted(move for s, move in gaps if s < BEFORE * longest and move > 0.0)

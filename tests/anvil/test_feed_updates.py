@@ -49,9 +49,9 @@ class Watch:
         self.chain, self.deployment, me = chain, deployment, chain.accounts[0]
         code = own_artifact("AggregatorDouble")
         self.aggregator = chain.deploy(code, 3_000 * USD, USD, 10**6 * USD, "ETH / USD")
-        for minute in range(30):
-            chain.rpc("evm_setNextBlockTimestamp", chain.block().timestamp_s + 60)
-            chain.send(me, self.aggregator, "set(int256)", (3_000 + minute % 2) * USD)
+        for n in range(30):
+            chain.rpc("evm_setNextBlockTimestamp", chain.block().timestamp_s + 1_200)
+            chain.send(me, self.aggregator, "set(int256)", (3_000 + n % 2) * USD)
         self.proxy = chain.deploy(own_artifact("FeedProxyDouble"), self.aggregator)
         weth = deployment.token("WETH").address
         chain.send(me, deployment.oracle, "setAssetSources(address[],address[])", [weth], [self.proxy])
@@ -110,11 +110,11 @@ def test_updates__when_a_look_is_made__then_logs_are_one_request_and_seen_rounds
     assert watch.transport.asked.count("eth_getLogs") == 1
     # a photograph and a look: two batches, as before logs were read
     assert watch.transport.asked.count("eth_call") == 2
-    # it kept a minute's pace for half an hour: a quarter of an hour and a half later it is stale, not in a day
-    watch.chain.mine(watch.chain.block().timestamp_s + 1_500)
+    # it kept a pace of twenty minutes for ten hours: it is stale after thirty-five, not after a day and a half
+    watch.chain.mine(watch.chain.block().timestamp_s + 2_200)
     (fault,) = watch.look()
     assert fault.code == "feed_stale"
-    assert "its heartbeat is 60 s (assumed)" in fault.why
+    assert "its heartbeat is 1200 s (assumed)" in fault.why
 
 
 def test_updates__when_logs_cannot_be_had__then_it_is_said_and_the_answers_still_tell(watch: Watch) -> None:

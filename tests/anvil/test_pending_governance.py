@@ -1,14 +1,14 @@
-"""What waits behind a timelock over the real Aave market: seen, tried and told before it lands, and as it then lands."""
+"""What waits behind a timelock over the real Aave market: seen, tried and told before it lands."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from eth_utils.crypto import keccak
 
 from anvil.abi import encode_call
 from anvil.actors import Actors, Borrower
@@ -23,10 +23,13 @@ from keeper.daemon.facts import Guarded
 from keeper.daemon.governing import CHANGE, UNREAD, Governing, Seat
 from keeper.daemon.oracles import Around, Unheard
 from keeper.daemon.shadow import ShadowBook
+from keeper.errors import Rejected
+from keeper.governance import deployments
 from keeper.model import Snapshot
 from keeper.oracle.faults import Fault
 from keeper.phrases import health_text
 from keeper.seams import Severity
+from keeper.venues.aave_v3 import AaveV3
 from tests import build
 from tests.anvil_reading import Reader
 
@@ -100,8 +103,8 @@ class Council:
 
 
 @pytest.fixture
-def council(chain: Chain, deployment: Deployment) -> Iterator[Council]:
-    yield Council(chain, deployment)
+def council(chain: Chain, deployment: Deployment) -> Council:
+    return Council(chain, deployment)
 
 
 def payload(on: Council, *actions: tuple[str, bool, str, bytes]) -> int:
@@ -168,8 +171,6 @@ def test_pending__when_makers_pause_holds_a_plan__then_it_is_found_in_its_notes_
     weth = d.token("WETH").address
     spell = council.chain.deploy(own_artifact("CutPayloadDouble"), d.configurator, weth, 6_000, 7_000, 10_500)
     tag = council.chain.rpc("eth_getCode", spell, "latest")
-    from eth_utils.crypto import keccak
-
     hashed = keccak(hexstr=tag)
     eta_s = council.chain.block().timestamp_s + 3 * DAY_S
     fax = encode_call("execute()")
@@ -186,8 +187,6 @@ class Plain(ChainTransport):
 
     async def request(self, method: str, params: Any, **_: Any) -> object:
         if method == "eth_call" and len(params) > 2:
-            from keeper.errors import Rejected
-
             raise Rejected(-32602, "too many arguments, want at most 2")
         return await super().request(method, params)
 
@@ -261,3 +260,8 @@ def test_check__when_no_timelock_is_known_of_a_market__then_it_is_said(council: 
     )
     (finding,) = asyncio.run(governing.findings(cast(Any, site), council.snapshot(camera)))
     assert (finding.code, finding.severity) == (governing.UNKNOWN, Severity.INFO)
+    # Aave's own controller says nothing of a market of Aave's code that somebody else governs
+    foreign = replace(council.venue.market, chain_id=1)
+    assert governing._foreign(AaveV3(foreign), deployments.known(1))
+    core = replace(foreign, provider="0x2f39d218133AFaB8F2B819B1066c7E434Ad94E9e")
+    assert not governing._foreign(AaveV3(core), deployments.known(1))

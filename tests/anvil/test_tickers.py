@@ -174,6 +174,12 @@ def test_tickers__when_only_one_is_left_or_they_do_not_agree__then_nothing_is_be
     assert len(parted.refused) == 4
 
 
+def test_tickers__when_one_exchange_is_named_twice__then_it_does_not_agree_with_itself() -> None:
+    named = [("kraken", None), ("kraken", "http://127.0.0.1:1"), ("gemini", None)]
+    assert [w.exchange.name for w in places(named)] == ["kraken", "gemini"]
+    assert "127.0.0.1" not in repr(places(named))
+
+
 def looked(chain: Chain, deployment: Deployment, price: float) -> list[Fault]:
     """What the oracle room finds with exchanges at that price, and no pool."""
 

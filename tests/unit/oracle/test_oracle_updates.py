@@ -95,8 +95,10 @@ def test_learned__when_a_feed_shows_its_habits__then_it_is_stale_and_due_by_them
         (FEED, []),
         (FEED, hourly(3)),
         (replace(FEED, assumed=False), hourly(40)),
+        # a storm of an hour and a half, with pauses of one length in it
+        (FEED, [update(n, 3_000 * 1.01**n, n * 200) for n in range(1, 28)]),
         # one long silence among many short ones is no heartbeat
-        (FEED, [update(n, 3_000 + n, n * 60) for n in range(1, 30)] + [update(30, 3_000, 9_000)]),
+        (FEED, [update(n, 3_000 + n, n * 60) for n in range(1, 30)] + [update(30, 3_000, 90_000)]),
     ],
 )
 def test_learned__when_too_little_is_known_or_it_is_known_already__then_nothing_changes(
