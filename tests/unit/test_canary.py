@@ -28,6 +28,7 @@ from tests import build, mandates, plans
 from tests.loop_double import DIGEST, Loop, loop, vault
 
 pytestmark = pytest.mark.unit
+WITHIN = 8
 SETTINGS = CanarySettings(
     position="vault 1",
     every_s=3_600.0,
@@ -35,7 +36,7 @@ SETTINGS = CanarySettings(
     value_usd_max=30_000,
     spend_usd_max=500,
     gas_usd_max=50,
-    within_blocks=8,
+    within_blocks=WITHIN,
 )
 SAFE, LOW = "10000", "13800"
 """Dollars owed on 10 WETH: health 1.66, and 1.2, below the trigger of the builders' policy."""
@@ -94,12 +95,18 @@ class Bird:
         assert self.cage.last is not None
         return self.cage.last
 
-    def signed(self, plan: Plan) -> None:
+    def signed(self, plan: Plan, nonce: int = 4) -> None:
         """As a sender leaves it in the journal."""
         self.on.journal.open_intent(plan)
         fee = Fee(gas_limit=300_000, max_fee_wei=10**10, tip_wei=10**9)
         attempt = Attempt(
-            key=plan.key, nonce=4, n=0, raw=b"x", hash="0xabc", fee=fee, sent_block=plan.block.number
+            key=plan.key,
+            nonce=nonce,
+            n=0,
+            raw=b"x",
+            hash=f"0xabc{nonce}",
+            fee=fee,
+            sent_block=plan.block.number,
         )
         self.on.journal.add_attempt(attempt, build.WALLET)
 
@@ -274,7 +281,7 @@ async def test_canary__when_it_fails__then_critical_names_the_stage_and_none_beg
     (plan,) = (await bird.tick()).plans
     bird.signed(plan)
     bird.becomes(plan, IntentState.SENT, Verdict.UNKNOWN.value)
-    for _ in range(SETTINGS.within_blocks + 2):
+    for _ in range(WITHIN + 2):
         await bird.tick()
         await bird.turn()
     await ended(looking)
@@ -295,7 +302,22 @@ async def test_canary__when_it_fails__then_critical_names_the_stage_and_none_beg
     assert "failed at send" in str((await after.cage.answer({"now": True}))["why"])
     bird.on.journal.set_control(ACK, repr(bird.on.clock.now_s()), "ann", "seen")
     again = await after.begun()
-    again.cancel()
+    await after.tick(other=LOW)
+    await ended(again)
+    assert after.last.state.value == "PUT_OFF"
+    assert after.cage.figures().failed, "what was put off undoes no failure"
+    assert "canary_failed" in after.standing
+    after.on.clock.advance(cages.AGAIN_S)
+    after.on.number += 10
+    await after.tick()
+    again = await after.begun()
+    (plan,) = (await after.tick()).plans
+    after.signed(plan, nonce=5)
+    after.becomes(plan, IntentState.INCLUDED)
+    after.becomes(plan, IntentState.SETTLED)
+    await ended(again)
+    assert not after.cage.figures().failed
+    assert "canary_failed" not in after.standing
 
 
 @pytest.mark.asyncio

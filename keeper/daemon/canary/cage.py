@@ -28,8 +28,8 @@ from keeper.seams import Clock, Severity
 
 JOB = "canary"
 CODE = "canary_failed"
-LAST, SUNG = "canary", "canary:success"
-"""Control keys: the last run as text; the wall time of the last success."""
+LAST, SUNG, FELL = "canary", "canary:success", "canary:failure"
+"""Control keys: the last run as text; the wall time of the last success; the failed run that still stands."""
 LOOK_S = 30.0
 """How often is looked whether one is due."""
 POLL_S = 0.2
@@ -145,11 +145,10 @@ class Cage:
 
     def figures(self) -> CanaryFigures:
         """What Prometheus is told."""
-        last = self.last
         return CanaryFigures(
             every_s=self._settings.every_s or 0.0,
             success_s=self._success_s(),
-            failed=last is not None and last.state is State.FAILED,
+            failed=self._failure() is not None,
         )
 
     def _status(self) -> dict[str, object]:
@@ -185,9 +184,9 @@ class Cage:
 
     def _hindered(self) -> str:
         """Why none may begin now: its last failure, what it would stand in the way of, or itself."""
-        last = self.last
-        if last is not None and last.state is State.FAILED and not self._acknowledged(last):
-            return f"the last one failed at {last.at}: look into it, then keeper ack"
+        fell = self._failure()
+        if fell is not None and not self._acknowledged(fell):
+            return f"the last one failed at {fell.at}: look into it, then keeper ack"
         return self._unfit() or calm.waits(self._chains(), self._settings)
 
     def _unfit(self) -> str:
@@ -197,15 +196,20 @@ class Cage:
             return ""
         return calm.unfit(place[1].last.snapshot.position(place[2].id), self._settings)
 
+    def _failure(self) -> Run | None:
+        """The failure that stands, across restarts and what was put off, until one succeeds."""
+        control = self._journal.control(FELL)
+        return from_text(control.value) if control is not None and control.value else None
+
     def _acknowledged(self, run: Run) -> bool:
         control = self._journal.control(ACK)
         known_s = float(control.value) if control is not None and control.value else 0.0
         return known_s > (run.ended_s or run.begun_s)
 
     def _remind(self) -> None:
-        """A failure stands, across restarts too, until one succeeds."""
-        if self.last is not None and self.last.state is State.FAILED:
-            self._raise(Severity.CRITICAL, CODE, failed_why(self.last))
+        """Say a failure again for as long as it stands."""
+        if (fell := self._failure()) is not None:
+            self._raise(Severity.CRITICAL, CODE, failed_why(fell))
 
     def _say_waiting(self) -> None:
         now_s = self._clock.now_s()
@@ -323,8 +327,11 @@ class Cage:
             self._journal.set_control(SUNG, repr(run.ended_s), run.by, "settled, and told")
         self._keep(run, " ".join(ended_lines(run)))
         if state is State.FAILED:
+            self._journal.set_control(FELL, to_text(run), run.by, run.why)
             self._raise(Severity.CRITICAL, CODE, failed_why(run))
         elif state is not State.PUT_OFF:
+            if self._failure() is not None:
+                self._journal.set_control(FELL, None, run.by, "one has succeeded since")
             self._clear(CODE)
 
     def _passed(self, run: Run, seen: Sighted) -> Run:
