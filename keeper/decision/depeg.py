@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from keeper.decision.smaller import PPM, is_dollar
+from keeper.decision.smaller import PPM, ROOM_WAD, is_dollar
 from keeper.model import Holding, Policy, Position, Quoted, Reduce
 from keeper.units import UINT256_MAX, WAD, decimal_text, mul_div_down
 
@@ -19,8 +19,9 @@ FRESH_S = 120
 """A market's word is of a block seconds ago; an older one does not confirm anything."""
 QUARTERS = (4, 3, 2, 1, 0)
 """How far towards max_health is tried, the farthest first."""
-BELOW_MAX_WAD = WAD // 200
-"""A sale aims so far below what no rescue may pass: its quote may turn out better."""
+USEFUL_DIVISOR = 20
+"""Above trigger a step lifts health by a twentieth at least: a stable stays off its peg for days, and gas is paid
+each time."""
 
 
 def off_peg(
@@ -76,8 +77,10 @@ def _targets(policy: Policy, position: Position) -> tuple[int, ...]:
     health = position.health_wad
     if health is None or health == UINT256_MAX or not position.debt:
         return ()
-    least = max(policy.target_wad if health < policy.trigger_wad else 0, health + policy.hysteresis_wad)
-    way = policy.max_health_wad - BELOW_MAX_WAD - least
+    useful = health + max(policy.hysteresis_wad, health // USEFUL_DIVISOR)
+    least = policy.target_wad if health < policy.trigger_wad else useful
+    # a sale aims below what no rescue may pass: its quote may turn out better
+    way = policy.max_health_wad - ROOM_WAD - least
     if way < 0:
         return ()
     return tuple(dict.fromkeys(least + mul_div_down(way, q, max(QUARTERS)) for q in QUARTERS))

@@ -25,7 +25,7 @@ def equity_wad(position: Position) -> int:
         return max(0, position.perp.remaining_usd // 10**12)
     held = sum(h.value_base for h in position.collateral)
     owed = sum(h.value_base for h in position.debt)
-    return max(0, held - owed) * WAD // 10**position.base_decimals
+    return mul_div_down(max(0, held - owed), WAD, 10**position.base_decimals)
 
 
 def peak_after(peak_wad: int, position: Position | None, policy: Policy) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from keeper.model import Holding, Policy, Position, Reduce
 from keeper.phrases import health_text
 from keeper.sizing import debt_base_up, weighted_base_wad
-from keeper.units import UINT256_MAX, WAD, mul_div_up
+from keeper.units import UINT256_MAX, WAD, mul_div_down, mul_div_up
 
 ROOM_WAD = WAD // 50
 """From target to max_health, as a configuration needs it."""
@@ -34,12 +34,12 @@ class Excess:
 
 def usd_wad(value_base: int, position: Position) -> int:
     """Base units of the position's venue as dollars in wad, rounded up."""
-    return -(-value_base * WAD // 10**position.base_decimals)
+    return mul_div_up(value_base, WAD, 10**position.base_decimals)
 
 
 def price_wad(holding: Holding, position: Position) -> int:
     """Dollars of one whole token by the venue's own oracle."""
-    return holding.price_base * WAD // 10**position.base_decimals
+    return mul_div_down(holding.price_base, WAD, 10**position.base_decimals)
 
 
 def is_dollar(holding: Holding, position: Position) -> bool:

@@ -17,12 +17,18 @@ from keeper.replay.market import Market
 from keeper.replay.omens import Funding
 from keeper.replay.paths import Paths
 from keeper.replay.perps import PerpAccount, PerpVessel, funding_of
+from keeper.risk.book import Floats
 from keeper.units import WAD
 
 pytestmark = pytest.mark.property
 HOUR_S = 3_600.0
 RATES = st.floats(-0.01, 0.01, allow_nan=False)
 PRICES = st.lists(st.floats(10.0, 10_000.0), min_size=12, max_size=40)
+
+
+def hours(count: int) -> Floats:
+    """The beginnings of so many hours."""
+    return np.array([i * HOUR_S for i in range(count)], np.float64)
 
 
 def paths(prices: list[float]) -> Paths:
@@ -34,7 +40,7 @@ def paths(prices: list[float]) -> Paths:
         said=said,
         market=said.copy(),
         bar=np.arange(len(prices)),
-        times_s=np.arange(len(prices)) * HOUR_S,
+        times_s=hours(len(prices)),
         step_s=HOUR_S,
         usd=np.array([prices[0], 1.0]),
         held=("USDC",),
@@ -44,8 +50,8 @@ def paths(prices: list[float]) -> Paths:
 
 def paid(rates: list[float], every_h: float = 2.0, first_h: float = 2.0) -> Funding:
     """Rates paid every so many hours."""
-    times = (first_h + np.arange(len(rates)) * every_h) * HOUR_S
-    return Funding(times_s=times, rate=np.array(rates), step_s=every_h * HOUR_S)
+    times = hours(len(rates)) * every_h + first_h * HOUR_S
+    return Funding(times_s=np.array(times, np.float64), rate=np.array(rates), step_s=every_h * HOUR_S)
 
 
 def bet(size: float, price: float, margin: float = 1e6, **changes: object) -> PerpAccount:
@@ -146,7 +152,7 @@ def test_threshold__when_below_its_line__then_exactly_target_is_restored(fall: f
 def test_funding__when_there_is_a_hole_in_it__then_refused_with_file_and_column(
     rates: list[float], first_h: float
 ) -> None:
-    times_s = np.arange(40) * HOUR_S
+    times_s = hours(40)
     with pytest.raises(ConfigError) as raised:
         perps.covered(Path("funding.parquet"), "ETH", paid(rates, first_h=first_h), times_s)
     assert "funding.parquet: column ts: has no funding of ETH from" in str(raised.value)
