@@ -155,8 +155,6 @@ def _venue(name: str, chain: str, at: tuple[str, str], market: VenueSettings | N
     if market is None or market.market is None:
         provider = at[1] if market is None else market.provider
         return venue_table(name, chain, provider, kind=at[0])
-    dollars = market.usd_feed or "0x..."
-    hint = "a feed of the loan token in dollars, or an Aave oracle that lists it: caps need it"
     return f"""\
 [[venues]]
 name = {toml_text(name)}
@@ -164,6 +162,19 @@ kind = {toml_text(market.kind)}
 chain = {toml_text(chain)}
 provider = {toml_text(market.provider)}    # the contract that holds every market
 market = {toml_text(market.market)}
+{_further(market)}"""
+
+
+def _further(market: VenueSettings) -> str:
+    """What else a market of such a contract may name."""
+    if market.kind == "gmx_v2":
+        return """\
+# subaccount = "0x..."    # the keeper's wallet, once added: `keeper grant --subaccount LABEL`; else watched only
+# spread_bps = 5          # how far signed prices may run ahead of the feeds, against you on both sides
+"""
+    dollars = market.usd_feed or "0x..."
+    hint = "a feed of the loan token in dollars, or an Aave oracle that lists it: caps need it"
+    return f"""\
 {"" if market.usd_feed else "# "}usd_feed = {toml_text(dollars)}    # {hint}
 # pre_liquidations = ["0x..."]    # PreLiquidation contracts that you authorised: their line is the one that counts
 """
