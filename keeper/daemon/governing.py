@@ -15,7 +15,7 @@ from keeper.errors import Transient
 from keeper.governance import deployments, effect
 from keeper.governance.calldata import Change, Place, Where, change, selector
 from keeper.governance.effect import Effect
-from keeper.governance.timelocks import Queued, Timelock
+from keeper.governance.timelocks import GOVERNED, Queued, Timelock
 from keeper.model import Block, Call, Policy, Position, PositionId, Snapshot
 from keeper.oracle.faults import Fault
 from keeper.phrases import minute_text
@@ -30,8 +30,6 @@ WAYS = (
     (Where.ROLES, selector("getACLManager()")),
 )
 """PoolAddressesProvider: through what its market is changed."""
-GOVERNED = ("aave_v3", "compound_v3", "maker")
-"""Kinds of venues whose parameters a vote may change behind a timelock; Morpho's markets never change."""
 DAY_S = 86_400
 
 
@@ -71,6 +69,8 @@ class Governing:
         queued: list[Queued] = []
         read = self._seat.around.camera.reader(snapshot.block)
         for timelock in self._timelocks:
+            if not any(timelock.rules(v.kind) for v in venues.values()):
+                continue
             try:
                 queued += await self._queues.waiting(timelock, snapshot.block, read)
             except (Transient, ValueError) as error:
@@ -95,7 +95,8 @@ class Governing:
             for position in snapshot.positions:
                 found = self._one(position, read, seen)
                 if found is None:
-                    blind += 1
+                    # what it does not rule over it need not be read for
+                    blind += q.timelock.rules(position.id.venue)
                 elif found[0].matters:
                     told.setdefault(position.id, []).append((q, *found))
             if blind:
@@ -220,7 +221,6 @@ async def findings(site: Site, snapshot: Snapshot) -> list[Finding]:
     """What ``keeper check`` says: changes that wait, and the markets of which no timelock is known."""
     around = Around(chain=site.chain, endpoints=site.endpoints, camera=site.camera)
     looked = chosen(site.chain)
-    kinds = {kind for t in looked for kind in (t.governs or GOVERNED)}
     found = [
         Finding(
             severity=Severity.INFO,
@@ -229,7 +229,8 @@ async def findings(site: Site, snapshot: Snapshot) -> list[Finding]:
             why="no timelock is known for it: a change that waits for it is not seen before it lands",
         )
         for venue in site.venues.values()
-        if venue.kind in GOVERNED and (venue.kind not in kinds or _foreign(venue, looked))
+        if venue.kind in GOVERNED
+        and (not any(t.rules(venue.kind) for t in looked) or _foreign(venue, looked))
     ]
     if not looked:
         return found

@@ -24,6 +24,8 @@ from keeper.seams import LogFilter
 from keeper.words import Words
 
 KINDS = ("aave_payloads", "compound", "maker_pause")
+GOVERNED = ("aave_v3", "compound_v3", "maker")
+"""Kinds of venues whose parameters a vote may change behind a timelock; Morpho's markets never change."""
 PAYLOADS_BACK = 128
 """Ids looked at, newest first: a payload lives for 52 days at most (35 to be queued, delay, grace)."""
 QUEUED = 2
@@ -56,8 +58,12 @@ class Timelock:
     kind: str
     address: str
     governs: tuple[str, ...] = ()
-    """Venue kinds that it may change; empty: any."""
+    """Venue kinds that it may change; empty: any that a vote changes."""
     source: str = ""
+
+    def rules(self, kind: str) -> bool:
+        """Whether a market of that kind may be changed through it."""
+        return kind in (self.governs or GOVERNED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -277,3 +277,10 @@ def test_known__for_each_chain_of_the_book__then_kinds_are_known_and_sources_are
     assert {t.kind for t in every} == set(KINDS)
     assert all(t.source and "2026-" in t.source and t.governs for t in every)
     assert deployments.known(31_337) == ()
+
+
+def test_rules__by_kind__then_nobody_is_asked_for_what_he_cannot_change() -> None:
+    (payloads,) = (t for t in deployments.known(42161) if t.kind == "aave_payloads")
+    assert [k for k in ("aave_v3", "maker", "gmx_v2", "morpho_blue") if payloads.rules(k)] == ["aave_v3"]
+    own = Timelock(kind="compound", address=LOCK.address)
+    assert [k for k in ("aave_v3", "maker", "gmx_v2", "morpho_blue") if own.rules(k)] == ["aave_v3", "maker"]
