@@ -192,7 +192,7 @@ def _joined(whole: Mapping[str, Any], piece: Mapping[str, Any]) -> dict[str, Any
         elif key in ("chains", "venues", "positions"):
             # [[chains.tickers]] alone belongs to the [[chains]] above it
             first = value[0] if isinstance(value, list) else value
-            made[key] = [{**there[0], **first}, *there[1:]]
+            made[key] = [{**made[key][0], **first}, *made[key][1:]]
         else:
             made[key] = value
     return made
