@@ -59,6 +59,8 @@ class Confirmation:
         self._missing = Missing(transport, address)
         self.troubles: dict[PlanKey, str] = {}
         """Open plans that could not be pressed in the last tending, and why: the daemon's alarm."""
+        self._overtaken: dict[PlanKey, Block] = {}
+        """Plans whose nonce a node called used, and where that was heard first."""
         self._sights: dict[PlanKey, Sight] = {}
         """What the running tending saw of every plan."""
         self._untold: list[Outcome] = []
@@ -175,6 +177,7 @@ class Confirmation:
     def _conclude(self, intent: Intent, receipt: Receipt, snapshot: Snapshot, reverted: str) -> Outcome:
         """A receipt on the snapshot's branch: what it did, and whether the promise was kept."""
         self._missing.found(intent.key)
+        self._overtaken.pop(intent.key, None)
         # a larger plan may have replaced the one that was mined: each is held to its own promise
         plan = self._journal.carried(intent, receipt.attempt.n)
         position = snapshot.position(intent.key.position)
@@ -280,6 +283,9 @@ class Confirmation:
                 answer = answer or verdict
             elif answer is None and verdict.wants_more and may_raise(intent, top, block):
                 answer = await tried(self._lane.bump(intent.key, block, means))
+            elif verdict.overtaken and self._overtaken.get(intent.key, block) == block:
+                # mined in a block newer than this photograph, says a node: the next one shows by what
+                self._overtaken[intent.key] = block
             elif not verdict.reached:
                 self._trouble(intent.key, block, f"no pool holds it: {verdict}")
         if isinstance(answer, Refusal):

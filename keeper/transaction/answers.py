@@ -32,6 +32,11 @@ class Verdict(StrEnum):
         return self in (Verdict.ACCEPTED, Verdict.KNOWN)
 
     @property
+    def overtaken(self) -> bool:
+        """True when the node has mined something under its nonce: a newer photograph shows what."""
+        return self is Verdict.NONCE_LOW
+
+    @property
     def wants_more(self) -> bool:
         """True when a higher fee would help."""
         return self in (Verdict.UNDERPRICED, Verdict.FEE_LOW)

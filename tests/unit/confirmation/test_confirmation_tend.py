@@ -127,9 +127,25 @@ def test_tend__when_mined_in_a_block_newer_than_the_snapshot__then_still_open(ke
     keeper.chain.mine()
     assert keeper.tend(lag=1) == ()
     assert keeper.state is S.SENT
+    # that its nonce is used already is no news: it is a newer block that says so
+    assert keeper.confirmation.troubles == {}
     with pytest.raises(Raced):
         keeper.journal.open_intent(plan(2, at=keeper.chain.blocks[-2].header))
     assert [o.state for o in keeper.tend()] == [S.INCLUDED]
+
+
+def test_tend__when_a_nonce_is_called_used_and_no_later_photograph_shows_it__then_a_trouble(
+    keeper: Keeper,
+) -> None:
+    keeper.act()
+    for _ in range(3):
+        keeper.chain.mine(empty=True)
+    keeper.chain.mine()
+    assert keeper.tend(lag=3) == ()
+    assert keeper.confirmation.troubles == {}
+    # raised meanwhile, to no avail
+    assert (keeper.tend(lag=2), keeper.tend(lag=1)) == ((), ())
+    assert ["no pool holds it: nonce already used"] == list(keeper.confirmation.troubles.values())
 
 
 def test_tend__when_receipt_lies_on_another_branch__then_not_believed(keeper: Keeper) -> None:
