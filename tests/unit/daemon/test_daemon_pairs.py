@@ -11,7 +11,7 @@ from keeper.daemon.joint import adl_rows, joined, joint_figures, joint_rows, pai
 from keeper.daemon.pairs import KIND, Pairs, say_adl
 from keeper.daemon.watched import Blind
 from keeper.decision.legs import HEDGE_PROFIT
-from keeper.model import Position, SideProfit
+from keeper.model import Block, Position, SideProfit, Snapshot
 from keeper.seams import Severity
 from tests import build, hedged
 from tests.hedge_relief import SHORT, short
@@ -30,6 +30,8 @@ async def test_tick__when_the_hedge_is_gone__then_the_loan_is_planned_anew_in_th
     calm = await made.running.tick(shown(made, "1700", short(1700)))
     assert [p.key.position for p in calm.plans] == []
     assert [a.code for a in made.alarms.standing] == ["watch"]
+    # it acted a moment ago, and would rest for fifty blocks
+    made.running._memory = made.running._memory.with_action(LOAN, made.number)
     left = None if gone == "read" else hedged.short(None)
     lost = replace(left, id=SHORT) if left is not None else None
     tick = await made.running.tick(shown(made, "1700", lost))
@@ -90,13 +92,18 @@ async def test_tick__when_the_order_cannot_be_planned__then_the_next_block_helps
     tmp_path: Path,
 ) -> None:
     made = paired(tmp_path, PAYS, HELPED)
-    poor = short(1700)
-    assert poor.perp is not None
-    # the fee that the guard asks of an execution is more than the wallet's gas
-    dear = replace(poor, perp=replace(poor.perp, decrease_gas=10**14))
-    tick = await made.running.tick(shown(made, "1700", dear, pays=True))
-    assert tick.plans == ()
-    again = await made.running.tick(shown(made, "1700", dear, pays=True))
+
+    def poor() -> Block:
+        """Enough for the order's fee, and not for the gas of giving it, which the guard alone adds up."""
+        at = shown(made, "1700", short(1700), pays=True)
+        assert isinstance(made.facts.next, Snapshot)
+        broke = replace(made.facts.next.means, native_wei=2 * 10**15)
+        made.facts.next = replace(made.facts.next, means=broke)
+        return at
+
+    tick = await made.running.tick(poor())
+    assert [(id, r.code) for id, r in tick.refusals] == [(SHORT, "gas_tank")]
+    again = await made.running.tick(poor())
     assert "NOTHING CAN BE DONE" in next(d.why for d in again.decisions if d.id == LOAN)
 
 

@@ -78,9 +78,11 @@ def test_loan__where_the_hedge_cannot_pay__is_told_why(
 
 
 def test_loan__below_emergency__waits_for_nobody() -> None:
-    found = decided(seen("1500", short(1500), means()), {LOAN: relief(wait="profit is on its way")})
-    assert "NOTHING CAN BE DONE" in found[LOAN].why
-    assert SHORT not in found
+    for asked in (relief(wait="profit is on its way"), relief()):
+        found = decided(seen("1550", short(1550), means()), {LOAN: asked})
+        assert "NOTHING CAN BE DONE" in found[LOAN].why
+        assert SHORT not in found
+        assert HEDGE_PROFIT not in told(found[LOAN])
 
 
 def test_loan__whose_hedge_was_asked__waits_and_then_helps_itself() -> None:
