@@ -98,7 +98,7 @@ class Entry:
     """One row of the append-only journal."""
 
     kind: str
-    """tick, level, decision, plan, attempt, outcome, alarm, control, shadow, start, stop."""
+    """tick, level, decision, plan, attempt, outcome, alarm, control, shadow, start, stop, order, pair, hedge."""
     chain_id: int
     block_number: int
     subject: str
