@@ -69,6 +69,8 @@ def _grants(chain: Chain, market: Market, at: tuple[Body, Home], position: Posit
     told = [*_wallet(chain, market, body, home), *_proxied(chain, market, home)]
     named, kind = body.position.get("executor"), registry.executor_of(market.venue.kind)
     if named is None and body.settings is not None:
+        if body.settings.wallet.address is None and market.venue.spender != ZERO:
+            told += _funded(chain, market, home, position)  # as after `init`: a file that names no wallet yet
         return Granted(told=tuple(told))
     if named is None and not (kind and _sells(chain, settings)):
         return Granted(told=(*told, *_funded(chain, market, home, position)))
