@@ -56,6 +56,8 @@ def over(
     policies: Mapping[PositionId, Policy], positions: Sequence[Position]
 ) -> Mapping[PositionId, tuple[Reduce, ...]]:
     """What each position with limits must give up, the largest first. Counted over all of one owner's positions."""
+    if not any(p.exposure_max_usd for p in policies.values()):
+        return {}
     by_owner: dict[str, list[Position]] = {}
     for p in positions:
         by_owner.setdefault(p.owner.lower(), []).append(p)
