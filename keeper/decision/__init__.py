@@ -9,7 +9,7 @@
 - ``joint.py``: several positions and several ways at once, by ``ways.py`` and ``optimise.py``
 - ``purse.py``: no unit of money is promised twice in one tick
 - ``defaults.py``: thresholds suggested for a position that has no policy yet
-- ``standing.py``: the policy as it stands at a block, moved by ``band storm tighten`` where its owner allowed that, and
+- ``standing.py``: the policy as it stands at a block, moved by ``band storm tighten`` where its owner allowed, and
   by what ``exposure depeg floor`` want ``smaller``
 """
 
