@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from keeper.cli.watch import alarm_lines, alarming, head_lines, rows, screen
+from keeper.cli.watch import alarm_lines, alarming, head_lines, joint_line, rows, screen
 from keeper.units import WAD
 
 pytestmark = pytest.mark.unit
@@ -90,3 +90,20 @@ def test_screen__when_the_daemon_is_gone__then_said_above_what_it_said_last() ->
     assert "NO DAEMON" not in shown(of)
     # a label is text, never markup
     assert "vault [red]" in shown(of)
+
+
+def test_lines__of_a_pair_and_of_one_owners_legs__say_what_is_not_known() -> None:
+    leg = {"label": "loan", "chain": "a", "worth_usd": 8000.0, "health_wad": "1", "unreadable": None}
+    lost = {**leg, "label": "hedge", "chain": "b", "worth_usd": None, "unreadable": "reverted"}
+    joint = {"owner": "0x" + "c3" * 20, "worth_usd": 14_000.0, "weakest": "loan", "legs": [leg, leg]}
+    pair = {"loan": "loan", "short": "hedge", "covered": False, "share": 0.0, "why": "the short is gone"}
+    told = {"mode": "live", "chains": [{**CALM_CHAIN, "pairs": [pair]}], "joint": [joint]}
+    _, gone, whole = head_lines(told)
+    assert gone == "loan and hedge: NOT COVERED: the short is gone"
+    assert alarming(gone)
+    assert whole == "joint 0xc3c3c3c3: 2 legs, worth 14,000 USD, weakest loan"
+    half = joint_line({**joint, "worth_usd": None, "legs": [leg, lost]})
+    assert half == "joint 0xc3c3c3c3: 2 legs on 2 chains, worth not known, weakest loan; not known: hedge"
+
+
+CALM_CHAIN = {"chain": "local", "blind": None, "broken": None, "armed": True, "idle": True, "block": 7}

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from keeper.cli.risk import joint_said, joint_views
 from keeper.errors import ConfigError
-from keeper.model import Shock
+from keeper.model import Shock, SideProfit
 from keeper.risk import adl, legs, perp
 from keeper.risk.bookfile import parse
 from keeper.risk.legs import joint_usd
@@ -175,3 +176,36 @@ def test_parse__wrong_perps__are_named_all_at_once() -> None:
         "positions[3].cross.legs: needs at least one position",
     ):
         assert words in told, told
+
+
+def test_joint_views__of_owners_of_several_legs__are_worth_now_and_under_the_worst_shock() -> None:
+    (view,) = joint_views(parse(document(LOAN, HEDGE)))
+    assert (view["owner"], view["legs"]) == ("me", [LOAN["name"], HEDGE["name"]])
+    assert view["worth_usd"] == pytest.approx(8_000 + 2_500)
+    assert isinstance(view["worst_usd"], float)
+    assert view["worst_usd"] < 8_000
+    assert "worth 10,500 USD now" in joint_said(view)
+    lost = {**view, "worth_usd": None}
+    assert "not known" in joint_said(lost)
+
+
+def test_adl__of_a_guarded_position__is_near_when_little_of_the_way_is_left() -> None:
+    found = hedged.perp(1700)
+    usd = 10**30
+    for won, near, enabled in (
+        (400, False, False),
+        (700, True, False),
+        (900, True, True),
+        (-50, False, False),
+    ):
+        side = SideProfit(won_usd=won * usd, pool_usd=1_000 * usd, factor_adl=85 * usd // 100)
+        one = adl.of_position(hedged.short(replace(found, side=side)))
+        assert one is not None
+        assert (one.near, one.enabled) == (near, enabled)
+    assert adl.of_position(hedged.short(found)) is None
+    losing = replace(
+        hedged.perp(2300), side=SideProfit(won_usd=900 * usd, pool_usd=1_000 * usd, factor_adl=usd // 2)
+    )
+    told = adl.of_position(hedged.short(losing))
+    assert told is not None
+    assert not told.near
