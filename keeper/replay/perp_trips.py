@@ -190,7 +190,7 @@ def _sunk(vessel: PerpVessel, log: Trip) -> None:
     before, usd = vessel.health(), vessel.notional_usd
     lost = vessel.liquidate()
     log.lost_usd += lost
-    log.events.append(_event(vessel, "liquidated", before, usd, lost, ""))
+    log.events.append(_event(vessel, "liquidated", before, (usd, lost)))
 
 
 def _noted(log: Trip, vessel: PerpVessel, before: float, done: Act) -> None:
@@ -199,10 +199,12 @@ def _noted(log: Trip, vessel: PerpVessel, before: float, done: Act) -> None:
     log.cost_usd += done.cost
     log.gas_usd += done.gas
     what = "failed" if done.why else "act"
-    log.events.append(_event(vessel, what, before, done.sold, done.cost + done.gas, done.why))
+    log.events.append(_event(vessel, what, before, (done.sold, done.cost + done.gas), done.why))
 
 
-def _event(vessel: PerpVessel, what: str, before: float, usd: float, cost: float, why: str) -> Event:
+def _event(vessel: PerpVessel, what: str, before: float, told: tuple[float, float], why: str = "") -> Event:
+    """``told``: dollars closed, and what that cost."""
+    usd, cost = told
     return Event(
         time_s=float(vessel.paths.times_s[vessel.paths.bar[vessel.at]]),
         what=what,
