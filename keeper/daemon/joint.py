@@ -95,7 +95,7 @@ def joint_figures(chains: Sequence[Watched]) -> JointFigures:
         ((chain, x.settings.loan, x.settings.short), now.share, now.holds)
         for chain, loop in seen
         for x in loop.pairs.links
-        if (now := loop.pairs.covers.get(x.loan)) is not None
+        if (now := loop.pairs.covers.get(x.loan)) is not None and x.loan not in loop.pairs.unread
     ]
     left = [
         ((w.chain.name, str(row["position"])), row["left"])
@@ -147,8 +147,9 @@ def _pair_row(pairs: Pairs, i: int, *, blind: bool) -> dict[str, object]:
     link = pairs.links[i]
     now = pairs.covers.get(link.loan)
     head: dict[str, object] = {"loan": link.settings.loan, "short": link.settings.short}
-    if now is None or blind:
-        why = "the chain cannot be seen" if blind else "no block has been judged yet"
+    if now is None or blind or link.loan in pairs.unread:
+        unread = "the loan cannot be read" if link.loan in pairs.unread else "no block has been judged yet"
+        why = "the chain cannot be seen" if blind else unread
         return {**head, "covered": None, "share": None, "why": why}
     return {**head, "covered": now.holds, "share": round(now.share, 4), "why": pairs.said(link)}
 

@@ -90,6 +90,8 @@ class Pairs:
         """By loan, as of the last block that was judged whole."""
         self.lost: Mapping[PositionId, str] = {}
         """Loans that lost their cover in that block, and why."""
+        self.unread: frozenset[PositionId] = frozenset()
+        """Loans that could not be read in it: their covers are older."""
         self._hedging = Hedging([(x.hedged, x.settings) for x in self.links])
         self._news: tuple[PositionId, ...] = ()
         self._waits = {x.loan: x for x in self.links if x.settings.take_profit}
@@ -117,11 +119,14 @@ class Pairs:
             for id, now in found.covers.items()
             if (was := self.covers.get(id)) is None or was.holds != now.holds
         )
-        self.covers, self.lost = found.covers, found.lost
+        self.covers, self.lost = {**self.covers, **found.covers}, found.lost
+        self.unread = frozenset(x.loan for x in self.links) - found.covers.keys()
         return found.memory
 
     def _in_force(self, snapshot: Snapshot, policies: Mapping[PositionId, Policy], memory: Memory) -> InForce:
-        return in_force([x.hedged for x in self.links], snapshot, policies, memory, self.covers)
+        # of a loan that is itself unread nothing is known, nothing is spent, and nothing was lost
+        read = [x.hedged for x in self.links if snapshot.position(x.loan) is not None]
+        return in_force(read, snapshot, policies, memory, self.covers)
 
     def without_loans(self, few: Snapshot) -> Snapshot:
         """The few without loans that are hedged: whether they are covered takes the whole photograph to tell."""
@@ -230,7 +235,7 @@ class Pairs:
         say_adl(tick.snapshot, alarms)
         for link in self.links:
             now = self.covers.get(link.loan)
-            if now is None:
+            if now is None or link.loan in self.unread:
                 continue
             subject, loan = str(link.loan), tick.snapshot.position(link.loan)
             if now.holds:

@@ -182,3 +182,19 @@ async def test_joint__when_legs_are_on_two_chains__then_one_view_holds_both(tmp_
     (half,) = joint_rows(made)
     assert half["worth_usd"] is None
     assert [r["covered"] for r in pair_rows(made[1])] == [None]
+
+
+@pytest.mark.asyncio
+async def test_tick__when_a_block_is_unread__then_no_hedge_was_lost_and_the_loan_still_rests(
+    tmp_path: Path,
+) -> None:
+    made = paired(tmp_path)
+    await made.running.tick(shown(made, "1700", short(1700)))
+    made.running._memory = made.running._memory.with_action(LOAN, made.number)
+    made.running.unseen(build.block(made.number + 1), "nobody answers")
+    assert "hedge_lost" not in {code for _, code in made.said}
+    assert pair_rows(made)[0]["covered"] is None
+    assert made.running._memory.of(LOAN).last_action_block == made.number
+    await made.running.tick(shown(made, "1700", short(1700)))
+    assert len(list(made.journal.entries(KIND))) == 1
+    assert pair_rows(made)[0]["covered"] is True
