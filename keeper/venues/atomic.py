@@ -2,8 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
+
 from keeper.model import PERP_STEPS, Deleverage, Intent, IntentState, Refusal, Repay, Snapshot, Step, Supply
 from keeper.seams import Effect, Progress
+from keeper.venues.kept import Kept
+
+
+class Named(Protocol):
+    """A market as its protocol's ``book.py`` loads it."""
+
+    @property
+    def id(self) -> str:
+        """Kind, chain, and the protocol's own name of it."""
+        ...
+
+
+Market = TypeVar("Market", bound=Named)
+Question = TypeVar("Question")
+Layout = TypeVar("Layout")
+
+
+class AtomicVenue(Generic[Market, Question, Layout]):
+    """A venue of one market that acts within the transaction; pure, apart from keeping its last batches."""
+
+    __slots__ = ("_kept", "market")
+
+    def __init__(self, market: Market) -> None:
+        self.market = market
+        self._kept = Kept[Question, Layout]()
+
+    @property
+    def id(self) -> str:
+        """The market's, e.g. ``compound_v3:{chain}:{comet}``."""
+        return self.market.id
+
+    def effect(self, intent: Intent, snapshot: Snapshot) -> Effect:
+        """Whether a newer snapshot shows the account again after the intent."""
+        return effect(intent, snapshot)
+
+    def _laid(self, question: Question, make: Callable[[], Layout]) -> Layout:
+        """The batch of that question: the same one has the same calldata."""
+        return self._kept.get(question, make)
 
 
 def lent(step: Step) -> Supply | Repay | Deleverage:

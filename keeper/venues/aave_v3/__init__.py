@@ -13,30 +13,21 @@ import numpy as np
 import numpy.typing as npt
 
 from keeper.executor.seat import Seat, padded
-from keeper.model import Block, Call, Intent, Means, Position, PositionId, Refusal, Snapshot, Step, Token
-from keeper.seams import Effect, LiquidationRule, LogFilter, Reading, Seen, Shadow
+from keeper.model import Block, Call, Means, Position, PositionId, Refusal, Snapshot, Step, Token
+from keeper.seams import LiquidationRule, LogFilter, Reading, Seen, Shadow
 from keeper.venues.aave_v3 import book, encode, events, read, rules, screen
 from keeper.venues.aave_v3.book import Market, Read
 from keeper.venues.aave_v3.layout import Layout, layout, position_id
-from keeper.venues.kept import Kept
+from keeper.venues.atomic import AtomicVenue
 from keeper.words import Words
 
 KIND = "aave_v3"
 
 
-class AaveV3:
+class AaveV3(AtomicVenue[Market, tuple[tuple[str, ...], Seen], Layout]):
     """One Aave v3 market as a Venue; pure, apart from keeping its last batches (same calldata)."""
 
-    __slots__ = ("_kept", "market")
-
-    def __init__(self, market: Market) -> None:
-        self.market = market
-        self._kept = Kept[tuple[tuple[str, ...], Seen], Layout]()
-
-    @property
-    def id(self) -> str:
-        """``aave_v3:{chain}:{provider}``."""
-        return self.market.id
+    __slots__ = ()
 
     @property
     def kind(self) -> str:
@@ -112,17 +103,13 @@ class AaveV3:
         """A dry-run's stored integers after the steps, as the pool would have left them at ``block``."""
         return encode.fill(self.market, steps, block, snapshot, shadow)
 
-    def effect(self, intent: Intent, snapshot: Snapshot) -> Effect:
-        """Whether a newer snapshot shows the account again after the intent."""
-        return encode.effect(intent, snapshot)
-
     def liquidation_logs(self, account: str) -> LogFilter:
         """The pool's LiquidationCall events with ``account`` as the user."""
         return events.liquidations(self.market, account)
 
     def _layout(self, accounts: Sequence[str], seen: Seen) -> Layout:
         wanted = tuple(accounts)
-        return self._kept.get((wanted, seen), lambda: layout(self.market, wanted, seen))
+        return self._laid((wanted, seen), lambda: layout(self.market, wanted, seen))
 
 
 async def load(name: str, provider: str, chain_id: int, read: Read) -> AaveV3:

@@ -13,8 +13,6 @@ from keeper.model import (
     Call,
     Deleverage,
     Holding,
-    Intent,
-    IntentState,
     Means,
     Position,
     Refusal,
@@ -26,7 +24,7 @@ from keeper.model import (
     Supply,
     Token,
 )
-from keeper.seams import Effect, Progress, Shadow
+from keeper.seams import Shadow
 from keeper.units import BPS, RAY, UINT256_MAX, WAD, decimal_text
 from keeper.venues.aave_v3 import book, math
 from keeper.venues.aave_v3.book import Market
@@ -296,24 +294,6 @@ def _indices(market: Market, token: Token, block: Block, snapshot: Snapshot) -> 
         math.supply_index(reserve.supply_index_ray, reserve.supply_rate_ray, age_s),
         market.line.borrow_index(reserve.borrow_index_ray, reserve.borrow_rate_ray, age_s),
     )
-
-
-def effect(intent: Intent, snapshot: Snapshot) -> Effect:
-    """Whether the intent's effect shows: a pool acts within the transaction, so inclusion is the effect.
-
-    PENDING until a snapshot newer than the plan's shows the account; whether health rose as promised is
-    judged by confirmation, at the block that included it.
-    """
-    if intent.state in (IntentState.REVERTED, IntentState.EXPIRED, IntentState.CANCELLED):
-        return Effect(progress=Progress.FAILED, why=f"the transaction ended {intent.state}")
-    if intent.state not in (IntentState.INCLUDED, IntentState.SETTLED, IntentState.FINAL):
-        return Effect(progress=Progress.PENDING, why=f"the transaction is {intent.state}")
-    seen, planned = snapshot.block.number, intent.plan.block.number
-    if seen <= planned:
-        return Effect(progress=Progress.PENDING, why=f"block {seen} is not newer than the plan's {planned}")
-    if snapshot.position(intent.key.position) is None:
-        return Effect(progress=Progress.PENDING, why=f"the position cannot be read at block {seen}")
-    return Effect(progress=Progress.DONE, why=f"executed, and read again at block {seen}")
 
 
 def _stored(known: dict[str, int], held: Sequence[Holding], token: Token) -> int:

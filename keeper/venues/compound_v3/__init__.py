@@ -10,33 +10,23 @@ from collections.abc import Mapping, Sequence
 
 from keeper.config import VenueSettings
 from keeper.executor.seat import BySignature, Permit, Seat, padded
-from keeper.model import Block, Call, Intent, Means, Position, PositionId, Refusal, Snapshot, Step, Token
-from keeper.seams import Effect, LiquidationRule, LogFilter, Reading, Seen, Shadow
-from keeper.venues import atomic
+from keeper.model import Block, Call, Means, Position, PositionId, Refusal, Snapshot, Step, Token
+from keeper.seams import LiquidationRule, LogFilter, Reading, Seen, Shadow
 from keeper.venues.aave_v3.book import word
+from keeper.venues.atomic import AtomicVenue
 from keeper.venues.compound_v3 import book, encode, read, rules
 from keeper.venues.compound_v3.book import KIND, Market, Read
 from keeper.venues.compound_v3.deployments import known
 from keeper.venues.compound_v3.layout import Layout, layout, position_id
-from keeper.venues.kept import Kept
 from keeper.words import Words
 
 __all__ = ["KIND", "CompoundV3", "known", "load"]
 
 
-class CompoundV3:
+class CompoundV3(AtomicVenue[Market, tuple[tuple[str, ...], Seen], Layout]):
     """One Comet market as a Venue; pure, apart from keeping its last batches (same calldata)."""
 
-    __slots__ = ("_kept", "market")
-
-    def __init__(self, market: Market) -> None:
-        self.market = market
-        self._kept = Kept[tuple[tuple[str, ...], Seen], Layout]()
-
-    @property
-    def id(self) -> str:
-        """``compound_v3:{chain}:{comet}``."""
-        return self.market.id
+    __slots__ = ()
 
     @property
     def kind(self) -> str:
@@ -125,10 +115,6 @@ class CompoundV3:
         """A dry-run's stored integers after the steps, as the market would have left them at ``block``."""
         return encode.fill(self.market, steps, block, snapshot, shadow)
 
-    def effect(self, intent: Intent, snapshot: Snapshot) -> Effect:
-        """Whether a newer snapshot shows the account again after the intent."""
-        return atomic.effect(intent, snapshot)
-
     def liquidation_logs(self, account: str) -> LogFilter:
         """The market's AbsorbDebt events with ``account`` as the borrower."""
         return rules.liquidations(self.market, account)
@@ -143,7 +129,7 @@ class CompoundV3:
 
     def _layout(self, accounts: Sequence[str], seen: Seen) -> Layout:
         wanted = tuple(accounts)
-        return self._kept.get((wanted, seen), lambda: layout(self.market, wanted, seen))
+        return self._laid((wanted, seen), lambda: layout(self.market, wanted, seen))
 
 
 async def load(settings: VenueSettings, chain_id: int, read: Read) -> CompoundV3:

@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 
 from keeper.config import VenueSettings
 from keeper.executor.seat import Seat
-from keeper.model import Block, Call, Intent, Means, Position, PositionId, Refusal, Snapshot, Step, Token
-from keeper.seams import Effect, LiquidationRule, LogFilter, Reading, Seen, Shadow
-from keeper.venues import atomic
-from keeper.venues.kept import Kept
+from keeper.model import Block, Call, Means, Position, PositionId, Refusal, Snapshot, Step, Token
+from keeper.seams import LiquidationRule, LogFilter, Reading, Seen, Shadow
+from keeper.venues.atomic import AtomicVenue
 from keeper.venues.maker import book, encode, read, rules
 from keeper.venues.maker import seat as seats
 from keeper.venues.maker.book import KIND, Market, Read
@@ -25,23 +24,17 @@ from keeper.words import Words
 __all__ = ["KIND", "Maker", "known", "load"]
 
 
-class Maker:
+class Maker(AtomicVenue[Market, tuple[str, ...], Layout]):
     """One collateral type as a Venue; accounts are vaults by address in the Vat. Pure but for the price told, and
     for keeping its last batches (same calldata).
     """
 
-    __slots__ = ("_kept", "foreseen_wad", "market")
+    __slots__ = ("foreseen_wad",)
 
     def __init__(self, market: Market) -> None:
-        self.market = market
-        self._kept = Kept[tuple[str, ...], Layout]()
+        super().__init__(market)
         self.foreseen_wad: int | None = None
         """The lowest price that will count within the hour, from the delayed feed; health is never above its."""
-
-    @property
-    def id(self) -> str:
-        """``maker:{chain}:{name of the collateral type}``, e.g. ``maker:1:ETH-A``."""
-        return self.market.id
 
     @property
     def kind(self) -> str:
@@ -114,17 +107,13 @@ class Maker:
         """A dry-run's stored integers after the steps."""
         return encode.fill(self.market, steps, block, snapshot, shadow)
 
-    def effect(self, intent: Intent, snapshot: Snapshot) -> Effect:
-        """Whether a newer snapshot shows the vault again after the intent."""
-        return atomic.effect(intent, snapshot)
-
     def liquidation_logs(self, account: str) -> LogFilter:
         """The Dog's Bark events at the vault."""
         return rules.liquidations(self.market, account)
 
     def _layout(self, accounts: Sequence[str]) -> Layout:
         wanted = tuple(accounts)
-        return self._kept.get(wanted, lambda: layout(self.market, wanted))
+        return self._laid(wanted, lambda: layout(self.market, wanted))
 
 
 async def load(settings: VenueSettings, chain_id: int, read: Read) -> Maker:

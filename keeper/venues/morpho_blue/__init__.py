@@ -10,11 +10,10 @@ from collections.abc import Mapping, Sequence
 
 from keeper.config import VenueSettings
 from keeper.executor.seat import BySignature, Line, Permit, Seat
-from keeper.model import Block, Call, Intent, Means, Position, PositionId, Refusal, Snapshot, Step, Token
-from keeper.seams import Effect, LiquidationRule, LogFilter, Reading, Seen, Shadow
-from keeper.venues import atomic
+from keeper.model import Block, Call, Means, Position, PositionId, Refusal, Snapshot, Step, Token
+from keeper.seams import LiquidationRule, LogFilter, Reading, Seen, Shadow
 from keeper.venues.aave_v3.book import word
-from keeper.venues.kept import Kept
+from keeper.venues.atomic import AtomicVenue
 from keeper.venues.morpho_blue import book, encode, events, read, rules
 from keeper.venues.morpho_blue.book import KIND, Market, Read
 from keeper.venues.morpho_blue.layout import Layout, layout, position_id
@@ -23,19 +22,10 @@ from keeper.words import Words
 __all__ = ["KIND", "MorphoBlue", "load"]
 
 
-class MorphoBlue:
+class MorphoBlue(AtomicVenue[Market, tuple[str, ...], Layout]):
     """One market as a Venue; pure, apart from keeping its last batches (same calldata)."""
 
-    __slots__ = ("_kept", "market")
-
-    def __init__(self, market: Market) -> None:
-        self.market = market
-        self._kept = Kept[tuple[str, ...], Layout]()
-
-    @property
-    def id(self) -> str:
-        """``morpho_blue:{chain}:{market id}``."""
-        return self.market.id
+    __slots__ = ()
 
     @property
     def kind(self) -> str:
@@ -141,10 +131,6 @@ class MorphoBlue:
         """A dry-run's stored integers after the steps, as the market would have left them at ``block``."""
         return encode.fill(self.market, steps, block, snapshot, shadow)
 
-    def effect(self, intent: Intent, snapshot: Snapshot) -> Effect:
-        """Whether a newer snapshot shows the account again after the intent."""
-        return atomic.effect(intent, snapshot)
-
     def liquidation_logs(self, account: str) -> LogFilter:
         """The contract's Liquidate events of this market with ``account`` as the borrower."""
         return events.liquidations(self.market, account)
@@ -160,7 +146,7 @@ class MorphoBlue:
 
     def _layout(self, accounts: Sequence[str]) -> Layout:
         wanted = tuple(accounts)
-        return self._kept.get(wanted, lambda: layout(self.market, wanted))
+        return self._laid(wanted, lambda: layout(self.market, wanted))
 
 
 async def load(settings: VenueSettings, chain_id: int, read: Read) -> MorphoBlue:
