@@ -59,20 +59,6 @@ async def test_told__when_the_intent_beside_it_is_refused__then_told_again_and_o
 
 
 @pytest.mark.asyncio
-async def test_durable__when_a_commit_is_undone__then_nobody_is_told_of_it_later(tmp_path: Path) -> None:
-    journal, told = loop(tmp_path).journal, list[str]()
-    with pytest.raises(Raced):
-        undone(journal, lambda: journal.when_durable(lambda: told.append("undone")))
-    with journal.batch():
-        with journal.batch():
-            journal.when_durable(lambda: told.append("inner"))
-        assert told == []
-    assert told == ["inner"]
-    journal.when_durable(lambda: told.append("at once"))
-    assert told == ["inner", "at once"]
-
-
-@pytest.mark.asyncio
 async def test_alarms__when_a_reload_makes_the_loop_anew__then_what_is_over_is_cleared(
     tmp_path: Path,
 ) -> None:

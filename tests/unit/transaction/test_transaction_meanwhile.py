@@ -13,6 +13,7 @@ from keeper.clock import ManualClock
 from keeper.errors import Rejected, Transient, Unwritable
 from keeper.journal.write import Journal
 from keeper.model import Attempt, Entry, IntentState, Plan, Refusal
+from keeper.seams import TxFields
 from keeper.transaction.send import Live
 from tests.chain_double import ChainDouble, FakeSigner
 from tests.plans import CHAIN_ID, WALLET, plan, snapshot
@@ -106,6 +107,31 @@ async def test_intent__when_the_simulation_then_refuses__then_abandoned_with_the
     assert (desk.signer.asked, desk.chain.sent) == ([], [])
     desk.chain.revert = None
     assert isinstance(await desk.live.act(plan(2), snapshot()), Attempt)
+
+
+class Preparing(FakeSigner):
+    """A signer that is told beforehand what it will probably be asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.prepared: list[TxFields] = []
+
+    def prepare(self, tx: TxFields) -> None:
+        """Remember it."""
+        self.prepared.append(tx)
+
+
+@pytest.mark.asyncio
+async def test_signer__when_the_questions_are_out__then_told_what_it_will_be_asked_and_asked_nothing_yet(
+    desk: Desk,
+) -> None:
+    signer = desk.live._signer = Preparing()
+    acting = await desk.asked()
+    assert (len(signer.prepared), signer.asked) == (1, [])
+    desk.chain.answers.set()
+    assert isinstance(await acting, Attempt)
+    # to the last field: what was judged and encoded is what is signed
+    assert signer.asked == signer.prepared
 
 
 @pytest.mark.asyncio
