@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import structlog
 
 from keeper import decision
@@ -11,7 +13,8 @@ from keeper.daemon.announcing import Announcer
 from keeper.daemon.reloading import Current
 from keeper.daemon.service import ChainDaemon, Probe
 from keeper.daemon.supervise import serve
-from keeper.errors import EXIT_FINDINGS, EXIT_OK, EXIT_UNREACHABLE, Transient
+from keeper.errors import EXIT_FINDINGS, EXIT_OK, EXIT_UNREACHABLE, KeeperError, Transient
+from keeper.journal import warming
 from keeper.journal.write import Journal
 from keeper.model import Entry, Level
 from keeper.notify.alarm import Alarms
@@ -28,6 +31,9 @@ async def run(settings: Settings, *, once: bool, dry_run: bool, probe: Probe = s
         cache.warm()
         if not once:
             decision.warm()
+    if not once:
+        with suppress(OSError, KeeperError):  # the first rescue is then a little slower, and nothing else
+            warming.warm(SystemClock())
     with Journal.open(settings.journal_path, SystemClock()) as journal:
         announcer = Announcer(settings, journal, SystemClock())
 
