@@ -100,6 +100,7 @@ def _accounts(
     configs = column(words, start, start + n)
     regimes = column(words, start + n, start + 2 * n)
     balances = column(words, at.balances_at, len(at.calls))
+    said = _account_data(words, start + 2 * n, start + 3 * n)
     out: list[Position | Unreadable] = []
     assets: dict[str, frozenset[int]] = {}
     modes: set[int] = set()
@@ -125,24 +126,29 @@ def _accounts(
             out.append(_lost(frame, id, UNASKED))
             continue
         shadow = shadows.get(id)
-        if shadow is None:
-            found = _guarded(frame, account, words, start + 2 * n + k)
-        else:
-            found = _shadowed(frame, account, shadow)
+        found = _guarded(frame, account, said[k]) if shadow is None else _shadowed(frame, account, shadow)
         out.append(found if isinstance(found, Position) else _lost(frame, id, found))
     return out, Seen(assets=assets, modes=frozenset(modes)), again
 
 
-def _guarded(frame: Frame, account: Account, words: Words, check: int) -> Position | str:
-    """The position, if its account data equal the pool's own (answer ``check``) word for word."""
+def _account_data(words: Words, start: int, stop: int) -> list[bytes | None]:
+    """The six words of each ``getUserAccountData``; None for one that failed or fell short."""
+    if start < stop and words.ok[start:stop].all() and (words.count[start:stop] >= 6).all():
+        raw = words.limbs(start, stop, 6).astype(">u8").tobytes()
+        return [raw[i : i + 192] for i in range(0, len(raw), 192)]
+    return [words.raw(i)[:192] if words.ok[i] and words.count[i] >= 6 else None for i in range(start, stop)]
+
+
+def _guarded(frame: Frame, account: Account, said: bytes | None) -> Position | str:
+    """The position, if its account data equal the pool's own (``said``) word for word."""
     found = position(frame, account)
     if isinstance(found, str):
         return found
     ours, result = found
-    if not words.ok[check] or words.count[check] < 6:
+    if said is None:
         return "the pool's own getUserAccountData failed"
-    if b"".join([w.to_bytes(32) for w in ours]) != words.raw(check)[:192]:
-        pool = words.uints(check)
+    if b"".join([w.to_bytes(32) for w in ours]) != said:
+        pool = [int.from_bytes(said[i : i + 32]) for i in range(0, 192, 32)]
         return (
             f"our health {ours[5]} differs from the pool's {pool[5]} at the same block "
             f"(collateral {ours[0]} / {pool[0]}, debt {ours[1]} / {pool[1]}, threshold {ours[3]} / {pool[3]})"
@@ -293,9 +299,18 @@ def book_row(line: Line, collateral: Iterable[Holding], debt: Iterable[Holding])
             a[h.feed] = h.value_base / h.price_base * (h.threshold_wad / WAD)
     flags = () if line.bare_threshold_counts else (WHOLE_BPS_AVERAGE,)
     for h in debt:
-        b[h.feed] = b.get(h.feed, 0.0) + h.value_base / h.price_base
+        per_price = h.value_base / h.price_base
+        b[h.feed] = b[h.feed] + per_price if h.feed in b else per_price
         # stored integers cannot follow a rate that is the account's own
         flags = (*flags, STABLE_RATE) if not h.stored and STABLE_RATE not in flags else flags
+    if a.keys().isdisjoint(b):
+        # by far the most: nothing is both given and owed
+        return BookRow(
+            feeds=(*a, *b),
+            a=(*a.values(), *(0.0,) * len(b)),
+            b=(*(0.0,) * len(a), *b.values()),
+            flags=flags,
+        )
     feeds = tuple({**a, **b})
     return BookRow(
         feeds=feeds,
