@@ -267,7 +267,10 @@ OWN_UNITS = (
                 ("contracts/mocks/TimelockDouble.sol", f"{name}Double")
                 for name in ("Timelock", "Payloads", "Pause", "CutPayload")
             ),
-            *(("contracts/mocks/AggregatorDouble.sol", f"{name}Double") for name in ("Aggregator", "FeedProxy")),
+            *(
+                ("contracts/mocks/AggregatorDouble.sol", f"{name}Double")
+                for name in ("Aggregator", "FeedProxy")
+            ),
         ),
     ),
     Unit(

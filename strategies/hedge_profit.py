@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keeper.model import Block, Means, Perp, Policy, Position, Proposal, Refusal
+from keeper.model import Perp, Policy, Position, Proposal, Refusal, Snapshot
 from keeper.phrases import health_text, usd_text
 from keeper.seams import Venue
 from keeper.units import BPS, mul_div_down, mul_div_up
@@ -16,10 +16,10 @@ SPARE_BPS = 200
 
 
 def take(
-    short: Position, policy: Policy, means: Means, venue: Venue, block: Block, payout_usd: int
+    short: Position, policy: Policy, snapshot: Snapshot, venue: Venue, payout_usd: int
 ) -> Proposal | Refusal:
     """The least order that pays out ``payout_usd`` (30 decimals), and leaves the short no nearer to liquidation."""
-    need = Need(position=short, policy=policy, means=means, venue=venue, block=block)
+    need = Need(position=short, policy=policy, means=snapshot.means, venue=venue, block=snapshot.block)
     at = case(need, WHO)
     if isinstance(at, Refusal):
         return at

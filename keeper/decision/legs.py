@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from keeper.decision.memory import Memory
-from keeper.model import Block, Means, Perp, Policy, Position, PositionId, Proposal, Refusal, Snapshot
+from keeper.model import Perp, Policy, Position, PositionId, Proposal, Refusal, Snapshot
 from keeper.phrases import health_text
 from keeper.seams import Venue
 from keeper.triggers import emergency
@@ -22,7 +22,7 @@ USD = 10**30
 FULL = 1.0
 HEDGE_PROFIT = "hedge_profit"
 """The strategy's name where a part of a short is closed for its loan."""
-Take = Callable[[Position, Policy, Means, Venue, Block, int], Proposal | Refusal]
+Take = Callable[[Position, Policy, Snapshot, Venue, int], Proposal | Refusal]
 """The least order on a short whose profit pays out so many dollars (30 decimals), and what it costs."""
 
 

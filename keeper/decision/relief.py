@@ -101,9 +101,7 @@ def _realised(
     missing = sum(s.amount.units for s in then[0].steps) - listed.funds
     if missing <= 0:
         return _no("not_needed", "the owner's own money repays it without the hedge")
-    order = relief.take(
-        short, relief.policy, need.snapshot.means, venue, need.snapshot.block, missing * perp.collateral_price
-    )
+    order = relief.take(short, relief.policy, need.snapshot, venue, missing * perp.collateral_price)
     if isinstance(order, Refusal):
         return order
     cap_usd = gas_cap_usd(need.case.health_wad, need.policy)

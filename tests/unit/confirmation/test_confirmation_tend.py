@@ -145,7 +145,7 @@ def test_tend__when_a_nonce_is_called_used_and_no_later_photograph_shows_it__the
     assert keeper.confirmation.troubles == {}
     # raised meanwhile, to no avail
     assert (keeper.tend(lag=2), keeper.tend(lag=1)) == ((), ())
-    assert ["no pool holds it: nonce already used"] == list(keeper.confirmation.troubles.values())
+    assert list(keeper.confirmation.troubles.values()) == ["no pool holds it: nonce already used"]
 
 
 def test_tend__when_receipt_lies_on_another_branch__then_not_believed(keeper: Keeper) -> None:

@@ -103,7 +103,7 @@ def test_loan__whose_short_loses_or_has_an_order__is_helped_alone() -> None:
 
 def planned(relieves: Relieves | None, price: str = "1700") -> Plan | Refusal:
     here = seen(price, short(float(price)), means())
-    found = take(short(float(price)), PERP, here.means, GMX, here.block, 500 * 10**30)
+    found = take(short(float(price)), PERP, here, GMX, 500 * 10**30)
     assert not isinstance(found, Refusal), found
     position = here.position(SHORT)
     assert position is not None
@@ -146,7 +146,7 @@ def test_guard__what_is_planned_for_a_loan__must_leave_the_short_as_safe() -> No
 
 def test_take__more_than_the_short_has_won__is_refused() -> None:
     here = seen("1700", short(1700), means())
-    found = take(short(1700), PERP, here.means, GMX, here.block, 2_400 * 10**30)
+    found = take(short(1700), PERP, here, GMX, 2_400 * 10**30)
     assert isinstance(found, Refusal)
     assert found.code == "profit_short"
     assert build.position_id() == LOAN
