@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from coincurve import PrivateKey
+from eth_account.typed_transactions import TypedTransaction
 from eth_utils.crypto import keccak
+from hexbytes import HexBytes
 
 from keeper.seams import Signed, TxFields
 
@@ -90,3 +92,8 @@ def _prefix(size: int, offset: int) -> bytes:
         return bytes((offset + size,))
     length = size.to_bytes((size.bit_length() + 7) // 8)
     return bytes((offset + 55 + len(length),)) + length
+
+
+def gas_limit(raw: bytes) -> int:
+    """The gas limit that signed bytes carry."""
+    return int(TypedTransaction.from_bytes(HexBytes(raw)).as_dict()["gas"])

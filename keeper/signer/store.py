@@ -14,7 +14,7 @@ from pathlib import Path
 
 from keeper.errors import Broken, ConfigError
 from keeper.seams import Kept, Signed, TxFields
-from keeper.signer import disk
+from keeper.signer import disk, eip1559
 from keeper.units import mul_div_up
 
 DAY_S = 86_400.0
@@ -240,11 +240,11 @@ def _refuse_replacement(asked: Asked, rows: list[sqlite3.Row]) -> None:
 
 
 def _kept(row: sqlite3.Row) -> Kept:
-    max_fee_wei = int(row["max_fee"])
+    # from the bytes themselves: what a transaction takes at most counts what it sends, too
     return Kept(
         nonce=int(row["nonce"]),
-        gas_limit=int(row["fee_wei"]) // max_fee_wei if max_fee_wei else 0,
-        max_fee_wei=max_fee_wei,
+        gas_limit=eip1559.gas_limit(bytes(row["raw"])),
+        max_fee_wei=int(row["max_fee"]),
         tip_wei=int(row["tip"]),
         cancel=bool(row["cancel"]),
         signed=Signed(raw=bytes(row["raw"]), hash=str(row["hash"])),

@@ -81,7 +81,8 @@ def guards(mandate: Mandate, wanted: Order | PayIn, health_wad: int, found: Deal
 def _sale(mandate: Mandate, order: Order, health_wad: int, deal: Deal) -> Seen:
     order = _checksummed(order)
     step = _step(mandate, order, deal)
-    if step is None or abi.order_of(step) != order or order.sell_max == 0 or not _kept(order, deal):
+    # nothing to sell is no step: its bytes could not even be made
+    if step is None or order.sell_max == 0 or abi.order_of(step) != order or not _kept(order, deal):
         return Seen()
     loan = _loan(mandate, step, order, deal)
     if deal.fee and loan is None:

@@ -10,15 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from coincurve import PrivateKey
 
 from keeper.clock import ManualClock
 from keeper.errors import Broken, ConfigError
 from keeper.seams import Signed, TxFields
+from keeper.signer import eip1559
 from keeper.signer.guarded import GuardedSigner
 from keeper.signer.key import Key
 from keeper.signer.policy import SigningPolicy, aave_v3_calls
 from keeper.signer.policy_file import load, to_text
-from keeper.signer.store import DAY_S, DayCaps, Store
+from keeper.signer.store import DAY_S, Asked, DayCaps, Store
 from keeper.units import GWEI
 from tests.keystores import CANARY, address_of
 from tests.plans import ACCOUNT, CHAIN_ID, POOL, USDC, repay_call
@@ -235,6 +237,20 @@ def test_stored__when_the_daemon_never_got_it__then_told_again(signing: Signing)
         (7, 60_000, True, second),
     ]
     assert asyncio.run(signing.signer.stored("b#1")) == ()
+
+
+def test_stored__when_it_sent_ether_along__then_its_gas_limit_is_the_signed_one(tmp_path: Path) -> None:
+    # an order of a perpetual carries the fee of its execution
+    store = Store.create(tmp_path / "signer.sqlite")
+    store.adopt(CHAIN_ID, 7, "test", 0.0)
+    wanted = replace(tx(), value_wei=7 * 10**15)
+    signed = eip1559.sign(wanted, PrivateKey(CANARY))
+    payload = eip1559.unsigned_payload(wanted)
+    asked = Asked(tx=wanted, intent="a#1", payload=payload, cancel=False, token="", units=0)
+    store.sign(asked, CAPS, 1.0, lambda: signed)
+    (kept,) = store.stored(CHAIN_ID, "a#1")
+    assert (kept.gas_limit, kept.max_fee_wei) == (wanted.gas_limit, wanted.max_fee_wei)
+    store.close()
 
 
 def test_policy_file__when_written_and_read__then_the_same(tmp_path: Path) -> None:
