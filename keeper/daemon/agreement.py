@@ -70,15 +70,23 @@ class Agreement:
         self._stage = stage
 
     async def broken(self, ours: Position, block: Block, reason: int) -> str:
-        """Which price one of them says otherwise, or ""; Transient where fewer than two could be read."""
-        read = [p for p in await self._positions(ours, block) if p is not None]
-        if found := next((why for p in read if (why := off(ours, p, reason))), ""):
-            return found
-        if len(read) < QUORUM:
-            raise Transient(f"{len(read)} of {QUORUM} endpoints could tell the prices of {ours.id}")
-        return ""
+        """Which price one of them says otherwise, or ""; Transient where fewer than two could be read.
 
-    async def _positions(self, ours: Position, block: Block) -> list[Position | None]:
+        Where the first two do not bear it out all are asked, and two that do suffice: one endpoint that is stale,
+        silent or lies must not keep a position from what the others see.
+        """
+        configured, found = len(self._endpoints.chain.endpoints), ""
+        for count in dict.fromkeys((QUORUM, configured)):
+            read = [p for p in await self._positions(ours, block, count) if p is not None]
+            unlike = [why for p in read if (why := off(ours, p, reason))]
+            if len(read) - len(unlike) >= QUORUM:
+                return ""
+            found = next(iter(unlike), "")
+        if found:
+            return found
+        raise Transient(f"{len(read)} of {QUORUM} endpoints could tell the prices of {ours.id}")
+
+    async def _positions(self, ours: Position, block: Block, count: int) -> list[Position | None]:
         id, multicall = ours.id, self._endpoints.chain.multicall
         venue = self._stage.venue_of(id)
         seen = self._stage.seen(venue.id)
@@ -88,7 +96,7 @@ class Agreement:
         async def one(at: int) -> Position | None:
             try:
                 words = await Batch(calls).read(
-                    _Nth(self._endpoints, at, asked), multicall, block.hash, timeout_s=AGREED_S
+                    _Nth(self._endpoints, (at, count), asked), multicall, block.hash, timeout_s=AGREED_S
                 )
             except Transient:
                 return None
@@ -100,7 +108,7 @@ class Agreement:
             return None if reading is None else next((p for p in reading.positions if p.id == id), None)
 
         try:
-            return list(await asyncio.gather(*(one(at) for at in range(QUORUM))))
+            return list(await asyncio.gather(*(one(at) for at in range(count))))
         finally:
             for task in asked.values():
                 task.cancel()
@@ -110,9 +118,13 @@ class _Nth:
     """A Transport for one reading: the answers of one of the endpoints that are asked together."""
 
     def __init__(
-        self, endpoints: Endpoints, at: int, asked: dict[str, asyncio.Task[tuple[object, ...]]]
+        self,
+        endpoints: Endpoints,
+        place: tuple[int, int],
+        asked: dict[str, asyncio.Task[tuple[object, ...]]],
     ) -> None:
-        self._endpoints, self._at, self._asked = endpoints, at, asked
+        """``place``: which of how many."""
+        (self._at, self._count), self._endpoints, self._asked = place, endpoints, asked
 
     async def request(
         self,
@@ -131,7 +143,7 @@ class _Nth:
             each = self._endpoints.request_each(
                 method,
                 [{"to": reading["to"], "data": data}, "latest"],
-                QUORUM,
+                self._count,
                 timeout_s=timeout_s,
                 wait_s=GRACE_S,
             )
@@ -152,7 +164,8 @@ class _Nth:
 class AgreedFacts:
     """Facts in which a price that would move a trailing stop's best one is held against a second endpoint first.
 
-    What is not agreed is flagged (``exits.ALONE``): the position is judged and rescued by it, its marks stay.
+    What is not agreed is flagged (``exits.ALONE``): the position is judged and rescued by it, its marks stay. The
+    other endpoint is asked beside the tick, so a mark may come a block later and nobody's rescue waits for it.
     """
 
     def __init__(self, facts: Facts, agreement: Agreement, guarded: Sequence[Guarded]) -> None:
@@ -160,18 +173,19 @@ class AgreedFacts:
         self._trailing = {g.id for g in guarded if g.policy.trail_pct}
         self._agreed: dict[tuple[object, str, int], int] = {}
         """The best price that two have said, by position, symbol and side."""
+        self._asking: dict[object, asyncio.Task[None]] = {}
 
     async def take(self, block: Block, venues: Mapping[str, Venue]) -> tuple[Snapshot, tuple[Outcome, ...]]:
         """As the facts within. Raises Transient."""
         snapshot, outcomes = await self._facts.take(block, venues)
-        return await self._held(snapshot), outcomes
+        return self._held(snapshot), outcomes
 
     async def glance(
         self, block: Block, venues: Mapping[str, Venue]
     ) -> tuple[Snapshot, tuple[Outcome, ...]] | None:
         """As the facts within. Raises Transient."""
         seen = await self._facts.glance(block, venues) if isinstance(self._facts, Glances) else None
-        return None if seen is None else (await self._held(seen[0]), seen[1])
+        return None if seen is None else (self._held(seen[0]), seen[1])
 
     def acted(self, plan: Plan) -> None:
         """As the facts within."""
@@ -182,20 +196,25 @@ class AgreedFacts:
         if (tell := getattr(self._facts, "refused", None)) is not None:
             tell(plan, why)
 
-    async def _held(self, snapshot: Snapshot) -> Snapshot:
-        far = [p for p in snapshot.positions if p.id in self._trailing and self._beyond(p)]
+    def _held(self, snapshot: Snapshot) -> Snapshot:
+        far = {p.id for p in snapshot.positions if p.id in self._trailing and self._beyond(p)}
         if not far:
             return snapshot
-        whys = await asyncio.gather(*(self._why(p, snapshot.block) for p in far))
-        doubted = {p.id for p, why in zip(far, whys, strict=True) if why}
-        for p in far:
-            if p.id not in doubted:
-                self._agreed |= {(p.id, s.symbol, s.side): s.price_wad for s in exits.seen(p)}
-        if not doubted:
-            return snapshot
+        for p in snapshot.positions:
+            if p.id in far and p.id not in self._asking:
+                self._asking[p.id] = asyncio.ensure_future(self._ask(p, snapshot.block))
         return replace(
-            snapshot, positions=tuple(_flagged(p) if p.id in doubted else p for p in snapshot.positions)
+            snapshot, positions=tuple(_flagged(p) if p.id in far else p for p in snapshot.positions)
         )
+
+    async def _ask(self, position: Position, block: Block) -> None:
+        try:
+            if not await self._agreement.broken(position, block, -1):
+                self._agreed |= {(position.id, s.symbol, s.side): s.price_wad for s in exits.seen(position)}
+        except Transient:
+            pass  # not agreed: asked again in the next block
+        finally:
+            del self._asking[position.id]
 
     def _beyond(self, position: Position) -> bool:
         """Whether a price is better than any that was agreed, by more than two may differ anyway."""
@@ -204,12 +223,6 @@ class AgreedFacts:
             if best is None or s.side * (s.price_wad - best) * BPS > best * GAP_BPS:
                 return True
         return False
-
-    async def _why(self, position: Position, block: Block) -> str:
-        try:
-            return await self._agreement.broken(position, block, -1)
-        except Transient as error:
-            return str(error)
 
 
 def _flagged(position: Position) -> Position:

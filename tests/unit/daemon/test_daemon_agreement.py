@@ -76,7 +76,7 @@ class Two:
             Transient("silent")
             if price is None
             else "0x" + encode(["(bool,bytes)[]"], [[(True, word(price)), (True, word(1))]]).hex()
-            for price in self.prices
+            for price in self.prices[:count]
         )
 
 
@@ -117,6 +117,19 @@ async def test_broken__one_endpoint_is_silent__nothing_is_told_unless_the_other_
     with pytest.raises(Transient, match="1 of 2"):
         await agreement(Two((2_000, None))).broken(ours, BLOCK, 1)
     assert "at 2200 by another" in await agreement(Two((None, 2_200))).broken(ours, BLOCK, 1)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("prices", [(1_800, 1_850, 1_801), (1_850, 1_800, 1_799), (1_800, None, 1_802)])
+async def test_broken__one_of_three_is_stale_or_silent__the_other_two_suffice(
+    prices: tuple[int | None, ...],
+) -> None:
+    ours, three = position(perp(1_800)), Two(prices)
+    three.chain = SimpleNamespace(multicall="0x" + "ca" * 20, endpoints=(1, 2, 3))
+    assert await agreement(three).broken(ours, BLOCK, 1) == ""
+    assert three.asked == 2, "the third is asked only where the first two do not bear it out"
+    three.prices = (1_800, 1_850, 1_851)
+    assert "at 1850 by another" in await agreement(three).broken(ours, BLOCK, 1)
 
 
 def reduction(strategy: str = "reduce_perp") -> Plan:
@@ -195,11 +208,22 @@ class Trail:
     def block(self, read: int, elsewhere: int | None) -> int:
         """Dollars of the mark after a block that was read at one price, and said at another elsewhere."""
         self.street.price, self.two.prices = read, (read, elsewhere)
-        shot, _ = asyncio.run(self.facts.take(BLOCK, {}))
-        (at,) = shot.positions
+        (at,) = asyncio.run(self._taken()).positions
         marks = standing(TRAILING, self.kept, at, 0).trail_marks
         self.kept = replace(self.kept, marks=marks)
         return marks[0][2] // WAD if marks else 0
+
+    async def _taken(self) -> Snapshot:
+        """As the next block sees it: what is asked beside the one block is known in the other."""
+        first, _ = await self.facts.take(BLOCK, {})
+        for _ in range(20):
+            await asyncio.sleep(0)
+        again, _ = await self.facts.take(BLOCK, {})
+        flagged = [exits.ALONE in p.row.flags for p in first.positions]
+        assert flagged == [True] or again.positions == first.positions
+        for _ in range(20):
+            await asyncio.sleep(0)
+        return again
 
 
 def guarded() -> tuple[Guarded, ...]:
