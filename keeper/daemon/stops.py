@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from keeper.journal.read import Queries
-from keeper.model import AddMargin, Plan, Repay, Supply
+from keeper.model import AddMargin, Block, Plan, Policy, PositionId, Repay, Supply
 from keeper.seams import Clock
 
 REVERTS_MAX = 3
@@ -22,6 +22,8 @@ ORDERS_READ = 256
 PAUSE_S_MAX = 86_400.0
 """No pause lasts longer than a day without being asked for again."""
 QUORUM = 2
+OWN_FUNDS = frozenset({"repay", "add_collateral", "add_margin"})
+"""Strategies that only pay in from the wallet, and go on with one endpoint's word."""
 PAUSE = "pause"
 """Control key of a pause of everything; ``pause:POSITION`` of one position. The value is its end."""
 
@@ -64,6 +66,40 @@ class Stops:
         failed = self._reverts(plan) or self._orders(plan)
         return paused or failed or self._quorum(plan) or self._paused(PAUSE, Scope.KEY)
 
+    def standing(self, policies: Mapping[PositionId, Policy], at: Block | None) -> dict[PositionId, Stop]:
+        """What stops each of these now, planned or not: those for whom nothing does are left out.
+
+        The same stops as ``of`` names, narrowest first, without those that hold for every position whatever it
+        would do (a pause of everything, a full disk). In few questions however many they are. ``at``: the last
+        block judged; None before the first.
+        """
+        found: dict[PositionId, Stop] = {}
+        if lost := self.quorum_lost:
+            stop = Stop(scope=Scope.CHAIN, code="quorum_lost", why=lost)
+            found = {
+                id: stop for id, policy in policies.items() if not OWN_FUNDS.issuperset(policy.strategies)
+            }
+        if at is not None:
+            found |= self._failing(policies, at)
+        prefix = f"{PAUSE}:"
+        paused = {key.removeprefix(prefix) for key in self._journal.controls() if key.startswith(prefix)}
+        asked = [id for id in policies if str(id) in paused] if paused else []
+        named = {id: self._paused(f"{prefix}{id}", Scope.POSITION) for id in asked}
+        return found | {id: stop for id, stop in named.items() if stop is not None}
+
+    def _failing(self, policies: Mapping[PositionId, Policy], at: Block) -> dict[PositionId, Stop]:
+        """Those that were tried too often without effect."""
+        since = at.number - REVERT_WINDOW_BLOCKS
+        found = {}
+        orders = _ended(self._journal, at)
+        for id, blocks in self._journal.reverted_blocks_each(at.chain_id, since).items():
+            if id in policies and (stop := _reverted(blocks)) is not None:
+                found[id] = stop
+        for id in policies if orders else ():
+            if id not in found and (stop := _in_vain(orders, id, at)) is not None:
+                found[id] = stop
+        return found
+
     @property
     def quorum_lost(self) -> str:
         """Why one endpoint's word is all there is; empty while two agree or only one was ever configured."""
@@ -79,29 +115,10 @@ class Stops:
 
     def _reverts(self, plan: Plan) -> Stop | None:
         since = plan.block.number - REVERT_WINDOW_BLOCKS
-        blocks = self._journal.reverted_blocks(plan.key.position, since)
-        if len(blocks) < REVERTS_MAX:
-            return None
-        again = sorted(blocks)[-REVERTS_MAX] + REVERT_WINDOW_BLOCKS + 1
-        why = f"{len(blocks)} of its transactions reverted within {REVERT_WINDOW_BLOCKS} blocks"
-        return Stop(scope=Scope.POSITION, code="reverts", why=f"{why}; tried again from block {again}")
+        return _reverted(self._journal.reverted_blocks(plan.key.position, since))
 
     def _orders(self, plan: Plan) -> Stop | None:
-        """Attempts that the chain took and the venue did not carry out."""
-        mine, now_s = f"{plan.key.position}#", plan.block.timestamp_s
-        rows = self._journal.entries("order", limit=ORDERS_READ, newest=True)
-        ended_s = sorted(
-            at_s
-            for row in rows
-            if row.subject.startswith(mine)
-            and row.data.get("state") == "CANCELLED"
-            and now_s - ORDERS_WINDOW_S <= (at_s := int(str(row.data.get("at_s", 0)))) <= now_s
-        )
-        if len(ended_s) < ORDERS_MAX:
-            return None
-        again_s = ended_s[-ORDERS_MAX] + ORDERS_WINDOW_S + 1 - now_s
-        why = f"{len(ended_s)} of its orders ended without effect on the venue within {ORDERS_WINDOW_S} s"
-        return Stop(scope=Scope.POSITION, code="orders_in_vain", why=f"{why}; tried again in {again_s} s")
+        return _in_vain(_ended(self._journal, plan.block), plan.key.position, plan.block)
 
     def _quorum(self, plan: Plan) -> Stop | None:
         if all(isinstance(step, Supply | Repay | AddMargin) for step in plan.steps) or not self.quorum_lost:
@@ -118,3 +135,29 @@ class Stops:
         why = f"paused by {control.actor} for {min(left_s, PAUSE_S_MAX) / 60:.0f} more minutes: {control.why}"
         # a clock set back must not make a pause last
         return Stop(scope=scope, code="paused", why=why) if left_s <= PAUSE_S_MAX else None
+
+
+def _reverted(blocks: Sequence[int]) -> Stop | None:
+    """Of a position whose transactions reverted in these, all within the window."""
+    if len(blocks) < REVERTS_MAX:
+        return None
+    again = sorted(blocks)[-REVERTS_MAX] + REVERT_WINDOW_BLOCKS + 1
+    why = f"{len(blocks)} of its transactions reverted within {REVERT_WINDOW_BLOCKS} blocks"
+    return Stop(scope=Scope.POSITION, code="reverts", why=f"{why}; tried again from block {again}")
+
+
+def _ended(journal: Queries, at: Block) -> list[tuple[str, int]]:
+    """(subject, chain's second) of attempts that the chain took and the venue did not carry out, lately."""
+    rows = journal.entries("order", limit=ORDERS_READ, newest=True)
+    ended = [(row, int(str(row.data.get("at_s", 0)))) for row in rows if row.data.get("state") == "CANCELLED"]
+    return [(row.subject, s) for row, s in ended if at.timestamp_s - ORDERS_WINDOW_S <= s <= at.timestamp_s]
+
+
+def _in_vain(ended: Sequence[tuple[str, int]], id: PositionId, at: Block) -> Stop | None:
+    mine = f"{id}#"
+    ended_s = sorted(at_s for subject, at_s in ended if subject.startswith(mine))
+    if len(ended_s) < ORDERS_MAX:
+        return None
+    again_s = ended_s[-ORDERS_MAX] + ORDERS_WINDOW_S + 1 - at.timestamp_s
+    why = f"{len(ended_s)} of its orders ended without effect on the venue within {ORDERS_WINDOW_S} s"
+    return Stop(scope=Scope.POSITION, code="orders_in_vain", why=f"{why}; tried again in {again_s} s")

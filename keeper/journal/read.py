@@ -156,6 +156,14 @@ class Queries:
         rows = self._ask((sql.REVERTED, *asked.values()), lambda: self._all(sql.REVERTED, asked))
         return tuple(r["included_block"] for r in rows)
 
+    def reverted_blocks_each(self, chain_id: int, since_block: int) -> dict[PositionId, tuple[int, ...]]:
+        """``reverted_blocks`` of every position of that chain that has any, in one query."""
+        asked = {"at_chain": chain_id, "at_block": since_block}
+        found: dict[PositionId, tuple[int, ...]] = {}
+        for r in self._ask((sql.REVERTED_EACH, *asked.values()), lambda: self._all(sql.REVERTED_EACH, asked)):
+            found[_position(r)] = (*found.get(_position(r), ()), r["included_block"])
+        return found
+
     def max_nonce(self, chain_id: int, signer: str) -> int | None:
         """The highest nonce ever signed for; None before the first."""
         asked = {"at_chain": chain_id, "at_signer": signer.lower()}
@@ -209,7 +217,7 @@ class Queries:
 
     def controls(self) -> dict[str, Control]:
         """Every switch by key."""
-        return {r["key"]: Control(**r) for r in self._all(select(table("control")))}
+        return {r["key"]: Control(**r) for r in self._ask(sql.CONTROLS, lambda: self._all(sql.CONTROLS))}
 
     def memory(self, position: PositionId) -> dict[str, object] | None:
         """Decision's memory of ``position`` as plain JSON; None when there is none."""

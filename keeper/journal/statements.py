@@ -71,6 +71,9 @@ LAST_INCLUSION = select(func.max(_I.c.included_block)).where(OF_POSITION)
 REVERTED = select(_I.c.included_block).where(
     OF_POSITION, _I.c.state == IntentState.REVERTED.value, _I.c.included_block > bindparam("at_block")
 )
+REVERTED_EACH = select(_I.c.position, _I.c.included_block).where(
+    ON_CHAIN, _I.c.state == IntentState.REVERTED.value, _I.c.included_block > bindparam("at_block")
+)
 TOP_NONCE = select(func.max(_A.c.nonce).label("top")).where(
     _A.c.chain_id == bindparam("at_chain"), _A.c.signer == bindparam("at_signer")
 )
@@ -106,6 +109,7 @@ SPENT_EACH = (
 )
 SPEND = select(_I.c.spend_usd).where(OF_KEY)
 CONTROL = select(table("control")).where(table("control").c.key == bindparam("at_key"))
+CONTROLS = select(table("control"))
 UPDATE_INTENT = update(_I).where(_I.c.id == bindparam("at_id"))
 
 

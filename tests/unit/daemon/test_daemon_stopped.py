@@ -1,0 +1,105 @@
+"""What stops one position shows wherever that position shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from keeper.daemon.stops import ORDERS_MAX, PAUSE, REVERTS_MAX
+from keeper.model import Attempt, Entry, Fee, IntentState, Outcome, Plan, PlanKey, PositionId
+from tests import build, plans
+from tests.loop_double import Loop, loop, vault
+
+pytestmark = pytest.mark.unit
+ALICE, BOB = build.position_id(build.ALICE), build.position_id(build.BOB)
+SALES = replace(build.policy(), strategies=("repay", "deleverage"))
+
+
+@pytest.fixture
+def on(tmp_path: Path) -> Iterator[Loop]:
+    made = loop(tmp_path, policy=SALES, accounts=(build.ALICE, build.BOB))
+    yield made
+    made.journal.close()
+
+
+def paused(on: Loop, id: PositionId = ALICE, for_s: float = 1_800.0) -> None:
+    on.journal.set_control(f"{PAUSE}:{id}", repr(on.clock.now_s() + for_s), "ann", "by hand")
+
+
+def reverted(on: Loop, id: PositionId, block: int) -> Plan:
+    """A transaction of ``id`` that reverted in that block."""
+    seq = on.journal.next_seq(id)
+    plan = replace(plans.plan(), key=PlanKey(position=id, seq=seq), block=build.block(block))
+    on.journal.open_intent(plan)
+    fee = Fee(gas_limit=1, max_fee_wei=1, tip_wei=1)
+    sent = Attempt(key=plan.key, nonce=seq, n=0, raw=b"x", hash=f"0x{seq}", fee=fee, sent_block=block)
+    on.journal.add_attempt(sent, "0x1")
+    outcome = Outcome(
+        key=plan.key,
+        state=IntentState.REVERTED,
+        block_number=block,
+        tx_hash=f"0x{seq}",
+        gas_used=1,
+        gas_price_wei=1,
+        health_after_wad=None,
+        promised_min_wad=0,
+        surprise="reverted",
+    )
+    on.journal.record_outcome(outcome, "0xb")
+    return plan
+
+
+def standing(on: Loop) -> dict[PositionId, tuple[str, str]]:
+    loop = on.running
+    found = loop.stops.standing(loop.policies, loop.last.block if loop.last else None)
+    return {id: (stop.code, str(stop.scope)) for id, stop in found.items()}
+
+
+@pytest.mark.asyncio
+async def test_stops__when_a_position_is_paused_or_reverts__then_it_stands_alone_and_as_a_plan_is_told(
+    on: Loop,
+) -> None:
+    await on.running.tick(on.lay(vault(), vault(account=build.BOB)))
+    assert standing(on) == {}
+    paused(on)
+    for _ in range(REVERTS_MAX):
+        assert BOB not in standing(on)
+        plan = reverted(on, BOB, on.number)
+    assert standing(on) == {ALICE: ("paused", "position"), BOB: ("reverts", "position")}
+    now = on.running.last
+    assert now is not None
+    same = on.running.stops.standing(on.running.policies, now.block)
+    assert same[BOB] == on.running.stops.of(replace(plan, block=now.block))
+    assert same[ALICE] == on.running.stops.of(replace(plan, key=PlanKey(position=ALICE, seq=1)))
+    on.clock.advance(1_801.0)
+    assert standing(on) == {BOB: ("reverts", "position")}
+
+
+@pytest.mark.asyncio
+async def test_stops__when_orders_end_in_vain_or_the_quorum_is_lost__then_each_position_concerned(
+    on: Loop,
+) -> None:
+    at = on.lay(vault(), vault(account=build.BOB))
+    await on.running.tick(at)
+    for seq in range(ORDERS_MAX):
+        on.journal.record(
+            Entry(
+                kind="order",
+                chain_id=at.chain_id,
+                block_number=at.number,
+                subject=f"{ALICE}#{seq}",
+                why="frozen",
+                data={"state": "CANCELLED", "at_s": at.timestamp_s},
+            )
+        )
+    assert standing(on) == {ALICE: ("orders_in_vain", "position")}
+    own = replace(SALES, strategies=("repay",))
+    on.running.parts = replace(on.running.parts, live_endpoints=lambda: (1, 2))
+    on.running.stops._live_endpoints = on.running.parts.live_endpoints
+    assert standing(on)[BOB] == ("quorum_lost", "chain")
+    assert standing(on)[ALICE][0] == "orders_in_vain", "narrowest first"
+    on.running.policies = dict.fromkeys(on.running.policies, own)
+    assert BOB not in standing(on), "what the wallet pays goes on"
