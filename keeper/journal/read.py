@@ -20,6 +20,7 @@ from keeper.journal.direct import Direct, Row
 from keeper.journal.files import guarded
 from keeper.journal.tables import table
 from keeper.model import (
+    HEDGE,
     Attempt,
     Entry,
     Fee,
@@ -66,6 +67,8 @@ class Queries:
 
     def __init__(self, path: Path, connection: Connection | Direct) -> None:
         self.path = path
+        self.hedges = False
+        """Whose intents are open or followed here: a hedge's own key's, or (False) those of the rescue's."""
         self._connection = connection
 
     def __enter__(self) -> Self:
@@ -129,14 +132,17 @@ class Queries:
     def open_intents(self, chain_id: int | None = None) -> tuple[Intent, ...]:
         """Intents that may still have an effect and for which planning waits, oldest first."""
         if chain_id is None:
-            return self._intents(sql.INTENTS_OPEN, {})
-        return self._intents(sql.INTENTS_OPEN_ON_CHAIN, {"at_chain": chain_id})
+            return self._of_key(self._intents(sql.INTENTS_OPEN, {}))
+        return self._of_key(self._intents(sql.INTENTS_OPEN_ON_CHAIN, {"at_chain": chain_id}))
 
     def followed_intents(self, chain_id: int | None = None) -> tuple[Intent, ...]:
         """Intents done for planning whose inclusion the chain may still take back, oldest first."""
         if chain_id is None:
-            return self._intents(sql.INTENTS_FOLLOWED, {})
-        return self._intents(sql.INTENTS_FOLLOWED_ON_CHAIN, {"at_chain": chain_id})
+            return self._of_key(self._intents(sql.INTENTS_FOLLOWED, {}))
+        return self._of_key(self._intents(sql.INTENTS_FOLLOWED_ON_CHAIN, {"at_chain": chain_id}))
+
+    def _of_key(self, found: tuple[Intent, ...]) -> tuple[Intent, ...]:
+        return tuple([i for i in found if (i.key.position.venue == HEDGE) is self.hedges])
 
     def inclusion(self, key: PlanKey) -> Inclusion | None:
         """Where the intent was last seen included; None while it was not."""

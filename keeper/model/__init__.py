@@ -19,10 +19,12 @@ from keeper.model.mandate import (
 )
 from keeper.model.outlook import Level, LiquidationPrice, Outlook, Shock
 from keeper.model.perp import (
+    HEDGE,
     PERP_STEPS,
     Acting,
     AddMargin,
     CancelOrder,
+    GrowPerp,
     Perp,
     PerpOrder,
     PerpStep,
@@ -68,6 +70,7 @@ from keeper.model.wish import (
 )
 
 __all__ = [
+    "HEDGE",
     "PERP_STEPS",
     "WHOLE_BPS_AVERAGE",
     "Acting",
@@ -86,6 +89,7 @@ __all__ = [
     "Entry",
     "Errand",
     "Fee",
+    "GrowPerp",
     "Holding",
     "Intent",
     "IntentState",

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from keeper.model.identity import Amount, Token
 
 USD_DECIMALS = 30
+HEDGE = "hedge"
+"""Under what an identity names the orders of a hedge's own key; those of rescues are named by their venue."""
 STOP_LOSS = 6
 """GMX's number of the order that sells at a worse price (Order.OrderType.StopLossDecrease)."""
 
@@ -144,6 +146,18 @@ class AddMargin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GrowPerp:
+    """Open a perpetual position or enlarge it, by an order, with margin from the wallet of a hedge; of no rescue."""
+
+    amount: Amount
+    """Margin."""
+    size_usd: int
+    """30 decimals."""
+    worst_price: int
+    fee_wei: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReducePerp:
     """Close a part of a perpetual position, or all of it, by an order; nothing is taken out of its margin."""
 
@@ -179,4 +193,4 @@ class CancelOrder:
 
 PerpStep = AddMargin | ReducePerp | PlaceStop | CancelOrder
 """What acts in two steps: an order now, its effect when the venue's keeper executes it."""
-PERP_STEPS = (AddMargin, ReducePerp, PlaceStop, CancelOrder)
+PERP_STEPS = (AddMargin, ReducePerp, PlaceStop, CancelOrder, GrowPerp)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from keeper.model.identity import Amount, PositionId
 from keeper.model.mandate import Source
 from keeper.model.outlook import Level
-from keeper.model.perp import AddMargin, CancelOrder, PlaceStop, ReducePerp
+from keeper.model.perp import AddMargin, CancelOrder, GrowPerp, PlaceStop, ReducePerp
 from keeper.model.position import Block
 
 
@@ -215,7 +215,7 @@ class Deleverage:
         return self.sell_max
 
 
-Step = Supply | Repay | Deleverage | AddMargin | ReducePerp | PlaceStop | CancelOrder
+Step = Supply | Repay | Deleverage | AddMargin | ReducePerp | PlaceStop | CancelOrder | GrowPerp
 """One action on a venue. Further steps (withdraw) join as venues need them."""
 
 
@@ -224,7 +224,7 @@ def from_wallet(steps: Iterable[Step]) -> tuple[Amount, ...]:
     return tuple(
         s.amount
         for s in steps
-        if isinstance(s, AddMargin) or (isinstance(s, Supply | Repay) and s.through is None)
+        if isinstance(s, AddMargin | GrowPerp) or (isinstance(s, Supply | Repay) and s.through is None)
     )
 
 

@@ -17,6 +17,7 @@ from keeper.model import (
     Call,
     CancelOrder,
     Deleverage,
+    GrowPerp,
     Holding,
     PlaceStop,
     Plan,
@@ -39,6 +40,7 @@ from keeper.units import WAD
 DEADLINE_BLOCKS = 10
 """A plan that is not in a block by then is dropped: two minutes on Ethereum."""
 
+OPENS = "no rescue opens a position or makes one larger"
 BY_SHARES = bytes.fromhex("20b76e81")
 """Morpho Blue's repay: a whole debt is named by its shares, which is the only way to leave no dust."""
 SELECTORS: dict[type[Step], frozenset[bytes]] = {
@@ -182,6 +184,8 @@ def _caps(plan: Plan, case: Case) -> Refusal | None:
 def _means(plan: Plan, case: Case) -> Refusal | None:
     means = case.snapshot.means
     for step in plan.steps:
+        if isinstance(step, GrowPerp):
+            return _no("allow_list", OPENS)
         if isinstance(step, PERP_STEPS):
             if (no := orders.means(plan, step, case.position, case.venue, case.snapshot)) is not None:
                 return no
@@ -242,6 +246,8 @@ def _ordered(plan: Plan, step: Deleverage | Supply | Repay, case: Case) -> Refus
 
 def _allowed(plan: Plan, case: Case) -> Refusal | None:
     call, step = plan.call, plan.steps[0]
+    if isinstance(step, GrowPerp):
+        return _no("allow_list", OPENS)
     if isinstance(step, PERP_STEPS):
         return orders.ordered(plan, step, case.position, case.venue)
     if (isinstance(step, Deleverage) or step.through is not None) and not call.value_wei:

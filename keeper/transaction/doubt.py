@@ -9,11 +9,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from keeper.model import PERP_STEPS, Deleverage, Intent, Plan, Refusal, Repay, Step, Supply
+from keeper.model import (
+    AddMargin,
+    CancelOrder,
+    Deleverage,
+    Intent,
+    PlaceStop,
+    Plan,
+    ReducePerp,
+    Refusal,
+    Repay,
+    Step,
+    Supply,
+)
 
-HARMLESS_TWICE: tuple[type[Step], ...] = (Supply, Repay, *PERP_STEPS)
+HARMLESS_TWICE: tuple[type[Step], ...] = (
+    Supply,
+    Repay,
+    AddMargin,
+    ReducePerp,
+    PlaceStop,
+    CancelOrder,
+)
 """Money into the owner's own position; of a perpetual also a part that is closed twice, which costs a fee of some
-basis points and no more than waiting would. Whatever sells, withdraws or borrows is not among them."""
+basis points and no more than waiting would. Whatever sells, withdraws, borrows or opens is not among them."""
 
 
 def refuses(plan: Plan, followed: Iterable[Intent]) -> Refusal | None:

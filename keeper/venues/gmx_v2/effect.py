@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from keeper.model import (
     AddMargin,
     CancelOrder,
+    GrowPerp,
     Intent,
     IntentState,
     PlaceStop,
@@ -52,9 +53,9 @@ def _shows(step: object, intent: Intent, position: Position) -> Effect:
     """
     assert position.perp is not None
     since_s, perp = intent.plan.block.timestamp_s, position.perp
-    changed_s = {AddMargin: perp.increased_s, ReducePerp: perp.decreased_s}.get(type(step), 0)
-    if isinstance(step, AddMargin | ReducePerp) and changed_s < since_s:
-        what = "nothing was added to it" if isinstance(step, AddMargin) else "nothing of it was closed"
+    changed_s = perp.decreased_s if isinstance(step, ReducePerp) else perp.increased_s
+    if isinstance(step, AddMargin | GrowPerp | ReducePerp) and changed_s < since_s:
+        what = "nothing of it was closed" if isinstance(step, ReducePerp) else "nothing was added to it"
         return _is(Progress.FAILED, f"no order waits, and {what} since the plan: it was not executed")
     return _is(Progress.DONE, f"no order waits, and the position is at block {position.block_number}")
 
@@ -97,6 +98,10 @@ def missed(step: Step, before: Before, position: Position) -> str:
         if perp.margin >= least:
             return ""
         return f"its margin is {perp.margin} units, not the {least} that were promised at the least"
+    if isinstance(step, GrowPerp):
+        wanted = before.size_usd + step.size_usd
+        shown = [decimal_text(n // 10**24, 6) for n in (perp.size_usd, wanted)]
+        return "" if perp.size_usd >= wanted else f"its size is {shown[0]} USD, not the {shown[1]} ordered"
     if isinstance(step, ReducePerp | PlaceStop):
         most = max(before.size_usd - step.size_usd, 0)
         if perp.size_usd <= most:

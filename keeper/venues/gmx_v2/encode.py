@@ -82,7 +82,7 @@ def can(slot: Slot, step: Step, position: Position, means: Means) -> Refusal | N
         return _no("position_closed", f"{position.id} has no size: it was closed or liquidated")
     if not isinstance(step, AddMargin | ReducePerp | PlaceStop | CancelOrder):
         return _no("not_supported", f"{type(step).__name__} is nothing that a perpetual knows")
-    if (no := _forbidden(slot, perp, means)) is not None:
+    if (no := forbidden(slot, perp, means)) is not None:
         return no
     if isinstance(step, CancelOrder):
         return _uncancellable(perp, step)
@@ -97,7 +97,8 @@ def can(slot: Slot, step: Step, position: Position, means: Means) -> Refusal | N
     return _refused(slot, step, position, perp)
 
 
-def _forbidden(slot: Slot, perp: Perp, means: Means) -> Refusal | None:
+def forbidden(slot: Slot, perp: Perp, means: Means) -> Refusal | None:
+    """Why the owner's grant does not let this wallet order for him."""
     acting = perp.acting
     if slot.subaccount == book.ZERO:
         return _no(

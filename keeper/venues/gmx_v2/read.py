@@ -282,11 +282,12 @@ def perp(frame: Frame, held: Held, waits: tuple[PerpOrder, ...], acting: Acting)
         increased_s=held.increased_s,
         decreased_s=held.decreased_s,
         acting=acting,
-        side=_side(market, held.long),
+        side=side_of(market, held.long),
     )
 
 
-def _side(market: Market, long: bool) -> SideProfit:
+def side_of(market: Market, long: bool) -> SideProfit:
+    """What a side of the market has won, and what holding it costs a year."""
     won, pool = side_profit(market, long)
     rate, longs_pay = funding_a_second(market)
     a_second = borrowing_a_second(market, long) + (rate if long == longs_pay else 0)
