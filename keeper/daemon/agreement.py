@@ -8,7 +8,7 @@ made it up would be believed. So two are asked by themselves, each at its own ne
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from keeper import exits
@@ -18,10 +18,12 @@ from keeper.daemon.facts import Facts, Guarded
 from keeper.daemon.isolation import alone
 from keeper.daemon.rehearsal import Stage
 from keeper.daemon.triage import Glances
+from keeper.decision import floor
 from keeper.errors import Transient
-from keeper.model import Block, Call, Outcome, Plan, Position, ReducePerp, Refusal, Snapshot
+from keeper.model import Block, Call, Outcome, Plan, Position, PositionId, ReducePerp, Refusal, Snapshot
+from keeper.phrases import usd_text
 from keeper.seams import Priority, Venue
-from keeper.units import BPS, decimal_text
+from keeper.units import BPS, WAD, decimal_text
 
 QUORUM = 2
 GAP_BPS = 100
@@ -62,6 +64,20 @@ def off(ours: Position, theirs: Position, reason: int) -> str:
     return ""
 
 
+def richer(ours: Position, theirs: Position, reason: int) -> str:
+    """As ``off``, and whether the other endpoint says less equity, by more than such prices may differ; or that it is
+    open where we read it closed, which would forget what a floor has followed.
+    """
+    if floor.closed(ours):
+        return "" if floor.closed(theirs) else f"another endpoint sees {ours.id} open"
+    if why := off(ours, theirs, reason):
+        return why
+    here, there = floor.equity_wad(ours), floor.equity_wad(theirs)
+    if (here - there) * BPS <= floor.gross_wad(ours) * GAP_BPS:
+        return ""
+    return f"equity {usd_text(here / WAD)} as read, {usd_text(there / WAD)} by another endpoint"
+
+
 class Agreement:
     """Asks two endpoints of one chain for a position as each of them sees it now."""
 
@@ -69,7 +85,13 @@ class Agreement:
         self._endpoints = endpoints
         self._stage = stage
 
-    async def broken(self, ours: Position, block: Block, reason: int) -> str:
+    async def broken(
+        self,
+        ours: Position,
+        block: Block,
+        reason: int,
+        unlike: Callable[[Position, Position, int], str] = off,
+    ) -> str:
         """Which price one of them says otherwise, or ""; Transient where fewer than two could be read.
 
         Where the first two do not bear it out all are asked, and two that do suffice: one endpoint that is stale,
@@ -78,10 +100,10 @@ class Agreement:
         configured, found = len(self._endpoints.chain.endpoints), ""
         for count in dict.fromkeys((QUORUM, configured)):
             read = [p for p in await self._positions(ours, block, count) if p is not None]
-            unlike = [why for p in read if (why := off(ours, p, reason))]
-            if len(read) - len(unlike) >= QUORUM:
+            others = [why for p in read if (why := unlike(ours, p, reason))]
+            if len(read) - len(others) >= QUORUM:
                 return ""
-            found = next(iter(unlike), "")
+            found = next(iter(others), "")
         if found:
             return found
         raise Transient(f"{len(read)} of {QUORUM} endpoints could tell the prices of {ours.id}")
@@ -162,7 +184,8 @@ class _Nth:
 
 
 class AgreedFacts:
-    """Facts in which a price that would move a trailing stop's best one is held against a second endpoint first.
+    """Facts in which a price that would move a trailing stop's best one is held against a second endpoint first, and
+    so is the equity that would raise a floor.
 
     What is not agreed is flagged (``exits.ALONE``): the position is judged and rescued by it, its marks stay. The
     other endpoint is asked beside the tick, so a mark may come a block later and nobody's rescue waits for it.
@@ -170,9 +193,12 @@ class AgreedFacts:
 
     def __init__(self, facts: Facts, agreement: Agreement, guarded: Sequence[Guarded]) -> None:
         self._facts, self._agreement = facts, agreement
-        self._trailing = {g.id for g in guarded if g.policy.trail_pct}
+        self._ratchets = {g.id for g in guarded if g.policy.floor_ratchet_ppm}
+        self._trailing = self._ratchets | {g.id for g in guarded if g.policy.trail_pct}
         self._agreed: dict[tuple[object, str, int], int] = {}
         """The best price that two have said, by position, symbol and side."""
+        self._worth: dict[PositionId, int] = {}
+        """The equity that two have said, where a floor follows it; 0 of what two see closed."""
         self._asking: dict[object, asyncio.Task[None]] = {}
 
     async def take(self, block: Block, venues: Mapping[str, Venue]) -> tuple[Snapshot, tuple[Outcome, ...]]:
@@ -209,8 +235,10 @@ class AgreedFacts:
 
     async def _ask(self, position: Position, block: Block) -> None:
         try:
-            if not await self._agreement.broken(position, block, -1):
+            unlike = richer if position.id in self._ratchets else off
+            if not await self._agreement.broken(position, block, -1, unlike):
                 self._agreed |= {(position.id, s.symbol, s.side): s.price_wad for s in exits.seen(position)}
+                self._worth[position.id] = 0 if floor.closed(position) else max(1, floor.equity_wad(position))
         except Transient:
             pass  # not agreed: asked again in the next block
         finally:
@@ -222,7 +250,16 @@ class AgreedFacts:
             best = self._agreed.get((position.id, s.symbol, s.side))
             if best is None or s.side * (s.price_wad - best) * BPS > best * GAP_BPS:
                 return True
-        return False
+        return position.id in self._ratchets and self._richer(position)
+
+    def _richer(self, position: Position) -> bool:
+        """Whether it is worth more than two have said, or gone where they saw it."""
+        worth = self._worth.get(position.id)
+        if floor.closed(position):
+            return worth != 0
+        if worth is None:
+            return True
+        return (floor.equity_wad(position) - worth) * BPS > floor.gross_wad(position) * GAP_BPS
 
 
 def _flagged(position: Position) -> Position:
@@ -231,9 +268,9 @@ def _flagged(position: Position) -> Position:
 
 
 def with_agreed(facts: Facts, endpoints: Endpoints, stage: Stage, guarded: Sequence[Guarded]) -> Facts:
-    """The same with marks held against a second endpoint; unchanged where nobody trails, or only one is configured
-    (nothing is sold then either)."""
-    trails = any(g.policy.trail_pct for g in guarded)
+    """The same with marks and peaks held against a second endpoint; unchanged where nobody follows any, or only one
+    is configured (nothing is sold then either)."""
+    trails = any(g.policy.trail_pct or g.policy.floor_ratchet_ppm for g in guarded)
     if not trails or len(endpoints.chain.endpoints) < QUORUM:
         return facts
     return AgreedFacts(facts, Agreement(endpoints, stage), guarded)

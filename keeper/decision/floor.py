@@ -7,6 +7,7 @@ portfolio protection, Estep and Kritzman 1988). Between two acts a gap of more t
 
 from __future__ import annotations
 
+from keeper import exits
 from keeper.decision.smaller import PPM, Excess, is_dollar, of_loan, of_perp, usd_wad
 from keeper.model import Holding, Policy, Position, Reduce
 from keeper.phrases import usd_text
@@ -28,11 +29,28 @@ def equity_wad(position: Position) -> int:
     return mul_div_down(max(0, held - owed), WAD, 10**position.base_decimals)
 
 
+def gross_wad(position: Position) -> int:
+    """All that its equity moves with, dollars in wad: what is held and what is owed, or a perpetual's notional."""
+    if (perp := position.perp) is not None:
+        return perp.tokens * perp.index_price // 10**12 + equity_wad(position)
+    return sum(usd_wad(h.value_base, position) for h in (*position.collateral, *position.debt))
+
+
+def closed(position: Position) -> bool:
+    """Whether nothing is owed and nothing is open: a later position is another one."""
+    return position.health_wad == UINT256_MAX
+
+
 def peak_after(peak_wad: int, position: Position | None, policy: Policy) -> int:
-    """The highest equity with this block's; 0 where no floor follows it."""
+    """The highest equity with this block's; as it was where the position cannot be read or one endpoint alone says
+    what it is worth, 0 once it is closed or where no floor follows it."""
     if not policy.floor_usd or not policy.floor_ratchet_ppm:
         return 0
-    now = 0 if position is None or position.health_wad is None else equity_wad(position)
+    if position is None or position.health_wad is None or exits.ALONE in position.row.flags:
+        return peak_wad
+    if closed(position):
+        return 0
+    now = equity_wad(position)
     return now if now > peak_wad + peak_wad // PEAK_STEP else peak_wad
 
 
@@ -94,8 +112,10 @@ __all__ = [
     "UINT256_MAX",
     "allowed_wad",
     "at_risk",
+    "closed",
     "equity_wad",
     "floor_wad",
+    "gross_wad",
     "peak_after",
     "reduces",
 ]
