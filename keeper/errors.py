@@ -13,6 +13,8 @@
 An expected "no" is not an error but a value: see ``keeper.model.Refusal``.
 """
 
+import errno
+
 EXIT_OK = 0
 EXIT_FINDINGS = 1
 EXIT_USAGE = 2
@@ -65,3 +67,28 @@ class Unwritable(Broken):
 
 class Unsigned(Broken):
     """The signer refused one request and signed nothing; the plan's position is told, the others go on."""
+
+
+_WRONG_PLACE = frozenset(
+    {
+        errno.EACCES,
+        errno.EPERM,
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.EEXIST,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.EINVAL,
+    }
+)
+
+
+def unopened(error: OSError, told: str) -> ConfigError | Unwritable:
+    """What a file that cannot be opened means: ConfigError where the place that was named is wrong and stays so,
+    Unwritable for all that a disk or a machine may get over (full, read-only, failing, out of descriptors).
+    """
+    # one without a number is Python's own word about the path
+    if error.errno is None or error.errno in _WRONG_PLACE:
+        return ConfigError((told,))
+    return Unwritable(told)

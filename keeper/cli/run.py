@@ -28,8 +28,13 @@ def command(
 
     from keeper.cli.endings import drive, say
     from keeper.config import load
+    from keeper.errors import ConfigError
 
-    settings = load(config)  # before the slow imports: a wrong file is told at once
+    try:
+        settings = load(config)  # before the slow imports: a wrong file is told at once
+    except ConfigError as e:
+        _farewell(config, str(e))
+        raise
     dry = dry_run or settings.mode != "live"
     # replaced, not only told: the dry-run's journal must never be the live one
     settings = replace(settings, mode="dry-run" if dry else "live")
@@ -44,12 +49,34 @@ def command(
 
     log.configure(json_lines=not sys.stderr.isatty())
     log.last_words()
-    raise typer.Exit(drive(daemon.run(settings, once=once, dry_run=dry)))
+    try:
+        ended = drive(daemon.run(settings, once=once, dry_run=dry))
+    except ConfigError as e:
+        _farewell(config, str(e))
+        raise
+    raise typer.Exit(ended)
+
+
+def _farewell(config: Path, why: str) -> None:
+    """Under systemd nobody reads what is said next, and exit 78 is for good: the alarm targets are told before."""
+    import asyncio
+    import os
+
+    if "NOTIFY_SOCKET" not in os.environ:
+        return
+    from keeper.config.anyhow import targets_file
+    from keeper.daemon.starts import farewell
+
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    asyncio.run(farewell(targets_file(config, Path(credentials) if credentials else None), why))
 
 
 def _crashed(journal: Path) -> str:
     """Why this start should be safe; asked before anything is imported that a crash may lie in."""
-    if not journal.exists():
+    try:
+        if not journal.exists():
+            return ""
+    except OSError:  # a disk that fails is met, and said, by what opens it
         return ""
     from keeper.clock import SystemClock
     from keeper.journal.starts import why_safe

@@ -16,7 +16,7 @@ from keeper.config.records import (
     VenueSettings,
     WalletSettings,
 )
-from keeper.errors import ConfigError
+from keeper.errors import ConfigError, unopened
 
 __all__ = [
     "AggregatorSettings",
@@ -45,7 +45,7 @@ def load(path: Path) -> Settings:
     except UnicodeDecodeError:
         raise ConfigError((f"{path}: not UTF-8 text; save the file as UTF-8",)) from None
     except OSError as e:
-        raise ConfigError((f"{path}: cannot be read ({e.strerror}); check its owner and mode",)) from None
+        raise unopened(e, f"{path}: cannot be read ({e.strerror}); check its owner and mode") from None
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
     return parse(text, path, credentials_dir=Path(credentials) if credentials else None)
 

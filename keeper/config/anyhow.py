@@ -27,6 +27,17 @@ def control_path(path: Path) -> Path:
     return files.path(_state_dir(text)) / "control.sock"
 
 
+def targets_file(path: Path, credentials_dir: Path | None) -> Path | None:
+    """Where the alarm targets stand that the file at ``path`` names; None where that cannot be found out."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8", errors="replace")).get("alarms")
+    except (OSError, tomllib.TOMLDecodeError):
+        return None
+    named = table.get("targets_file") if isinstance(table, dict) else None
+    files = Files(base=path.absolute().parent, credentials_dir=credentials_dir, problems=[])
+    return files.secret("alarms.targets_file", named, needed=False) if isinstance(named, str) else None
+
+
 def _state_dir(text: str) -> str:
     try:
         found = tomllib.loads(text).get("state_dir", DEFAULT)

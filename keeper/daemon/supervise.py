@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import structlog
@@ -13,7 +14,7 @@ import structlog
 from keeper.clock import SystemClock
 from keeper.config import ChainSettings
 from keeper.config.telling import TelegramSettings
-from keeper.daemon import safe
+from keeper.daemon import safe, starts
 from keeper.daemon.announcing import Announcer
 from keeper.daemon.canary.cage import CODE as CANARY
 from keeper.daemon.canary.cage import Cage
@@ -22,7 +23,7 @@ from keeper.daemon.control import Controls
 from keeper.daemon.paging.child import PageChild
 from keeper.daemon.paging.sheet import Shown
 from keeper.daemon.reloading import Current, Reloading
-from keeper.errors import EXIT_OK, ConfigError
+from keeper.errors import EXIT_OK, ConfigError, Unwritable
 from keeper.journal.write import Journal
 from keeper.notify import control
 from keeper.notify.alarm import Alarms
@@ -32,6 +33,7 @@ from keeper.watchdog import Chorus, Listener, Notifier, Voice
 BACK_OFF_S = 1.0
 BACK_OFF_S_MAX = 60.0
 SAY_S = 1.0
+EAR_S = 15.0
 NO_CANARY = "no canary is configured ([canary]), or the daemon is in safe mode"
 DRAIN_S = 20.0
 """A chain that is made anew by a reload waits so long for its lane, less than the watchdog's patience."""
@@ -56,6 +58,8 @@ class Fleet:
     def __init__(
         self, settings: Sequence[ChainSettings], make: Make, notifier: Listener, clock: Clock | None = None
     ) -> None:
+        self.known: Callable[[], bool] = _never
+        """Whether this configuration has served before: then nobody may be there to mend it."""
         self.chains: list[Chain] = [make(chain, None) for chain in settings]
         self._make = make
         self._clock = clock or SystemClock()
@@ -67,8 +71,9 @@ class Fleet:
         """Run the chain at ``i`` for ever, anew with growing pauses when it ends.
 
         What it had signed is in the journal: to be cancelled here is to it what a crash is. Raises ConfigError
-        while no block of the chain was ever judged: then a person is there to mend it. Later the same fault is
-        the world's, and no reason to leave the other chains alone.
+        while no block of any chain was ever judged by this configuration: then a person is there to mend it. Later,
+        and after a restart, the same fault is the world's: no reason to leave the other chains alone, nor to stay
+        away from this one when it is over.
         """
         name = self.chains[i].chain.name
         voice, back_off_s, judged = self._chorus.voice(name), BACK_OFF_S, False
@@ -77,7 +82,7 @@ class Fleet:
             try:
                 why = await self._lived(i, voice)
             except Exception as e:  # the supervisor: whatever it was, the other chains go on
-                if not (judged or chain.judged) and (config := _config_error(e)) is not None:
+                if (config := _config_error(e)) is not None and not (judged or self._served()):
                     raise config from e
                 self._log.exception("chain failed", chain=name)
                 why = _words(e)
@@ -90,6 +95,10 @@ class Fleet:
             await self._rest(voice, chain, why, back_off_s)
             back_off_s = min(2 * back_off_s, BACK_OFF_S_MAX)
             self.chains[i] = self._make(chain.chain, chain.alarms)
+
+    def _served(self) -> bool:
+        """Whether a block of any chain was ever judged by this configuration."""
+        return any(c.judged for c in self.chains) or self.known()
 
     def renew(self) -> None:
         """Make every chain's daemon anew, each when its lane is empty."""
@@ -130,13 +139,21 @@ class Fleet:
             await self._clock.sleep(min(SAY_S, left_s))
 
 
-async def serve(current: Current, journal: Journal, make: Make, announcer: Announcer) -> int:
-    """Until SIGTERM or SIGINT: then drain the lanes, then go. Raises ConfigError."""
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """What a daemon is served until."""
+
+    stop: asyncio.Event
+    """Somebody asked: lanes are drained, and it goes."""
+    relief: asyncio.Task[None] | None = None
+    """Another takes over in this very process."""
+
+
+async def serve(current: Current, journal: Journal, make: Make, announcer: Announcer, ends: Ends) -> int:
+    """Until it ``ends``: then drain the lanes, then go. Raises ConfigError."""
     settings, notifier = current.settings, Notifier.from_systemd()
-    stop = asyncio.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(name, stop.set)
     fleet = Fleet(settings.chains, make, announcer.listening(notifier))
+    fleet.known = lambda: starts.known(journal, current.settings.digest)
 
     reloading = Reloading(current, journal, fleet.renew)
     cage = _caged(current, journal, announcer, fleet)
@@ -146,12 +163,18 @@ async def serve(current: Current, journal: Journal, make: Make, announcer: Annou
             return await reloading.answer(request)
         if request.get("do") == "canary":
             return {"ok": False, "why": NO_CANARY} if cage is None else await cage.answer(request)
-        return await Controls(current.settings, journal, fleet.chains).answer(request)
+        controls = Controls(current.settings, journal, fleet.chains, own=announcer.alarms)
+        return await controls.answer(request)
 
-    server = await control.serve(settings.control_path, answer)
+    ear = Ear(settings.control_path, answer, announcer)
+    await ear.open()
     running = [asyncio.create_task(fleet.keep(i)) for i in range(len(fleet.chains))]
-    stopping = asyncio.create_task(stop.wait())
-    beside = [asyncio.create_task(speak(announcer, fleet))]
+    stopping = asyncio.create_task(ends.stop.wait())
+    ending = [*running, stopping, *([ends.relief] if ends.relief is not None else [])]
+    beside = [asyncio.create_task(speak(announcer, fleet)), asyncio.create_task(ear.keep())]
+    beside.append(
+        asyncio.create_task(starts.witness(current, journal, lambda: fleet.chains, announcer.clock))
+    )
     if settings.safe_mode:
         why = "it ended again and again without being stopped"
         beside.append(asyncio.create_task(safe.remind(why, announcer.alarms, announcer.clock)))
@@ -163,21 +186,53 @@ async def serve(current: Current, journal: Journal, make: Make, announcer: Annou
     if settings.telegram.token_file is not None:
         beside.append(asyncio.create_task(heed(settings.telegram, announcer, fleet, answer)))
     try:
-        await asyncio.wait([*running, stopping], return_when=asyncio.FIRST_COMPLETED)
-        notifier.stopping()
+        done, _ = await asyncio.wait(ending, return_when=asyncio.FIRST_COMPLETED)
+        if done != {ends.relief}:
+            notifier.stopping()
         await fleet.drain()
     finally:
-        for task in (*running, stopping, *beside):
+        for task in (*ending, *beside):
             task.cancel()
-        ended = await asyncio.gather(*running, return_exceptions=True)
+        ended = await asyncio.gather(*ending, return_exceptions=True)
         await asyncio.gather(*beside, return_exceptions=True)
-        server.close()
-        with contextlib.suppress(OSError):
-            settings.control_path.unlink(missing_ok=True)
+        ear.close()
     for failure in ended:
         if isinstance(failure, BaseException) and not isinstance(failure, asyncio.CancelledError):
             raise failure
     return EXIT_OK
+
+
+class Ear:
+    """The control socket: one that the disk does not take now is tried again, and protection waits for none."""
+
+    def __init__(self, path: Path, answer: Answer, announcer: Announcer) -> None:
+        self._path, self._answer, self._announcer = path, answer, announcer
+        self._server: asyncio.Server | None = None
+
+    async def open(self) -> None:
+        """Listen, or alarm. Raises ConfigError where no socket can ever be there."""
+        alarms = self._announcer.alarms
+        try:
+            self._server = await control.serve(self._path, self._answer)
+        except Unwritable as e:
+            why = f"{e}; commands are not heard, protection goes on"
+            alarms.raise_alarm(Severity.CRITICAL, "unwritable", "control socket", why)
+        else:
+            alarms.clear("unwritable", "control socket")
+
+    async def keep(self) -> None:
+        """Try until it listens."""
+        while self._server is None:
+            await self._announcer.clock.sleep(EAR_S)
+            with contextlib.suppress(ConfigError):  # what stands there now may go
+                await self.open()
+
+    def close(self) -> None:
+        """Listen no more."""
+        if self._server is not None:
+            self._server.close()
+            with contextlib.suppress(OSError):
+                self._path.unlink(missing_ok=True)
 
 
 async def speak(announcer: Announcer, fleet: Fleet, rest_s: float = BACK_OFF_S_MAX) -> None:
@@ -244,6 +299,10 @@ async def heed(told: TelegramSettings, announcer: Announcer, fleet: Fleet, answe
             announcer.alarms.raise_alarm(Severity.WARNING, CODE, "", why)
         # a file that was not there may come
         await announcer.clock.sleep(BACK_OFF_S_MAX)
+
+
+def _never() -> bool:
+    return False
 
 
 def _config_error(error: BaseException) -> ConfigError | None:

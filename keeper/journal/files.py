@@ -6,12 +6,12 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from keeper.errors import Broken, ConfigError, Unwritable
+from keeper.errors import Broken, ConfigError, Unwritable, unopened
 
 _MAGIC = b"SQLite format 3\x00"
 _HEAD_BYTES = 100
@@ -34,18 +34,23 @@ class FileLock:
     """An exclusive flock on a sidecar file; the kernel drops it when the process dies, however it dies."""
 
     def __init__(self, path: Path) -> None:
-        """Takes the lock. Raises ConfigError when another process holds it."""
+        """Takes the lock. Raises ConfigError when another process holds it, OSError when the disk takes nothing."""
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             holder = os.pread(self._fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(self._fd)
             raise ConfigError(
                 (f"{path}: another keeper (process {holder}) holds this journal; stop it first",)
             ) from error
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        except OSError:
+            self.release()
+            raise
+        # who holds it is told for people only: a full disk must not keep the lock from being held, or given up
+        with suppress(OSError):
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         """Give the journal up. The file stays: removing it would let two holders lock two inodes."""
@@ -55,14 +60,14 @@ class FileLock:
 
 
 def check_file(path: Path) -> None:
-    """Refuse what is no SQLite file, before SQLite touches it. Raises ConfigError or Broken."""
+    """Refuse what is no SQLite file, before SQLite touches it. Raises ConfigError, Unwritable or Broken."""
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
     except FileNotFoundError:
         raise ConfigError((f"journal {path} does not exist: `keeper run` creates it",)) from None
     except OSError as error:
-        raise ConfigError((f"journal {path} cannot be read: {error.strerror}",)) from error
+        raise unopened(error, f"journal {path} cannot be read: {error.strerror}") from error
     if len(head) < _HEAD_BYTES or not head.startswith(_MAGIC):
         raise Broken(f"journal {path} is no SQLite file (damaged or truncated); restore it or move it away")
     page_bytes = int.from_bytes(head[16:18]) or 1

@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import Connection, create_engine, event, insert, select
 from sqlalchemy.pool import StaticPool
 
-from keeper.errors import Broken, ConfigError
+from keeper.errors import Broken, ConfigError, unopened
 from keeper.journal import migrate
 from keeper.journal.files import FileLock, check_file, guarded, sync_directory, wal_of
 from keeper.journal.tables import APPEND_ONLY, SCHEMA_VERSION, VERSION, Row, table
@@ -24,17 +24,37 @@ def create(path: Path, clock: Clock) -> None:
     draft.unlink(missing_ok=True)
     os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     connection = connect(draft, writable=True)
-    with guarded(path), connection.begin():
-        Row.metadata.create_all(connection)
-        migrate.stamp(connection)
-        for trigger in APPEND_ONLY:
-            connection.exec_driver_sql(trigger)
-        facts = ((VERSION, str(SCHEMA_VERSION)), ("created_at_s", repr(clock.now_s())))
-        connection.execute(insert(table("meta")), [{"name": n, "value": v} for n, v in facts])
-    # closing the last connection folds the WAL into the file that is renamed
-    _close(connection)
+    with guarded(path):
+        try:
+            with connection.begin():
+                _lay_out(connection, clock)
+        finally:
+            # closing the last connection folds the WAL into the file that is renamed
+            _close(connection)
     os.replace(draft, path)
     sync_directory(path.parent)
+
+
+def _lay_out(connection: Connection, clock: Clock) -> None:
+    """An empty journal of today's schema."""
+    Row.metadata.create_all(connection)
+    migrate.stamp(connection)
+    for trigger in APPEND_ONLY:
+        connection.exec_driver_sql(trigger)
+    facts = ((VERSION, str(SCHEMA_VERSION)), ("created_at_s", repr(clock.now_s())))
+    connection.execute(insert(table("meta")), [{"name": n, "value": v} for n, v in facts])
+
+
+def in_memory(path: Path, clock: Clock) -> Connection:
+    """An empty journal that is kept nowhere; ``path`` is for messages."""
+
+    def made() -> sqlite3.Connection:
+        return sqlite3.connect(":memory:", isolation_level=None)
+
+    connection = create_engine("sqlite://", creator=made, poolclass=StaticPool).connect()
+    with guarded(path), connection.begin():
+        _lay_out(connection, clock)
+    return connection
 
 
 def connect(path: Path, *, writable: bool) -> Connection:
@@ -86,13 +106,14 @@ def check(connection: Connection, path: Path, how: str) -> int:
 def open_writer(path: Path, clock: Clock, *, may_create: bool) -> tuple[Connection, FileLock, bool]:
     """(connection, lock, whether the journal is new); an older schema is brought forward first.
 
-    Raises ConfigError or Broken naming the file.
+    Raises ConfigError (held, of a newer keeper, no such place), Unwritable (the disk is full, read-only or failing)
+    or Broken (damaged), naming the file.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = FileLock(path.with_name(path.name + ".lock"))
     except OSError as error:
-        raise ConfigError((f"journal {path} cannot be opened: {error.strerror}",)) from error
+        raise unopened(error, f"journal {path} cannot be opened: {error.strerror}") from error
     opened = False
     try:
         new = not path.exists()
@@ -109,7 +130,7 @@ def open_writer(path: Path, clock: Clock, *, may_create: bool) -> tuple[Connecti
         opened = True
         return connection, lock, new
     except OSError as error:
-        raise ConfigError((f"journal {path} cannot be opened: {error.strerror}",)) from error
+        raise unopened(error, f"journal {path} cannot be opened: {error.strerror}") from error
     finally:
         if not opened:
             lock.release()

@@ -38,7 +38,7 @@ def why_safe(journal: Path, now_s: float) -> str:
             story = [
                 e for kind in ("start", "stop") for e in reader.entries(kind, limit=ENTRIES, newest=True)
             ]
-    except KeeperError:
+    except (KeeperError, OSError):
         # it is refused, with its own words, by what opens it next
         return ""
     count = crashes(sorted(story, key=lambda e: e.id), now_s)

@@ -9,7 +9,7 @@ import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from keeper.errors import ConfigError, KeeperError, Transient
+from keeper.errors import ConfigError, KeeperError, Transient, unopened
 
 Handler = Callable[[dict[str, object]], Awaitable[dict[str, object]]]
 LINE_MAX = 64 * 1024
@@ -20,7 +20,8 @@ ANSWER_MAX = 16 * 1024 * 1024
 async def serve(path: Path, handler: Handler) -> asyncio.Server:
     """Listen at ``path``; the stale socket of a dead daemon is replaced, that of a living one never.
 
-    Raises ConfigError when another daemon (a dry-run beside a live one) listens there, or none can be made.
+    Raises ConfigError when another daemon (a dry-run beside a live one) listens there or no socket can be at that
+    place, Unwritable when its disk takes none now.
     """
 
     async def on_client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -40,7 +41,7 @@ async def serve(path: Path, handler: Handler) -> asyncio.Server:
             os.unlink(path)
         return await asyncio.start_unix_server(on_client, path=str(path), limit=LINE_MAX)
     except OSError as e:
-        raise ConfigError((f"state_dir: the control socket {path} cannot be made: {e}",)) from e
+        raise unopened(e, f"state_dir: the control socket {path} cannot be made: {e}") from e
     finally:
         os.umask(old)
 

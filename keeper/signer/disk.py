@@ -74,9 +74,13 @@ class Exclusive:
 
 def failed(path: Path, error: sqlite3.Error) -> Broken:
     """What a database's failure means, in words that name the file."""
-    code = getattr(error, "sqlite_errorcode", 0)
-    kind = Unwritable if code & 0xFF in _MAY_PASS else Broken
+    kind = Unwritable if may_pass(error) else Broken
     return kind(f"signer store {path} failed: {error}")
+
+
+def may_pass(error: sqlite3.Error) -> bool:
+    """Whether it is a disk's that may take it again: full, read-only, failing, locked."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _MAY_PASS
 
 
 def inode(path: Path) -> tuple[int, int] | None:

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from keeper.errors import Broken, ConfigError, Unsigned, Unwritable
+from keeper.errors import Broken, Unsigned, Unwritable, unopened
 from keeper.seams import Kept, Signed, TxFields
 from keeper.signer.guarded import GuardedSigner
 
@@ -22,7 +22,7 @@ _NUMBERS = ("chain_id", "nonce", "value_wei", "gas_limit", "max_fee_wei", "tip_w
 async def serve(path: Path, signer: GuardedSigner, *, group: bool = False) -> asyncio.Server:
     """Listen at ``path``, which only this user (and its ``group``) may use; a stale socket is replaced.
 
-    Raises ConfigError.
+    Raises ConfigError, or Unwritable when its disk takes none now.
     """
 
     async def on_client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -41,7 +41,7 @@ async def serve(path: Path, signer: GuardedSigner, *, group: bool = False) -> as
             os.unlink(path)
         return await asyncio.start_unix_server(on_client, path=str(path), limit=LINE_MAX)
     except OSError as error:
-        raise ConfigError((f"{path}: the signer's socket cannot be made: {error.strerror}",)) from error
+        raise unopened(error, f"{path}: the signer's socket cannot be made: {error.strerror}") from error
     finally:
         os.umask(old)
 

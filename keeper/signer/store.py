@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from keeper.errors import Broken, ConfigError
+from keeper.errors import Broken, ConfigError, Unwritable, unopened
 from keeper.seams import Kept, Signed, TxFields
 from keeper.signer import disk, eip1559
 from keeper.units import mul_div_up
@@ -64,7 +64,7 @@ class Store:
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         except OSError as error:
-            raise ConfigError((f"{path}: signer store cannot be created: {error.strerror}",)) from error
+            raise unopened(error, f"{path}: signer store cannot be created: {error.strerror}") from error
         connection = disk.connect(path)
         disk.bring_forward(path, connection, 0)
         return cls(path, connection)
@@ -73,18 +73,18 @@ class Store:
     def open(cls, path: Path) -> Store:
         """A store that is there; one of an older schema is copied and brought forward.
 
-        Raises ConfigError (missing, held by another signer, of a newer one) or Broken (damaged); nothing is
-        signed.
+        Raises ConfigError (missing, held by another signer, of a newer one), Unwritable (its disk is full, read-only
+        or failing) or Broken (damaged); nothing is signed.
         """
-        if not path.is_file():
-            raise ConfigError(
-                (f"{path}: signer store is missing; create it explicitly, and adopt the key's nonce",)
-            )
         try:
+            if not path.is_file():
+                raise ConfigError(
+                    (f"{path}: signer store is missing; create it explicitly, and adopt the key's nonce",)
+                )
             disk.refuse_cut(path)
             connection = disk.connect(path)
         except OSError as error:
-            raise ConfigError((f"{path}: signer store cannot be opened: {error.strerror}",)) from error
+            raise unopened(error, f"{path}: signer store cannot be opened: {error.strerror}") from error
         except sqlite3.Error as error:
             raise _unopened(path, error) from error
         opened = False
@@ -263,10 +263,13 @@ def _bring_forward(path: Path, connection: sqlite3.Connection) -> None:
     try:
         disk.bring_forward(path, connection, int(row[0]))
     except OSError as error:
-        raise ConfigError((f"{path}: signer store cannot be copied: {error.strerror}",)) from error
+        raise unopened(error, f"{path}: signer store cannot be copied: {error.strerror}") from error
 
 
 def _unopened(path: Path, error: sqlite3.Error) -> ConfigError | Broken:
+    if disk.may_pass(error) and getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY:
+        return Unwritable(f"{path}: signer store cannot be opened: {error}")
     if isinstance(error, sqlite3.OperationalError):
+        # locked: another signer holds it
         return ConfigError((f"{path}: signer store cannot be opened: {error}",))
     return Broken(f"signer store {path} is damaged: {error}")

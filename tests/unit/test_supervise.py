@@ -64,6 +64,7 @@ class House:
         self.clock = ManualClock(1_000.0)
         self.journal = Journal.open(home / "journal.sqlite", self.clock)
         self.lives = list(lives)
+        self.well: Life = for_ever
         self.started: list[tuple[str, float]] = []
         self.told = Told()
         chains = [replace(CHAIN, name="sick"), replace(CHAIN, name="well", chain_id=2)]
@@ -72,7 +73,10 @@ class House:
     def make(self, chain: ChainSettings, alarms: Alarms | None) -> Chain:
         self.started.append((chain.name, self.clock.monotonic_s()))
         alarms = alarms or Alarms(self.journal.record, self.clock, chain.chain_id)
-        life = self.lives.pop(0) if chain.name == "sick" and self.lives else for_ever
+        async def healthy(chain: FakeChain, listener: Listener) -> None:
+            await self.well(chain, listener)
+
+        life = self.lives.pop(0) if chain.name == "sick" and self.lives else healthy
         return FakeChain(chain, alarms, life)
 
     @property
@@ -85,6 +89,11 @@ async def for_ever(chain: FakeChain, listener: Listener) -> None:
     listener.ready("watching")
     while True:
         listener.ping("watching")
+        await asyncio.sleep(0)
+
+
+async def waits(chain: FakeChain, listener: Listener) -> None:
+    while True:
         await asyncio.sleep(0)
 
 
@@ -141,11 +150,30 @@ async def test_fleet__when_a_chain_fails_again_and_again__then_each_pause_is_lon
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("life", [refuses, refuses_in_a_group])
-async def test_fleet__when_the_configuration_cannot_be_used__then_that_ends_the_process(
+async def test_fleet__when_nothing_was_ever_judged_by_a_configuration__then_a_refusal_ends_the_process(
     tmp_path: Path, life: Life
 ) -> None:
-    (ended,) = await lived(House(tmp_path, life))
+    house = House(tmp_path, life)
+    house.well = waits
+    (ended,) = await lived(house)
     assert isinstance(ended.exception(), ConfigError)
+    assert house.alarms == []
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("life", [refuses, refuses_in_a_group])
+@pytest.mark.parametrize("known", [False, True], ids=["the other chain lives", "it served before a restart"])
+async def test_fleet__when_the_chain_speaks_against_one_that_served__then_it_is_tried_again_and_alarmed(
+    tmp_path: Path, life: Life, known: bool
+) -> None:
+    house = House(tmp_path, life, life)
+    house.well = waits if known else for_ever
+    house.fleet.known = lambda: known
+    assert await lived(house, 120) == []
+    assert [name for name, _ in house.started].count("sick") == 3
+    assert house.alarms == [("CRITICAL", "chain_failed", "sick")]
+    (said,) = house.journal.entries("alarm")
+    assert "serves chain id 5" in said.why
 
 
 @pytest.mark.asyncio

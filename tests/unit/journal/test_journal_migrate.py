@@ -21,7 +21,7 @@ from sqlalchemy import Connection, create_engine
 from sqlalchemy.pool import NullPool
 
 from keeper.clock import ManualClock
-from keeper.errors import Broken, ConfigError
+from keeper.errors import Broken, ConfigError, Unwritable
 from keeper.journal import migrate, opening
 from keeper.journal.migrations.versions import first
 from keeper.journal.read import Reader
@@ -241,7 +241,7 @@ def test_open__when_there_is_no_room_for_the_copy__then_refused_by_name_and_as_i
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(migrate, "back_up", full)
-    with pytest.raises(ConfigError, match=r"journal\.sqlite cannot be opened: No space left on device"):
+    with pytest.raises(Unwritable, match=r"journal\.sqlite cannot be opened: No space left on device"):
         open_journal(old)
     assert rows_of(old) == before
 

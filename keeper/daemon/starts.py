@@ -1,0 +1,167 @@
+"""Starts at which nobody is there: what the disk or the chain says then must not end protection.
+
+Exit 78, after which systemd tries no more, is kept for what the configuration alone proves wrong, and for the first
+start of a configuration, which a person makes. Whoever can be told is told before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from keeper.config import Settings
+from keeper.daemon.reloading import Current
+from keeper.daemon.stops import PAUSE, PAUSE_S_MAX
+from keeper.errors import Broken, KeeperError, Unwritable, unopened
+from keeper.journal.adrift import Adrift
+from keeper.journal.write import Journal
+from keeper.model import Entry
+from keeper.notify.courier import Post, Undelivered
+from keeper.notify.log import redact_text
+from keeper.notify.post import posts_for
+from keeper.notify.targets import targets_from
+from keeper.seams import Alarm, Clock, Severity
+
+JUDGED = "judged"
+"""Control key: digest of the configuration under which a block was judged last."""
+ARMED = "armed"
+REFUSED = "refused"
+AGAIN_S = 15.0
+"""Between two tries of a journal that cannot be opened."""
+LOOK_S = 1.0
+FAREWELL_S = 12.0
+
+
+class Judging(Protocol):
+    """A chain's daemon, as far as this room asks."""
+
+    judged: bool
+
+
+def under_systemd() -> bool:
+    """Whether a unit started this process; then nobody reads its standard error."""
+    return "NOTIFY_SOCKET" in os.environ
+
+
+def opened(settings: Settings, clock: Clock) -> Journal:
+    """The journal, in which this start is kept: a crash from here on is counted.
+
+    Raises ConfigError, Unwritable (the disk takes nothing) or Broken.
+    """
+    try:
+        settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as e:
+        raise unopened(e, f"state_dir {settings.state_dir}: cannot be made: {e.strerror}") from e
+    journal = Journal.open(settings.journal_path, clock)
+    kept = False
+    try:
+        _keep(journal, "start", "", f"{settings.mode} start")
+        kept = True
+    finally:
+        if not kept:
+            journal.close()
+    return journal
+
+
+def ended(journal: Journal, why: str) -> None:
+    """Keep that this end was meant, so that it counts as no crash."""
+    with contextlib.suppress(Broken):  # what cannot be kept is a crash at worst
+        _keep(journal, "stop", "", why)
+
+
+def waits(error: Broken) -> bool:
+    """Whether the chains are watched until the journal can be used: the disk may get over it; of a damaged file a
+    person is told by alarm where nobody reads the terminal."""
+    return isinstance(error, Unwritable) or under_systemd()
+
+
+def adrift(settings: Settings, why: str, clock: Clock) -> Adrift:
+    """A journal in memory under which nothing is signed: everything is paused, nothing is armed."""
+    journal = Adrift(settings.journal_path, why, clock)
+    journal.hold(PAUSE, repr(clock.now_s() + PAUSE_S_MAX))
+    # this start is nobody's first
+    journal.hold(JUDGED, settings.digest)
+    return journal
+
+
+async def relieved(settings: Settings, journal: Adrift, code: str, alarms: Alarm, clock: Clock) -> None:
+    """Until the journal on the disk can be used; says that it cannot for as long as it cannot."""
+    why = journal.why
+    while True:
+        told = f"{why}; everything is watched, nothing is signed until it can be used: it is tried again"
+        alarms.raise_alarm(Severity.CRITICAL, code, "", told)
+        await clock.sleep(AGAIN_S)
+        journal.hold(PAUSE, repr(clock.now_s() + PAUSE_S_MAX))
+        try:
+            # a disk that fails may take long to say so
+            await asyncio.to_thread(_tried, settings, clock)
+        except (KeeperError, OSError) as e:
+            why = str(e)
+        else:
+            return
+
+
+def _tried(settings: Settings, clock: Clock) -> None:
+    """One row, which with its subject counts as no start."""
+    settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with Journal.open(settings.journal_path, clock) as journal:
+        _keep(journal, "start", "journal", "the disk takes it again")
+
+
+def known(journal: Journal, digest: str) -> bool:
+    """Whether this configuration has served before: then what speaks against it is the world's, and nobody may be
+    there to mend it."""
+    try:
+        found = [journal.control(key) for key in (JUDGED, ARMED)]
+    except Broken:
+        return True
+    return any(c is not None and c.value == digest for c in found)
+
+
+async def witness(
+    current: Current, journal: Journal, chains: Callable[[], Sequence[Judging]], clock: Clock
+) -> None:
+    """Keep, for the next start, by which configuration a block was judged."""
+    while True:
+        await clock.sleep(LOOK_S)
+        with contextlib.suppress(Broken):  # it is tried again
+            digest, found = current.settings.digest, journal.control(JUDGED)
+            if any(c.judged for c in chains()) and (found is None or found.value != digest):
+                journal.set_control(JUDGED, digest, "keeper", "a block was judged")
+
+
+async def farewell(targets_file: Path | None, why: str) -> None:
+    """Tell every alarm target that the daemon goes and does not come back; as well as that can be done."""
+    targets, _ = targets_from(_text(targets_file))
+    routes, _ = posts_for(targets)
+    told = f"keeper does not start, and is not started again: {redact_text(why)}"
+    sending = [asyncio.create_task(_told(post, told)) for _, post in routes]
+    if sending:
+        await asyncio.wait(sending, timeout=FAREWELL_S)
+    for task in sending:
+        task.cancel()
+    await asyncio.gather(*sending, return_exceptions=True)
+
+
+def _text(path: Path | None) -> str:
+    try:
+        return "" if path is None else path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ""
+
+
+async def _told(post: Post, body: str) -> None:
+    try:
+        await post.send(f"{Severity.CRITICAL.value} {REFUSED}", body, Severity.CRITICAL)
+    except Undelivered as e:
+        structlog.get_logger("keeper").warning("not told", why=str(e))
+
+
+def _keep(journal: Journal, kind: str, subject: str, why: str) -> None:
+    journal.record(Entry(kind=kind, chain_id=0, block_number=0, subject=subject, why=why))
