@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from keeper.config import Settings
 
 HEADERS = ("chain", "position", "level", "health", "to liquidation", "what is known")
+NAMED_MAX = 8
+"""So many stopped positions are named above the table; each of them says it in its own row."""
 ALARMS_MAX = 8
 """So many alarms fit beside the positions; the page and the journal hold all of them."""
+STOPPED = "STOPPED"
 LOST_S_MAX = 86_400.0
 """A terminal that was forgotten ends some time."""
 
@@ -84,7 +87,9 @@ def screen(body: Mapping[str, Any], age_s: float) -> Any:
     table = Table(*HEADERS, box=None, header_style="dim", pad_edge=False)
     for row in rows(body):
         # Text, not markup: labels are the user's, reasons come from strangers' nodes
-        table.add_row(*(Text(cell, style=STYLE.get(cell, "")) for cell in row))
+        table.add_row(
+            *(Text(cell, style="bold red" if _halts(cell) else STYLE.get(cell, "")) for cell in row)
+        )
     lines = [Text(line, style="bold red" if alarming(line) else "") for line in head_lines(body)]
     lines += [
         Text(line, style="bold red" if line.startswith("CRITICAL") else "") for line in alarm_lines(body)
@@ -94,6 +99,10 @@ def screen(body: Mapping[str, Any], age_s: float) -> Any:
             0, Text(f"NO DAEMON ANSWERS for {age_s:.0f} s; below is what it said last", style="bold red")
         )
     return Group(*lines, Text(""), table)
+
+
+def _halts(cell: str) -> bool:
+    return cell.startswith(f"{STOPPED}: ")
 
 
 def alarming(line: str) -> bool:
@@ -120,11 +129,26 @@ def head_lines(body: Mapping[str, Any]) -> list[str]:
         told.append(
             f"{chain['chain']}: {body.get('mode')}, block {chain['block'] or '-'}{reach}, {state}{busy}"
         )
+    told += stopped_lines(body)
     told += [pair_line(p) for chain in body.get("chains", ()) for p in chain.get("pairs", ())]
     told += [joint_line(j) for j in body.get("joint", ())]
     if body.get("never_drilled"):
         told.append(f"never passed a drill as configured: {', '.join(map(str, body['never_drilled']))}")
     return told
+
+
+def stopped_lines(body: Mapping[str, Any]) -> list[str]:
+    """A line for each kind of stop that keeps single positions from being acted for."""
+    found: dict[str, list[str]] = {}
+    for chain in body.get("chains", ()):
+        for p in chain.get("positions", ()):
+            if stop := p.get("stopped"):
+                found.setdefault(str(stop["code"]), []).append(str(p["label"]))
+    lines = []
+    for code, labels in found.items():
+        more = f" and {len(labels) - NAMED_MAX} more" if len(labels) > NAMED_MAX else ""
+        lines.append(f"STOPPED ({code}): {', '.join(labels[:NAMED_MAX])}{more}")
+    return lines
 
 
 def pair_line(pair: Mapping[str, Any]) -> str:
@@ -147,12 +171,13 @@ def joint_line(joint: Mapping[str, Any]) -> str:
 def alarm_lines(body: Mapping[str, Any]) -> list[str]:
     """What stands and is more than a note, the most severe first, by the labels of what it is about."""
     labels = {p["id"]: p["label"] for chain in body.get("chains", ()) for p in chain["positions"]}
-    every = [a for chain in body.get("chains", ()) for a in chain.get("alarms", ())]
+    every = [a for holder in (body, *body.get("chains", ())) for a in holder.get("alarms", ())]
     # CRITICAL comes before WARNING by the alphabet too
     standing = sorted((a for a in every if a["severity"] != "INFO"), key=lambda a: str(a["severity"]))
-    lines = [
-        f"{a['severity']} {a['code']} {labels.get(a['subject'], a['subject'])}: {a['why']}" for a in standing
-    ]
+    lines = []
+    for a in standing:
+        about = labels.get(a["subject"], a["subject"])
+        lines.append(f"{' '.join(filter(None, (a['severity'], a['code'], about)))}: {a['why']}")
     more = len(lines) - ALARMS_MAX
     return [*lines[:ALARMS_MAX], *([f"and {more} more alarms"] if more > 0 else [])]
 
@@ -172,6 +197,8 @@ def rows(body: Mapping[str, Any]) -> list[tuple[str, ...]]:
         if known is not None:
             was = health_text(int(known["health_wad"]))
             why = f"{why}; last known {known['level']} at {was}, block {known['block']}"
+        if stop := p.get("stopped"):
+            why = f"{STOPPED}: {stop['why']}{f'; {why}' if why else ''}"
         health = "-" if p["health_wad"] is None else health_text(int(p["health_wad"]))
         away = "" if p.get("distance") is None else f"{100 * p['distance']:+.1f} %"
         made.append((chain, str(p["label"]), str(p["level"]), health, away, why))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -11,8 +12,9 @@ from typing import Protocol
 import structlog
 
 from keeper.config.telling import TelegramSettings
-from keeper.daemon.control import Watched
+from keeper.daemon.loop import ChainLoop
 from keeper.daemon.tick import Tick
+from keeper.daemon.watched import Watched, stopped, why_not_sent
 from keeper.model import Level, PositionId
 from keeper.notify import chat
 from keeper.notify.chat import Said, SecondFactor, Wish
@@ -148,15 +150,21 @@ def explained(label: str, chains: Sequence[Watched]) -> str:
         if found is None or watched.loop is None:
             continue
         if watched.blind is not None:
-            return f"{label}: UNKNOWN, {watched.chain.name} cannot be seen: {watched.blind.why}"
-        tick = watched.loop.last
-        return (
-            f"{label}: no block has been seen yet"
-            if tick is None
-            else "\n".join(_story(label, found.id, tick))
-        )
+            story = [f"{label}: UNKNOWN, {watched.chain.name} cannot be seen: {watched.blind.why}"]
+        elif (tick := watched.loop.last) is None:
+            story = [f"{label}: no block has been seen yet"]
+        else:
+            story = _story(label, found.id, tick)
+        return "\n".join([*story, *_hindered(watched.loop, found.id)])
     known = [g.label for w in chains if w.loop is not None for g in w.loop.parts.guarded]
     return f"{label!r} is no guarded position ({', '.join(known) or 'none is known yet'})"
+
+
+def _hindered(loop: ChainLoop, id: PositionId) -> list[str]:
+    """What would keep a rescue of it from being sent now, its own stop and the whole chain's."""
+    stop, everything = stopped(loop).get(id), why_not_sent(loop)
+    own = [] if stop is None else [f"STOPPED ({stop.code}): {stop.why}"]
+    return [*own, *([f"nothing is sent: {everything}"] if everything else [])]
 
 
 def _story(label: str, id: PositionId, tick: Tick) -> list[str]:
@@ -219,7 +227,7 @@ def _read(path: Path, field: str, problems: list[str]) -> str:
         why = e.strerror if isinstance(e, OSError) else "is not UTF-8 text"
         problems.append(f"{field}: {path}: {why}")
         return ""
-    if mode & 0o077 and "credentials" not in path.parts:
+    if mode & 0o077 and not _credential(path):
         # who reads it commands the keeper: not used at all, unlike an alarm's target
         problems.append(f"{field}: {path}: mode {mode & 0o777:04o} lets others read it; chmod 600 {path}")
         return ""
@@ -227,3 +235,9 @@ def _read(path: Path, field: str, problems: list[str]) -> str:
         problems.append(f"{field}: {path}: holds no token")
         return ""
     return text
+
+
+def _credential(path: Path) -> bool:
+    """Whether it is one of the unit's own credentials: systemd lets nobody else in, and shows a wider mode."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    return bool(folder) and path.resolve().is_relative_to(Path(str(folder)).resolve())

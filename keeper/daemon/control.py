@@ -10,12 +10,13 @@ from keeper.daemon.facts import Guarded
 from keeper.daemon.joint import adl_rows, joint_rows, pair_rows
 from keeper.daemon.loop import ChainLoop
 from keeper.daemon.protecting import Wish, health_wanted, protect
-from keeper.daemon.stops import PAUSE, PAUSE_S_MAX
+from keeper.daemon.stops import PAUSE, PAUSE_S_MAX, Stop
 from keeper.daemon.tick import Tick
-from keeper.daemon.watched import Blind, Watched, why_not_known
+from keeper.daemon.watched import Blind, Heard, Watched, stopped, why_not_known
 from keeper.drilled import missing
 from keeper.journal.write import Journal
 from keeper.model import Level, Outlook, Policy, Position, PositionId, Refusal
+from keeper.notify.alarm import Alarms
 from keeper.phrases import health_text
 from keeper.risk.thresholds import price_at_health
 from keeper.seams import Clock
@@ -33,8 +34,15 @@ class Controls:
     """Answers requests for all chains of one daemon."""
 
     def __init__(
-        self, settings: Settings, journal: Journal, chains: Sequence[Watched], clock: Clock | None = None
+        self,
+        settings: Settings,
+        journal: Journal,
+        chains: Sequence[Heard],
+        clock: Clock | None = None,
+        own: Alarms | None = None,
     ) -> None:
+        """``own``: the daemon's own alarms, of no chain."""
+        self._own = own
         self._clock = clock or SystemClock()
         self._settings = settings
         self._journal = journal
@@ -60,13 +68,23 @@ class Controls:
         chains = [self._chain(watched) for watched in self._chains]
         drills = {"never_drilled": missing(self._settings)}
         joint = {"joint": joint_rows(self._chains)}
-        return {"ok": True, "schema": 1, "mode": self._settings.mode, "chains": chains, **drills, **joint}
+        own = {"alarms": [] if self._own is None else _alarms(self._own)}
+        return {
+            "ok": True,
+            "schema": 1,
+            "mode": self._settings.mode,
+            "chains": chains,
+            **own,
+            **drills,
+            **joint,
+        }
 
-    def _chain(self, watched: Watched) -> dict[str, object]:
+    def _chain(self, watched: Heard) -> dict[str, object]:
         loop, blind = watched.loop, watched.blind
         head = {
             "chain": watched.chain.name,
             "blind": None if blind is None else {"since_s": round(blind.since_s, 3), "why": blind.why},
+            "alarms": _alarms(watched.alarms),
         }
         if loop is None:
             names = {v.name for v in self._settings.venues if v.chain == watched.chain.name}
@@ -82,10 +100,6 @@ class Controls:
             "broken": loop.broken or None,
             "paused": pause.why if (pause := loop.stops.pause) is not None else None,
             "endpoints": list(loop.parts.live_endpoints()),
-            "alarms": [
-                {"severity": a.severity.value, "code": a.code, "subject": a.subject, "why": a.why}
-                for a in loop.parts.alarms.standing
-            ],
             "positions": _all_standing(loop, blind),
             "pairs": pair_rows(watched),
             "adl": adl_rows(watched),
@@ -210,17 +224,27 @@ def _due(loop: ChainLoop, tick: Tick) -> list[str]:
     return lines
 
 
+def _alarms(alarms: Alarms) -> list[dict[str, object]]:
+    """What stands."""
+    return [
+        {"severity": a.severity.value, "code": a.code, "subject": a.subject, "why": a.why}
+        for a in alarms.standing
+    ]
+
+
 def _all_standing(loop: ChainLoop, blind: Blind | None) -> list[dict[str, object]]:
     """Every guarded position; each is looked up, for a search each among a thousand would hold up the loop."""
     tick = loop.last
     positions = tick.snapshot.by_id() if tick else {}
     outlooks = {o.id: o for o in tick.outlooks} if tick else {}
     unread = {u.id: u.why for u in tick.snapshot.unreadable} if tick else {}
+    stops = stopped(loop)
     made = []
     for guarded in loop.parts.guarded:
         outlook = outlooks.get(guarded.id)
         why = why_not_known(tick, blind, unread.get(guarded.id, ""), outlook)
-        made.append(_standing(loop, guarded, (positions.get(guarded.id), outlook, why)))
+        now = (positions.get(guarded.id), outlook, why)
+        made.append({**_standing(loop, guarded, now), "stopped": stop_row(stops.get(guarded.id))})
     return made
 
 
@@ -251,6 +275,11 @@ def _standing(
     }
 
 
+def stop_row(stop: Stop | None) -> dict[str, object] | None:
+    """What stops a position, for whoever shows it."""
+    return None if stop is None else {"code": stop.code, "scope": stop.scope.value, "why": stop.why}
+
+
 def _why_unknown(tick: Tick | None, id: PositionId, blind: Blind | None) -> str:
     """Why the position is not known at this moment; empty when it is."""
     unread = next((u.why for u in tick.snapshot.unreadable if u.id == id), "") if tick else ""
@@ -261,7 +290,7 @@ def _why_unknown(tick: Tick | None, id: PositionId, blind: Blind | None) -> str:
 def _never_seen(label: str) -> dict[str, object]:
     """A configured position of a chain that has not answered since the start."""
     why = "the chain has not answered yet"
-    nothing = {"id": None, "health_wad": None, "last_known": None}
+    nothing = {"id": None, "health_wad": None, "last_known": None, "stopped": None}
     return {**nothing, "label": label, "level": Level.UNKNOWN.value, "unreadable": why}
 
 

@@ -7,8 +7,10 @@ from typing import Protocol
 
 from keeper.config import ChainSettings
 from keeper.daemon.loop import ChainLoop
+from keeper.daemon.stops import Stop
 from keeper.daemon.tick import Tick
-from keeper.model import Level, Outlook
+from keeper.model import Level, Outlook, PositionId
+from keeper.notify.alarm import Alarms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +27,27 @@ class Watched(Protocol):
     chain: ChainSettings
     loop: ChainLoop | None
     blind: Blind | None
+
+
+class Heard(Watched, Protocol):
+    """The same, with what it alarms, also before its loop was ever made."""
+
+    alarms: Alarms
+
+
+def stopped(loop: ChainLoop) -> dict[PositionId, Stop]:
+    """What keeps single positions of a chain from being acted for now; the others are left out."""
+    return loop.stops.standing(loop.policies, loop.last.block if loop.last is not None else None)
+
+
+def why_not_sent(loop: ChainLoop) -> str:
+    """Why nothing at all is sent on a chain, whoever needs it; empty while plans are acted on."""
+    if loop.armed:
+        return ""
+    if why := loop.broken or loop.stops.unwritable:
+        return f"stopped acting: {why}"
+    pause = loop.stops.pause
+    return pause.why if pause is not None else "disarmed (`keeper arm`)"
 
 
 def why_not_known(tick: Tick | None, blind: Blind | None, unread: str, outlook: Outlook | None) -> str:

@@ -15,6 +15,9 @@ WRONG_MAX = 5
 WRONG_S = 600.0
 """So many wrong codes within so long, and no code of that chat is looked at until the time is over: a code has a
 million values, and three of them are right at any moment."""
+ALARMS_MAX = 8
+"""So many alarms fit in a message; the page and the journal hold all of them."""
+WHY_MAX = 200
 STEP_S = 30
 """Of RFC 6238, as every authenticator app has it."""
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
@@ -125,13 +128,17 @@ def code_at(secret: bytes, step: int) -> str:
 
 
 def status_text(answer: Mapping[str, object]) -> str:
-    """The control socket's ``status`` in a few lines: each chain, and each position that is not SAFE."""
-    lines = [f"mode {answer.get('mode')}"]
+    """The control socket's ``status`` in a few lines: the alarms that stand, each chain, each position that is not
+    SAFE or is stopped. A message that is too long is cut at its end.
+    """
+    lines = [f"mode {answer.get('mode')}", *_alarm_lines(answer)]
     for chain in _rows(answer.get("chains")):
         lines.append(_chain_line(chain, str(answer.get("mode"))))
         rows = _rows(chain.get("positions"))
-        lines += [_position_line(p) for p in rows if p.get("level") != "SAFE"]
-        lines.append(f"  {sum(p.get('level') == 'SAFE' for p in rows)} of {len(rows)} positions SAFE")
+        halted = sum(bool(p.get("stopped")) for p in rows)
+        safe = f"{sum(p.get('level') == 'SAFE' for p in rows)} of {len(rows)} positions SAFE"
+        lines.append(f"  {safe}{f', {halted} STOPPED' if halted else ''}")
+        lines += [_position_line(p) for p in rows if p.get("level") != "SAFE" or p.get("stopped")]
     return "\n".join(lines)
 
 
@@ -151,11 +158,45 @@ def _chain_line(chain: Mapping[str, object], mode: str) -> str:
         state = f"BLIND: {blind.get('why')}"
     elif broken:
         state = f"stopped acting: {broken}"
-    armed = "" if mode != "live" else ", armed" if chain.get("armed") else ", NOT ARMED"
+    if (paused := chain.get("paused")) is not None:
+        # whether it is armed shows again when the pause is over; its end is what counts now
+        armed = f", PAUSED ({_cut(paused)})"
+    else:
+        armed = "" if mode != "live" else ", armed" if chain.get("armed") else ", NOT ARMED"
     return f"{chain.get('chain')}: {state}{armed}, block {chain.get('block') or 'none seen'}"
 
 
+def _alarm_lines(answer: Mapping[str, object]) -> list[str]:
+    """What stands and is more than a note, the daemon's own and each chain's, the most severe first."""
+    chains = _rows(answer.get("chains"))
+    labels = {p.get("id"): p.get("label") for chain in chains for p in _rows(chain.get("positions"))}
+    every = [a for holder in (answer, *chains) for a in _rows(holder.get("alarms"))]
+    # CRITICAL comes before WARNING by the alphabet too
+    standing = sorted((a for a in every if a.get("severity") != "INFO"), key=lambda a: str(a.get("severity")))
+    if not standing:
+        return ["no alarm stands"]
+    lines = []
+    for a in standing[:ALARMS_MAX]:
+        about = labels.get(a.get("subject"), a.get("subject"))
+        what = " ".join(str(word) for word in (a.get("severity"), a.get("code"), about) if word)
+        lines.append(f"{what}: {_cut(a.get('why'))}")
+    more = len(standing) - ALARMS_MAX
+    return [*lines, *([f"and {more} more alarms"] if more > 0 else [])]
+
+
+def _cut(why: object) -> str:
+    text = str(why)
+    return text if len(text) <= WHY_MAX else f"{text[: WHY_MAX - 3]}..."
+
+
 def _position_line(p: Mapping[str, object]) -> str:
+    """One position, with what stops it, whatever its level."""
+    stop = p.get("stopped")
+    told = f"; STOPPED ({stop.get('code')}): {_cut(stop.get('why'))}" if isinstance(stop, Mapping) else ""
+    return f"{_health_line(p)}{told}"
+
+
+def _health_line(p: Mapping[str, object]) -> str:
     health = p.get("health_wad")
     if health is not None:
         return f"  {p.get('label')}: {p.get('level')}, health {health_text(int(str(health)))}"

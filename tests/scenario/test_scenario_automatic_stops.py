@@ -475,6 +475,7 @@ class Chain:
 
     chain: ChainSettings
     loop: ChainLoop | None
+    alarms: Alarms
     blind: Blind | None = None
 
 
@@ -482,7 +483,8 @@ def test_pause__when_asked_for_over_the_control_socket__then_bounded_named_and_j
     night: Night,
 ) -> None:
     settings = cast(Settings, SimpleNamespace(mode="live", digest="d"))
-    controls = Controls(settings, night.journal, (Chain(CHAIN, night.loop),), night.clock)
+    chain = Chain(CHAIN, night.loop, cast(Alarms, night.loop.parts.alarms))
+    controls = Controls(settings, night.journal, (chain,), night.clock)
 
     def ask(**request: object) -> dict[str, object]:
         return asyncio.run(controls.answer({"actor": "me", "why": "by hand", **request}))

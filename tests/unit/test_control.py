@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from keeper.daemon.control import Blind, Controls
+from keeper.notify.alarm import Alarms
+from keeper.seams import Severity
 from tests import build
 from tests.loop_double import DIGEST, Loop, loop, settings, vault
 
@@ -93,6 +95,38 @@ async def test_status__when_the_chain_never_answered__then_its_positions_are_lis
     assert chain["block"] is None
     (position,) = chain["positions"]
     assert (position["label"], position["level"], position["health_wad"]) == ("vault 1", "UNKNOWN", None)
+
+
+@pytest.mark.asyncio
+async def test_status__when_a_position_is_paused__then_it_says_so_with_its_end_whatever_its_level(
+    on: Loop,
+) -> None:
+    await on.running.tick(on.lay(vault(SAFE)))
+    (position,) = (await shown(on))["positions"]
+    assert position["stopped"] is None
+    controls = Controls(settings(on.journal.path.parent), on.journal, [on], on.clock)
+    asked: dict[str, object] = {"do": "pause", "label": "vault 1", "for_s": 86_400, "actor": "ann"}
+    assert (await controls.answer({**asked, "why": "by hand"}))["ok"] is True
+    chain = await shown(on)
+    (position,) = chain["positions"]
+    assert (position["level"], chain["paused"]) == ("SAFE", None)
+    why = "paused by ann for 1440 more minutes: by hand"
+    assert position["stopped"] == {"code": "paused", "scope": "position", "why": why}
+
+
+@pytest.mark.asyncio
+async def test_status__when_the_daemon_itself_alarms__then_it_is_told_beside_the_chains_alarms(
+    on: Loop,
+) -> None:
+    own = Alarms(on.journal.record, on.clock, 0)
+    controls = Controls(settings(on.journal.path.parent), on.journal, [on], on.clock, own)
+    own.raise_alarm(Severity.CRITICAL, "safe_mode", "", "it ended again and again")
+    on.alarms.raise_alarm(Severity.CRITICAL, "chain_failed", "local", "this chain is not watched")
+    # also where the chain's loop was never made
+    on.loop = None
+    body: dict[str, Any] = await controls.answer({"do": "status"})
+    assert [(a["severity"], a["code"]) for a in body["alarms"]] == [("CRITICAL", "safe_mode")]
+    assert [a["code"] for a in body["chains"][0]["alarms"]] == ["chain_failed"]
 
 
 @pytest.mark.asyncio

@@ -48,12 +48,16 @@ class Board:
         """Told in part; shown when it is whole, for half of one block and half of another is neither."""
 
     def hear(self, message: Mapping[str, Any], now_s: float) -> bool:
-        """One word of the daemon's; whether positions changed by it."""
+        """One word of the daemon's; whether positions, or what stops them, changed by it."""
         self._heard_s = now_s
         kind, name = message["kind"], message.get("chain", "")
         if kind == "state":
-            self.state = {k: v for k, v in message.items() if k != "kind"}
-        elif kind == "begin":
+            before, self.state = self._stops(), {k: v for k, v in message.items() if k != "kind"}
+            now = self._stops()
+            return now.keys() != before.keys() or any(
+                now[id]["code"] != s["code"] for id, s in before.items()
+            )
+        if kind == "begin":
             self._coming[name] = _Chain(
                 feeds=[(str(s), float(p)) for s, p in message["feeds"]],
                 named=message["shocks"],
@@ -80,6 +84,8 @@ class Board:
         alarms = [{**a, "about": _about(str(a["subject"]), labels)} for a in self.state["alarms"]]
         return {
             **self.state,
+            # each of them says it in its own row
+            "chains": [{**c, "stopped": len(c.get("stopped", ()))} for c in self.state["chains"]],
             "alarms": alarms,
             "now_s": now_s,
             "silent_s": silent_s,
@@ -123,7 +129,16 @@ class Board:
         return None
 
     def _rows(self) -> list[Row]:
-        return [{**row, "chain": name} for name, chain in self._chains.items() for row in chain.rows]
+        stops = self._stops()
+        return [
+            {**row, "chain": name, "stopped": stops.get(row["id"])}
+            for name, chain in self._chains.items()
+            for row in chain.rows
+        ]
+
+    def _stops(self) -> dict[str, Row]:
+        """Position -> why it is kept from being acted for, as told with the last state."""
+        return {stop["id"]: stop for chain in self.state["chains"] for stop in chain.get("stopped", ())}
 
     def _shown(self, row: Row) -> Row:
         """A row for viewers: the price that is nearest by its symbol, and nothing that only this process needs."""

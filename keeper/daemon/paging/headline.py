@@ -55,6 +55,18 @@ def _chain(chain: Mapping[str, Any], mode: str) -> Iterator[Said]:
         yield "warn", f"{name}: {chain['paused']}"
     elif mode == "live" and chain["started"] and not chain["armed"]:
         yield "warn", f"{name} is NOT ARMED: nothing is sent"
+    yield from _stopped(chain.get("stopped", ()))
+
+
+def _stopped(stops: Sequence[Mapping[str, Any]]) -> Iterator[Said]:
+    """A pause or a stop of single positions: whatever their health is, nobody acts for them."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for stop in stops:
+        found.setdefault(str(stop["code"]), []).append(stop)
+    for of_code in found.values():
+        first = of_code[0]
+        who = str(first["label"]) if len(of_code) == 1 else f"{first['label']} and {len(of_code) - 1} more"
+        yield "warn", f"{who} STOPPED ({first['code']}): {first['why']}"
 
 
 def _levels(rows: Sequence[Mapping[str, Any]]) -> Iterator[Said]:

@@ -9,11 +9,11 @@ from typing import Protocol
 import keeper
 from keeper.chain.endpoint import EndpointStatus
 from keeper.config import Settings
-from keeper.daemon.control import Blind, Watched, why_not_known
 from keeper.daemon.facts import Guarded
 from keeper.daemon.loop import ChainLoop
 from keeper.daemon.showing import limit_s_of
 from keeper.daemon.tick import Tick
+from keeper.daemon.watched import Blind, Heard, stopped, why_not_known
 from keeper.decision import PositionMemory
 from keeper.model import Holding, Level, Outlook, Policy, Position, PositionId
 from keeper.notify.alarm import Alarms, Standing, Told
@@ -27,10 +27,8 @@ SLICE = 25
 Row = dict[str, object]
 
 
-class Shown(Watched, Protocol):
+class Shown(Heard, Protocol):
     """A chain's daemon as far as the page shows it."""
-
-    alarms: Alarms
 
     def endpoint_status(self) -> tuple[EndpointStatus, ...]:
         """Each endpoint as it stands."""
@@ -100,6 +98,7 @@ def _chain(settings: Settings, watched: Shown, at: Moment) -> Row:
         "armed": loop is not None and loop.armed,
         "broken": (loop.broken if loop is not None else "") or None,
         "paused": None if pause is None else pause.why,
+        "stopped": _stopped(watched),
         "busy": loop is not None and not loop.idle,
         "endpoints": [
             {
@@ -115,6 +114,21 @@ def _chain(settings: Settings, watched: Shown, at: Moment) -> Row:
         "took_ms": round(sum(tick.took_ms.values()), 1) if tick is not None else None,
         "guarded": len(loop.parts.guarded) if loop is not None else len(_labels(settings, name)),
     }
+
+
+def _stopped(watched: Shown) -> list[Row]:
+    """Positions that are kept from being acted for, each with its stop; told every second, for a pause waits for
+    no block.
+    """
+    loop = watched.loop
+    stops = stopped(loop) if loop is not None else {}
+    if loop is None or not stops:
+        return []
+    labels = {g.id: g.label for g in loop.parts.guarded}
+    return [
+        {"id": str(id), "label": labels.get(id, str(id)), "code": stop.code, "why": stop.why}
+        for id, stop in stops.items()
+    ]
 
 
 def _alarms(chain: str, alarms: Alarms, at: Moment) -> Iterator[Row]:

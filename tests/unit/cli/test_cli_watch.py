@@ -79,6 +79,29 @@ def test_alarms__when_many_stand__then_the_most_severe_by_label_and_a_count_of_t
     assert "CRITICAL blind" in shown(of)
 
 
+def test_alarms__when_the_daemon_itself_alarms__then_shown_with_those_of_the_chains() -> None:
+    of = body(position("vault", "SAFE", 2.0))
+    own = {"severity": "CRITICAL", "code": "safe_mode", "subject": "", "why": "it ended again and again"}
+    of["alarms"] = [own]
+    of["chains"][0]["alarms"] = [
+        {**own, "severity": "WARNING", "code": "act", "subject": "vault", "why": "low"}
+    ]
+    assert alarm_lines(of) == ["CRITICAL safe_mode: it ended again and again", "WARNING act vault: low"]
+    assert "CRITICAL safe_mode" in shown(of)
+
+
+@pytest.mark.parametrize("mode", ["live", "dry-run"])
+def test_stopped__when_positions_are__then_said_above_alarming_and_in_each_row(mode: str) -> None:
+    stop = {"code": "paused", "scope": "position", "why": "paused by ann for 30 more minutes: by hand"}
+    of = body(position("vault", "SAFE", 2.0, stopped=stop), position("other", "SAFE", 3.0), mode=mode)
+    line = head_lines(of)[1]
+    assert line == "STOPPED (paused): vault"
+    assert alarming(line)
+    assert [r[5] for r in rows(of)] == [f"STOPPED: {stop['why']}", ""]
+    many = body(*(position(str(i), "SAFE", 2.0, stopped={**stop, "code": "quorum_lost"}) for i in range(10)))
+    assert head_lines(many)[1].endswith(" and 2 more")
+
+
 def test_rows__when_a_price_may_fall__then_how_far_is_shown() -> None:
     (row,) = rows(body(position("vault", "SAFE", 2.0, distance=-0.4979)))
     assert row[4] == "-49.8 %"

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from keeper.daemon.commanding import explained
+from keeper.daemon.control import Blind
 from keeper.daemon.stops import ORDERS_MAX, PAUSE, REVERTS_MAX
 from keeper.model import Attempt, Entry, Fee, IntentState, Outcome, Plan, PlanKey, PositionId
 from tests import build, plans
-from tests.loop_double import Loop, loop, vault
+from tests.loop_double import DIGEST, Loop, loop, vault
 
 pytestmark = pytest.mark.unit
 ALICE, BOB = build.position_id(build.ALICE), build.position_id(build.BOB)
@@ -103,3 +105,19 @@ async def test_stops__when_orders_end_in_vain_or_the_quorum_is_lost__then_each_p
     assert standing(on)[ALICE][0] == "orders_in_vain", "narrowest first"
     on.running.policies = dict.fromkeys(on.running.policies, own)
     assert BOB not in standing(on), "what the wallet pays goes on"
+
+
+@pytest.mark.asyncio
+async def test_explained__when_it_or_everything_is_stopped__then_said_whatever_was_decided(on: Loop) -> None:
+    await on.running.tick(on.lay(vault(), vault(account=build.BOB)))
+    assert explained("vault 1", [on]).endswith("nothing is sent: disarmed (`keeper arm`)")
+    on.journal.set_control("armed", DIGEST, "ann", "")
+    assert explained("vault 1", [on]).endswith("nothing had to be decided")
+    paused(on)
+    why = "paused by ann for 30 more minutes: by hand"
+    assert explained("vault 1", [on]).endswith(f"STOPPED (paused): {why}")
+    assert "STOPPED" not in explained("vault 2", [on])
+    on.journal.set_control(PAUSE, repr(on.clock.now_s() + 60.0), "bob", "all")
+    assert explained("vault 2", [on]).endswith("nothing is sent: paused by bob for 1 more minutes: all")
+    on.blind = Blind(why="no head", since_s=1.0)
+    assert f"STOPPED (paused): {why}" in explained("vault 1", [on])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -266,6 +267,42 @@ def test_status__when_positions_differ__then_the_worried_ones_are_named_and_noth
     assert "a: SAFE, health 2.00" in positions_text(answer)
 
 
+CALM = {"chain": "main", "block": 5, "armed": True, "broken": None, "blind": None, "paused": None}
+SAFE = {"id": "aave:1", "label": "a", "level": "SAFE", "health_wad": str(2 * WAD), "stopped": None}
+
+
+def test_status__when_alarms_stand__then_told_first_by_label_the_daemons_own_too() -> None:
+    def alarm(severity: str, code: str, subject: str) -> dict[str, object]:
+        return {"severity": severity, "code": code, "subject": subject, "why": "x" * 900}
+
+    chain = {**CALM, "alarms": [alarm("WARNING", "act", "aave:1"), alarm("INFO", "endpoint_up", "one")]}
+    own = [alarm("CRITICAL", "safe_mode", ""), *(alarm("WARNING", "alarm_target", str(i)) for i in range(9))]
+    many = [SAFE] * 200
+    lines = status_text({"mode": "live", "alarms": own, "chains": [{**chain, "positions": many}]}).split("\n")
+    assert lines[1].startswith("CRITICAL safe_mode: xxx")
+    assert any(line.startswith("WARNING alarm_target 0: ") for line in lines)
+    assert "and 3 more alarms" in lines
+    assert sum(map(len, lines[:10])) < 2_500, "a message is cut at its end"
+    only = {"mode": "live", "alarms": [], "chains": [{**chain, "positions": [SAFE]}]}
+    assert "WARNING act a: " in status_text(only)
+    calm = status_text({"mode": "live", "alarms": [], "chains": [{**CALM, "positions": [SAFE]}]})
+    assert "no alarm stands" in calm
+    assert "endpoint_up" not in status_text(only)
+
+
+@pytest.mark.parametrize("mode", ["live", "dry-run"])
+def test_status__when_everything_or_one_is_paused__then_said_with_its_end(mode: str) -> None:
+    why = "paused by ann for 30 more minutes: by hand"
+    everything = {**CALM, "armed": False, "paused": why, "positions": [SAFE]}
+    text = status_text({"mode": mode, "chains": [everything]})
+    assert f"main: watching, PAUSED ({why}), block 5" in text
+    stop = {"code": "paused", "scope": "position", "why": why}
+    answer = {"mode": mode, "chains": [{**CALM, "positions": [{**SAFE, "stopped": stop}]}]}
+    for told in (status_text(answer), positions_text(answer)):
+        assert f"  a: SAFE, health 2.00; STOPPED (paused): {why}" in told
+    assert "1 of 1 positions SAFE, 1 STOPPED" in status_text(answer)
+
+
 @pytest.mark.parametrize(
     "update", [{}, {"update_id": 3}, {"update_id": 3, "message": {"chat": 7, "text": 8}}]
 )
@@ -277,7 +314,7 @@ def test_said__when_the_update_is_of_another_shape__then_an_empty_message_of_nob
 
 
 def test_commander__when_a_file_is_open_to_others_or_gone_or_poor__then_named_and_that_part_is_off(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token, factor = tmp_path / "token", tmp_path / "factor"
     token.write_text("1:abc\n")
@@ -288,6 +325,18 @@ def test_commander__when_a_file_is_open_to_others_or_gone_or_poor__then_named_an
     none, problems = commander_for(made, Wall(0.0), Bell())
     assert none is None
     assert "chmod 600" in problems[0]
+    # a folder that is merely called so is nobody's but the user's
+    (tmp_path / "credentials").mkdir()
+    loose = tmp_path / "credentials" / "token"
+    loose.write_text("1:abc\n")
+    loose.chmod(0o644)
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    assert commander_for(replace(made, token_file=loose), Wall(0.0), Bell())[0] is None
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "elsewhere"))
+    assert commander_for(replace(made, token_file=loose), Wall(0.0), Bell())[0] is None
+    # systemd shows what it gives to the unit alone with a wider mode
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(loose.parent))
+    assert commander_for(replace(made, token_file=loose), Wall(0.0), Bell())[0] is not None
     token.chmod(0o600)
     some, problems = commander_for(made, Wall(0.0), Bell())
     assert some is not None

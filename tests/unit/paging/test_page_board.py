@@ -37,6 +37,9 @@ def position(label: str, level: str, health: float | None, **more: object) -> di
     return {"id": label, "label": label, "level": level, "health": health, "policy": "default", **more}
 
 
+STOP = {"id": "a", "label": "a", "code": "paused", "why": "paused by ann for 30 more minutes: by hand"}
+
+
 def told(board: Board, *rows: dict[str, Any], at_s: float = 100.0) -> None:
     board.hear(
         {
@@ -75,6 +78,7 @@ def test_headline__when_all_is_known_and_well__then_calm_and_only_then() -> None
         ({"chains": [chain(broken="an index")]}, (well,), 0.0, "danger"),
         ({"chains": [chain(armed=False)]}, (well,), 0.0, "warn"),
         ({"chains": [chain(paused="paused by x")]}, (well,), 0.0, "warn"),
+        ({"chains": [chain(stopped=[STOP])]}, (well,), 0.0, "warn"),
         ({"chains": [chain(started=False)]}, (well,), 0.0, "unknown"),
         ({"chains": [chain(block=None)]}, (well,), 0.0, "unknown"),
         ({"chains": [chain()], "alarms": [loud]}, (well,), 0.0, "danger"),
@@ -88,6 +92,28 @@ def test_headline__when_all_is_known_and_well__then_calm_and_only_then() -> None
     for state, rows, silent_s, tone in worse:
         assert said(state, *rows, silent_s=silent_s)[0] == tone, (state, rows)
     assert {tone for *_, tone in worse} | {"calm"} == set(TONES)
+
+
+def test_headline__when_positions_are_stopped__then_who_and_until_when_whatever_the_mode() -> None:
+    rows = [position("a", "SAFE", 1.7), position("b", "SAFE", 1.7)]
+    for mode in ("live", "dry-run"):
+        state = {"mode": mode, "chains": [chain(stopped=[STOP])]}
+        assert said(state, *rows) == ("warn", f"a STOPPED (paused): {STOP['why']}")
+    both = [{**STOP, "code": "reverts"}, {**STOP, "id": "b", "label": "b", "code": "reverts"}]
+    assert "a and 1 more STOPPED (reverts)" in said({"chains": [chain(stopped=both)]}, *rows)[1]
+
+
+def test_positions__when_a_stop_is_told_between_two_blocks__then_its_row_says_so_at_once() -> None:
+    made = board()
+    told(made, position("a", "SAFE", 2.0), position("b", "SAFE", 2.0))
+    state = {"kind": "state", "mode": "live", "alarms": [], "targets": []}
+    assert made.hear({**state, "chains": [chain(stopped=[STOP])]}, 101.0) is True
+    rows = {r["id"]: r["stopped"] for r in made.positions()["rows"]}
+    assert (rows["a"]["why"], rows["b"]) == (STOP["why"], None)
+    assert made.told(101.0)["chains"][0]["stopped"] == 1
+    assert made.hear({**state, "chains": [chain(stopped=[{**STOP, "why": "29 more"}])]}, 102.0) is False
+    assert made.hear({**state, "chains": [chain(stopped=[])]}, 103.0) is True
+    assert made.positions()["rows"][0]["stopped"] is None
 
 
 def test_headline__when_dry_run_is_not_armed__then_that_is_no_warning() -> None:

@@ -15,6 +15,7 @@ from keeper.config import EndpointSettings
 from keeper.daemon.announcing import Announcer
 from keeper.daemon.control import Blind
 from keeper.daemon.paging import sheet
+from keeper.daemon.stops import PAUSE
 from keeper.seams import Severity
 from tests import build
 from tests.loop_double import Loop, loop, settings, vault
@@ -119,3 +120,16 @@ async def test_sheet__when_a_symbol_is_markup__then_it_stays_text(on: Loop) -> N
     await on.running.tick(on.lay(hostile(vault("2400"))))
     (row,) = rows(on)
     assert row["own"][0][0] == HOSTILE
+
+
+@pytest.mark.asyncio
+async def test_state__when_a_position_is_paused__then_told_with_its_end_without_waiting_for_a_block(
+    on: Loop,
+) -> None:
+    await on.running.tick(on.lay(vault("2400")))
+    assert state(on)["chains"][0]["stopped"] == []
+    guarded = on.running.parts.guarded[0]
+    on.journal.set_control(f"{PAUSE}:{guarded.id}", repr(on.clock.now_s() + 1_800.0), "ann", "by hand")
+    (stop,) = state(on)["chains"][0]["stopped"]
+    assert (stop["id"], stop["label"], stop["code"]) == (str(guarded.id), "vault 1", "paused")
+    assert stop["why"] == "paused by ann for 30 more minutes: by hand"

@@ -2,7 +2,7 @@
 
 import { ask, at, el, mark, say } from "./dom.js";
 import { cell, health, percent, short, tokens, usd } from "./words.js";
-import { unknown } from "./positions.js";
+import { halted, unknown } from "./positions.js";
 
 const AGAIN_MS = 4000;
 let picked = null;
@@ -28,8 +28,9 @@ export function pick(position) {
   mark(at("detail-level"), "data-level", position.level);
   say(at("detail-facts"), facts(position));
   const old = position.level === "UNKNOWN";
-  at("detail-why").hidden = !old;
-  say(at("detail-why"), old ? unknown(position) : "");
+  const whys = [...(position.stopped ? [halted(position)] : []), ...(old ? [unknown(position)] : [])];
+  at("detail-why").hidden = !whys.length;
+  say(at("detail-why"), whys.join("; "));
   load();
 }
 

@@ -33,8 +33,10 @@ function standing(c, mode) {
   if (c.broken) return ["danger", "STOPPED"];
   if (!c.started) return ["unknown", "STARTING"];
   if (c.paused) return ["warn", "PAUSED"];
-  if (mode !== "live") return ["calm", "DRY-RUN"];
-  return c.armed ? ["calm", c.busy ? "ARMED, SENDING" : "ARMED"] : ["warn", "NOT ARMED"];
+  if (mode !== "live") return c.stopped ? ["warn", `DRY-RUN, ${c.stopped} STOPPED`] : ["calm", "DRY-RUN"];
+  if (!c.armed) return ["warn", "NOT ARMED"];
+  if (c.stopped) return ["warn", `ARMED, ${c.stopped} STOPPED`];
+  return ["calm", c.busy ? "ARMED, SENDING" : "ARMED"];
 }
 
 function endpoint(e) {

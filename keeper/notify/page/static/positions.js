@@ -95,7 +95,9 @@ function fill(row, p, policy) {
   say(row.venue, `${p.venue}${p.chain ? ` \u00b7 ${p.chain}` : ""}`);
   say(row.health, known ? health(p.health) : "\u2013");
   say(row.distance, known ? distance(p) : "");
-  say(row.old, known ? p.why || "" : unknown(p));
+  const what = known ? p.why || "" : unknown(p);
+  say(row.old, p.stopped ? `${halted(p)}${what ? `; ${what}` : ""}` : what);
+  mark(row.li, "data-stopped", p.stopped ? "yes" : null);
   mark(row.bar, "width", known ? (100 * place(p.health)).toFixed(2) : 0);
   const was = !known && p.known && p.known.health !== null;
   mark(row.was, "x", was ? (100 * place(p.known.health)).toFixed(2) : -5);
@@ -112,6 +114,8 @@ function distance(p) {
   return `all collateral ${percent(1 / p.health - 1)} \u00b7 alone ${p.of} ${percent(p.distance)}`;
 }
 
+export const halted = (p) => `STOPPED (${p.stopped.code}): ${p.stopped.why}`;
+
 export function unknown(p) {
   const known = p.known;
   if (!known) return `not known: ${p.why}`;
@@ -122,7 +126,7 @@ function filter() {
   const wanted = at("filter").value.trim().toLowerCase();
   let shown = 0;
   for (const p of told) {
-    const hit = !wanted || `${p.label} ${p.venue} ${p.chain} ${p.level}`.toLowerCase().includes(wanted);
+    const hit = !wanted || `${p.label} ${p.venue} ${p.chain} ${p.level}${p.stopped ? " stopped" : ""}`.toLowerCase().includes(wanted);
     const row = rows.get(p.id);
     if (row && row.li.hidden === hit) row.li.hidden = !hit;
     shown += hit;
