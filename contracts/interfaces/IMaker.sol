@@ -44,6 +44,8 @@ interface IMakerVat {
 interface IMakerSpotter {
     function par() external view returns (uint256);
     function ilks(bytes32 ilk) external view returns (address pip, uint256 mat);
+    /// @notice Make the feed's price and the ratio of now the Vat's; anyone may. A void price makes the Vat's zero.
+    function poke(bytes32 ilk) external;
 }
 
 interface IMakerJug {

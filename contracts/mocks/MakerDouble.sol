@@ -217,6 +217,10 @@ contract OsmDouble {
         bud[user] = 1;
     }
 
+    function diss(address user) external {
+        bud[user] = 0;
+    }
+
     function stop() external {
         stopped = 1;
     }
@@ -255,6 +259,8 @@ contract SpotterDouble {
         uint256 mat;
     }
 
+    event Poke(bytes32 ilk, bytes32 val, uint256 spot);
+
     VatDouble public immutable vat;
     uint256 public par = RAY;
     mapping(bytes32 ilk => Ilk) public ilks;
@@ -271,10 +277,14 @@ contract SpotterDouble {
         ilks[ilk] = Ilk(pip, mat);
     }
 
+    /// @dev As the real one: a price that is void makes the spot zero; a feed that does not answer (none, or one that
+    /// did not list this contract), a ratio of zero and a Vat that was shut down make it revert.
     function poke(bytes32 ilk) external {
         (bytes32 val, bool has) = ilks[ilk].pip.peek();
         uint256 spot = has ? uint256(val) * 10 ** 9 * RAY / par * RAY / ilks[ilk].mat : 0;
+        require(vat.live() == 1, "Vat/not-live");
         vat.fileSpot(ilk, spot);
+        emit Poke(ilk, val, spot);
     }
 }
 

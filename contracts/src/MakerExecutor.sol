@@ -8,10 +8,11 @@ import {Executor} from "./Executor.sol";
 import {MakerBooks} from "./MakerBooks.sol";
 
 /// @title The Executor of an owner's Maker vaults, held by himself or by a proxy that obeys him.
-/// @notice A position's id is the vault's number. The grant is the manager's `cdpAllow`, which permits everything with
+/// @notice A position's id is the address that holds the vault, then the vault's number (holder << 96 | number): where
+/// another holds it, it is another position. The grant is the manager's `cdpAllow`, which permits everything with
 /// that vault: this contract can be given it because it has no way to use it but the checked ones, and no way to get one.
-/// @dev Health and prices are the Vat's, of its last poke: the price that will count within the hour nobody may read on
-/// chain. Paying in asks for no grant, as the Vat asks for none.
+/// @dev Health and prices are the Vat's, poked first: the price that will count after this one nobody may read on chain.
+/// Paying in asks for no grant, as the Vat asks for none.
 contract MakerExecutor is Executor {
     MakerBooks public immutable BOOKS;
     IMakerManager private immutable MANAGER;
@@ -81,8 +82,9 @@ contract MakerExecutor is Executor {
     function _take(bytes32 position, address token, address receipt, uint256 amount, address to) internal override {
         if (!BOOKS.allows(uint256(position), address(this))) revert GrantShort(address(MANAGER), 0, amount);
         uint256 ink = amount * _scale(position, token);
-        MANAGER.frob(uint256(position), -int256(ink), 0);
-        MANAGER.flux(uint256(position), address(this), ink);
+        uint256 vault = uint96(uint256(position));
+        MANAGER.frob(vault, -int256(ink), 0);
+        MANAGER.flux(vault, address(this), ink);
         IMakerJoin(receipt).exit(to, amount);
     }
 

@@ -4,7 +4,7 @@ pragma solidity ^0.8.24;
 import {Order, Position, Side, Source} from "../interfaces/IExecutor.sol";
 import {IExecutorErrors} from "../interfaces/IExecutorErrors.sol";
 import {IMakerJoin, MakerVenues} from "../interfaces/IMaker.sol";
-import {DaiJoinDouble, DsProxyDouble, GemJoinDouble, ITokenOfMaker, VatDouble} from "../mocks/MakerDouble.sol";
+import {DaiJoinDouble, DsProxyDouble, GemJoinDouble, IPip, ITokenOfMaker, VatDouble} from "../mocks/MakerDouble.sol";
 import {MakerBooks} from "../src/MakerBooks.sol";
 import {MakerStage} from "./MakerStage.sol";
 
@@ -32,7 +32,7 @@ contract MakerTest is MakerStage {
         _refused(o, IExecutorErrors.GrantShort.selector);
         vm.prank(OWNER);
         proxy.execute(
-            address(actions), abi.encodeCall(actions.cdpAllow, (manager, uint256(id), address(executor), 1))
+            address(actions), abi.encodeCall(actions.cdpAllow, (manager, _vaults[OWNER], address(executor), 1))
         );
         _done(o);
     }
@@ -40,9 +40,9 @@ contract MakerTest is MakerStage {
     function test_maker__vault_given_away__is_no_longer_acted_on() public {
         Order memory o = _rescue(DEEP, Source.UNISWAP_V3_SWAP);
         _mint(usdc, address(executor), 5_000e6);
-        manager.give(uint256(id), NEIGHBOUR);
+        manager.give(_vaults[OWNER], NEIGHBOUR);
         vm.prank(NEIGHBOUR);
-        manager.cdpAllow(uint256(id), address(executor), 1);
+        manager.cdpAllow(_vaults[OWNER], address(executor), 1);
         _refused(o, MakerBooks.VaultUnknown.selector);
         _refusedPayIn(Side.DEBT, 5_000e6, MakerBooks.VaultUnknown.selector);
     }
@@ -51,23 +51,122 @@ contract MakerTest is MakerStage {
         DsProxyDouble proxy = _proxied();
         vm.startPrank(OWNER);
         proxy.execute(
-            address(actions), abi.encodeCall(actions.cdpAllow, (manager, uint256(id), address(executor), 1))
+            address(actions), abi.encodeCall(actions.cdpAllow, (manager, _vaults[OWNER], address(executor), 1))
         );
         proxy.setOwner(THIEF);
         vm.stopPrank();
         _refused(_rescue(DEEP, Source.UNISWAP_V3_SWAP), MakerBooks.VaultUnknown.selector);
     }
 
-    function testFuzz_maker__vault_of_another__cannot_be_configured(uint256 number) public {
-        vm.assume(number != uint256(id));
+    /// @dev Who is given the vault may say that he obeys its owner of before: the position is the old holder's.
+    function test_maker__vault_given_to_who_says_that_he_obeys_the_owner__is_no_longer_fed_nor_sold() public {
+        Order memory o = _rescue(DEEP, Source.UNISWAP_V3_SWAP);
+        DsProxyDouble liar = new DsProxyDouble(OWNER);
+        manager.give(_vaults[OWNER], address(liar));
+        vm.prank(address(liar));
+        manager.cdpAllow(_vaults[OWNER], address(executor), 1);
+        _refused(o, MakerBooks.VaultUnknown.selector);
+        _refusedPayIn(Side.DEBT, 5_000e6, MakerBooks.VaultUnknown.selector);
+        _refusedPayIn(Side.COLLATERAL, 5e18, MakerBooks.VaultUnknown.selector);
+        // and back in the hands of whom the position names it goes on
+        manager.give(_vaults[OWNER], OWNER);
+        _done(o);
+    }
+
+    /// @dev From the owner's proxy to the owner himself: his, and still another position.
+    function test_maker__vault_out_of_the_proxy__is_another_position() public {
+        _proxied();
+        bytes32 before = id;
+        manager.give(_vaults[OWNER], OWNER);
+        _refused(_rescue(DEEP, Source.UNISWAP_V3_SWAP), MakerBooks.VaultUnknown.selector);
+        id = _idOf(OWNER, _vaults[OWNER]);
+        require(before != id, "same id");
+        _done(_rescue(DEEP, Source.UNISWAP_V3_SWAP));
+    }
+
+    /// @dev None of them answers whom it obeys: an error with a name, not a revert without a word.
+    function test_maker__holder_that_answers_nothing_or_no_address__is_not_the_owners() public {
+        _proxied();
+        address holder = address(uint160(uint256(id) >> 96));
+        Order memory o = _rescue(DEEP, Source.UNISWAP_V3_SWAP);
+        bytes[4] memory codes = [
+            bytes(hex"5f5ffd"), bytes(hex"00"), abi.encodePacked(hex"73", OWNER, hex"5f5260405ff3"),
+            abi.encodePacked(hex"74", hex"01", OWNER, hex"5f5260205ff3")
+        ];
+        for (uint256 i; i < 4; ++i) {
+            IEtch(address(vm)).etch(holder, codes[i]);
+            _refused(o, MakerBooks.VaultUnknown.selector);
+        }
+    }
+
+    function testFuzz_maker__vault_of_another__cannot_be_configured(uint256 number, address holder) public {
+        bytes32 other = bytes32(number);
+        vm.assume(other != id);
         _open(NEIGHBOUR, COLLATERAL, DEBT);
+        uint256 theirs = _vaults[NEIGHBOUR];
+        bytes32[6] memory ids = [
+            other, bytes32(theirs), _idOf(NEIGHBOUR, theirs), _idOf(OWNER, theirs), bytes32(_vaults[OWNER]),
+            _idOf(holder == OWNER ? THIEF : holder, _vaults[OWNER])
+        ];
         Position memory terms = _terms();
         vm.startPrank(OWNER);
-        vm.expectPartialRevert(IExecutorErrors.BadAsset.selector);
-        executor.setPosition(bytes32(number), terms);
-        vm.expectPartialRevert(IExecutorErrors.BadAsset.selector);
-        executor.setPosition(bytes32(_vaults[NEIGHBOUR]), terms);
+        for (uint256 i; i < 6; ++i) {
+            vm.expectPartialRevert(IExecutorErrors.BadAsset.selector);
+            executor.setPosition(ids[i], terms);
+        }
         vm.stopPrank();
+    }
+
+    // --- whose price --------------------------------------------------------------------------------------------------------
+
+    /// @dev Between a lower ratio and the next poke the Vat's price times the ratio of now is below the feed's.
+    function test_maker__ratio_lowered_and_not_poked__the_bound_stays_the_feeds_price() public {
+        Order memory o = _rescue(DEEP, Source.UNISWAP_V3_SWAP);
+        o.sellMax *= 2;
+        _poolPrice(_priceAt(DEEP) * 88 / 100);
+        _refused(o, IExecutorErrors.SlippageExceeded.selector);
+        spotter.file(ILK, IPip(address(osm)), MAT * 85 / 100);
+        _refused(o, IExecutorErrors.SlippageExceeded.selector);
+    }
+
+    /// @dev The feed fell and nobody poked: whoever liquidates does, so does a rescue.
+    function test_maker__feed_fell_and_nobody_poked__is_rescued_at_the_feeds_price() public {
+        uint128 price = uint128(_priceAt(DEEP) / 100);
+        Order memory o = _rescue(DEEP, Source.UNISWAP_V3_SWAP);
+        _feedPrice(_priceAt(DEEP) * 2);
+        _refused(o, IExecutorErrors.NotTriggered.selector);
+        osm.file(price, price);
+        vm.prank(BOT);
+        executor.deleverage(o);
+        (,, uint256 spot,,) = vat.ilks(ILK);
+        _eq(spot, uint256(price) * 1e9 * RAY / MAT, "not poked");
+    }
+
+    /// @dev The feed no longer answers the Spotter: the Vat liquidates by the price that it holds, and so it is rescued.
+    function test_maker__poke_that_reverts__is_survived_at_the_price_that_the_vat_holds() public {
+        osm.diss(address(spotter));
+        vm.expectRevert(bytes("OSM/contract-not-whitelisted"));
+        spotter.poke(ILK);
+        Order memory o = _rescue(DEEP, Source.UNISWAP_V3_SWAP);
+        _done(o);
+    }
+
+    function test_maker__poke_that_reverts__money_can_be_paid_in() public {
+        osm.diss(address(spotter));
+        _mint(usdc, address(executor), 5_000e6);
+        _payIn(Side.DEBT, 5_000e6);
+        require(_health(OWNER) >= 1.4e18, "target");
+    }
+
+    /// @dev The poke gets all but a 63rd of what is left, so no bot can make it fail alone: too little gas reverts the whole.
+    function testFuzz_maker__any_gas__no_sale_without_the_poke(uint256 gas) public {
+        uint128 price = uint128(_priceAt(DEEP) / 100);
+        Order memory o = _rescue(DEEP, Source.UNISWAP_V3_SWAP);
+        osm.file(price * 2, price * 2);
+        gas = 100_000 + gas % 500_000;
+        vm.prank(BOT);
+        (bool ok,) = address(executor).call{gas: gas}(abi.encodeCall(executor.deleverage, (o)));
+        require(!ok, "sold at the price of before");
     }
 
     // --- what it stands on --------------------------------------------------------------------------------------------------
@@ -169,7 +268,7 @@ contract MakerTest is MakerStage {
         _mint(usdc, address(executor), 30_000e6);
         uint256 owed = _owed(OWNER);
         _payIn(Side.DEBT, 30_000e6);
-        (, uint256 art) = vat.urns(ILK, manager.urns(uint256(id)));
+        (, uint256 art) = vat.urns(ILK, manager.urns(_vaults[OWNER]));
         _eq(art, 0, "debt left");
         _eq(usdc.balanceOf(address(executor)), 30_000e6 - owed, "not exact");
     }
@@ -215,7 +314,7 @@ contract MakerTest is MakerStage {
         registry.put(ilk, address(join), address(wbtc));
         uint256 vault = manager.open(ilk, OWNER);
         manager.fill(vault, 1.1e18, 1e18);
-        bytes32 position = bytes32(vault);
+        bytes32 position = _idOf(OWNER, vault);
         Position memory terms = _terms();
         vm.startPrank(OWNER);
         executor.setPosition(position, terms);
@@ -229,6 +328,10 @@ contract MakerTest is MakerStage {
         (uint256 ink,) = vat.urns(ilk, manager.urns(vault));
         _eq(ink, 1.4e18, "not in wads");
     }
+}
+
+interface IEtch {
+    function etch(address target, bytes calldata code) external;
 }
 
 interface ITokenMint {

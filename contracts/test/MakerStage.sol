@@ -9,9 +9,10 @@ import {
     DsProxyDouble,
     GemJoinDouble,
     IlkRegistryDouble,
-    IPip,
     ITokenOfMaker,
+    IPip,
     JugDouble,
+    OsmDouble,
     ProxyActionsDouble,
     SpotterDouble,
     VatDouble
@@ -39,6 +40,7 @@ abstract contract MakerStage is VenueRules {
     VatDouble internal vat;
     JugDouble internal jug;
     SpotterDouble internal spotter;
+    OsmDouble internal osm;
     CdpManagerDouble internal manager;
     GemJoinDouble internal gemJoin;
     DaiJoinDouble internal daiJoin;
@@ -63,13 +65,15 @@ abstract contract MakerStage is VenueRules {
         vat.rely(address(spotter));
         vat.rely(address(gemJoin));
         jug.file(ILK, DUTY);
-        spotter.file(ILK, IPip(address(0)), MAT);
+        osm = new OsmDouble(0);
+        osm.kiss(address(spotter));
+        spotter.file(ILK, IPip(address(osm)), MAT);
         registry.put(ILK, address(gemJoin), address(weth));
         _feedPrice(3_000e8);
         factory = IMakerFactory(_created("contracts/artifacts/MakerExecutorFactory.json"));
         executor = IExecutor(_made(OWNER, _maker()));
         _vaults[OWNER] = manager.open(ILK, OWNER);
-        id = bytes32(_vaults[OWNER]);
+        id = _idOf(OWNER, _vaults[OWNER]);
     }
 
     function _maker() internal view returns (MakerVenues memory) {
@@ -111,9 +115,10 @@ abstract contract MakerStage is VenueRules {
         manager.cdpAllow(_vaults[OWNER], address(executor), allowed ? 1 : 0);
     }
 
-    /// @dev Units of the dollar for a unit of collateral, ray, over the ratio: usd8 x 1e6 / 1e8 / 1e18.
+    /// @dev Units of the dollar for a unit of collateral, wad: usd8 x 1e6 / 1e8. Poked, as somebody always does.
     function _feedPrice(uint256 usd8) internal override {
-        vat.fileSpot(ILK, usd8 * 1e7 * RAY / MAT);
+        osm.file(uint128(usd8 / 100), uint128(usd8 / 100));
+        spotter.poke(ILK);
     }
 
     function _factorPct() internal pure override returns (uint256) {
@@ -146,8 +151,15 @@ abstract contract MakerStage is VenueRules {
         return address(vat);
     }
 
+    function _idOf(address holder, uint256 vault) internal pure returns (bytes32) {
+        return bytes32(uint256(uint160(holder)) << 96 | vault);
+    }
+
+    /// @dev The owner's vault is his proxy's from now on, which makes it another position.
     function _proxied() internal returns (DsProxyDouble proxy) {
         proxy = new DsProxyDouble(OWNER);
         manager.give(_vaults[OWNER], address(proxy));
+        id = _idOf(address(proxy), _vaults[OWNER]);
+        _configure(20e18, 20e18);
     }
 }

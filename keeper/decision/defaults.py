@@ -126,8 +126,8 @@ def relative_moves(
 
 
 def _correlated(position: Position) -> bool:
-    """Whether the venue holds that its assets move together; a perpetual's mode names its side and market."""
-    return bool(position.mode) and position.perp is None
+    """Whether the venue holds that its assets move together; other modes are names (a vault's, a perpetual's)."""
+    return position.emode
 
 
 def _shares(holdings: tuple[Holding, ...]) -> dict[str, float]:

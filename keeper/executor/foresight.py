@@ -23,6 +23,9 @@ from keeper.model import (
 from keeper.phrases import amount_text
 from keeper.units import mul_div_up
 
+UNTOUCHED = ("vault_given_away",)
+"""What a venue says in words that the Executor has too: told by its own name."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ahead:
@@ -90,6 +93,8 @@ def _halt(mandate: Mandate, step: Deleverage, refused: Refusal | None) -> Halt |
 def _venue_halt(refused: Refusal | None) -> Halt | None:
     if refused is None:
         return None
+    if refused.code in UNTOUCHED:
+        return Halt(code=refused.code, why=refused.why)
     return Halt(code="venue_refuses", why=f"{refused.code}: {refused.why}")
 
 

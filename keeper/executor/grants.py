@@ -190,7 +190,7 @@ def _position(wish: Wish) -> Signing:
         signs=f"setPosition({wish.key}, {body})",
         meaning=f"sales below health {trigger}, back to {target} and never past {most}; partial ones and a "
         f"cooldown of one block below {emergency}; at most {SLIPPAGE_BPS / 100:g} % worse than the oracle's "
-        f"price; until {day(wish.until_s)}",
+        f"price; until {day(wish.until_s)}{_foreseen(wish, new)}",
         loosens=wish.stands.late and (old is None or old.trigger_wad == 0 or _looser(new, old)),
     )
 
@@ -212,6 +212,19 @@ def _ahead(body: tuple[int, ...], lag: tuple[int, int]) -> tuple[int, ...]:
     trigger = max(trigger, min(-(-trigger * whole // least), target - max(hysteresis, MARGIN_MIN_WAD)))
     emergency = min(-(-emergency * whole // least), (emergency + trigger) // 2)
     return (trigger, target, -(-most * whole // least), emergency, hysteresis, *rest)
+
+
+def _foreseen(wish: Wish, on_chain: Terms) -> str:
+    """Of a price that is known before it counts: the fall down to which the Executor admits what the policy wants."""
+    if wish.lag[0] >= wish.lag[1]:
+        return ""
+    own, strict = wish.line
+    wanted = -(-wish.policy.trigger_wad * own // strict)
+    bps = BPS - -(-wanted * BPS // on_chain.trigger_wad)
+    return (
+        f"; a next price up to {bps / 100:g} % lower than the one that counts can be acted on ahead of it (paying in; a "
+        "sale only while the market is within the slippage of the one that counts), a deeper fall when it counts"
+    )
 
 
 def _looser(new: Terms, old: Terms) -> bool:

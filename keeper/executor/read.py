@@ -166,6 +166,7 @@ def _of_seat(post: Post) -> tuple[Call, ...]:
     measure = post.seat.measure
     return (
         *(line.asks for line in post.seat.lines),
+        *(measure.first if measure is not None else ()),
         *(call for call, _ in (measure.asks if measure is not None else ())),
     )
 

@@ -66,6 +66,8 @@ class Line:
 class Measure:
     """The price by which the Executor measures, where the position itself is counted by a lower one."""
 
+    first: tuple[Call, ...] = ()
+    """What the Executor calls before it measures, whose answers say nothing."""
     asks: tuple[tuple[Call, int], ...]
     """Each call with the word of its answer that counts."""
     price: Callable[..., int]

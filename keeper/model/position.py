@@ -84,7 +84,10 @@ class Position:
     """Decimals of the base currency in which value_base and price_base are given (USD)."""
     row: BookRow
     mode: str = ""
-    """The venue's name for a special regime (Aave e-mode label), empty in the ordinary one."""
+    """The venue's own name for what the position is (an Aave e-mode's label, a vault's number, a perp's side and market),
+    empty in the ordinary case."""
+    emode: bool = False
+    """The venue holds that its assets move together; ``mode`` is then the name that it has for it."""
     perp: Perp | None = None
     """A perpetual position's own numbers."""
 

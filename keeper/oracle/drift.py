@@ -57,9 +57,11 @@ def _cut(position: Position, before: Position) -> Iterator[Fault]:
 
 
 def _mode(position: Position, before: Position) -> Iterator[Fault]:
-    """Another e-mode than when looked at last, or the same one renamed: its thresholds are others."""
-    if position.mode != before.mode:
-        old, new = (m or "none" for m in (before.mode, position.mode))
+    """Another e-mode than when looked at last, or the same one renamed: its thresholds are others. What other venues
+    write as a mode (a vault and its price, a perpetual's market) changes with every order and says nothing.
+    """
+    old, new = ((p.mode or "unnamed") if p.emode else "none" for p in (before, position))
+    if old != new:
         why = f"e-mode {old} -> {new}; health {health_text(position.health_wad)}"
         yield Fault(severity=Severity.WARNING, code="mode_changed", subject=str(position.id), why=why)
 

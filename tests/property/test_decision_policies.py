@@ -34,7 +34,7 @@ def test_suggest__when_any_position_and_any_moves__then_a_valid_policy(
     supplied: Token, borrowed: Token, steps: dict[str, float], vols: dict[str, float], emode: bool
 ) -> None:
     found = position([collateral(supplied, "3")], [debt(borrowed, "2")])
-    found = replace(found, mode="stablecoins" if emode else "")
+    found = replace(found, mode="stablecoins" if emode else "vault 1 of ETH-A", emode=emode)
     policy, why = suggest(found, build.outlook(found), steps, vols)
     assert policy.warn_wad > policy.trigger_wad > policy.emergency_wad > WAD
     assert policy.target_wad >= policy.trigger_wad + policy.hysteresis_wad

@@ -227,6 +227,7 @@ def position(frame: Frame, account: Account) -> tuple[AccountData, Position] | s
         base_decimals=market.base_decimals,
         row=book_row(line, collateral, debt),
         mode=mode.label,
+        emode=bool(mode.label),
     )
 
 

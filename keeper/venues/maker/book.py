@@ -29,6 +29,8 @@ OWNS = selector("owns(uint256)")
 BASE = selector("base()")
 PAR = selector("par()")
 LIVE = selector("live()")
+POKE = selector("poke(bytes32)")
+"""Of the Spotter: asked inside a batch it changes nothing but what the rest of the batch reads."""
 JOIN = selector("join(bytes32)")
 GEM = selector("gem(bytes32)")
 OWNER = selector("owner()")
@@ -58,7 +60,7 @@ class Vault:
     urn: str
     """Its address in the Vat: the account of its position."""
     holder: str = ZERO
-    """To whom the manager says that it belongs."""
+    """To whom the manager said that it belongs when it was loaded: part of the position's id in an Executor."""
     owner: str = ZERO
     """The holder, or whom it obeys where it is a proxy: whose Executor may act on it."""
 
@@ -227,5 +229,11 @@ async def _vaults(field: str, settings: VenueSettings, manager: str, read: Read)
         raise ConfigError(tuple(problems))
     # a proxy says whom it obeys; an owner without code, or a Safe, says nothing of the kind
     obeys = await read([ask(v.holder, OWNER) for v in found])
-    told = [obeys.uint(i) if obeys.ok[i] and obeys.count[i] else 0 for i in range(len(found))]
-    return tuple(replace(v, owner=checksum(n) if n else v.holder) for v, n in zip(found, told, strict=True))
+    told = [obeyed(obeys, i) for i in range(len(found))]
+    return tuple(replace(v, owner=v.holder if n == ZERO else n) for v, n in zip(found, told, strict=True))
+
+
+def obeyed(words: Words, i: int) -> str:
+    """Whom a holder says that it obeys, as MakerBooks takes it; the zero address where it says no one."""
+    said = words.uint(i) if words.ok[i] and words.count[i] == 1 else 0
+    return checksum(said) if 0 < said < 2**160 else ZERO

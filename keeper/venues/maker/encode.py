@@ -87,7 +87,9 @@ def can(market: Market, step: Step, position: Position, means: Means) -> Refusal
         return no
     step = lent(step)
     through = isinstance(step, Deleverage) or step.through is not None
-    no = _unheld(market, position) if through else _no_proxy(market, position, means)
+    no = _unheld(market, position)
+    if no is None and not through:
+        no = _no_proxy(market, means)
     if no is not None:
         return no
     amounts = (step.sell_max, step.repay) if isinstance(step, Deleverage) else (step.amount,)
@@ -102,10 +104,8 @@ def can(market: Market, step: Step, position: Position, means: Means) -> Refusal
     return _misplaced(market, step, position) or _dusty(market, step, position, means)
 
 
-def _no_proxy(market: Market, position: Position, means: Means) -> Refusal | None:
-    """Why the keeper's own means do not reach the vault."""
-    if not any(v.urn == position.id.account for v in market.vaults):
-        return _unnumbered(market, position)
+def _no_proxy(market: Market, means: Means) -> Refusal | None:
+    """Why the keeper's own means do not reach any vault."""
     if market.proxy == book.ZERO:
         return _no("no_proxy", f"venues.{market.name}.proxy: a rescue needs a proxy of the keeper's wallet")
     if means.wallet and market.proxy_owner != means.wallet:
@@ -114,20 +114,18 @@ def _no_proxy(market: Market, position: Position, means: Means) -> Refusal | Non
 
 
 def _unheld(market: Market, position: Position) -> Refusal | None:
-    """Why no Executor acts on the vault: its number is not known, or it was given away since it was loaded."""
+    """Why nobody pays for the vault or sells of it: its number is not known, or it (or the proxy that holds it) was
+    given away since it was loaded.
+    """
     vault_of = next((v for v in market.vaults if v.urn == position.id.account), None)
     if vault_of is None:
-        return _unnumbered(market, position)
+        why = f"name the number of vault {position.id.account} in venues.{market.name}.vaults"
+        return _no("vault_unknown", why)
     if position.owner == vault_of.holder:
         return None
-    why = f"vault {vault_of.number} was {vault_of.holder}'s and is {position.owner}'s now"
-    return _no("vault_given_away", f"{why}: the Executor acts for its owner's vaults alone")
-
-
-def _unnumbered(market: Market, position: Position) -> Refusal:
-    return _no(
-        "vault_unknown", f"name the number of vault {position.id.account} in venues.{market.name}.vaults"
-    )
+    was = f"vault {vault_of.number} was held by {vault_of.holder} for {vault_of.owner}"
+    why = f"{was} and is {position.owner}'s now: nothing is paid into it and nothing sold of it"
+    return _no("vault_given_away", f"{why}, until you name it anew and restart")
 
 
 def _misplaced(market: Market, step: Supply | Repay | Deleverage, position: Position) -> Refusal | None:

@@ -10,9 +10,10 @@ from keeper.venues.aave_v3.book import word
 from keeper.venues.maker import book
 from keeper.venues.maker.book import Market, Vault, ask
 
-VAT, JUG, BASE, SPOT, PAR, DOG, LIVE, CASH = range(8)
-"""Calls about the collateral type; urns follow, then the owners of the vaults that have a number."""
-HEAD = 8
+VAT, JUG, BASE, SPOT, PAR, DOG, LIVE, CASH, POKE, POKED = range(10)
+"""Calls about the collateral type, the last two what a poke would make of the Vat's price; urns follow, then of the
+vaults that have a number to whom each belongs, then whom those obey who held them when they were loaded."""
+HEAD = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,7 @@ class Layout:
     vaults: tuple[Vault | None, ...]
     """Of each account, where it has a number."""
     owners_at: int
+    obeyed_at: int
     calls: tuple[Call, ...]
 
 
@@ -40,15 +42,21 @@ def layout(market: Market, accounts: Sequence[str]) -> Layout:
         ask(market.dog, book.ILKS, key),
         ask(market.vat, book.LIVE),
         ask(market.gem.address, book.BALANCE_OF, word(market.gem_join)),
+        ask(market.spotter, book.POKE, key),
+        ask(market.vat, book.ILKS, key),
     )
+    numbered = [v for v in vaults if v is not None]
+    owners_at = HEAD + len(accounts)
     return Layout(
         ids=tuple(position_id(market, a) for a in accounts),
         vaults=vaults,
-        owners_at=HEAD + len(accounts),
+        owners_at=owners_at,
+        obeyed_at=owners_at + len(numbered),
         calls=(
             *head,
             *(ask(market.vat, book.URNS, key, word(a)) for a in accounts),
-            *(ask(market.manager, book.OWNS, word(v.number)) for v in vaults if v is not None),
+            *(ask(market.manager, book.OWNS, word(v.number)) for v in numbered),
+            *(ask(v.holder, book.OWNER) for v in numbered),
         ),
     )
 

@@ -11,8 +11,8 @@ from keeper.units import BPS, RAY, WAD, YEAR_S
 from keeper.venues.aave_v3.book import checksum
 from keeper.venues.aave_v3.read import column
 from keeper.venues.maker import math
-from keeper.venues.maker.book import Market
-from keeper.venues.maker.layout import BASE, CASH, DOG, HEAD, JUG, LIVE, PAR, SPOT, VAT, Layout
+from keeper.venues.maker.book import ZERO, Market, Vault, obeyed
+from keeper.venues.maker.layout import BASE, CASH, DOG, HEAD, JUG, LIVE, PAR, POKED, SPOT, VAT, Layout
 from keeper.venues.maker.math import RAD
 from keeper.words import Words
 
@@ -70,6 +70,7 @@ class Urn:
     ink: int
     art: int
     owner: str = ""
+    """Its holder, while that is whoever held it when it was loaded and obeys whom it obeyed then."""
     number: int = 0
 
 
@@ -125,10 +126,10 @@ def now_of(frame: Frame, words: Words) -> Now | str:
         return "the Vat's spot is 0: the price feed was void when it was poked last"
     if rho > block.timestamp_s:
         return f"fees were taken {rho - block.timestamp_s} s after the block's timestamp"
-    ahead = spot
+    # whoever pokes makes it count in the transaction that liquidates: it counts for us as soon as it is known
+    ahead = min(spot, _poked(words) or spot)
     if frame.foreseen_wad is not None:
-        # whoever pokes makes it count in the transaction that liquidates: it counts for us as soon as it is known
-        ahead = min(spot, math.spot_of(frame.foreseen_wad, par, market.mat))
+        ahead = min(ahead, math.spot_of(frame.foreseen_wad, par, market.mat))
     lower, spot = ahead < spot, ahead
     price = math.price_down(spot, par, market.mat)
     if not price:
@@ -159,13 +160,18 @@ def now_of(frame: Frame, words: Words) -> Now | str:
     )
 
 
+def _poked(words: Words) -> int:
+    """The Vat's spot after a poke; 0 where it is not told or would be void, by which nobody is liquidated."""
+    return words.uint(POKED, 2) if words.ok[POKED] and words.count[POKED] > 2 else 0
+
+
 def _urns(at: Layout, words: Words) -> list[Urn | str]:
     """Every vault's stored integers, or why they could not be read."""
     out: list[Urn | str] = []
-    owners = iter(column(words, at.owners_at, len(at.calls)))
+    owners = iter(enumerate(column(words, at.owners_at, at.obeyed_at)))
     pairs = _pairs(words, HEAD, at.owners_at)
     for vault, pair in zip(at.vaults, pairs, strict=True):
-        owner = next(owners) if vault is not None else None
+        nth, owner = next(owners) if vault is not None else (0, None)
         if pair is None:
             out.append("Vat.urns failed")
         elif vault is None:
@@ -173,8 +179,19 @@ def _urns(at: Layout, words: Words) -> list[Urn | str]:
         elif owner is None:
             out.append(f"the manager did not say who owns vault {vault.number}")
         else:
-            out.append(Urn(ink=pair[0], art=pair[1], owner=checksum(owner), number=vault.number))
+            whose = _whose(vault, checksum(owner), words, at.obeyed_at + nth)
+            out.append(Urn(ink=pair[0], art=pair[1], owner=whose, number=vault.number))
     return out
+
+
+def _whose(vault: Vault, holder: str, words: Words, i: int) -> str:
+    """The holder; where a proxy holds it still and obeys another now, that other one, or nobody."""
+    if holder != vault.holder or vault.holder == vault.owner:
+        return holder
+    obeys = obeyed(words, i)
+    if obeys == vault.owner:
+        return holder
+    return obeys if obeys != holder else ZERO
 
 
 def _pairs(words: Words, start: int, stop: int) -> list[tuple[int, int] | None]:

@@ -1,4 +1,4 @@
-"""A vault as its owner's Executor sees it: by number, at the price that the Vat holds, by the holder's leave."""
+"""A vault as its owner's Executor sees it: by holder and number, at the price poked, by the holder's leave."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from keeper.venues.maker import book, math
 from keeper.venues.maker.book import Market, Vault, ask
 
 HOUR_LAG = (4, 5)
-"""A price of the next hour that is a fifth lower: more than ether ever fell within one (March 2020)."""
+"""A next price that is a fifth lower: more than ether ever fell within an hour (March 2020). What no action may pass is
+raised by all of it, the trigger only up to below the target: `keeper grant` prints the fall that this leaves."""
 SPOT, PAR, MAT = 2, 0, 1
 """Words of Vat.ilks, Spotter.par and Spotter.ilks."""
 
@@ -23,11 +24,13 @@ def seat(market: Market, account: str) -> Seat:
         return Seat(key="0x" + "00" * 32, lacks=why)
     ilk = bytes.fromhex(market.ilk[2:])
     return Seat(
-        key="0x" + found.number.to_bytes(32).hex(),
+        key=f"0x{position_key(found):064x}",
         permit=_permit(market, found),
         # in wads, whatever the token: of one with fewer decimals it is only known that there is enough
         held={market.gem.address: (ask(market.vat, book.URNS, ilk, word(found.urn)), 0)},
         measure=Measure(
+            # the Executor pokes first
+            first=(ask(market.spotter, book.POKE, ilk),),
             asks=(
                 (ask(market.vat, book.ILKS, ilk), SPOT),
                 (ask(market.spotter, book.PAR), PAR),
@@ -49,13 +52,18 @@ def seat(market: Market, account: str) -> Seat:
     )
 
 
+def position_key(found: Vault) -> int:
+    """The position's id in an Executor: the holder's address, then the vault's number; another holder is another."""
+    return int(found.holder, 16) << 96 | found.number
+
+
 def _permit(market: Market, found: Vault) -> VaultPermit:
     proxied = found.owner != found.holder
     return VaultPermit(
         contract=found.holder if proxied else market.manager,
         asks=vault.CDP_CAN,
         allows=vault.CDP_ALLOW,
-        name=f"cdpAllow of vault {found.number}" + (" by your proxy" if proxied else ""),
+        name=f"cdpAllow of vault {found.number}" + (f" by your proxy {found.holder}" if proxied else ""),
         reach=f"everything with vault {found.number} for you: free its collateral, draw Dai, give it away",
         manager=market.manager,
         number=found.number,

@@ -20,6 +20,7 @@ ETH = position([collateral(WETH, "10")], [debt(USDC, "12000")])
 LOOP = replace(
     position([collateral(WBTC, "1", price="2300", threshold="0.95")], [debt(WETH, "1.06")]),
     mode="ETH correlated",
+    emode=True,
 )
 TABLE = Path(__file__).resolve().parents[3] / "docs" / "decisions" / "triggers.md"
 

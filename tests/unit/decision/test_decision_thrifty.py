@@ -20,7 +20,9 @@ from tests.build import DAI, USDC, WETH, collateral, debt, position
 pytestmark = pytest.mark.unit
 LOAN = position([collateral(WETH, "10")], [debt(USDC, "9000")])
 DOLLARS = replace(
-    position([collateral(USDC, "1000", threshold="0.95")], [debt(DAI, "900")]), mode="Stablecoins"
+    position([collateral(USDC, "1000", threshold="0.95")], [debt(DAI, "900")]),
+    mode="Stablecoins",
+    emode=True,
 )
 
 

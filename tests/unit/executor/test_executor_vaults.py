@@ -9,6 +9,7 @@ import pytest
 from eth_abi.abi import decode
 from eth_utils.address import to_checksum_address
 
+from keeper.decision.defaults import suggest
 from keeper.executor import deploying, grants, read, vault, verify
 from keeper.executor.deploying import Made
 from keeper.executor.grants import Wish
@@ -24,13 +25,17 @@ from keeper.model import (
     Repay,
     Reserve,
     Side,
+    Snapshot,
     Source,
     Supply,
     Terms,
 )
+from keeper.oracle import drift
 from keeper.units import RAY, WAD
 from keeper.venues.maker import Maker, book, math
+from keeper.venues.maker import read as reading_of
 from keeper.venues.maker.book import Market, Vault
+from keeper.venues.maker.layout import layout as build_layout
 from tests import build
 from tests.build import ALICE, USDC, WALLET, WETH
 from tests.mandates import EXECUTOR, NOW_S, terms
@@ -73,7 +78,7 @@ def told(seat: Seat, counted: int) -> Terms:
     """The terms of a mandate, when the Vat's price is 2,000 and the position is counted by ``counted``."""
     struct = [getattr(terms(), name) for name in type(terms()).__slots__]
     asset = [1, WAD, 7 * WAD, 0, 1, 2, 3]
-    measure: Sequence[Sequence[int]] = ([0, 0, SPOT, 0, 0], [RAY], [0, MAT])
+    measure: Sequence[Sequence[int]] = ([], [0, 0, SPOT, 0, 0], [RAY], [0, MAT])
     post = Post(
         id=build.position_id(), executor=EXECUTOR, owner=ALICE, key=seat.key, bot=WALLET, multicall=MULTICALL,
         listed=(Listed(token=WETH, side=Side.COLLATERAL, receipt=PARTS["gem_join"]),), seat=seat,
@@ -88,10 +93,14 @@ def told(seat: Seat, counted: int) -> Terms:
     return found.terms
 
 
-def test_seat__of_a_vault__is_its_number_and_its_owners_whoever_holds_it() -> None:
-    seat = venue().seat(URN)
-    assert (int(seat.key, 16), seat.owner, seat.lacks) == (NUMBER, ALICE, "")
-    assert venue(holder=PROXY).seat(URN).owner == ALICE
+def test_seat__of_a_vault__is_its_holder_and_number_and_its_owners_whoever_holds_it() -> None:
+    seat, proxied = venue().seat(URN), venue(holder=PROXY).seat(URN)
+    assert (int(seat.key, 16), seat.owner, seat.lacks) == (int(ALICE, 16) << 96 | NUMBER, ALICE, "")
+    assert (int(proxied.key, 16), proxied.owner) == (int(PROXY, 16) << 96 | NUMBER, ALICE)
+    assert seat.measure is not None
+    assert [c.target for c in seat.measure.first] == [PARTS["spotter"]], (
+        "the Executor pokes before it measures"
+    )
     assert "vaults" in venue(numbered=False).seat(URN).lacks
 
 
@@ -148,6 +157,11 @@ def test_grant__of_a_vault__raises_the_trigger_and_leaves_the_target() -> None:
     assert ahead[2] == -(-plain[2] * 5 // 4)
     assert plain[3] < ahead[3] < ahead[0]
     assert ahead[4:] == plain[4:]
+    # from the policy's trigger of 1.25 to 1.43, which its target leaves: not a fifth
+    assert (plain[0], ahead[0]) == (125 * WAD // 100, 143 * WAD // 100)
+    said = {w: grants.signings(replace(wish, lag=w))[0].meaning for w in ((1, 1), (4, 5))}
+    assert "a next price up to 12.58 % lower" in said[4, 5], said
+    assert "next price" not in said[1, 1]
 
 
 def test_deployment__of_a_maker_executor__names_the_vault_system_to_its_own_factory() -> None:
@@ -210,6 +224,87 @@ def test_can__of_a_sale__names_the_vault_given_away_dust_and_what_is_not_there()
     assert code(sale(10_000 * WAD, 6 * WAD), at_2_000(art=0)) == "no_debt"
     wrong = replace(sale(WAD, WAD), repay=Amount(token=WETH, units=1))
     assert code(wrong, at_2_000()) == "no_amount"
+
+
+def test_can__of_a_vault_given_away__pays_nothing_into_it_whoever_pays() -> None:
+    top_up, repay = Supply(amount=Amount(token=WETH, units=WAD)), Repay(amount=Amount(token=DAI, units=WAD))
+    own = venue()
+    mine = Maker(replace(own.market, proxy=PROXY, proxy_owner=means().wallet))
+    for step in (top_up, repay):
+        assert mine.can(step, at_2_000(), means()) is None
+        no = mine.can(step, at_2_000(owner=WALLET), means())
+        assert no is not None
+        assert no.code == "vault_given_away"
+        assert WALLET in no.why
+
+
+def read_as(holder: str, *, owns: str, obeys: Sequence[int], poked: int = SPOT, spot: int = SPOT) -> Position:
+    """The vault of a batch in which the manager and the holder say so, at that spot before and after a poke."""
+    maker = venue(holder=holder)
+    at = build_layout(maker.market, (URN,))
+    ilk = [0, RAY, spot, 0, 7_500 * math.RAD]
+    answers: list[Sequence[int]] = [
+        ilk, [RAY, build.block().timestamp_s], [0], [int(PARTS["pip"], 16), MAT], [RAY], [0, 113 * WAD // 100], [1],
+        [10**24], [], [0, RAY, poked, 0, 0], [20 * WAD, 20_000 * WAD], [int(owns, 16)], obeys,
+    ]  # fmt: skip
+    assert len(answers) == len(at.calls)
+    reading = reading_of.decode(
+        reading_of.Frame(market=maker.market, block=build.block()), at, words(*answers), {}
+    )
+    assert reading.unreadable == ()
+    return reading.positions[0]
+
+
+def test_owner__of_a_vault_read__is_its_holder_while_the_proxy_obeys_whom_it_obeyed() -> None:
+    alice, wallet, proxy = (int(a, 16) for a in (ALICE, WALLET, PROXY))
+    assert read_as(ALICE, owns=ALICE, obeys=[]).owner == ALICE
+    assert read_as(PROXY, owns=PROXY, obeys=[alice]).owner == PROXY
+    # it was given away itself, obeys itself, or says no more whom it obeys
+    assert read_as(PROXY, owns=PROXY, obeys=[wallet]).owner == WALLET
+    for obeys in ([proxy], [], [alice, 0], [1 << 160 | alice]):
+        assert read_as(PROXY, owns=PROXY, obeys=obeys).owner == book.ZERO, obeys
+    # the vault was given away, to whom says that he obeys her or to herself: neither is whom the Executor knows
+    for holder, owns in ((PROXY, WALLET), (ALICE, WALLET), (PROXY, ALICE)):
+        given = read_as(holder, owns=owns, obeys=[alice])
+        no = venue(holder=holder).can(sale(10_000 * WAD, 6 * WAD), given, means())
+        assert no is not None
+        assert no.code == "vault_given_away", (holder, owns)
+
+
+def test_health__when_a_poke_would_lower_the_price__is_by_what_it_would_be() -> None:
+    plain = read_as(ALICE, owns=ALICE, obeys=[])
+    low = read_as(ALICE, owns=ALICE, obeys=[], poked=SPOT // 2)
+    assert 2 * (low.health_wad or 0) <= (plain.health_wad or 0)
+    # a higher one counts once somebody poked; a void one is nobody's to liquidate by
+    for poked in (2 * SPOT, 0):
+        assert read_as(ALICE, owns=ALICE, obeys=[], poked=poked) == plain
+    lowered = read_as(ALICE, owns=ALICE, obeys=[], spot=SPOT // 2)
+    assert lowered.health_wad == low.health_wad
+
+
+def test_suggest__for_a_vault__is_as_for_any_loan_against_ether() -> None:
+    found = at_2_000()
+    assert found.mode.startswith(f"vault {NUMBER} of ETH-A")
+    policy, why = suggest(found, build.outlook(found), {}, {})
+    plain, _ = suggest(replace(found, mode=""), build.outlook(found), {}, {})
+    assert policy == plain
+    assert policy.trigger_wad > 12 * WAD // 10
+    assert "move together" not in why
+
+
+def test_drift__of_a_vault_at_another_price__is_no_other_e_mode() -> None:
+    found = replace(at_2_000(), mode="vault 1 of ETH-A at the price of the next hour")
+    before, now = (
+        Snapshot(
+            block=build.block(), positions=(p,), unreadable=(), means=means(), prices={}, digest="",
+        )
+        for p in (at_2_000(), found)
+    )  # fmt: skip
+    assert "mode_changed" not in {f.code for f in drift.faults(now, before)}
+    entered = replace(now, positions=(replace(found, emode=True),))
+    told = [f.why for f in drift.faults(entered, before) if f.code == "mode_changed"]
+    assert told
+    assert "e-mode none -> vault 1" in told[0]
 
 
 def test_can__of_a_pay_in_through_the_executor__needs_no_proxy_of_the_keepers() -> None:
