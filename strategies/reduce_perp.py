@@ -27,12 +27,19 @@ class ReducePerp:
         at = in_need(need, self.name)
         if not isinstance(at, Case):
             return at
-        early = not venue.rules.reduces_below
-        if early and emergency(need.before_wad, policy):
-            why = "below emergency this venue may refuse a reduction: only margin is offered"
-            return at.refused("margin_only", why)
+        if (no := margin_only(at)) is not None:
+            return no
         size_usd = least(at.perp.size_usd, lambda n: at.after_wad(at.reduction(n)) >= policy.target_wad)
-        return reduced(at, size_usd, first=early)
+        return reduced(at, size_usd, first=not venue.rules.reduces_below)
+
+
+def margin_only(at: Case) -> Refusal | None:
+    """Why nothing is closed: below emergency, where the venue may refuse it."""
+    if at.need.venue.rules.reduces_below or not emergency(at.need.before_wad, at.need.policy):
+        return None
+    return at.refused(
+        "margin_only", "below emergency this venue may refuse a reduction: only margin is offered"
+    )
 
 
 def reduced(at: Case, size_usd: int, *, first: bool) -> Proposal | Refusal:

@@ -12,8 +12,8 @@ from strategies.close_position import closed
 from strategies.deleverage import best_of, none_of, sales
 from strategies.drawn import Need
 from strategies.offer import open_need
-from strategies.perp import Case, in_need
-from strategies.reduce_perp import reduced
+from strategies.perp import Case, in_need, least
+from strategies.reduce_perp import margin_only, reduced
 from strategies.sale import Sold, sized
 from strategies.selling import Sale
 
@@ -58,19 +58,47 @@ def _of_perp(need: Need, who: str, wanted: Reduce) -> Proposal | Refusal:
     at = in_need(need, who)
     if not isinstance(at, Case):
         return at
-    found = reduced(at, min(wanted.size_usd or at.perp.size_usd, at.perp.size_usd), first=True)
-    return replace(found, why=f"{wanted.why}: {found.why}") if isinstance(found, Proposal) else found
+    if (no := margin_only(at)) is not None:
+        return no
+    all_of_it = at.perp.size_usd
+    # an order bars the next one until it ended: one that leaves the position in need would keep the rescue waiting
+    rescue = least(all_of_it, lambda n: at.after_wad(at.reduction(n)) >= need.policy.target_wad)
+    size_usd = _bounded(at, max(min(wanted.size_usd or all_of_it, all_of_it), rescue), rescue)
+    found = reduced(at, size_usd, first=True)
+    return _said(found, wanted, need.policy) if isinstance(found, Proposal) else found
+
+
+def _bounded(at: Case, size_usd: int, least_usd: int) -> int:
+    """No more than max_health allows, and no less than the rescue; to close all is always allowed."""
+    most = at.need.policy.max_health_wad
+    if not most < at.after_wad(at.reduction(size_usd)) < UINT256_MAX:
+        return size_usd
+    return max(least_usd, least(size_usd, lambda n: at.after_wad(at.reduction(n)) > most) - 1)
+
+
+def _said(found: Proposal, wanted: Reduce, policy: Policy) -> Proposal:
+    """With the reason in front; before every other way only where it is a whole rescue by itself."""
+    return replace(
+        found,
+        first=found.health_after_wad >= policy.target_wad,
+        why=f"{wanted.why}: {found.why}",
+    )
 
 
 def _of_loan(need: Need, who: str, mandate: Mandate, reduces: Sequence[Reduce]) -> Proposal | Refusal:
-    answers: list[Sold | Refusal] = []
+    answers, partial = list[Sold | Refusal](), list[Proposal]()
     for reduce in reduces:
         for target_wad in reduce.targets:
             tried = _tried(need, mandate, reduce, target_wad)
-            best = best_of(need, [a for a in tried if isinstance(a, Sold)], who)
-            if best is not None:
-                return replace(best, first=True, why=f"{reduce.why}: {best.why}")
+            made = [a for a in tried if isinstance(a, Sold)]
+            best = best_of(need, made, who)
+            if best is not None and not all(s.short for s in made):
+                return _said(best, reduce, need.policy)
+            # in an emergency less than was wanted: a way like any other, and the one that helps most
+            partial += [] if best is None else [_said(best, reduce, need.policy)]
             answers += tried
+    if partial:
+        return max(partial, key=lambda p: p.health_after_wad)
     no = none_of(mandate, answers)
     return Refusal(who=who, code=no.code, why=no.why)
 

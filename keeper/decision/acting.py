@@ -83,6 +83,11 @@ class Pick:
         return () if self.best is None else (self.best, *self.then)
 
     @property
+    def settled(self) -> bool:
+        """Whether nothing else is weighed against it: an exit of the owner's, or a limit of his that is as safe."""
+        return self.best is not None and self.best.first and self.grade == 2
+
+    @property
     def cost_usd(self) -> float:
         """Of all steps."""
         return sum(p.cost_usd for p in self.whole)

@@ -98,7 +98,10 @@ def _picked(needs: Sequence[Needy], snapshot: Snapshot, options: Options) -> tup
     # a perpetual's orders take nothing from a loan's ways, and no loan's way helps it
     loans = [i for i, need in enumerate(needs) if need.position.perp is None]
     now = [i for i in loans if (b := picks[i].best) is None or not _waits(needs[i], b)]
-    joint = together([needs[i] for i in now], tuple(picks[i] for i in now), _purse(snapshot, options, ()))
+    # an exit of one owner's bars nobody else from what is better together
+    alone = [((b,), needs[i].venue) for i in now if picks[i].settled and (b := picks[i].best) is not None]
+    now = [i for i in now if not picks[i].settled]
+    joint = together([needs[i] for i in now], tuple(picks[i] for i in now), _purse(snapshot, options, alone))
     for i, pick in zip(now, joint, strict=True):
         picks[i] = pick
     return tuple(picks)

@@ -54,7 +54,7 @@ def _worth_it(needs: Sequence[Needy], picks: Sequence[Pick]) -> bool:
 
     One position whose cheapest step costs less than the gas of two cannot do better by two.
     """
-    if not needs or any(n.id in n.options.replaceable for n in needs) or any(_first(p) for p in picks):
+    if not needs or any(n.id in n.options.replaceable for n in needs) or any(p.settled for p in picks):
         return False
     if any(p.grade < 2 for p in picks):
         return True
@@ -67,10 +67,6 @@ def _worth_it(needs: Sequence[Needy], picks: Sequence[Pick]) -> bool:
         and len(gas) > 1
         and sum(gas[:2]) < pick.cost_usd * (1 - SAVES_SHARE) - SAVES_USD
     )
-
-
-def _first(pick: Pick) -> bool:
-    return pick.best is not None and pick.best.first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,22 +7,24 @@ from collections.abc import Sequence
 
 from keeper.model import Policy, Position, Proposal, Rejection
 from keeper.phrases import health_text, usd_text
-from keeper.triggers import emergency, gas_cap_usd, liquidation_chance
+from keeper.triggers import emergency, gas_cap_usd, liquidation_chance, useful_shortfall_wad
 
 TIE_USD = 0.01
 """Costs within one cent are equal; equal costs repay, which also lowers what can be liquidated."""
+Graded = tuple[Proposal, int]
 PREFERRED = ("repay", "repay_from_reserve")
 
 
 def rank(
-    graded: Sequence[tuple[Proposal, int]], policy: Policy, health_wad: int | None
+    graded: Sequence[Graded], policy: Policy, health_wad: int | None
 ) -> tuple[Proposal | None, tuple[Rejection, ...]]:
     """The proposal to take (None when none may be) and the others with their cost and why; each comes with its grade
     (0: stays below target, 1: reaches it, 2: and survives the stress set).
 
     First what the gas cap allows; then a stop-loss; then what reaches target and survives the stress set, then what
     reaches target, then any partial; among equals the least cost, a tie repays. Among partials the one that lifts
-    health most.
+    health most. What a rule of ``policy.reduces`` sells is weighed only where it is as good a rescue as what would be
+    taken without it: a limit is no reason to be less safe.
     """
     cap_usd = gas_cap_usd(health_wad, policy)
     dear = [
@@ -30,14 +32,27 @@ def rank(
         for p, _ in graded
         if p.gas_usd > cap_usd
     ]
-    allowed = [(p.first, g, p) for p, g in graded if p.gas_usd <= cap_usd]
+    allowed = [(p, g) for p, g in graded if p.gas_usd <= cap_usd]
     if not allowed:
         return None, tuple(dear)
-    top = max((first, g) for first, g, _ in allowed)
-    equals = [p for first, g, p in allowed if (first, g) == top]
-    best = _cheapest(equals) if top[1] else max(equals, key=_lift)
-    rest = [_outranked(p, g, (best, *top), policy) for _, g, p in allowed if p is not best]
+    wanted = {r.by for r in policy.reduces}
+    plain = [(p, g) for p, g in allowed if p.strategy not in wanted]
+    without = _best(plain) if plain else None
+    best, grade = _best([x for x in allowed if without is None or x in plain or _as_good(x, without, policy)])
+    rest = [_outranked(p, g, (best, grade), policy) for p, g in allowed if p is not best]
     return best, (*dear, *rest)
+
+
+def _best(graded: Sequence[Graded]) -> Graded:
+    top = max((p.first, g) for p, g in graded)
+    equals = [p for p, g in graded if (p.first, g) == top]
+    return (_cheapest(equals) if top[1] else max(equals, key=_lift)), top[1]
+
+
+def _as_good(found: Graded, without: Graded, policy: Policy) -> bool:
+    """Whether it reaches what would be reached without it, and as much to a thousandth of target."""
+    least = without[0].health_after_wad - useful_shortfall_wad(policy)
+    return found[1] >= without[1] and found[0].health_after_wad >= least
 
 
 def reaches(p: Proposal, policy: Policy) -> bool:
@@ -76,11 +91,18 @@ def _cheapest(full: Sequence[Proposal]) -> Proposal:
     return min(tied, key=lambda p: (p.strategy not in PREFERRED, p.cost_usd, p.strategy))
 
 
-def _outranked(p: Proposal, grade: int, top: tuple[Proposal, bool, int], policy: Policy) -> Rejection:
-    best, closes, best_grade = top
+def _outranked(p: Proposal, grade: int, top: Graded, policy: Policy) -> Rejection:
+    best, best_grade = top
     cost = usd_text(p.cost_usd)
-    if closes:
+    if best.first and best.strategy in {r.by for r in policy.reduces}:
+        return _rejected(
+            p, "limit", f"would cost {cost}, but {best.strategy} rescues as well, and comes first"
+        )
+    if best.first:
         return _rejected(p, "stop_loss", f"would cost {cost}, but the stop-loss closes the position")
+    if p.first:
+        after = health_text(p.health_after_wad)
+        return _rejected(p, "lower", f"would cost {cost} and reach {after}, which is less safe")
     if not reaches(p, policy):
         return _rejected(p, "partial", f"would reach only {health_text(p.health_after_wad)}")
     if grade < best_grade:

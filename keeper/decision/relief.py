@@ -55,7 +55,7 @@ def relieved(need: Needy, pick: Pick, relief: Relief | None) -> Relieved | Rejec
     """The joint plan where it is safer or cheaper; why it is not, where there was one to weigh; else None."""
     if relief is None or relief.tried or relief.wait or emergency(need.case.health_wad, need.policy):
         return None
-    if pick.best is not None and pick.best.first:
+    if pick.settled:
         return None  # the owner's stop-loss comes before every other way
     short = need.snapshot.position(relief.short)
     perp = short.perp if short is not None else None

@@ -107,9 +107,12 @@ def lifted_for(policy: Policy, position: Position, highest_wad: int | None) -> P
     # a plan promises target less a few millionths, which must still be better than now
     target = max(trigger + trigger // USEFUL, min(finite, default=0))
     most = max(policy.max_health_wad, max(finite, default=0) + ROOM_WAD, target + ROOM_WAD)
+    if position.perp is not None:
+        # what closing so much brings is its venue's arithmetic; the size is bounded by what is too much
+        most = UINT256_MAX
     names = tuple(dict.fromkeys(r.by for r in doable))
     said = f"trigger {health_text(policy.trigger_wad)} -> {health_text(trigger)}"
-    if most > policy.max_health_wad:
+    if policy.max_health_wad < most < UINT256_MAX:
         said += f", max_health {health_text(policy.max_health_wad)} -> {health_text(most)}"
     return replace(
         policy,
