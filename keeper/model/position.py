@@ -84,8 +84,8 @@ class Position:
     """Decimals of the base currency in which value_base and price_base are given (USD)."""
     row: BookRow
     mode: str = ""
-    """The venue's own name for what the position is (an Aave e-mode's label, a vault's number, a perp's side and market),
-    empty in the ordinary case."""
+    """The venue's own name for what the position is (an Aave e-mode's label, a vault's number, a perp's side and
+    market), empty in the ordinary case."""
     emode: bool = False
     """The venue holds that its assets move together; ``mode`` is then the name that it has for it."""
     perp: Perp | None = None

@@ -10,8 +10,8 @@ from keeper.venues.maker import book, math
 from keeper.venues.maker.book import Market, Vault, ask
 
 HOUR_LAG = (4, 5)
-"""A next price that is a fifth lower: more than ether ever fell within an hour (March 2020). What no action may pass is
-raised by all of it, the trigger only up to below the target: `keeper grant` prints the fall that this leaves."""
+"""A next price that is a fifth lower: more than ether ever fell within an hour (March 2020). What no action may pass
+is raised by all of it, the trigger only up to below the target: `keeper grant` prints the fall that this leaves."""
 SPOT, PAR, MAT = 2, 0, 1
 """Words of Vat.ilks, Spotter.par and Spotter.ilks."""
 
