@@ -51,6 +51,8 @@ class Oracles:
         self._room: Room | None = None
         self._snapshot: Snapshot | None = None
         """The last one looked at."""
+        self._feeds: dict[PositionId, tuple[str, ...]] = {}
+        """What prices each position, as when it was read last."""
         self._ahead: tuple[Next, ...] = ()
         self._standing: frozenset[tuple[str, str]] = frozenset()
         self._logged: int | None = None
@@ -89,10 +91,14 @@ class Oracles:
     ) -> tuple[list[Fault], tuple[Next, ...]]:
         """What is wrong now, and what the feeds will say next. Raises Transient."""
         block = snapshot.block
+        # a tick may put a market loaded anew in its place meanwhile
+        venues = dict(venues)
+        self._feeds |= {p.id: p.row.feeds for p in snapshot.positions}
+        mine = {feed for id, feeds in self._feeds.items() if id in policies for feed in feeds}
         here = await self._opened(venues, block)
         asked = here.calls()
         # one round trip: exchanges and logs are asked while the batch is under way
-        beside = asyncio.gather(self._tickers.prices(here.assets.values()), self._updates(here, block))
+        beside = asyncio.gather(self._tickers.prices(here.asked(mine)), self._updates(here, block))
         try:
             words = await self._around.camera.reader(block)(asked) if asked else Words((), ())
             here.heard, unheard = await beside

@@ -23,10 +23,15 @@ WIDE = 0.02
 """Bid and ask further apart than this: nobody makes a market there now."""
 FAR = 0.03
 """From the median of all: further away one is wrong, or not the same asset."""
+UNLISTED = "unlisted"
 AGREE_MIN = 2
 """Of one exchange alone nothing is believed: it may be attacked, or its dollar not be a dollar (10 October 2025)."""
 ASSETS = {"WETH": "ETH", "CBETH": "", "WSTETH": "", "RETH": "", "WEETH": ""}
 """As feeds name it -> as exchanges list it; empty: nowhere. A token that may lose its peg is never another's name."""
+
+
+class Unlisted(ValueError):
+    """An exchange that knows no such asset."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +52,7 @@ class Quote:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """One exchange's interface. ``parse`` raises KeyError, TypeError, IndexError or ValueError."""
+    """One exchange's interface. ``parse`` raises KeyError, TypeError, IndexError, ValueError or OverflowError."""
 
     name: str
     url: str
@@ -78,11 +83,34 @@ def quoted(exchange: Exchange, asset: str, body: object, now_s: float) -> Quote 
     try:
         bid, ask, at_s = exchange.parse(asset, body)
         quote = Quote(
-            exchange=exchange.name, asset=asset, bid=float(str(bid)), ask=float(str(ask)), at_s=float(at_s)
+            exchange=exchange.name, asset=asset, bid=_number(bid), ask=_number(ask), at_s=float(at_s)
         )
-    except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
+    except Unlisted:
+        return unlisted(exchange.name)
+    except (
+        KeyError,
+        TypeError,
+        IndexError,
+        ValueError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         return no(exchange.name, "garbled", f"its answer cannot be read ({type(error).__name__})")
     return _refused(quote, now_s) or quote
+
+
+def _number(value: object) -> float:
+    """A number as JSON has it, or in quotes; whatever is nested is none, and is never even shown."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise TypeError("no number")
+    return float(value)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("no text")
+    return value
 
 
 def _refused(q: Quote, now_s: float) -> Refusal | None:
@@ -134,8 +162,15 @@ def no(exchange: str, code: str, why: str) -> Refusal:
     return Refusal(who=exchange, code=code, why=why)
 
 
+def unlisted(exchange: str) -> Refusal:
+    """An exchange that does not trade the asset against dollars: no fault of anybody's."""
+    return no(exchange, UNLISTED, "does not list it")
+
+
 def _kraken(asset: str, body: Any) -> tuple[object, object, float]:
     if body["error"]:
+        if body["error"] == ["EQuery:Unknown asset pair"]:
+            raise Unlisted
         raise ValueError("it says error")
     (rows,) = (v for k, v in body["result"].items() if k != "last" and asset.replace("BTC", "XBT") in k)
     at_s, bid, ask = rows[-1]
@@ -143,11 +178,11 @@ def _kraken(asset: str, body: Any) -> tuple[object, object, float]:
 
 
 def _coinbase(asset: str, body: Any) -> tuple[object, object, float]:
-    return body["bid"], body["ask"], datetime.fromisoformat(str(body["time"])).timestamp()
+    return body["bid"], body["ask"], datetime.fromisoformat(_text(body["time"])).timestamp()
 
 
 def _bitstamp(asset: str, body: Any) -> tuple[object, object, float]:
-    if str(body.get("pair", f"{asset}/USD")).upper() != f"{asset}/USD":
+    if _text(body.get("pair", f"{asset}/USD")).upper() != f"{asset}/USD":
         raise ValueError("of another pair")
     return body["bid"], body["ask"], float(body["timestamp"])
 

@@ -128,11 +128,9 @@ def moved_bps(before: Answer | None, now: Answer) -> float:
     return (now.units / before.units - 1.0) * 10_000
 
 
-def unseen(feed: str, why: str) -> Fault:
+def unseen(feed: str, why: str, severity: Severity = Severity.WARNING) -> Fault:
     """A market price that is not believed: nothing is predicted by it."""
-    return Fault(
-        severity=Severity.WARNING, code="market_unread", subject=feed, why=f"the market's price: {why}"
-    )
+    return Fault(severity=severity, code="market_unread", subject=feed, why=f"the market's price: {why}")
 
 
 def refused(asset: str, why: Refusal) -> Fault:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from eth_utils.address import to_checksum_address
@@ -17,6 +17,7 @@ from keeper.oracle.feeds import Answer, Feed, Named
 from keeper.oracle.market import Pool
 from keeper.oracle.steps import PHASE
 from keeper.oracle.updates import Rounds, Update
+from keeper.seams import Severity
 from keeper.words import Words
 
 Read = Callable[[Sequence[Call]], Awaitable[Words]]
@@ -153,7 +154,12 @@ class Room:
 
     def _market_now(self, pools: Mapping[str, float]) -> tuple[dict[str, float], list[Fault]]:
         """Feed id -> the market's price, from pools and exchanges; what is not believed of them."""
-        found = [faults.refused(asset, r) for asset, heard in self.heard.items() for r in heard.refused]
+        found = [
+            faults.refused(asset, r)
+            for asset, heard in self.heard.items()
+            for r in heard.refused
+            if r.code != exchanges.UNLISTED
+        ]
         prices: dict[str, float] = {}
         for feed in self.feeds:
             heard = self.heard.get(self.assets.get(feed.id, ""))
@@ -162,9 +168,18 @@ class Room:
                 why = why or heard.why
             if price is not None:
                 prices[feed.id] = price
-            if why:
+            elif heard is not None and heard.price is None and _unlisted(heard):
+                found.append(faults.unseen(feed.id, "too few exchanges list it", Severity.INFO))
+            elif why:
                 found.append(faults.unseen(feed.id, why))
         return prices, found
+
+    def asked(self, guarded: Iterable[str]) -> tuple[str, ...]:
+        """What exchanges are asked for: of a market's listing only what the ``guarded`` positions' feeds price."""
+        mine = set(guarded)
+        return tuple(
+            dict.fromkeys(a for id, a in self.assets.items() if id in mine or id not in self.site.tokens)
+        )
 
     def _sequencer(self, block: Block, words: Words) -> tuple[Fault, ...]:
         now_s, chain = block.timestamp_s, self.site.chain
@@ -175,6 +190,11 @@ class Room:
         # blocks between two looks came at least as close together as this
         gap_s = int((now_s - before.timestamp_s) / (block.number - before.number))
         return sequencer.stalled(chain, gap_s, self.site.block_time_s)
+
+
+def _unlisted(heard: Heard) -> bool:
+    """Whether nothing is wrong with anybody: the asset is traded in too few places."""
+    return all(r.code == exchanges.UNLISTED for r in heard.refused)
 
 
 async def load(site: Site, read: Read) -> Room:

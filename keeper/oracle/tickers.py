@@ -10,7 +10,17 @@ import aiohttp
 import orjson
 
 from keeper.model import Refusal
-from keeper.oracle.exchanges import EXCHANGES, Exchange, Heard, Quote, consensus, no, quoted
+from keeper.oracle.exchanges import (
+    EXCHANGES,
+    UNLISTED,
+    Exchange,
+    Heard,
+    Quote,
+    consensus,
+    no,
+    quoted,
+    unlisted,
+)
 from keeper.seams import Clock
 
 BODY_BYTES_MAX = 256 * 1024
@@ -19,6 +29,8 @@ EVERY_S = 10.0
 """Exchanges are asked no more often, however fast blocks come."""
 REST_S = 60.0
 """One that limited or failed us is left alone for so long."""
+REST_UNLISTED_S = 3_600.0
+"""An asset that an exchange does not list is asked of it again after so long."""
 AT_ONCE = 8
 """Questions to one exchange at a time: a slow one holds nobody else up."""
 
@@ -48,6 +60,8 @@ class Tickers:
         self._heard: Mapping[str, Heard] = {}
         self._asked_s = -EVERY_S
         self._rests: dict[str, tuple[float, Refusal]] = {}
+        self._unlisted: dict[tuple[str, str], float] = {}
+        """(exchange, asset) -> until when it is not asked for it."""
 
     async def prices(self, assets: Iterable[str]) -> Mapping[str, Heard]:
         """What they say of each asset in dollars. Never raises, never later than ``WITHIN_S``."""
@@ -65,10 +79,13 @@ class Tickers:
                     self._one(session, gates[where.exchange.name], where, asset)
                     for asset in wanted
                     for where in self._where
-                )
+                ),
+                return_exceptions=True,
             )
+        # whatever went wrong with one of them is that one's
+        told = [_told(self._where[i % len(self._where)], row) for i, row in enumerate(rows)]
         n = len(self._where)
-        self._heard = {a: consensus(rows[i * n : i * n + n]) for i, a in enumerate(wanted)}
+        self._heard = {a: consensus(told[i * n : i * n + n]) for i, a in enumerate(wanted)}
         return self._heard
 
     async def _one(
@@ -78,6 +95,8 @@ class Tickers:
         until_s, why = self._rests.get(name, (0.0, None))
         if why is not None and self._clock.monotonic_s() < until_s:
             return why
+        if self._clock.monotonic_s() < self._unlisted.get((name, asset), -1.0):
+            return unlisted(name)
         try:
             async with asyncio.timeout(WITHIN_S), gate:
                 body = await self._body(session, where, asset)
@@ -91,7 +110,10 @@ class Tickers:
             told = orjson.loads(body)
         except ValueError:
             return no(name, "garbled", "its answer is no JSON")
-        return quoted(where.exchange, asset, told, self._clock.now_s())
+        said = quoted(where.exchange, asset, told, self._clock.now_s())
+        if isinstance(said, Refusal) and said.code == UNLISTED:
+            self._unlisted[name, asset] = self._clock.monotonic_s() + REST_UNLISTED_S
+        return said
 
     async def _body(self, session: aiohttp.ClientSession, where: Where, asset: str) -> bytes | Refusal:
         name = where.exchange.name
@@ -104,6 +126,10 @@ class Tickers:
                 return self._rest(no(name, "limited", "it asks to be asked less often"))
             if answer.status >= 500:
                 return self._rest(no(name, "failing", f"status {answer.status}"))
+            if answer.status in (400, 404):
+                # how an unknown pair is answered; of that asset only, for the others are asked all the same
+                self._unlisted[name, asset] = self._clock.monotonic_s() + REST_UNLISTED_S
+                return unlisted(name)
             if answer.status != 200:
                 return no(name, "refused", f"status {answer.status}")
             body = b""
@@ -116,3 +142,11 @@ class Tickers:
     def _rest(self, why: Refusal) -> Refusal:
         self._rests[why.who] = self._clock.monotonic_s() + REST_S, why
         return why
+
+
+def _told(where: Where, row: Quote | Refusal | BaseException) -> Quote | Refusal:
+    if isinstance(row, Exception):
+        return no(where.exchange.name, "failed", f"asking it failed ({type(row).__name__})")
+    if isinstance(row, BaseException):
+        raise row
+    return row

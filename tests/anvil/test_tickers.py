@@ -21,7 +21,7 @@ from keeper.daemon.oracles import Around, Oracles, Unheard
 from keeper.daemon.shadow import ShadowBook
 from keeper.oracle.exchanges import Heard
 from keeper.oracle.faults import Fault
-from keeper.oracle.tickers import BODY_BYTES_MAX, Tickers, places
+from keeper.oracle.tickers import BODY_BYTES_MAX, EVERY_S, Tickers, places
 from tests import build
 from tests.anvil_reading import Reader
 
@@ -71,7 +71,9 @@ class Street:
             return web.Response(status=404)
         return web.json_response(body(name, "ETH", self.told[name]))
 
-    async def heard(self, *, times: int = 1, clock: ManualClock | None = None, dead: str = "") -> Heard:
+    async def heard(
+        self, *, times: int = 1, clock: ManualClock | None = None, dead: str = "", asset: str = "ETH"
+    ) -> Heard:
         """What the tickers make of it."""
         app = web.Application()
         app.router.add_get("/{tail:.*}", self.answer)
@@ -85,8 +87,10 @@ class Street:
             tickers = Tickers(places(urls), clock or ManualClock(now_s=NOW_S))
             found: Mapping[str, Heard] = {}
             for _ in range(times):
-                found = await tickers.prices(["ETH"])
-            return found["ETH"]
+                found = await tickers.prices([asset])
+                if clock is not None:
+                    clock.advance(EVERY_S)
+            return found[asset]
         finally:
             await runner.cleanup()
 
@@ -157,6 +161,16 @@ def test_tickers__when_one_is_silent_or_gone__then_nobody_waits_for_it_twice(
 def test_tickers__when_asked_again_at_once__then_the_last_answer_stands_and_nobody_is_asked() -> None:
     street = Street()
     asyncio.run(street.heard(times=5))
+    assert len(street.asked) == 4
+
+
+def test_tickers__when_an_asset_is_listed_nowhere__then_each_is_asked_for_it_once_and_keeps_its_other_assets() -> (
+    None
+):
+    street = Street()
+    clock = ManualClock(now_s=NOW_S)
+    heard = asyncio.run(street.heard(times=4, clock=clock, asset="GHO"))
+    assert {r.code for r in heard.refused} == {"unlisted"}
     assert len(street.asked) == 4
 
 
