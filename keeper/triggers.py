@@ -115,7 +115,8 @@ def kept(before_wad: int, after_wad: int, policy: Policy, *, selling: bool = Fal
         return _no(
             "above_max", f"health {health_text(after_wad)} > max_health {health_text(policy.max_health_wad)}"
         )
-    partial = after_wad < goal_wad(before_wad, policy)
+    goal = goal_wad(before_wad, policy)
+    partial = after_wad < min(goal, policy.own_target_wad or goal)
     if partial and selling and not emergency(before_wad, policy):
         return _no(
             "partial_too_small", f"a sale that reaches only {health_text(after_wad)} waits for emergency"

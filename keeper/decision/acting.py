@@ -8,7 +8,7 @@ from functools import partial
 
 from keeper.decision import stress
 from keeper.decision.case import Case, Options, decision
-from keeper.decision.ranking import rank, reaches
+from keeper.decision.ranking import deferral, rank, reaches
 from keeper.decision.stretch import stretched
 from keeper.model import (
     Block,
@@ -154,6 +154,32 @@ def chosen_alone(need: Needy, means: Means) -> Pick:
         rejected = (Rejection(strategy="", code="no_strategy", why="the policy names no strategy"),)
     grade = next((g for p, g in graded if p is best), 0)
     return Pick(best=best, grade=grade, rejected=rejected, offered=offered)
+
+
+def picked(need: Needy, means: Means) -> tuple[Needy, Pick]:
+    """What is chosen alone, and under which target: where nothing reaches one that was raised, the one that the owner
+    wrote. What moves a policy may ask for more, and takes no rescue away.
+    """
+    pick, own_wad = chosen_alone(need, means), need.policy.own_target_wad
+    if not own_wad or (pick.best is not None and pick.grade and not deferred(need, pick.best)):
+        return need, pick
+    written = replace(need, policy=replace(need.policy, target_wad=own_wad, own_target_wad=0))
+    again = chosen_alone(written, means)
+    if again.best is None:
+        return need, pick
+    if (
+        pick.best is not None
+        and pick.grade == 0
+        and pick.best.health_after_wad >= again.best.health_after_wad
+    ):
+        again = replace(pick, grade=written.grade((pick.best,)))
+    note = f"nothing reaches target {health_text(need.policy.target_wad)}, to which it was raised: "
+    return written, replace(again, note=f"{note}{health_text(own_wad)} as written")
+
+
+def deferred(need: Needy, best: Proposal) -> str:
+    """Why ``break_even`` waits, or ""."""
+    return deferral(best, need.position, need.policy, need.case.outlook.loss_usd)
 
 
 def quiet(case: Case, snapshot: Snapshot, options: Options) -> str:

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from keeper.decision import stress
-from keeper.decision.acting import Needy, Pick, chosen_alone, needy, quiet, stands, stands_by
+from keeper.decision.acting import Needy, Pick, deferred, needy, picked, quiet, stands, stands_by
 from keeper.decision.case import Case, Facts, Options, case_of, decision
 from keeper.decision.joint import together
 from keeper.decision.legs import waits
 from keeper.decision.memory import Memory
 from keeper.decision.purse import Purse
-from keeper.decision.ranking import deferral
 from keeper.decision.relief import Relieved, relieved
 from keeper.model import (
     Decision,
@@ -53,7 +52,7 @@ def decide(
         elif found is not None:
             said[case.id] = found
     by_id = {c.id: c for c in cases}
-    for need, alone in zip(needs, _picked(needs, snapshot, options), strict=True):
+    for need, alone in _picked(needs, snapshot, options):
         pick, help_ = _helped(need, alone, by_id, said)
         if help_ is not None:
             said |= help_
@@ -83,13 +82,15 @@ def _looked_at(case: Case, snapshot: Snapshot, options: Options) -> Decision | N
     return needy(case, case.position, (venue, snapshot, options))
 
 
-def _picked(needs: Sequence[Needy], snapshot: Snapshot, options: Options) -> tuple[Pick, ...]:
+def _picked(asking: Sequence[Needy], snapshot: Snapshot, options: Options) -> tuple[tuple[Needy, Pick], ...]:
     """What each takes by itself, lowest health first; then what is better for all of them together."""
-    purse, paid, picks = _purse(snapshot, options, ()), list[_Paid](), list[Pick]()
-    for need in needs:
-        replaces = need.id in options.replaceable
-        offered = _purse(snapshot, options, paid, but=need.id) if replaces else purse
-        pick = chosen_alone(need, offered.means)
+    purse, paid = _purse(snapshot, options, ()), list[_Paid]()
+    needs, picks = list[Needy](), list[Pick]()
+    for each in asking:
+        replaces = each.id in options.replaceable
+        offered = _purse(snapshot, options, paid, but=each.id) if replaces else purse
+        need, pick = picked(each, offered.means)
+        needs.append(need)
         picks.append(pick)
         if pick.best is not None and not _waits(need, pick.best):
             paid.append(((pick.best,), need.venue))
@@ -104,7 +105,7 @@ def _picked(needs: Sequence[Needy], snapshot: Snapshot, options: Options) -> tup
     joint = together([needs[i] for i in now], tuple(picks[i] for i in now), _purse(snapshot, options, alone))
     for i, pick in zip(now, joint, strict=True):
         picks[i] = pick
-    return tuple(picks)
+    return tuple(zip(needs, picks, strict=True))
 
 
 def _helped(
@@ -146,11 +147,7 @@ def _purse(
 
 def _waits(need: Needy, best: Proposal) -> str:
     """Why the choice is not carried out now, or ""."""
-    return stands(need.case, best, need.snapshot, need.options) or _deferred(need, best)
-
-
-def _deferred(need: Needy, best: Proposal) -> str:
-    return deferral(best, need.position, need.policy, need.case.outlook.loss_usd)
+    return stands(need.case, best, need.snapshot, need.options) or deferred(need, best)
 
 
 def _made(need: Needy, pick: Pick) -> Decision:
@@ -162,9 +159,9 @@ def _made(need: Needy, pick: Pick) -> Decision:
         return decision(case, rejected=rejected, why=why)
     if why := stands(case, best, need.snapshot, need.options):
         return decision(case, why=f"{case.situation}: {why}")
-    if why := _deferred(need, best):
-        deferred = Rejection(strategy=best.strategy, code="break_even", why=why, cost_usd=best.cost_usd)
-        return decision(case, rejected=(deferred, *rejected), why=f"{case.situation}: {why}")
+    if why := deferred(need, best):
+        later = Rejection(strategy=best.strategy, code="break_even", why=why, cost_usd=best.cost_usd)
+        return decision(case, rejected=(later, *rejected), why=f"{case.situation}: {why}")
     others = "".join(f"; {r.strategy} {_other(r)}" for r in rejected)
     note = ""
     if pick.grade == 1:

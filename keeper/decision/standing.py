@@ -17,6 +17,7 @@ from keeper.decision.storm import pulses_after, widened
 from keeper.decision.tighten import tightened, wants_warning
 from keeper.model import Means, Omen, Policy, Position, PositionId, Pulse, Quoted, Reduce, Snapshot
 from keeper.phrases import health_text
+from keeper.triggers import goal_wad
 from keeper.units import UINT256_MAX
 
 
@@ -69,6 +70,7 @@ def standing(
     widest = banded(widened(marked, position) if stormy else marked, position)
     highest = around.highest_wad
     raised = _within(tightened(widest, position, around.omen, at_s), policy, highest)
+    raised = _with_own(raised, policy, position.health_wad)
     wanted = (
         *depeg.reduces(raised, position, around.quoted, at_s),
         *floor.reduces(raised, position),
@@ -78,6 +80,14 @@ def standing(
     out = lifted(raised, position) if policy.close_above_trigger else raised
     # out of everything comes before less of something
     return out if out is not raised else lifted_for(raised, position, highest)
+
+
+def _with_own(raised: Policy, plain: Policy, health_wad: int | None) -> Policy:
+    """The same, knowing what a rescue of this health would have to reach had nothing been raised."""
+    same = (raised.trigger_wad, raised.target_wad) == (plain.trigger_wad, plain.target_wad)
+    if same or health_wad is None or health_wad >= plain.trigger_wad:
+        return raised
+    return replace(raised, own_target_wad=goal_wad(health_wad, plain))
 
 
 def _within(raised: Policy, plain: Policy, highest_wad: int | None) -> Policy:

@@ -121,6 +121,9 @@ class Policy:
     """``exposure_limits``, ``depeg_playbook`` and ``floor`` act at any health; else below trigger only."""
     reduces: tuple[Reduce, ...] = ()
     """What those want smaller at this block; never by a configuration."""
+    own_target_wad: int = 0
+    """What the owner wrote, where target was raised and health is below the trigger that he wrote: a rescue that
+    reaches it is made where none reaches more. Filled in for each block, never by a configuration; 0: not raised."""
     peak_usd_wad: int = 0
     """The highest equity seen, dollars: filled in from memory for each block, never by a configuration."""
     pulses: tuple[Pulse, ...] = ()
