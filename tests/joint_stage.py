@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from eth_abi.abi import encode
+from eth_utils.crypto import keccak
+
 from anvil.abi import encode_call
 from anvil.actors import Actors, Borrower
 from anvil.client import Chain
@@ -56,6 +59,19 @@ cover_pct = 40
 """
 
 
+HEDGED = """[pairs.hedge]
+key = "{key}"
+keystore = "{folder}/hedge.json"
+password_file = "{folder}/hedge.password"
+share_pct = 50
+notional_usd_max = 9000
+action_usd_max = 6000
+day_usd_max = 9000
+leverage = 2
+funding_year_max_pct = 1000
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Joint:
     """What stands where."""
@@ -100,8 +116,8 @@ class Joint:
         return self.actors.account(self.owner).health_wad / ETH
 
 
-def joint(node: Anvil, chain: Chain) -> Joint:
-    """Ten ether against 12,000 dollars at 2,000: health 1.38; and a short of five ether."""
+def joint(node: Anvil, chain: Chain, *, flat: bool = False) -> Joint:
+    """Ten ether against 12,000 dollars at 2,000: health 1.38; and a short of five ether, or (flat) none yet."""
     market = deploy(chain)
     owner = chain.accounts[10]
     actors = Actors(chain, market)
@@ -110,7 +126,11 @@ def joint(node: Anvil, chain: Chain) -> Joint:
     usdc = market.token("USDC").address
     chain.send(owner, usdc, "transfer(address,uint256)", chain.accounts[9], 12_000 * DOLLAR)
     gmx = deploy_gmx_v2(chain, usdc=usdc)
-    short = open_position(chain, gmx, owner, False, SIZE, MARGIN)
+    if flat:
+        at = encode(["address", "address", "address", "bool"], [owner, gmx.market, gmx.usdc, False])
+        short = keccak(at)
+    else:
+        short = open_position(chain, gmx, owner, False, SIZE, MARGIN)
     return Joint(chain=chain, market=market, gmx=gmx, actors=actors, owner=owner, short=short)
 
 
@@ -140,3 +160,28 @@ def joint_home(
     again = f'[[chains.endpoints]]\nname = "second"\nurl = "{node.url}"\nrate_per_s = 1000\n[[venues]]'
     made.config.write_text(text.replace("[[venues]]", again, 1) + PERP + pair)
     return replace(made, settings=load(made.config))
+
+
+def hedge_key(folder: Path) -> str:
+    """Keystore and password of a hedge's key, worthless by intent; its address."""
+    from keeper.signer.keystore import seal
+
+    sealed, address = seal(keccak(text="keeper demo hedge: worthless by intent"), "of the hedge")
+    for name, text in (("hedge.json", sealed), ("hedge.password", "of the hedge")):
+        path = folder / name
+        path.touch(mode=0o600)
+        path.write_text(text)
+    return address
+
+
+def hedge_home(folder: Path, node: Anvil, at: Joint) -> tuple[Guarded, str]:
+    """A live keeper whose pair has a hedge with a key, granted and funded but not armed; the key's address."""
+    key = hedge_key(folder)
+    made = joint_home(folder, node, at, pair=PAIR + HEDGED.format(key=key, folder=folder))
+    allow(at.chain, at.gmx, at.owner, key, 100, FOR_LONG)
+    at.actors.mint("USDC", key, 6_000 * DOLLAR)
+    at.chain.rpc("anvil_setBalance", key, hex(100 * ETH))
+    at.chain.rpc("anvil_impersonateAccount", key)
+    at.chain.send(key, at.gmx.usdc, "approve(address,uint256)", at.gmx.router, 6_000 * DOLLAR)
+    at.chain.rpc("anvil_stopImpersonatingAccount", key)
+    return made, key

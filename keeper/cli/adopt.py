@@ -11,6 +11,7 @@ from keeper.cli import arguments
 if TYPE_CHECKING:
     from keeper.config import Settings
     from keeper.journal.recover import Standing
+    from keeper.journal.write import Journal
 
 HEADERS = ("chain", "wallet", "the journal's next nonce", "sent on the chain", "then")
 
@@ -72,13 +73,25 @@ async def adopt(settings: Settings, *, accept: bool, actor: str, why: str) -> tu
         for chain in settings.chains:
             endpoints = await Endpoints.open(chain, SystemClock(), lambda _: None)
             try:
-                stands = await standing(journal, endpoints, chain.chain_id, address)
+                each = [
+                    await standing(seen, endpoints, chain.chain_id, key)
+                    for seen, key in ((journal, address), *_hedges(settings, journal, chain.name))
+                ]
             finally:
                 await endpoints.close()
-            if accept and not stands.in_step and not stands.refuses:
-                journal.adopt_nonce(chain.chain_id, address, stands.latest, why, actor)
-            found.append(stands)
+            for stands in each:
+                if accept and not stands.in_step and not stands.refuses:
+                    journal.adopt_nonce(chain.chain_id, stands.address, stands.latest, why, actor)
+            found += each
     return tuple(found)
+
+
+def _hedges(settings: Settings, journal: Journal, chain: str) -> list[tuple[Journal, str]]:
+    """The keys of the hedges on that chain, with the journal as they see it."""
+    from keeper.journal.apart import of_hedges
+
+    homes = {p.label: settings.venue(p.venue).chain for p in settings.positions}
+    return [(of_hedges(journal), k.address) for k in settings.hedge_keys if homes.get(k.short) == chain]
 
 
 def row(stands: Standing, *, accept: bool) -> dict[str, object]:

@@ -14,6 +14,9 @@ def command(
     accept_immediate: Annotated[
         bool, typer.Option("--accept-immediate", help="Arm although an action would follow at once.")
     ] = False,
+    hedge: Annotated[
+        bool, typer.Option("--hedge", help="Arm the hedges that have a key of their own, beside rescues.")
+    ] = False,
     why: Annotated[str, typer.Option("--why", help="A reason for the journal.")] = "",
     config: arguments.Config = arguments.CONFIG,
     json: arguments.Json = False,
@@ -21,7 +24,7 @@ def command(
     """Allow the running daemon to act.
 
     Prints what it would do now, and refuses an immediate action unless --accept-immediate is given. Names what never
-    passed `keeper drill` with this configuration.
+    passed `keeper drill` with this configuration. A hedge with a key of its own is shown, and armed by --hedge alone.
 
     Example: keeper arm --why "first night"
     """
@@ -32,7 +35,9 @@ def command(
     undrilled = drilled.warning(load(config))
     if undrilled is not None:
         say(undrilled)
-    request = {"do": "arm", "accept_immediate": accept_immediate, "why": why}
+    request: dict[str, object] = {"do": "arm", "accept_immediate": accept_immediate, "why": why}
+    if hedge:
+        request["hedge"] = True
     raise typer.Exit(tell(config, request, json=json))
 
 

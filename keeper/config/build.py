@@ -13,7 +13,7 @@ from keeper.config import schema
 from keeper.config.canary import canary_digest, canary_problems, canary_settings
 from keeper.config.files import Files
 from keeper.config.limits import limit_of
-from keeper.config.pairing import Known, PairSettings, pair_problems, pair_settings
+from keeper.config.pairing import Known, PairSettings, hedge_keys, pair_problems, pair_settings
 from keeper.config.parts import At, Parts, Row
 from keeper.config.records import (
     AggregatorSettings,
@@ -67,6 +67,7 @@ def settings_from(text: str, path: Path, credentials_dir: Path | None) -> Settin
     offers = _offers(parts, files)
     wallet = _wallet(parts, files, problems)
     pairs = tuple(pair_settings(p) for _, p in parts.pairs if p)
+    keys = hedge_keys([p for _, p in parts.pairs if p], files, live=parts.live)
     alarms = alarm_settings(parts.alarms or AlarmTable(), files)
     page = page_settings(parts.page or PageTable(hosts=[]), files)
     telegram = telegram_settings(parts.telegram or TelegramTable(chats=[]), files)
@@ -108,6 +109,7 @@ def settings_from(text: str, path: Path, credentials_dir: Path | None) -> Settin
         canary=canary_settings(parts.canary),
         standby=_standby(parts.standby),
         pairs=pairs,
+        hedge_keys=keys,
     )
 
 

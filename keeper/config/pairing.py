@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from keeper.config.files import Files
 from keeper.config.schema import PERPS, Address, Health, Name, PolicyTable, Table, Usd, _at_most, _positive
 from keeper.config.schema import Dec as Number
 from keeper.config.wording import did_you_mean, path_text, shown
@@ -20,6 +22,8 @@ from keeper.units import wad_from
 Row = tuple[tuple[str | int, ...], dict[str, object]]
 Pct = Annotated[int, Field(ge=1, le=100)]
 PATIENCE_S = 60
+SECRETS = {"keystore", "password_file"}
+"""Paths, which arming is not bound to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +39,17 @@ class HedgeSettings:
     day_usd_max: int
     funding_year_max_pct: int
     slip_bps: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HedgeKey:
+    """Where the key of a hedge lies; without one, what it would do is journaled and signed by nobody."""
+
+    short: str
+    """The label of its position."""
+    address: str
+    keystore: Path
+    password_file: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +83,8 @@ class HedgeTable(Table):
     leverage: Annotated[int, Field(ge=1, le=10)] = 3
     funding_year_max_pct: Annotated[int, Field(ge=0, le=1_000)] = 40
     slip_bps: Annotated[int, Field(ge=1, le=1_000)] = 100
+    keystore: str | None = None
+    password_file: str | None = None
 
 
 class PairTable(Table):
@@ -102,8 +119,12 @@ def pair_problems(pairs: Sequence[tuple[tuple[str | int, ...], PairTable]], know
     """Both labels are positions of their kind on one chain; lower lines stay above emergency; the key is another."""
     out: list[str] = []
     taken: dict[str, str] = {}
+    keys: dict[str, str] = {}
     for at, pair in pairs:
         where = path_text(at)
+        if pair.hedge is not None and keys.setdefault(pair.hedge.key.lower(), where) != where:
+            first = keys[pair.hedge.key.lower()]
+            out.append(f"{where}.hedge.key: is already the key of {first}; a hedge has a key of its own")
         out += [
             f"{where}.{line}" for line in (*_legs(pair, known), *_lines(pair, known), *_hedge(pair, known))
         ]
@@ -174,6 +195,11 @@ def _hedge(pair: PairTable, known: Known) -> Iterator[str]:
     hedge = pair.hedge
     if hedge is None:
         return
+    if (hedge.keystore is None) != (hedge.password_file is None):
+        lacks = "password_file" if hedge.password_file is None else "keystore"
+        yield f"hedge.{lacks}: is required beside {'keystore' if lacks == 'password_file' else 'password_file'}"
+    if hedge.keystore is not None and known.standby:
+        yield "hedge.keystore: a machine in [standby] hedges nothing; leave the key to the first machine"
     if known.wallet is not None and hedge.key.lower() == known.wallet.lower():
         yield f"hedge.key: {hedge.key} is the rescue's wallet; a hedge has a key of its own"
     if not hedge.action_usd_max <= hedge.day_usd_max <= hedge.notional_usd_max:
@@ -195,5 +221,21 @@ def pair_settings(pair: PairTable) -> PairSettings:
         short_health_wad=wad_from(pair.short_health),
         take_profit=pair.take_profit,
         patience_s=int(pair.patience_s),
-        hedge=None if pair.hedge is None else HedgeSettings(**pair.hedge.model_dump()),
+        hedge=None if pair.hedge is None else HedgeSettings(**pair.hedge.model_dump(exclude=SECRETS)),
     )
+
+
+def hedge_keys(pairs: Sequence[PairTable], files: Files, *, live: bool) -> tuple[HedgeKey, ...]:
+    """The keys that are named, located and not read."""
+    found = []
+    for pair in pairs:
+        hedge = pair.hedge
+        if hedge is None or hedge.keystore is None or hedge.password_file is None:
+            continue
+        keystore = files.secret("hedge.keystore", hedge.keystore, needed=live)
+        password = files.secret("hedge.password_file", hedge.password_file, needed=live)
+        if keystore is not None and password is not None:
+            found.append(
+                HedgeKey(short=pair.short, address=hedge.key, keystore=keystore, password_file=password)
+            )
+    return tuple(found)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from keeper.config.canary import CanarySettings
-from keeper.config.pairing import PairSettings
+from keeper.config.pairing import HedgeKey, PairSettings
 from keeper.config.telling import AlarmSettings, MetricsSettings, PageSettings, TelegramSettings
 from keeper.model import Policy
 
@@ -183,6 +183,8 @@ class Settings:
     """None: this is the machine that acts first."""
     pairs: tuple[PairSettings, ...] = ()
     """Loans, and the shorts that hedge them."""
+    hedge_keys: tuple[HedgeKey, ...] = ()
+    """Of the pairs whose hedge may be signed for."""
     safe_mode: bool = False
     """No key of the file: the daemon sets it for itself after repeated crashes."""
 

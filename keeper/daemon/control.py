@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from keeper.clock import SystemClock
 from keeper.config import Settings
 from keeper.daemon.facts import Guarded
+from keeper.daemon.hedge_arming import hedge_lines
+from keeper.daemon.hedges import ARMED as HEDGE_ARMED
 from keeper.daemon.joint import adl_rows, joint_rows, pair_rows
 from keeper.daemon.loop import ChainLoop
 from keeper.daemon.protecting import Wish, health_wanted, protect
@@ -115,11 +117,23 @@ class Controls:
         lines = [line for loop in loops for line in thresholds(loop)]
         due = [line for loop in loops if loop.last for line in _due(loop, loop.last)]
         lines += due or ["nothing would be done now"]
+        ids = {g.label: str(g.id) for loop in loops for g in loop.parts.guarded}
+        lines += hedge_lines(self._settings, self._journal, ids)
+        if request.get("hedge") is True:
+            return self._arm_hedge(request, lines)
         if due and request.get("accept_immediate") is not True:
             why = "an action would or might follow at once: pass --accept-immediate to arm all the same"
             return {"ok": False, "lines": lines, "why": why}
         self._set("armed", self._settings.digest, request)
         return {"ok": True, "lines": [*lines, "armed for this configuration, across restarts"]}
+
+    def _arm_hedge(self, request: dict[str, object], lines: list[str]) -> dict[str, object]:
+        """Besides rescues, and never instead of them."""
+        if not self._settings.hedge_keys:
+            return {"ok": False, "why": "no [pairs.hedge] names a keystore: there is no hedge to arm"}
+        self._set(HEDGE_ARMED, self._settings.digest, request)
+        told = "hedges are armed for this configuration, beside rescues alone; `keeper disarm` ends both"
+        return {"ok": True, "lines": [*lines, told]}
 
     def _cannot_arm(self) -> str:
         """Why nobody can tell what arming would do; empty when it can be told."""
@@ -139,6 +153,8 @@ class Controls:
 
     def _disarm(self, request: dict[str, object]) -> dict[str, object]:
         self._set("armed", None, request)
+        if self._settings.hedge_keys:
+            self._set(HEDGE_ARMED, None, request)
         return {"ok": True, "lines": ["disarmed: watching, deciding and alarming go on; nothing is sent"]}
 
     def _pause(self, request: dict[str, object]) -> dict[str, object]:

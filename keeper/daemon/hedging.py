@@ -1,4 +1,4 @@
-"""What a hedge's own key would do at each block, journaled and signed by nobody: ``[pairs.hedge]``, a dry-run.
+"""What a hedge's key would do at each block, journaled and signed by nobody: ``[pairs.hedge]`` without a keystore.
 
 The order is told as it would be given, with its bounds, or why none is; said when that changes. The key's wallet is
 taken to hold the margin of the whole hedge, for nobody reads it.
@@ -35,11 +35,11 @@ class Hedging:
                 continue
             loan, short = tick.snapshot.position(hedged.loan), tick.snapshot.position(hedged.short)
             told = propose(loan, short, terms(settings, assets), seen(settings, short, tick.snapshot.means))
-            subject, sort = str(hedged.short), _sort(told)
+            subject, sort = str(hedged.short), sort_of(told)
             if self._said.get(subject) == sort:
                 continue
             self._said[subject] = sort
-            found.append(_row(tick, subject, told))
+            found.append(row_of(tick, subject, told))
         return tuple(found)
 
 
@@ -76,17 +76,20 @@ def seen(settings: HedgeSettings, short: Position | None, means: Means) -> Seen:
     return Seen(keeper=means.wallet, means=paper, funding_year_pct=year_pct)
 
 
-def _sort(told: Order | Refusal) -> str:
+def sort_of(told: Order | Refusal) -> str:
     """What a change of it is worth a row: why none, or which way."""
     return told.code if isinstance(told, Refusal) else f"order {'opens' if told.opens else 'closes'}"
 
 
-def _row(tick: Tick, subject: str, told: Order | Refusal) -> Entry:
+def row_of(
+    tick: Tick, subject: str, told: Order | Refusal, head: str = "would be ordered, and is signed by nobody"
+) -> Entry:
+    """The journal's row of it."""
     data: Mapping[str, object]
     if isinstance(told, Refusal):
         why, data = told.why, {"code": told.code}
     else:
-        why = f"would be ordered, and is signed by nobody: {told.why}"
+        why = f"{head}: {told.why}"
         data = {
             "opens": told.opens,
             "size_usd": str(told.size_usd),

@@ -17,6 +17,7 @@ from keeper.daemon.triage import Glances
 from keeper.errors import Transient
 from keeper.journal.write import Journal
 from keeper.model import (
+    HEDGE,
     PERP_STEPS,
     Block,
     CancelOrder,
@@ -346,5 +347,5 @@ def with_orders(
     facts: Facts, transport: Transport, journal: Journal, guarded: Sequence[Guarded], alarms: Alarm
 ) -> Facts:
     """The same with the ends of orders told; unchanged where no venue acts in two steps."""
-    mine = [g for g in guarded if g.id.venue == "gmx_v2"]
+    mine = [g for g in guarded if g.id.venue in ("gmx_v2", HEDGE)]
     return OrderFacts(facts, transport, journal, mine, alarms) if mine else facts

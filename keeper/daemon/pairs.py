@@ -38,6 +38,8 @@ class Link:
 
     hedged: Hedged
     settings: PairSettings
+    keyed: bool = False
+    """Its hedge has a key, and a room of its own that tells of it."""
 
     @property
     def loan(self) -> PositionId:
@@ -77,7 +79,8 @@ def links_of(settings: Settings, guarded: Sequence[Guarded]) -> tuple[Link, ...]
             cover_least=pair.cover_pct / 100,
             health_least_wad=pair.short_health_wad,
         )
-        found.append(Link(hedged=hedged, settings=pair))
+        keyed = any(k.short == pair.short for k in settings.hedge_keys)
+        found.append(Link(hedged=hedged, settings=pair, keyed=keyed))
     return tuple(found)
 
 
@@ -92,7 +95,7 @@ class Pairs:
         """Loans that lost their cover in that block, and why."""
         self.unread: frozenset[PositionId] = frozenset()
         """Loans that could not be read in it: their covers are older."""
-        self._hedging = Hedging([(x.hedged, x.settings) for x in self.links])
+        self._hedging = Hedging([(x.hedged, x.settings) for x in self.links if not x.keyed])
         self._news: tuple[PositionId, ...] = ()
         self._waits = {x.loan: x for x in self.links if x.settings.take_profit}
         self._asked = {x.loan: a for x in self._waits.values() if (a := _remembered(x, journal)) is not None}

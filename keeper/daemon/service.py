@@ -23,6 +23,7 @@ from keeper.daemon.bargain import with_offers
 from keeper.daemon.chores import EVERY_S, FIRST, Chores
 from keeper.daemon.control import Blind
 from keeper.daemon.events import tell_endpoint, tell_head
+from keeper.daemon.hedges import Hedges
 from keeper.daemon.loop import ChainLoop
 from keeper.daemon.orders import with_orders
 from keeper.daemon.pairs import links_of
@@ -78,6 +79,7 @@ class ChainDaemon:
         self._begun_s = self._stirred_s = self._judged_s = self.clock.monotonic_s()
         """When a start was last attempted, a block last judged to its end; at first the beginning."""
         self._acting: Sending | None = None
+        self._hedges = Hedges(settings, journal, self.alarms, self.clock, probe)
         self._foreign = ""
         """Why recovery found journal and chain apart; empty when they agree."""
         self._looked = False
@@ -143,6 +145,7 @@ class ChainDaemon:
                 group.create_task(self._lane(self.loop))
                 group.create_task(self._slow(here))
                 group.create_task(self._ticks(mailbox))
+                group.create_task(self._hedges.run(here))
         finally:
             self.jobs.stop()
 
@@ -242,6 +245,7 @@ class ChainDaemon:
             self.loop.stop_acting(f"{type(e).__name__}: {e}")
             return
         self._judged_s, self.judged = self.clock.monotonic_s(), True
+        self._hedges.see(self.loop)
         self.alarms.clear("chain_failed", self.chain.name)
         if self.blind is not None:
             self.blind = None

@@ -1,0 +1,116 @@
+"""A hedge with a key of its own: the real daemon, a loan on the real Aave v3.6, GMX's double, flat at first."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anvil.client import Chain
+from anvil.deploy_gmx_v2 import CODE_SIZE_MAX, orders_of, size_of
+from anvil.gmx_keepers import executed
+from anvil.node import Anvil, AnvilSettings
+from anvil.tools import ToolMissing, find_anvil
+from keeper.cli.adopt import adopt
+from keeper.clock import SystemClock
+from keeper.daemon.hedges import ARMED
+from keeper.journal.write import Journal
+from keeper.model import HEDGE
+from tests.joint_stage import ETH, Joint, hedge_home, joint
+from tests.venue_stage import Guarded, armed, running
+
+USD = 10**30
+WAIT_S = 20.0
+GENESIS_S = 1_750_000_000
+
+
+@pytest.fixture
+def node() -> Iterator[Anvil]:
+    try:
+        find_anvil()
+    except ToolMissing as missing:
+        pytest.skip(str(missing))
+    with Anvil(AnvilSettings(timestamp_s=GENESIS_S, code_size_max=CODE_SIZE_MAX)) as node:
+        yield node
+
+
+@pytest.fixture
+def chain(node: Anvil) -> Iterator[Chain]:
+    client = Chain(node.url)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+@pytest.fixture
+def at(node: Anvil, chain: Chain) -> Joint:
+    return joint(node, chain, flat=True)
+
+
+def sent(chain: Chain, key: str, count: int) -> None:
+    """Wait until the key has sent so many transactions, those in the pool included."""
+    deadline_s = time.monotonic() + WAIT_S
+    while int(chain.rpc("eth_getTransactionCount", key, "pending"), 16) < count:
+        assert time.monotonic() < deadline_s, f"{key} did not send its transaction {count}"
+        time.sleep(0.05)
+
+
+def ordered(at: Joint, key: str, count: int, block: Callable[[], dict[str, Any]]) -> int:
+    """The key's next order, created, executed by the venue's keeper and seen; the size after it in dollars."""
+    sent(at.chain, key, count)
+    block()
+    assert len(orders_of(at.chain, at.gmx, at.owner)) == 1
+    executed(at.chain, at.gmx, [at.owner])
+    block()
+    assert orders_of(at.chain, at.gmx, at.owner) == []
+    return size_of(at.chain, at.gmx, at.short)[0] // USD
+
+
+def quiet(at: Joint, key: str, count: int, block: Callable[[], dict[str, Any]]) -> None:
+    """Some blocks in which the key sends nothing."""
+    for _ in range(2):
+        block()
+        time.sleep(0.2)
+    assert int(at.chain.rpc("eth_getTransactionCount", key, "pending"), 16) == count
+
+
+def set_armed(home: Guarded) -> None:
+    """Rescues armed, and hedges besides; what the key has sent before is accepted."""
+    armed(home, {"USDC": "5000"})
+    asyncio.run(adopt(home.settings, accept=True, actor="test", why="its approval"))
+    with Journal.open(home.settings.journal_path, SystemClock()) as journal:
+        journal.set_control(ARMED, home.settings.digest, "test", "hedge")
+
+
+@pytest.mark.anvil
+def test_hedge_with_a_key__from_flat__is_opened_to_its_caps_and_made_smaller_with_the_loan(
+    tmp_path: Path, node: Anvil, chain: Chain, at: Joint
+) -> None:
+    home, key = hedge_home(tmp_path, node, at)
+    set_armed(home)
+    with running(home) as block:
+        block()
+        first = ordered(at, key, 2, block)
+        second = ordered(at, key, 3, block)
+        # half of the collateral is 10,000 dollars, the caps of the day and of the hedge are 9,000
+        quiet(at, key, 3, block)
+        chain.rpc("evm_setAutomine", True)
+        at.actors.repay(at.owner, "USDC", 8_000 * 10**6)
+        at.actors.withdraw(at.owner, "WETH", 5 * ETH)
+        chain.rpc("evm_setAutomine", False)
+        block()
+        less = ordered(at, key, 4, block)
+        quiet(at, key, 4, block)
+    assert (first, second) == (6_000, 9_000)
+    assert 4_900 <= less <= 5_100
+    intents = [i for i in home.intents() if i.key.position.venue == HEDGE]
+    assert [i.plan.strategy for i in intents] == ["hedge"] * 3
+    told = [e.data["state"] for e in home.entries("order")]
+    assert told == ["PENDING", "EXECUTED"] * 3
+    assert len(home.intents()) == len(intents)
+    assert {c for c, _ in home.alarms()} & {"hedge_stopped", "hedge_not_sent", "surprise", "stuck"} == set()
