@@ -90,7 +90,7 @@ def settings_from(text: str, path: Path, credentials_dir: Path | None) -> Settin
         if p
     )
     policies = tuple(_policy(name, p) for name, p in parts.policies.items())
-    canary = canary_digest(parts.canary, ((p.label, p.account) for p in positions))
+    canary = canary_digest(parts.canary, ((p.label, f"{p.venue} {p.account}") for p in positions))
     return Settings(
         path=path,
         mode=parts.top.mode,

@@ -97,12 +97,13 @@ def canary_problems(parts: Parts) -> list[str]:
     return out
 
 
-def canary_digest(table: CanaryTable | None, accounts: Iterable[tuple[str, str]]) -> dict[str, object]:
-    """What of it decides about money, for the digest that arming is bound to. ``accounts``: label -> account."""
+def canary_digest(table: CanaryTable | None, places: Iterable[tuple[str, str]]) -> dict[str, object]:
+    """What of it decides about money, for the digest that arming is bound to. ``places``: label -> venue and
+    account, for one account may have a loan at each of several venues."""
     if table is None:
         return {}
     caps = [table.value_usd_max, table.spend_usd_max, table.gas_usd_max]
-    return {"canary": [dict(accounts).get(table.position), str(table.gain), *caps]}
+    return {"canary": [dict(places).get(table.position), str(table.gain), *caps]}
 
 
 def _kind(parts: Parts, position: dict[str, object]) -> object:

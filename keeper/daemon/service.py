@@ -29,6 +29,7 @@ from keeper.daemon.orders import with_orders
 from keeper.daemon.pairs import links_of
 from keeper.daemon.parts import Parts
 from keeper.daemon.senders import Sending, sending
+from keeper.daemon.slow import Slow
 from keeper.daemon.wiring import Site, site
 from keeper.errors import Broken, Transient, Unwritable
 from keeper.journal.recover import recover
@@ -214,6 +215,7 @@ class ChainDaemon:
         loop = ChainLoop(parts, here.venues)
         if self._acting is not None and self._acting.live is not None:
             self._acting.live.may_send = loop.may_send
+            self._acting.live.practises = loop.practises
             self._acting.live.beside = loop.tell_first
         if self._acting is not None:
             self._acting.outgoing.follow(loop.level_of, loop.venue_of)
@@ -324,20 +326,13 @@ class ChainDaemon:
     async def _slow(self, here: Site) -> None:
         """What the scheduler, or a tick, asked for, done between ticks; a failure costs that job only."""
         chores = Chores(self.settings, here, self.journal, self.alarms)
-        while True:
-            job = await self.jobs.next()
+
+        async def do(job: str) -> None:
             assert self.loop is not None
             await self.loop.rest(PATIENCE_S)
-            try:
-                await chores.do(job, self.loop, self._acting)
-            except Transient as e:
-                self._log.warning("slow job failed", chain=self.chain.name, job=job, why=str(e))
-            except Exception as e:  # the supervisor: a job beside the loop must not end the watch
-                self._log.exception("slow job failed", chain=self.chain.name, job=job)
-                why = f"{type(e).__name__}: {e}"
-                self.alarms.raise_alarm(Severity.CRITICAL, "slow_job", f"{self.chain.name} {job}", why)
-            else:
-                self.alarms.clear("slow_job", f"{self.chain.name} {job}")
+            await chores.do(job, self.loop, self._acting)
+
+        await Slow(self.chain.name, self.jobs, self.clock, self.alarms).run(do)
 
     def _go_blind(self, why: str) -> None:
         """Say BLIND, and say it again by age for as long as this is called."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from keeper.model import Plan, Refusal
+from keeper.model import Plan, PositionId, Refusal
 
 
 def always(plan: Plan) -> Refusal | None:
     """Nobody objects."""
     return None
+
+
+def nobody(id: PositionId) -> bool:
+    """No position is rescued for practice."""
+    return False
 
 
 def nothing() -> None:

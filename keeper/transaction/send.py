@@ -21,6 +21,7 @@ from keeper.model import (
     Means,
     Plan,
     PlanKey,
+    PositionId,
     Refusal,
     Snapshot,
 )
@@ -31,7 +32,7 @@ from keeper.transaction.answers import Verdict, best
 from keeper.transaction.fees import BUMPS_MAX, WHO, Market, first_fee, holds_up, raised_fee
 from keeper.transaction.fields import fields_of
 from keeper.transaction.ledger import Ledger
-from keeper.transaction.nobody import always, nothing, silent
+from keeper.transaction.nobody import always, nobody, nothing, silent
 from keeper.transaction.simulate import simulate
 from keeper.transaction.spending import spend_usd_up
 
@@ -63,6 +64,8 @@ class Live:
         self.may_send: Callable[[Plan], Refusal | None] = always
         """Asked before an intent is journaled and last, right before a first signature: a disarm, a stop or a newer
         block may have come."""
+        self.practises: Callable[[PositionId], bool] = nobody
+        """Whose transactions are for practice alone, and hold nobody up."""
         self.beside: Callable[[], None] = nothing
         """What is journaled in one commit with an intent: why it is wished."""
         self._turn = asyncio.Lock()
@@ -90,8 +93,7 @@ class Live:
             if isinstance(attempt, Refusal):
                 return attempt
             await self._broadcast(attempt)
-            if plan.urgent:
-                await self._clear_way(attempt, snapshot)
+            await self._clear_way(attempt, snapshot, urgent=plan.urgent)
             return attempt
 
     async def _first(self, plan: Plan, snapshot: Snapshot, fee: Fee) -> Attempt | Refusal:
@@ -153,15 +155,14 @@ class Live:
         async with self._turn:
             return await self._clear(self._open(key), self._open(behind), block, means)
 
-    async def _clear_way(self, attempt: Attempt, snapshot: Snapshot) -> None:
-        """Whatever is open under a lower nonce and pays less holds the urgent one up. A refusal or a failure
-        here is confirmation's to tell and to try again: the urgent bytes are out already.
-        """
-        urgent = self._open(attempt.key)
+    async def _clear_way(self, attempt: Attempt, snapshot: Snapshot, *, urgent: bool) -> None:
+        """Whatever is open under a lower nonce and pays less holds an urgent one up, what is for practice any. A
+        refusal here is confirmation's to tell and to try again: the bytes are out already."""
         for stuck in self._journal.open_intents(snapshot.block.chain_id):
             waits = stuck.attempts and stuck.attempts[-1].nonce >= snapshot.means.nonce
-            if waits and holds_up(stuck.attempts[-1], attempt):
-                await self._clear(stuck, urgent, snapshot.block, snapshot.means)
+            yields = urgent or self.practises(stuck.key.position)
+            if waits and yields and holds_up(stuck.attempts[-1], attempt):
+                await self._clear(stuck, self._open(attempt.key), snapshot.block, snapshot.means)
 
     async def _clear(self, stuck: Intent, urgent: Intent, block: Block, means: Means) -> Attempt | Refusal:
         raised: Attempt | Refusal | None = None
@@ -240,8 +241,7 @@ class Live:
         self._unsure.discard(plan.key)
         self._probe("journaled")
         await self._broadcast(kept)
-        if plan.urgent:
-            await self._clear_way(kept, snapshot)
+        await self._clear_way(kept, snapshot, urgent=plan.urgent)
         return kept
 
     @property

@@ -507,3 +507,37 @@ def test_goal__when_only_an_executor_pays__then_its_own_target_else_a_little_mor
     little = (position.health_wad or 0) + SETTINGS.gain_wad
     assert calm.goal_wad(position, mandate, pays, SETTINGS) == little
     assert calm.goal_wad(position, None, sells, SETTINGS) == little
+
+
+@pytest.mark.asyncio
+async def test_canary__when_it_is_begun_and_put_off_again_and_again__then_it_is_overdue_all_the_same(
+    bird: Bird,
+) -> None:
+    await bird.tick()
+    bird.voice.quiet = True
+    await bird.cage.look()
+    bird.voice.quiet = False
+    looking = await bird.begun()
+    await bird.tick(other=LOW)
+    await ended(looking)
+    assert bird.state is State.PUT_OFF
+    await bird.tick()
+    bird.on.clock.advance(cages.OVERDUE_S + 1)
+    bird.voice.quiet = True
+    await bird.cage.look()
+    assert "due for 24 h" in bird.standing["canary_waits"]
+
+
+@pytest.mark.asyncio
+async def test_canary__when_its_transactions_reverted_too_often__then_it_waits_instead_of_dying_at_the_plan(
+    bird: Bird,
+) -> None:
+    id = build.position_id(build.ALICE)
+    for n in range(3):
+        plan = plans.plan(n + 1, position=id, at=bird.on.lay(vault(owed=SAFE)))
+        bird.signed(plan, nonce=4 + n)
+        bird.becomes(plan, IntentState.REVERTED)
+    await bird.tick()
+    await bird.cage.look()
+    assert bird.state is None
+    assert "reverts: 3 of its transactions reverted" in bird.cage.waiting

@@ -125,8 +125,6 @@ class Cage:
         if self.waiting:
             self._say_waiting()
             return
-        self._due_since_s = None
-        self._clear("canary_waits")
         await self._sing(asked or "schedule")
 
     async def answer(self, request: dict[str, object]) -> dict[str, object]:
@@ -213,7 +211,9 @@ class Cage:
 
     def _say_waiting(self) -> None:
         now_s = self._clock.now_s()
-        since_s = self._due_since_s = self._due_since_s or now_s
+        sung_s, every_s = self._success_s(), self._settings.every_s
+        first_s = sung_s + every_s if sung_s and every_s else now_s
+        since_s = self._due_since_s = self._due_since_s or first_s
         if (why := self._unfit()) != "":
             # no hour of waiting mends that
             self._raise(Severity.WARNING, "canary_waits", f"{self._settings.position} is no canary: {why}")
@@ -323,6 +323,10 @@ class Cage:
 
     def _end(self, run: Run, state: State) -> None:
         run = replace(run, state=state, ended_s=self._clock.now_s())
+        if state in (State.SUCCEEDED, State.REHEARSED):
+            # one that was begun and put off again is as overdue as before
+            self._due_since_s = None
+            self._clear("canary_waits")
         if state is State.SUCCEEDED:
             self._journal.set_control(SUNG, repr(run.ended_s), run.by, "settled, and told")
         self._keep(run, " ".join(ended_lines(run)))

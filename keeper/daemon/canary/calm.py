@@ -10,7 +10,6 @@ from keeper.daemon.canary.yielding import others_first
 from keeper.daemon.control import Watched
 from keeper.daemon.facts import Guarded
 from keeper.daemon.loop import ChainLoop
-from keeper.daemon.stops import PAUSE, PAUSE_S_MAX
 from keeper.daemon.tank import SALE_GAS, rescue_gas
 from keeper.daemon.tick import Tick
 from keeper.daemon.wiring import Finding
@@ -56,10 +55,12 @@ def waits(chains: Sequence[Watched], settings: CanarySettings) -> str:
     assert tick is not None  # in_the_way says so
     if not loop.armed:
         return "nothing would be sent: disarmed, paused or stopped (keeper arm, keeper resume)"
+    if (stop := loop.stops.standing({mine.id: mine.policy}, tick.block).get(mine.id)) is not None:
+        return f"{stop.code}: {stop.why}"
     opened = loop.parts.journal.open_intents(mine.id.chain_id)
     if mine.id in loop.lane.waiting or any(i.key.position == mine.id for i in opened):
         return "a plan for it is under way"
-    return _paused(loop, mine) or _itself(tick, mine) or _dear(loop, tick, mine, settings)
+    return _itself(tick, mine) or _dear(loop, tick, mine, settings)
 
 
 def unfit(position: Position | None, settings: CanarySettings) -> str:
@@ -115,14 +116,6 @@ def _itself(tick: Tick, mine: Guarded) -> str:
         return ""
     line = health_text(mandate.terms.trigger_wad)
     return f"its Executor acts below health {line} alone, and it is {health_text(health_wad)}: borrow a little on it"
-
-
-def _paused(loop: ChainLoop, mine: Guarded) -> str:
-    control = loop.parts.journal.control(f"{PAUSE}:{mine.id}")
-    if control is None or control.value is None:
-        return ""
-    left_s = float(control.value) - loop.parts.clock.now_s()
-    return f"it is paused: {control.why}" if 0 < left_s <= PAUSE_S_MAX else ""
 
 
 def _dear(loop: ChainLoop, tick: Tick, mine: Guarded, settings: CanarySettings) -> str:

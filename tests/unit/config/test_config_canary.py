@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from keeper.config import parse
-from keeper.config.canary import CanarySettings
+from keeper.config.canary import CanarySettings, CanaryTable, canary_digest
 from keeper.config.changes import changes
 from keeper.daemon.safe import simplified
 from keeper.errors import ConfigError
@@ -65,3 +65,9 @@ def test_canary__when_it_is_wrong__then_refused_by_name(text: str, problem: str)
     with pytest.raises(ConfigError) as refused:
         parse(text, PATH)
     assert any(p.startswith(problem) for p in refused.value.problems), refused.value.problems
+
+
+def test_digest__when_the_canary_is_the_same_accounts_loan_elsewhere__then_another() -> None:
+    table = CanaryTable(position="small")
+    here, there = (canary_digest(table, [("small", f"{venue} 0xabc")]) for venue in ("aave", "spark"))
+    assert here != there

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from keeper.model import Attempt, IntentState, Outcome
 from keeper.seams import Kept, Signed, TxFields
 from keeper.transaction.nonce import agreed, count, next_nonce
 from keeper.transaction.send import Live
+from keeper.units import GWEI
 from tests.chain_double import ChainDouble, FakeSigner
 from tests.plans import CHAIN_ID, WALLET, plan, position_id, snapshot
 
@@ -218,6 +220,24 @@ def test_replan__when_urgent_behind_a_cheaper_one__then_that_one_is_raised_to_it
     assert [a.nonce for a in found.attempts] == [0, 0]
     assert found.attempts[1].fee.max_fee_wei >= made.fee.max_fee_wei
     assert found.attempts[1].fee.tip_wei >= made.fee.tip_wei
+
+
+@pytest.mark.parametrize("practice", [True, False])
+def test_act__when_behind_a_cheaper_one_that_is_for_practice__then_that_one_is_raised_at_any_urgency(
+    journal: Journal, practice: bool
+) -> None:
+    chain = ChainDouble()
+    live = Live(journal, chain, FakeSigner())
+    canary = plan(position=position_id("other"))
+    asyncio.run(live.act(canary, snapshot()))
+    live.practises = {canary.key.position}.__contains__ if practice else {plan().key.position}.__contains__
+    at = replace(chain.mine(empty=True), base_fee_wei=90 * GWEI)
+    made = asyncio.run(live.act(plan(at=at), snapshot(at)))
+    assert isinstance(made, Attempt)
+    found = journal.intent(canary.key)
+    assert found is not None
+    assert len(found.attempts) == (2 if practice else 1)
+    assert (found.attempts[-1].fee.max_fee_wei >= made.fee.max_fee_wei) is practice
 
 
 def test_act__when_urgent_behind_one_that_pays_as_much__then_that_one_is_left_alone(journal: Journal) -> None:
