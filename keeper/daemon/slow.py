@@ -1,4 +1,4 @@
-"""Slow jobs in lanes of their own, each with a deadline: one that hangs holds up no other lane, and is said by age."""
+"""Slow jobs in lanes of their own, each with a deadline: one that hangs holds up no other, and is said by age."""
 
 from __future__ import annotations
 
