@@ -89,7 +89,8 @@ def offer(need: Need, holding: Holding, line: Line) -> Offer | Refusal:
         aim = mul_div_up(aim, target, max(after, 1)) + 1
     refused = need.venue.can(step, need.position, need.means)
     if refused is not None:
-        return Refusal(who=line.who, code="venue_refuses", why=f"{refused.code}: {refused.why}")
+        code, why = foresight.named(refused)
+        return Refusal(who=line.who, code=code, why=why)
     code, short = ("", "") if after >= target else _short(need, holding, (want, most, binding))
     broken = kept(need.before_wad, after, need.policy)
     if broken is not None:

@@ -93,9 +93,15 @@ def _halt(mandate: Mandate, step: Deleverage, refused: Refusal | None) -> Halt |
 def _venue_halt(refused: Refusal | None) -> Halt | None:
     if refused is None:
         return None
+    code, why = named(refused)
+    return Halt(code=code, why=why)
+
+
+def named(refused: Refusal) -> tuple[str, str]:
+    """(code, why) of a venue's no, among refusals of others."""
     if refused.code in UNTOUCHED:
-        return Halt(code=refused.code, why=refused.why)
-    return Halt(code="venue_refuses", why=f"{refused.code}: {refused.why}")
+        return refused.code, refused.why
+    return "venue_refuses", f"{refused.code}: {refused.why}"
 
 
 def _lender(step: Deleverage, means: Means) -> Lender | None:

@@ -223,7 +223,7 @@ def _foreseen(wish: Wish, on_chain: Terms) -> str:
     bps = BPS - -(-wanted * BPS // on_chain.trigger_wad)
     return (
         f"; a next price up to {bps / 100:g} % lower than the one that counts can be acted on ahead of it (paying "
-        "in; a sale only while the market is within the slippage of the one that counts), a deeper fall when it counts"
+        "in; a sale only while the market is within the slippage of the one that counts), a deeper one when it counts"
     )
 
 

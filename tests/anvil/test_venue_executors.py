@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
+from anvil.abi import encode_call
 from anvil.client import Chain, Reverted
 from anvil.deploy_compound_v3 import deploy_compound_v3_on
-from anvil.deploy_maker import deploy_maker_on, set_delayed
+from anvil.deploy_maker import deploy_maker_on, proxy_of, set_delayed
 from anvil.deploy_morpho import deploy_morpho
 from anvil.deployment import Deployment
 from anvil.node import Anvil
@@ -34,6 +35,7 @@ from keeper.model import Call, Proposal
 from keeper.seams import Strategy
 from keeper.venues.maker import Maker
 from strategies.deleverage import Deleverage
+from strategies.repay import RepayFromWallet
 from tests.bench.figures import record
 from tests.executor_daemon import WAD, changed
 from tests.rescue_states import WALLET, WAYS, Rescued, policy, rescued
@@ -52,6 +54,7 @@ EVIDENCE = {
     "maker": "own_double",
 }
 KINDS = tuple(EVIDENCE)
+PAY_IN = "repayFromReserve(bytes32,uint64,address,uint256,uint64)"
 LOANS = {"maker": (10 * WAD, 14_450 * 10**6)}
 """Of the night, where a loan is not 10 WETH against 18,800 dollars."""
 
@@ -258,7 +261,12 @@ def test_refusals__revoked_paused_or_acted_on__are_the_same_here_and_there(groun
     stage.authorise()
     # a vault three times as large: what is left of its debt is above the dust limit
     stage.borrow(*((30 * WAD, 36_000 * 10**6) if kind == "maker" else (10 * WAD, 18_000 * 10**6)))
-    ground.oracles(2_150)
+    if kind == "maker":
+        # the delayed price fell and nobody poked: what the Executor does first counts here already
+        fallen = 2_150 * WAD
+        ground.chain.send(stage.stranger, ground.vaults.osm, "file(uint128,uint128)", fallen, fallen)
+    else:
+        ground.oracles(2_150)
     stage.trade_to("WETH", stage.owes, 500, 2_150)
     ground.chain.rpc("anvil_mine", "0x6")
     desk = stage.desk()
@@ -280,9 +288,38 @@ def test_refusals__revoked_paused_or_acted_on__are_the_same_here_and_there(groun
         assert (_sale(stage, desk)[0], _refusal(stage, call)) == ("not_triggered", "NotTriggered")
         stage.reader.venue.foreseen_wad = None
     ground.chain.revert(before)
+    if kind == "maker":
+        before = ground.chain.snapshot()
+        _given_away(stage, desk, call)
+        ground.chain.revert(before)
     stage.sends(call)
     ground.oracles(1_850)
     assert (_sale(stage, desk)[0], _refusal(stage, call)) == ("cooldown", "WrongSeq")
+
+
+def _given_away(stage: VenueExecutor, desk: Desk, call: Call) -> None:
+    """The vault, handed to a contract that says it obeys its owner: nothing is sold of it, nothing paid in."""
+    vaults, number, units = stage.ground.vaults, stage.settings.vaults[0], 5_000 * WAD
+    stage.actors.mint("DAI", stage.executor, units)
+    stage.actors.mint("DAI", stage.bot, units)
+    stage.chain.send(stage.bot, stage.token("DAI"), "approve(address,uint256)", stage.settings.proxy, units)
+    pay_in = Call(
+        target=stage.executor,
+        data=encode_call(PAY_IN, stage.position, stage.seq(), stage.token("DAI"), units, 2**40),
+    )
+    assert _refusal(stage, pay_in, dry=True) == ""
+    liar = proxy_of(stage.chain, stage.owner)
+    stage.chain.send(stage.owner, vaults.manager, "give(uint256,address)", number, liar)
+    assert (_sale(stage, desk)[0], _refusal(stage, call)) == ("vault_given_away", "VaultUnknown")
+    assert _refusal(stage, pay_in) == "VaultUnknown"
+    # the keeper's own wallet, which the Vat would let
+    shot = stage.snapshot(desk)
+    (position,) = shot.positions
+    said = RepayFromWallet().propose(
+        position, plain_outlook(position, policy(), ""), policy(), shot.means, stage.reader.venue, shot.block
+    )
+    assert not isinstance(said, Proposal)
+    assert said.code == "vault_given_away"
 
 
 def _sale(stage: VenueExecutor, desk: Desk) -> tuple[str, Call]:
@@ -297,10 +334,14 @@ def _sale(stage: VenueExecutor, desk: Desk) -> tuple[str, Call]:
     return "", venue.encode(said.steps[0], position)
 
 
-def _refusal(stage: VenueExecutor, call: Call) -> str:
-    """The contract's own word on it, without doing it."""
+def _refusal(stage: VenueExecutor, call: Call, *, dry: bool = False) -> str:
+    """The contract's own word on it; ``dry``: undone where it takes it."""
+    before = stage.chain.snapshot() if dry else ""
     try:
         stage.sends(call)
     except Reverted as reverted:
         return reverted.name
+    finally:
+        if dry:
+            stage.chain.revert(before)
     return ""
