@@ -29,10 +29,10 @@ class Beside:
         self.omen: Omen | None = None
         self._standing: frozenset[tuple[str, str]] = frozenset()
 
-    def see(self, told: tuple[Told, ...], at_s: int) -> None:
-        """What markets said at the oracle room's last look."""
+    def see(self, told: tuple[Told, ...]) -> None:
+        """What markets said at the oracle room's last look, as old as it was then."""
         self.quoted = tuple(
-            Quoted(feed=t.feed, price_wad=round(t.price * WAD), source=t.source, at_s=at_s)
+            Quoted(feed=t.feed, price_wad=round(t.price * WAD), source=t.source, at_s=t.at_s)
             for t in told
             if math.isfinite(t.price) and t.price > 0.0
         )

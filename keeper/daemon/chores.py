@@ -60,7 +60,7 @@ class Chores:
             if loop.last is not None:
                 seen = loop.last.snapshot
                 loop.foreseen = await self._oracles.look(seen, loop.venues, loop.policies)
-                loop.beside.see(self._oracles.told, seen.block.timestamp_s)
+                loop.beside.see(self._oracles.told)
                 loop.beside.look(loop.policies, self._settings.state_dir)
         elif job == "governance":
             if loop.last is not None:

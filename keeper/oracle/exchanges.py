@@ -68,6 +68,8 @@ class Heard:
     price: float | None
     refused: tuple[Refusal, ...] = ()
     why: str = ""
+    at_s: float | None = None
+    """Unix seconds of the oldest quote that the price is made of."""
 
 
 def asset_of(feed: Feed) -> str | None:
@@ -145,7 +147,7 @@ def consensus(answers: Sequence[Quote | Refusal]) -> Heard:
     if len(near) < AGREE_MIN or 2 * len(near) <= len(quotes):
         why = f"{len(near)} of {len(quotes)} exchanges agree on a price: at least {AGREE_MIN} and more than half must"
         return Heard(price=None, refused=tuple(refused), why=why)
-    return Heard(price=median(q.price for q in near), refused=tuple(refused))
+    return Heard(price=median(q.price for q in near), refused=tuple(refused), at_s=min(q.at_s for q in near))
 
 
 def together(pool: float | None, heard: float | None) -> tuple[float | None, str]:

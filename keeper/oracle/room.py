@@ -60,6 +60,8 @@ class Told:
     feed: str
     source: str
     price: float
+    at_s: int
+    """Unix seconds of the oldest that it is made of, by the chain's clock at the latest; 0 where nobody knows."""
 
 
 class Room:
@@ -112,7 +114,7 @@ class Room:
         pools = {id: s.price for id, s in zip(self.pools, seen, strict=True) if s.price is not None}
         found = [faults.unseen(id, s.why) for id, s in zip(self.pools, seen, strict=True) if s.price is None]
         prices, doubted = self._market_now(pools)
-        self.told = self._each(pools)
+        self.told = self._each(pools, now_s)
         found += doubted
         coming: list[Next] = []
         fresh = self.rounds.add(self.answered)
@@ -136,14 +138,17 @@ class Room:
         self._block = block
         return Findings(faults=tuple(found), ahead=tuple(coming))
 
-    def _each(self, pools: Mapping[str, float]) -> tuple[Told, ...]:
-        """What pool and exchanges say of each feed, apart: two sources, each believed by its own rule."""
-        heard = {f.id: h.price for f in self.feeds if (h := self.heard.get(self.assets.get(f.id, "")))}
-        told = [Told(feed=id, source="pool", price=price) for id, price in pools.items()]
-        return (
-            *told,
-            *(Told(feed=id, source="exchanges", price=p) for id, p in heard.items() if p is not None),
-        )
+    def _each(self, pools: Mapping[str, float], now_s: int) -> tuple[Told, ...]:
+        """What pool and exchanges say of each feed, apart: two sources, each believed by its own rule and as
+        old as it is: a pool's price is the block's, an exchange's may be minutes old.
+        """
+        told = [Told(feed=id, source="pool", price=price, at_s=now_s) for id, price in pools.items()]
+        for feed in self.feeds:
+            heard = self.heard.get(self.assets.get(feed.id, ""))
+            if heard is not None and heard.price is not None:
+                at_s = min(int(heard.at_s or 0), now_s)
+                told.append(Told(feed=feed.id, source="exchanges", price=heard.price, at_s=at_s))
+        return tuple(told)
 
     def _known(self, answer: Answer) -> Answer:
         """With the habits that its feed has shown; takes notice of an aggregator that was replaced."""

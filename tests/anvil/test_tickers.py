@@ -107,7 +107,7 @@ def lied(name: str, lie: Quoted | Callable[[], Any]) -> Heard:
 def test_tickers__when_all_answer_honestly__then_the_median_is_the_price_and_nobody_is_refused() -> None:
     street = Street()
     street.told |= {"kraken": (2_989.0, 2_991.0, NOW_S), "gemini": (3_019.0, 3_021.0, NOW_S)}
-    assert asyncio.run(street.heard()) == Heard(price=3_000.0)
+    assert asyncio.run(street.heard()) == Heard(price=3_000.0, at_s=NOW_S - 5)
     assert len(street.asked) == 4
 
 

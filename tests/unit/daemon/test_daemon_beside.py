@@ -41,14 +41,14 @@ def test_beside__when_markets_were_heard__then_the_snapshot_shows_each_source_an
     beside, snapshot = Beside(), build.snapshot([LOAN])
     assert beside.on(snapshot) is snapshot
     told = [
-        Told(feed="USDC", source=s, price=p)
-        for s, p in (("pool", 0.97), ("exchanges", 0.96), ("bad", float("nan")))
+        Told(feed="USDC", source=s, price=p, at_s=at_s)
+        for s, p, at_s in (("pool", 0.97, 90), ("exchanges", 0.96, 61), ("bad", float("nan"), 90))
     ]
-    beside.see(tuple(told), 90)
+    beside.see(tuple(told))
     seen = beside.on(snapshot).means.quoted
     assert [(q.source, q.price_wad, q.at_s) for q in seen] == [
         ("pool", 97 * WAD // 100, 90),
-        ("exchanges", 96 * WAD // 100, 90),
+        ("exchanges", 96 * WAD // 100, 61),
     ]
     assert beside.on(snapshot).digest == snapshot.digest
 
