@@ -239,6 +239,8 @@ def led(root: Path, on: Stage) -> None:
             if wrong:
                 raise SystemExit("\n".join(wrong))
             print(f"  systemd-analyze verify: {len(units)} units, nothing to say")
+        else:
+            print("  systemd-analyze verify: SKIPPED, this machine has no systemd-analyze")
         with started(root, machine) as notify:
             print(f"  READY: {ready(notify, root)}")
             print(f"  page: {served(page_port)}")

@@ -7,12 +7,14 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer.main
+from hatchling.builders.sdist import SdistBuilder
 from hatchling.builders.wheel import WheelBuilder
 
 import keeper
@@ -24,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[3]
 MACROS = {".TH", ".SH", ".SS", ".TP", ".PP", ".B"}
 FOUND = """\
 import sys
+import tarfile
 from pathlib import Path
 import keeper
 from keeper import installation
@@ -88,3 +91,19 @@ def test_wheel__when_installed_without_a_checkout__then_its_page_its_data_and_it
     done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "WatchdogSec=" in done.stdout
+
+
+def test_sdist__when_a_wheel_is_built_from_it__then_it_holds_what_the_checkouts_wheel_holds(
+    tmp_path: Path,
+) -> None:
+    (packed,) = SdistBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    with tarfile.open(packed) as archive:
+        archive.extractall(tmp_path / "source", filter="data")
+    (source,) = (tmp_path / "source").iterdir()
+    names = []
+    for root, out in ((ROOT, "checkout"), (source, "sdist")):
+        (wheel,) = WheelBuilder(str(root)).build(directory=str(tmp_path / out), versions=["standard"])
+        with zipfile.ZipFile(wheel) as made:
+            names.append(sorted(made.namelist()))
+    assert names[0] == names[1]
+    assert any(name.endswith("AaveV3Executor.json") for name in names[1])
