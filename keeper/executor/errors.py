@@ -122,6 +122,7 @@ NAMES: dict[bytes, str] = {
     **{selector(f"{n}()"): f"Aave: {n}" for n in AAVE_V3},
     **{selector(f"{n}()"): f"Compound: {n}" for n in COMPOUND_V3},
     **{selector(n): f"MakerBooks: {n.partition('(')[0]}" for n in MAKER},
+    selector(MAKER[1]): "MakerBooks: VaultUnknown (vault_given_away)",
 }
 """What a simulation that reverts is told as."""
 
