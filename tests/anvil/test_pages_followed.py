@@ -56,7 +56,7 @@ NOT_HERE = {
     "make demo": "test_story_live_and_dry.py plays its story; make itself would set the environment up again",
     "drill": "a minute of processors: test_pages_drilled.py runs it as written, test_drill.py a smaller one",
     "docs/guide/install.md": "needs root and systemd: tests/clean_machine.py follows it in an empty root",
-    "docs/guide/service.md": "needs root and systemd: test_pages_named.py reads each line, boot_units.sh takes the same steps in a container",
+    "docs/guide/service.md": "needs root and systemd: test_pages_named.py reads it, boot_units.sh takes these steps",
     "sudo": "needs root and systemd, and an installation to be replaced",
     "cd": "belongs to the lines after it",
     "docs/guide/canary.md": "needs a canary of one's own: test_canary_daemon.py rescues one",
