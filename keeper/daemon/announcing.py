@@ -18,6 +18,7 @@ from keeper.config import Settings
 from keeper.daemon import showing
 from keeper.daemon.control import ACK, Watched
 from keeper.daemon.tick import Tick
+from keeper.daemon.unarmed import Unarmed
 from keeper.errors import Broken
 from keeper.journal.write import Journal
 from keeper.notify.alarm import Alarms, Told
@@ -55,6 +56,7 @@ class Announcer:
         self.courier = Courier(self._routes(), clock, journal.record, quiet)
         self.courier.own = self.alarms
         self.escalation = Escalation(told.escalate_after_s, self._acknowledged_s)
+        self._unarmed = Unarmed(self.alarms, clock, self._acknowledged_s)
         self.canary: Callable[[], CanaryFigures | None] = _no_canary
         self._switch = self._dead_man()
         self._begun_s = self._fed_s = clock.monotonic_s()
@@ -86,7 +88,7 @@ class Announcer:
             for route in self.courier.routes:
                 group.create_task(self.courier.carry(route))
             group.create_task(self._watch(chains))
-            group.create_task(self._escalate())
+            group.create_task(self._escalate(chains))
             if self._switch is not None:
                 group.create_task(self._ping(self._switch))
             if self.settings.alarms.summary_minute is not None:
@@ -123,6 +125,10 @@ class Announcer:
             self.courier.tell(told, escalated=True)
         for subject, why in self._problems.items():
             self.alarms.raise_alarm(Severity.CRITICAL, "alarm_setup", subject, why)
+
+    def remind(self, chains: Sequence[Watched]) -> None:
+        """Say of a live daemon that is not armed, or is paused, that it is, for as long as that lasts."""
+        self._unarmed.look(chains)
 
     def summarise(self, chains: Sequence[Watched]) -> None:
         """Put the day's summary before everybody."""
@@ -178,9 +184,10 @@ class Announcer:
             self.look(chains())
             await self.clock.sleep(LOOK_S)
 
-    async def _escalate(self) -> None:
+    async def _escalate(self, chains: Callable[[], Sequence[Watched]]) -> None:
         while True:
             self.escalate()
+            self.remind(chains())
             await self.clock.sleep(ESCALATE_S)
 
     async def _ping(self, switch: DeadManSwitch) -> None:

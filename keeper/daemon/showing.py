@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import keeper
 from keeper.config import Settings
-from keeper.daemon.control import Watched
 from keeper.daemon.facts import Guarded
 from keeper.daemon.joint import joint_figures
 from keeper.daemon.loop import ChainLoop
 from keeper.daemon.tick import Tick
+from keeper.daemon.watched import Watched, stopped
 from keeper.model import Level
 from keeper.notify.courier import Courier
 from keeper.notify.metrics import ChainFigures, Counts, Figures, PositionFigures, TargetFigures
@@ -83,9 +84,13 @@ def summary(shown: Figures, alarms: Mapping[tuple[str, str], int], hours: float)
     for chain in shown.chains:
         state = "BLIND" if chain.blind else "stopped acting" if chain.broken else "watching"
         armed = "" if shown.mode != "live" else ", armed" if chain.armed else ", NOT ARMED"
+        armed = ", PAUSED" if chain.paused else armed
         lines.append(f"{chain.name}: {state}{armed}, block {chain.block or 'none seen'}")
         levels = [(level, sum(p.level == level for p in chain.positions)) for level in _LEVELS]
         lines.append("  positions: " + ", ".join(f"{n} {level}" for level, n in levels if n))
+        halted = Counter(p.stopped for p in chain.positions if p.stopped)
+        if halted:
+            lines.append("  STOPPED: " + ", ".join(f"{n} {code}" for code, n in sorted(halted.items())))
         known = [p for p in chain.positions if p.health is not None]
         if known:
             worst = min(known, key=lambda p: p.health or 0.0)
@@ -135,21 +140,22 @@ def _chain(settings: Settings, watched: Watched, age_s: float) -> ChainFigures:
         native_ether=means.native_wei / WAD if means is not None and means.wallet else None,
         open_intents=len(loop.parts.journal.open_intents(watched.chain.chain_id)),
         positions=_positions(loop, blind=watched.blind is not None),
+        paused=loop.stops.pause is not None,
     )
 
 
 def _positions(loop: ChainLoop, *, blind: bool) -> tuple[PositionFigures, ...]:
     """Every guarded position in one pass over the tick: a thousand of them must not hold up the loop."""
-    tick = loop.last
-    if tick is None or blind:
-        return tuple(_unknown(g) for g in loop.parts.guarded)
-    outlooks = {o.id: o for o in tick.outlooks}
-    healths = {p.id: p.health_wad for p in tick.snapshot.positions}
+    tick, stops = loop.last, {id: stop.code for id, stop in stopped(loop).items()}
+    known = tick is not None and not blind
+    outlooks = {o.id: o for o in tick.outlooks} if tick is not None and known else {}
+    healths = {p.id: p.health_wad for p in tick.snapshot.positions} if tick is not None and known else {}
     found = []
     for guarded in loop.parts.guarded:
         outlook, health_wad = outlooks.get(guarded.id), healths.get(guarded.id)
+        stop = stops.get(guarded.id, "")
         if outlook is None or outlook.level is Level.UNKNOWN or guarded.id not in healths:
-            found.append(_unknown(guarded))
+            found.append(_unknown(guarded, stop))
             continue
         found.append(
             PositionFigures(
@@ -158,12 +164,18 @@ def _positions(loop: ChainLoop, *, blind: bool) -> tuple[PositionFigures, ...]:
                 level=outlook.level.value,
                 health=None if health_wad is None else health_wad / WAD,
                 distance=min((abs(d.distance) for d in outlook.distance), default=None),
+                stopped=stop,
             )
         )
     return tuple(found)
 
 
-def _unknown(guarded: Guarded) -> PositionFigures:
+def _unknown(guarded: Guarded, stop: str) -> PositionFigures:
     return PositionFigures(
-        label=guarded.label, venue=guarded.venue_id, level=Level.UNKNOWN.value, health=None, distance=None
+        label=guarded.label,
+        venue=guarded.venue_id,
+        level=Level.UNKNOWN.value,
+        health=None,
+        distance=None,
+        stopped=stop,
     )

@@ -91,14 +91,19 @@ class Alarms:
         """Alarms raised and not yet cleared."""
         return tuple(self._standing.values())
 
-    def raise_alarm(self, severity: Severity, code: str, subject: str, why: str) -> None:
-        """Say it, unless the same (code, subject) stands as severe, for the same cause, and is not due."""
+    def raise_alarm(
+        self, severity: Severity, code: str, subject: str, why: str, again_s: float | None = None
+    ) -> None:
+        """Say it, unless the same (code, subject) stands as severe, for the same cause, and is not due.
+
+        ``again_s``: how often what is less than CRITICAL is due again; None: it is said once.
+        """
         now_s = self._clock.monotonic_s()
         before = self._standing.get((code, subject))
         again = before is not None and before.severity is severity and _cause(before.why) == _cause(why)
         if before is not None and again:
-            due = severity is Severity.CRITICAL and now_s - before.said_s >= REPEAT_CRITICAL_S
-            if not due:
+            every_s = REPEAT_CRITICAL_S if severity is Severity.CRITICAL else again_s
+            if every_s is None or now_s - before.said_s < every_s:
                 return
         since_s = now_s if before is None else before.since_s
         self._standing[code, subject] = Standing(

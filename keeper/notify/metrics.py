@@ -22,6 +22,8 @@ class PositionFigures:
     health: float | None
     distance: float | None
     """Nearest liquidation price over today's, minus 1; None where no single price liquidates."""
+    stopped: str = ""
+    """Code of what keeps it, and not the whole chain, from being acted for; empty while nothing does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,8 @@ class ChainFigures:
     native_ether: float | None
     open_intents: int
     positions: tuple[PositionFigures, ...]
+    paused: bool = False
+    """Everything, by a person, until some time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +196,7 @@ def _chains(chains: tuple[ChainFigures, ...]) -> Iterable[Any]:
     yield each("head_age_seconds", "Since a block was last judged to its end.", lambda c: c.judged_age_s)
     yield each("chain_blind", "1 while the chain cannot be seen.", lambda c: c.blind)
     yield each("armed", "1 while plans are acted on.", lambda c: c.armed)
+    yield each("paused", "1 while a person's pause of everything lasts.", lambda c: c.paused)
     yield each("broken", "1 after an invariant failed: a person must look.", lambda c: c.broken)
     usable = "Endpoints that can be used now."
     yield each("endpoints_usable", usable, lambda c: c.endpoints[0] if c.endpoints else None)
@@ -212,6 +217,9 @@ def _positions(chains: tuple[ChainFigures, ...]) -> Iterable[Any]:
     # the present level alone: five rows a position would be most of a scrape of a thousand
     levels = [((*at, p.level), 1.0) for at, p in all_of]
     yield _gauge("keeper_position_level", "1 for the level it is in.", (*labels, "level"), levels)
+    stops = [((*at, p.stopped), 1.0) for at, p in all_of if p.stopped]
+    told = "1 while it is kept from being acted for, whatever its level."
+    yield _gauge("keeper_position_stopped", told, (*labels, "code"), stops)
 
 
 def _targets(figures: Figures) -> Iterable[Any]:

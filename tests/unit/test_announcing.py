@@ -11,16 +11,18 @@ from typing import Any
 import pytest
 
 from keeper.config.telling import AlarmSettings, MetricsSettings
-from keeper.daemon.announcing import Announcer
+from keeper.daemon.announcing import ESCALATE_S, Announcer
 from keeper.daemon.control import Blind, Controls, Watched
 from keeper.daemon.showing import limit_s_of
 from keeper.daemon.supervise import speak
+from keeper.daemon.unarmed import AGAIN_S, GRACE_S, KNOWN_S
 from keeper.errors import Broken
+from keeper.notify.alarm import REPEAT_CRITICAL_S
 from keeper.notify.metrics import Exposition
 from keeper.seams import Severity
 from keeper.watchdog import Notifier
 from tests import build
-from tests.loop_double import Loop, loop, settings, vault
+from tests.loop_double import DIGEST, Loop, loop, settings, vault
 
 pytestmark = pytest.mark.unit
 SAFE, DANGER = "2400", "1400"
@@ -162,6 +164,115 @@ def test_tell__when_the_journal_cannot_be_read__then_alarms_go_out_all_the_same(
     made.escalate()
     (route,) = made.courier.routes
     assert [t.code for t in route.outbox.due(quiet=True)] == ["broken"]
+
+
+def heard(on: Loop) -> list[tuple[str, str]]:
+    """(severity, first word) of each time it was said that nothing is sent."""
+    told = [e for e in on.journal.entries("alarm") if e.data["code"] == "not_armed"]
+    return [(str(e.data["severity"]), e.why.partition(":")[0]) for e in told]
+
+
+def passed(made: Announcer, on: Loop, seconds: float, step_s: float = ESCALATE_S) -> None:
+    """So long, looked at as often as the announcer does."""
+    for _ in range(int(seconds // step_s)):
+        on.clock.advance(step_s)
+        made.remind([on])
+
+
+@pytest.mark.asyncio
+async def test_not_armed__when_a_live_daemon_is_not__then_said_again_and_again_until_it_is(on: Loop) -> None:
+    made = announcer(on)
+    made.remind([on])
+    await on.running.tick(on.lay(vault(SAFE)))
+    passed(made, on, GRACE_S - ESCALATE_S)
+    assert heard(on) == [], "a start is followed by `keeper arm`"
+    passed(made, on, 2 * ESCALATE_S)
+    assert heard(on) == [("WARNING", "disarmed")]
+    passed(made, on, 2 * AGAIN_S, 60.0)
+    assert heard(on) == [("WARNING", "disarmed")] * 3
+    (standing,) = made.alarms.standing
+    assert (standing.code, standing.subject) == ("not_armed", "local")
+    on.journal.set_control("armed", DIGEST, "ann", "")
+    passed(made, on, AGAIN_S, 60.0)
+    assert heard(on)[3:] == [("CLEARED", "over after 7260 s")]
+    # a pause of everything is told as such, with its end
+    on.journal.set_control("pause", repr(on.clock.now_s() + 3 * AGAIN_S), "ann", "by hand")
+    passed(made, on, GRACE_S + ESCALATE_S)
+    assert heard(on)[4:] == [("WARNING", "paused")]
+    assert "paused by ann for 179 more minutes" in made.alarms.standing[0].why
+
+
+@pytest.mark.asyncio
+async def test_not_armed__when_a_position_is_within_its_warning_line_or_unknown__then_critical_at_once(
+    on: Loop,
+) -> None:
+    made = announcer(on)
+    await on.running.tick(on.lay(vault("1580")))
+    passed(made, on, ESCALATE_S)
+    assert heard(on) == [("CRITICAL", "disarmed")]
+    assert "vault 1" in made.alarms.standing[0].why
+    passed(made, on, 2 * REPEAT_CRITICAL_S)
+    assert heard(on) == [("CRITICAL", "disarmed")] * 3
+    on.facts.next = build.snapshot(unreadable=[build.unreadable()], at=build.block(102))
+    await on.running.tick(build.block(102))
+    passed(made, on, REPEAT_CRITICAL_S)
+    assert heard(on) == [("CRITICAL", "disarmed")] * 4, "unknown is never healthy"
+
+
+@pytest.mark.asyncio
+async def test_not_armed__when_acknowledged__then_said_once_a_day_and_never_not_at_all(on: Loop) -> None:
+    made = announcer(on)
+    await on.running.tick(on.lay(vault(SAFE)))
+    passed(made, on, GRACE_S + ESCALATE_S)
+    asked: dict[str, object] = {"do": "ack", "actor": "ann", "why": "I know"}
+    await Controls(made.settings, on.journal, [on], on.clock).answer(asked)
+    passed(made, on, KNOWN_S - 120.0, 60.0)
+    assert len(heard(on)) == 1
+    passed(made, on, 240.0)
+    assert len(heard(on)) == 2
+
+
+@pytest.mark.asyncio
+async def test_not_armed__when_it_is_a_dry_run_or_acting_ended_by_a_fault__then_not_said(
+    on: Loop, tmp_path: Path
+) -> None:
+    (tmp_path / "dry").mkdir()
+    dry = loop(tmp_path / "dry", dry=True)
+    await dry.running.tick(dry.lay(vault(DANGER)))
+    passed(announcer(dry), dry, 2 * GRACE_S)
+    assert heard(dry) == []
+    dry.journal.close()
+    await on.running.tick(on.lay(vault(DANGER)))
+    on.running.stop_acting("an index")
+    passed(announcer(on), on, 2 * GRACE_S)
+    assert heard(on) == []
+    assert ("CRITICAL", "broken") in on.said
+
+
+@pytest.mark.asyncio
+async def test_metrics_and_summary__when_one_or_everything_is_paused__then_told_whatever_the_level(
+    on: Loop,
+) -> None:
+    made = announcer(on)
+    await on.running.tick(on.lay(vault(SAFE)))
+    guarded = on.running.parts.guarded[0]
+    assert not [k for k in scraped(made, on) if k.startswith("keeper_position_stopped")]
+    on.journal.set_control(f"pause:{guarded.id}", repr(on.clock.now_s() + 600.0), "ann", "by hand")
+    at = f'chain="local",code="paused",position="vault 1",venue="{guarded.venue_id}"'
+    found = scraped(made, on)
+    assert found[f"keeper_position_stopped{{{at}}}"] == 1
+    assert found['keeper_paused{chain="local"}'] == 0
+    # what cannot be seen is stopped all the same
+    on.blind = Blind(why="no new head", since_s=1.0)
+    assert scraped(made, on)[f"keeper_position_stopped{{{at}}}"] == 1
+    on.blind = None
+    on.journal.set_control("pause", repr(on.clock.now_s() + 600.0), "ann", "by hand")
+    assert scraped(made, on)['keeper_paused{chain="local"}'] == 1
+    sent: list[Any] = []
+    made.courier.tell = lambda told, **_: sent.append(told)  # type: ignore[method-assign]
+    made.summarise([on])
+    assert "local: watching, PAUSED, block 101" in sent[0].why
+    assert "STOPPED: 1 paused" in sent[0].why
 
 
 @pytest.mark.asyncio

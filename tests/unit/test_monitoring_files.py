@@ -27,7 +27,9 @@ pytestmark = pytest.mark.unit
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "monitoring"
 NAME = re.compile(r"\b(?:keeper|process)_[a-z_]+\b")
-POSITION = PositionFigures(label="vault", venue="aave", level="SAFE", health=1.7, distance=0.3)
+POSITION = PositionFigures(
+    label="vault", venue="aave", level="SAFE", health=1.7, distance=0.3, stopped="paused"
+)
 CHAIN = ChainFigures(
     name="mainnet",
     block=7,
@@ -123,6 +125,18 @@ def test_rules__when_read__then_each_has_severity_summary_and_what_to_do() -> No
         assert set(rule["annotations"]) == {"summary", "description"}
 
 
+def test_rules__when_a_live_daemon_sends_nothing_or_a_dry_run_does__then_only_the_first_is_told() -> None:
+    found = {r["alert"]: (r["expr"], r["labels"]["severity"]) for r in rules()}
+    live = 'and on (instance, job) keeper_info{mode="live"}'
+    expr, severity = found["KeeperNotArmed"]
+    assert (expr, severity) == (f"keeper_armed == 0 {live}", "warning")
+    expr, severity = found["KeeperNotArmedInNeed"]
+    assert severity == "critical"
+    assert all(word in expr for word in ("keeper_armed == 0", "WATCH|ACT|URGENT|UNKNOWN", live))
+    assert found["KeeperPositionStopped"][0] == "keeper_position_stopped == 1"
+    assert found["KeeperCanaryOverdue"][0].endswith(live), "a rehearsal is no success, and no fault"
+
+
 def test_dashboard__when_read__then_panels_do_not_overlap_and_take_their_source_from_a_variable() -> None:
     board = json.loads((FOLDER / "grafana-dashboard.json").read_text())
     taken: set[tuple[int, int]] = set()
@@ -140,7 +154,14 @@ def test_dashboard__when_read__then_panels_do_not_overlap_and_take_their_source_
     shutil.which("promtool") is None,
     reason="promtool is not here (Debian: prometheus); the structure is tested",
 )
-@pytest.mark.parametrize("line", [["check", "rules", "alerts.yml"], ["test", "rules", "alerts_test.yml"]])
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["check", "rules", "alerts.yml"],
+        ["test", "rules", "alerts_test.yml"],
+        ["test", "rules", "alerts_slow_test.yml"],
+    ],
+)
 def test_rules__when_promtool_reads_them__then_it_accepts_and_they_fire(line: list[str]) -> None:
     done = subprocess.run(["promtool", *line], cwd=FOLDER, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
