@@ -32,7 +32,7 @@ JUDGED = "judged"
 """Control key: digest of the configuration under which a block was judged last."""
 ARMED = "armed"
 REFUSED = "refused"
-AGAIN_S = 15.0
+AGAIN_S = 10.0
 """Between two tries of a journal that cannot be opened."""
 LOOK_S = 1.0
 FAREWELL_S = 12.0

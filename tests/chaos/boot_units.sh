@@ -20,7 +20,7 @@ mount -t overlay overlay -o "lowerdir=/,upperdir=$LAYERS/up,workdir=$LAYERS/work
 
 (cd "$TREE" && "$VENV/bin/python" -m keeper install-service --apply --force --root "$ROOT" >/dev/null 2>&1) || exit 4
 UNITS=$ROOT/etc/systemd/system
-sed -i "s#^ExecStart=[^ ]* #ExecStart=/opt/py/bin/$PYTHON #" "$UNITS"/keeper*.service
+sed -i "s#^Exec\(Start\|Reload\)=[^ ]* #Exec\1=/opt/py/bin/$PYTHON #" "$UNITS"/keeper*.service
 systemd-sysusers --root="$ROOT" "$ROOT/etc/sysusers.d/keeper.conf" >/dev/null 2>&1
 for unit in keeper keeper-signer; do
     printf '[Service]\nEnvironment=PYTHONPATH=/opt/tree:/opt/site PYTHONHOME=/opt/py LD_LIBRARY_PATH=/opt/py/lib\n' \
@@ -90,6 +90,17 @@ echo "page_stranger=$(viewer stranger.example 0)"
 page=$(inside pgrep -P "$(process)" -f keeper.daemon.paging.process)
 echo "page_sandbox=$(inside sh -c "grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/$page/status" | tr -s '\t\n' '  ')"
 echo "page_user=$(inside ps -o user= -p "$page")"
+# a changed policy is taken over by the same process, a wrong file changes nothing and ends nothing
+id=$(process)
+inside sed -i 's/^trigger = .*/trigger = "1.26"/' /etc/keeper/keeper.toml
+inside systemctl reload keeper; said=$?
+sleep 1
+echo "reload=$said $(inside systemctl is-active keeper) $(inside journalctl -u keeper -o cat --no-pager | grep -o -m1 'taken over')"
+inside sed -i 's/^trigger = .*/trigger = "soon"/' /etc/keeper/keeper.toml
+inside systemctl reload keeper 2>/dev/null; said=$?
+inside sed -i 's/^trigger = .*/trigger = "1.26"/' /etc/keeper/keeper.toml
+echo "reload_wrong=$said $(inside systemctl is-active keeper)"
+[ "$id" = "$(process)" ]; echo "reload_process=$?"
 id=$(process); inside kill -STOP "$id"; again "$id"
 echo "hang=$(inside systemctl is-active keeper) restarts $(shown keeper NRestarts)"
 id=$(process); inside kill -TERM "$id"; again "$id"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,10 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from keeper.clock import ManualClock
+from keeper.clock import ManualClock, SystemClock
 from keeper.config.telling import PageSettings, TelegramSettings
+from keeper.daemon import running
 from keeper.daemon.running import run
 from keeper.daemon.safe import simplified
+from keeper.errors import Broken, ConfigError
+from keeper.journal.read import Reader
 from keeper.journal.starts import CRASHES, WITHIN_S, crashes, why_safe
 from keeper.journal.write import Journal
 from keeper.model import Entry
@@ -124,3 +129,49 @@ def test_run__when_safe__then_the_daemon_is_simplified(
     )
     asyncio.run(run(given, once=True, dry_run=True))
     assert [c.settings.page.host for c in seen] == [""]
+
+
+def test_run__when_the_process_dies_while_it_warms_up__then_that_counts_as_a_crash(tmp_path: Path) -> None:
+    """What crashes natively leaves no exception and no last word: the start must be on the disk before."""
+    path = settings(tmp_path).journal_path
+    with Journal.open(path, SystemClock()) as journal:
+        for _ in range(CRASHES - 1):
+            journal.record(entry("start", 0))
+    code = (
+        "import asyncio, os, resource; from pathlib import Path; "
+        "resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); "
+        "from keeper.daemon import running; running.cache.warm = os.abort; "
+        "from tests.loop_double import settings; "
+        f"asyncio.run(running.run(settings(Path({str(tmp_path)!r})), once=False, dry_run=False))"
+    )
+    assert why_safe(path, SystemClock().now_s()) == ""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGABRT, done.stderr
+    assert why_safe(path, SystemClock().now_s()).startswith(f"it ended {CRASHES} times")
+
+
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [
+        (None, ["start", "stop"]),
+        (ConfigError(("multicall: no contract there",)), ["start", "stop"]),
+        (Broken("an index out of range"), ["start"]),
+        (RuntimeError("nobody thought of it"), ["start"]),
+    ],
+    ids=["stopped", "refused", "broken", "unexpected"],
+)
+def test_run__when_it_ends__then_only_an_end_that_was_meant_is_kept_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: Exception | None, told: list[str]
+) -> None:
+    async def serve(*_: object) -> int:
+        if end is not None:
+            raise end
+        return 0
+
+    monkeypatch.setattr(running, "serve", serve)
+    monkeypatch.setattr(running, "_warm", lambda _: None)
+    given = settings(tmp_path, "dry-run")
+    with contextlib.nullcontext() if end is None else pytest.raises(type(end)):
+        assert asyncio.run(run(given, once=False, dry_run=True)) == 0
+    with Reader.open(given.journal_path) as journal:
+        assert [e.kind for e in journal.entries()] == told

@@ -56,6 +56,7 @@ def test_template__when_compared_with_its_unit__then_only_names_of_places_differ
         "Description",
         "After",
         "ExecStart",
+        "ExecReload",
         "StateDirectory",
         "RuntimeDirectory",
         "WorkingDirectory",
@@ -99,6 +100,7 @@ def test_install__when_printed__then_every_file_is_shown_and_run_by_this_python(
     out = capsys.readouterr().out
     assert [f"/{f.path}" for f in service_files(Path("/x"))] == re.findall(r"^# (/etc/\S+)$", out, re.M)
     assert out.count(f"ExecStart={sys.executable} -P -m keeper") == 4
+    assert out.count(f"ExecReload={sys.executable} -P -m keeper reload --apply") == 2
     assert SHIPPED_PYTHON not in out
 
 
