@@ -103,6 +103,8 @@ def _pulse(value: object) -> Pulse:
         at_s=int(str(value["at_s"])),
         variance_h=float(str(value["variance_h"])),
         samples=int(str(value["samples"])),
+        doubt_base=int(str(value.get("doubt_base", 0))),
+        doubt_s=int(str(value.get("doubt_s", 0))),
     )
 
 

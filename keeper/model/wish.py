@@ -37,6 +37,10 @@ class Pulse:
     variance_h: float = 0.0
     """Of the logarithm, an hour."""
     samples: int = 0
+    doubt_base: int = 0
+    """A price so far from the last sample that it must be seen again; 0: none."""
+    doubt_s: int = 0
+    """When it was seen first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
+from keeper import exits
 from keeper.decision import Memory, Options, decide
 from keeper.decision.standing import marks_of, newly_marked, standing_all
-from keeper.model import Policy
+from keeper.decision.storm import pulses_after, times
+from keeper.model import Policy, Position
 from keeper.units import WAD
 from tests import build
 from tests.build import USDC, WETH, collateral, debt, position, repriced
@@ -63,7 +66,8 @@ def test_storm__when_the_market_moves_more_than_usual__then_all_thresholds_rise_
 
 
 def test_storm__when_it_is_wilder_than_the_owner_allows__then_bounded() -> None:
-    stood, _ = hours(WIDENS, swings(6.0, 40))
+    looks = [x for move in swings(6.0, 40) for x in (move, *5 * [0.0])]
+    stood, _ = hours(WIDENS, looks, every_s=600)
     assert stood[-1].trigger_wad == PLAIN.trigger_wad + (PLAIN.trigger_wad - PLAIN.emergency_wad)
 
 
@@ -75,7 +79,7 @@ def test_storm__when_it_is_over__then_back_to_what_was_configured_and_never_belo
 
 
 def test_storm__when_blocks_come_every_12_s__then_sampled_and_written_by_the_hour() -> None:
-    stood, kept = hours(WIDENS, swings(3.0, 650), every_s=12)
+    stood, kept = hours(WIDENS, swings(0.3, 650), every_s=12)
     assert kept == 3
     assert stood[-1].trigger_wad == PLAIN.trigger_wad
     assert [p.samples for p in stood[-1].pulses] == [2, 2]
@@ -84,3 +88,37 @@ def test_storm__when_blocks_come_every_12_s__then_sampled_and_written_by_the_hou
 def test_storm__when_nobody_looked_for_days__then_what_was_before_is_forgotten() -> None:
     stood, _ = hours(WIDENS, swings(6.0, 30), every_s=80 * HOUR_S)
     assert {p.samples for p in stood[-1].pulses} == {0}
+
+
+CALM = position([collateral(WETH, "10")], [debt(USDC, "8000")])
+FALLEN = repriced(CALM, {"WETH": "1500"})
+
+
+def measured(shown: Sequence[Position], every_s: int = 600) -> list[float]:
+    """The market's movement after each look, in ordinary ones."""
+    kept, found = pulses_after((), CALM, 0), list[float]()
+    for i, at in enumerate(shown):
+        kept = pulses_after(kept, at, (i + 1) * every_s)
+        found.append(times(CALM, kept))
+    return found
+
+
+def test_storm__when_one_look_is_false__then_it_is_no_storm() -> None:
+    # among so many looks is that in the minute of the hour's sample
+    for hit in range(200, 207):
+        shown = [CALM] * 260
+        shown[hit] = FALLEN
+        assert max(measured(shown)[-60:]) < 0.1, hit
+
+
+def test_storm__when_a_fall_is_seen_again__then_it_counts_minutes_later() -> None:
+    found = measured([CALM] * 150 + [FALLEN] * 30)
+    raised = next(i for i, x in enumerate(found) if x > 1.0 and i > 24 * 6)
+    assert 150 < raised <= 150 + 7, "within the hour and one look"
+
+
+def test_storm__when_the_price_is_not_agreed__then_it_is_no_sample() -> None:
+    flagged = replace(CALM, row=replace(CALM.row, flags=(*CALM.row.flags, exits.ALONE)))
+    kept = pulses_after((), CALM, 0)
+    assert pulses_after(kept, flagged, 2 * HOUR_S) == kept
+    assert pulses_after(kept, CALM, 2 * HOUR_S) != kept
