@@ -52,7 +52,7 @@ REST_S = 2.0
 LOOK_S = 1.0
 """On a faster chain a hedge is looked at no oftener."""
 RENEW_S = 600
-AGAIN_S = 60.0
+AGAIN_S = 300.0
 """A hedge that could not be opened is tried again so much later."""
 SPARE_PCT = 5
 """So far the price of the margin may move before the signer's limits are renewed."""
@@ -138,7 +138,7 @@ class Hedges:
             loop = self._loop
             if loop is not None:
                 await loop.rest(REST_S)
-                for key in keys:
+                for key in keys if loop.idle else ():
                     await self._tended(key, here, loop)
             await asyncio.sleep(pause_s)
 

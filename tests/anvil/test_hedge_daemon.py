@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,13 +16,16 @@ import pytest
 from anvil.client import Chain
 from anvil.deploy_gmx_v2 import CODE_SIZE_MAX, orders_of, size_of
 from anvil.gmx_keepers import executed
+from anvil.guard import START_S
 from anvil.node import Anvil, AnvilSettings
 from anvil.tools import ToolMissing, find_anvil
 from keeper.cli.adopt import adopt
 from keeper.clock import SystemClock
 from keeper.daemon.hedges import ARMED
+from keeper.daemon.hedging import KIND
 from keeper.journal.write import Journal
 from keeper.model import HEDGE
+from keeper.notify.control import ask
 from tests.joint_stage import ETH, Joint, hedge_home, joint
 from tests.venue_stage import Guarded, armed, running
 
@@ -57,7 +63,7 @@ def sent(chain: Chain, key: str, count: int) -> None:
     deadline_s = time.monotonic() + WAIT_S
     while int(chain.rpc("eth_getTransactionCount", key, "pending"), 16) < count:
         assert time.monotonic() < deadline_s, f"{key} did not send its transaction {count}"
-        time.sleep(0.05)
+        time.sleep(0.2)
 
 
 def ordered(at: Joint, key: str, count: int, block: Callable[[], dict[str, Any]]) -> int:
@@ -79,12 +85,19 @@ def quiet(at: Joint, key: str, count: int, block: Callable[[], dict[str, Any]]) 
     assert int(at.chain.rpc("eth_getTransactionCount", key, "pending"), 16) == count
 
 
-def set_armed(home: Guarded) -> None:
-    """Rescues armed, and hedges besides; what the key has sent before is accepted."""
+def rescues_armed(home: Guarded) -> None:
+    """And what the hedge's key has sent before is accepted."""
     armed(home, {"USDC": "5000"})
     asyncio.run(adopt(home.settings, accept=True, actor="test", why="its approval"))
-    with Journal.open(home.settings.journal_path, SystemClock()) as journal:
-        journal.set_control(ARMED, home.settings.digest, "test", "hedge")
+
+
+def told(home: Guarded, what: str, within_s: float = WAIT_S) -> str:
+    """Wait until the hedge's row says it; the row."""
+    deadline_s = time.monotonic() + within_s
+    while not (found := [e.why for e in home.entries(KIND) if what in e.why]):
+        assert time.monotonic() < deadline_s, [e.why for e in home.entries(KIND)]
+        time.sleep(0.2)
+    return found[-1]
 
 
 @pytest.mark.anvil
@@ -92,8 +105,12 @@ def test_hedge_with_a_key__from_flat__is_opened_to_its_caps_and_made_smaller_wit
     tmp_path: Path, node: Anvil, chain: Chain, at: Joint
 ) -> None:
     home, key = hedge_home(tmp_path, node, at)
-    set_armed(home)
+    rescues_armed(home)
     with running(home) as block:
+        block()
+        dry = told(home, "hedge opens $6,000")
+        unarmed = int(chain.rpc("eth_getTransactionCount", key, "pending"), 16)
+        answer = asyncio.run(ask(home.settings.control_path, {"do": "arm", "hedge": True}))
         block()
         first = ordered(at, key, 2, block)
         second = ordered(at, key, 3, block)
@@ -106,11 +123,73 @@ def test_hedge_with_a_key__from_flat__is_opened_to_its_caps_and_made_smaller_wit
         block()
         less = ordered(at, key, 4, block)
         quiet(at, key, 4, block)
+    assert "is signed by nobody until" in dry
+    assert (unarmed, answer["ok"]) == (1, True)
+    assert any("$6,000 an order" in line and "NOT ARMED" in line for line in answer["lines"])
     assert (first, second) == (6_000, 9_000)
     assert 4_900 <= less <= 5_100
     intents = [i for i in home.intents() if i.key.position.venue == HEDGE]
     assert [i.plan.strategy for i in intents] == ["hedge"] * 3
-    told = [e.data["state"] for e in home.entries("order")]
-    assert told == ["PENDING", "EXECUTED"] * 3
+    assert [e.data["state"] for e in home.entries("order")] == ["PENDING", "EXECUTED"] * 3
     assert len(home.intents()) == len(intents)
     assert {c for c, _ in home.alarms()} & {"hedge_stopped", "hedge_not_sent", "surprise", "stuck"} == set()
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("point", ["planned", "signed", "journaled", "broadcast", "sent"])
+def test_hedge_with_a_key__killed_at_any_point__orders_exactly_once(
+    tmp_path: Path, node: Anvil, chain: Chain, at: Joint, point: str
+) -> None:
+    home, key = hedge_home(tmp_path, node, at)
+    rescues_armed(home)
+    with Journal.open(home.settings.journal_path, SystemClock()) as journal:
+        journal.set_control(ARMED, home.settings.digest, "test", "hedge")
+    chain.rpc("evm_setAutomine", False)
+    command = [sys.executable, "-m", "tests.anvil.kill_worker", str(home.config), point]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as worker:
+        deadline_s = time.monotonic() + START_S
+        while worker.poll() is None:
+            if time.monotonic() > deadline_s:
+                worker.kill()
+            chain.mine()
+            time.sleep(1.0)
+    assert worker.returncode == -signal.SIGKILL
+    with running(home) as block:
+        block()
+        # killed before its bytes were durable, it decides anew; after, the same bytes go out again
+        size = 0
+        while size == 0:
+            executed(chain, at.gmx, [at.owner])
+            block()
+            assert len(orders_of(chain, at.gmx, at.owner)) <= 1
+            size = size_of(chain, at.gmx, at.short)[0] // USD
+            time.sleep(0.2)
+        second = ordered(at, key, 3, block)
+        quiet(at, key, 3, block)
+    assert (size, second) == (6_000, 9_000)
+    acted = [i for i in home.intents() if i.key.position.venue == HEDGE and i.attempts]
+    assert [i.plan.strategy for i in acted] == ["hedge"] * 2
+
+
+@pytest.mark.chaos
+def test_hedge_with_a_key__while_the_loan_is_below_its_trigger__waits_and_the_loan_is_rescued(
+    tmp_path: Path, node: Anvil, chain: Chain, at: Joint
+) -> None:
+    home, key = hedge_home(tmp_path, node, at)
+    rescues_armed(home)
+    with Journal.open(home.settings.journal_path, SystemClock()) as journal:
+        journal.set_control(ARMED, home.settings.digest, "test", "hedge")
+    at.moved(1_700)
+    chain.mine()
+    with running(home) as block:
+        block()
+        told(home, "it waits")
+        unsent = int(chain.rpc("eth_getTransactionCount", key, "pending"), 16)
+        block()
+        block()
+        rescued = at.health()
+        size = ordered(at, key, 2, block)
+    assert unsent == 1
+    assert home.rescues(at.owner)[0] == "repay"
+    assert rescued > 1.3
+    assert size == 6_000
