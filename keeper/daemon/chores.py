@@ -42,7 +42,7 @@ class Chores:
         self._alarms = alarms
         self._discovery = Discovery(here, alarms)
         around = Around(chain=here.chain, endpoints=here.endpoints, camera=here.camera)
-        self._oracles = Oracles(around, alarms)
+        self._oracles = Oracles(around, alarms, journal)
         self._governing = Governing(Seat(around=around, guarded=here.guarded), alarms)
         self._short: frozenset[str] = frozenset()
         self._unlisted = ""

@@ -10,6 +10,7 @@ from keeper.chain.endpoints import Endpoints
 from keeper.clock import SystemClock
 from keeper.config import ChainSettings
 from keeper.daemon.camera import Camera
+from keeper.daemon.thresholds import Diary, Thresholds
 from keeper.daemon.wiring import Finding, Site
 from keeper.errors import Transient
 from keeper.model import Block, Call, Policy, PositionId, Snapshot, Token
@@ -20,7 +21,7 @@ from keeper.oracle.feeds import Named, selector
 from keeper.oracle.room import Room, Told
 from keeper.oracle.room import Site as Feeds
 from keeper.oracle.tickers import Tickers, places
-from keeper.seams import Alarm, Priority, Severity, Venue
+from keeper.seams import Alarm, Clock, Priority, Severity, Venue
 from keeper.venues.aave_v3 import AaveV3
 from keeper.venues.aave_v3.book import checksum, word
 from keeper.venues.compound_v3 import CompoundV3
@@ -28,6 +29,10 @@ from keeper.venues.maker import Maker
 from keeper.venues.morpho_blue import MorphoBlue
 from keeper.words import Words
 
+EVENTS = ("threshold_cut", "mode_changed", "feed_jump", "oracle_moved_alone")
+"""Seen in one look only: the next one compares with what is so now."""
+EVENT_S = 3_600.0
+"""So long they stand: to clear one with the next block would say that it is over."""
 SOURCE_OF = selector("getSourceOfAsset(address)")
 """AaveOracle: the feed behind an asset's price."""
 
@@ -44,21 +49,26 @@ class Around:
 class Oracles:
     """Looks at the feeds of one chain between ticks; says what is wrong, and tells what comes."""
 
-    def __init__(self, around: Around, alarms: Alarm) -> None:
+    def __init__(self, around: Around, alarms: Alarm, diary: Diary | None = None) -> None:
+        """``diary``: where what positions were is kept across restarts; None: nothing of before is known."""
         self._around = around
         self._alarms = alarms
         self._venues: Mapping[str, Venue] = {}
         self._room: Room | None = None
-        self._snapshot: Snapshot | None = None
-        """The last one looked at."""
+        self._hash = ""
+        """Of the last block looked at."""
+        self._thresholds = Thresholds(around.chain.chain_id, diary)
         self._feeds: dict[PositionId, tuple[str, ...]] = {}
         """What prices each position, as when it was read last."""
         self._ahead: tuple[Next, ...] = ()
         self._standing: frozenset[tuple[str, str]] = frozenset()
+        self._events: dict[tuple[str, str], float] = {}
+        """What was over in the moment in which it was seen -> until when it stands all the same."""
         self._logged: int | None = None
         """Up to which block the feeds' logs are known."""
         named = ((t.name, t.url) for t in around.chain.tickers)
-        self._tickers = Tickers(places(named), SystemClock())
+        self.clock: Clock = SystemClock()
+        self._tickers = Tickers(places(named), self.clock)
         self._unlooked: tuple[Fault, ...] = ()
         """What is wrong with oracles as they were built, and which are not looked into."""
 
@@ -69,11 +79,12 @@ class Oracles:
 
         Raises Transient when the feeds could not be asked at all.
         """
-        if self._snapshot is not None and self._snapshot.block.hash == snapshot.block.hash:
+        if self._hash == snapshot.block.hash:
             return self._ahead
         faults, self._ahead = await self.find(snapshot, venues, policies)
-        self._snapshot = snapshot
+        self._hash = snapshot.block.hash
         self.say(faults)
+        self._thresholds.keep(snapshot)
         return self._ahead
 
     @property
@@ -106,13 +117,16 @@ class Oracles:
             beside.cancel()
             await asyncio.gather(beside, return_exceptions=True)
         found = here.look(block, words, snapshot, policies)
-        drifted = drift.faults(snapshot, self._snapshot)
+        drifted = drift.since(snapshot, self._thresholds.of(snapshot))
         delayed = await self._delayed(venues, block)
         return [*found.faults, *unheard, *self._unlooked, *drifted, *delayed], found.ahead
 
     def say(self, faults: list[Fault]) -> None:
-        """Raise what was found, clear what stood and was not found again."""
-        now = frozenset((f.code, f.subject) for f in faults)
+        """Raise what was found, clear what stood and was not found again; an event stands for ``EVENT_S``."""
+        at_s = self.clock.monotonic_s()
+        self._events |= {(f.code, f.subject): at_s + EVENT_S for f in faults if f.code in EVENTS}
+        self._events = {key: until_s for key, until_s in self._events.items() if at_s < until_s}
+        now = frozenset((f.code, f.subject) for f in faults) | self._events.keys()
         for code, subject in sorted(self._standing - now):
             self._alarms.clear(code, subject)
         for f in faults:

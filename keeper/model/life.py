@@ -98,7 +98,8 @@ class Entry:
     """One row of the append-only journal."""
 
     kind: str
-    """tick, level, decision, plan, attempt, outcome, alarm, control, shadow, start, stop, order, pair, hedge."""
+    """tick, level, decision, plan, attempt, outcome, alarm, control, shadow, start, stop, order, pair, hedge,
+    thresholds."""
     chain_id: int
     block_number: int
     subject: str

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
-from keeper.model import Holding, Means, Position, Snapshot
+from keeper.model import Holding, Means, Position, PositionId, Snapshot
 from keeper.oracle.faults import Fault
 from keeper.phrases import health_text
 from keeper.seams import Severity
@@ -26,13 +27,34 @@ CODES = (
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Was:
+    """What a position was when it was read last."""
+
+    thresholds: Mapping[str, int]
+    """Feed -> liquidation threshold, wad."""
+    mode: str
+
+
+def was(position: Position, before: Was | None = None) -> Was:
+    """What is to be remembered of a position; what it does not hold now keeps its threshold of ``before``."""
+    old = before.thresholds if before is not None else {}
+    return Was(
+        thresholds={**old, **{h.feed: h.threshold_wad for h in position.collateral}}, mode=_named(position)
+    )
+
+
 def faults(now: Snapshot, before: Snapshot | None) -> tuple[Fault, ...]:
-    """Everything of that kind in a snapshot; ``before``: the last one looked at."""
-    old = before.by_id() if before is not None else {}
+    """Everything of that kind in a snapshot; ``before``: an earlier one."""
+    return since(now, {p.id: was(p) for p in before.positions} if before is not None else {})
+
+
+def since(now: Snapshot, old: Mapping[PositionId, Was]) -> tuple[Fault, ...]:
+    """The same; ``old``: each position as when it could be read last, whatever was between."""
     return tuple(f for p in now.positions for f in _of(p, old.get(p.id), now.means))
 
 
-def _of(position: Position, before: Position | None, means: Means) -> Iterator[Fault]:
+def _of(position: Position, before: Was | None, means: Means) -> Iterator[Fault]:
     if position.health_wad is None or position.health_wad == UINT256_MAX or not position.debt:
         return
     if before is not None:
@@ -43,24 +65,28 @@ def _of(position: Position, before: Position | None, means: Means) -> Iterator[F
     yield from _clock(position, means)
 
 
-def _cut(position: Position, before: Position) -> Iterator[Fault]:
+def _cut(position: Position, before: Was) -> Iterator[Fault]:
     """Liquidation thresholds lower than when looked at last: governance, or a regime left."""
-    old = {h.feed: h.threshold_wad for h in before.collateral}
+    old = before.thresholds
     cut = [h for h in position.collateral if h.threshold_wad < old.get(h.feed, 0)]
     if not cut:
         return
     names = ", ".join(
         f"{h.amount.token.symbol} {old[h.feed] / WAD:.2%} -> {h.threshold_wad / WAD:.2%}" for h in cut
     )
-    why = f"liquidation threshold cut: {names}; health {health_text(position.health_wad)}"
+    why = f"liquidation threshold cut: {names}; health {health_text(position.health_wad)}; it stays so"
     yield Fault(severity=Severity.CRITICAL, code="threshold_cut", subject=str(position.id), why=why)
 
 
-def _mode(position: Position, before: Position) -> Iterator[Fault]:
+def _named(position: Position) -> str:
+    return (position.mode or "unnamed") if position.emode else "none"
+
+
+def _mode(position: Position, before: Was) -> Iterator[Fault]:
     """Another e-mode than when looked at last, or the same one renamed: its thresholds are others. What other venues
     write as a mode (a vault and its price, a perpetual's market) changes with every order and says nothing.
     """
-    old, new = ((p.mode or "unnamed") if p.emode else "none" for p in (before, position))
+    old, new = before.mode, _named(position)
     if old != new:
         why = f"e-mode {old} -> {new}; health {health_text(position.health_wad)}"
         yield Fault(severity=Severity.WARNING, code="mode_changed", subject=str(position.id), why=why)
