@@ -272,7 +272,7 @@ class ChainLoop:
         options = few or self._options()
         if few is None:
             self._memory = self.pairs.see(snapshot, self.policies, self._memory)
-            options = replace(options, reliefs=self.pairs.reliefs(snapshot, policies))
+            options = replace(options, reliefs=self.pairs.reliefs(snapshot, policies, self.stops))
         world = World(snapshot=snapshot, outlooks=outlooks, policies=policies, options=options)
         self._healths.see(snapshot)
         decisions, self._memory, broken = decided(world, self._memory)

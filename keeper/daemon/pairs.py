@@ -15,6 +15,7 @@ from keeper.config.pairing import PairSettings
 from keeper.daemon.facts import Guarded
 from keeper.daemon.hedging import Hedging
 from keeper.daemon.isolation import alone
+from keeper.daemon.stops import Stops
 from keeper.daemon.tick import Tick
 from keeper.decision import Memory
 from keeper.decision.legs import HEDGE_PROFIT, Cover, Hedged, InForce, Relief, in_force
@@ -24,6 +25,7 @@ from keeper.phrases import health_text
 from keeper.plan import Relieves
 from keeper.risk import adl
 from keeper.seams import Alarm, Severity
+from keeper.triggers import crossed
 from strategies.hedge_profit import take
 
 PERPS = ("gmx_v2",)
@@ -138,10 +140,10 @@ class Pairs:
         return few if len(kept) == len(few.positions) else replace(few, positions=kept)
 
     def reliefs(
-        self, snapshot: Snapshot, policies: Mapping[PositionId, Policy]
+        self, snapshot: Snapshot, policies: Mapping[PositionId, Policy], stops: Stops
     ) -> Mapping[PositionId, Relief]:
-        """By loan: whether its hedge's profit may be taken, is on its way, or was tried already."""
-        found = {}
+        """By loan: whether its hedge's profit may be taken, is on its way or was tried already, and what stops it."""
+        found, stopped = {}, self._stopped(snapshot, policies, stops)
         for loan, link in self._waits.items():
             position, policy = snapshot.position(loan), policies.get(loan)
             if position is None or policy is None or link.short not in policies:
@@ -151,9 +153,27 @@ class Pairs:
                 self._asked.pop(loan, None)
             wait, tried = self._waiting(link, snapshot)
             found[loan] = Relief(
-                short=link.short, policy=policies[link.short], take=take, wait=wait, tried=tried
+                short=link.short,
+                policy=policies[link.short],
+                take=take,
+                wait=wait,
+                tried=tried,
+                stopped=stopped.get(loan, ""),
             )
         return found
+
+    def _stopped(
+        self, snapshot: Snapshot, policies: Mapping[PositionId, Policy], stops: Stops
+    ) -> Mapping[PositionId, str]:
+        """Why nothing is done for a loan in need; nobody else is asked after."""
+        ours = {id: policies[id] for id in self._waits if id in policies}
+        needy = {
+            id: policy
+            for id, policy in ours.items()
+            if (at := snapshot.position(id)) is not None and crossed(at.health_wad or 0, policy)
+        }
+        found = stops.standing(needy, snapshot.block) if needy else {}
+        return {id: f"{stop.code}: {stop.why}" for id, stop in found.items()}
 
     def _waiting(self, link: Link, snapshot: Snapshot) -> tuple[str, str]:
         """(why the loan waits, why its hedge is not asked again); both empty before it was asked."""

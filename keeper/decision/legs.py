@@ -154,6 +154,8 @@ class Relief:
     """Why the loan does nothing now: profit is on its way."""
     tried: str = ""
     """Why the hedge is not asked again in this danger."""
+    stopped: str = ""
+    """Why nothing is done for the loan itself: a hedge is not closed for a repayment that nobody will make."""
 
 
 def waits(relief: Relief | None, health_wad: int | None, policy: Policy) -> str:

@@ -55,6 +55,9 @@ def relieved(need: Needy, pick: Pick, relief: Relief | None) -> Relieved | Rejec
     """The joint plan where it is safer or cheaper; why it is not, where there was one to weigh; else None."""
     if relief is None or relief.tried or relief.wait or emergency(need.case.health_wad, need.policy):
         return None
+    if relief.stopped:
+        why = f"no part of the hedge is closed: the loan itself is stopped, {relief.stopped}"
+        return Rejection(strategy=HEDGE_PROFIT, code="stopped", why=why)
     if pick.settled:
         return None  # the owner's stop-loss comes before every other way
     short = need.snapshot.position(relief.short)

@@ -9,6 +9,7 @@ import pytest
 
 from keeper.daemon.joint import adl_rows, joined, joint_figures, joint_rows, pair_rows
 from keeper.daemon.pairs import KIND, Pairs, say_adl
+from keeper.daemon.stops import PAUSE
 from keeper.daemon.watched import Blind
 from keeper.decision.legs import HEDGE_PROFIT
 from keeper.model import Block, Position, SideProfit, Snapshot
@@ -72,6 +73,22 @@ async def test_tick__when_the_hedge_pays__then_the_loan_waits_and_after_its_pati
         last = await made.running.tick(shown(made, "1700", short(1700), pays=True))
     assert "NOTHING CAN BE DONE" in next(d.why for d in last.decisions if d.id == LOAN)
     assert all(p.strategy != HEDGE_PROFIT for p in last.plans)
+
+
+@pytest.mark.asyncio
+async def test_tick__when_the_loan_itself_is_paused__then_no_part_of_its_hedge_is_closed(
+    tmp_path: Path,
+) -> None:
+    made = paired(tmp_path, PAYS, HELPED)
+    end_s = made.running.parts.clock.now_s() + 600
+    made.journal.set_control(f"{PAUSE}:{LOAN}", str(end_s), "the owner", "hands off")
+    tick = await made.running.tick(shown(made, "1700", short(1700), pays=True))
+    assert tick.plans == ()
+    (told,) = [r for d in tick.decisions if d.id == LOAN for r in d.rejected if r.strategy == HEDGE_PROFIT]
+    assert (told.code, "paused by the owner" in told.why) == ("stopped", True)
+    made.journal.set_control(f"{PAUSE}:{LOAN}", None, "the owner", "go on")
+    again = await made.running.tick(shown(made, "1700", short(1700), pays=True))
+    assert [p.strategy for p in again.plans] == [HEDGE_PROFIT]
 
 
 @pytest.mark.asyncio
