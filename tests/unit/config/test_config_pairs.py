@@ -117,3 +117,27 @@ def test_pair__on_a_slot_of_longs__is_no_hedge() -> None:
     with pytest.raises(ConfigError) as seen:
         read(PAIR, side="long")
     assert any("it falls with the loan" in p for p in seen.value.problems)
+
+
+def test_hedge__with_a_keystore__is_located_and_no_part_of_what_arming_is_bound_to() -> None:
+    dry, keyed = (
+        read(PAIR + HEDGE + more) for more in ("", 'keystore = "/k.json"\npassword_file = "/k.password"\n')
+    )
+    assert dry.hedge_keys == ()
+    (key,) = keyed.hedge_keys
+    assert (key.short, key.address, key.keystore) == ("short", KEY, Path("/k.json"))
+    assert keyed.digest == dry.digest
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ('keystore = "/k.json"\n', "hedge.password_file: is required beside keystore"),
+        ('password_file = "/k"\n', "hedge.keystore: is required beside password_file"),
+        ('keystore = "/k.json"\npassword_file = "/k"\n[standby]\n', "hedges nothing"),
+    ],
+)
+def test_hedge__with_half_a_key_or_on_a_standby__is_refused_by_name(more: str, why: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        read(PAIR + HEDGE + more)
+    assert any(why in problem for problem in refused.value.problems)
