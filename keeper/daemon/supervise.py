@@ -16,7 +16,6 @@ from keeper.config import ChainSettings
 from keeper.config.telling import TelegramSettings
 from keeper.daemon import safe, starts
 from keeper.daemon.announcing import Announcer
-from keeper.daemon.canary.cage import CODE as CANARY
 from keeper.daemon.canary.cage import Cage
 from keeper.daemon.commanding import CODE, Answer, commander_for
 from keeper.daemon.control import Controls
@@ -257,13 +256,14 @@ def _caged(current: Current, journal: Journal, announcer: Announcer, fleet: Flee
 
 
 async def practise(cage: Cage, announcer: Announcer) -> None:
-    """Rescues for practice, for ever: a fault in them is alarmed as one that failed, and touches nothing else."""
+    """Rescues for practice, for ever: a fault in them is alarmed until they go on, and touches nothing else."""
     while True:
         try:
-            await cage.run()
+            await cage.run(lambda: announcer.alarms.clear("canary_broken", ""))
         except Exception as e:  # the supervisor
             structlog.get_logger("keeper").exception("canary failed")
-            announcer.alarms.raise_alarm(Severity.CRITICAL, CANARY, "", f"its keeper broke: {_words(e)}")
+            why = f"rescues for practice broke off: {_words(e)}; tried again"
+            announcer.alarms.raise_alarm(Severity.CRITICAL, "canary_broken", "", why)
         await announcer.clock.sleep(BACK_OFF_S_MAX)
 
 

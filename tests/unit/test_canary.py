@@ -12,6 +12,7 @@ import pytest
 
 from keeper.clock import ManualClock
 from keeper.config.canary import CanarySettings
+from keeper.daemon.announcing import Announcer
 from keeper.daemon.canary import cage as cages
 from keeper.daemon.canary import calm
 from keeper.daemon.canary.cage import LAST, SUNG, Cage
@@ -20,12 +21,13 @@ from keeper.daemon.canary.record import STAGES, Run, Stage, State, from_text, to
 from keeper.daemon.canary.stages import Sight, standing
 from keeper.daemon.canary.yielding import yielded
 from keeper.daemon.control import ACK, Blind
+from keeper.daemon.supervise import practise
 from keeper.daemon.tick import Tick
 from keeper.model import Attempt, Fee, Intent, IntentState, Outcome, Plan
 from keeper.transaction.answers import Verdict
 from keeper.units import WAD
 from tests import build, mandates, plans
-from tests.loop_double import DIGEST, Loop, loop, vault
+from tests.loop_double import DIGEST, Loop, loop, settings, vault
 
 pytestmark = pytest.mark.unit
 WITHIN = 8
@@ -227,6 +229,11 @@ async def test_canary__when_it_is_a_main_vault_or_gas_is_dear__then_refused_and_
     assert "worth $20,000" in large.standing["canary_waits"]
     answer = await large.cage.answer({"now": True})
     assert "worth $20,000" in str(answer["why"])
+    # a vault without a price in dollars is not worth nothing
+    known = vault(owed=SAFE)
+    without = (replace(known.collateral[0], price_base=0, value_base=0),)
+    assert "WETH has no price" in calm.unfit(replace(known, collateral=without), SETTINGS)
+    assert calm.unfit(known, SETTINGS) == ""
     dear = Bird(on, replace(SETTINGS, gas_usd_max=0))
     await dear.cage.look()
     assert "gas would cost" in dear.cage.waiting
@@ -541,3 +548,28 @@ async def test_canary__when_its_transactions_reverted_too_often__then_it_waits_i
     await bird.cage.look()
     assert bird.state is None
     assert "reverts: 3 of its transactions reverted" in bird.cage.waiting
+
+
+@pytest.mark.asyncio
+async def test_practise__when_a_look_breaks__then_alarmed_and_over_once_one_goes_through(bird: Bird) -> None:
+    given = settings(bird.on.journal.path.parent)
+    made, looks, through = Announcer(given, bird.on.journal, bird.on.clock), list[int](), asyncio.Event()
+
+    async def look() -> None:
+        looks.append(1)
+        if len(looks) == 1:
+            raise RuntimeError("an index")
+        assert [a.code for a in made.alarms.standing] == ["canary_broken"]
+        through.set()
+
+    bird.cage.look = look  # type: ignore[method-assign]
+    task = asyncio.create_task(practise(bird.cage, made))
+    await asyncio.wait_for(through.wait(), 10.0)
+    await bird.turn()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert len(looks) == 2
+    assert made.alarms.standing == ()
+    told = [e for e in bird.on.journal.entries("alarm") if e.data["code"] == "canary_broken"]
+    assert [e.data["severity"] for e in told] == ["CRITICAL", "CLEARED"]
+    assert "an index" in told[0].why

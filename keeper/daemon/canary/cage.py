@@ -98,14 +98,15 @@ class Cage:
         self.last = from_text(kept.value) if kept is not None and kept.value else None
         self._log = structlog.get_logger("keeper.canary")
 
-    async def run(self) -> None:
-        """For ever."""
+    async def run(self, looked: Callable[[], None]) -> None:
+        """For ever; ``looked`` is told each time that a look went through without a fault of our own."""
         # a scheduler that was shut down keeps no jobs
         self._jobs = SlowJobs({JOB: LOOK_S})
         self._jobs.start()
         try:
             while True:
                 await self.look()
+                looked()
                 await self._jobs.next()
         finally:
             self._jobs.stop()

@@ -64,9 +64,15 @@ def waits(chains: Sequence[Watched], settings: CanarySettings) -> str:
 
 
 def unfit(position: Position | None, settings: CanarySettings) -> str:
-    """Why the position named is no canary, whatever the hour: too large, or nothing that could be rescued."""
+    """Why the position named is no canary, whatever the hour: too large, its size not known, or nothing that could
+    be rescued.
+    """
     if position is None:
         return ""
+    unpriced = [h.amount.token.symbol for h in position.collateral if h.amount.units and h.price_base <= 0]
+    if unpriced:
+        # counted as nothing, a main vault would pass for a tiny one
+        return f"what its collateral is worth is not known: {', '.join(unpriced)} has no price in dollars"
     worth = sum(h.value_base for h in position.collateral) / 10**position.base_decimals
     if worth > settings.value_usd_max:
         most = f"${settings.value_usd_max:,}"
