@@ -100,7 +100,8 @@ def in_need(need: Need, who: str) -> Case | Refusal | Proposal:
 
 def taken_back(at: Case, key: str, why: str) -> Proposal | Refusal:
     """An order of ours that is not to stand any longer; its successor is decided when it is gone."""
-    step = CancelOrder(amount=Amount(token=at.perp.collateral, units=0), order=key)
+    late = any(o.key == key and not o.resting for o in at.perp.orders)
+    step = CancelOrder(amount=Amount(token=at.perp.collateral, units=0), order=key, late=late)
     refused = at.need.venue.can(step, at.need.position, at.need.means)
     if refused is not None:
         return at.refused("venue_refuses", f"{refused.code}: {refused.why}")

@@ -7,18 +7,30 @@ is part of every photograph.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import structlog
 
 from keeper.daemon.facts import Facts, Guarded
+from keeper.daemon.followed import (
+    Followed,
+    before_of,
+    in_vain,
+    kept_before,
+    leaves_order,
+    plain,
+    resting,
+    span_of,
+    waiting,
+)
+from keeper.daemon.lastlogs import LOGS_S, Log, last_logs
 from keeper.daemon.triage import Glances
 from keeper.errors import Transient
 from keeper.journal.write import Journal
 from keeper.model import (
     HEDGE,
-    PERP_STEPS,
     Block,
     CancelOrder,
     Entry,
@@ -31,14 +43,23 @@ from keeper.model import (
     Position,
     Refusal,
     Snapshot,
+    Step,
 )
 from keeper.seams import Alarm, Priority, Progress, Severity, Transport, Venue
 from keeper.venues.gmx_v2 import GmxV2
-from keeper.venues.gmx_v2.effect import Before, missed
-from keeper.venues.gmx_v2.events import OrderEvent, OrderState, fields, of_order, order_events
+from keeper.venues.gmx_v2.effect import missed
+from keeper.venues.gmx_v2.events import (
+    LIQUIDATION,
+    OrderEvent,
+    OrderState,
+    fields,
+    of_order,
+    order_events,
+)
 
 KIND = "order"
 MINED = frozenset({IntentState.INCLUDED, IntentState.SETTLED, IntentState.FINAL})
+UNDER_WAY = frozenset({IntentState.SIGNED, IntentState.SENT, IntentState.CANCELLING})
 INTENTS_MAX = 32
 """Of a position, the newest plans whose orders are looked for after a restart: a stop rests below many rescues."""
 SILENT_BLOCKS = 3
@@ -48,23 +69,6 @@ ALARMS = {
     OrderState.FROZEN: (Severity.CRITICAL, "order_frozen"),
     OrderState.TIMEOUT: (Severity.CRITICAL, "order_late"),
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Followed:
-    """One order of ours that has not ended."""
-
-    key: PlanKey
-    order: str
-    """Empty until the receipt named it."""
-    state: OrderState
-    hashes: tuple[str, ...]
-    """Of the transactions of which one created it."""
-    since_block: int
-    before: Before | None = None
-    """What it was to change; None where nobody saw the position while it waited."""
-    gone_block: int = 0
-    """Since when it waits no more while no log says how it ended."""
 
 
 class OrderFacts:
@@ -82,7 +86,7 @@ class OrderFacts:
 
     def _remember(self, intent: Intent) -> None:
         """An order that was under way when the daemon ended."""
-        if intent.state not in MINED or not _orders(intent.plan) or not intent.attempts:
+        if intent.state not in MINED or not leaves_order(intent.plan) or not intent.attempts:
             return
         told = self._journal.entries(KIND, str(intent.key), limit=100)
         last = max(told, key=lambda e: e.id, default=None)
@@ -94,8 +98,8 @@ class OrderFacts:
             order=str(last.data["order"]) if last is not None else "",
             state=state,
             hashes=tuple(a.hash for a in intent.attempts),
-            since_block=intent.plan.block.number,
-            before=_kept(told),
+            seen_block=intent.plan.block.number,
+            before=kept_before(told),
         )
 
     async def take(self, block: Block, venues: Mapping[str, Venue]) -> tuple[Snapshot, tuple[Outcome, ...]]:
@@ -125,32 +129,33 @@ class OrderFacts:
         self, snapshot: Snapshot, outcomes: Sequence[Outcome], venues: Mapping[str, Venue]
     ) -> list[Outcome]:
         self._begin(outcomes)
-        ended: list[Outcome] = []
-        for followed in tuple(self._open.values()):
-            id = followed.key.position
-            venue = next((v for v in venues.values() if v.position_id(id.account) == id), None)
-            if not isinstance(venue, GmxV2):
-                continue
-            try:
-                found = await self._look(followed, venue, snapshot)
-            except Transient as error:
-                self._log.info(KIND, plan=str(followed.key), why=f"asked again in the next block: {error}")
-                continue
-            if found is not None:
-                ended.append(found)
-        return ended
+        found = await asyncio.gather(*(self._one(f, venues, snapshot) for f in tuple(self._open.values())))
+        return [outcome for outcome in found if outcome is not None]
+
+    async def _one(
+        self, followed: Followed, venues: Mapping[str, Venue], snapshot: Snapshot
+    ) -> Outcome | None:
+        id = followed.key.position
+        venue = next((v for v in venues.values() if v.position_id(id.account) == id), None)
+        if not isinstance(venue, GmxV2):
+            return None
+        try:
+            return await self._look(followed, venue, snapshot)
+        except Transient as error:
+            self._log.info(KIND, plan=str(followed.key), why=f"asked again in the next block: {error}")
+            return None
 
     def _begin(self, outcomes: Sequence[Outcome]) -> None:
         """What was included just now: an order each."""
         for outcome in outcomes:
             intent = self._journal.intent(outcome.key)
-            if intent is not None and outcome.state is IntentState.INCLUDED and _orders(intent.plan):
+            if intent is not None and outcome.state is IntentState.INCLUDED and leaves_order(intent.plan):
                 self._open[outcome.key] = Followed(
                     key=outcome.key,
                     order="",
                     state=OrderState.PENDING,
                     hashes=(outcome.tx_hash or "",),
-                    since_block=outcome.block_number,
+                    seen_block=outcome.block_number,
                 )
 
     async def _look(self, followed: Followed, venue: GmxV2, snapshot: Snapshot) -> Outcome | None:
@@ -162,12 +167,12 @@ class OrderFacts:
                 return None
         if position is None:
             return None  # unread: the order is watched until somebody can say
-        waits = _waiting(position, followed.order)
+        waits = waiting(position, followed.order)
         if waits is not None:
-            if waits is not followed.state:
-                self._tell(followed, waits, f"order {followed.order[:10]} is {waits} on the venue", snapshot)
+            self._waits(followed, waits, position, snapshot)
             return None
-        event = await self._ended(followed, venue, snapshot) or self._unsaid(followed, venue, snapshot)
+        event, followed = await self._ended(followed, venue, snapshot)
+        event = event or self._unsaid(followed, venue, snapshot)
         if event is None:
             return None
         why = event.why
@@ -175,8 +180,7 @@ class OrderFacts:
             why = await self._liquidated(followed, venue, snapshot) or why
         words = f"order {followed.order[:10]} {event.state}" + (f": {why}" if why else "")
         if event.state is OrderState.CANCELLED:
-            self._tell(followed, event.state, words, snapshot)
-            return _in_vain(followed, words, snapshot)
+            return self._cancelled(followed, words, snapshot)
         short = self._short(followed, venue, snapshot)
         self._tell(followed, event.state, words + (f", and {short}" if short else ""), snapshot)
         if short:
@@ -184,6 +188,39 @@ class OrderFacts:
                 Severity.CRITICAL, "surprise", str(followed.key), f"{words}, and {short}"
             )
         return None
+
+    def _waits(self, followed: Followed, how: OrderState, position: Position, snapshot: Snapshot) -> None:
+        """It is there in this photograph."""
+        # what rests may rest for weeks, and the position changes meanwhile
+        before = resting(position, followed.order) or followed.before
+        seen = replace(followed, seen_block=snapshot.block.number, gone_block=0, before=before)
+        if how is followed.state:
+            self._open[followed.key] = seen
+        else:
+            self._tell(seen, how, f"order {followed.order[:10]} is {how} on the venue", snapshot)
+
+    def _cancelled(self, followed: Followed, words: str, snapshot: Snapshot) -> Outcome | None:
+        """It ended without effect: nothing to hear of where we took it back; None for a stop, for which no cooldown
+        waits and which ends none."""
+        ours = self._taken_back(followed)
+        told = f"{words}; taken back" if ours else words
+        self._tell(replace(followed, ours=ours), OrderState.CANCELLED, told, snapshot)
+        if isinstance(self._step(followed), PlaceStop):
+            return None
+        return in_vain(followed, "" if ours else words, snapshot)
+
+    def _taken_back(self, followed: Followed) -> bool:
+        """Whether a plan of ours that was sent named it."""
+        newest = self._journal.intents(followed.key.position, limit=INTENTS_MAX)
+        sent = [i for i in newest if i.attempts and (i.state in MINED or i.state in UNDER_WAY)]
+        return any(
+            isinstance(s, CancelOrder) and s.order == followed.order for i in sent for s in i.plan.steps
+        )
+
+    def _step(self, followed: Followed) -> Step | None:
+        """What the order is for."""
+        intent = self._journal.intent(followed.key)
+        return intent.plan.steps[0] if intent is not None and intent.plan.steps else None
 
     def _short(self, followed: Followed, venue: GmxV2, snapshot: Snapshot) -> str:
         """How the position differs from what an executed order was for; empty where it does not."""
@@ -209,6 +246,10 @@ class OrderFacts:
         if shown.progress is Progress.PENDING:
             return None
         done = shown.progress is Progress.DONE
+        step, position = self._step(followed), snapshot.position(followed.key.position)
+        if isinstance(step, PlaceStop) and followed.before is not None and position is not None:
+            # a stop that is gone has closed its part, or nothing
+            done = not missed(step, followed.before, position)
         return OrderEvent(
             order=followed.order,
             account=followed.key.position.account,
@@ -221,7 +262,7 @@ class OrderFacts:
         """The order's key, from the receipt of the transaction that created it."""
         for tx_hash in followed.hashes:
             receipt = await self._transport.request(
-                "eth_getTransactionReceipt", [tx_hash], priority=Priority.RECEIPT
+                "eth_getTransactionReceipt", [tx_hash], priority=Priority.RECEIPT, timeout_s=LOGS_S
             )
             logs = receipt.get("logs") if isinstance(receipt, dict) else None
             made = order_events(logs if isinstance(logs, list) else [], venue.slot.emitter)
@@ -229,36 +270,36 @@ class OrderFacts:
             if created is None:
                 continue
             position = snapshot.position(followed.key.position)
-            named = replace(followed, order=created.order, before=_before(position, created.order))
+            named = replace(followed, order=created.order, before=before_of(position, created.order))
             words = f"order {created.order[:10]} was created, and waits"
             return self._tell(named, OrderState.PENDING, words, snapshot)
         return followed
 
-    async def _ended(self, followed: Followed, venue: GmxV2, snapshot: Snapshot) -> OrderEvent | None:
+    async def _ended(
+        self, followed: Followed, venue: GmxV2, snapshot: Snapshot
+    ) -> tuple[OrderEvent | None, Followed]:
         """The venue's last word on an order that waits no more; None where no log says it yet."""
-        logs = await self._logs(of_order(venue.slot.emitter, followed.order), followed, snapshot)
-        events = [e for e in order_events(logs, venue.slot.emitter) if e.state.ended]
-        return events[-1] if events else None
+
+        def ended(logs: Sequence[Log]) -> list[OrderEvent]:
+            return [e for e in order_events(logs, venue.slot.emitter) if e.state.ended]
+
+        where, span = of_order(venue.slot.emitter, followed.order), span_of(followed, snapshot)
+        logs, width = await last_logs(self._transport, where, span, lambda told: bool(ended(told)))
+        events = ended(logs)
+        return (events[-1] if events else None), replace(followed, span_blocks=width)
 
     async def _liquidated(self, followed: Followed, venue: GmxV2, snapshot: Snapshot) -> str:
         """Words where a liquidation came before the order."""
-        asked = venue.liquidation_logs(followed.key.position.account)
-        for log in await self._logs(asked, followed, snapshot):
-            items = fields(str(log.get("data")), "PositionDecrease")
-            if items.get("orderType") == 7 and items.get("isLong") == venue.slot.long:
-                return "the position was liquidated before it was executed"
-        return ""
 
-    async def _logs(self, asked: object, followed: Followed, snapshot: Snapshot) -> list[dict[str, object]]:
-        target, topics = asked.target, asked.topics  # type: ignore[attr-defined]
-        query = {
-            "address": target,
-            "topics": list(topics),
-            "fromBlock": hex(followed.since_block),
-            "toBlock": hex(snapshot.block.number),
-        }
-        logs = await self._transport.request("eth_getLogs", [query], priority=Priority.RECEIPT)
-        return [log for log in logs if isinstance(log, dict)] if isinstance(logs, list) else []
+        def liquidated(logs: Sequence[Log]) -> bool:
+            found = [fields(str(log.get("data")), "PositionDecrease") for log in logs]
+            return any(
+                f.get("orderType") == LIQUIDATION and f.get("isLong") == venue.slot.long for f in found
+            )
+
+        where, span = venue.liquidation_logs(followed.key.position.account), span_of(followed, snapshot)
+        logs, _ = await last_logs(self._transport, where, span, liquidated)
+        return "the position was liquidated before it was executed" if liquidated(logs) else ""
 
     def _tell(self, followed: Followed, state: OrderState, why: str, snapshot: Snapshot) -> Followed:
         """Into the journal and to a person; an order that ended is followed no more."""
@@ -274,7 +315,9 @@ class OrderFacts:
                     "state": state.value,
                     "order": followed.order,
                     "at_s": snapshot.block.timestamp_s,
-                    **({"before": _plain(followed.before)} if followed.before is not None else {}),
+                    "step": type(self._step(followed)).__name__,
+                    **({"taken_back": True} if followed.ours else {}),
+                    **({"before": plain(followed.before)} if followed.before is not None else {}),
                 },
             )
         )
@@ -282,7 +325,10 @@ class OrderFacts:
         for _, code in ALARMS.values():
             if state is OrderState.EXECUTED:
                 self._alarms.clear(code, str(id))
-        if state in ALARMS:
+        if followed.ours:
+            for waited in (OrderState.FROZEN, OrderState.TIMEOUT):
+                self._alarms.clear(ALARMS[waited][1], str(id))
+        elif state in ALARMS:
             severity, code = ALARMS[state]
             self._alarms.raise_alarm(severity, code, str(id), why)
         if state.ended:
@@ -290,57 +336,6 @@ class OrderFacts:
         else:
             self._open[key] = replace(followed, state=state)
         return replace(followed, state=state)
-
-
-def _orders(plan: Plan) -> bool:
-    """Whether the plan leaves an order on a venue."""
-    return any(isinstance(s, PERP_STEPS) and not isinstance(s, CancelOrder) for s in plan.steps)
-
-
-def _before(position: Position | None, order: str) -> Before | None:
-    """The position while that order waits; None where it cannot be read, or the order is gone already."""
-    perp = position.perp if position is not None else None
-    if perp is None or all(o.key != order for o in perp.orders):
-        return None
-    return Before(size_usd=perp.size_usd, margin=perp.margin, owed=perp.owed)
-
-
-def _plain(before: Before) -> dict[str, str]:
-    return {"size_usd": str(before.size_usd), "margin": str(before.margin), "owed": str(before.owed)}
-
-
-def _kept(told: Sequence[Entry]) -> Before | None:
-    """Inverse of ``_plain``, of the first entry of an order that has it."""
-    found = next((e.data["before"] for e in told if "before" in e.data), None)
-    return Before(**{k: int(str(v)) for k, v in found.items()}) if isinstance(found, Mapping) else None
-
-
-def _waiting(position: Position, key: str) -> OrderState | None:
-    """How the order stands in the photograph; None where it is not there."""
-    perp = position.perp
-    order = next((o for o in perp.orders if o.key == key), None) if perp is not None else None
-    if perp is None or order is None:
-        return None
-    if order.frozen:
-        return OrderState.FROZEN
-    late = not order.resting and order.age_s >= perp.order_expires_s
-    return OrderState.TIMEOUT if late else OrderState.PENDING
-
-
-def _in_vain(followed: Followed, why: str, snapshot: Snapshot) -> Outcome:
-    """An order without effect frees the position's cooldown, as a transaction without effect does."""
-    position = snapshot.position(followed.key.position)
-    return Outcome(
-        key=followed.key,
-        state=IntentState.REVERTED,
-        block_number=snapshot.block.number,
-        tx_hash=None,
-        gas_used=0,
-        gas_price_wei=0,
-        health_after_wad=position.health_wad if position is not None else None,
-        promised_min_wad=0,
-        surprise=why,
-    )
 
 
 def with_orders(

@@ -16,10 +16,10 @@ from keeper.chain.endpoints import Endpoints
 from keeper.chain.relay import Relays
 from keeper.daemon.agreement import Agreement, by_price, reason_of
 from keeper.daemon.rehearsal import Promise, Rehearsals, Stage
+from keeper.daemon.stops import QUORUM, words_needed
 from keeper.errors import Rejected, Transient
 from keeper.journal.read import Queries
 from keeper.model import (
-    AddMargin,
     Attempt,
     Intent,
     Level,
@@ -27,17 +27,13 @@ from keeper.model import (
     Position,
     PositionId,
     Refusal,
-    Repay,
     Snapshot,
-    Step,
-    Supply,
 )
 from keeper.seams import Priority, Sender, Venue
 from keeper.transaction.answers import best
 
 REHEARSED_S = 0.5
 """So much longer than the call itself may its effect be waited for: the promise is checked where it can be."""
-QUORUM = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,15 +45,6 @@ class Privacy:
     def over(self, waited_blocks: int, *, urgent: bool, emergency: bool) -> bool:
         """Whether the public pools are to hear of bytes whose plan was first sent ``waited_blocks`` ago."""
         return emergency or waited_blocks >= (min(1, self.blocks) if urgent else self.blocks)
-
-
-def words_needed(steps: Sequence[Step]) -> int:
-    """How many endpoints must say that a plan would succeed.
-
-    One for what spends the keeper's own money: a liar gains nothing by it. Two for everything else, because a
-    sale at a price that one endpoint made up is the loss that it wished for.
-    """
-    return 1 if all(isinstance(step, Supply | Repay | AddMargin) for step in steps) else QUORUM
 
 
 class Outgoing:

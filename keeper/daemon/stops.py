@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from keeper.journal.read import Queries
-from keeper.model import AddMargin, Block, Plan, Policy, PositionId, Repay, Supply
+from keeper.model import AddMargin, Block, CancelOrder, Plan, Policy, PositionId, Repay, Step, Supply
 from keeper.seams import Clock
 
 REVERTS_MAX = 3
@@ -22,6 +22,10 @@ ORDERS_READ = 256
 PAUSE_S_MAX = 86_400.0
 """No pause lasts longer than a day without being asked for again."""
 QUORUM = 2
+NO_TRY = "PlaceStop"
+"""What rests is no try at a rescue, however it ends."""
+TOP_UP = "AddMargin"
+"""What only pays in waits for no other kind's failures: it may be all that is left."""
 OWN_FUNDS = frozenset({"repay", "add_collateral", "add_margin"})
 """Strategies that only pay in from the wallet, and go on with one endpoint's word."""
 PAUSE = "pause"
@@ -118,10 +122,14 @@ class Stops:
         return _reverted(self._journal.reverted_blocks(plan.key.position, since))
 
     def _orders(self, plan: Plan) -> Stop | None:
-        return _in_vain(_ended(self._journal, plan.block), plan.key.position, plan.block)
+        if all(isinstance(step, CancelOrder) for step in plan.steps):
+            return None
+        alike = all(isinstance(step, AddMargin) for step in plan.steps)
+        ended = _ended(self._journal, plan.block, TOP_UP if alike else "")
+        return _in_vain(ended, plan.key.position, plan.block)
 
     def _quorum(self, plan: Plan) -> Stop | None:
-        if all(isinstance(step, Supply | Repay | AddMargin) for step in plan.steps) or not self.quorum_lost:
+        if words_needed(plan.steps) < QUORUM or not self.quorum_lost:
             return None
         return Stop(scope=Scope.CHAIN, code="quorum_lost", why=self.quorum_lost)
 
@@ -146,10 +154,29 @@ def _reverted(blocks: Sequence[int]) -> Stop | None:
     return Stop(scope=Scope.POSITION, code="reverts", why=f"{why}; tried again from block {again}")
 
 
-def _ended(journal: Queries, at: Block) -> list[tuple[str, int]]:
-    """(subject, chain's second) of attempts that the chain took and the venue did not carry out, lately."""
+def words_needed(steps: Sequence[Step]) -> int:
+    """How many endpoints must say that a plan would succeed.
+
+    One for what spends the keeper's own money or takes back an order that the venue itself gives up only once it is
+    late: a liar gains nothing by it. Two for everything else, because a sale at a price that one endpoint made up is
+    the loss that it wished for, and so is a stop taken back.
+    """
+    own = [
+        isinstance(step, Supply | Repay | AddMargin) or (isinstance(step, CancelOrder) and step.late)
+        for step in steps
+    ]
+    return 1 if all(own) else QUORUM
+
+
+def _ended(journal: Queries, at: Block, step: str = "") -> list[tuple[str, int]]:
+    """(subject, chain's second) of orders (of that kind alone, where it is named) that the venue did not carry out,
+    lately: without stops, and without those that we took back."""
     rows = journal.entries("order", limit=ORDERS_READ, newest=True)
-    ended = [(row, int(str(row.data.get("at_s", 0)))) for row in rows if row.data.get("state") == "CANCELLED"]
+    tried = [row for row in rows if row.data.get("state") == "CANCELLED" and not row.data.get("taken_back")]
+    # what an older keeper wrote names no kind
+    kinds = [(row, str(row.data.get("step", step))) for row in tried]
+    alike = [row for row, kind in kinds if (kind == step if step else kind != NO_TRY)]
+    ended = [(row, int(str(row.data.get("at_s", 0)))) for row in alike]
     return [(row.subject, s) for row, s in ended if at.timestamp_s - ORDERS_WINDOW_S <= s <= at.timestamp_s]
 
 

@@ -189,6 +189,8 @@ class CancelOrder:
     amount: Amount
     """What it brings or would close."""
     order: str
+    late: bool = False
+    """Under way for longer than the venue's own time: before that the venue takes nothing back, except what rests."""
 
 
 PerpStep = AddMargin | ReducePerp | PlaceStop | CancelOrder

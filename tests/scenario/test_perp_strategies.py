@@ -158,6 +158,7 @@ def test_stop_on_venue__frozen_or_out_of_place__taken_back_first(change: dict[st
     answer = said(StopOnVenue(), replace(perp(2_000), orders=(stop,)))
     assert isinstance(answer, Proposal)
     assert isinstance(answer.steps[0], CancelOrder)
+    assert not answer.steps[0].late
 
 
 def test_stop_on_venue__margin_no_dollar_or_few_actions_left__none_is_placed() -> None:
@@ -180,6 +181,7 @@ def test_order__under_way__nothing_more_and_when_its_time_is_over_taken_back() -
         late = said(way, replace(perp(1_900), orders=(order(301),)))
         assert isinstance(late, Proposal)
         assert isinstance(late.steps[0], CancelOrder)
+        assert late.steps[0].late
 
 
 def test_decide__stop_is_named_by_the_policy__left_in_calm_times_and_passes_the_guard() -> None:

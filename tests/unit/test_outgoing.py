@@ -12,11 +12,13 @@ import pytest
 from keeper.chain.relay import Relays
 from keeper.clock import ManualClock
 from keeper.config import EndpointSettings
-from keeper.daemon.outgoing import Outgoing, Privacy, words_needed
+from keeper.daemon.outgoing import Outgoing, Privacy
 from keeper.daemon.rehearsal import Promise, Rehearsals
+from keeper.daemon.stops import words_needed
 from keeper.errors import Rejected, Transient
 from keeper.journal.read import Queries
-from keeper.model import Attempt, Intent, IntentState, Level, Plan, Refusal, Snapshot
+from keeper.model import Amount, Attempt, CancelOrder, Intent, IntentState, Level, Plan, Refusal, Snapshot
+from tests.perps import USDC
 from tests.plans import attempt, cancelling, plan, snapshot
 from tests.unit.chain.bodies import SILENT, Answer, Bench, FakeBody
 
@@ -190,6 +192,21 @@ async def test_look__when_the_rehearsal_is_slow__then_the_plain_call_decides(
 def test_words_needed__when_a_plan_sells__then_two() -> None:
     assert (words_needed(plan().steps), words_needed(sale().steps)) == (1, 2)
     assert words_needed((*plan().steps, *sale().steps)) == 2
+
+
+@pytest.mark.parametrize(("late", "words"), [(True, 1), (False, 2)])
+def test_words_needed__when_an_order_is_taken_back__then_one_for_a_late_order_and_two_for_a_stop(
+    late: bool, words: int
+) -> None:
+    amount = Amount(token=USDC, units=0)
+    assert words_needed((CancelOrder(amount=amount, order="0x01", late=late),)) == words
+
+
+@pytest.mark.asyncio
+async def test_look__when_a_late_order_is_taken_back_and_one_of_two_is_down__then_the_other_decides() -> None:
+    back = CancelOrder(amount=Amount(token=USDC, units=0), order="0x01", late=True)
+    async with House(FakeBody(calls("0x")), FakeBody(calls(Transient("b: down")))) as house:
+        assert await house.look(replace(plan(), steps=(back,))) == "0x"
 
 
 @pytest.mark.asyncio

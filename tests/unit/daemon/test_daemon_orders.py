@@ -6,25 +6,33 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from eth_abi.abi import encode
 
 from keeper.clock import ManualClock
 from keeper.daemon.facts import Guarded
+from keeper.daemon.lastlogs import REORG_BLOCKS, REQUESTS_MAX
 from keeper.daemon.orders import SILENT_BLOCKS, OrderFacts
+from keeper.daemon.stops import ORDERS_MAX, Stops
+from keeper.errors import Rejected, Transient
 from keeper.journal.write import Journal
 from keeper.model import (
     AddMargin,
     Amount,
     Attempt,
     Block,
+    CancelOrder,
     Fee,
     IntentState,
     Outcome,
     Perp,
+    PlaceStop,
     Plan,
+    ReducePerp,
     Snapshot,
+    Step,
 )
 from keeper.notify.alarm import Alarms
 from keeper.seams import Priority, Venue
@@ -58,6 +66,13 @@ class Street:
     number: int = BLOCK.number
     logs: list[dict[str, object]] = field(default_factory=list)
     outcomes: tuple[Outcome, ...] = ()
+    span_blocks_max: int | None = None
+    """The endpoint refuses logs of more blocks than these."""
+    silent: bool = False
+    """It answers no question for logs at all."""
+    asked: list[tuple[int, int]] = field(default_factory=list)
+    created: set[str] = field(default_factory=lambda: {"0xa1"})
+    """Transactions that created the order."""
 
     async def take(self, block: Block, venues: Mapping[str, Venue]) -> tuple[Snapshot, tuple[Outcome, ...]]:
         shot = replace(perps.world(self.perp)[0], block=block)
@@ -77,8 +92,15 @@ class Street:
         weight: int = 1,
     ) -> object:
         if method == "eth_getTransactionReceipt":
-            return {"logs": [log("OrderCreated", self.number)]} if params == ["0xa1"] else None
-        return self.logs
+            return {"logs": [log("OrderCreated", self.number)]} if params[0] in self.created else None
+        query = cast(dict[str, Any], params[0])
+        first, last = int(query["fromBlock"], 16), int(query["toBlock"], 16)
+        self.asked.append((first, last))
+        if self.silent:
+            raise Transient("no answer")
+        if self.span_blocks_max is not None and last - first >= self.span_blocks_max:
+            raise Rejected(-32005, "query exceeds the range that is allowed")
+        return [log for log in self.logs if first <= int(str(log["blockNumber"]), 16) <= last]
 
     async def broadcast(self, raw: bytes, *, timeout_s: float = 4.0) -> tuple[str | Exception, ...]:
         raise AssertionError("nothing is sent here")
@@ -114,35 +136,39 @@ def facts(street: Street, alarms: Alarms) -> OrderFacts:
     return OrderFacts(street, street, street.journal, [guarded], alarms)
 
 
+def included(journal: Journal, step: Step, *hashes: str) -> None:
+    """A plan of that step whose first attempt was mined."""
+    made = replace(plans.plan(position=ID, at=BLOCK), steps=(step,), strategy="add_margin")
+    made = replace(made, key=replace(made.key, seq=(seq := journal.next_seq(ID))))
+    journal.open_intent(made)
+    for n, hash in enumerate(hashes, 1):
+        fee = Fee(gas_limit=1, max_fee_wei=n, tip_wei=n)
+        journal.add_attempt(
+            Attempt(key=made.key, nonce=seq, n=n, raw=b"x", hash=hash, fee=fee, sent_block=BLOCK.number),
+            WALLET,
+        )
+    journal.record_outcome(
+        Outcome(
+            key=made.key,
+            state=IntentState.INCLUDED,
+            block_number=BLOCK.number,
+            tx_hash=hashes[0],
+            gas_used=1,
+            gas_price_wei=1,
+            health_after_wad=None,
+            promised_min_wad=0,
+            surprise="",
+        ),
+        BLOCK.hash,
+    )
+
+
 @pytest.fixture
 def watch(tmp_path: Path) -> Iterator[Watch]:
     """An order of a top-up that was signed twice: the first bytes were mined, and nobody noticed until a restart."""
     clock = ManualClock(1_000_000.0)
     with Journal.open(tmp_path / "journal.sqlite", clock) as journal:
-        made = replace(plans.plan(position=ID, at=BLOCK), steps=(TOP_UP,), strategy="add_margin")
-        journal.open_intent(made)
-        for n in (1, 2):
-            fee = Fee(gas_limit=1, max_fee_wei=n, tip_wei=n)
-            journal.add_attempt(
-                Attempt(
-                    key=made.key, nonce=1, n=n, raw=b"x", hash=f"0xa{n}", fee=fee, sent_block=BLOCK.number
-                ),
-                WALLET,
-            )
-        journal.record_outcome(
-            Outcome(
-                key=made.key,
-                state=IntentState.INCLUDED,
-                block_number=BLOCK.number,
-                tx_hash="0xa1",
-                gas_used=1,
-                gas_price_wei=1,
-                health_after_wad=None,
-                promised_min_wad=0,
-                surprise="",
-            ),
-            BLOCK.hash,
-        )
+        included(journal, TOP_UP, "0xa1", "0xa2")
         street, alarms = Street(journal=journal, perp=perp(1_900)), Alarms(journal.record, clock, 1)
         yield Watch(street=street, alarms=alarms, facts=facts(street, alarms))
 
@@ -190,3 +216,109 @@ def test_order__gone_and_no_log_says_how__ends_by_what_the_position_shows(
     assert watch.states() == ["PENDING", state]
     assert [o.state for o in ended] == ([IntentState.REVERTED] if state == "CANCELLED" else [])
     assert "no log says so" in watch.street.journal.entries("order")[-1].why
+
+
+@pytest.mark.parametrize("limit", [10_000, 100, 10])
+def test_order__waited_for_days_and_an_endpoint_limits_spans__its_end_is_found_where_it_was_last_seen(
+    watch: Watch, limit: int
+) -> None:
+    watch.street.span_blocks_max = limit
+    watch.block(WAITS)
+    watch.street.number += 50_000
+    watch.block(WAITS)
+    assert watch.street.asked == [], "nothing is asked while it waits"
+    (ended,) = watch.block(perp(2_400), [log("OrderCancelled", watch.street.number + 1)])
+    assert ended.state is IntentState.REVERTED
+    assert watch.states() == ["PENDING", "CANCELLED"]
+    assert "no log" not in watch.street.journal.entries("order")[-1].why
+    assert len(watch.street.asked) <= 3
+    assert min(first for first, _ in watch.street.asked) >= watch.street.number - 1 - REORG_BLOCKS
+
+
+def test_order__ended_while_the_daemon_was_down__the_newest_logs_are_asked_first(watch: Watch) -> None:
+    watch.block(WAITS)
+    watch.restarted()
+    watch.street.span_blocks_max, watch.street.number = 2_000, 60_000
+    watch.block(DONE, [log("OrderExecuted", 58_500)])
+    assert watch.states() == ["PENDING", "EXECUTED"]
+    assert len(watch.street.asked) <= REQUESTS_MAX
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_order__every_request_for_logs_is_refused_or_lost__ends_by_what_the_position_shows(
+    watch: Watch, silent: bool
+) -> None:
+    watch.street.span_blocks_max, watch.street.silent = 0, silent
+    watch.block(WAITS)
+    for _ in range(SILENT_BLOCKS):
+        assert watch.block(perp(2_400)) == ()
+    (ended,) = watch.block(perp(2_400))
+    assert ended.state is IntentState.REVERTED
+    assert watch.states() == ["PENDING", "CANCELLED"]
+    assert "order_cancelled" in watch.standing()
+
+
+STOP = PlaceStop(amount=TOP_UP.amount, size_usd=20_000 * perps.USD, trigger_price=1, worst_price=1, fee_wei=1)
+REDUCE = ReducePerp(amount=TOP_UP.amount, size_usd=10**30, worst_price=1, fee_wei=1)
+
+
+def ends(
+    watch: Watch, seq: int, step: Step, *, taken_back: bool = False, resting: bool = False
+) -> list[Outcome]:
+    """An order of ours that waited one block and was cancelled in the next."""
+    journal = watch.street.journal
+    included(journal, step, f"0xb{seq}")
+    if taken_back:
+        back = CancelOrder(amount=TOP_UP.amount, order=ORDER)
+        included(journal, back, f"0xc{seq}")
+    watch.street.created = {f"0xb{seq}"}
+    watch.restarted()
+    watch.block(replace(perp(2_000), orders=(replace(order(3), resting=resting),)))
+    return list(watch.block(perp(2_000), [log("OrderCancelled", watch.street.number + 1)]))
+
+
+def held(watch: Watch, step: Step) -> str:
+    """Why a plan of that step waits after what ended lately."""
+    now = replace(BLOCK, number=watch.street.number, timestamp_s=BLOCK.timestamp_s + watch.street.number)
+    plan = replace(plans.plan(position=ID, at=BLOCK), steps=(step,), block=now)
+    stop = Stops(watch.street.journal, ManualClock(1_000_000.0), lambda: (2, 2)).of(plan)
+    return stop.code if stop is not None else ""
+
+
+def test_stop__renewed_again_and_again__no_alarm_no_outcome_and_no_rescue_waits(watch: Watch) -> None:
+    watch.block(DONE, [log("OrderExecuted", watch.street.number + 1)])
+    for seq in range(2, 2 + ORDERS_MAX):
+        assert ends(watch, seq, STOP, taken_back=True, resting=True) == []
+    assert watch.states()[-2:] == ["PENDING", "CANCELLED"]
+    assert "taken back" in watch.street.journal.entries("order")[-1].why
+    assert watch.standing() == set()
+    assert [held(watch, s) for s in (TOP_UP, REDUCE, STOP)] == [""] * 3
+
+
+def test_stop__cancelled_by_its_venue__said_and_holds_no_rescue_up(watch: Watch) -> None:
+    watch.block(DONE, [log("OrderExecuted", watch.street.number + 1)])
+    for seq in range(2, 2 + ORDERS_MAX):
+        assert ends(watch, seq, STOP, resting=True) == []
+    assert watch.standing() == {"order_cancelled"}
+    assert [held(watch, s) for s in (TOP_UP, REDUCE)] == [""] * 2
+
+
+def test_order__late_and_taken_back__frees_the_cooldown_and_is_no_surprise(watch: Watch) -> None:
+    watch.block(replace(perp(1_900), orders=(order(301),)))
+    assert watch.standing() == {"order_late"}
+    included(watch.street.journal, CancelOrder(amount=TOP_UP.amount, order=ORDER, late=True), "0xc")
+    (ended,) = watch.block(perp(2_000), [log("OrderCancelled", watch.street.number + 1)])
+    assert (ended.state, ended.surprise) == (IntentState.REVERTED, "")
+    assert watch.standing() == set()
+
+
+def test_reductions__cancelled_three_times__the_next_waits_and_a_top_up_does_not(watch: Watch) -> None:
+    watch.block(DONE, [log("OrderExecuted", watch.street.number + 1)])
+    for seq in range(2, 2 + ORDERS_MAX):
+        (ended,) = ends(watch, seq, REDUCE)
+        assert ended.surprise
+    back = CancelOrder(amount=TOP_UP.amount, order=ORDER, late=True)
+    assert [held(watch, s) for s in (TOP_UP, REDUCE, back)] == ["", "orders_in_vain", ""]
+    for seq in range(5, 5 + ORDERS_MAX):
+        ends(watch, seq, TOP_UP)
+    assert held(watch, TOP_UP) == "orders_in_vain"

@@ -1,0 +1,106 @@
+"""One order of ours that its venue has not ended: what is known of it, and what a photograph says. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from keeper.daemon.lastlogs import SPAN_BLOCKS, Span
+from keeper.model import (
+    PERP_STEPS,
+    CancelOrder,
+    Entry,
+    IntentState,
+    Outcome,
+    Plan,
+    PlanKey,
+    Position,
+    Snapshot,
+)
+from keeper.venues.gmx_v2.effect import Before
+from keeper.venues.gmx_v2.events import OrderState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Followed:
+    """One order of ours that has not ended."""
+
+    key: PlanKey
+    order: str
+    """Empty until the receipt named it."""
+    state: OrderState
+    hashes: tuple[str, ...]
+    """Of the transactions of which one created it."""
+    seen_block: int
+    """In which it waited, as far as anybody saw: its end is looked for from there on."""
+    before: Before | None = None
+    """What it was to change; None where nobody saw the position while it waited."""
+    gone_block: int = 0
+    """Since when it waits no more while no log says how it ended."""
+    span_blocks: int = SPAN_BLOCKS
+    """Of how many blocks logs are asked for at once."""
+    ours: bool = False
+    """Whether it ended because a plan of ours took it back."""
+
+
+def leaves_order(plan: Plan) -> bool:
+    """Whether the plan leaves an order on a venue."""
+    return any(isinstance(s, PERP_STEPS) and not isinstance(s, CancelOrder) for s in plan.steps)
+
+
+def span_of(followed: Followed, snapshot: Snapshot) -> Span:
+    """Where the logs of its end are."""
+    return Span(first_block=followed.seen_block, last_block=snapshot.block.number, width=followed.span_blocks)
+
+
+def resting(position: Position, order: str) -> Before | None:
+    """The position as it stands now while that order rests; None where the order does not rest."""
+    rests = position.perp is not None and any(o.key == order and o.resting for o in position.perp.orders)
+    return before_of(position, order) if rests else None
+
+
+def before_of(position: Position | None, order: str) -> Before | None:
+    """The position while that order waits; None where it cannot be read, or the order is gone already."""
+    perp = position.perp if position is not None else None
+    if perp is None or all(o.key != order for o in perp.orders):
+        return None
+    return Before(size_usd=perp.size_usd, margin=perp.margin, owed=perp.owed)
+
+
+def plain(before: Before) -> dict[str, str]:
+    """As the diary keeps it."""
+    return {"size_usd": str(before.size_usd), "margin": str(before.margin), "owed": str(before.owed)}
+
+
+def kept_before(told: Sequence[Entry]) -> Before | None:
+    """Inverse of ``plain``, of the first entry of an order that has it."""
+    found = next((e.data["before"] for e in told if "before" in e.data), None)
+    return Before(**{k: int(str(v)) for k, v in found.items()}) if isinstance(found, Mapping) else None
+
+
+def waiting(position: Position, key: str) -> OrderState | None:
+    """How the order stands in the photograph; None where it is not there."""
+    perp = position.perp
+    order = next((o for o in perp.orders if o.key == key), None) if perp is not None else None
+    if perp is None or order is None:
+        return None
+    if order.frozen:
+        return OrderState.FROZEN
+    late = not order.resting and order.age_s >= perp.order_expires_s
+    return OrderState.TIMEOUT if late else OrderState.PENDING
+
+
+def in_vain(followed: Followed, why: str, snapshot: Snapshot) -> Outcome:
+    """An order without effect frees the position's cooldown, as a transaction without effect does."""
+    position = snapshot.position(followed.key.position)
+    return Outcome(
+        key=followed.key,
+        state=IntentState.REVERTED,
+        block_number=snapshot.block.number,
+        tx_hash=None,
+        gas_used=0,
+        gas_price_wei=0,
+        health_after_wad=position.health_wad if position is not None else None,
+        promised_min_wad=0,
+        surprise=why,
+    )
