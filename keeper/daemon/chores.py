@@ -7,6 +7,7 @@ import structlog
 from keeper.clock import SystemClock
 from keeper.config import Settings
 from keeper.daemon import capacity, desks
+from keeper.daemon.absent import Absent
 from keeper.daemon.discovery import Discovery, reload_changed
 from keeper.daemon.governing import Governing, Seat
 from keeper.daemon.loop import ChainLoop
@@ -43,7 +44,7 @@ class Chores:
         self._discovery = Discovery(here, alarms)
         around = Around(chain=here.chain, endpoints=here.endpoints, camera=here.camera)
         self._oracles = Oracles(around, alarms, journal)
-        self._governing = Governing(Seat(around=around, guarded=here.guarded), alarms)
+        self._governing = Governing(Seat(around=around, guarded=here.guarded, settings=here.settings), alarms)
         self._short: frozenset[str] = frozenset()
         self._unlisted = ""
         self._doubted: tuple[str, ...] = ()
@@ -85,7 +86,8 @@ class Chores:
         if loop.last is None:
             return
         here = self._here
-        by_name = {here.settings[id].name: venue for id, venue in loop.venues.items()}
+        there = {id: venue for id, venue in loop.venues.items() if not isinstance(venue, Absent)}
+        by_name = {here.settings[id].name: venue for id, venue in there.items()}
         around = (here.endpoints, here.camera, loop.last.block)
         try:
             found, wrong = await desks.proven(self._settings, here.chain, around, by_name)

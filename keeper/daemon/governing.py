@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from keeper.config import ChainSettings
+from keeper.config import ChainSettings, VenueSettings
 from keeper.daemon.facts import Guarded
 from keeper.daemon.oracles import Around
 from keeper.daemon.queues import Queues
-from keeper.daemon.trial import Trial
+from keeper.daemon.trial import Read, Trial
 from keeper.daemon.wiring import Finding, Site
-from keeper.errors import Transient
+from keeper.errors import Transient, Unread
 from keeper.governance import deployments, effect
 from keeper.governance.calldata import Change, Place, Where, change, selector
 from keeper.governance.effect import Effect
@@ -20,6 +20,7 @@ from keeper.model import Block, Call, Policy, Position, PositionId, Snapshot
 from keeper.oracle.faults import Fault
 from keeper.phrases import minute_text
 from keeper.seams import Alarm, Severity, Venue
+from keeper.venues import registry
 from keeper.venues.aave_v3 import AaveV3
 from keeper.venues.aave_v3.book import checksum
 from keeper.venues.aave_v3.deployments import known as aave_markets
@@ -39,6 +40,8 @@ class Seat:
 
     around: Around
     guarded: tuple[Guarded, ...]
+    settings: Mapping[str, VenueSettings] = field(default_factory=dict)
+    """By venue id: a market that a payload would change is loaded anew by them, to see it as it would be."""
 
 
 class Governing:
@@ -65,6 +68,8 @@ class Governing:
 
     async def find(self, snapshot: Snapshot, venues: Mapping[str, Venue]) -> list[Fault]:
         """Everything that waits and matters to a guarded position, and what could not be read."""
+        # a tick may put a market loaded anew in its place meanwhile
+        venues = dict(venues)
         faults: list[Fault] = []
         queued: list[Queued] = []
         read = self._seat.around.camera.reader(snapshot.block)
@@ -85,7 +90,9 @@ class Governing:
     ) -> list[Fault]:
         around, block = self._seat.around, snapshot.block
         places = await self._places(venues, block)
-        trial = Trial(around.endpoints, around.chain.multicall, around.camera, self._accounts(venues))
+        trial = Trial(
+            around.endpoints, around.chain.multicall, around.camera, self._accounts(venues), self._load
+        )
         told: dict[PositionId, list[tuple[Queued, Effect, str]]] = {}
         faults: list[Fault] = []
         for q in queued:
@@ -129,6 +136,12 @@ class Governing:
         if tried is not None:
             return tried, "tried"
         return None if counted is None else (counted, "calldata")
+
+    async def _load(self, venue_id: str, read: Read) -> Venue:
+        settings = self._seat.settings.get(venue_id)
+        if settings is None:
+            raise Unread(f"how {venue_id} is loaded is not known")
+        return await registry.load(settings, self._seat.around.chain.chain_id, read)
 
     def _accounts(self, venues: Mapping[str, Venue]) -> dict[str, tuple[str, ...]]:
         guarded = self._seat.guarded
@@ -237,9 +250,8 @@ async def findings(site: Site, snapshot: Snapshot) -> list[Finding]:
     from keeper.daemon.oracles import Unheard
 
     try:
-        faults = await Governing(Seat(around=around, guarded=site.guarded), Unheard()).find(
-            snapshot, site.venues
-        )
+        seat = Seat(around=around, guarded=site.guarded, settings=site.settings)
+        faults = await Governing(seat, Unheard()).find(snapshot, site.venues)
     except Transient as error:
         why = f"what waits behind the timelocks is not known: {error}"
         faults = [_fault(Severity.WARNING, UNREAD, site.chain.name, why)]

@@ -7,7 +7,7 @@ every number against the venue's own views: so the difference is the payload's a
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 
 from eth_abi.abi import encode
@@ -21,8 +21,13 @@ from keeper.governance.timelocks import Queued
 from keeper.model import Block, Call, PositionId, Snapshot
 from keeper.seams import Priority, Transport, Venue
 from keeper.snapshot import GatherRequest, gather
+from keeper.venues.maker import Maker
 from keeper.words import Words, from_hex
 
+Read = Callable[[Sequence[Call]], Awaitable[Words]]
+"""One batch of a scene. Raises Transient, Unread."""
+Load = Callable[[str, Read], Awaitable[Venue]]
+"""(venue id, who reads) -> that market with its static facts as they are there. Raises ConfigError, Transient."""
 AGGREGATE = keccak(text="aggregate3((address,bool,bytes)[])")[:4]
 TIMEOUT_S = 10.0
 AT_ONCE = 100
@@ -40,18 +45,27 @@ class _Scene:
     code: str = ""
     """Code that the caller is given for the time of the call; empty: its own."""
     lead: tuple[Call, ...] = ()
+    loaded: dict[str, Venue] = field(default_factory=dict)
+    """Markets whose static facts are others here than those known."""
 
 
 class Trial:
     """Rehearses payloads on one chain at one block."""
 
     def __init__(
-        self, transport: Transport, multicall: str, camera: Camera, accounts: Mapping[str, tuple[str, ...]]
+        self,
+        transport: Transport,
+        multicall: str,
+        camera: Camera,
+        accounts: Mapping[str, tuple[str, ...]],
+        load: Load | None = None,
     ) -> None:
+        """``load``: for a payload that changes what a market is known by; None: such a market stays unread."""
         self._transport = transport
         self._multicall = multicall
         self._camera = camera
         self._accounts = accounts
+        self._load = load
 
     async def run(
         self, queued: Queued, block: Block, venues: Mapping[str, Venue]
@@ -63,8 +77,9 @@ class Trial:
         found: dict[PositionId, Effect] = {}
         try:
             scene = await self._scene(queued, later)
+            before = replace(scene, lead=(), loaded={})
             for part in self._parts(venues):
-                calm = await self._look(replace(scene, lead=()), venues, part)
+                calm = await self._look(before, venues, part)
                 then = await self._look(scene, venues, part)
                 for position in calm.positions:
                     seen = effect.rehearsed(position, then.position(position.id), (calm.means, then.means))
@@ -98,19 +113,31 @@ class Trial:
     async def _look(
         self, scene: _Scene, venues: Mapping[str, Venue], accounts: Mapping[str, tuple[str, ...]]
     ) -> Snapshot:
-        snapshot, _ = await gather(
-            GatherRequest(
-                chain_id=scene.block.chain_id,
-                block=scene.block,
-                venues=tuple((venues[v], some) for v, some in accounts.items()),
-                multicall=self._multicall,
-                read=self._reader(scene),
-                seen={v: self._camera.seen(v) for v in accounts},
+        """What our reader sees in a scene. A payload that changes what a market is known by (ratio, listing, code)
+        makes what was loaded stale: it is loaded in the scene, as a reload would once it has landed.
+        """
+        while True:
+            here = {v: scene.loaded.get(v, venues[v]) for v in accounts}
+            snapshot, seen = await gather(
+                GatherRequest(
+                    chain_id=scene.block.chain_id,
+                    block=scene.block,
+                    venues=tuple((here[v], some) for v, some in accounts.items()),
+                    multicall=self._multicall,
+                    read=self._reader(scene),
+                    seen={v: self._camera.seen(v) for v in accounts if v not in scene.loaded},
+                )
             )
-        )
-        return snapshot
+            stale = [v for v in accounts if v not in scene.loaded and seen[here[v].id].stale]
+            if not stale or self._load is None:
+                return snapshot
+            for v in stale:
+                scene.loaded[v] = fresh = await self._load(v, self._reader(scene))
+                known = venues[v]
+                if isinstance(known, Maker) and isinstance(fresh, Maker):
+                    fresh.foreseen_wad = known.foreseen_wad
 
-    def _reader(self, scene: _Scene) -> Callable[[Sequence[Call]], Awaitable[Words]]:
+    def _reader(self, scene: _Scene) -> Read:
         async def read(calls: Sequence[Call]) -> Words:
             every = (*scene.lead, *calls)
             rows = [(c.target, True, c.data) for c in every]
