@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from keeper.chain.endpoint import EndpointStatus, State
+from keeper.clock import SystemClock
 from keeper.daemon.control import Blind
+from keeper.daemon.stops import PAUSE
 from tests.bench.figures import ROOT
 from tests.page_browser import AXE, browser
 from tests.page_stage import HOSTILE, TOKEN, Stage, crowd, hostile, staged
@@ -124,6 +126,25 @@ async def test_page__when_some_are_in_danger__then_said_first_without_fault_as_s
                 if view == "desktop":
                     await switched(page)
                     await acknowledged(page, stage)
+                    await paused(page, stage)
+
+
+async def paused(page: Page, stage: Stage) -> None:
+    """A position that somebody paused says so in its row, above, and on the plain page, before any block."""
+    guarded = next(g for g in stage.on.running.parts.guarded if g.label == "cold")
+    until_s = SystemClock().now_s() + 1_800.0
+    stage.on.journal.set_control(f"{PAUSE}:{guarded.id}", repr(until_s), "ann", "by hand")
+    row = f"document.querySelector('[data-id=\"{guarded.id}\"]')"
+    await until(page, f"{row}.dataset.stopped === 'yes'")
+    assert "STOPPED (paused): paused by ann for" in await page.evaluate(f"{row}.textContent")
+    await until(page, "document.getElementById('more').textContent.includes('cold STOPPED (paused)')")
+    assert await text(page, "#chains .chip") == "DRY-RUN, 1 STOPPED"
+    assert await violations(page) == []
+    await page.goto(f"{stage.url}/plain")
+    plain = await text(page, "main")
+    assert "STOPPED (paused): paused by ann for" in plain
+    assert "1 STOPPED" in plain
+    stage.on.journal.set_control(f"{PAUSE}:{guarded.id}", None, "ann", "over")
 
 
 async def switched(page: Page) -> None:

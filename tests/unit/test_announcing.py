@@ -203,6 +203,20 @@ async def test_not_armed__when_a_live_daemon_is_not__then_said_again_and_again_u
 
 
 @pytest.mark.asyncio
+async def test_announcer__when_it_runs_over_a_live_daemon_that_is_not_armed__then_it_says_so_itself(
+    on: Loop,
+) -> None:
+    made = announcer(on)
+    await on.running.tick(on.lay(vault("1580")))
+    task = asyncio.create_task(made.run(lambda: [on]))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert heard(on)[:1] == [("CRITICAL", "disarmed")]
+
+
+@pytest.mark.asyncio
 async def test_not_armed__when_a_position_is_within_its_warning_line_or_unknown__then_critical_at_once(
     on: Loop,
 ) -> None:
