@@ -27,6 +27,14 @@ class Next:
     move: float
     """New price over the price now."""
     why: str
+    price: float | None = None
+    """The new price as the snapshot of that look counts prices; what the feed has answered since is not counted
+    again. None where the snapshot does not price it: ``move`` is then all that is known.
+    """
+
+    def onward(self, now: float) -> float:
+        """New price over the one of a snapshot that may be later than the look."""
+        return self.move if self.price is None or now <= 0.0 else self.price / now
 
 
 def next_answer(now: Answer, market: float | None, now_s: int) -> Next | None:
@@ -93,8 +101,9 @@ def _moves(
     for n in ahead:
         if n.feed in sides:
             a, b = sides[n.feed]
-            gains[n.source] = gains.get(n.source, 0.0) + a * (n.move - 1.0)
-            owes[n.source] = owes.get(n.source, 0.0) + b * (n.move - 1.0)
+            move = n.onward(prices[n.feed])
+            gains[n.source] = gains.get(n.source, 0.0) + a * (move - 1.0)
+            owes[n.source] = owes.get(n.source, 0.0) + b * (move - 1.0)
     return gains, owes
 
 

@@ -161,7 +161,8 @@ def _clock(position: Position, means: Means) -> Iterator[Fault]:
     if pays <= earns:
         return
     days = 365.0 * math.log(health) / (pays - earns)
-    if days < CLOCK_DAYS and pays > 0.2:
+    # a rate that many pay is worth a word only where it leaves days
+    if days < URGENT_DAYS or (days < CLOCK_DAYS and pays > 0.2):
         severity = Severity.CRITICAL if days < URGENT_DAYS else Severity.WARNING
         why = f"interest of {pays:.0%} a year alone liquidates it in {days:.1f} days"
         yield Fault(severity=severity, code="rate_clock", subject=str(position.id), why=why)

@@ -90,6 +90,8 @@ class Room:
         self._before: dict[str, Answer] = {}
         self._market: dict[str, float] = {}
         self._block: Block | None = None
+        self._stalled: tuple[tuple[Fault, ...], int] = ((), 0)
+        """What was said of a chain that stood still, and until when it stands."""
 
     def calls(self) -> tuple[Call, ...]:
         """Everything that one look asks, in one batch."""
@@ -126,7 +128,10 @@ class Room:
             found += faults.apart(answer, price)
             found += faults.moved_alone(before, answer, self._market.get(id), price)
             following = ahead.next_answer(answer, price, now_s)
-            coming += [following] if following is not None else []
+            if following is not None:
+                seen_at = snapshot.prices.get(id)
+                absolute = None if seen_at is None else following.move * seen_at
+                coming.append(replace(following, price=absolute))
             if not answer.why and (before is None or before.round != answer.round):
                 self._before[id] = answer
                 self._market.update({id: price} if price is not None else {})
@@ -192,9 +197,12 @@ class Room:
         before = self._block
         if said or before is None or block.number <= before.number:
             return said
-        # blocks between two looks came at least as close together as this
-        gap_s = int((now_s - before.timestamp_s) / (block.number - before.number))
-        return sequencer.stalled(chain, gap_s, self.site.block_time_s)
+        gap_s = sequencer.gap_s(
+            now_s - before.timestamp_s, block.number - before.number, self.site.block_time_s
+        )
+        if stalled := sequencer.stalled(chain, gap_s, self.site.block_time_s):
+            self._stalled = stalled, now_s + sequencer.STALL_TOLD_S
+        return self._stalled[0] if now_s < self._stalled[1] else ()
 
 
 def _unlisted(heard: Heard) -> bool:

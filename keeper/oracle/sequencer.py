@@ -19,6 +19,10 @@ UPTIME = {
 GRACE_S = 3_600
 """What Aave's PriceOracleSentinel and Chainlink's example wait after a restart; a market may have none (Aave 3.7)."""
 
+SLOWER = 1.25
+STALL_TOLD_S = 600
+"""So long a stall that is over is said: whoever wakes must still find it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sequencer:
@@ -56,6 +60,14 @@ def faults(chain: str, now: Sequencer, now_s: int) -> tuple[Fault, ...]:
         why = f"the sequencer runs again for {age_s} s: liquidations may begin at once, at the latest in {left_s} s"
         return (Fault(severity=Severity.CRITICAL, code="sequencer_grace", subject=chain, why=why),)
     return ()
+
+
+def gap_s(elapsed_s: int, blocks: int, block_time_s: float) -> int:
+    """The longest gap that must lie between two looks, seconds: what is left when every other block came at its pace.
+
+    A mean would hide an hour behind the twenty blocks that followed it; a chain may be ``SLOWER`` than it says.
+    """
+    return int(max(elapsed_s / blocks, elapsed_s - SLOWER * block_time_s * (blocks - 1)))
 
 
 def stalled(chain: str, gap_s: int, block_time_s: float) -> tuple[Fault, ...]:

@@ -126,6 +126,8 @@ def test_pool__when_somebody_moves_it__then_it_is_not_believed_until_the_average
     assert ("oracle_apart", "WETH") in {(f.code, f.subject) for f in found.faults}
     (due,) = (n for n in found.ahead if n.feed == "WETH")
     assert due.move == pytest.approx(held.price / oracle_usd(chain, deployment, "WETH"), rel=1e-6)
+    # as the snapshot of that look counts: what has come true by the next one is not counted again
+    assert due.price == pytest.approx(due.move * 2_000.0)
 
 
 def test_pool__when_it_keeps_one_observation__then_a_swap_leaves_no_average_and_no_price(
