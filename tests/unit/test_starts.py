@@ -1,0 +1,214 @@
+"""What a disk or a journal says at a start: which of it is the configuration's fault, and what is kept meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from keeper.clock import ManualClock, SystemClock
+from keeper.daemon import starts
+from keeper.daemon.announcing import Announcer
+from keeper.daemon.reloading import Current
+from keeper.daemon.stops import PAUSE
+from keeper.daemon.supervise import Ear
+from keeper.errors import Broken, ConfigError, Unwritable, unopened
+from keeper.journal.files import FileLock
+from keeper.journal.write import Journal
+from keeper.model import IntentState
+from keeper.notify import control
+from keeper.seams import Severity
+from keeper.signer import disk
+from keeper.signer.store import Store
+from tests.loop_double import DIGEST, heard, settings
+from tests.unit.journal.test_journal_queries import attempt, plan
+
+pytestmark = pytest.mark.unit
+DISK = [
+    errno.ENOSPC,
+    errno.EROFS,
+    errno.EIO,
+    errno.EDQUOT,
+    errno.ENODEV,
+    errno.ESTALE,
+    errno.EMFILE,
+    errno.ENXIO,
+]
+PLACE = [errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP]
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(n, Unwritable) for n in DISK] + [(n, ConfigError) for n in PLACE]
+)
+def test_unopened__when_a_place_is_wrong_or_a_disk_unwell__then_only_the_place_is_the_configurations_fault(
+    number: int, kind: type[Exception]
+) -> None:
+    assert isinstance(unopened(OSError(number, os.strerror(number)), "x"), kind)
+    assert isinstance(unopened(OSError("AF_UNIX path too long"), "x"), ConfigError)
+
+
+@pytest.mark.parametrize("number", DISK)
+def test_store__when_its_disk_is_unwell__then_it_is_tried_again_and_is_no_wrong_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    path = tmp_path / "signer.sqlite"
+    Store.create(path).close()
+
+    def fails(path: Path) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(disk, "refuse_cut", fails)
+    with pytest.raises(Unwritable, match=r"signer\.sqlite: signer store cannot be opened"):
+        Store.open(path)
+
+
+def test_lock__when_the_disk_fails_under_it__then_it_is_not_left_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(os, "pwrite", full)
+        FileLock(tmp_path / "lock").release()
+        failing.setattr("fcntl.flock", full)
+        with pytest.raises(OSError, match="No space left"):
+            FileLock(tmp_path / "lock")
+    FileLock(tmp_path / "lock").release()
+
+
+def test_adrift__when_asked_to_keep_what_must_outlive_it__then_refused_and_paused(tmp_path: Path) -> None:
+    given = settings(tmp_path / "nowhere", "live")
+    with starts.adrift(given, "the disk is full", SystemClock()) as journal:
+        for keeps in (
+            lambda: journal.open_intent(plan()),
+            lambda: journal.open_intent(plan(), dry=True),
+            lambda: journal.add_attempt(attempt(plan().key, nonce=1), "0x1"),
+            lambda: journal.set_control("armed", DIGEST, "alice", ""),
+            lambda: journal.set_control(PAUSE, None, "alice", ""),
+        ):
+            with pytest.raises(Unwritable, match="the disk is full"):
+                keeps()
+        paused = journal.control(PAUSE)
+        assert paused is not None
+        assert float(paused.value or 0) > SystemClock().now_s() + 3600
+        assert journal.control("armed") is None
+        assert journal.open_intents(plan().key.position.chain_id) == ()
+        assert IntentState.DRY not in {i.state for i in journal.intents()}
+        # this configuration is taken for one that has served
+        assert starts.known(journal, given.digest)
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize(("key", "value"), [(starts.JUDGED, DIGEST), (starts.ARMED, DIGEST)])
+def test_known__when_a_block_was_judged_or_a_person_armed_it__then_for_that_configuration_alone(
+    tmp_path: Path, key: str, value: str
+) -> None:
+    with Journal.open(tmp_path / "journal.sqlite", ManualClock()) as journal:
+        assert not starts.known(journal, DIGEST)
+        journal.set_control(key, value, "test", "")
+        assert starts.known(journal, DIGEST)
+        assert not starts.known(journal, "another")
+
+
+class Judging:
+    judged = False
+
+
+@pytest.mark.asyncio
+async def test_witness__when_a_block_is_judged__then_kept_once_for_the_configuration_that_holds(
+    tmp_path: Path,
+) -> None:
+    chain, clock = Judging(), ManualClock()
+    with Journal.open(tmp_path / "journal.sqlite", clock) as journal:
+        current = Current(settings(tmp_path))
+        task = asyncio.create_task(starts.witness(current, journal, lambda: [chain], clock))
+        for judged in (False, True, True):
+            chain.judged = judged
+            for _ in range(4):
+                await asyncio.sleep(0)
+            assert starts.known(journal, DIGEST) is judged
+        assert len(journal.entries("control")) == 1
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.asyncio
+async def test_relieved__when_the_disk_takes_it_again__then_it_ends_and_said_so_before(
+    tmp_path: Path,
+) -> None:
+    given, told = settings(tmp_path / "state"), heard()
+    (tmp_path / "state").mkdir()
+    lock = given.journal_path.with_name("journal.sqlite.lock")
+    lock.symlink_to("/proc/self/nothing/there")  # ENOENT: wrong for now, whatever it is
+    with starts.adrift(given, "the disk is full", ManualClock()) as journal:
+        task = asyncio.create_task(starts.relieved(given, journal, "unwritable", told, ManualClock()))
+        for _ in range(200):
+            await asyncio.sleep(0.001)
+            if len(told.raised) > 1:
+                break
+        assert not task.done()
+        lock.unlink()
+        await asyncio.wait_for(task, 5)
+    assert {(s, c) for s, c, _, _ in told.raised} == {(Severity.CRITICAL, "unwritable")}
+    with Journal.open(given.journal_path, ManualClock()) as real:
+        assert [(e.kind, e.subject) for e in real.entries()] == [("start", "journal")]
+
+
+@pytest.mark.asyncio
+async def test_ear__when_the_disk_takes_no_socket__then_alarmed_and_tried_until_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = 0
+
+    async def serve(path: Path, answer: object) -> object:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise Unwritable("Read-only file system")
+        return Listening()
+
+    monkeypatch.setattr(control, "serve", serve)
+    clock = ManualClock()
+    with Journal.open(tmp_path / "journal.sqlite", clock) as journal:
+        announcer = Announcer(settings(tmp_path), journal, clock)
+        ear = Ear(tmp_path / "control.sock", nobody, announcer)
+        await ear.open()
+        await asyncio.wait_for(ear.keep(), 5)
+        ear.close()
+        told = [(e.data["severity"], e.data["code"], e.subject) for e in journal.entries("alarm")]
+    assert told == [(s, "unwritable", "control socket") for s in ("CRITICAL", "CLEARED")]
+
+
+class Listening:
+    def close(self) -> None:
+        return None
+
+
+async def nobody(_: dict[str, object]) -> dict[str, object]:
+    return {}
+
+
+@pytest.mark.asyncio
+async def test_control__when_the_disk_takes_no_socket__then_no_wrong_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(asyncio, "start_unix_server", full)
+    with pytest.raises(Unwritable, match="the control socket"):
+        await control.serve(tmp_path / "control.sock", nobody)
+
+
+def test_waits__when_the_journal_is_damaged__then_only_where_nobody_reads_the_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    assert starts.waits(Unwritable("full"))
+    assert not starts.waits(Broken("damaged"))
+    monkeypatch.setenv("NOTIFY_SOCKET", "/run/nobody")
+    assert starts.waits(Broken("damaged"))
