@@ -14,12 +14,13 @@ from keeper.daemon.thresholds import Diary, Thresholds
 from keeper.daemon.wiring import Finding, Site
 from keeper.errors import Transient
 from keeper.model import Block, Call, Policy, PositionId, Snapshot, Token
-from keeper.oracle import composed, drift, osm, room, updates
+from keeper.oracle import composed, drift, osm, room, sequencer, updates
 from keeper.oracle.ahead import Next
 from keeper.oracle.faults import Fault
 from keeper.oracle.feeds import Named, selector
 from keeper.oracle.room import Room, Told
 from keeper.oracle.room import Site as Feeds
+from keeper.oracle.sequencer import Grace
 from keeper.oracle.tickers import Tickers, places
 from keeper.seams import Alarm, Clock, Priority, Severity, Venue
 from keeper.venues.aave_v3 import AaveV3
@@ -35,6 +36,9 @@ EVENT_S = 3_600.0
 """So long they stand: to clear one with the next block would say that it is over."""
 SOURCE_OF = selector("getSourceOfAsset(address)")
 """AaveOracle: the feed behind an asset's price."""
+SENTINEL, WAIT = selector("getPriceOracleSentinel()"), selector("getGracePeriod()")
+NO_SENTINEL_FROM = 11
+"""POOL_REVISION of Aave 3.7, which asks no sentinel although its provider may still name one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +152,7 @@ class Oracles:
                 named=(*named, *parts),
                 tokens=tokens,
                 quoter=chain.uniswap_quoter,
+                graces=await graces(venues, read) if sequencer.calls(chain.chain_id) else (),
             )
             self._room, self._venues = await room.load(site, read), dict(venues)
             self._unlooked = unlooked
@@ -188,6 +193,23 @@ class Oracles:
             venue.foreseen_wad = state.lowest
             found += osm.faults(subject, state, block.timestamp_s)
         return found
+
+
+async def graces(venues: Mapping[str, Venue], read: room.Read) -> tuple[Grace, ...]:
+    """How long each market waits after its sequencer stood; only Aave's do, up to 3.6. Raises Transient."""
+    sentinels: dict[str, str] = {}
+    found = {v.id: 0 for v in venues.values()}
+    asked = [v for v in venues.values() if isinstance(v, AaveV3) and v.market.revision < NO_SENTINEL_FROM]
+    if asked:
+        words = await read([Call(target=v.market.provider, data=SENTINEL) for v in asked])
+        known = {v.id: words.uint(i) for i, v in enumerate(asked) if words.ok[i] and words.count[i]}
+        found |= {v.id: -1 for v in asked if v.id not in known}
+        sentinels = {id: checksum(address) for id, address in known.items() if address}
+    if sentinels:
+        words = await read([Call(target=target, data=WAIT) for target in sentinels.values()])
+        for i, id in enumerate(sentinels):
+            found[id] = words.uint(i) if words.ok[i] and words.count[i] else -1
+    return tuple(Grace(market=id, wait_s=None if s < 0 else s) for id, s in found.items())
 
 
 async def named_feeds(

@@ -15,6 +15,7 @@ from keeper.oracle.exchanges import Heard
 from keeper.oracle.faults import Fault
 from keeper.oracle.feeds import Answer, Feed, Named
 from keeper.oracle.market import Pool
+from keeper.oracle.sequencer import Grace
 from keeper.oracle.steps import PHASE
 from keeper.oracle.updates import Rounds, Update
 from keeper.seams import Severity
@@ -42,6 +43,8 @@ class Site:
     """Feed id -> the token that it prices."""
     quoter: str | None = None
     """Uniswap's QuoterV2, which knows the factory; None: the market is not asked."""
+    graces: tuple[Grace, ...] = ()
+    """Of its markets, after the chain's sequencer stood."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +196,7 @@ class Room:
 
     def _sequencer(self, block: Block, words: Words) -> tuple[Fault, ...]:
         now_s, chain = block.timestamp_s, self.site.chain
-        said = sequencer.faults(chain, sequencer.state(words), now_s) if len(words) else ()
+        said = sequencer.faults(chain, sequencer.state(words), now_s, self.site.graces) if len(words) else ()
         before = self._block
         if said or before is None or block.number <= before.number:
             return said

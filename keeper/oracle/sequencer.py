@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from keeper.model import Call
@@ -17,7 +18,9 @@ UPTIME = {
 }
 """Chain id -> uptime feed; docs.chain.link, L2 sequencer uptime feeds, as quoted by public sources, 2026-11-21."""
 GRACE_S = 3_600
-"""What Aave's PriceOracleSentinel and Chainlink's example wait after a restart; a market may have none (Aave 3.7)."""
+"""So long a restart is said at the least: what Chainlink's example waits, and what a market may be believed to."""
+AT_ONCE_BELOW = 0.95
+"""Health below which Aave's market liquidates during its grace as well (ValidationLogic of v3.0 to 3.6)."""
 
 SLOWER = 1.25
 STALL_TOLD_S = 600
@@ -30,6 +33,15 @@ class Sequencer:
 
     up: bool | None
     since_s: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grace:
+    """How long a market's own sentinel holds liquidations back after a restart."""
+
+    market: str
+    wait_s: int | None
+    """0: it has none; None: it could not be read."""
 
 
 def calls(chain_id: int, address: str | None = None) -> tuple[Call, ...]:
@@ -46,8 +58,8 @@ def state(words: Words) -> Sequencer:
     return Sequencer(up={0: True, 1: False}.get(answer), since_s=since_s) if since_s else Sequencer(up=None)
 
 
-def faults(chain: str, now: Sequencer, now_s: int) -> tuple[Fault, ...]:
-    """What a person must hear: standing still, or running again with liquidations about to begin."""
+def faults(chain: str, now: Sequencer, now_s: int, graces: Sequence[Grace] = ()) -> tuple[Fault, ...]:
+    """What a person must hear: standing still, or running again and when liquidations begin, market by market."""
     if now.up is None:
         why = "the sequencer's uptime feed could not be read"
         return (Fault(severity=Severity.WARNING, code="sequencer_unread", subject=chain, why=why),)
@@ -55,11 +67,25 @@ def faults(chain: str, now: Sequencer, now_s: int) -> tuple[Fault, ...]:
     if not now.up:
         why = f"the sequencer is down for {age_s} s: nothing can be sent, prices stand still"
         return (Fault(severity=Severity.CRITICAL, code="sequencer_down", subject=chain, why=why),)
-    if age_s < GRACE_S:
-        left_s = GRACE_S - age_s
-        why = f"the sequencer runs again for {age_s} s: liquidations may begin at once, at the latest in {left_s} s"
+    if age_s < max([GRACE_S, *(g.wait_s or 0 for g in graces)]):
+        by_text: dict[str, list[str]] = {}
+        for g in graces:
+            by_text.setdefault(_begin(g, age_s), []).append(g.market)
+        told = "; ".join(f"{', '.join(markets)}: {text}" for text, markets in by_text.items())
+        why = f"the sequencer runs again for {age_s} s: liquidations may begin at once" + (
+            told and f" ({told})"
+        )
         return (Fault(severity=Severity.CRITICAL, code="sequencer_grace", subject=chain, why=why),)
     return ()
+
+
+def _begin(grace: Grace, age_s: int) -> str:
+    if grace.wait_s is None:
+        return "its grace could not be read"
+    left_s = grace.wait_s - age_s
+    if left_s <= 0:
+        return "its grace has passed" if grace.wait_s else "it has no grace"
+    return f"in {left_s} s, below health {AT_ONCE_BELOW} at once"
 
 
 def gap_s(elapsed_s: int, blocks: int, block_time_s: float) -> int:
