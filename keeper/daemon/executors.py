@@ -19,6 +19,8 @@ from keeper.units import WAD, decimal_text
 STRATEGY = "deleverage"
 REDUCES = frozenset({"exposure_limits", "depeg_playbook", "floor"})
 SELLS = frozenset({STRATEGY, "close_position", "trailing_stop", "take_profit"}) | REDUCES
+ORDERS = frozenset({"reduce_perp", "close_perp", "stop_on_venue"})
+"""What closes a perpetual position by an order: without an Executor, and never on one endpoint's word."""
 PAYS = {"repay_from_reserve": Side.DEBT, "supply_from_reserve": Side.COLLATERAL}
 ENDS_SOON_S = 14 * 86_400
 LOSS_WAD = WAD // 50
@@ -35,6 +37,7 @@ def findings(site: Site, settings: Settings, snapshot: Snapshot) -> list[Finding
     named = {p.account: p.executor for p in settings.positions if p.executor}
     found: list[Finding] = []
     for guarded in site.guarded:
+        found += _alone(site, guarded)
         uses = [s for s in guarded.policy.strategies if s in SELLS or s in PAYS]
         if guarded.id.account not in named:
             if uses:
@@ -87,15 +90,21 @@ def can_sell(means: Means, guarded: Guarded) -> bool:
     return sells or pays
 
 
+def _alone(site: Site, guarded: Guarded) -> list[Finding]:
+    """What one endpoint alone can never say yes to, whoever would do it."""
+    idle = [s for s in guarded.policy.strategies if s in SELLS or s in ORDERS]
+    if not idle or len(site.chain.endpoints) >= ENDPOINTS_MIN:
+        return []
+    why = f"{', '.join(idle)}: a sale needs the word of two endpoints, and one is configured: nothing is sold"
+    return [_bad(Severity.CRITICAL, "quorum", guarded, f"{why}, reduced or closed, and no stop is placed")]
+
+
 def _of(site: Site, guarded: Guarded, snapshot: Snapshot) -> list[Finding]:
     found: list[Finding] = []
     sells = not SELLS.isdisjoint(guarded.policy.strategies)
     if sells and site.chain.uniswap_quoter is None:
         why = "no Uniswap quoter is known on this chain: nothing is sold; set chains.uniswap_quoter"
         found.append(_bad(Severity.CRITICAL, "no_quoter", guarded, why))
-    if sells and len(site.chain.endpoints) < ENDPOINTS_MIN:
-        why = "a sale needs the word of two endpoints, and one is configured: nothing is sold"
-        found.append(_bad(Severity.CRITICAL, "quorum", guarded, why))
     mandate = snapshot.means.mandate(guarded.id)
     if mandate is None:
         return [*found, _bad(Severity.CRITICAL, "executor", guarded, "its executor could not be read")]

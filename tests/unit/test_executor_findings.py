@@ -35,6 +35,7 @@ def codes(
     quoter: bool = True,
     native_wei: int = WAD,
     above: bool = False,
+    endpoints: int = 2,
 ) -> list[str]:
     """The codes of every finding about the usual borrower."""
     guarded = Guarded(
@@ -43,7 +44,9 @@ def codes(
         venue_id=build.VENUE,
         id=build.position_id(),
     )
-    chain = SimpleNamespace(uniswap_quoter="0x" if quoter else None, endpoints=(1, 2), storm_gwei=1_000.0)
+    chain = SimpleNamespace(
+        uniswap_quoter="0x" if quoter else None, endpoints=(1,) * endpoints, storm_gwei=1_000.0
+    )
     venue: Any = LendingDouble()
     site: Any = SimpleNamespace(chain=chain, guarded=(guarded,), venues={build.VENUE: venue})
     position = SimpleNamespace(account=ALICE, executor=EXECUTOR if named else None)
@@ -121,3 +124,15 @@ def test_check__when_an_exit_may_be_made_above_trigger__then_the_executor_s_trig
     assert codes(wide, exits, above=True) == []
     assert codes(wide, (*exits, "deleverage"), above=True) == ["executor_terms"] * 2, "a rescue has a target"
     assert codes(wide, exits) == ["executor_terms"] * 2
+
+
+@pytest.mark.parametrize("strategy", ["reduce_perp", "close_perp", "stop_on_venue"])
+def test_check__when_one_endpoint_is_configured__then_what_closes_a_perpetual_is_named(strategy: str) -> None:
+    assert codes(build.means(), ("add_margin", strategy), named=False, endpoints=1) == ["quorum"]
+    assert codes(build.means(), ("add_margin", strategy), named=False) == []
+    assert codes(build.means(), ("add_margin",), named=False, endpoints=1) == []
+
+
+def test_check__when_one_endpoint_is_configured__then_a_sale_is_named_with_and_without_an_executor() -> None:
+    assert codes(means(owner()), ("deleverage",), endpoints=1) == ["quorum"]
+    assert codes(build.means(), ("deleverage",), named=False, endpoints=1) == ["quorum", "no_executor"]
