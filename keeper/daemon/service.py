@@ -17,7 +17,7 @@ from keeper.chain.head import Heads, Mailbox, latest
 from keeper.chain.line import HeadEvent, HeadKind
 from keeper.clock import SystemClock
 from keeper.config import ChainSettings, Settings
-from keeper.daemon import safe
+from keeper.daemon import safe, starts
 from keeper.daemon.agreement import with_agreed
 from keeper.daemon.bargain import with_offers
 from keeper.daemon.chores import EVERY_S, FIRST, Chores
@@ -94,7 +94,8 @@ class ChainDaemon:
         while True:
             self._stirred_s = self.clock.monotonic_s()
             try:
-                here = await site(self.settings, self.chain, endpoints, await latest(endpoints))
+                served = starts.known(self.journal, self.settings.digest)
+                here = await site(self.settings, self.chain, endpoints, await latest(endpoints), served=served)
                 parts = await self._parts(here)
                 self.loop, self._here = self._looped(parts, here), here
                 return endpoints, here

@@ -14,7 +14,7 @@ import structlog
 from keeper.clock import SystemClock
 from keeper.config import ChainSettings
 from keeper.config.telling import TelegramSettings
-from keeper.daemon import safe, starts
+from keeper.daemon import absent, safe, starts
 from keeper.daemon.announcing import Announcer
 from keeper.daemon.canary.cage import Cage
 from keeper.daemon.commanding import CODE, Answer, commander_for
@@ -101,8 +101,12 @@ class Fleet:
 
     def renew(self) -> None:
         """Make every chain's daemon anew, each when its lane is empty."""
-        for asked in self._renewals:
-            asked.set()
+        for i in range(len(self._renewals)):
+            self.renew_one(i)
+
+    def renew_one(self, i: int) -> None:
+        """The same of the chain at ``i``."""
+        self._renewals[i].set()
 
     async def _lived(self, i: int, voice: Voice) -> str:
         """The chain's daemon at ``i`` for as long as it lives: why it ended; empty when it is to be made anew."""
@@ -174,6 +178,7 @@ async def serve(current: Current, journal: Journal, make: Make, announcer: Annou
     beside.append(
         asyncio.create_task(starts.witness(current, journal, lambda: fleet.chains, announcer.clock))
     )
+    beside.append(asyncio.create_task(seek(fleet, announcer)))
     if settings.safe_mode:
         why = "it ended again and again without being stopped"
         beside.append(asyncio.create_task(safe.remind(why, announcer.alarms, announcer.clock)))
@@ -253,6 +258,17 @@ def _caged(current: Current, journal: Journal, announcer: Announcer, fleet: Flee
     cage = Cage(settings, journal, announcer, lambda: fleet.chains)
     announcer.canary = cage.figures
     return cage
+
+
+async def seek(fleet: Fleet, announcer: Announcer) -> None:
+    """Venues that could not be loaded, for ever: a fault in it is told, and touches nothing else."""
+    while True:
+        try:
+            await absent.look_for(lambda: fleet.chains, fleet.renew_one, announcer.clock)
+        except Exception as e:  # the supervisor
+            structlog.get_logger("keeper").exception("no look for absent venues")
+            announcer.alarms.raise_alarm(Severity.CRITICAL, absent.CODE, "", f"not looked for: {_words(e)}")
+        await announcer.clock.sleep(BACK_OFF_S_MAX)
 
 
 async def practise(cage: Cage, announcer: Announcer) -> None:

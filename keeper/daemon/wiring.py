@@ -13,6 +13,7 @@ from keeper.chain.head import latest
 from keeper.clock import SystemClock
 from keeper.config import ChainSettings, EndpointSettings, Settings, VenueSettings
 from keeper.daemon import known
+from keeper.daemon.absent import Absent
 from keeper.daemon.camera import Camera
 from keeper.daemon.desks import desk
 from keeper.daemon.facts import Guarded, Lens
@@ -97,10 +98,13 @@ async def opened(
         await endpoints.close()
 
 
-async def site(settings: Settings, chain: ChainSettings, endpoints: Endpoints, block: Block) -> Site:
+async def site(
+    settings: Settings, chain: ChainSettings, endpoints: Endpoints, block: Block, *, served: bool = False
+) -> Site:
     """Everything that ``settings`` name on ``chain``, static facts as of ``block``.
 
-    Raises ConfigError with every problem of the chain's contracts, or Transient.
+    Raises ConfigError with every problem of the chain's contracts, or Transient. ``served``: the configuration was
+    right once; a venue that cannot be loaded then is ``Absent``, as long as another one can.
     """
     await _multicall(chain, endpoints)
     camera = Camera(chain, endpoints, settings.wallet.address)
@@ -108,17 +112,22 @@ async def site(settings: Settings, chain: ChainSettings, endpoints: Endpoints, b
     by_name: dict[str, Venue] = {}
     named: dict[str, VenueSettings] = {}
     problems: list[str] = []
+    absent: list[Absent] = []
     for venue_settings in (v for v in settings.venues if v.chain == chain.name):
         try:
             venue = await camera.load(venue_settings, block)
         except ConfigError as e:
             problems += e.problems
+            absent.append(Absent(venue_settings, camera, chain.chain_id, "; ".join(e.problems)))
             continue
         venues[venue.id] = by_name[venue_settings.name] = venue
         named[venue.id] = venue_settings
-    if problems:
+    if problems and not (served and venues):
         raise ConfigError(tuple(problems))
     camera.supplement = await desk(settings, chain, (endpoints, camera, block), by_name)
+    for gone in absent:
+        venues[gone.id] = by_name[gone.settings.name] = gone
+        named[gone.id] = gone.settings
     return Site(
         chain=chain,
         endpoints=endpoints,
