@@ -63,16 +63,39 @@ def impact_of_closing(market: Market, held: Held) -> tuple[int, bool]:
     return won - lost, improved
 
 
-def borrowing_a_second(market: Market, long: bool) -> int:
-    """Factor a second that one side pays for what it reserves of the pool."""
-    prices, rule = market.prices, market.borrowing[0 if long else 1]
-    reserved = market.long.tokens.total * prices.index.max if long else market.short.usd.total
-    if reserved == 0:
-        return 0
+def borrowing_untold(market: Market, long: bool) -> str:
+    """Why what one side pays cannot be told; empty where it can.
+
+    GMX's own arithmetic stops there as well, and with it every order and every liquidation.
+    """
+    if not _charged(market, long):
+        return ""
+    pool, rule = _pool(market, long), market.borrowing[0 if long else 1]
+    side = "longs" if long else "shorts"
+    if not pool:
+        return f"the pool that pays {side} is empty: what they pay for borrowing cannot be told"
+    if rule.kink.optimal and not applied(pool, rule.reserve):
+        return f"{side} may reserve nothing of the pool, and do: what they pay for borrowing cannot be told"
+    return ""
+
+
+def _charged(market: Market, long: bool) -> int:
+    """USD that one side pays borrowing for."""
     longs, shorts = balance(market)
     if market.smaller_side_free and (longs < shorts if long else shorts < longs):
         return 0
-    pool = market.pool.of(long) * (prices.long if long else prices.short).min
+    return market.long.tokens.total * market.prices.index.max if long else market.short.usd.total
+
+
+def _pool(market: Market, long: bool) -> int:
+    return market.pool.of(long) * (market.prices.long if long else market.prices.short).min
+
+
+def borrowing_a_second(market: Market, long: bool) -> int:
+    """Factor a second that one side pays for what it reserves of the pool, where ``borrowing_untold`` is empty."""
+    reserved, pool, rule = _charged(market, long), _pool(market, long), market.borrowing[0 if long else 1]
+    if reserved == 0:
+        return 0
     kink = rule.kink
     if not kink.optimal:
         return applied(power(reserved, rule.exponent) * FACTOR // pool, rule.factor)
@@ -87,7 +110,7 @@ def funding_a_second(market: Market) -> tuple[int, bool]:
     """(factor a second, whether longs pay shorts) after the seconds since the last update."""
     longs, shorts = balance(market)
     rule, imbalance = market.funding, abs(longs - shorts)
-    if imbalance == 0 and rule.increase == 0:
+    if longs + shorts == 0 or (imbalance == 0 and rule.increase == 0):
         return 0, True
     share = power(imbalance, rule.exponent) * FACTOR // (longs + shorts)
     if rule.increase == 0:

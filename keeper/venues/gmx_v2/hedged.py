@@ -28,7 +28,7 @@ from keeper.model import (
 )
 from keeper.seams import Effect, Reading, Seen, Shadow
 from keeper.venues.gmx_v2 import GmxV2, encode, orders, read, store
-from keeper.venues.gmx_v2.curves import applied
+from keeper.venues.gmx_v2.curves import applied, borrowing_untold
 from keeper.words import Words
 
 
@@ -74,6 +74,8 @@ class HedgedSlot(GmxV2):
         if isinstance(found, str):
             return found
         market, rules = found
+        if why := borrowing_untold(market, slot.long):
+            return why
         own = words.part(priced, len(words))
         waits = orders.waiting(slot, block, own, orders.page(Seen(), ""))
         if isinstance(waits, str):

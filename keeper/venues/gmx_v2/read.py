@@ -26,6 +26,7 @@ from keeper.venues.gmx_v2.book import Slot, ask, key, word
 from keeper.venues.gmx_v2.curves import (
     applied,
     borrowing_a_second,
+    borrowing_untold,
     funding_a_second,
     impact_of_closing,
 )
@@ -186,6 +187,8 @@ def _one(frame: Frame, id: PositionId, words: Words, about: About) -> Position |
             row=BookRow(feeds=(), a=(), b=()),
             mode="closed",
         )
+    if why := borrowing_untold(frame.market, held.long):
+        return why
     waits = orders.waiting(frame.slot, frame.block, words, about.page)
     if isinstance(waits, str):
         return waits
