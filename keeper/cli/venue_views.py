@@ -262,7 +262,9 @@ async def _gmx(venue: GmxV2, account: str, found: Position | None, asking: Askin
 
 
 async def _maker(venue: Maker, account: str, ours: _Ours, asking: Asking) -> tuple[Fact, ...]:
-    """The Vat's integers with the fees that ``Jug.drip`` adds; whether ``Dog.bark`` takes the vault after it."""
+    """The Vat's integers with the fees that ``Jug.drip`` adds; whether ``Dog.bark`` takes the vault then, or after a
+    poke besides.
+    """
     m = venue.market
     key = bytes.fromhex(m.ilk[2:])
     jug, dog = m.jug, m.dog
@@ -272,15 +274,20 @@ async def _maker(venue: Maker, account: str, ours: _Ours, asking: Asking) -> tup
             maker.ask(m.vat, maker.ILKS, key),
             maker.ask(m.vat, maker.URNS, key, word(account)),
             maker.ask(dog, BARK, key, word(account), word(account)),
+            maker.ask(m.spotter, maker.POKE, key),
+            maker.ask(m.vat, maker.ILKS, key),
+            maker.ask(dog, BARK, key, word(account), word(account)),
         ]
     )
     _need("Jug.drip", answers[0])
     _, rate, spot = _words("Vat.ilks", _need("Vat.ilks", answers[1]), 3)
     ink, art = _words("Vat.urns", _need("Vat.urns", answers[2]), 2)
-    barks, why = answers[3]
+    # nobody is liquidated by a void price
+    spot = min(spot, _words("Vat.ilks", _need("Vat.ilks", answers[5]), 3)[2] or spot)
+    verdicts = answers[3], answers[6]
     unsafe = spot > 0 and ink * spot < art * rate
-    if barks or NOT_UNSAFE in _reason(why):
-        unsafe = barks
+    if any(barks for barks, _ in verdicts) or all(NOT_UNSAFE in _reason(why) for _, why in verdicts):
+        unsafe = any(barks for barks, _ in verdicts)
     return (
         Fact(what="ink", ours=sum(h.stored for h in ours.given), venue=ink),
         Fact(what="art", ours=sum(h.stored for h in ours.owed), venue=art),

@@ -110,3 +110,10 @@ def test_maker__when_fees_of_months_wait_for_a_drip__then_the_numbers_are_the_va
         assert all(f.equal for f in told.values()), told
         assert told["liquidatable"].venue is low
         assert told["debt, DAI"].venue > -(-art * rate // 10**27)
+    # the delayed price moved and nobody poked: who liquidates may do it, or leave it
+    for price, low in ((1_400, True), (6_000, False)):
+        chain.send(chain.accounts[0], system.osm, "file(uint128,uint128)", price * WAD, price * WAD)
+        for urn, is_low in ((safe, low), (close, True)):
+            told = compared(eye, system.multicall, urn, eye.position(urn))
+            assert all(f.equal for f in told.values()), told
+            assert told["liquidatable"].venue is is_low
