@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from eth_utils.address import to_checksum_address
 
@@ -21,10 +22,12 @@ from keeper.model import (
     Means,
     Policy,
     Position,
+    Proposal,
     Route,
     Side,
     Snapshot,
     Spent,
+    Step,
     Terms,
     Token,
 )
@@ -36,9 +39,10 @@ from keeper.replay.vessel import Vessel
 from keeper.risk.outlook import assess
 from keeper.seams import Strategy
 from keeper.triggers import crossed
-from keeper.units import BPS, GWEI, wad_float
+from keeper.units import BPS, GWEI, mul_div_up, wad_float
 
 BLOCK_S = 12.0
+DAY_S = 86_400
 EXECUTOR = to_checksum_address("0x" + "52" * 20)
 KEY = "0x" + "53" * 32
 RECEIPT = to_checksum_address("0x" + "54" * 20)
@@ -51,6 +55,25 @@ EVERY_HEALTH = 1e6
 """Finite, for a kernel multiplies debt by it."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """One answer of the rooms."""
+
+    time_s: int
+    decisions: tuple[Decision, ...]
+    memory: Memory
+    """After it."""
+    moved_usd: int
+    """What the chosen steps count for in the day's cap."""
+    crossed: bool
+    """Whether the position stands where the policy acts."""
+
+    @property
+    def chosen(self) -> tuple[Proposal, ...]:
+        """What is to be done."""
+        return tuple(p for d in self.decisions for p in d.chosen)
+
+
 class Ours:
     """An owner with an Executor and an empty wallet, under ``policy``; ``said`` keeps every decision."""
 
@@ -60,6 +83,7 @@ class Ours:
         self.policy, self.strategies, self.venue = policy, strategies, venue
         self.memory = Memory()
         self.said: list[Decision] = []
+        self._spent: list[tuple[int, int]] = []
 
     @property
     def line(self) -> float:
@@ -68,19 +92,46 @@ class Ours:
 
     def act(self, vessel: Vessel, market: Market) -> Act:
         """Snapshot -> outlook -> decision -> the chosen steps on the vessel."""
+        heard = self.heard(vessel, market)
+        self.memory = heard.memory
+        self.said.extend(heard.decisions)
+        if heard.chosen:
+            return self.carried(heard, vessel, market)
+        if not heard.decisions or not heard.crossed:
+            return Act(why="nothing is said of it", calm=moves(self.policy))
+        return Act(why="; ".join(d.why for d in heard.decisions))
+
+    def heard(self, vessel: Vessel, market: Market) -> Heard:
+        """What the rooms decide at the vessel's present moment; asking changes nothing."""
         snapshot = photograph(vessel, market, self)
-        policies = {paper.ID: self.standing(snapshot.positions[0], snapshot.block, snapshot.means)}
+        (position,) = snapshot.positions
+        policies = {paper.ID: self.standing(position, snapshot.block, snapshot.means)}
         outlooks = assess(snapshot.positions, (), snapshot.prices, (), policies)
-        options = Options(venues={self.venue.id: self.venue}, strategies=self.strategies)
-        decisions, self.memory = decide(snapshot, outlooks, policies, self.memory, options)
-        self.said.extend(decisions)
-        chosen = [p for d in decisions for p in d.chosen]
-        if not chosen:
-            if not decisions or not crossed(snapshot.positions[0].health_wad or 0, policies[paper.ID]):
-                return Act(why="nothing is said of it", calm=moves(self.policy))
-            return Act(why="; ".join(d.why for d in decisions) or "nothing is said of it")
-        gas = market.gas_usd(vessel.paths, vessel.at)
-        return _done([s for p in chosen for s in p.steps], vessel, (market, self.venue), gas)
+        options = Options(
+            venues={self.venue.id: self.venue},
+            strategies=self.strategies,
+            spent_today_usd={paper.ID: self.spent_usd(snapshot.block.timestamp_s)},
+        )
+        decisions, memory = decide(snapshot, outlooks, policies, self.memory, options)
+        return Heard(
+            time_s=snapshot.block.timestamp_s,
+            decisions=decisions,
+            memory=memory,
+            moved_usd=_moved_usd([s for d in decisions for p in d.chosen for s in p.steps], snapshot.means),
+            crossed=crossed(position.health_wad or 0, policies[paper.ID]),
+        )
+
+    def carried(self, heard: Heard, vessel: Vessel, market: Market) -> Act:
+        """What was chosen, carried out on the vessel; what went through counts for the day."""
+        steps = [s for p in heard.chosen for s in p.steps]
+        done = _done(steps, vessel, (market, self.venue), market.gas_usd(vessel.paths, vessel.at))
+        if not done.why:
+            self._spent.append((heard.time_s, heard.moved_usd))
+        return done
+
+    def spent_usd(self, now_s: int) -> float:
+        """What was moved within the last day."""
+        return sum(usd for time_s, usd in self._spent if time_s >= now_s - DAY_S)
 
     def standing(self, position: Position, block: Block, means: Means) -> Policy:
         """The policy as it stands for the position."""
@@ -238,7 +289,13 @@ def _points(
     return tuple(points)
 
 
-def _done(steps: list[object], vessel: Vessel, around: tuple[Market, paper.PaperVenue], gas: float) -> Act:
+def _moved_usd(steps: Sequence[Step], means: Means) -> int:
+    """Whole USD that the steps move, each rounded up, as the journal books what is sent."""
+    price = {r.token: (r.price_base, 10 ** (r.token.decimals + r.base_decimals)) for r in means.reserves}
+    return sum(mul_div_up(s.amount.units, *price[s.amount.token]) for s in steps)
+
+
+def _done(steps: list[Step], vessel: Vessel, around: tuple[Market, paper.PaperVenue], gas: float) -> Act:
     """The steps carried out: so much is repaid, and sold what the pool takes for it, at most what the plan allows."""
     sold = repaid = cost = 0.0
     pair, (market, venue) = ("", ""), around

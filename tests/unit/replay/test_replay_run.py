@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 
 from keeper.replay import compare, fleet, market, paths, run
 from keeper.replay.fleet import Account, Lot
+from keeper.replay.ours import Ours
 from keeper.replay.vessel import Vessel
-from keeper.units import wad_float
+from tests.unit.replay.replay_everywhere import everywhere, screened
 
 pytestmark = pytest.mark.unit
 
@@ -142,41 +144,38 @@ def test_liquidate__when_nothing_is_left_to_take__then_it_stops() -> None:
 
 
 def test_ours__screened__equals_the_rooms_asked_at_every_moment() -> None:
-    """Five accounts, a week of ten-minute prices: kernels that skip the quiet bars change nothing."""
+    """Two accounts, two days of ten-minute prices: kernels that skip the quiet moments change nothing."""
     rng = np.random.default_rng(5)
-    levels = np.exp(np.cumsum(rng.normal(-2e-4, 0.004, 1_008))).tolist()
-    policy = compare.plain_policy(1.15, 1.30)
-    checked = 0
-    for debt in (55.0, 58.0, 61.0, 64.0, 67.0):
-        crew = fleet.Fleet(path="", unit="USD", accounts=(account(debt),))
-        make = compare.makes(["ours"], policy, crew.assets, DEEP)["ours"]
-        screened = run.voyage(crew, path(levels, 600.0), make, DEEP).trips[0]
-        asked = everywhere(Vessel(account(debt), path(levels, 600.0), 1.0), make, DEEP)
-        assert [(e.time_s, e.what, e.usd, e.health_after) for e in screened.events] == asked
-        checked += len(asked)
-    assert checked >= 5
+    levels = np.exp(np.cumsum(rng.normal(-1e-3, 0.006, 250))).tolist()
+    policy, told = compare.plain_policy(1.15, 1.30), list[str]()
+    for debt in (58.0, 66.0):
+        made = compare.makes(["ours"], policy, ("ETH", "USDC"), DEEP)["ours"]
+        vessels = [Vessel(account(debt), path(levels, 600.0), 1.0) for _ in range(2)]
+        keepers = [made(v) for v in vessels]
+        assert isinstance(keepers[0], Ours)
+        assert isinstance(keepers[1], Ours)
+        slow, asked = everywhere(vessels[1], keepers[1], DEEP)
+        assert screened(vessels[0], keepers[0], DEEP) == slow
+        assert asked == len(levels) - len({e[0] for e in slow if e[1] == "liquidated"})
+        told += [e[1] for e in slow]
+    assert told.count("act") >= 3
 
 
-def everywhere(vessel: Vessel, make: run.Make, shop: market.Market) -> list[tuple[float, str, float, float]]:
-    """The slow way: at every moment first the liquidators, then what was decided, then the rooms."""
-    keeper = make(vessel)
-    events: list[tuple[float, str, float, float]] = []
-    lands = -1
-    for at in range(len(vessel.paths.bar)):
-        vessel.at = at
-        time_s = float(vessel.paths.times_s[at])
-        if vessel.health() < 1.0:
-            for seized in market.liquidate(vessel, shop):
-                events.append((time_s, "liquidated", seized.repaid, vessel.health()))
-            lands = -1
-        elif at == lands:
-            lands = -1
-            if vessel.health() < keeper.line:
-                done = keeper.act(vessel, shop)
-                events.append((time_s, "failed" if done.why else "act", done.sold, vessel.health()))
-        elif lands < 0 and vessel.health() < wad_float(compare.plain_policy(1.15, 1.30).trigger_wad):
-            lands = at + shop.delay(vessel.paths, at)
-    return events
+def test_ours__when_the_day_allows_9000__then_no_more_is_repaid_within_a_day_and_again_after_it() -> None:
+    plain = compare.plain_policy(1.15, 1.30)
+    policy = replace(plain, caps=replace(plain.caps, per_action_usd=9_000, per_day_usd=9_000))
+    crew = fleet.Fleet(path="", unit="USD", accounts=(account(60.0),))
+    levels = [1.0, 0.86, *np.linspace(0.85, 0.76, 48).tolist()]
+    make = compare.makes(["ours"], policy, crew.assets, DEEP)["ours"]
+    hour = run.voyage(crew, path(levels), make, DEEP).trips[0]
+    assert hour.acts >= 1
+    assert 0.0 < sum(e.repaid_usd for e in hour.events if e.what == "act") <= 9_000.0
+    # the same fall over four days: the cap is a day's
+    days = run.voyage(crew, path(levels, 7_200.0), make, DEEP).trips[0]
+    acts = [(e.time_s, e.repaid_usd) for e in days.events if e.what == "act"]
+    assert sum(usd for _, usd in acts) > 9_000.0
+    for end, _ in acts:
+        assert sum(usd for t, usd in acts if end - 86_400.0 <= t <= end) <= 9_000.0
 
 
 def test_fleet__when_a_row_is_wrong__then_named_by_row_and_column(tmp_path: Path) -> None:
