@@ -20,6 +20,9 @@ from keeper.units import UINT256_MAX, WAD
 
 USD = 10**30
 FULL = 1.0
+REGAIN_PCT = 2
+"""What covered too little counts again only by so much above its line: around the line every block would change the
+policy, and wipe the cooldown of a rescue."""
 HEDGE_PROFIT = "hedge_profit"
 """The strategy's name where a part of a short is closed for its loan."""
 Take = Callable[[Position, Policy, Snapshot, Venue, int], Proposal | Refusal]
@@ -51,6 +54,8 @@ class Cover:
     """Of the collateral, at most 1."""
     why: str
     """What it lacks; empty while it covers enough."""
+    thin: bool = False
+    """Too small or too near its own liquidation, now or when it was read last: regained by a margin."""
 
     @property
     def holds(self) -> bool:
@@ -70,33 +75,41 @@ class InForce:
     """Loans that were covered in the last block and are no longer, and why: worth an alarm."""
 
 
-def cover(hedged: Hedged, snapshot: Snapshot) -> Cover:
-    """How far the short covers the loan in this snapshot. What cannot be read covers nothing."""
+def cover(hedged: Hedged, snapshot: Snapshot, before: Cover | None = None) -> Cover:
+    """How far the short covers the loan in this snapshot, ``before`` in the last one. What cannot be read covers
+    nothing."""
     loan, short = snapshot.position(hedged.loan), snapshot.position(hedged.short)
+    thin = before is not None and before.thin
     if loan is None:
-        return Cover(share=0.0, why="the loan cannot be read")
+        return Cover(share=0.0, why="the loan cannot be read", thin=thin)
     if short is None:
-        return Cover(share=0.0, why="the short cannot be read")
+        return Cover(share=0.0, why="the short cannot be read", thin=thin)
     perp = short.perp
     if perp is None or perp.size_usd == 0 or short.health_wad == UINT256_MAX:
         return Cover(share=0.0, why="the short is gone: liquidated, closed by its venue, or by its owner")
     if perp.long:
         return Cover(share=0.0, why="it is a long: it falls with the loan")
     held = collateral_usd(loan, hedged.assets)
-    share = min(FULL, short_usd(perp) / held) if held > 0 else 0.0
-    return Cover(share=share, why=_lacks(hedged, short, perp, share))
-
-
-def _lacks(hedged: Hedged, short: Position, perp: Perp, share: float) -> str:
-    health = short.health_wad or 0
+    share = short_usd(perp) / held if held > 0 else 0.0
+    why = _lacks(hedged, short.health_wad or 0, share, thin=thin)
     if perp.disabled:
-        return "the short's market is disabled"
-    if health < hedged.health_least_wad:
-        least = health_text(hedged.health_least_wad)
-        return f"the short is itself near liquidation: health {health_text(health)} < {least}"
-    if share < hedged.cover_least:
-        return f"the short covers {100 * share:.0f} % of the collateral, less than {100 * hedged.cover_least:.0f} %"
+        return Cover(share=min(FULL, share), why="the short's market is disabled", thin=bool(why))
+    return Cover(share=min(FULL, share), why=why, thin=bool(why))
+
+
+def _lacks(hedged: Hedged, health_wad: int, share: float, *, thin: bool) -> str:
+    more = 100 + REGAIN_PCT if thin else 100
+    health_least_wad, least = hedged.health_least_wad * more // 100, hedged.cover_least * more / 100
+    if health_wad < health_least_wad:
+        line = health_text(health_least_wad)
+        return f"the short is itself near liquidation: health {health_text(health_wad)} < {line}"
+    if share < least:
+        return f"the short covers {_pct(share)} % of the collateral, less than {_pct(least)} %"
     return ""
+
+
+def _pct(share: float) -> str:
+    return f"{100 * share:.1f}".removesuffix(".0")
 
 
 def collateral_usd(loan: Position, assets: Sequence[str]) -> float:
@@ -124,7 +137,7 @@ def in_force(
         own = policies.get(hedged.loan)
         if own is None:
             continue
-        now = cover(hedged, snapshot)
+        now = cover(hedged, snapshot, before.get(hedged.loan))
         covers[hedged.loan] = now
         if now.holds:
             found[hedged.loan] = relaxed(own, hedged)

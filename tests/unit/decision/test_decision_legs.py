@@ -125,6 +125,31 @@ def test_in_force__when_the_hedge_is_lost__then_the_loan_is_planned_anew_in_the_
     assert not again.chosen
 
 
+def test_in_force__when_the_cover_swings_around_its_line__then_it_is_lost_once_and_regained_by_a_margin() -> (
+    None
+):
+    eths = [4.01, 3.99, 4.01, 3.99, 4.01, 4.07, 4.09, 4.01]  # of 10; the line is 40 %
+    held, lost, covers = [], 0, dict[PositionId, Cover]()
+    for n, eth in enumerate(eths):
+        here = seen("1700", short(perp(1700, eth=eth)), at=100 + n)
+        _, now, _ = step(here, Memory(), covers)
+        covers = dict(now.covers)
+        held.append(covers[position_id()].holds)
+        lost += len(now.lost)
+    assert held == [True, False, False, False, False, False, True, True]
+    assert lost == 1
+
+
+def test_cover__of_a_short_that_was_thin_or_only_unread__asks_for_the_margin_only_of_the_thin() -> None:
+    narrow = seen("2000", short(perp(2000, eth=4.01)))
+    unread = cover(LINK, seen("2000", GONE), cover(LINK, narrow))
+    assert cover(LINK, narrow, unread).holds
+    thin = cover(LINK, seen("2000", short(perp(2000, eth=3.9))))
+    assert not thin.holds
+    lost = cover(LINK, seen("2000", GONE), thin)
+    assert "40.1 % of the collateral, less than 40.8 %" in cover(LINK, narrow, lost).why
+
+
 def test_in_force__without_a_link__changes_nothing() -> None:
     snapshot, memory = seen("1700", short(perp(1700))), Memory()
     found = in_force([], snapshot, {position_id(): POLICY}, memory, {})
