@@ -81,6 +81,10 @@ class Governing:
             except (Transient, ValueError) as error:
                 why = f"what waits behind the {timelock.kind} timelock is not known: {error}"
                 faults.append(_fault(Severity.WARNING, UNREAD, timelock.address, why))
+                continue
+            if (behind := self._queues.behind.get(timelock.address)) is not None:
+                why = f"what the {timelock.kind} timelock was given before block {behind} is not searched yet"
+                faults.append(_fault(Severity.INFO, UNREAD, timelock.address, why))
         if queued:
             faults += await self._judged(queued, snapshot, venues)
         return faults

@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
-from keeper.config import ChainSettings
-from keeper.daemon.queues import BACK_S, REQUESTS_MAX, Queues
+from keeper.config import ChainSettings, TimelockSettings
+from keeper.daemon.governing import Governing, Seat
+from keeper.daemon.oracles import Around, Unheard
+from keeper.daemon.queues import AGAIN_S, BACK_S, PLANS_BACK_S, REQUESTS_MAX, Queues
 from keeper.errors import Rejected, Transient
 from keeper.governance import deployments, effect, timelocks
 from keeper.governance.calldata import Change, Kind, Place, Where, change, selector
 from keeper.governance.effect import Effect
 from keeper.governance.timelocks import KINDS, Timelock
 from keeper.model import WHOLE_BPS_AVERAGE, Block, Call, Position
+from keeper.seams import Severity
 from keeper.units import UINT256_MAX
 from keeper.words import Words
 from tests import build
@@ -213,21 +217,21 @@ def test_from_logs__when_one_vote_queues_two_calls__then_they_are_one_payload_an
 class Node:
     """Logs in spans of at most ``most`` blocks; counts what is asked."""
 
-    def __init__(self, most: int) -> None:
-        self.most, self.spans = most, list[tuple[int, int]]()
+    def __init__(self, most: int, oldest: int = 0) -> None:
+        self.most, self.oldest, self.spans = most, oldest, list[tuple[int, int]]()
 
     async def request(self, method: str, params: Sequence[Any], **_: Any) -> object:
         if method == "eth_getCode":
             return "0x60"
         asked: Mapping[str, str] = params[0]
         first, last = int(asked["fromBlock"], 16), int(asked["toBlock"], 16)
-        if last - first >= self.most:
+        if last - first >= self.most or first < self.oldest:
             raise Rejected(-32005, "query returned more than 10000 results")
         self.spans.append((first, last))
         return []
 
 
-def waiting(queues: Queues, number: int) -> Any:
+def waiting(queues: Queues, number: int, lock: Timelock = LOCK) -> Any:
     block = Block(
         chain_id=1, number=number, hash="0x", parent_hash="0x", timestamp_s=number * 12, base_fee_wei=1
     )
@@ -235,7 +239,7 @@ def waiting(queues: Queues, number: int) -> Any:
     async def unread(_: Sequence[Call]) -> Words:
         raise AssertionError
 
-    return asyncio.run(queues.waiting(LOCK, block, unread))
+    return asyncio.run(queues.waiting(lock, block, unread))
 
 
 def chain() -> ChainSettings:
@@ -255,7 +259,45 @@ def test_queues__when_an_endpoint_wants_short_spans__then_every_block_is_asked_o
     assert all(b[0] == a[1] + 1 for a, b in zip(node.spans, node.spans[1:], strict=False))
     node.spans.clear()
     assert waiting(queues, 1_000_005) == ()
-    assert node.spans == [(1_000_001, 1_000_005)]
+    # the youngest once more: a reorganisation may have put a log into a block that was empty
+    assert node.spans == [(1_000_001 - AGAIN_S // 12, 1_000_005)]
+
+
+def test_queues__when_a_plan_of_makers_is_months_old__then_it_is_searched_later_and_said_until_then() -> None:
+    node = Node(10_000)
+    queues = Queues(chain(), node)  # type: ignore[arg-type]
+    pause = replace(LOCK, kind="maker_pause")
+    assert waiting(queues, 3_000_000, pause) == ()
+    assert 3_000_000 - BACK_S // 12 > queues.behind[LOCK.address] > 3_000_000 - PLANS_BACK_S // 12
+    for _ in range(8):
+        waiting(queues, 3_000_000, pause)
+    assert queues.behind == {}
+    assert min(first for first, _ in node.spans) == 3_000_000 - PLANS_BACK_S // 12
+    asked = len(node.spans)
+    assert waiting(queues, 3_000_000, pause) == ()
+    assert len(node.spans) == asked + 1
+
+
+def test_governing__while_old_logs_are_not_searched__then_it_is_said_and_the_rest_is_looked_at() -> None:
+    settings = replace(chain(), timelocks=(TimelockSettings(kind="maker_pause", address=LOCK.address),))
+    camera = SimpleNamespace(reader=lambda _: None)
+    around = Around(chain=settings, endpoints=cast(Any, Node(1_000)), camera=cast(Any, camera))
+    room = Governing(Seat(around=around, guarded=()), Unheard())
+    block = replace(build.block(), number=3_000_000)
+    venues = cast(Any, {"v": SimpleNamespace(kind="maker")})
+    # more spans than one look may ask: the recent ones first
+    for _ in range(4):
+        (fault,) = asyncio.run(room.find(build.snapshot([], at=block), venues))
+    assert (fault.severity, "is not searched yet" in fault.why) == (Severity.INFO, True)
+
+
+def test_queues__when_nobody_keeps_old_logs__then_the_new_ones_are_known_and_the_rest_is_said() -> None:
+    node = Node(10_000, oldest=3_000_000 - BACK_S // 12)
+    queues = Queues(chain(), node)  # type: ignore[arg-type]
+    pause = replace(LOCK, kind="maker_pause")
+    for _ in range(3):
+        assert waiting(queues, 3_000_000, pause) == ()
+    assert queues.behind == {LOCK.address: 3_000_000 - BACK_S // 12}
 
 
 def test_queues__when_logs_would_take_too_many_questions__then_it_says_so_and_goes_on_at_the_next_look() -> (
