@@ -163,7 +163,14 @@ def _most(sale: Sale, most: int, tolerance_bps: int) -> Deleverage | Refusal:
     repay = bought - sale.fee_up(bought)
     if repay <= 0:
         return refused("no_quote", "what may be sold buys nothing")
-    return step_of(sale, min(repay, sale.debt.amount.units), tolerance_bps)
+    step = step_of(sale, min(repay, sale.debt.amount.units), tolerance_bps)
+    if isinstance(step, Refusal) or step.sell_max.units <= most:
+        return step
+    # the rest would be dust and is paid as well, for which more would be sold than may be: so much is left instead
+    token = sale.debt.amount.token
+    dust = units_up(sale.need.venue.rules.dust_base, sale.debt.price_base, token.decimals)
+    less = step_of(sale, max(1, sale.debt.amount.units - dust), tolerance_bps)
+    return step if isinstance(less, Refusal) else less
 
 
 def _most_in_steps(sale: Sale, most: int, tolerance_bps: int) -> Deleverage | Refusal:

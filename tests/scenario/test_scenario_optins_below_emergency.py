@@ -130,3 +130,15 @@ def test_perp__below_trigger__what_is_over_the_limit_stays_within_max_health() -
     assert policy.emergency_wad < (shown.positions[0].health_wad or 0) < policy.trigger_wad
     made = done(policy, shown, GMX, outlook)
     assert policy.target_wad <= made.reached_wad <= policy.max_health_wad
+
+
+def test_deleverage__below_emergency__a_rest_that_would_be_dust_is_not_paid_beyond_what_the_caps_leave() -> (
+    None
+):
+    found = position([collateral(WETH, "6")], [debt(USDC, "7150"), debt(DAI, "2750")])
+    policy = replace(PLAIN, caps=build.limits(action=7_000, day=10**6))
+    made, _ = told(policy, found)
+    assert made.best is not None
+    assert made.plan is not None, made.best.why
+    (step,) = made.plan.steps
+    assert step.amount.units * 2_000 <= 7_000 * WAD
