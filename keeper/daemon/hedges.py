@@ -21,6 +21,7 @@ from keeper.confirmation import Confirmation
 from keeper.daemon.camera import Camera
 from keeper.daemon.facts import Guarded
 from keeper.daemon.hedger import Hedge, HedgeFacts, Hedger, danger
+from keeper.daemon.isolation import apart
 from keeper.daemon.loop import ChainLoop
 from keeper.daemon.orders import with_orders
 from keeper.daemon.senders import FEE_WEI_MAX_UNPRICED, PRICE_FALL, Renewable, credentials_dir
@@ -147,7 +148,9 @@ class Hedges:
         if self._clock.monotonic_s() < self._again_s.get(key.short, 0.0):
             return
         try:
-            await self._one(key, here, loop)
+            if why := await apart(self._one(key, here, loop)):
+                self._stop(key, why, float("inf"))
+                return
         except (Transient, Unwritable) as e:
             why = f"{key.short}: asked again in the next block: {e}"
             self._alarms.raise_alarm(Severity.WARNING, UNREAD, key.short, why)
@@ -156,9 +159,6 @@ class Hedges:
             self._stop(key, "; ".join(e.problems), AGAIN_S)
         except Broken as e:
             self._stop(key, str(e), float("inf"))
-        except Exception as e:  # the supervisor: a hedge that breaks our code ends itself, never the watch
-            self._log.exception("hedge failed", short=key.short)
-            self._stop(key, f"{type(e).__name__}: {e}", float("inf"))
         else:
             self._alarms.clear(UNREAD, key.short)
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from keeper.errors import Transient
+import structlog
+
+from keeper.errors import KeeperError, Transient
 
 Key = TypeVar("Key")
 Result = TypeVar("Result")
@@ -88,3 +90,16 @@ def _why(run: Callable[[Sequence[Key]], object], key: Key) -> str:
 
 def _words(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
+
+
+async def apart(work: Awaitable[None]) -> str:
+    """Why a room that no rescue depends on broke; empty where it did not. Errors that we have names for pass."""
+    try:
+        await work
+    except KeeperError:
+        raise
+    except Exception as e:  # the supervisor: it ends itself, never the watch
+        # without frames: one of them may hold a password
+        structlog.get_logger("keeper").error("a room beside the watch broke", why=type(e).__name__)
+        return f"{type(e).__name__}: {e}"
+    return ""
