@@ -74,6 +74,8 @@ def deferral(best: Proposal, position: Position, policy: Policy, loss_usd: float
     """Why ``break_even`` waits, or "" when the action is to be taken; it never waits below emergency."""
     if policy.act != "break_even" or emergency(position.health_wad, policy):
         return ""
+    if best.first and best.strategy in {r.by for r in policy.reduces}:
+        return ""  # a limit is the owner's wish, as it is above trigger; the cheaper rescue would not have waited
     expected_usd = expected_loss_usd(position, policy, loss_usd)
     if best.cost_usd <= expected_usd:
         return ""
