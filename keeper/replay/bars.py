@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from keeper.errors import ConfigError
+from keeper.replay import prints
 from keeper.risk.book import Floats
 
 FIELDS = ("open", "high", "low", "close")
@@ -34,6 +35,7 @@ not taken for what an oracle that reads several venues would have said."""
 EXTRA = "pip install 'keeper[analysis]'"
 Names = np.ndarray[tuple[int, ...], np.dtype[np.str_]]
 Counts = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+Bools = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 _ISO = re.compile(r"(\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?)?)(?:Z|\+00:00)?")
 
 
@@ -51,7 +53,7 @@ class Bars:
     high: Floats
     low: Floats
     close: Floats
-    live: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+    live: Bools
     notes: tuple[str, ...]
 
     def field(self, name: str) -> Floats:
@@ -174,12 +176,37 @@ def _check(rows: _Rows, symbol: str, problems: list[str], notes: list[str]) -> N
         )
     if problems:
         return
+    _jumps(rows, symbol, problems, notes)
     for name, share in (("low", 1.0 - low / body), ("high", high / top - 1.0)):
         for i in np.flatnonzero(share > WICK_MAX)[:5]:
             notes.append(
                 f"{symbol} {iso(rows.ts[i])} (row {rows.line[i]}, column {name}): {rows.prices[name][i]:g} is "
                 f"{100.0 * share[i]:.0f} % off its own bar: kept, not taken for an oracle's price"
             )
+
+
+def _jumps(rows: _Rows, symbol: str, problems: list[str], notes: list[str]) -> None:
+    """What a whole bar cannot be by its neighbours: kept and said, a rise of ``LASTS`` times that stays a problem."""
+    opened, close = rows.prices["open"], rows.prices["close"]
+
+    def named(i: int) -> str:
+        return f"{symbol} {iso(rows.ts[i])} (row {rows.line[i]}, column close): {close[i]:g}"
+
+    spikes = np.flatnonzero(prints.reverted(close))
+    for i in spikes[:5]:
+        notes.append(
+            f"{named(i)} lies between {close[i - 1]:g} and {close[i + 1]:g}: kept, not taken for an oracle's price"
+        )
+    if len(spikes) > 5:
+        notes.append(f"{symbol}: {len(spikes) - 5} more bars that revert at once")
+    for i, factor in list(prints.jumps(opened, close))[:5]:
+        if factor >= prints.LASTS:
+            problems.append(
+                f"row {rows.line[i]}, column close: {close[i]:g} of {symbol} at {iso(rows.ts[i])} is {factor:,.0f} "
+                "times the bar before it and stays: another unit?"
+            )
+        else:
+            notes.append(f"{named(i)} is {factor:.3g} times the bar before it and stays: taken as it is")
 
 
 def _joined(path: str, parts: Mapping[str, _Rows], notes: list[str]) -> Bars:
@@ -205,7 +232,7 @@ def _joined(path: str, parts: Mapping[str, _Rows], notes: list[str]) -> Bars:
         live[:, k] = p.ts[at] == times
         for f in FIELDS:
             columns[f][:, k] = np.where(live[:, k], p.prices[f][at], p.prices["close"][at])
-        _gaps(path, name, p.ts[(p.ts >= first) & (p.ts <= last)], step, (problems, notes))
+        _gaps(path, name, (p.ts, p.line, (p.ts >= first) & (p.ts <= last)), step, (problems, notes))
     if problems:
         raise ConfigError(tuple(problems))
     return Bars(
@@ -233,17 +260,25 @@ def _step(path: str, parts: Mapping[str, _Rows], problems: list[str]) -> float:
     return max(steps.values(), default=0.0)
 
 
-def _gaps(path: str, name: str, ts: Floats, step: float, said: tuple[list[str], list[str]]) -> None:
+def _gaps(
+    path: str, name: str, rows: tuple[Floats, Counts, Bools], step: float, said: tuple[list[str], list[str]]
+) -> None:
     problems, notes = said
+    ts, line = rows[0][rows[2]], rows[1][rows[2]]
     ratio = np.diff(ts) / step
     off = np.flatnonzero(np.abs(ratio - np.rint(ratio)) > 0.01)
     if len(off):
-        problems.append(f"{path}: {name}: a bar at {iso(ts[off[0] + 1])} is off the beat of {step:g} s")
+        problems.append(
+            f"{path}: row {line[off[0] + 1]}, column ts: {name}: a bar at {iso(ts[off[0] + 1])} is off the beat of "
+            f"{step:g} s"
+        )
         return
     missing = int((np.rint(ratio) - 1.0).sum())
     if missing > GAPS_MAX * (len(ts) + missing) and ratio.max() * step > QUIET_S:
+        at = int(np.argmax(ratio))
         problems.append(
-            f"{path}: {name}: {missing} of {len(ts) + missing} bars are missing; at most {100 * GAPS_MAX:g} % may be"
+            f"{path}: row {line[at + 1]}, column ts: {name}: {missing} of {len(ts) + missing} bars are missing; "
+            f"at most {100 * GAPS_MAX:g} % may be; the longest gap ends here"
         )
     elif missing:
         at = int(np.argmax(ratio))
@@ -274,7 +309,11 @@ def _parquet(path: Path) -> _Rows:
         raise ConfigError((f"{path}: a column is not of numbers: {str(error).splitlines()[0]}",)) from error
     line = np.arange(1, len(ts) + 1)
     _seconds(path, ts, line)
-    symbol = np.array(table["symbol"].to_pylist(), np.str_)
+    names = table["symbol"].to_pylist()
+    empty = [n for n, name in enumerate(names, start=1) if not name]
+    if empty:
+        raise ConfigError((f"{path}: row {empty[0]}, column symbol: an empty cell is no symbol",))
+    symbol = np.array(names, np.str_)
     venue = np.array(table["venue"].to_pylist(), np.str_) if "venue" in table.column_names else None
     return _Rows(line=line, ts=ts, symbol=_told_apart(symbol, venue), prices=prices)
 
@@ -336,6 +375,10 @@ def _text(path: Path) -> _Rows:
                 problems.append(f"{path}: row {n}, column {name}: {what} is not {kind}")
                 column.append(np.nan)
         line.append(n)
+        if not (row["symbol"] or "").strip():
+            problems.append(f"{path}: row {n}, column symbol: an empty cell is no symbol")
+        if more := [str(x) for k, x in row.items() if k is None]:
+            problems.append(f"{path}: row {n}: has cells beyond the columns of row 1: {more[0][:40]}")
         symbol.append(row["symbol"] or "")
         venue.append(row.get("venue") or "")
         if len(problems) >= PROBLEMS_MAX:

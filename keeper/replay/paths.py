@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from keeper.errors import ConfigError
+from keeper.replay import prints
 from keeper.replay.bars import WICK_MAX, Bars
 from keeper.replay.omens import Omens
 from keeper.risk import screen
@@ -222,16 +223,17 @@ def _said(seen: Floats, step_s: float, feed: Feed) -> Floats:
 
 
 def _moments(bars: Bars, column: int, moments: Sequence[str]) -> Floats:
-    """float64[T x len(moments)]; a print further than ``WICK_MAX`` from its own bar counts as the bar's own end."""
-    close, opened = bars.close[:, column], bars.open[:, column]
+    """float64[T x len(moments)]; a print further than ``WICK_MAX`` from its own bar counts as the bar's own end, a
+    close that reverts at once as the one before it."""
+    opened, close = prints.settled(bars.open[:, column], bars.close[:, column])
     body, top = np.minimum(opened, close), np.maximum(opened, close)
     found = []
     for name in moments:
-        price = bars.field(name)[:, column]
+        price = {"open": opened, "close": close}.get(name, bars.field(name)[:, column])
         if name == "low":
-            price = np.where(price < body * (1.0 - WICK_MAX), body, price)
+            price = np.minimum(np.where(price < body * (1.0 - WICK_MAX), body, price), body)
         elif name == "high":
-            price = np.where(price > top * (1.0 + WICK_MAX), top, price)
+            price = np.maximum(np.where(price > top * (1.0 + WICK_MAX), top, price), top)
         found.append(price)
     return np.ascontiguousarray(np.stack(found, axis=1).reshape(-1))
 

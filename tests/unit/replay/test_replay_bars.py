@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from keeper.errors import ConfigError
-from keeper.replay import bars
+from keeper.replay import bars, paths
 
 pytestmark = pytest.mark.unit
 
@@ -120,7 +120,45 @@ def test_read__gap__then_last_price_is_held_and_a_long_one_refused(tmp_path: Pat
     assert joined.live[50].tolist() == [False, True]
     assert joined.low[50, 0] == joined.close[49, 0]
     late = [row(n) for n in range(100)] + [row(n) for n in range(300, 400)]
-    assert "200 of 400 bars are missing; at most 5 % may be" in problems(tmp_path, late)
+    said = problems(tmp_path, late)
+    assert "200 of 400 bars are missing; at most 5 % may be" in said
+    assert "row 102, column ts" in said
+
+
+def test_read__no_symbol_or_a_cell_too_many__then_named_by_row(tmp_path: Path) -> None:
+    rows = [row(n) for n in range(5)]
+    said = problems(tmp_path, [*rows[:2], row(2, symbol=""), rows[3] + ",9", rows[4]])
+    assert "row 4, column symbol: an empty cell is no symbol" in said
+    assert "row 5: has cells beyond the columns of row 1: ['9']" in said
+    assert "one bar" not in said
+
+
+@pytest.mark.parametrize("price", [0.0001, 2e9])
+def test_read__a_whole_bar_that_reverts__then_named_and_no_feed_says_it(tmp_path: Path, price: float) -> None:
+    for others in ({}, {"open": 100.0, "high": max(price, 100.0), "low": min(price, 100.0)}):
+        rows = [row(n) for n in range(10)]
+        rows[5] = row(5, price, **others)
+        if others:
+            # the next bar opens where the last one ended
+            rows[6] = row(6, 100.0, open=price, high=max(price, 100.0), low=min(price, 100.0))
+        found = read(tmp_path, rows)
+        assert any("(row 7, column close)" in n and "between 100 and 100" in n for n in found.notes)
+        moved = paths.project(found, ("ETH",), ("low", "high", "close"), {"*": paths.EVERY}, ())
+        assert 0.98 < moved.said.min() < moved.said.max() < 1.02
+
+
+def test_read__a_price_that_changes_its_unit__then_refused_by_row_and_a_collapse_is_kept(
+    tmp_path: Path,
+) -> None:
+    rows = [row(n) for n in range(5)]
+    said = problems(tmp_path, rows + [row(n, 100_000.0) for n in range(5, 10)])
+    assert "bars.csv: row 7, column close: 100000 of ETH/USDT" in said
+    assert "1,000 times the bar before it and stays" in said
+    found = read(tmp_path, rows + [row(n, 1.0) for n in range(5, 10)])
+    assert any("(row 7, column close): 1 is 0.01 times the bar before it and stays" in n for n in found.notes)
+    assert paths.project(found, ("ETH",), ("close",), {"*": paths.EVERY}, ()).said.min() == 0.01
+    crash = read(tmp_path, rows + [row(n, 60.0) for n in range(5, 10)])
+    assert crash.notes == ()
 
 
 def test_read__two_lengths_or_two_venues__then_told_apart(tmp_path: Path) -> None:

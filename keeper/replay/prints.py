@@ -1,0 +1,45 @@
+"""Closes that no market made: one bar far from both its neighbours, and a price that changes its unit halfway."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from keeper.risk.book import Floats
+
+REVERTS = 2.0
+"""A close beyond this factor of the closes on both sides is one bar's print: an oracle that asks several venues for
+longer than a bar does not confirm it. No traded pair halved and doubled again within two bars of the histories."""
+LASTS = 10.0
+"""A rise by this factor from one bar to the next that stays is another unit, or another token. A fall may be a
+collapse: it is kept, and said."""
+
+
+def reverted(close: Floats) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    """bool[T]: closes beyond ``REVERTS`` times, or below its inverse of, both neighbours."""
+    found = np.zeros(len(close), np.bool_)
+    if len(close) > 2:
+        low = np.minimum(close[:-2], close[2:])
+        high = np.maximum(close[:-2], close[2:])
+        found[1:-1] = (close[1:-1] * REVERTS < low) | (close[1:-1] > high * REVERTS)
+    return found
+
+
+def settled(opened: Floats, close: Floats) -> tuple[Floats, Floats]:
+    """Opens and closes without what reverts at once: the close before it stands in its place."""
+    kept = close.copy()
+    at = np.flatnonzero(reverted(close))
+    kept[at] = close[at - 1]
+    before = np.concatenate([kept[:1], kept[:-1]])
+    low, high = np.minimum(before, kept), np.maximum(before, kept)
+    strays = (opened * REVERTS < low) | (opened > high * REVERTS)
+    return np.where(strays, before, opened), kept
+
+
+def jumps(opened: Floats, close: Floats) -> Iterator[tuple[int, float]]:
+    """Each bar whose close stays beyond ``REVERTS`` of the one before, and the factor."""
+    _, kept = settled(opened, close)
+    factor = kept[1:] / kept[:-1]
+    for i in np.flatnonzero((factor >= REVERTS) | (factor * REVERTS <= 1.0)):
+        yield int(i) + 1, float(factor[i])
