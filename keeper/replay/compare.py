@@ -52,9 +52,8 @@ def makes(
 ) -> Mapping[str, Make]:
     """How each of ``names`` is made for one account, all of them at ``policy``'s trigger and target; without one, at
     the account's own (``levels.thrifty``)."""
-    # the headline's paper counts every asset alike; which is a dollar matters to these rules alone
-    asks = policy is not None and (policy.floor_usd or policy.depeg_ppm)
-    dollars = frozenset(a for a in assets if asset(a).kind in CALM) if asks else frozenset[str]()
+    # a token of a thousand dollars is no stable to the rooms, and their stress moves the peg of stables alone
+    dollars = frozenset(a for a in assets if asset(a).kind in CALM)
     venue = paper.PaperVenue(assets, round(market.gas_units), dollars)
 
     def of(vessel: Vessel) -> Policy:

@@ -1,8 +1,7 @@
 """The paper venue: a lending market whose positions are a vessel's, in the words that the pure rooms speak.
 
-One token of every asset is worth ``UNIT_USD`` at the first close (one dollar, where a policy asks which are dollars),
-so a price's path is its price. No interest within
-an action; nothing is ever encoded, read or sent.
+One token is worth ``UNIT_USD`` at the first close, one dollar where it is one of ``dollars``, so a price's path is
+its price. No interest within an action; nothing is ever encoded, read or sent.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import pytest
 
 from keeper.replay import compare, fleet, market, paths, run
 from keeper.replay.fleet import Account, Lot
-from keeper.replay.ours import Ours
+from keeper.replay.ours import Ours, photograph
 from keeper.replay.vessel import Vessel
 from tests.unit.replay.replay_everywhere import everywhere, screened
 
@@ -176,6 +176,13 @@ def test_ours__when_the_day_allows_9000__then_no_more_is_repaid_within_a_day_and
     assert sum(usd for _, usd in acts) > 9_000.0
     for end, _ in acts:
         assert sum(usd for t, usd in acts if end - 86_400.0 <= t <= end) <= 9_000.0
+
+
+def test_ours__when_it_looks__then_a_stable_is_a_dollar_and_not_a_token_of_a_thousand() -> None:
+    vessel = Vessel(account(), path(FALL), 1.0)
+    keeper = compare.makes(["ours"], compare.plain_policy(1.15, 1.30), ("ETH", "USDC"), DEEP)["ours"](vessel)
+    assert isinstance(keeper, Ours)
+    assert photograph(vessel, DEEP, keeper).prices["USDC"] == 1.0
 
 
 def test_fleet__when_a_row_is_wrong__then_named_by_row_and_column(tmp_path: Path) -> None:
