@@ -276,6 +276,8 @@ def test_crashes__when_three_came_in_a_row__then_a_safe_daemon_rescues_all_the_s
         assert lives.health("plain") >= TARGET_WAD
         (said,) = [e for e in lives.entries("alarm") if e.data["code"] == "safe_mode"]
         assert said.data["severity"] == "CRITICAL"
+        # the daemon's own alarms, of no chain, are seen wherever one looks
+        assert "CRITICAL safe_mode: it ended again and again" in keeper(on, "watch", "--once").stdout
     with night(on) as lives:
         # the stop at the end was meant: the next one is whole again
         lives.block()
