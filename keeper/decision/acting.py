@@ -163,7 +163,10 @@ def picked(need: Needy, means: Means) -> tuple[Needy, Pick]:
     pick, own_wad = chosen_alone(need, means), need.policy.own_target_wad
     if not own_wad or (pick.best is not None and pick.grade and not deferred(need, pick.best)):
         return need, pick
-    written = replace(need, policy=replace(need.policy, target_wad=own_wad, own_target_wad=0))
+    policy = replace(
+        need.policy, target_wad=own_wad, max_health_wad=need.policy.own_max_wad, own_target_wad=0
+    )
+    written = replace(need, policy=policy)
     again = chosen_alone(written, means)
     if again.best is None:
         return need, pick

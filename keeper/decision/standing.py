@@ -87,7 +87,7 @@ def _with_own(raised: Policy, plain: Policy, health_wad: int | None) -> Policy:
     same = (raised.trigger_wad, raised.target_wad) == (plain.trigger_wad, plain.target_wad)
     if same or health_wad is None or health_wad >= plain.trigger_wad:
         return raised
-    return replace(raised, own_target_wad=goal_wad(health_wad, plain))
+    return replace(raised, own_target_wad=goal_wad(health_wad, plain), own_max_wad=plain.max_health_wad)
 
 
 def _within(raised: Policy, plain: Policy, highest_wad: int | None) -> Policy:

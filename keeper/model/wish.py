@@ -128,6 +128,8 @@ class Policy:
     own_target_wad: int = 0
     """What the owner wrote, where target was raised and health is below the trigger that he wrote: a rescue that
     reaches it is made where none reaches more. Filled in for each block, never by a configuration; 0: not raised."""
+    own_max_wad: int = 0
+    """``max_health`` beside it, as the owner wrote it."""
     peak_usd_wad: int = 0
     """The highest equity seen, dollars: filled in from memory for each block, never by a configuration."""
     pulses: tuple[Pulse, ...] = ()
