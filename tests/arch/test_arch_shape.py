@@ -18,7 +18,13 @@ PARAMETERS_MAX = 5
 FORBIDDEN = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
 ROOTS = {"Exception", "Protocol", "Enum", "StrEnum", "IntEnum", "IntFlag", "NamedTuple", "TypedDict", "ABC"}
 ROOTS |= {"object", "Generic"}
-SUPERVISORS = {"keeper.daemon.service", "keeper.daemon.supervise", "keeper.daemon.isolation", "keeper.cli"}
+SUPERVISORS = {
+    "keeper.daemon.service",
+    "keeper.daemon.slow",
+    "keeper.daemon.supervise",
+    "keeper.daemon.isolation",
+    "keeper.cli",
+}
 """The only modules that may catch Exception: something must keep the house standing."""
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
