@@ -55,6 +55,7 @@ def run(asked: Asked) -> int:
     from keeper.cli import kernels
 
     names = chosen("--keepers", asked.keepers, compare.NAMES)
+    _refuse_unswept(asked)
     policy = _policy(asked)
     bets = replay_perps.of(asked)
     crew = _fleet(asked, bets)
@@ -91,7 +92,7 @@ def _compared(asked: Asked, scene: Scene, names: Sequence[str]) -> int:
     rows = [compare.row(v) for v in sailed]
     lines = replaying.said(scene.read, scene.crew, scene.moved, sailed)
     lines += [f"interest {asked.interest}, gas {asked.gas} gwei, feeds {asked.feed}"]
-    lines += [*replaying.judgement(judged), *told]
+    lines += [*replaying.judgement(judged), *told, replaying.PEEK]
     if asked.json:
         body = replaying.document(scene.read, scene.crew, scene.moved, sailed)
         body["perps"] = {"positions": len(scene.perps), "said": told}
@@ -184,6 +185,14 @@ def numbers(option: str, text: str, count: int = 0) -> list[float]:
     return found
 
 
+def _refuse_unswept(asked: Asked) -> None:
+    given = [o for o, there in (("--policy", asked.policy), ("--own-levels", asked.own_levels)) if there]
+    if asked.sweep and given:
+        raise usage(
+            "--sweep", f"tries a grid of triggers and targets and takes no {given[0]}: leave one away"
+        )
+
+
 def _policy(asked: Asked) -> Policy | None:
     if asked.own_levels:
         if asked.policy:
@@ -247,6 +256,7 @@ def _scene(
     rates = paths.Rates(borrow={"*": borrow}, supply={"*": supply})
     shop = market.Market(weather=market.Weather(calm_gwei=calm, storm_gwei=storm))
     grown = paths.with_interest(moved, rates)
+    grown = replace(grown, notes=(*grown.notes, *replaying.coarse(grown, shop)))
     return Scene(read=read, crew=crew, moved=grown, shop=shop, policy=policy, perps=bets)
 
 
@@ -290,4 +300,4 @@ def _digest(asked: Asked, scene: Scene) -> str:
     body = hashlib.sha256(scene.moved.said.tobytes())
     body.update(scene.moved.market.tobytes())
     options = (asked.keepers, asked.gas, repr(scene.policy), asked.own_levels)
-    return keep.digest(body.hexdigest(), repr(scene.crew.accounts), options)
+    return keep.digest(body.hexdigest(), repr(scene.crew.accounts), options, keep.code())

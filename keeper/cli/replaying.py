@@ -9,6 +9,7 @@ from keeper.replay import compare
 from keeper.replay.bars import Bars, iso
 from keeper.replay.compare import Row
 from keeper.replay.fleet import Fleet
+from keeper.replay.market import Market
 from keeper.replay.paths import Paths
 from keeper.replay.rescue import Score
 from keeper.replay.run import Voyage
@@ -27,6 +28,22 @@ HEADERS = (
     "lowest",
     "all in USD",
 )
+
+PEEK = (
+    "every keeper sizes an act at the prices of the moment at which it lands, not of its decision: in a fast fall "
+    "that flatters all of them (sizes in docs/reference/replay.md)"
+)
+
+
+def coarse(moved: Paths, shop: Market) -> list[str]:
+    """A note where a moment is longer than any delay of the market."""
+    longest_s = max(shop.weather.calm_delay_s, shop.weather.storm_delay_s)
+    if moved.step_s <= longest_s:
+        return []
+    return [
+        f"a moment is {moved.step_s:,.0f} s, so an act lands {moved.step_s:,.0f} s after what it saw instead of "
+        f"{shop.weather.calm_delay_s:g} to {longest_s:g} s: who is liquidated depends on it; use finer bars"
+    ]
 
 
 def cells(row: Row) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+import keeper
 from keeper.errors import ConfigError
 from keeper.replay.run import Event, Trip
 
@@ -21,6 +22,16 @@ FORMAT = "keeper replay 1"
 def digest(*parts: object) -> str:
     """Of everything that decides the numbers."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def code() -> str:
+    """Digest of the sources that make trips: results of another version are not gone on with."""
+    body = hashlib.sha256()
+    here = Path(keeper.__file__).parent
+    for path in sorted(p for root in (here, here.parent / "strategies") for p in root.rglob("*.py")):
+        body.update(path.relative_to(here.parent).as_posix().encode())
+        body.update(path.read_bytes())
+    return body.hexdigest()
 
 
 class Kept:
@@ -37,7 +48,8 @@ class Kept:
         if lines and _parsed(lines[0]) != head:
             raise ConfigError(
                 (
-                    f"{path}: is of another replay (other prices, accounts or settings); remove it or name another",
+                    f"{path}: is of another replay (other prices, accounts, settings or another version); "
+                    "remove it or name another",
                 )
             )
         whole = [found for line in lines[1:] if (found := _parsed(line)) is not None]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from keeper.cli import app
+from keeper.cli import app, replaying
 from keeper.errors import ConfigError
 from keeper.replay import bars, compare, fleet, frontier, keep, levels, market, paths, rescue, run, together
 from keeper.replay.fleet import Account, Lot
@@ -237,7 +237,9 @@ def test_glitch__when_one_venue_prints_it__then_no_keeper_acts_and_nobody_is_liq
         assert trip.lowest > 1.25
 
 
-def test_command__when_swept_sampled_and_reported__then_frontier_forward_and_page(tmp_path: Path) -> None:
+def test_command__when_swept_sampled_and_reported__then_frontier_forward_and_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = [f"{300 * n},ETH/USDT,{p},{p},{p},{p}" for n, p in enumerate(np.linspace(2_000.0, 1_300.0, 80), 1)]
     (tmp_path / "eth.csv").write_text(BARS + "\n".join(rows))
     head = 'user,"collateral_[asset,value_usd,liq_threshold]","debt_[asset,value_usd]"\n'
@@ -275,11 +277,33 @@ def test_command__when_swept_sampled_and_reported__then_frontier_forward_and_pag
     assert said["accounts"] == 1
     assert said["rule"]["rescuable"] == 1
     assert not said["rule"]["liquidated"]
+    # bars of 300 s in two moments: longer than the 24 to 72 s of the market's delay
+    assert any("an act lands 150 s after what it saw" in n for n in said["notes"])
+    kept = (tmp_path / "k.jsonl").read_text()
+    monkeypatch.setattr(keep, "code", lambda: "another version")
+    other = CliRunner().invoke(app, one)
+    assert isinstance(other.exception, ConfigError)
+    assert "or another version" in str(other.exception)
+    assert (tmp_path / "k.jsonl").read_text() == kept
+
+
+def test_coarse__when_a_moment_is_no_longer_than_the_delay__then_nothing_is_noted() -> None:
+    assert replaying.coarse(path(FALL, 60.0), DEEP) != []
+    assert replaying.coarse(path(FALL, 24.0), DEEP) == []
+    assert replaying.coarse(path(FALL, 60.0), market.Market()) == []
 
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("--gas", "5"), ("--gas", "9:1"), ("--interest", "x:y"), ("--triggers", "0.9"), ("--keepers", "nobody")],
+    [
+        ("--gas", "5"),
+        ("--gas", "9:1"),
+        ("--interest", "x:y"),
+        ("--triggers", "0.9"),
+        ("--keepers", "nobody"),
+        ("--policy", "mine"),
+        ("--own-levels", ""),
+    ],
 )
 def test_command__when_an_option_is_wrong__then_usage_names_it(
     tmp_path: Path, option: str, value: str
@@ -295,7 +319,7 @@ def test_command__when_an_option_is_wrong__then_usage_names_it(
         str(tmp_path / "a.csv"),
         "--sweep",
     ]
-    found = CliRunner().invoke(app, [*given, option, value])
+    found = CliRunner().invoke(app, [*given, option, *([value] if value else [])])
     assert found.exit_code == 2
     assert option in found.output
 
