@@ -26,7 +26,6 @@ from keeper.errors import (
     ConfigError,
     KeeperError,
     Transient,
-    Unwritable,
 )
 from keeper.journal import warming
 from keeper.journal.write import Journal
@@ -35,8 +34,6 @@ from keeper.notify.alarm import Alarms
 from keeper.risk import cache
 from keeper.seams import Severity
 from keeper.transaction.nobody import silent
-
-UNWRITABLE, BROKEN = "unwritable", "broken"
 
 
 async def run(settings: Settings, *, once: bool, dry_run: bool, probe: Probe = silent) -> int:
@@ -74,11 +71,11 @@ async def _protected(
     announcer = Announcer(current.settings, journal, SystemClock())
     if lacked is not None:
         # whoever heard of it from the watch hears its end, and the diary has both
-        announcer.alarms.raise_alarm(Severity.CRITICAL, _code(lacked), "", str(lacked))
-        announcer.alarms.clear(_code(lacked), "")
+        announcer.alarms.raise_alarm(Severity.CRITICAL, starts.code_of(lacked), "", str(lacked))
+        announcer.alarms.clear(starts.code_of(lacked), "")
     try:
         code = await serve(
-            current, journal, _maker(current, journal, probe, announcer), announcer, Ends(stop)
+            current, journal, _maker(current, journal, probe, announcer), announcer, Ends(stop=stop)
         )
     except ConfigError as e:
         # whoever started it is told, and is no crash
@@ -97,8 +94,8 @@ async def _adrift(settings: Settings, lacked: Broken, probe: Probe, stop: asynci
     _warm(current.settings)
     with starts.adrift(current.settings, str(lacked), clock) as journal:
         announcer = Announcer(current.settings, journal, clock)
-        until = starts.relieved(settings, journal, _code(lacked), announcer.alarms, clock)
-        ends = Ends(stop, asyncio.create_task(until))
+        until = starts.relieved(settings, journal, lacked, announcer.alarms, clock)
+        ends = Ends(stop=stop, relief=asyncio.create_task(until))
         await serve(current, journal, _maker(current, journal, probe, announcer), announcer, ends)
 
 
@@ -110,10 +107,6 @@ def _maker(
         return ChainDaemon(current.settings, chain, journal, probe, alarms)
 
     return made
-
-
-def _code(lacked: Broken) -> str:
-    return UNWRITABLE if isinstance(lacked, Unwritable) else BROKEN
 
 
 def _warm(settings: Settings) -> None:

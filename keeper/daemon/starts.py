@@ -19,7 +19,7 @@ from keeper.config import Settings
 from keeper.daemon.reloading import Current
 from keeper.daemon.stops import PAUSE, PAUSE_S_MAX
 from keeper.errors import Broken, KeeperError, Unwritable, unopened
-from keeper.journal.adrift import Adrift
+from keeper.journal import adrift as memory
 from keeper.journal.write import Journal
 from keeper.model import Entry
 from keeper.notify.courier import Post, Undelivered
@@ -81,23 +81,28 @@ def waits(error: Broken) -> bool:
     return isinstance(error, Unwritable) or under_systemd()
 
 
-def adrift(settings: Settings, why: str, clock: Clock) -> Adrift:
+def code_of(lacked: Broken) -> str:
+    """The alarm of a journal that cannot be used."""
+    return "unwritable" if isinstance(lacked, Unwritable) else "broken"
+
+
+def adrift(settings: Settings, why: str, clock: Clock) -> Journal:
     """A journal in memory under which nothing is signed: everything is paused, nothing is armed."""
-    journal = Adrift(settings.journal_path, why, clock)
-    journal.hold(PAUSE, repr(clock.now_s() + PAUSE_S_MAX))
+    journal = memory.adrift(settings.journal_path, why, clock)
+    memory.hold(journal, PAUSE, repr(clock.now_s() + PAUSE_S_MAX), why)
     # this start is nobody's first
-    journal.hold(JUDGED, settings.digest)
+    memory.hold(journal, JUDGED, settings.digest, why)
     return journal
 
 
-async def relieved(settings: Settings, journal: Adrift, code: str, alarms: Alarm, clock: Clock) -> None:
+async def relieved(settings: Settings, journal: Journal, lacked: Broken, alarms: Alarm, clock: Clock) -> None:
     """Until the journal on the disk can be used; says that it cannot for as long as it cannot."""
-    why = journal.why
+    why = str(lacked)
     while True:
         told = f"{why}; everything is watched, nothing is signed until it can be used: it is tried again"
-        alarms.raise_alarm(Severity.CRITICAL, code, "", told)
+        alarms.raise_alarm(Severity.CRITICAL, code_of(lacked), "", told)
         await clock.sleep(AGAIN_S)
-        journal.hold(PAUSE, repr(clock.now_s() + PAUSE_S_MAX))
+        memory.hold(journal, PAUSE, repr(clock.now_s() + PAUSE_S_MAX), why)
         try:
             # a disk that fails may take long to say so
             await asyncio.to_thread(_tried, settings, clock)

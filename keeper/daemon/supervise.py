@@ -142,7 +142,7 @@ class Fleet:
             await self._clock.sleep(min(SAY_S, left_s))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ends:
     """What a daemon is served until."""
 

@@ -21,7 +21,7 @@ from anvil.stage import Stage, stage
 from keeper.config import load
 from keeper.journal.read import Reader
 from keeper.seams import Severity
-from tests.anvil_daemon import ROOT, armed, logged, night, rewritten, until
+from tests.anvil_daemon import ROOT, armed, logged, night, owes, rewritten, second_market, until
 
 pytestmark = pytest.mark.anvil
 TARGETS = '[alarms]\ntargets_file = "targets"\n'
@@ -117,7 +117,7 @@ def test_contract__when_it_is_not_there_after_a_restart__then_alarmed_and_tried_
     where = settings.chains[0].multicall
     code = on.chain.rpc("eth_getCode", where, "latest")
     on.chain.rpc("anvil_setCode", where, "0x")
-    on.config.with_suffix(".log").unlink()
+    on.config.with_suffix(".log").unlink(missing_ok=True)
     try:
         with hook(on) as got, Guard(on.config) as guard:
             until(lambda: alarmed(guard, "chain_failed") == ["CRITICAL"], within_s=START_S)
@@ -161,3 +161,42 @@ def run(on: Stage) -> subprocess.CompletedProcess[str]:
     unit = {**os.environ, "PYTHONPATH": str(ROOT), "NOTIFY_SOCKET": str(on.folder / "nobody")}
     line = [sys.executable, "-m", "keeper", "run", "--config", str(on.config)]
     return subprocess.run(line, env=unit, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_venue__when_it_cannot_be_loaded_after_a_restart__then_its_positions_alone_are_unknown_until_it_can(
+    on: Stage,
+) -> None:
+    on.chain.rpc("evm_setAutomine", True)
+    other = second_market(on)
+    owes(other, on.pairs[0].guarded)
+    named = f'name = "other"\nkind = "aave_v3"\nchain = "local"\nprovider = "{other.market.provider}"'
+    place = f'label = "second"\nvenue = "other"\naccount = "{on.pairs[0].guarded}"\npolicy = "plain"'
+    on.config.write_text(f"{on.config.read_text()}[[venues]]\n{named}\n[[positions]]\n{place}\n")
+    armed(on)
+    where = other.market.provider
+    code = on.chain.rpc("eth_getCode", where, "latest")
+    on.chain.rpc("anvil_setCode", where, "0x")
+    on.config.with_suffix(".log").unlink(missing_ok=True)
+    with night(on) as lives:
+        sent, view = lives.nonce, lives.block()
+        assert (lives.position("second", view)["level"], lives.position("second", view)["health_wad"]) == (
+            "UNKNOWN",
+            None,
+        )
+        assert "no contract at" in lives.position("second", view)["unreadable"]
+        until(lambda: alarmed(lives.guard, "market_changed") == ["CRITICAL"])
+        lives.falls(WETH=0.7, wstETH=0.7)
+        lives.block()
+        assert lives.nonce > sent
+        on.chain.rpc("anvil_setCode", where, code)
+        until(lambda: "CLEARED" in alarmed(lives.guard, "market_changed"), within_s=60)
+        view = lives.block()
+        assert lives.position("second", view)["level"] != "UNKNOWN"
+        # one identity before and after: what was raised of it is cleared
+        told = [e for e in lives.entries("alarm") if where.lower() in e.subject.lower()]
+        unknown = [(e.data["severity"], e.subject) for e in told if e.data["code"] == "unknown"]
+        assert [s for s, _ in unknown] == ["CRITICAL", "CLEARED"]
+        assert len({subject for _, subject in unknown}) == 1
+        assert (
+            int(lives.position("second", view)["health_wad"]) == other.account(on.pairs[0].guarded).health_wad
+        )

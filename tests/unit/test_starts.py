@@ -145,7 +145,7 @@ async def test_relieved__when_the_disk_takes_it_again__then_it_ends_and_said_so_
     lock = given.journal_path.with_name("journal.sqlite.lock")
     lock.symlink_to("/proc/self/nothing/there")  # ENOENT: wrong for now, whatever it is
     with starts.adrift(given, "the disk is full", ManualClock()) as journal:
-        task = asyncio.create_task(starts.relieved(given, journal, "unwritable", told, ManualClock()))
+        task = asyncio.create_task(starts.relieved(given, journal, Unwritable("full"), told, ManualClock()))
         for _ in range(200):
             await asyncio.sleep(0.001)
             if len(told.raised) > 1:
