@@ -5,10 +5,11 @@ when included at the last oracle update with health at 1 or above, at that momen
 (``keeper.replay.rescue``: a rule that knows nothing of our planner).
 
 ``cost_vs_threshold_keeper_<event>``: everything owners paid under ours (gas, impact, fees, penalties), over the same
-under the full-threshold keeper at the best setting of its own grid **on that very event**: the cheapest with no more
-liquidations and at least our tail margin (the further fall in one update that 95 % of the accounts at risk survive at
-their worst moment), chosen apart for loops of one asset and for all others. Ours has one rule for every event, frozen
-before (``tuned`` in ``replay_events``). ``_same_fees`` is that ratio with the service fees of that keeper left away.
+under the full-threshold keeper at the best setting of its own grid, or at ours for each account, **on that very
+event**: the cheapest with no more liquidations and at least our tail margin (the further fall in one update that 95 %
+of the accounts at risk survive at their worst moment), chosen apart for loops of one asset and for all others. Ours
+has one rule for every event, frozen before (``tuned`` in ``replay_events``). ``_same_fees`` is that ratio with the
+service fees of that keeper left away.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from keeper.replay.fleet import Fleet
 from keeper.replay.market import Market
 from keeper.replay.paths import Paths
 from keeper.replay.policies import DEFI_SAVER, FREE, Service, Threshold
+from keeper.replay.vessel import Vessel
 from keeper.units import wad_float
 from tests.bench import replay_events
 from tests.bench.figures import record
@@ -81,10 +83,12 @@ def test_crash__when_replayed_on_real_accounts__then_none_is_lost_that_could_be_
         mine = _of(sailed["ours"], part)
         point = frontier.point(mine, (0.0, 0.0), risk)
         grid = _grid((part, moved, shop), DEFI_SAVER, LOOPS if loops else APART)
-        cheapest += _best(grid, point)
+        # one setting for all, or the setting that ours has for each account: whichever is cheaper to it
+        like_ours = frontier.point(_of(sailed["threshold"], part), (0.0, 0.0), risk)
+        cheapest += _best((*grid, like_ours), point)
         near = sorted((p for p in grid if _good(p, point)), key=lambda p: p.whole_usd)[:NEAREST]
         levels_of = [(p.trigger, p.target) for p in near]
-        same += _best(_grid((part, moved, shop), FREE, levels_of), point)
+        same += _best((*_grid((part, moved, shop), FREE, levels_of), _free((part, moved, shop), risk)), point)
         if not loops:
             points[event.name] = grid
     _told(event, sailed, risk, (rule, cheapest, same))
@@ -151,6 +155,17 @@ def _grid(
         )
 
     return frontier.swept(sail, settings, frontier.at_risk(nobody), lambda _: None)
+
+
+def _free(on: tuple[Fleet, Paths, Market], risk: frozenset[str]) -> frontier.Point:
+    """The other keeper at each account's own levels, without service fees."""
+    crew, moved, shop = on
+
+    def make(vessel: Vessel) -> Threshold:
+        own = levels.thrifty(vessel.account)
+        return Threshold(trigger=wad_float(own.trigger_wad), target=wad_float(own.target_wad), service=FREE)
+
+    return frontier.point(run.voyage(crew, moved, make, shop), (0.0, 0.0), risk)
 
 
 def _good(other: frontier.Point, mine: frontier.Point) -> bool:
