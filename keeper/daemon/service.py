@@ -95,7 +95,9 @@ class ChainDaemon:
             self._stirred_s = self.clock.monotonic_s()
             try:
                 served = starts.known(self.journal, self.settings.digest)
-                here = await site(self.settings, self.chain, endpoints, await latest(endpoints), served=served)
+                here = await site(
+                    self.settings, self.chain, endpoints, await latest(endpoints), served=served
+                )
                 parts = await self._parts(here)
                 self.loop, self._here = self._looped(parts, here), here
                 return endpoints, here

@@ -68,6 +68,20 @@ def accounts(path: Path) -> None:
         rows.writerow([ACCOUNT, json.dumps([["WETH", 100_000, 0.83]]), json.dumps([["USDC", 45_000]])])
 
 
+def funding(path: Path) -> None:
+    """What perpetuals paid every eight hours before and within the bars: the same, so nothing is warned of."""
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["ts", "symbol", "rate"])
+        rows.writerows([START_S + n * 28_800, "ETH", 0.0001] for n in range(-120, 2))
+
+
+def _here(word: str) -> str:
+    if not word.endswith(".parquet"):
+        return word
+    return "funding.csv" if word.startswith("funding") else "bars.csv"
+
+
 @pytest.mark.parametrize(("policy", "line"), REPLAYED, ids=[line.page for _, line in REPLAYED])
 def test_replay__of_a_strategys_page__runs_as_written_and_keeps_what_nobody_would_have(
     policy: Block, line: Command, tmp_path: Path
@@ -75,16 +89,18 @@ def test_replay__of_a_strategys_page__runs_as_written_and_keeps_what_nobody_woul
     said = line.keeper
     assert said is not None
     name = said[said.index("--policy") + 1]
-    # as the page says: its policy under the name of the command, deleverage where it names nothing, room for gas
+    # as the page says: its policy under the name of the command, deleverage where it names nothing, room for gas and
+    # for a rescue of this size
     text = policy.text.replace("[policies.default]", f"[policies.{name}]")
     if "strategies =" not in text:
         text += '\nstrategies = ["deleverage"]'
-    caps = f"\n[policies.{name}.caps]\ngas_usd_max = 500\n"
+    caps = f"\n[policies.{name}.caps]\ngas_usd_max = 500\nper_action_usd = 100_000\nper_day_usd = 100_000\n"
     (tmp_path / "keeper.toml").write_text(CONFIG.replace("NAME", name) + text + caps)
     prices(tmp_path / "bars.csv")
     accounts(tmp_path / "accounts.csv")
+    funding(tmp_path / "funding.csv")
 
-    words = tuple("bars.csv" if word.endswith(".parquet") else word for word in said)
+    words = tuple(_here(word) for word in said)
     ran = typed(tmp_path, *words, "--keepers", "nobody,ours")
 
     assert ran.returncode == 0, f"{line.where}: {ran.stdout}{ran.stderr}"

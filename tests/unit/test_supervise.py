@@ -73,6 +73,7 @@ class House:
     def make(self, chain: ChainSettings, alarms: Alarms | None) -> Chain:
         self.started.append((chain.name, self.clock.monotonic_s()))
         alarms = alarms or Alarms(self.journal.record, self.clock, chain.chain_id)
+
         async def healthy(chain: FakeChain, listener: Listener) -> None:
             await self.well(chain, listener)
 
@@ -93,8 +94,7 @@ async def for_ever(chain: FakeChain, listener: Listener) -> None:
 
 
 async def waits(chain: FakeChain, listener: Listener) -> None:
-    while True:
-        await asyncio.sleep(0)
+    await asyncio.Event().wait()
 
 
 async def dies(chain: FakeChain, listener: Listener) -> None:

@@ -63,6 +63,14 @@ def test_replay__real_accounts_and_nobody_acts__then_health_and_first_bar_are_th
         ("replay_accounts", checked, ""),
     ):
         holds = not apart if bound else None
-        record(figure, value, unit="accounts", bound=bound, holds=holds, evidence="vendor_vectors", n=len(cases()))
+        record(
+            figure,
+            value,
+            unit="accounts",
+            bound=bound,
+            holds=holds,
+            evidence="vendor_vectors",
+            n=len(cases()),
+        )
     assert not apart, apart[:3]
     assert checked > 0
