@@ -8,7 +8,7 @@ import pytest
 
 from keeper import exits
 from keeper.decision.memory import PositionMemory
-from keeper.decision.standing import standing
+from keeper.decision.standing import Beside, standing
 from keeper.units import WAD
 from tests import build
 from tests.build import USDC, WETH
@@ -34,9 +34,11 @@ def test_standing__when_a_moved_target_passes_what_the_executor_takes__then_it_s
     position = build.position([build.collateral(WETH, "10")], [build.debt(USDC, "13000")])
     free = standing(policy, PositionMemory(id=position.id), position, 0)
     assert free.target_wad > 150 * WAD // 100, "the band does not move it so far: the test is idle"
-    held = standing(policy, PositionMemory(id=position.id), position, 0, 150 * WAD // 100)
+    held = standing(policy, PositionMemory(id=position.id), position, 0, Beside(highest_wad=150 * WAD // 100))
     assert held.target_wad == 148 * WAD // 100
     assert held.trigger_wad <= held.target_wad - held.hysteresis_wad
     assert "the Executor lets no sale pass 1.50" in held.moved[-1]
-    tight = standing(policy, PositionMemory(id=position.id), position, 0, 130 * WAD // 100)
+    tight = standing(
+        policy, PositionMemory(id=position.id), position, 0, Beside(highest_wad=130 * WAD // 100)
+    )
     assert tight.target_wad == policy.target_wad
