@@ -740,7 +740,9 @@ def _patched(world: World) -> Iterator[None]:
             made._probing = asyncio.create_task(made._probe_forever())
             return made
 
-    async def site(settings: Settings, chain: ChainSettings, endpoints: Endpoints, block: Block) -> Site:
+    async def site(
+        settings: Settings, chain: ChainSettings, endpoints: Endpoints, block: Block, *, served: bool = False
+    ) -> Site:
         venue = SimVenue()
         return Site(
             chain=chain,
