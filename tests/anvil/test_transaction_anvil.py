@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,13 +17,13 @@ from eth_utils.address import to_checksum_address
 from anvil.client import Chain
 from anvil.node import Anvil, AnvilSettings
 from anvil.tools import ToolMissing, find_anvil
+from anvil.transport import ChainTransport
 from keeper.clock import SystemClock
 from keeper.confirmation import Confirmation
 from keeper.errors import Broken, KeeperError
 from keeper.journal.recover import Remedy, recover
 from keeper.journal.write import Journal
 from keeper.model import Attempt, Block, Call, IntentState, Outcome, Plan, Snapshot
-from keeper.seams import Priority
 from keeper.signer.key import Key
 from keeper.signer.local import LocalSigner
 from keeper.signer.policy import AllowedCall, Argument, SigningPolicy
@@ -40,23 +40,8 @@ COUNT_UP = bytes.fromhex("5f546001015f5500")
 CALL = AllowedCall(target=COUNTER, name="poke", arguments=(Argument(kind="uint256", at_most=9),))
 
 
-class NodeTransport:
-    """The Transport seam over the synchronous test client."""
-
-    def __init__(self, chain: Chain) -> None:
-        self.chain = chain
-
-    async def request(
-        self,
-        method: str,
-        params: Sequence[object],
-        *,
-        priority: Priority = Priority.TRIGGER,
-        timeout_s: float = 4.0,
-        weight: int = 1,
-    ) -> object:
-        """The result of one call."""
-        return self.chain.rpc(method, *params)
+class NodeTransport(ChainTransport):
+    """The same, which sends too."""
 
     async def broadcast(self, raw: bytes, *, timeout_s: float = 4.0) -> tuple[str | Exception, ...]:
         """One endpoint."""
