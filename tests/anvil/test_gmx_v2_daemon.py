@@ -14,40 +14,32 @@ import pytest
 
 from anvil.client import Chain
 from anvil.demo import Clock, tell
-from anvil.deploy_gmx_v2 import CODE_SIZE_MAX, Gmx, deploy_gmx_v2, orders_of, size_of
+from anvil.deploy_gmx_v2 import Gmx, deploy_gmx_v2, orders_of, size_of
 from anvil.gmx_keepers import Pair, executed, moved, pair, taken
 from anvil.guard import START_S, Guard
-from anvil.node import Anvil, AnvilSettings
+from anvil.node import Anvil
 from anvil.perp_scenario import load_perp_scenario
 from anvil.perp_stage import perp_stage
 from anvil.report import keep
-from anvil.tools import ToolMissing, find_anvil
 from keeper.config import load
 from keeper.journal.read import Reader
+from tests.perp_node import client, own_node
 from tests.perp_stage import DEAD, guarded_home
 from tests.venue_stage import Guarded, armed
 
-GENESIS_S = 1_750_000_000
 DOLLARS = (20_000, 2_000)
 
 
 @pytest.fixture
 def node() -> Iterator[Anvil]:
-    try:
-        find_anvil()
-    except ToolMissing as missing:
-        pytest.skip(str(missing))
-    with Anvil(AnvilSettings(timestamp_s=GENESIS_S, code_size_max=CODE_SIZE_MAX)) as node:
-        yield node
+    with own_node() as made:
+        yield made
 
 
 @pytest.fixture
 def chain(node: Anvil) -> Iterator[Chain]:
-    client = Chain(node.url)
-    try:
-        yield client
-    finally:
-        client.close()
+    with client(node) as made:
+        yield made
 
 
 @pytest.fixture

@@ -14,11 +14,10 @@ from typing import Any
 import pytest
 
 from anvil.client import Chain
-from anvil.deploy_gmx_v2 import CODE_SIZE_MAX, orders_of, size_of
+from anvil.deploy_gmx_v2 import orders_of, size_of
 from anvil.gmx_keepers import executed
 from anvil.guard import START_S
-from anvil.node import Anvil, AnvilSettings
-from anvil.tools import ToolMissing, find_anvil
+from anvil.node import Anvil
 from keeper.cli.adopt import adopt
 from keeper.clock import SystemClock
 from keeper.daemon.hedges import ARMED
@@ -27,30 +26,23 @@ from keeper.journal.write import Journal
 from keeper.model import HEDGE
 from keeper.notify.control import ask
 from tests.joint_stage import ETH, Joint, hedge_home, joint
+from tests.perp_node import client, own_node
 from tests.venue_stage import Guarded, armed, running
 
 USD = 10**30
 WAIT_S = 60.0
-GENESIS_S = 1_750_000_000
 
 
 @pytest.fixture
 def node() -> Iterator[Anvil]:
-    try:
-        find_anvil()
-    except ToolMissing as missing:
-        pytest.skip(str(missing))
-    with Anvil(AnvilSettings(timestamp_s=GENESIS_S, code_size_max=CODE_SIZE_MAX)) as node:
-        yield node
+    with own_node() as made:
+        yield made
 
 
 @pytest.fixture
 def chain(node: Anvil) -> Iterator[Chain]:
-    client = Chain(node.url)
-    try:
-        yield client
-    finally:
-        client.close()
+    with client(node) as made:
+        yield made
 
 
 @pytest.fixture

@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from anvil.client import Chain, Reverted
-from anvil.deploy_gmx_v2 import CODE_SIZE_MAX, allow, execute, orders_of, size_of
+from anvil.deploy_gmx_v2 import allow, execute, orders_of, size_of
 from anvil.gmx_keepers import executed
-from anvil.node import Anvil, AnvilSettings
+from anvil.node import Anvil
 from anvil.stage import keystore
-from anvil.tools import ToolMissing, find_anvil
 from keeper.config import load
 from keeper.daemon.pairs import KIND
 from keeper.executor.perp import DECREASE, PerpOrderCall, calldata
@@ -22,29 +21,21 @@ from keeper.notify.control import ask
 from tests.bench.figures import record
 from tests.executor_stage import WAD, ExecutorStage
 from tests.joint_stage import PAIR, Joint, joint, joint_home
+from tests.perp_node import client, own_node
 from tests.perp_stage import DEAD, FOR_LONG
 from tests.venue_stage import armed, running
-
-GENESIS_S = 1_750_000_000
 
 
 @pytest.fixture
 def node() -> Iterator[Anvil]:
-    try:
-        find_anvil()
-    except ToolMissing as missing:
-        pytest.skip(str(missing))
-    with Anvil(AnvilSettings(timestamp_s=GENESIS_S, code_size_max=CODE_SIZE_MAX)) as node:
-        yield node
+    with own_node() as made:
+        yield made
 
 
 @pytest.fixture
 def chain(node: Anvil) -> Iterator[Chain]:
-    client = Chain(node.url)
-    try:
-        yield client
-    finally:
-        client.close()
+    with client(node) as made:
+        yield made
 
 
 @pytest.fixture
