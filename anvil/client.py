@@ -190,7 +190,16 @@ class Chain:
         return str(self.rpc("evm_snapshot"))
 
     def revert(self, snapshot: str) -> None:
-        """Back to the snapshot, time included. Raises Rejected when the id was used before."""
+        """Back to the snapshot, time included. Raises Rejected when the id was used before.
+
+        The node shows a receipt a moment before it takes the transaction out of its pool; reverted in
+        between, it takes out the next one of that sender and number instead, which is then never mined.
+        """
+        deadline_s = time.monotonic() + 30.0
+        while self.rpc("anvil_getAutomine") and int(self.rpc("txpool_status")["pending"], 16):
+            if time.monotonic() > deadline_s:
+                break
+            time.sleep(0.001)
         if self.rpc("evm_revert", snapshot) is not True:
             raise Rejected(-32602, f"snapshot {snapshot} does not exist (an id works once)")
 
