@@ -29,8 +29,10 @@ FAILURES_KEPT = 20
 REASON_MAX = 600
 
 EVERYTHING = ("keeper/**/*.py", "tests/chaos/**/*.py")
-CONTRACTS = ("contracts/**/*", "anvil/package-lock.json", "anvil/compile.js")
-"""What forge runs: our contracts with settings and artifacts, and the pinned compiler and protocols."""
+FORGE = ("contracts/foundry.toml", "contracts/solcw*", "anvil/package-lock.json", "anvil/compile.js")
+"""What forge runs with: its settings, and the pinned compiler and protocols."""
+ON_AAVE = (*FORGE, "contracts/artifacts/AaveV3Executor.json", "contracts/artifacts/ExecutorFactory.json")
+"""The committed Executor of Aave, which these tests deploy as it is."""
 Counts = dict[str, int]
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from anvil.forge import ForgeReport, leak_drill
 from anvil.mutants import build, read_mutants
 from tests.bench.figures import record
-from tests.chaos.campaign import CONTRACTS, Campaign, Counts, Verdict
+from tests.chaos import sources
+from tests.chaos.campaign import ON_AAVE, Campaign, Counts, Verdict
 
 SEEDS = 500
 A_UNIT = 10
@@ -137,5 +138,13 @@ def record_leak(counts: Counts, done: int, failures: list[str]) -> None:
 
 
 LEAK = Campaign(
-    name="leak", units=len(PLANTED) + SEEDS // A_UNIT, run=_unit, record=record_leak, also=CONTRACTS
+    name="leak",
+    units=len(PLANTED) + SEEDS // A_UNIT,
+    run=_unit,
+    record=record_leak,
+    also=(
+        *ON_AAVE,
+        "contracts/mutants/mutants.toml",
+        *sources.solidity("contracts/test/Leak.t.sol", "contracts/src/AaveV3Executor.sol"),
+    ),
 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from anvil.forge import BOT_FUNCTIONS, DID_NOT_RUN, invariants
 from anvil.mutants import judge, read_mutants
 from tests.bench.figures import record
-from tests.chaos.campaign import CONTRACTS, Campaign, Counts, Verdict
+from tests.chaos import sources
+from tests.chaos.campaign import FORGE, ON_AAVE, Campaign, Counts, Verdict
 
 CALLS = 2_600_000
 RUNS, DEPTH = 64, 256
@@ -51,9 +52,28 @@ def record_mutants(counts: Counts, done: int, failures: list[str]) -> None:
            evidence="real_bytecode", n=many)  # fmt: skip
 
 
+_JUDGES = ("Callbacks", "CompoundV3", "Deleverage", "Invariants", "Maker", "MorphoBlue", "PayIn", "Settings")
+"""The tests that have to notice a planted defect."""
+_JUDGED = tuple(
+    dict.fromkeys(
+        (
+            *(f"contracts/src/{m.contract}.sol" for m in read_mutants()),
+            *(f"contracts/test/{t}.t.sol" for t in _JUDGES),
+        )
+    )
+)
+
 INVARIANTS = Campaign(
-    name="invariants", units=-(-CALLS // A_UNIT), run=_invariants, record=record_invariants, also=CONTRACTS
+    name="invariants",
+    units=-(-CALLS // A_UNIT),
+    run=_invariants,
+    record=record_invariants,
+    also=(*ON_AAVE, *sources.solidity("contracts/test/Invariants.t.sol")),
 )
 CONTRACT_MUTANTS = Campaign(
-    name="executor_mutants", units=len(read_mutants()), run=_mutant, record=record_mutants, also=CONTRACTS
+    name="executor_mutants",
+    units=len(read_mutants()),
+    run=_mutant,
+    record=record_mutants,
+    also=(*FORGE, "contracts/mutants/mutants.toml", *sources.solidity(*_JUDGED)),
 )

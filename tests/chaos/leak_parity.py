@@ -25,7 +25,8 @@ from keeper.executor.rules import Deal, Halt, Purse
 from keeper.model import Amount, Block, Mandate, PositionId, Side, Token
 from keeper.words import Words
 from tests.bench.figures import record
-from tests.chaos.campaign import CONTRACTS, Campaign, Counts, Verdict
+from tests.chaos import sources
+from tests.chaos.campaign import ON_AAVE, Campaign, Counts, Verdict
 from tests.chaos.leak_plans import Seen, guards
 from tests.executor_faults import fault_from
 
@@ -235,4 +236,10 @@ def _unit(number: int) -> Verdict:
     return compared(number * A_UNIT, A_UNIT)
 
 
-PARITY = Campaign(name="parity", units=STATES // A_UNIT, run=_unit, record=record_parity, also=CONTRACTS)
+PARITY = Campaign(
+    name="parity",
+    units=STATES // A_UNIT,
+    run=_unit,
+    record=record_parity,
+    also=(*ON_AAVE, *sources.solidity("contracts/test/Parity.t.sol")),
+)

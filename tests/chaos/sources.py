@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OURS = ("keeper", "strategies", "tests", "anvil")
 NAMED_BY_TEXT = ("strategies/*.py",)
 """Found by a name in a configuration and by no import."""
+_IMPORTED = re.compile(r"""^\s*(?:import|\})[^;]*?["'](\.{1,2}/[^"']+)["'];""", re.MULTILINE)
 
 
 def digest(module: str, also: Sequence[str]) -> str:
@@ -34,6 +36,19 @@ def closure(module: str) -> set[Path]:
             found.add(path)
             waiting += _imports(path)
     return found
+
+
+def solidity(*patterns: str) -> tuple[str, ...]:
+    """The contracts that those (globs from the root) name and all that they import of ours, from the root."""
+    found: set[Path] = set()
+    waiting = [p for pattern in patterns for p in ROOT.glob(pattern)]
+    assert waiting, f"{patterns} name no contract"
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting += [path.parent.joinpath(at).resolve() for at in _IMPORTED.findall(path.read_text())]
+    return tuple(sorted(path.relative_to(ROOT).as_posix() for path in found))
 
 
 @cache
