@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import nullcontext
+from pathlib import Path
 
 from keeper.chain.endpoint import EndpointEvent, Kind
 from keeper.config import ChainSettings, EndpointSettings, Settings
@@ -32,7 +33,7 @@ WEB3_S = 5.0
 
 async def inspect(settings: Settings) -> tuple[Finding, ...]:
     """Every finding of every chain, worst first."""
-    findings = [*await key(settings), *_journal(settings)]
+    findings = [*await key(settings), *await hedge_keys(settings), *_journal(settings)]
     for chain in settings.chains:
         findings += await _chain(settings, chain)
     order = list(Severity)
@@ -194,27 +195,45 @@ async def key(settings: Settings) -> list[Finding]:
     Asked of a dry-run too, as soon as both files are named: before money is sent to that address is the time to
     learn that nobody can sign for it.
     """
-    from keeper.signer.key import find_secret, load_key, read_secret
-
     wallet = settings.wallet
     if wallet.signer_socket is not None:
         return []  # another process holds it
-    problems: list[str] = []
-    for path in (wallet.keystore, wallet.password_file):
+    problems = await _tried((wallet.keystore, wallet.password_file), wallet.address, "wallet.address")
+    return [_bad(_loud(settings), "key", "wallet", problem) for problem in problems]
+
+
+async def hedge_keys(settings: Settings) -> list[Finding]:
+    """The same of each hedge that has a key of its own: what is wrong with it stops the hedge, at night as well."""
+    found = []
+    for mine in settings.hedge_keys:
+        named = f"pairs.hedge.key of {mine.short}"
+        problems = await _tried((mine.keystore, mine.password_file), mine.address, named)
+        found += [_bad(_loud(settings), "hedge_key", mine.short, problem) for problem in problems]
+    return found
+
+
+async def _tried(files: tuple[Path | None, Path | None], address: str | None, named: str) -> list[str]:
+    """What is wrong with a keystore and its password: missing, open to others, not opened, of another address."""
+    from keeper.signer.key import find_secret, load_key, read_secret
+
+    where, problems = credentials_dir(), list[str]()
+    for path in files:
         if path is not None:
             try:
-                read_secret(find_secret(path, credentials_dir()), credentials_dir())
+                read_secret(find_secret(path, where), where)
             except ConfigError as e:
                 problems += e.problems
-    if wallet.address and wallet.keystore and wallet.password_file and not problems:
+    keystore, password = files
+    if address and keystore and password and not problems:
         try:
-            await load_key(
-                wallet.keystore, wallet.password_file, wallet.address, credentials_dir=credentials_dir()
-            )
+            await load_key(keystore, password, address, credentials_dir=where, configured=named)
         except ConfigError as e:
             problems += e.problems
-    severity = Severity.CRITICAL if settings.mode == "live" else Severity.WARNING
-    return [_bad(severity, "key", "wallet", problem) for problem in problems]
+    return problems
+
+
+def _loud(settings: Settings) -> Severity:
+    return Severity.CRITICAL if settings.mode == "live" else Severity.WARNING
 
 
 def _journal(settings: Settings) -> list[Finding]:

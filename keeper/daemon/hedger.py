@@ -9,8 +9,10 @@ from keeper.config.pairing import HedgeSettings
 from keeper.confirmation import Confirmation
 from keeper.daemon.camera import Camera
 from keeper.daemon.facts import Facts
-from keeper.daemon.hedging import row_of, sort_of, terms
+from keeper.daemon.hedging import KIND, row_of, sort_of, terms
 from keeper.daemon.loop import ChainLoop
+from keeper.daemon.orders import INTENTS_MAX as FOLLOWED_MAX
+from keeper.daemon.orders import KIND as ORDER
 from keeper.daemon.pairs import Link
 from keeper.daemon.shadow import ShadowBook
 from keeper.daemon.tick import Tick
@@ -20,6 +22,8 @@ from keeper.model import (
     Amount,
     Block,
     Bounds,
+    CancelOrder,
+    Entry,
     GrowPerp,
     IntentState,
     Level,
@@ -80,6 +84,14 @@ class Hedge:
         return self.venue.position_id(self.link.short.account)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Back:
+    """An order of this hedge's own that nobody executed in its time, to be taken back."""
+
+    step: CancelOrder
+    why: str
+
+
 class HedgeFacts:
     """The slot and the wallet of the hedge's key at a block, and what became of its transactions."""
 
@@ -112,7 +124,7 @@ class Hedger:
         found, _ = await self._facts.take(tick.block, {hedge.venue.id: hedge.venue})
         snapshot = replace(found, means=_means(found.means, tick.snapshot.means))
         told = self._wish(tick, snapshot, danger(loop))
-        plan = self._plan(told, snapshot) if isinstance(told, Order) else None
+        plan = None if isinstance(told, Refusal) else self._plan(told, snapshot)
         if isinstance(plan, Refusal):
             told, plan = plan, None
         self._say(tick, told, armed=armed and self._live is not None)
@@ -120,7 +132,7 @@ class Hedger:
             await self._act(plan, snapshot, self._live)
         return snapshot
 
-    def _wish(self, tick: Tick, snapshot: Snapshot, why: str) -> Order | Refusal:
+    def _wish(self, tick: Tick, snapshot: Snapshot, why: str) -> Order | Back | Refusal:
         hedge = self._hedge
         under_way = [i for i in hedge.journal.open_intents(tick.block.chain_id) if i.key.position == hedge.id]
         if why:
@@ -133,9 +145,28 @@ class Hedger:
         if under_way:
             return _no("under_way", f"{under_way[0].key} is under way: one order at a time")
         short = snapshot.position(hedge.id)
+        if (late := self._late(short)) is not None:
+            return late
         loan = tick.snapshot.position(hedge.link.loan)
         asked = terms(hedge.settings, hedge.link.settings.assets)
         return propose(loan, short, asked, self._seen(tick, snapshot, short))
+
+    def _late(self, short: Position | None) -> Back | None:
+        """What of the hedge's own waits longer than the venue takes; never an order of its owner's."""
+        perp = short.perp if short is not None else None
+        if perp is None or (waits := perp.pending) is None or waits.age_s < perp.order_expires_s:
+            return None
+        journal = self._hedge.journal
+        followed = journal.intents(self._hedge.id, limit=FOLLOWED_MAX)
+        if not any(
+            e.data.get("order") == waits.key for i in followed for e in journal.entries(ORDER, str(i.key))
+        ):
+            return None
+        step = CancelOrder(amount=Amount(token=perp.collateral, units=0), order=waits.key, late=True)
+        why = (
+            f"{WHO} takes order {waits.key[:10]} back: it waits since {waits.age_s} s, and nobody executed it"
+        )
+        return Back(step=step, why=why)
 
     def _seen(self, tick: Tick, snapshot: Snapshot, short: Position | None) -> Seen:
         """The key's own wallet, as far as it lets the venue's router take margin from it."""
@@ -165,13 +196,13 @@ class Hedger:
             if isinstance(step, GrowPerp)
         )
 
-    def _plan(self, order: Order, snapshot: Snapshot) -> Plan | Refusal:
+    def _plan(self, order: Order | Back, snapshot: Snapshot) -> Plan | Refusal:
         """The order as one bounded transaction, or why none."""
         hedge, block, means = self._hedge, snapshot.block, snapshot.means
         position = snapshot.position(hedge.id)
         if position is None or position.perp is None:
             return _no("unknown", "the short cannot be read")
-        step = step_of(order, position, block, means)
+        step = order.step if isinstance(order, Back) else step_of(order, position, block, means)
         if (no := hedge.venue.can(step, position, means)) is not None:
             return no
         gas_limit = hedge.venue.gas(step)
@@ -214,14 +245,30 @@ class Hedger:
         if result.code not in ("raced", "waits"):
             alarms.raise_alarm(Severity.WARNING, NOT_SENT, subject, f"{result.code}: {result.why}")
 
-    def _say(self, tick: Tick, told: Order | Refusal, *, armed: bool) -> None:
-        sort = f"{sort_of(told)} {armed}"
+    def _say(self, tick: Tick, told: Order | Back | Refusal, *, armed: bool) -> None:
+        sort = f"{told.step.order if isinstance(told, Back) else sort_of(told)} {armed}"
         if sort != self._said:
             head = (
                 "orders" if armed else "would be ordered, and is signed by nobody until `keeper arm --hedge`"
             )
-            self._hedge.journal.record(row_of(tick, str(self._hedge.link.short), told, head))
+            subject = str(self._hedge.link.short)
+            self._hedge.journal.record(
+                _row_back(tick, subject, told, head)
+                if isinstance(told, Back)
+                else row_of(tick, subject, told, head)
+            )
             self._said = sort
+
+
+def _row_back(tick: Tick, subject: str, back: Back, head: str) -> Entry:
+    return Entry(
+        kind=KIND,
+        chain_id=tick.block.chain_id,
+        block_number=tick.block.number,
+        subject=subject,
+        why=f"{head}: {back.why}",
+        data={"takes_back": back.step.order},
+    )
 
 
 def danger(loop: ChainLoop) -> str:

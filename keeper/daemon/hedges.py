@@ -256,13 +256,21 @@ async def _signer(key: HedgeKey, policy: SigningPolicy) -> Signer:
     from keeper.signer.key import load_key
     from keeper.signer.local import LocalSigner
 
-    held = await load_key(key.keystore, key.password_file, key.address, credentials_dir=credentials_dir())
+    held = await load_key(
+        key.keystore,
+        key.password_file,
+        key.address,
+        credentials_dir=credentials_dir(),
+        configured=f"the hedge's key of {key.short}",
+    )
     return LocalSigner(held, policy)
 
 
 def hedge_policy(hedge: Hedge, snapshot: Snapshot, gas_usd: int) -> SigningPolicy | None:
-    """All that a hedge's key signs: shorts of one slot of one account, within its caps; None of an unread slot."""
+    """All that a hedge's key signs: shorts of one slot of one account, within its caps, and that an order is taken
+    back, whose money returns to its owner; None of an unread slot."""
     from keeper.signer.hedges import AllowedHedge
+    from keeper.signer.perps import AllowedCancel
     from keeper.signer.policy import SigningPolicy
 
     position, slot, asked = snapshot.position(hedge.id), hedge.venue.slot, hedge.settings
@@ -288,7 +296,10 @@ def hedge_policy(hedge: Hedge, snapshot: Snapshot, gas_usd: int) -> SigningPolic
         price_most=perp.index_price * PRICE_FALL,
     )
     return SigningPolicy(
-        chain_id=slot.chain_id, address=snapshot.means.wallet, calls=(call,), fee_wei_max=fee_wei
+        chain_id=slot.chain_id,
+        address=snapshot.means.wallet,
+        calls=(call, AllowedCancel(target=slot.subaccounts)),
+        fee_wei_max=fee_wei,
     )
 
 

@@ -251,7 +251,8 @@ class Pairs:
         if now.holds:
             lines = f"trigger {health_text(hedged.trigger_wad)}, target {health_text(hedged.target_wad)}"
             return f"{name} covers {100 * now.share:.0f} % of the collateral: {lines} are in force"
-        return f"{name} does not cover it: {now.why}; its own trigger is in force in this block"
+        leg = f"{name} ({hedged.short}), the short of {link.settings.loan} ({hedged.loan}), does not cover it"
+        return f"{leg}: {now.why}; its own trigger is in force in this block"
 
     def tell(self, tick: Tick, policies: Mapping[PositionId, Policy], alarms: Alarm) -> None:
         """Raise what a person must hear, and clear what is over."""

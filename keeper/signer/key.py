@@ -56,9 +56,14 @@ def find_secret(path: Path, credentials_dir: Path | None) -> Path:
 
 
 async def load_key(
-    keystore: Path, password_file: Path, address: str, *, credentials_dir: Path | None = None
+    keystore: Path,
+    password_file: Path,
+    address: str,
+    *,
+    credentials_dir: Path | None = None,
+    configured: str = "wallet.address",
 ) -> Key:
-    """Decrypt in a thread (scrypt takes about a second) and insist on ``address``.
+    """Decrypt in a thread (scrypt takes about a second) and insist on ``address``, ``configured`` in words.
 
     Raises ConfigError naming the file: missing, readable by others, a raw key, a wrong password, another
     address. The password and the key are in no message.
@@ -68,7 +73,7 @@ async def load_key(
     content = _keystore(sealed, keystore)
     key = await asyncio.to_thread(_decrypt, content, password.rstrip(b"\r\n"), keystore)
     if key.address.lower() != address.lower():
-        raise ConfigError((f"{keystore}: holds the key of {key.address}, wallet.address is {address}",))
+        raise ConfigError((f"{keystore}: holds the key of {key.address}, {configured} is {address}",))
     return key
 
 

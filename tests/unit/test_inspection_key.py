@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from keeper.config import Settings
-from keeper.inspection import key
+from keeper.config.pairing import HedgeKey
+from keeper.inspection import hedge_keys, key
 from tests.keystores import PASSWORD, address_of, keystore
 from tests.loop_double import settings
 
@@ -75,3 +76,33 @@ async def test_key__when_none_is_named_or_another_process_holds_it__then_nothing
     nothing = replace(bare.wallet, keystore=None, password_file=None)
     assert await said(replace(bare, wallet=nothing)) == []
     assert await said(ours(tmp_path, "live", address_of(OTHER), f"unix:{tmp_path}/signer.sock")) == []
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ("", ""),
+        ("missing", "No such file"),
+        ("open", "mode 0644"),
+        ("password", "wrong password"),
+        ("address", "pairs.hedge.key of short is"),
+    ],
+)
+async def test_hedge_key__when_it_is_wrong__then_named_as_the_wallet_s_would_be(
+    tmp_path: Path, wrong: str, named: str
+) -> None:
+    sealed, password = keystore(tmp_path)
+    if wrong == "missing":
+        sealed.unlink()
+    elif wrong == "open":
+        sealed.chmod(0o644)
+    elif wrong == "password":
+        password.write_text("another\n")
+    address = address_of(OTHER) if wrong == "address" else address_of()
+    mine = HedgeKey(short="short", address=address, keystore=sealed, password_file=password)
+    found = await hedge_keys(replace(settings(tmp_path, "live"), hedge_keys=(mine,)))
+    assert [(f.severity.value, f.code, f.subject) for f in found] == [
+        ("CRITICAL", "hedge_key", "short")
+    ] * bool(named)
+    assert all(named in f.why for f in found)

@@ -21,11 +21,14 @@ from keeper.model import (
     Amount,
     Attempt,
     Block,
+    CancelOrder,
+    Entry,
     Fee,
     GrowPerp,
     IntentState,
     Outcome,
     Perp,
+    PerpOrder,
     Plan,
     ReducePerp,
     SideProfit,
@@ -179,6 +182,39 @@ async def test_hedge__too_large_for_the_loan__is_made_smaller(tmp_path: Path) ->
     assert plan.steps[0].size_usd == 8_000 * 10**30
 
 
+def waits(key: str, age_s: int) -> Perp:
+    """Flat, with an order that waits."""
+    order = PerpOrder(
+        key=key, kind=2, size_usd=1, margin=1, trigger_price=0, age_s=age_s, resting=False, frozen=False
+    )
+    return replace(slot(0.0), orders=(order,), order_expires_s=300)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("age_s", "ours", "back"), [(300, True, True), (299, True, False), (900, False, False)]
+)
+async def test_hedge__whose_own_order_is_late_on_a_flat_slot__takes_it_back_and_nobody_else_s(
+    tmp_path: Path, age_s: int, ours: bool, back: bool
+) -> None:
+    house = House(tmp_path)
+    await house.look()
+    house.ended()
+    subject = str(house.sent.plans[0].key) if ours else "hedge:other"
+    key = "0x" + "ab" * 32
+    row = Entry(kind="order", chain_id=1, block_number=1, subject=subject, why="", data={"order": key})
+    house.journal.record(row)
+    house.facts.perp = waits(key, age_s)
+    snapshot = await house.look()
+    sent = [s for p in house.sent.plans[1:] for s in p.steps]
+    assert [isinstance(s, CancelOrder) and (s.order, s.late) == (key, True) for s in sent] == [True] * back
+    if back:
+        assert house.journal.entries(KIND)[-1].data == {"takes_back": key}
+        policy = hedge_policy(house.hedge, snapshot, 500)
+        assert policy is not None
+        assert policy.refuses(fields(sent[0], snapshot)) is None
+
+
 def fields(step: Step, snapshot: Snapshot, **other: Any) -> TxFields:
     position = snapshot.position(VENUE.position_id(LINK.short.account))
     assert position is not None
@@ -212,7 +248,8 @@ async def test_signer_of_a_hedge__takes_its_orders_and_nothing_else(tmp_path: Pa
         fields(replace(step, worst_price=1), snapshot),
         fields(AddMargin(amount=dollars, fee_wei=step.fee_wei), snapshot),
         fields(step, snapshot, to=SLOT.router),
-        fields(step, snapshot, data=orders.cancel("0x" + "11" * 32), value_wei=0),
+        fields(step, snapshot, data=orders.cancel("0x" + "11" * 32), value_wei=1),
+        fields(step, snapshot, data=orders.cancel("0x" + "11" * 32), value_wei=0, to=SLOT.router),
         fields(step, snapshot, chain_id=SLOT.chain_id + 1),
     )
     assert all(policy.refuses(tx) is not None for tx in others)

@@ -54,7 +54,9 @@ async def test_tick__when_a_hedge_is_gone_over_a_calm_loan__then_it_is_said_once
     for _ in range(3):
         await made.running.tick(shown(made, "2600", replace(hedged.short(None), id=SHORT)))
     assert [s for s in made.said if s[1] == "hedge_lost"] == [("WARNING", "hedge_lost")]
-    assert len(list(made.journal.entries(KIND))) == 1
+    (row,) = made.journal.entries(KIND)
+    # which leg, of which loan, and why
+    assert all(word in row.why for word in (str(SHORT), str(LOAN), "the short is gone"))
 
 
 @pytest.mark.asyncio
