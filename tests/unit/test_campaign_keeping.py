@@ -13,15 +13,27 @@ from tests.chaos import campaign, sources
 from tests.chaos.campaign import Campaign, Verdict
 
 pytestmark = pytest.mark.unit
-FORGE = ("leak", "parity", "executor_mutants", "invariants")
-
-
-@pytest.mark.parametrize("name", FORGE)
-@pytest.mark.parametrize(
-    "file",
-    ["src/Executor.sol", "test/deep/Leak.t.sol", "foundry.toml", "artifacts/X.json", "mutants/mutants.toml"],
+ON_AAVE = (
+    "foundry.toml",
+    "solcw.js",
+    "artifacts/AaveV3Executor.json",
+    "interfaces/IExecutor.sol",
+    "test/Stage.sol",
 )
-def test_digest__when_a_contract_its_settings_or_artifact_changes__then_the_counts_are_of_another_code(
+EXERCISED = {
+    "leak": (*ON_AAVE, "test/Leak.t.sol", "test/LeakWorld.sol", "src/Executor.sol", "mutants/mutants.toml"),
+    "parity": (*ON_AAVE, "test/Parity.t.sol", "test/Dice.sol"),
+    "invariants": (*ON_AAVE, "test/Invariants.t.sol", "mocks/HostileRouter.sol"),
+    "executor_mutants": (
+        "mutants/mutants.toml", "src/Executor.sol", "src/MakerBooks.sol", "libraries/Policies.sol", "solcw.js",
+        "test/Maker.t.sol", "test/VenueRules.sol",
+    ),
+}  # fmt: skip
+"""Of each campaign of the contracts: some of what its counts belong to, by name or by an import of an import."""
+
+
+@pytest.mark.parametrize("name, file", [(name, file) for name, files in EXERCISED.items() for file in files])
+def test_digest__when_a_contract_that_it_exercises_changes__then_the_counts_are_of_another_code(
     name: str, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     also = campaign.find(name).also
@@ -32,6 +44,20 @@ def test_digest__when_a_contract_its_settings_or_artifact_changes__then_the_coun
     before = sources.digest("nothing.of.ours", also)
     path.write_text("two")
     assert sources.digest("nothing.of.ours", also) != before
+
+
+@pytest.mark.parametrize("name", EXERCISED)
+def test_digest__when_another_executor_stands_beside__then_the_counts_go_on(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    also = campaign.find(name).also
+    monkeypatch.setattr(sources, "ROOT", tmp_path)
+    before = sources.digest("nothing.of.ours", also)
+    for file in ("src/Another.sol", "test/Another.t.sol", "artifacts/Another.json"):
+        path = tmp_path / "contracts" / file
+        path.parent.mkdir(parents=True)
+        path.write_text("one")
+    assert sources.digest("nothing.of.ours", also) == before
 
 
 def test_work__when_a_unit_ends_without_a_verdict__then_its_reason_is_told_and_it_runs_again(
