@@ -15,6 +15,7 @@ from keeper.daemon.isolation import read_without_culprits
 from keeper.daemon.pace import Pace
 from keeper.daemon.shadow import ShadowBook, Shadowed
 from keeper.daemon.triage import few_of, lines_of
+from keeper.errors import Unwritable
 from keeper.journal.write import Journal
 from keeper.model import (
     Block,
@@ -102,6 +103,10 @@ def _accounts(chosen: Sequence[Guarded], venues: Mapping[str, Venue]) -> dict[st
     return {venue: tuple([g.id.account for g in chosen if g.venue_id == venue]) for venue in venues}
 
 
+def _raised(error: Unwritable) -> None:
+    raise error
+
+
 class LiveFacts:
     """The chain, and the confirmation of what was sent."""
 
@@ -117,6 +122,8 @@ class LiveFacts:
         self._slow = bool(carried.subjects(alarms, "tending_slow"))
         self._tended = ""
         """Hash of the block whose few were shown with what was sent tended already; empty after ``take``."""
+        self.on_full: Callable[[Unwritable], None] = _raised
+        """Told where the disk takes no note of what became of a transaction: the photograph is true all the same."""
 
     async def take(self, block: Block, venues: Mapping[str, Venue]) -> tuple[Snapshot, tuple[Outcome, ...]]:
         """The chain at ``block``; every open transaction is tended before anything more is planned."""
@@ -172,6 +179,10 @@ class LiveFacts:
             # whom the time did not suffice for is asked in the next block
             self._pace.reset()
             self._slow = True
+        except Unwritable as e:
+            # every open transaction was pressed, and is asked about again; nothing new may be signed meanwhile
+            self._pace.reset()
+            self.on_full(e)
         else:
             if self._slow:
                 self._alarms.clear("tending_slow", "")

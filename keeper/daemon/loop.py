@@ -28,7 +28,7 @@ from keeper.daemon.urgency import Healths
 from keeper.daemon.watching import Watching
 from keeper.decision import Options, PositionMemory
 from keeper.decision.standing import Kept, marks_of, newly_marked, standing_all
-from keeper.errors import Broken
+from keeper.errors import Broken, Unwritable
 from keeper.model import (
     Attempt,
     Block,
@@ -124,6 +124,7 @@ class ChainLoop:
     async def _tick(self, block: Block) -> Tick:
         start_s = self.parts.clock.monotonic_s()
         self.parts.alarms.at_block(block.number)
+        self.permit.begin()
         if self.broken:
             self.stop_acting(self.broken)
         say_quorum(self.stops.quorum_lost, self.parts.chain.name, self.parts.alarms)
@@ -156,7 +157,10 @@ class ChainLoop:
             with suppress(TimeoutError):
                 async with asyncio.timeout(FIRST_S):
                     await self.lane.drained()
-            self.tell_first()
+            try:
+                self.tell_first()
+            except Unwritable as e:  # told with all the others, once the disk takes it
+                self.stop_acting(e)
         return (self.parts.clock.monotonic_s() - start_s) * 1e3
 
     def tell_first(self) -> None:
@@ -310,6 +314,26 @@ class ChainLoop:
         return made.plans, made.refusals
 
     def _write(self, tick: Tick) -> None:
+        """The tick into the journal; where the disk takes none it counts all the same, and nothing is signed."""
+        try:
+            self._keep(tick)
+        except Unwritable as e:
+            self.stop_acting(e)
+        else:
+            self.permit.kept()
+        self._levels = {o.id: o.level for o in tick.outlooks}
+        self.last = tick
+        try:
+            # a commit of their own, and one for all: in a crash a thousand alarms are raised at once
+            with self.parts.journal.batch():
+                self._refused = raise_for(tick, self.parts.alarms, self._refused)
+                self.pairs.tell(tick, self.policies, self.parts.alarms)
+                self.beside.tell(self._moved(tick.snapshot), tick.block.timestamp_s, self.parts.alarms)
+        except Unwritable as e:
+            self.stop_acting(e)
+        self._log.info("tick", **ticks.summary(tick))
+
+    def _keep(self, tick: Tick) -> None:
         """One commit: the tick's rows, the memory that the next decision needs, the snapshot or a digest."""
         with self.parts.journal.batch():
             self.parts.journal.record_all((*ticks.entries(tick, self._told), *self.pairs.rows(tick)))
@@ -319,16 +343,6 @@ class ChainLoop:
             self.parts.journal.set_memories(keep)
         # only what was committed is written
         self._marks = marks_of(rows)
-        self.stops.unwritable = ""
-        self.parts.alarms.clear("unwritable", "")
-        self._levels = {o.id: o.level for o in tick.outlooks}
-        self.last = tick
-        # a commit of their own, and one for all: in a crash a thousand alarms are raised at once
-        with self.parts.journal.batch():
-            self._refused = raise_for(tick, self.parts.alarms, self._refused)
-            self.pairs.tell(tick, self.policies, self.parts.alarms)
-            self.beside.tell(self._moved(tick.snapshot), tick.block.timestamp_s, self.parts.alarms)
-        self._log.info("tick", **ticks.summary(tick))
 
     def _standing(self, snapshot: Snapshot) -> Mapping[PositionId, Policy]:
         """The policies with what their owners allowed to move; as configured where that breaks."""

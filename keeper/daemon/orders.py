@@ -27,7 +27,7 @@ from keeper.daemon.followed import (
 )
 from keeper.daemon.lastlogs import LOGS_S, Log, last_logs
 from keeper.daemon.triage import Glances
-from keeper.errors import Transient
+from keeper.errors import Transient, Unwritable
 from keeper.journal.write import Journal
 from keeper.model import (
     HEDGE,
@@ -141,7 +141,7 @@ class OrderFacts:
             return None
         try:
             return await self._look(followed, venue, snapshot)
-        except Transient as error:
+        except (Transient, Unwritable) as error:
             self._log.info(KIND, plan=str(followed.key), why=f"asked again in the next block: {error}")
             return None
 

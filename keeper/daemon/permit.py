@@ -22,6 +22,8 @@ class Permit:
         self.standby = None if wish is None else Standby(wish, policies)
         self.broken = ""
         """Why acting has stopped for good; empty while all is well."""
+        self._whole = True
+        """Whether the disk took everything since the running tick began."""
 
     @property
     def armed(self) -> bool:
@@ -41,9 +43,20 @@ class Permit:
             return "" if self.standby is None else self.standby.waits(plan)
         return self.broken or "disarmed: `keeper arm` shows what would be done now, and arms"
 
+    def begin(self) -> None:
+        """A tick begins: what the disk refused before may be kept by now."""
+        self._whole = True
+
+    def kept(self) -> None:
+        """The tick is written down: signing goes on, unless the disk refused something of this very tick."""
+        if self._whole:
+            self.stops.unwritable = ""
+            self._parts.alarms.clear("unwritable", "")
+
     def stop_acting(self, why: str | Broken) -> None:
         """An invariant failed: watch on, act no more, keep saying so; Unwritable lasts until a tick is kept."""
         if isinstance(why, Unwritable):
+            self._whole = False
             self.stops.unwritable = str(why)
             self._parts.alarms.raise_alarm(Severity.CRITICAL, "unwritable", "", str(why))
             return

@@ -23,6 +23,7 @@ from keeper.daemon.bargain import with_offers
 from keeper.daemon.chores import EVERY_S, FIRST, Chores
 from keeper.daemon.control import Blind
 from keeper.daemon.events import tell_endpoint, tell_head
+from keeper.daemon.facts import Facts, LiveFacts
 from keeper.daemon.hedges import Hedges
 from keeper.daemon.loop import ChainLoop
 from keeper.daemon.orders import with_orders
@@ -30,6 +31,7 @@ from keeper.daemon.pairs import links_of
 from keeper.daemon.parts import Parts
 from keeper.daemon.senders import Sending, sending
 from keeper.daemon.slow import Slow
+from keeper.daemon.tick import Tick
 from keeper.daemon.wiring import Site, site
 from keeper.errors import Broken, Transient, Unwritable
 from keeper.journal.recover import recover
@@ -80,6 +82,8 @@ class ChainDaemon:
         self._begun_s = self._stirred_s = self._judged_s = self.clock.monotonic_s()
         """When a start was last attempted, a block last judged to its end; at first the beginning."""
         self._acting: Sending | None = None
+        self._following: Facts | None = None
+        """Who follows what was sent, without what stands around it."""
         self._hedges = Hedges(settings, journal, self.alarms, self.clock, probe)
         self._foreign = ""
         """Why recovery found journal and chain apart; empty when they agree."""
@@ -177,7 +181,7 @@ class ChainDaemon:
     async def _parts(self, here: Site) -> Parts:
         await self._hang_up()
         acting = await sending(self.settings, here, self.journal, self.alarms, self._probe)
-        acting = with_offers(acting, here, self.alarms)
+        self._following, acting = acting.facts, with_offers(acting, here, self.alarms)
         facts = with_orders(acting.facts, here.endpoints, self.journal, here.guarded, self.alarms)
         parts = Parts(
             chain=self.chain,
@@ -216,6 +220,8 @@ class ChainDaemon:
     def _looped(self, parts: Parts, here: Site) -> ChainLoop:
         """The loop, which only watches when recovery found journal and chain apart."""
         loop = ChainLoop(parts, here.venues)
+        if isinstance(self._following, LiveFacts):
+            self._following.on_full = loop.stop_acting
         if self._acting is not None and self._acting.live is not None:
             self._acting.live.may_send = loop.may_send
             self._acting.live.practises = loop.practises
@@ -236,9 +242,7 @@ class ChainDaemon:
         try:
             async with asyncio.timeout(TICK_TIMEOUT_S):
                 tick = await self.loop.tick(block)
-            # one commit: in a crash a thousand plans may stay on paper at once
-            with self.journal.batch():
-                self.loop.hand(tick)
+            self._handed(self.loop, tick)
         except (Transient, TimeoutError) as e:
             self._unseen(self.loop, block, str(e) or f"the tick took longer than {TICK_TIMEOUT_S:.0f} s")
             return
@@ -263,6 +267,15 @@ class ChainDaemon:
             # what stands after a first tick stands for good; to walk it in the middle of a tick costs 0.2 s
             gc.freeze()
             self.jobs.ask(*(job for job in FIRST if not self.settings.safe_mode))
+
+    def _handed(self, loop: ChainLoop, tick: Tick) -> None:
+        """Its plans to the lane, or on paper; a disk that takes no note of that stops signing, and no watching."""
+        try:
+            # one commit: in a crash a thousand plans may stay on paper at once
+            with self.journal.batch():
+                loop.hand(tick)
+        except Unwritable as e:
+            loop.stop_acting(e)
 
     def _unseen(self, loop: ChainLoop, block: Block, why: str) -> None:
         """A block that could not be read, journaled if that is possible; watching goes on either way."""

@@ -29,6 +29,12 @@ _ANY = "*"
 """Counts changes of which nothing is known but that they happened."""
 
 
+class Undone(sqlite3.OperationalError):
+    """A transaction was undone before its end."""
+
+    sqlite_errorcode = sqlite3.SQLITE_FULL
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
     """A statement as SQLite gets it."""
@@ -138,6 +144,9 @@ class Direct:
         self.raw.execute("BEGIN IMMEDIATE")
         try:
             yield self
+            if not self.raw.in_transaction:
+                # SQLite undoes all of it by itself where the disk is full; a writer may have gone on all the same
+                raise Undone("a full or failing disk undid it")
             self.raw.execute("COMMIT")
         except BaseException:
             self.rollback()
