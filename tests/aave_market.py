@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from keeper.model import Block, Call
 from keeper.units import RAY
-from keeper.venues.aave_v3 import AaveV3, book, load
+from keeper.venues.aave_v3 import AaveV3, book
 from keeper.venues.aave_v3.math import LINE_3_0, LINE_3_5, supply_index, value_down
 from keeper.words import Words
 
@@ -121,7 +121,7 @@ class FakeMarket:
 
     def venue(self) -> AaveV3:
         """The market loaded through ``read``."""
-        return asyncio.run(load("market", PROVIDER, 1, self.read))
+        return AaveV3(asyncio.run(book.market("market", PROVIDER, 1, self.read)))
 
     async def read(self, calls: Sequence[Call]) -> Words:
         """One multicall."""

@@ -14,7 +14,7 @@ from keeper.chain.batch import Batch
 from keeper.model import Block, Call, Position, PositionId, Snapshot
 from keeper.seams import Seen, Shadow
 from keeper.snapshot import GatherRequest, expose, gather
-from keeper.venues.aave_v3 import AaveV3, load
+from keeper.venues.aave_v3 import AaveV3, book
 from keeper.words import Words
 
 
@@ -25,9 +25,9 @@ class Reader:
         self.chain = chain
         self.deployment = deployment
         self.seen: Mapping[str, Seen] = {}
-        self.venue: AaveV3 = asyncio.run(
-            load("market", deployment.provider, deployment.chain_id, self._reader(self.block().hash))
-        )
+        read = self._reader(self.block().hash)
+        market = book.market("market", deployment.provider, deployment.chain_id, read)
+        self.venue: AaveV3 = AaveV3(asyncio.run(market))
 
     def block(self) -> Block:
         """The newest block."""

@@ -356,7 +356,7 @@ def _digest(
         market = [c.chain_id, c.multicall, c.native_token, v.kind, v.provider, p.account]
         market += [[v.market, v.usd_feed, v.pre_liquidations]] if v.market else []
         market += [[v.proxy, v.vaults]] if v.proxy or v.vaults else []
-        market += [[v.reader, v.subaccount, v.spread_bps]] if v.kind == "gmx_v2" else []
+        market += [[v.reader, v.subaccount, v.spread_bps]] if v.kind in schema.PERPS else []
         sells = [[p.executor, c.uniswap_quoter, c.uniswap_router, c.swap_via]] if p.executor else []
         sells += [[c.aggregator.name, c.aggregator.router]] if p.executor and c.aggregator else []
         guarded.append([market, policy_of[p.policy], *sells])

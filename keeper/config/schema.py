@@ -11,23 +11,14 @@ from eth_utils.address import is_hex_address, to_checksum_address
 from eth_utils.hexadecimal import is_hex
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from keeper import kinds
+
 MULTICALL = "0xcA11bde05977b3631167028862bE2a173976CA11"
 """Multicall3, at the same address on most EVM chains (mds1/multicall3)."""
-VENUE_KEYS: dict[str, tuple[str, ...]] = {
-    "aave_v3": (),
-    "compound_v3": (),
-    "morpho_blue": ("market",),
-    "maker": ("market",),
-    "gmx_v2": ("market",),
-}
-"""Venue kinds that ship, each with the keys that it needs beside ``provider``; a test keeps the kinds equal to the
-venue registry."""
-VENUE_EXTRAS: dict[str, tuple[str, ...]] = {
-    "morpho_blue": ("usd_feed", "pre_liquidations"),
-    "maker": ("proxy", "vaults"),
-    "gmx_v2": ("reader", "subaccount", "spread_bps"),
-}
-"""Keys that a kind may have besides; a kind that is not listed has none."""
+VENUE_KEYS = {kind.name: kind.keys for kind in kinds.KINDS}
+"""Venue kinds that ship, each with the keys that it needs beside ``provider``."""
+VENUE_EXTRAS = {kind.name: kind.extras for kind in kinds.KINDS}
+"""Keys that a kind may have besides."""
 KINDS = tuple(VENUE_KEYS)
 ILK_NAME = re.compile(r"[A-Z][A-Z0-9]*(-[A-Z0-9]+)+")
 """A Maker collateral type by its name; contracts know it by the same letters as 32 bytes."""
@@ -51,7 +42,7 @@ STRATEGIES = (
     "floor",
 )
 """Strategies that ship; a test keeps this equal to the strategy registry."""
-PERPS = frozenset({"gmx_v2"})
+PERPS = frozenset(kind.name for kind in kinds.KINDS if kind.perpetual)
 """Kinds whose positions are perpetual."""
 PERP_STRATEGIES = ("add_margin", "reduce_perp", "close_perp", "stop_on_venue")
 """What can be done for those."""

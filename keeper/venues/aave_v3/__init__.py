@@ -12,15 +12,18 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from keeper.config import VenueSettings
 from keeper.executor.seat import Seat, padded
 from keeper.model import Block, Call, Means, Position, PositionId, Refusal, Snapshot, Step, Token
 from keeper.seams import LiquidationRule, LogFilter, Reading, Seen, Shadow
 from keeper.venues.aave_v3 import book, encode, events, read, rules, screen
 from keeper.venues.aave_v3.book import Market, Read
+from keeper.venues.aave_v3.deployments import known
 from keeper.venues.aave_v3.layout import Layout, layout, position_id
 from keeper.venues.atomic import AtomicVenue
 from keeper.words import Words
 
+__all__ = ["KIND", "AaveV3", "known", "load"]
 KIND = "aave_v3"
 
 
@@ -112,6 +115,6 @@ class AaveV3(AtomicVenue[Market, tuple[tuple[str, ...], Seen], Layout]):
         return self._laid((wanted, seen), lambda: layout(self.market, wanted, seen))
 
 
-async def load(name: str, provider: str, chain_id: int, read: Read) -> AaveV3:
+async def load(settings: VenueSettings, chain_id: int, read: Read) -> AaveV3:
     """The market of ``provider``, static facts read through ``read``. Raises ConfigError, Transient."""
-    return AaveV3(await book.market(name, provider, chain_id, read))
+    return AaveV3(await book.market(settings.name, settings.provider, chain_id, read))

@@ -16,9 +16,11 @@ from keeper.seams import Effect, LiquidationRule, LogFilter, Reading, Seen, Shad
 from keeper.venues.gmx_v2 import book, deployments, effect, encode, events, read
 from keeper.venues.gmx_v2.book import KIND, Read, Slot
 from keeper.venues.gmx_v2.prices import Feeds, Source
+from keeper.venues.search import Search
 from keeper.words import Words
 
-__all__ = ["KIND", "GmxV2", "load"]
+__all__ = ["KIND", "SEARCH", "GmxV2", "load"]
+SEARCH = Search(contracts=deployments.contracts, logs=deployments.openings, markets=events.slots)
 
 
 class GmxV2:

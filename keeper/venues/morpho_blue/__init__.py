@@ -16,10 +16,13 @@ from keeper.venues.aave_v3.book import word
 from keeper.venues.atomic import AtomicVenue
 from keeper.venues.morpho_blue import book, encode, events, read, rules
 from keeper.venues.morpho_blue.book import KIND, Market, Read
+from keeper.venues.morpho_blue.deployments import contracts
 from keeper.venues.morpho_blue.layout import Layout, layout, position_id
+from keeper.venues.search import Search
 from keeper.words import Words
 
-__all__ = ["KIND", "MorphoBlue", "load"]
+__all__ = ["KIND", "SEARCH", "MorphoBlue", "load"]
+SEARCH = Search(contracts=contracts, logs=events.borrowings, markets=events.markets)
 
 
 class MorphoBlue(AtomicVenue[Market, tuple[str, ...], Layout]):

@@ -340,10 +340,12 @@ def test_load__when_the_path_is_a_folder__then_it_says_so(tmp_path: Path) -> Non
 
 
 def test_known_names__when_the_registries_change__then_the_configuration_knows() -> None:
-    from keeper.venues.registry import KINDS as VENUES
+    from keeper.venues import registry
     from strategies.registry import SHIPPED
 
-    assert set(KINDS) == {k.name for k in VENUES}
+    folders = {p.parent.name for p in Path(registry.__file__).parent.glob("*/__init__.py")}
+    assert set(KINDS) == folders
+    assert all(registry.part(name) is not None for name in folders)
     assert set(STRATEGIES) == {s.name for s in SHIPPED}
 
 

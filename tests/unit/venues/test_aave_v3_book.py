@@ -9,7 +9,7 @@ import pytest
 from keeper.config import VenueSettings
 from keeper.errors import ConfigError
 from keeper.venues import registry
-from keeper.venues.aave_v3 import book, load
+from keeper.venues.aave_v3 import book
 from keeper.venues.aave_v3.math import LINE_3_0, LINE_3_5, line_of
 from tests.aave_market import ORACLE, POOL, PROVIDER, market
 
@@ -29,7 +29,7 @@ def test_load__a_market__has_its_tokens_lines_and_identity() -> None:
 def problem(provider: str, **changes: object) -> str:
     chain = market(**changes)
     with pytest.raises(ConfigError) as refused:
-        asyncio.run(load("main", provider, 1, chain.read))
+        asyncio.run(book.market("main", provider, 1, chain.read))
     (said,) = refused.value.problems
     return said
 
