@@ -235,6 +235,9 @@ def _weather(seed: int, folder: Path) -> Verdict:
         return Verdict(counts=counts, failure=f"{kind}: {signed} new transactions were broadcast")
     if not lasts and world.stopped:
         return Verdict(counts=counts, failure=f"{kind}: stopped for good: {world.stopped}")
+    last = world.loop.last
+    if not lasts and (last is None or last.block.number != world.chain.head.number):
+        return Verdict(counts=counts, failure=f"{kind}: blocks are judged no more")
     counts["held"] = int("unwritable" in world.standing or lasts)
     _heal(world, kind, real)
     world.chain.held = False

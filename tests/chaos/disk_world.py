@@ -71,7 +71,11 @@ class Shown:
         wallet = replace(build.means([amount(USDC, "90000"), amount(WETH, "90")]), nonce=world.chain.nonce)
         taken = build.snapshot([replace(vault, block_number=block.number)], wallet=wallet, at=block)
         taken = replace(taken, prices={**taken.prices, "WETH": float(price)})
-        return taken, await world.confirmation.tend(block, taken)
+        try:
+            return taken, await world.confirmation.tend(block, taken)
+        except Unwritable as error:
+            world.loop.stop_acting(error)
+            return taken, ()
 
     def acted(self, plan: Plan) -> None:
         """Nothing to fill."""
