@@ -92,7 +92,7 @@ def _compared(asked: Asked, scene: Scene, names: Sequence[str]) -> int:
     rows = [compare.row(v) for v in sailed]
     lines = replaying.said(scene.read, scene.crew, scene.moved, sailed)
     lines += [f"interest {asked.interest}, gas {asked.gas} gwei, feeds {asked.feed}"]
-    lines += [*replaying.judgement(judged), *told, replaying.PEEK]
+    lines += [*replaying.judgement(judged), *told, replaying.FIXED]
     if asked.json:
         body = replaying.document(scene.read, scene.crew, scene.moved, sailed)
         body["perps"] = {"positions": len(scene.perps), "said": told}

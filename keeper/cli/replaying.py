@@ -29,9 +29,9 @@ HEADERS = (
     "all in USD",
 )
 
-PEEK = (
-    "every keeper sizes an act at the prices of the moment at which it lands, not of its decision: in a fast fall "
-    "that flatters all of them (sizes in docs/reference/replay.md)"
+FIXED = (
+    "what a keeper orders is fixed at what it saw, and judged where it lands by what its contracts check there; what "
+    "they refuse is counted as refused, with its gas (docs/reference/replay.md)"
 )
 
 

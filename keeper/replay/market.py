@@ -73,11 +73,14 @@ class Market:
         price = (eth or self.eth_usd) * (float(paths.market[paths.row_of(name), at]) if name else 1.0)
         return self.gas_units * self.gwei(paths, at) * 1e-9 * price
 
+    def wait_s(self, paths: Paths, at: int) -> float:
+        """Seconds from a decision to its inclusion."""
+        share = self.weather.share(self.falls(paths, at))
+        return self.weather.calm_delay_s + share * (self.weather.storm_delay_s - self.weather.calm_delay_s)
+
     def delay(self, paths: Paths, at: int) -> int:
         """Moments from a decision to its effect; never the same one."""
-        share = self.weather.share(self.falls(paths, at))
-        wait_s = self.weather.calm_delay_s + share * (self.weather.storm_delay_s - self.weather.calm_delay_s)
-        return max(1, math.ceil(wait_s / paths.step_s))
+        return max(1, math.ceil(self.wait_s(paths, at) / paths.step_s))
 
     def reserves_usd(self, name: str, level: float = 1.0) -> float:
         """R of the pool into which an asset is sold, at ``level`` times its first price: with the same liquidity the

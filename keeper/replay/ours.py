@@ -1,4 +1,7 @@
-"""Our keeper in a replay: the same risk, decision and strategies as the daemon's, asked where a line is crossed."""
+"""Our keeper in a replay: the same risk, decision and strategies as the daemon's, asked where a line is crossed.
+
+What they choose is an order of that moment (``flight``); while it is under way nothing else is ordered.
+"""
 
 from __future__ import annotations
 
@@ -31,14 +34,14 @@ from keeper.model import (
     Terms,
     Token,
 )
-from keeper.replay import beside, paper
+from keeper.replay import beside, flight, paper
 from keeper.replay.market import Market
 from keeper.replay.paths import Paths
-from keeper.replay.policies import Act
+from keeper.replay.policies import Act, Order
 from keeper.replay.vessel import Vessel
 from keeper.risk.outlook import assess
 from keeper.seams import Strategy
-from keeper.triggers import crossed
+from keeper.triggers import crossed, gas_cap_usd
 from keeper.units import BPS, GWEI, mul_div_up, wad_float
 
 BLOCK_S = 12.0
@@ -50,7 +53,8 @@ WALLET = to_checksum_address("0x" + "55" * 20)
 SLIPPAGE_BPS = 300
 SIZES = 8
 TIP_WEI = 2 * GWEI
-ROUNDING = 1e-9
+REVERTS_MAX, REVERT_WINDOW_BLOCKS = 3, 10
+"""The daemon's automatic stop: after so many reverts within so many blocks nothing is sent until they are older."""
 EVERY_HEALTH = 1e6
 """Finite, for a kernel multiplies debt by it."""
 
@@ -64,14 +68,23 @@ class Heard:
     memory: Memory
     """After it."""
     moved_usd: int
-    """What the chosen steps count for in the day's cap."""
+    """What the chosen step counts for in the day's cap."""
     crossed: bool
     """Whether the position stands where the policy acts."""
+    block: Block
+    mandate: Mandate
+    gas_usd_max: float
+    """Most that a transaction's gas may cost at that health."""
 
     @property
     def chosen(self) -> tuple[Proposal, ...]:
         """What is to be done."""
         return tuple(p for d in self.decisions for p in d.chosen)
+
+    @property
+    def step(self) -> Step | None:
+        """The first step of it: each is a transaction of its own, and one is under way at a time."""
+        return next((s for p in self.chosen for s in p.steps), None)
 
 
 class Ours:
@@ -84,22 +97,34 @@ class Ours:
         self.memory = Memory()
         self.said: list[Decision] = []
         self._spent: list[tuple[int, int]] = []
+        self._reverted: list[int] = []
 
     @property
     def line(self) -> float:
         """The policy's trigger; above every health where it follows prices."""
         return EVERY_HEALTH if moves(self.policy) else wad_float(self.policy.trigger_wad)
 
-    def act(self, vessel: Vessel, market: Market) -> Act:
-        """Snapshot -> outlook -> decision -> the chosen steps on the vessel."""
-        heard = self.heard(vessel, market)
+    def plan(self, vessel: Vessel, market: Market) -> Order | Act:
+        """Snapshot -> outlook -> decision -> the chosen step as an order."""
+        heard, before = self.heard(vessel, market), self.memory
         self.memory = heard.memory
         self.said.extend(heard.decisions)
+        if (stop := self.stopped(heard)) is not None:
+            self.memory = heard.memory.with_action(paper.ID, before.of(paper.ID).last_action_block)
+            return stop
         if heard.chosen:
-            return self.carried(heard, vessel, market)
+            return self.order(heard, before, (vessel, market))
         if not heard.decisions or not heard.crossed:
             return Act(why="nothing is said of it", calm=moves(self.policy))
         return Act(why="; ".join(d.why for d in heard.decisions))
+
+    def stopped(self, heard: Heard) -> Act | None:
+        """Why nothing is sent at all: too many reverts lately."""
+        since = heard.block.number - REVERT_WINDOW_BLOCKS
+        count = sum(n >= since for n in self._reverted)
+        if not heard.chosen or count < REVERTS_MAX:
+            return None
+        return Act(why=f"{count} of its transactions reverted within {REVERT_WINDOW_BLOCKS} blocks")
 
     def heard(self, vessel: Vessel, market: Market) -> Heard:
         """What the rooms decide at the vessel's present moment; asking changes nothing."""
@@ -117,17 +142,37 @@ class Ours:
             time_s=snapshot.block.timestamp_s,
             decisions=decisions,
             memory=memory,
-            moved_usd=_moved_usd([s for d in decisions for p in d.chosen for s in p.steps], snapshot.means),
+            moved_usd=_moved_usd([p.steps[0] for d in decisions for p in d.chosen][:1], snapshot.means),
             crossed=crossed(position.health_wad or 0, policies[paper.ID]),
+            block=snapshot.block,
+            mandate=snapshot.means.mandates[0],
+            gas_usd_max=gas_cap_usd(position.health_wad, policies[paper.ID]),
         )
 
-    def carried(self, heard: Heard, vessel: Vessel, market: Market) -> Act:
-        """What was chosen, carried out on the vessel; what went through counts for the day."""
-        steps = [s for p in heard.chosen for s in p.steps]
-        done = _done(steps, vessel, (market, self.venue), market.gas_usd(vessel.paths, vessel.at))
-        if not done.why:
-            self._spent.append((heard.time_s, heard.moved_usd))
-        return done
+    def order(self, heard: Heard, before: Memory, here: tuple[Vessel, Market]) -> Order | Act:
+        """What was chosen as one transaction. ``before``: the memory whose cooldown holds where it comes to
+        nothing."""
+        step = heard.step
+        if not isinstance(step, Deleverage):
+            return Act(why=f"a {type(step).__name__} needs a wallet, which a replay has not")
+        last, (vessel, market) = before.of(paper.ID).last_action_block, here
+
+        def ended(done: Act, landed: Vessel) -> None:
+            if not done.why:
+                self._spent.append((heard.time_s, heard.moved_usd))
+                return
+            self.memory = self.memory.with_action(paper.ID, last)
+            if done.gas:
+                self._reverted.append(block_number(landed))
+
+        return flight.Flight(
+            step=step,
+            mandate=flight.on_chain(heard.mandate, self.policy, moves=moves(self.policy)),
+            included_s=heard.time_s + int(market.wait_s(vessel.paths, vessel.at)),
+            gas_usd_max=heard.gas_usd_max,
+            venue=self.venue,
+            ended=ended,
+        )
 
     def spent_usd(self, now_s: int) -> float:
         """What was moved within the last day."""
@@ -150,10 +195,15 @@ def in_paper(policy: Policy, paths: Paths, venue: paper.PaperVenue) -> Policy:
     return replace(policy, close_prices=scaled(policy.close_prices), take_profit=scaled(policy.take_profit))
 
 
+def block_number(vessel: Vessel) -> int:
+    """The paper chain's at the vessel's present moment."""
+    return 1 + int(vessel.at * vessel.paths.step_s / BLOCK_S)
+
+
 def photograph(vessel: Vessel, market: Market, ours: Ours) -> Snapshot:
     """The paper chain at the vessel's present moment."""
     paths = vessel.paths
-    number = 1 + int(vessel.at * paths.step_s / BLOCK_S)
+    number = block_number(vessel)
     time_s = int(paths.times_s[paths.bar[vessel.at]])
     gwei = market.gwei(paths, vessel.at)
     block = Block(
@@ -293,30 +343,3 @@ def _moved_usd(steps: Sequence[Step], means: Means) -> int:
     """Whole USD that the steps move, each rounded up, as the journal books what is sent."""
     price = {r.token: (r.price_base, 10 ** (r.token.decimals + r.base_decimals)) for r in means.reserves}
     return sum(mul_div_up(s.amount.units, *price[s.amount.token]) for s in steps)
-
-
-def _done(steps: list[Step], vessel: Vessel, around: tuple[Market, paper.PaperVenue], gas: float) -> Act:
-    """The steps carried out: so much is repaid, and sold what the pool takes for it, at most what the plan allows."""
-    sold = repaid = cost = 0.0
-    pair, (market, venue) = ("", ""), around
-    for step in steps:
-        if not isinstance(step, Deleverage):
-            return Act(why=f"a {type(step).__name__} needs a wallet, which a replay has not")
-        i = next(n for n, x in enumerate(vessel.collateral) if x.asset == step.sell_max.token.symbol)
-        j = next(n for n, x in enumerate(vessel.debt) if x.asset == step.repay.token.symbol)
-        name, other = vessel.collateral[i].asset, vessel.debt[j].asset
-        back = min(
-            step.repay.units / 10**paper.DECIMALS * venue.unit_usd(other) * vessel.said(other),
-            vessel.owed_usd(j),
-        )
-        most = step.sell_max.units / 10**paper.DECIMALS * venue.unit_usd(name) * vessel.said(name)
-        takes = market.takes(name, back * vessel.ahead(other), vessel.level(name)) / vessel.ahead(name)
-        if takes > most * (1.0 + ROUNDING):
-            return Act(why=f"the pool takes more {name} than the plan allows")
-        out = min(takes, vessel.held_usd(i))
-        pair = (name, other)
-        vessel.take(i, out)
-        vessel.repay(j, back)
-        sold, repaid = sold + out, repaid + back
-        cost += out * vessel.ahead(name) - back * vessel.ahead(other)
-    return Act(sold=sold, repaid=repaid, cost=cost, gas=gas, pair=pair)

@@ -20,7 +20,8 @@ from keeper.replay.run import ACTS_MAX, LIQUIDATION, Event, Trip
 from keeper.risk.outlook import assess
 from keeper.seams import Strategy
 from keeper.triggers import crossed
-from keeper.units import GWEI, wad_float
+from keeper.units import BPS, GWEI, wad_float
+from strategies.perp import SLIP_BPS
 
 FOR_LOANS = ("deleverage", "repay", "add_collateral", "repay_from_reserve", "supply_from_reserve")
 NAMES = ("nobody", "threshold", "ours")
@@ -35,9 +36,27 @@ class Guards(Protocol):
         """Health below which it is asked; 0 never."""
         ...
 
-    def act(self, vessel: PerpVessel, market: Market) -> Act:
-        """Act at the present moment."""
+    def plan(self, vessel: PerpVessel, market: Market) -> Reduction | Act:
+        """What it orders at what the present moment shows."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reduction:
+    """An order fixed when it was decided: ``share`` of the size, not filled at a worse price than ``worst`` (dollars
+    of the index, the least for a long, the most for a short)."""
+
+    share: float
+    worst: float
+
+    def land(self, vessel: PerpVessel, market: Market) -> Act:
+        """Filled at this moment's price, or cancelled by the venue's keeper, its gas paid."""
+        price, gas = float(vessel.price[vessel.at]), market.gas_usd(vessel.paths, vessel.at)
+        if (price < self.worst) if vessel.size > 0.0 else (price > self.worst):
+            return Act(why="the price is worse where it lands than the order takes", gas=gas)
+        sold = self.share * vessel.notional_usd
+        cost = vessel.cut(self.share, CLOSE_FEE)
+        return Act(sold=sold, cost=cost, gas=gas, pair=(vessel.account.index, ""))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +65,7 @@ class Nobody:
 
     line: float = 0.0
 
-    def act(self, vessel: PerpVessel, market: Market) -> Act:
+    def plan(self, vessel: PerpVessel, market: Market) -> Reduction | Act:
         """Never asked."""
         return Act(why="nobody acts")
 
@@ -60,8 +79,8 @@ class Threshold:
     line: float
     target: float
 
-    def act(self, vessel: PerpVessel, market: Market) -> Act:
-        """One reduction."""
+    def plan(self, vessel: PerpVessel, market: Market) -> Reduction | Act:
+        """One reduction, its worst price as far away as ours."""
         now = slice(vessel.at, vessel.at + 1)
         equity, need = (
             float(x[0]) for x in (vessel.equity(now.start, now.stop), vessel.need(now.start, now.stop))
@@ -69,7 +88,8 @@ class Threshold:
         room = self.target * (need - vessel.account.minimum_usd) - CLOSE_FEE * vessel.notional_usd
         if room <= 0.0:
             return Act(why="closing costs more than it frees")
-        return _cut(vessel, market, (self.target * need - equity) / room)
+        slip = SLIP_BPS / BPS if vessel.size > 0.0 else -SLIP_BPS / BPS
+        return _reduction((self.target * need - equity) / room, float(vessel.price[vessel.at]) * (1.0 - slip))
 
 
 class Ours:
@@ -86,7 +106,7 @@ class Ours:
         """The policy's trigger; above every health where it follows prices."""
         return EVERY_HEALTH if moves(self.policy) else wad_float(self.policy.trigger_wad)
 
-    def act(self, vessel: PerpVessel, market: Market) -> Act:
+    def plan(self, vessel: PerpVessel, market: Market) -> Reduction | Act:
         """Snapshot -> outlook -> decision -> the chosen reduction."""
         snapshot = _photograph(vessel, market, self.venue)
         (position,) = snapshot.positions
@@ -103,17 +123,14 @@ class Ours:
             return Act(why="; ".join(d.why for d in said) or "nothing is said of it", calm=calm)
         perp = position.perp
         assert perp is not None
-        closed = sum(s.size_usd for s in steps if isinstance(s, ReducePerp))
-        return _cut(vessel, market, closed / max(perp.size_usd, 1))
+        found = next((s for s in steps if isinstance(s, ReducePerp)), None)
+        if found is None:
+            return Act(why=f"a {type(steps[0]).__name__} needs a wallet, which a replay has not")
+        return _reduction(found.size_usd / max(perp.size_usd, 1), found.worst_price / paper_perp.UNIT)
 
 
-def _cut(vessel: PerpVessel, market: Market, share: float) -> Act:
-    share = min(max(share, 0.0), 1.0)
-    sold = share * vessel.notional_usd
-    cost = vessel.cut(share, CLOSE_FEE)
-    return Act(
-        sold=sold, cost=cost, gas=market.gas_usd(vessel.paths, vessel.at), pair=(vessel.account.index, "")
-    )
+def _reduction(share: float, worst: float) -> Reduction:
+    return Reduction(share=min(max(share, 0.0), 1.0), worst=worst)
 
 
 def _photograph(vessel: PerpVessel, market: Market, venue: paper_perp.PaperPerps) -> Snapshot:
@@ -170,6 +187,11 @@ def trip(vessel: PerpVessel, keeper: tuple[str, Guards], market: Market) -> Trip
         if vessel.health() < LIQUIDATION:
             _sunk(vessel, log)
             break
+        found, before = guard.plan(vessel, market), vessel.health()
+        if isinstance(found, Act):
+            _noted(log, vessel, before, found)
+            log.lowest = min(log.lowest, vessel.sail(seen + 1))
+            continue
         lands = min(seen + market.delay(vessel.paths, seen), moments - 1)
         sinks = vessel.below(LIQUIDATION)
         log.lowest = min(log.lowest, vessel.sail(min(sinks, lands)))
@@ -177,10 +199,7 @@ def trip(vessel: PerpVessel, keeper: tuple[str, Guards], market: Market) -> Trip
             _sunk(vessel, log)
             break
         before = vessel.health()
-        if before < guard.line:
-            _noted(log, vessel, before, guard.act(vessel, market))
-        if lands == seen:
-            break
+        _noted(log, vessel, before, found.land(vessel, market))
     log.lowest = min(log.lowest, vessel.sail(moments - 1))
     log.end, log.equity_usd = vessel.health(), float(vessel.equity(moments - 1, moments)[0])
     return log
@@ -194,10 +213,12 @@ def _sunk(vessel: PerpVessel, log: Trip) -> None:
 
 
 def _noted(log: Trip, vessel: PerpVessel, before: float, done: Act) -> None:
-    if done.calm or (done.why and log.events and log.events[-1].why == done.why):
+    if done.calm:
         return
     log.cost_usd += done.cost
     log.gas_usd += done.gas
+    if done.why and not done.gas and log.events and log.events[-1].why == done.why:
+        return
     what = "failed" if done.why else "act"
     log.events.append(_event(vessel, what, before, (done.sold, done.cost + done.gas), done.why))
 

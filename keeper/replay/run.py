@@ -158,25 +158,23 @@ def trip(vessel: Vessel, keeper: Keeper, market: Market) -> Trip:
 
 
 def _met(vessel: Vessel, keeper: Keeper, market: Market, log: Trip) -> int:
-    """A keeper's line is crossed: it acts after its delay unless liquidators come first. The next moment to see."""
-    paths = vessel.paths
-    moments = len(paths.bar)
-    seen = vessel.at
+    """A keeper's line is crossed: what it orders now lands after the delay, whatever the liquidators did by then.
+    The next moment to see: where it landed, or the one after where nothing was ordered."""
+    paths, seen = vessel.paths, vessel.at
+    found = keeper.plan(vessel, market)
+    if isinstance(found, Act):
+        _noted(log, vessel, vessel.health(), found)
+        return seen + 1
     lands = seen + market.delay(paths, seen)
-    sinks = _first_below(vessel, seen, LIQUIDATION)
-    if sinks <= min(lands, moments - 1):
-        _sail(vessel, seen, sinks, log)
-        return _sunk(vessel, market, log)
-    if lands >= moments:
-        return moments
-    _sail(vessel, seen, lands, log)
-    before = vessel.health()
-    if before >= keeper.line:
-        return lands + 1
-    done = keeper.act(vessel, market)
-    if not done.calm:
-        _noted(log, vessel, before, done)
-    return lands + 1
+    last, at = min(lands, len(paths.bar) - 1), seen
+    while (sinks := _first_below(vessel, at, LIQUIDATION)) <= last:
+        _sail(vessel, vessel.at, sinks, log)
+        at = _sunk(vessel, market, log)
+    _sail(vessel, vessel.at, last, log)
+    if last == lands:
+        before = vessel.health()
+        _noted(log, vessel, before, found.land(vessel, market))
+    return lands
 
 
 def _sunk(vessel: Vessel, market: Market, log: Trip) -> int:
@@ -200,11 +198,14 @@ def _sunk(vessel: Vessel, market: Market, log: Trip) -> int:
 
 
 def _noted(log: Trip, vessel: Vessel, before: float, done: Act) -> None:
-    # the same refusal moment after moment is one event
-    if done.why and log.events and log.events[-1].what == "failed" and log.events[-1].why == done.why:
+    if done.calm:
         return
     log.cost_usd += done.cost
     log.gas_usd += done.gas
+    # the same refusal moment after moment is one event, unless it was paid for
+    again = log.events and (log.events[-1].what, log.events[-1].why) == ("failed", done.why)
+    if done.why and again and not done.gas:
+        return
     log.events.append(
         Event(
             time_s=_time(vessel),

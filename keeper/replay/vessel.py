@@ -86,6 +86,22 @@ class Vessel:
         """``usd`` of debt ``j`` are repaid."""
         self.owed[j] = max(0.0, self.owed[j] - usd / self._due(j))
 
+    def lots(self, i: int, usd: float) -> float:
+        """So much of collateral ``i`` is worth ``usd`` now: an amount that prices do not move."""
+        return usd / self._kept(i)
+
+    def lots_usd(self, i: int, lots: float) -> float:
+        """What an amount of collateral ``i`` is worth now."""
+        return lots * self._kept(i)
+
+    def dues(self, j: int, usd: float) -> float:
+        """So much of debt ``j`` is worth ``usd`` now: an amount that prices do not move."""
+        return usd / self._due(j)
+
+    def dues_usd(self, j: int, dues: float) -> float:
+        """What an amount of debt ``j`` is worth now."""
+        return dues * self._due(j)
+
     def largest_collateral(self) -> int | None:
         """The collateral of most value that counts."""
         found = [

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from keeper.replay import compare, market, paper, run
 from keeper.replay.ours import Ours
+from keeper.replay.policies import Act, Order
 from keeper.replay.vessel import Vessel
 from tests.bench import replay_events
 
@@ -14,34 +15,35 @@ Told = tuple[float, str, float, float]
 
 
 def everywhere(vessel: Vessel, ours: Ours, shop: market.Market) -> tuple[list[Told], int]:
-    """First the liquidators, then photograph, assess and decide, at each moment; and how often they were asked."""
+    """At each moment first the liquidators, then what is under way, then photograph, assess and decide; and how often
+    they were asked."""
     events: list[Told] = []
-    lands, asked = -1, 0
+    waits: tuple[int, Order] | None = None
+    asked = 0
     for at in range(len(vessel.paths.bar)):
         vessel.at = at
         time_s = float(vessel.paths.times_s[vessel.paths.bar[at]])
-        if vessel.health() < 1.0:
-            for seized in market.liquidate(vessel, shop):
-                events.append((time_s, "liquidated", seized.repaid, vessel.health()))
-            lands = -1
+        sunk = vessel.health() < 1.0
+        for seized in market.liquidate(vessel, shop) if sunk else ():
+            events.append((time_s, "liquidated", seized.repaid, vessel.health()))
+        landed = waits is not None and waits[0] == at
+        if waits is not None and landed:
+            done = waits[1].land(vessel, shop)
+            events.append((time_s, "failed" if done.why else "act", done.sold, vessel.health()))
+            waits = None
+        if sunk and not landed:
             continue
-        heard = ours.heard(vessel, shop)
         asked += 1
-        if at == lands and (heard.chosen or heard.crossed):
-            done = ours.carried(heard, vessel, shop) if heard.chosen else None
-            ours.memory = heard.memory
-            failed = done is None or bool(done.why)
-            events.append(
-                (time_s, "failed" if failed else "act", done.sold if done else 0.0, vessel.health())
-            )
-        else:
-            # what is only decided is not yet an action: the cooldown begins where one lands
-            before = ours.memory.of(paper.ID).last_action_block
-            ours.memory = heard.memory.with_action(paper.ID, before)
-        if at == lands:
-            lands = -1
-        elif lands < 0 and (heard.chosen or heard.crossed):
-            lands = at + shop.delay(vessel.paths, at)
+        if waits is not None:
+            # what is under way is no second action: the memory goes on, the cooldown is the first one's
+            last = ours.memory.of(paper.ID).last_action_block
+            ours.memory = ours.heard(vessel, shop).memory.with_action(paper.ID, last)
+            continue
+        found = ours.plan(vessel, shop)
+        if not isinstance(found, Act):
+            waits = at + shop.delay(vessel.paths, at), found
+        elif not found.calm and vessel.health() < ours.line:
+            events.append((time_s, "failed", 0.0, vessel.health()))
     return events, asked
 
 

@@ -19,7 +19,7 @@ from keeper.replay.fleet import Account, Lot
 from keeper.replay.page import Shown, Story, health_at, page
 from keeper.replay.vessel import Vessel
 from keeper.units import wad_float
-from tests.unit.replay.test_replay_run import DEEP, FALL, account, path
+from tests.unit.replay.test_replay_run import DEEP, FALL, STEPS, account, path
 
 pytestmark = pytest.mark.unit
 CREW = fleet.Fleet(path="", unit="USD", accounts=(account(),))
@@ -326,7 +326,7 @@ def test_command__when_an_option_is_wrong__then_usage_names_it(
 
 def test_threshold__when_gas_is_dearer_than_a_fifth_of_the_sale__then_the_owner_pays_a_fifth() -> None:
     dear = replace(DEEP, weather=market.Weather(calm_gwei=1e5, storm_gwei=1e5, storm_delay_s=24.0))
-    trip = sail(["threshold"], FALL, dear)["threshold"].trips[0]
+    trip = sail(["threshold"], STEPS, dear)["threshold"].trips[0]
     sold = sum(e.usd for e in trip.events)
     assert trip.gas_usd == pytest.approx(0.2 * sold)
 

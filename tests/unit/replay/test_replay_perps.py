@@ -63,7 +63,8 @@ def test_replay__when_a_long_falls_slowly__then_the_rooms_close_a_part_and_nobod
     assert (by["nobody"]["liquidated"], by["threshold"]["liquidated"], by["ours"]["liquidated"]) == (1, 0, 0)
     acts = [e for a in by["ours"]["accounts"] for e in a["events"] if e["what"] == "act"]
     assert acts
-    assert all(e["health_after"] == pytest.approx(8.0, rel=0.02) for e in acts[:1])
+    # sized for 8 at what was seen; the hour until it landed took 8 dollars more of the price
+    assert 6.5 < acts[0]["health_after"] < 8.0
     assert "funding paid by them with nobody acting" in document["perps"]["said"][0]
     # both sides stand equal and opposite until the long is gone: of the two only the short gets on
     _, bare = replayed(*options)

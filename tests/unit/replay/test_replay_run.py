@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from keeper.daemon import stops
 from keeper.replay import compare, fleet, market, paths, run
 from keeper.replay.fleet import Account, Lot
-from keeper.replay.ours import Ours, photograph
+from keeper.replay.ours import REVERT_WINDOW_BLOCKS, REVERTS_MAX, Ours, photograph
 from keeper.replay.vessel import Vessel
 from tests.unit.replay.replay_everywhere import everywhere, screened
 
@@ -53,6 +54,8 @@ def sailed(keeper: str, levels: list[float], shop: market.Market = DEEP, debt: f
 
 
 FALL = [1.0, 0.95, 0.90, 0.85, 0.80, 0.76, 0.72, 0.70]
+STEPS = [1.0, 0.95, 0.90, 0.85, 0.85, 0.80, 0.80, 0.76, 0.76, 0.72, 0.72, 0.70]
+"""The same fall; after each step from 0.85 on it waits for a moment, in which what was ordered lands."""
 
 
 def test_nobody__when_health_falls_below_1__then_half_is_taken_with_the_bonus() -> None:
@@ -69,20 +72,20 @@ def test_nobody__when_health_falls_below_1__then_half_is_taken_with_the_bonus() 
 
 @pytest.mark.parametrize("keeper", ["threshold", "ours"])
 def test_keeper__when_the_trigger_is_crossed__then_target_is_restored_a_moment_later(keeper: str) -> None:
-    trip = sailed(keeper, FALL)
+    trip = sailed(keeper, STEPS)
     assert trip.liquidations == 0
     acts = [e for e in trip.events if e.what == "act"]
     assert acts
     # 0.8 x 85 / 60 = 1.133 < 1.15 at moment 3, lands at moment 4
     assert acts[0].time_s == 240.0
-    assert acts[0].health_before == pytest.approx(0.8 * 80.0 / 60.0)
+    assert acts[0].health_before == pytest.approx(0.8 * 85.0 / 60.0)
     # ours sizes for the worst price it allows, half a per cent dearer than quoted
     assert 1.30 - 1e-9 <= acts[0].health_after <= 1.305
     assert trip.lost_usd == 0.0
 
 
 def test_threshold__when_it_sells__then_the_service_fee_is_the_whole_cost_in_a_deep_market() -> None:
-    trip = sailed("threshold", FALL)
+    trip = sailed("threshold", STEPS)
     sold = sum(e.usd for e in trip.events)
     # published: 0.25 % of a swap of unlike assets, and 0.05 % of the action; gas from the position
     assert trip.cost_usd == pytest.approx(0.0030 * sold, rel=1e-6)
@@ -90,7 +93,7 @@ def test_threshold__when_it_sells__then_the_service_fee_is_the_whole_cost_in_a_d
 
 def test_ours__when_the_market_is_thin__then_it_pays_no_more_than_threshold_at_the_same_target() -> None:
     thin = market.Market(weather=CALM, depth_usd={"*": 200_000.0})
-    ours, other = sailed("ours", FALL, thin), sailed("threshold", FALL, thin)
+    ours, other = sailed("ours", STEPS, thin), sailed("threshold", STEPS, thin)
     assert ours.liquidations == other.liquidations == 0
     assert 0.0 < ours.cost_usd < other.cost_usd
 
@@ -104,6 +107,78 @@ def test_any_keeper__when_one_step_takes_it_below_1__then_liquidators_come_first
 def test_keeper__when_price_crosses_while_it_is_under_way__then_liquidators_come_first() -> None:
     trip = sailed("ours", [1.0, 0.85, 0.72, 0.72])
     assert trip.events[0].what == "liquidated"
+
+
+@pytest.mark.parametrize("keeper", ["threshold", "cdp_keeper", "ladder", "ours"])
+def test_order__when_two_futures_share_a_past__then_it_is_the_same_order(keeper: str) -> None:
+    past = [1.0, 0.95, 0.90, 0.85, 0.77]
+    made = compare.makes([keeper], compare.plain_policy(1.15, 1.30), ("ETH", "USDC"), DEEP)[keeper]
+    orders = []
+    for future in ([0.77, 0.77], [0.5, 0.1], [3.0, 9.0]):
+        vessel = Vessel(account(), path([*past, *future]), 1.0)
+        vessel.at = len(past) - 1
+        orders.append(made(vessel).plan(vessel, DEEP))
+    told = [{n: getattr(o, n) for n in o.__slots__ if n not in ("ended", "keeper", "venue")} for o in orders]
+    assert told[0] == told[1] == told[2]
+
+
+def test_ours__when_the_price_falls_on_until_it_lands__then_it_reverts_is_paid_for_and_is_planned_again() -> (
+    None
+):
+    # seen at 0.85; a third of a per cent is within the half that its limit allows, and its target is missed
+    for falls_to, says in ((0.847, "TargetMissed"), (0.84, "SellLimit")):
+        trip = sailed("ours", [1.0, 0.95, 0.90, 0.85, falls_to, falls_to, falls_to])
+        failed, act = trip.events
+        assert (failed.what, failed.time_s, failed.usd) == ("failed", 240.0, 0.0)
+        assert says in failed.why
+        # 10 gwei x 500,000 gas x 2,000 dollars
+        assert failed.cost_usd == pytest.approx(10.0 * falls_to)
+        assert trip.gas_usd == pytest.approx(20.0 * falls_to)
+        # planned anew from what was seen where it failed, and landed a moment later at the same prices
+        assert (act.what, act.time_s) == ("act", 300.0)
+        assert 1.30 - 1e-9 <= act.health_after <= 1.305
+
+
+def test_order__when_the_price_rises_until_it_lands__then_its_contract_does_not_take_it() -> None:
+    levels = [1.0, 0.95, 0.90, 0.85, 0.88, 0.88]
+    ours, other = sailed("ours", levels), sailed("threshold", levels)
+    assert ["NotTriggered" in e.why for e in ours.events] == [True]
+    assert ours.gas_usd > 0.0
+    assert ["not crossed any more" in e.why for e in other.events] == [True]
+    # the service pays for what fails
+    assert other.gas_usd == 0.0
+
+
+def test_threshold__when_the_price_moves_until_it_lands__then_the_same_tokens_are_sold_for_what_they_bring() -> (
+    None
+):
+    shop = replace(DEEP, weather=CALM)
+    trip = sailed("threshold", [1.0, 0.95, 0.90, 0.85, 0.84, 0.84], shop)
+    seen = sailed("threshold", [1.0, 0.95, 0.90, 0.85, 0.85, 0.85], shop)
+    first, still = trip.events[0], seen.events[0]
+    assert first.usd == pytest.approx(still.usd * 0.84 / 0.85)
+    assert first.health_after < still.health_after == pytest.approx(1.30)
+    # below its least price, three per cent under the quote
+    worse = sailed("threshold", [1.0, 0.95, 0.90, 0.85, 0.82, 0.82], shop)
+    assert "least price" in worse.events[0].why
+
+
+def test_ours__when_liquidators_come_before_it_lands__then_it_meets_what_they_left() -> None:
+    trip = sailed("ours", [1.0, 0.85, 0.72, 0.72])
+    assert [e.what for e in trip.events[:2]] == ["liquidated", "failed"]
+    assert "NotTriggered" in trip.events[1].why or "SellLimit" in trip.events[1].why
+
+
+def test_ours__when_three_reverted_within_ten_blocks__then_it_waits_as_the_daemon_does() -> None:
+    assert (stops.REVERTS_MAX, stops.REVERT_WINDOW_BLOCKS) == (REVERTS_MAX, REVERT_WINDOW_BLOCKS)
+    crew = fleet.Fleet(path="", unit="USD", accounts=(account(),))
+    levels = [1.0, 0.86, *(0.86 * 0.994**n for n in range(1, 13))]
+    make = compare.makes(["ours"], compare.plain_policy(1.15, 1.30), crew.assets, DEEP)["ours"]
+    trip = run.voyage(crew, path(levels, 24.0), make, DEEP).trips[0]
+    told = [e.why for e in trip.events]
+    assert ["reverts where" in w for w in told[:4]] == [True, True, True, False]
+    assert told[3] == "3 of its transactions reverted within 10 blocks"
+    assert "reverts where" in told[4]
 
 
 def test_ladder__when_ltv_passes_the_line__then_a_part_is_repaid_for_the_incentive() -> None:
