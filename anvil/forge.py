@@ -26,6 +26,7 @@ VENUES: Mapping[str, tuple[str, str]] = {
     "MorphoBlueExecutor": ("MorphoBlueTest", "MORPHO_BLUE_ARTIFACT"),
     "CompoundV3Executor": ("CompoundV3Test", "COMPOUND_V3_ARTIFACT"),
     "MakerExecutor": ("MakerTest", "MAKER_ARTIFACT"),
+    "GmxV2Executor": ("GmxV2Test", "GMX_V2_ARTIFACT"),
 }
 """Executors of other protocols than Aave: the tests that deploy them, and what names another artifact of them."""
 DEPTH = 128

@@ -229,6 +229,18 @@ OWN_UNITS = (
         evm_version="cancun",
         outputs=_WITH_RUNTIME,
     ),
+    # apart for the same reason
+    Unit(
+        name="gmx-executor",
+        base_dir=ROOT,
+        contracts=(
+            ("contracts/src/GmxV2Executor.sol", "GmxV2Executor"),
+            ("contracts/src/GmxV2ExecutorFactory.sol", "GmxV2ExecutorFactory"),
+        ),
+        remappings=(("@openzeppelin/", "anvil/node_modules/@openzeppelin/"),),
+        evm_version="cancun",
+        outputs=_WITH_RUNTIME,
+    ),
     Unit(
         name="doubles",
         base_dir=ROOT,
@@ -258,6 +270,11 @@ OWN_UNITS = (
             )
             for contract in contracts
         ),
+    ),
+    Unit(
+        name="toxic-token",
+        base_dir=ROOT,
+        contracts=(("contracts/mocks/ToxicTokenDouble.sol", "ToxicTokenDouble"),),
     ),
     Unit(
         name="governance-doubles",
