@@ -72,6 +72,8 @@ def named_book(config: Path, book: Path | None) -> NamedBook:
         equities=tuple(equity(p) for p in positions) + (None,) * len(lost),
         # by account: one person's positions carry one address
         owners=tuple(id.account for id in ids),
+        places=tuple((id.venue, str(id.chain_id)) for id in ids),
+        oracles={f: oracle_of(f) for v in views for f in v.snapshot.prices},
         adl=tuple(
             (labels.get(p.id) or str(p.id), near)
             for p in positions
@@ -98,6 +100,11 @@ def collateral_tokens(position: Position) -> tuple[float, ...]:
         if h.threshold_wad > 0 and h.feed in feeds:
             held[feeds.index(h.feed)] += h.amount.units / 10.0**h.amount.token.decimals
     return tuple(held)
+
+
+def oracle_of(feed: str) -> str:
+    """Whose contract says a venue's price: a feed's identity ends with the asset that it is of."""
+    return feed.rpartition(":")[0] or feed
 
 
 def _levels(settings: Settings) -> tuple[tuple[str, float], ...]:

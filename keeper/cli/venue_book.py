@@ -61,10 +61,13 @@ def read(config: Path, wanted: Wanted) -> NamedBook:
     from keeper.risk.rows import conservative
 
     nothing = BookRow(feeds=(), a=(), b=(), a0=math.nan)
+    ids = [p.id for p in found.positions] + [u.id for u in found.unreadable]
     return NamedBook(
         names=tuple(p.id.account for p in found.positions) + tuple(u.id.account for u in found.unreadable),
         rows=tuple(conservative(p) for p in found.positions) + (nothing,) * len(found.unreadable),
         prices=dict(found.snapshot.prices),
+        places=tuple((id.venue, str(id.chain_id)) for id in ids),
+        oracles={f: subject.oracle_of(f) for f in found.snapshot.prices},
         symbols={h.feed: h.amount.token.symbol for p in found.positions for h in (*p.collateral, *p.debt)},
         tokens=tuple(subject.collateral_tokens(p) for p in found.positions) + ((),) * len(found.unreadable),
     )

@@ -1,7 +1,7 @@
 """A band of leverage as thresholds of health: constant leverage downwards. It only ever tightens.
 
 A loan of leverage L = C / (C - D) on collateral whose average threshold is l has the health H = l L / (L - 1),
-exactly (``risk.leverage.health_of_ratio``); so the top of the band is a trigger and its middle a target.
+exactly (``risk.leverage.ratios.health_of_ratio``); so the top of the band is a trigger and its middle a target.
 """
 
 from __future__ import annotations

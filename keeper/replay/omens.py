@@ -7,9 +7,8 @@ warning that stood before it.
 
 from __future__ import annotations
 
-import csv
-import importlib
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,15 +16,21 @@ from typing import Any
 import numpy as np
 
 from keeper.errors import ConfigError
+from keeper.replay import series
 from keeper.replay.bars import Bars, iso
-from keeper.risk import warning
 from keeper.risk.book import Floats
+from keeper.risk.leverage import warning
 
 FALL = 0.10
 DAY_S = 86_400.0
 LIMIT_S = 7 * DAY_S
 """A warning speaks for the week after it."""
 VOLATILITY_S = DAY_S
+RATE_MAX = 0.2
+"""Of one interval: no venue takes so much; a larger number is per cent, or a year's."""
+RATE = series.Column(
+    name="rate", low=-RATE_MAX, high=RATE_MAX, what="a rate of one interval as a fraction (0.0001 is 0.01 %)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,37 +69,48 @@ class Omens:
             spoken[k:] |= self.stands[:-k]
         return float(spoken[~np.isnan(self.score)].mean()) if np.isfinite(self.score).any() else math.nan
 
+    @property
+    def warned(self) -> tuple[float, ...]:
+        """Lead in hours of each crash that was warned of."""
+        return tuple(h for h in map(self.lead_h, self.crashes) if not math.isnan(h))
+
     def said(self) -> list[str]:
         """What it comes to."""
-        warned = sum(x is not None for x in self.record.leads)
-        leads = [self.lead_h(c) for c in self.crashes if not math.isnan(self.lead_h(c))]
-        middle = f", by {np.median(leads):,.0f} h in the middle" if leads else ""
         last = self.score[-1]
         now = f"score {last:.2f}" if math.isfinite(last) else "no score: the window is not full"
         return [
             f"early warning now ({iso(float(self.times_s[-1]))}): {now}, line {self.rule.score:g}, "
             f"{'a warning STANDS' if self.stands[-1] else 'no warning stands'}",
-            f"on {self.record.years:.1f} years of history it came before {warned} of {len(self.crashes)} falls of "
-            f"{100 * FALL:g} % in a day{middle}, and {self.record.false_alarms_per_year:.1f} times a year for "
-            f"nothing; by chance alone it would have come before {100 * self.covered:.0f} % of them",
+            f"{self.fared}; by chance alone it would have come before {100 * self.covered:.0f} % of them",
         ]
+
+    @property
+    def fared(self) -> str:
+        """How it fared on this history, as a person says it."""
+        leads = self.warned
+        middle = f", by {np.median(leads):,.0f} h in the middle" if leads else ""
+        return (
+            f"on {self.record.years:.1f} years of history it came before {len(leads)} of {len(self.crashes)} falls "
+            f"of {100 * FALL:g} % in a day{middle}, and {self.record.false_alarms_per_year:.1f} times a year for "
+            "nothing"
+        )
 
 
 def funding(path: Path, symbol: str) -> Funding:
-    """``ts, symbol, rate`` from parquet or CSV. ConfigError naming file and column."""
-    rows = _parquet(path) if path.suffix == ".parquet" else _text(path)
-    mine = sorted((float(str(t)), float(str(r))) for t, s, r in rows if str(s).upper() == symbol.upper())
-    if len(mine) < 2:
-        there = ", ".join(sorted({str(s) for _, s, _ in rows})[:10])
-        raise ConfigError((f"{path}: has no funding of {symbol}; there is {there or 'nothing'}",))
-    times, rate = np.array([t for t, _ in mine]), np.array([r for _, r in mine])
-    if not (np.isfinite(rate).all() and (np.diff(times) > 0.0).all()):
-        raise ConfigError((f"{path}: column ts or rate: not every value is a number at a time of its own",))
-    return Funding(times_s=times, rate=rate, step_s=float(np.median(np.diff(times))))
+    """``ts, symbol, rate`` from parquet or CSV. ConfigError naming file, row and column."""
+    found = series.read(path, symbol, (RATE,))
+    return Funding(times_s=found.times_s, rate=found.values["rate"], step_s=found.step_s)
 
 
-def omens(bars: Bars, column: int, paid: Funding, rule: warning.Rule | None = None) -> Omens:
-    """Signs, warnings and crashes of one symbol where funding and prices overlap. ConfigError where they do not."""
+def omens(
+    bars: Bars,
+    column: int,
+    paid: Funding,
+    rule: warning.Rule | None = None,
+    more: Sequence[Callable[[Floats], Floats]] = (),
+) -> Omens:
+    """Signs, warnings and crashes of one symbol where funding and prices overlap; ``more`` signs, each as its values
+    known at given times. ConfigError where they do not overlap."""
     rule = rule or warning.Rule()
     closes = bars.times_s + bars.step_s
     inside = (paid.times_s >= closes[0] + VOLATILITY_S) & (paid.times_s <= closes[-1])
@@ -104,18 +120,50 @@ def omens(bars: Bars, column: int, paid: Funding, rule: warning.Rule | None = No
             (f"{bars.path}: prices and funding share {len(times)} steps; more than {rule.window} are needed",)
         )
     at = np.searchsorted(closes, times, side="right") - 1
-    price = bars.close[at, column]
     volatility = _volatility(bars.close[:, column], at, max(2, round(VOLATILITY_S / bars.step_s)))
-    score = warning.score((rate, volatility), rule)
-    stands = warning.standing(score, rule)
-    lows = _lows(bars.low[:, column], at)
-    crashes = warning.crashes(np.minimum(price, lows), FALL, max(2, round(DAY_S / paid.step_s)))
-    record = warning.measured(
-        stands.tolist(), crashes, round(LIMIT_S / paid.step_s), 365.0 * DAY_S / paid.step_s
-    )
+    score = warning.score((rate, volatility, *(sign(times) for sign in more)), rule)
+    return _fared(bars, column, (times, at, paid.step_s), (score, warning.standing(score, rule), rule))
+
+
+def flushed(
+    bars: Bars,
+    column: int,
+    paid: Funding,
+    interest: Callable[[Floats], Floats] | None,
+    rule: warning.FlushRule | None = None,
+) -> Omens:
+    """The flush detector as a sign of more to come: its score is 1 while leverage is being flushed and 0 else, and it
+    stands for as long as it is seen. Without open interest it has price and funding alone. ConfigError where prices
+    and funding do not overlap."""
+    rule = rule or warning.FlushRule()
+    closes = bars.times_s + bars.step_s
+    inside = (paid.times_s >= closes[0]) & (paid.times_s <= closes[-1])
+    times, rate = paid.times_s[inside], paid.rate[inside]
+    if len(times) <= rule.window:
+        raise ConfigError(
+            (f"{bars.path}: prices and funding share {len(times)} steps; more than {rule.window} are needed",)
+        )
+    at = np.searchsorted(closes, times, side="right") - 1
+    flags = warning.flushing(bars.close[at, column], interest(times) if interest else None, rate, rule)
+    held = warning.Rule(window=rule.window, score=0.5, hold=0)
+    return _fared(bars, column, (times, at, paid.step_s), (flags.astype(np.float64), flags, held))
+
+
+def _fared(
+    bars: Bars,
+    column: int,
+    steps: tuple[Floats, Any, float],
+    signs: tuple[Floats, warning.Flags, warning.Rule],
+) -> Omens:
+    """What stood at the steps (times, bars, seconds apart), against the crashes that came."""
+    times, at, step_s = steps
+    score, stands, rule = signs
+    lowest = np.minimum(bars.close[at, column], _lows(bars.low[:, column], at))
+    crashes = warning.crashes(lowest, FALL, max(2, round(DAY_S / step_s)))
+    record = warning.measured(stands.tolist(), crashes, round(LIMIT_S / step_s), 365.0 * DAY_S / step_s)
     return Omens(
         times_s=times,
-        step_s=paid.step_s,
+        step_s=step_s,
         score=score,
         stands=stands,
         crashes=crashes,
@@ -138,33 +186,3 @@ def _lows(low: Floats, at: Any) -> Floats:
     """The lowest low since the step before; one venue's single print counts here as it stands."""
     begins = np.concatenate([[at[0]], at[:-1] + 1])
     return np.array([low[b : e + 1].min() if e >= b else low[e] for b, e in zip(begins, at, strict=True)])
-
-
-def _parquet(path: Path) -> list[tuple[object, object, object]]:
-    try:
-        parquet: Any = importlib.import_module("pyarrow.parquet")
-    except ImportError as error:
-        raise ConfigError(
-            (f"{path}: reading parquet needs pyarrow: pip install 'keeper[analysis]'",)
-        ) from error
-    try:
-        table = parquet.read_table(path, columns=["ts", "symbol", "rate"])
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            (f"{path}: needs the columns ts, symbol, rate: {str(error).splitlines()[0]}",)
-        ) from error
-    return list(zip(*(table[c].to_pylist() for c in ("ts", "symbol", "rate")), strict=True))
-
-
-def _text(path: Path) -> list[tuple[object, object, object]]:
-    try:
-        rows = list(csv.DictReader(path.read_text().splitlines()))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError((f"{path}: cannot be read: {error}",)) from error
-    found: list[tuple[object, object, object]] = []
-    for n, row in enumerate(rows, start=2):
-        try:
-            found.append((float(row["ts"]), row["symbol"], float(row["rate"])))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ConfigError((f"{path}: row {n}: needs ts, symbol and rate as numbers: {error}",)) from error
-    return found

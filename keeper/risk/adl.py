@@ -14,7 +14,6 @@ from typing import Protocol
 from keeper.model import Position
 from keeper.model.perp import USD_DECIMALS
 from keeper.risk import perp
-from keeper.risk.warning import adl_index, pnl_headroom
 
 HYPERLIQUID, GMX_V2 = "hyperliquid", "gmx_v2"
 NEAR = 0.25
@@ -23,6 +22,17 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     HYPERLIQUID: (),
     GMX_V2: ("pool_usd", "pnl_usd", "pnl_factor_max"),
 }
+
+
+def adl_index(mark: float, entry: float, notional: float, equity: float) -> float:
+    """Hyperliquid's auto-deleveraging index: (mark / entry) x (notional / account value); the highest is closed
+    first. +inf where equity is not above 0."""
+    return mark / entry * (abs(notional) / equity) if equity > 0.0 else math.inf
+
+
+def pnl_headroom(pnl: float, pool: float, most: float) -> float:
+    """Share of GMX's way to auto-deleveraging that is left: 1 - (pnl / pool) / most; below 0 it is enabled."""
+    return 1.0 - pnl / pool / most if pool > 0.0 and most > 0.0 else math.nan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

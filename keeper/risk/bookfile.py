@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
@@ -18,14 +18,15 @@ from keeper.risk.adl import Adl
 
 FORMAT = """\
 {"prices": {"ETH": 2000.0,                         feed: USD of one whole token, or an object:
-            "wst": {"price": 2400, "symbol": "wstETH", "fixed": false}},   what it follows; fixed: never moves
+            "wst": {"price": 2400, "symbol": "wstETH", "fixed": false,     what it follows; fixed: never moves
+                    "oracle": "chainlink"}},                               who says so
  "positions": [
   {"name": "loan", "lending": {"collateral": [{"asset": "ETH", "amount": 10, "threshold": 0.83, "bonus": 0.05}],
                                "debt": [{"asset": "USDC", "amount": 9000}], "venue": "aave_v3"}},
   {"name": "short", "perp": {"index": "ETH", "size": -5, "entry": 2100, "maintenance_rate": 0.01,
                              "margin": [{"asset": "USDC", "amount": 3000, "haircut": 1.0}],
                              "fees_usd": 0, "minimum_margin_usd": 0}},
-  {"name": "pair", "owner": "me",
+  {"name": "pair", "owner": "me", "venue": "gmx_v2", "chain": "arbitrum",
    "cross": {"legs": [{"index": "ETH", "size": 2, "entry": 2000, "maintenance_rate": 0.01},
                       {"index": "ETH", "size": -1, "entry": 2050, "maintenance_rate": 0.01}],
              "margin": [{"asset": "USDC", "amount": 500}]}},
@@ -46,7 +47,8 @@ class NamedBook:
     that one liquidation would take of each position; None where no venue's rule is named. ``days`` until interest or
     funding alone liquidates; None where no rate is known. ``owners``: whose each is, empty where nobody says.
     ``equities``: what a perp is worth to its owner, where its row measures something else; None where it does not.
-    ``adl``: (name, nearness) of each perp for which the file tells how its venue closes winners.
+    ``adl``: (name, nearness) of each perp for which the file tells how its venue closes winners. ``places``: (venue,
+    chain) of each, "" where nobody says. ``oracles``: feed -> who says its price, where that is known.
     """
 
     names: tuple[str, ...]
@@ -61,6 +63,8 @@ class NamedBook:
     owners: tuple[str, ...] = ()
     equities: tuple[BookRow | None, ...] = ()
     adl: tuple[tuple[str, Adl], ...] = ()
+    places: tuple[tuple[str, str], ...] = ()
+    oracles: Mapping[str, str] = field(default_factory=dict)
 
 
 def read(path: Path) -> NamedBook:
@@ -86,10 +90,11 @@ def parse(document: object) -> NamedBook:
     losses: list[float | None] = []
     days: list[float | None] = []
     owners: list[str] = []
+    places: list[tuple[str, str]] = []
     adl: list[tuple[str, Adl]] = []
     for n, item in enumerate(reader.items(top.get("positions"), "positions")):
         where = f"positions[{n}]"
-        table = reader.table(item, where, (), optional=("name", "owner", *_KINDS))
+        table = reader.table(item, where, (), optional=("name", "owner", "venue", "chain", *_KINDS))
         kinds = [k for k in _KINDS if k in table]
         if len(kinds) != 1:
             what = f"{', '.join(_KINDS[:-1])} and {_KINDS[-1]}"
@@ -99,6 +104,7 @@ def parse(document: object) -> NamedBook:
         names.append(name if isinstance(name, str) else str(n))
         owners.append(reader.text(table["owner"], f"{where}.owner") if "owner" in table else "")
         kind, value, at = kinds[0], table[kinds[0]], f"{where}.{kinds[0]}"
+        places.append(_place(reader, table, value, where))
         if kind in ("perp", "cross"):
             account = perpfile.account(reader, kind, value, prices, at)
             rows.append(account.row)
@@ -112,6 +118,7 @@ def parse(document: object) -> NamedBook:
             tokens.append(held)
             days.append(clocks.file_days(reader, value, row, prices, at))
         losses.append(None if kind == "cross" else bookloss.loss_usd(reader, kind, value, prices, at))
+    oracles = _oracles(reader, top.get("prices"))
     for name, row in zip(names, rows, strict=True):
         reader.problems += [f"position {name}: no price of {f}" for f in row.feeds if f not in prices]
     if reader.problems:
@@ -127,7 +134,26 @@ def parse(document: object) -> NamedBook:
         days=tuple(days),
         owners=tuple(owners),
         adl=tuple(adl),
+        places=tuple(places),
+        oracles=oracles,
     )
+
+
+def _place(reader: _Reader, table: Mapping[str, object], value: object, where: str) -> tuple[str, str]:
+    """(venue, chain) of a position; the venue by whose rule it is liquidated, where no other is named."""
+    named = [reader.text(table[k], f"{where}.{k}") if k in table else "" for k in ("venue", "chain")]
+    rule = value.get("venue") if isinstance(value, dict) else None
+    return named[0] or (rule if isinstance(rule, str) else ""), named[1]
+
+
+def _oracles(reader: _Reader, prices: object) -> dict[str, str]:
+    """Feed -> who says its price, where the file tells."""
+    entries = prices.items() if isinstance(prices, dict) else ()
+    return {
+        feed: reader.text(entry["oracle"], f"prices.{feed}.oracle")
+        for feed, entry in entries
+        if isinstance(entry, dict) and "oracle" in entry
+    }
 
 
 class _Reader:
@@ -177,7 +203,7 @@ class _Reader:
             where = f"prices.{feed}"
             table: Mapping[str, object] = {"price": entry}
             if isinstance(entry, dict):
-                table = self.table(entry, where, ("price",), optional=("symbol", "fixed"))
+                table = self.table(entry, where, ("price",), optional=("symbol", "fixed", "oracle"))
             prices[feed] = self.number(table.get("price"), where, low=_ABOVE_0)
             symbols[feed] = self.text(table.get("symbol", feed), f"{where}.symbol")
             if not isinstance(table.get("fixed", False), bool):

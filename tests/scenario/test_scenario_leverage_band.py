@@ -11,7 +11,7 @@ from keeper.config import parse
 from keeper.decision.band import banded
 from keeper.errors import ConfigError
 from keeper.model import Deleverage, Policy, Position
-from keeper.risk.leverage import health_of_ratio
+from keeper.risk.leverage.ratios import health_of_ratio
 from keeper.units import WAD
 from tests import build, mandates
 from tests.build import USDC, WBTC, WETH, collateral, debt, position

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from keeper.cli import app
 from keeper.risk import bookfile
-from keeper.risk.borrowing import measure
+from keeper.risk.leverage.borrowing import measure
 
 pytestmark = pytest.mark.unit
 
@@ -53,6 +53,11 @@ def test_measure__loan_and_hedge__numbers_by_hand() -> None:
     assert loan.health == pytest.approx(1.6)
     # margin 3,000, requirement 1 % of 10,000
     assert short.equity == pytest.approx(2_900.0)
+    # its notional; the margin in dollars is no size
+    assert (short.assets, short.ratio) == (10_000.0, pytest.approx(10_000.0 / 2_900.0))
+    # of 11,000 in ether at 0.8: liquidation with 13,750 of collateral
+    assert loan.left == pytest.approx(2_750.0)
+    assert math.isnan(short.left)
     # 22,000 of ether and what follows it, less 10,000 sold short
     (eth,) = found.exposures
     assert eth.factor == "ETH"
@@ -83,6 +88,6 @@ def test_leverage__book__table_and_json(tmp_path: Path) -> None:
     shown = CliRunner().invoke(app, ["leverage", "--book", str(path)])
     assert shown.exit_code == 0, shown.output
     assert "2.00x" in shown.output
-    assert "1 % up of each factor moves equity by: ETH +120 USD" in shown.output
+    assert "1 % down costs 0.86 % of equity" in shown.output
     printed = CliRunner().invoke(app, ["leverage", "--book", str(path), "--json"])
     assert json.loads(printed.output)["sensitivity"][0]["usd_per_percent"] == pytest.approx(120.0)

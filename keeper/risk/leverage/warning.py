@@ -15,6 +15,7 @@ import numpy as np
 from keeper.risk.book import Floats
 
 YEAR_H = 8_760.0
+Flags = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +87,7 @@ def score(signs: Sequence[Floats], rule: Rule) -> Floats:
     return np.where(count > 0, total / np.maximum(count, 1), math.nan)
 
 
-def standing(scores: Floats, rule: Rule) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+def standing(scores: Floats, rule: Rule) -> Flags:
     """Whether a warning stands at each step: the score is at or above the line, or was within ``hold`` steps."""
     raised = np.nan_to_num(scores, nan=-math.inf) >= rule.score
     out = raised.copy()
@@ -95,18 +96,35 @@ def standing(scores: Floats, rule: Rule) -> np.ndarray[tuple[int, ...], np.dtype
     return out
 
 
-def flushes(
-    price: Floats, interest: Floats, rate: Floats, limits: tuple[float, float, int]
-) -> tuple[int, ...]:
-    """Steps at which leverage was flushed: within ``window`` steps open interest fell by at least ``fall`` (0.2 is
-    20 %), the price by at least ``drop``, and funding changed its sign. ``limits`` = (fall, drop, window). The first
-    step of each; another one counts only after a window without."""
-    fall, drop, window = limits
-    left, down = change(interest, window), change(price, window)
-    flipped = np.full(len(price), False)
-    flipped[window:] = np.sign(rate[window:]) != np.sign(rate[:-window])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlushRule:
+    """Within ``window`` steps open interest falls by ``left`` (0.15 is 15 %), the price by ``drop``, and funding
+    changes its sign. Of 10 October 2025 it is told that open interest halved; 15 % is a third of that."""
+
+    left: float = 0.15
+    drop: float = 0.05
+    window: int = 3
+
+
+def flushing(price: Floats, interest: Floats | None, rate: Floats, rule: FlushRule) -> Flags:
+    """Whether leverage is being flushed at each step: price, open interest and the sign of funding against ``window``
+    steps before. Without ``interest`` the other two alone, which is a weaker sign. NaN is no flush, and no all-clear.
+    """
+    window = rule.window
+    out = np.zeros(len(price), np.bool_)
+    if window < 1 or len(price) <= window:
+        return out
     with np.errstate(invalid="ignore"):
-        hits = np.flatnonzero((left <= -fall) & (down <= -drop) & flipped)
+        out[window:] = np.sign(rate[window:]) * np.sign(rate[:-window]) < 0.0
+        out &= change(price, window) <= -rule.drop
+        if interest is not None:
+            out &= change(interest, window) <= -rule.left
+    return out
+
+
+def begins(flags: Flags, window: int) -> tuple[int, ...]:
+    """The first step of each stretch of ``flags``; another counts only after more than ``window`` steps without."""
+    hits = np.flatnonzero(flags)
     return tuple(int(h) for n, h in enumerate(hits) if n == 0 or h - hits[n - 1] > window)
 
 
@@ -118,8 +136,7 @@ def crashes(price: Floats, fall: float, window: int) -> tuple[int, ...]:
         return ()
     padded = np.concatenate([np.full(window - 1, values[0]), values])
     highest = np.lib.stride_tricks.sliding_window_view(padded, window).max(axis=1)
-    below = np.flatnonzero(values <= (1.0 - fall) * highest)
-    return tuple(int(b) for n, b in enumerate(below) if n == 0 or b - below[n - 1] > window)
+    return begins(values <= (1.0 - fall) * highest, window)
 
 
 def measured(stands: Sequence[bool], events: Sequence[int], limit: int, steps_per_year: float) -> Record:
@@ -127,23 +144,12 @@ def measured(stands: Sequence[bool], events: Sequence[int], limit: int, steps_pe
     is its warning; one that no event follows within ``limit`` steps of its end is a false alarm."""
     flags = np.asarray(stands, np.bool_)
     edges = np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8))
-    begins, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
     leads: list[int | None] = []
     for event in events:
-        before = [int(b) for b, e in zip(begins, ends, strict=True) if b < event <= e + limit]
+        before = [int(b) for b, e in zip(starts, ends, strict=True) if b < event <= e + limit]
         leads.append(event - before[-1] if before else None)
     false = sum(
-        not any(b < event <= e + limit for event in events) for b, e in zip(begins, ends, strict=True)
+        not any(b < event <= e + limit for event in events) for b, e in zip(starts, ends, strict=True)
     )
     return Record(leads=tuple(leads), false_alarms=int(false), years=len(flags) / steps_per_year)
-
-
-def adl_index(mark: float, entry: float, notional: float, equity: float) -> float:
-    """Hyperliquid's auto-deleveraging index: (mark / entry) x (notional / account value); the highest is closed
-    first. +inf where equity is not above 0."""
-    return mark / entry * (abs(notional) / equity) if equity > 0.0 else math.inf
-
-
-def pnl_headroom(pnl: float, pool: float, most: float) -> float:
-    """Share of GMX's way to auto-deleveraging that is left: 1 - (pnl / pool) / most; below 0 it is enabled."""
-    return 1.0 - pnl / pool / most if pool > 0.0 and most > 0.0 else math.nan

@@ -1,0 +1,190 @@
+"""Series of one symbol from parquet or CSV: ``ts, symbol`` and named columns, checked row by row.
+
+For what no chain tells: funding, open interest, a perp's mark. Meaning is never guessed: what cannot be read stops
+the command with file, row and column; a gap is said, and no number is made up for it.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import importlib
+import math
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keeper.errors import ConfigError
+from keeper.replay import bars
+from keeper.replay.bars import EXTRA, iso
+from keeper.risk.book import Floats
+
+PROBLEMS_MAX = 20
+GAPS_MAX = 0.05
+TIME = "a time in UTC (epoch seconds, or 2025-01-01T00:00:00Z)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column: its name and what its numbers must lie between, strictly above ``low`` and at most ``high``."""
+
+    name: str
+    low: float = -math.inf
+    high: float = math.inf
+    what: str = "a number"
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """``values`` float64[T] by column at ``times_s`` float64[T], ascending; mostly ``step_s`` apart, of which
+    ``missing`` are not there."""
+
+    path: str
+    symbol: str
+    times_s: Floats
+    values: Mapping[str, Floats]
+    step_s: float
+    missing: int
+    notes: tuple[str, ...] = ()
+
+    def at(self, times_s: Floats, name: str) -> Floats:
+        """The value last known at each time, float64[len]; NaN before the first and where it is older than two
+        steps."""
+        place = np.searchsorted(self.times_s, times_s, side="right") - 1
+        known = place >= 0
+        place = np.maximum(place, 0)
+        fresh = known & (times_s - self.times_s[place] <= 2.0 * self.step_s)
+        return np.where(fresh, self.values[name][place], math.nan)
+
+
+def read(path: Path, symbol: str, columns: Sequence[Column]) -> Series:
+    """One symbol's rows. ConfigError naming file, row and column of each problem (up to twenty)."""
+    header, rows = _parquet(path) if path.suffix == ".parquet" else _text(path)
+    lacking = [c for c in ("ts", "symbol", *(c.name for c in columns if not c.optional)) if c not in header]
+    if lacking:
+        there = ", ".join(header[:20]) or "none"
+        raise ConfigError((f"{path}: row 1: lacks the column {', '.join(lacking)}; there is {there}",))
+    wanted = [c for c in columns if c.name in header]
+    problems: list[str] = []
+    others: dict[str, None] = {}
+    found: list[tuple[float, int, tuple[float, ...]]] = []
+    for n, row in rows:
+        name = str(row.get("symbol") or "").strip()
+        if name.upper() != symbol.upper():
+            others[name] = None
+            continue
+        time = _time(row.get("ts"), n, problems)
+        numbers = tuple(_number(row.get(c.name), n, c, problems) for c in wanted)
+        found.append((time, n, numbers))
+        if len(problems) >= PROBLEMS_MAX:
+            problems.append("and perhaps more: reading stopped here")
+            break
+    if not problems and len(found) < 2:
+        said = ", ".join(sorted(o or "an empty cell" for o in others)[:10]) or "nothing"
+        problems.append(
+            f"column symbol: has {len(found)} rows of {symbol}, two are the least; there is {said}"
+        )
+    if problems:
+        raise ConfigError(tuple(f"{path}: {p}" for p in problems))
+    return _ordered(path, symbol, [c.name for c in wanted], found)
+
+
+def _ordered(
+    path: Path, symbol: str, names: Sequence[str], found: list[tuple[float, int, tuple[float, ...]]]
+) -> Series:
+    """Rows by time, each time once, on one beat but for gaps. ConfigError."""
+    notes = []
+    if any(b[0] < a[0] for a, b in pairwise(found)):
+        notes.append(f"{path}: rows of {symbol} are not in order of time; sorted")
+        found = sorted(found, key=lambda x: x[0])
+    for a, b in pairwise(found):
+        if a[0] == b[0]:
+            at = iso(a[0])
+            raise ConfigError(
+                (f"{path}: row {b[1]}, column ts: {symbol} at {at} is there twice (row {a[1]})",)
+            )
+    times = np.array([t for t, _, _ in found])
+    steps = np.diff(times)
+    step = float(np.median(steps))
+    missing = int(np.maximum(np.rint(steps / step) - 1.0, 0.0).sum())
+    if missing:
+        longest = int(np.argmax(steps))
+        where = (
+            f"row {found[longest + 1][1]}, column ts: {missing} of {len(times) + missing} steps of {step:g} s"
+        )
+        words = (
+            f"{where} are missing, the longest gap from {iso(times[longest])} to {iso(times[longest + 1])}"
+        )
+        if missing > GAPS_MAX * (len(times) + missing):
+            raise ConfigError((f"{path}: {words}; at most {100 * GAPS_MAX:g} % may be",))
+        notes.append(f"{path}: {words}; nothing is made up for them")
+    values = {c: np.array([row[k] for _, _, row in found]) for k, c in enumerate(names)}
+    return Series(
+        path=str(path),
+        symbol=symbol,
+        times_s=times,
+        values=values,
+        step_s=step,
+        missing=missing,
+        notes=tuple(notes),
+    )
+
+
+def _time(cell: object, n: int, problems: list[str]) -> float:
+    try:
+        time = bars.moment(str(cell if cell is not None else ""))
+    except ValueError:
+        what = repr(str(cell)) if cell not in (None, "") else "an empty cell"
+        problems.append(f"row {n}, column ts: {what} is not {TIME}")
+        return math.nan
+    if not 0.0 < time < 1e11:
+        hint = "; milliseconds? write seconds" if 1e11 <= time < 1e14 else ""
+        problems.append(f"row {n}, column ts: {time:g} is no time in seconds, UTC{hint}")
+    return time
+
+
+def _number(cell: object, n: int, column: Column, problems: list[str]) -> float:
+    try:
+        number = float(str(cell if cell is not None else ""))
+    except ValueError:
+        number = math.nan
+    if not (column.low < number <= column.high and math.isfinite(number)):
+        what = f"{cell!s}" if cell not in (None, "") else "an empty cell"
+        problems.append(f"row {n}, column {column.name}: {what} is not {column.what}")
+    return number
+
+
+def _parquet(path: Path) -> tuple[list[str], Iterator[tuple[int, Mapping[str, object]]]]:
+    try:
+        pyarrow: Any = importlib.import_module("pyarrow")
+        parquet: Any = importlib.import_module("pyarrow.parquet")
+    except ImportError as error:
+        raise ConfigError((f"{path}: reading parquet needs pyarrow: {EXTRA}",)) from error
+    try:
+        table = parquet.read_table(path)
+    except (OSError, pyarrow.ArrowInvalid) as error:
+        why = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise ConfigError((f"{path}: cannot be read: {why}",)) from error
+    names = list(table.column_names)
+    columns = [table[c].to_pylist() for c in names]
+    rows = (dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True))
+    return names, enumerate(rows, start=1)
+
+
+def _text(path: Path) -> tuple[list[str], Iterator[tuple[int, Mapping[str, object]]]]:
+    try:
+        data = path.read_bytes()
+        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
+    except (OSError, EOFError, zlib.error) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ConfigError((f"{path}: cannot be read: {why}",)) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError((f"{path}: is not text: {error.reason} at byte {error.start}",)) from error
+    lines = csv.DictReader(text.splitlines())
+    return [c.strip() for c in lines.fieldnames or []], enumerate(lines, start=2)
