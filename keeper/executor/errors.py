@@ -117,11 +117,23 @@ COMPOUND_V3 = ("BadPrice", "NotCollateralized", "Paused", "Unauthorized")
 """Errors of Comet that a rescue can meet."""
 MAKER = ("NotExecutor(address)", "VaultUnknown(uint256,address)")
 """Errors of MakerBooks, behind a MakerExecutor; the Vat itself speaks in text."""
+GMX_V2 = {
+    "PositionClosed(bytes32)": "position_closed",
+    "OrderWaits(bytes32)": "order_pending",
+    "OrderUnknown(bytes32)": "order_unknown",
+    "BadFee(uint256,uint256,uint256)": "fee_cap",
+    "PriceStale(address,uint256)": "no_price",
+    "PriceOutOfBound(uint256,uint256)": "price_bound",
+    "TooLittle(uint256,uint256)": "too_little",
+    "MayNotClose(bytes32)": "may_not_close",
+}
+"""Errors of GmxV2Executor beside those it shares, and what each is called here."""
 NAMES: dict[bytes, str] = {
     **{s: f"Executor: {n} ({TABLE[n].code})" for s, n in SELECTORS.items()},
     **{selector(f"{n}()"): f"Aave: {n}" for n in AAVE_V3},
     **{selector(f"{n}()"): f"Compound: {n}" for n in COMPOUND_V3},
     **{selector(n): f"MakerBooks: {n.partition('(')[0]}" for n in MAKER},
+    **{selector(n): f"GmxV2Executor: {n.partition('(')[0]} ({c})" for n, c in GMX_V2.items()},
     selector(MAKER[1]): "MakerBooks: VaultUnknown (vault_given_away)",
 }
 """What a simulation that reverts is told as."""

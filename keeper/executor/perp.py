@@ -15,6 +15,8 @@ from eth_abi.exceptions import DecodingError
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
+from keeper.executor import perp_bounded
+
 ACTION = "0x" + keccak(encode(["string"], ["SUBACCOUNT_ORDER_ACTION"])).hex()
 """What a subaccount is allowed: to order."""
 INCREASE, DECREASE, STOP_LOSS = 2, 4, 6
@@ -113,4 +115,4 @@ def cancelled_from(data: bytes) -> str | None:
 def fee_wei(data: bytes) -> int:
     """What a transaction with that calldata pays to the venue's keeper: its value; 0 of any other calldata."""
     order = order_from(data) if data[:4] == MULTICALL else ""
-    return order.fee_wei if isinstance(order, PerpOrderCall) else 0
+    return order.fee_wei if isinstance(order, PerpOrderCall) else perp_bounded.fee_wei(data)

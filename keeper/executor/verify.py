@@ -9,12 +9,13 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from eth_abi.abi import encode
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
 NAME = "AaveV3Executor"
 FACTORY = "ExecutorFactory"
-FACTORIES = {"MakerExecutor": "MakerExecutorFactory"}
+FACTORIES = {"MakerExecutor": "MakerExecutorFactory", "GmxV2Executor": "GmxV2ExecutorFactory"}
 """Executors that ask their factory for more than the others do: whose factory is another."""
 CREATE2_DEPLOYER = "0x4e59b44847b379578588920cA78FbF26c0B4956C"
 """The deterministic deployment proxy, through which the factory has one address on every chain."""
@@ -80,12 +81,18 @@ def factory_address(name: str = NAME) -> str:
     return _create2(CREATE2_DEPLOYER, SALT, artifact(factory_of(name)).creation)
 
 
-def executor_address(owner: str, name: str = NAME) -> str:
-    """Where that factory puts the owner's Executor: nobody else can deploy there, nor with other creation code."""
-    return _create2(factory_address(name), bytes(12) + bytes.fromhex(owner[2:]), artifact(name).creation)
+def executor_address(owner: str, name: str = NAME, venue: str = "") -> str:
+    """Where that factory puts the owner's Executor: nobody else can deploy there, nor with other creation code.
+
+    ``venue``: of a GmxV2Executor the SubaccountRouter besides, for GMX has another with each release.
+    """
+    salt = bytes(12) + bytes.fromhex(owner[2:])
+    if venue:
+        salt = keccak(encode(["address", "address"], [owner, venue]))
+    return _create2(factory_address(name), salt, artifact(name).creation)
 
 
-def unproven(executor: str, owner: str, factory_code: bytes, name: str = NAME) -> str:
+def unproven(executor: str, owner: str, factory_code: bytes, name: str = NAME, venue: str = "") -> str:
     """Why it is not proven that the Executor's own constructor, and nothing else, ran for that owner; else empty.
 
     ``factory_code``: what stands at ``factory_address(name)``. Storage and immutables are then the constructor's:
@@ -96,7 +103,7 @@ def unproven(executor: str, owner: str, factory_code: bytes, name: str = NAME) -
         return (
             f"UNPROVEN: the Executors' factory is not known on this chain ({factory_address(name)}: {wrong})"
         )
-    place = executor_address(owner, name)
+    place = executor_address(owner, name, venue)
     if executor.lower() == place.lower():
         return ""
     return (

@@ -32,6 +32,39 @@ class PerpOrder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OrderBounds:
+    """What the owner's Executor, in whose name the keeper orders then, lets a bot order now."""
+
+    executor: str
+    timestamp_s: int
+    expiry_s: int
+    """0 where it does not know the position."""
+    paused: bool
+    seq: int
+    ready_s: int
+    """No order before this second."""
+    slippage_bps: int
+    may_close: bool
+    trigger_ppm: int
+    """Of the size: with as much equity or more nothing is ordered."""
+    max_ppm: int
+    size_min_usd: int
+    """30 decimals."""
+    size_left_usd: int
+    margin_min: int
+    margin_left: int
+    """Units of the collateral."""
+    fee_wei_max: int
+    order: str
+    """Its own that waits on the venue; empty where none does."""
+    bots: tuple[tuple[str, int], ...]
+    """(address, until which second)."""
+    price: int | None
+    """Dollars (30 decimals) of one smallest unit of the index, by the feed that it judges by; None: none, or old."""
+    equity_ppm: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Acting:
     """In whose name the keeper may order for the owner, how often and how long."""
 
@@ -40,6 +73,8 @@ class Acting:
     allowed: bool
     actions_left: int
     until_s: int
+    bounds: OrderBounds | None = None
+    """Of the owner's Executor where that is the subaccount; None where the keeper's wallet itself is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from keeper.executor import perp as calldata
+from keeper.executor import perp_bounded
 from keeper.executor.perp import DECREASE, INCREASE, STOP_LOSS, PerpOrderCall
 from keeper.model import (
     AddMargin,
@@ -59,9 +60,12 @@ def ordered(plan: Plan, step: PerpStep, position: Position, venue: Venue) -> Ref
     """The call goes to the venue's router, is worth the step's fee, and says what the step says."""
     if not isinstance(venue, OneOfMany):
         return _no("allow_list", "the venue does not name what an order goes through")
-    target, vault, market, collateral, long, _ = venue.terms
+    target, vault, market, collateral, long, _, *through = venue.terms
     if plan.call.target != target:
         return _no("allow_list", f"the call goes to {plan.call.target}, not to the router {target}")
+    if through:
+        key = perp_bounded.position_key(position.id.account, str(market), str(collateral), bool(long))
+        return _through(plan, step, position, key)
     if isinstance(step, CancelOrder):
         same = calldata.cancelled_from(plan.call.data) == step.order and not plan.call.value_wei
         return None if same else _no("calldata", "the call is not the cancellation of that order")
@@ -81,6 +85,32 @@ def ordered(plan: Plan, step: PerpStep, position: Position, venue: Venue) -> Ref
     return _amounts(order, step) or _bounded(order, position)
 
 
+def _through(plan: Plan, step: PerpStep, position: Position, key: str) -> Refusal | None:
+    """The same of a call to the owner's Executor, which says less and knows the rest."""
+    data, value_wei = plan.call.data, plan.call.value_wei
+    if isinstance(step, CancelOrder):
+        same = perp_bounded.taken_from(data) == (key, step.order.lower()) and not value_wei
+        return None if same else _no("calldata", "the call is not the cancellation of that order")
+    order, bounds = perp_bounded.order_from(data), position.perp.acting.bounds if position.perp else None
+    if isinstance(order, str) or bounds is None:
+        return _no("calldata", order if isinstance(order, str) else "the Executor's terms are not known")
+    adds = isinstance(step, AddMargin)
+    if not isinstance(step, AddMargin | ReducePerp) or order.adds != adds:
+        return _no("calldata", f"the call is no {type(step).__name__}")
+    amount = step.amount.units if isinstance(step, AddMargin) else step.size_usd
+    said = (order.position, order.seq, order.amount, order.fee_wei, value_wei)
+    wanted = (key, bounds.seq, amount, step.fee_wei, step.fee_wei)
+    if said != wanted:
+        return _no("calldata", f"the call says {said}, not {wanted}")
+    if order.deadline_s > bounds.timestamp_s + perp_bounded.DEADLINE_S:
+        return _no("calldata", f"the call is good until {order.deadline_s}, which is too long")
+    if isinstance(step, AddMargin):
+        return None
+    if order.worst_price != step.worst_price:
+        return _no("calldata", "the order's price is not the step's")
+    return _within(order.worst_price, 0, position)
+
+
 def _amounts(order: PerpOrderCall, step: AddMargin | ReducePerp | PlaceStop) -> Refusal | None:
     adds = isinstance(step, AddMargin)
     size_usd = 0 if isinstance(step, AddMargin) else step.size_usd
@@ -94,14 +124,18 @@ def _amounts(order: PerpOrderCall, step: AddMargin | ReducePerp | PlaceStop) -> 
 
 def _bounded(order: PerpOrderCall, position: Position) -> Refusal | None:
     """An order that closes may not be filled at any price."""
+    return None if order.kind == INCREASE else _within(order.worst_price, order.trigger_price, position)
+
+
+def _within(worst_price: int, trigger_price: int, position: Position) -> Refusal | None:
     perp = position.perp
-    if order.kind == INCREASE or perp is None:
+    if perp is None:
         return None
-    price = order.trigger_price or perp.index_price
+    price = trigger_price or perp.index_price
     low, high = mul_div_down(price, BPS - SLIP_MOST_BPS, BPS), mul_div_up(price, BPS + SLIP_MOST_BPS, BPS)
-    if (order.worst_price >= low) if perp.long else (0 < order.worst_price <= high):
+    if (worst_price >= low) if perp.long else (0 < worst_price <= high):
         return None
-    return _no("price_bound", f"the order may be filled at {order.worst_price}, outside {low} to {high}")
+    return _no("price_bound", f"the order may be filled at {worst_price}, outside {low} to {high}")
 
 
 def _no(code: str, why: str) -> Refusal:

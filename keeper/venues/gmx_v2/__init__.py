@@ -49,14 +49,16 @@ class GmxV2:
 
     @property
     def spender(self) -> str:
-        """The Router, which pulls the margin that the keeper adds."""
-        return self.slot.router
+        """The Router, or the owner's Executor, which pulls the margin that the keeper adds."""
+        return self.slot.executor or self.slot.router
 
     @property
     def terms(self) -> tuple[str | int, ...]:
-        """What an order is bounded by: target, order vault, market, collateral, side (1: long), index."""
+        """What an order is bounded by: target, order vault, market, collateral, side (1: long), index; and a 1 where
+        the target is the owner's Executor."""
         s = self.slot
-        return s.subaccounts, s.vault, s.market, s.collateral.address, int(s.long), s.index.address
+        through = (1,) if s.executor else ()
+        return (s.target, s.vault, s.market, s.collateral.address, int(s.long), s.index.address, *through)
 
     @property
     def rules(self) -> LiquidationRule:

@@ -13,6 +13,7 @@ from eth_utils.crypto import keccak
 from keeper.config import VenueSettings
 from keeper.errors import ConfigError
 from keeper.executor.perp import ACTION
+from keeper.executor.perp_bounded import VENUE
 from keeper.model import Call, Token
 from keeper.venues.aave_v3.book import checksum, selector, text
 from keeper.words import Words
@@ -94,6 +95,13 @@ class Slot:
     """In whose name the keeper orders; the zero address where none is configured."""
     spread_bps: int
     """The feeds' answers are widened by so much: signed prices run ahead of them."""
+    executor: str = ""
+    """The owner's GmxV2Executor, where that is the subaccount: the target of every rescue then; else empty."""
+
+    @property
+    def target(self) -> str:
+        """What the keeper's wallet calls."""
+        return self.executor or self.subaccounts
 
     @property
     def side(self) -> str:
@@ -182,7 +190,23 @@ async def slot(settings: VenueSettings, chain_id: int, read: Read) -> Slot:
         feeds=await _feeds(field, at[0], tokens, read),
         subaccount=settings.subaccount or ZERO,
         spread_bps=settings.spread_bps,
+        executor=await _executor(field, settings, (at[0], at[2]), read),
     )
+
+
+async def _executor(field: str, settings: VenueSettings, at: tuple[str, str], read: Read) -> str:
+    """The subaccount where it is a contract of ours on this very GMX; empty where it is a wallet. Its code is proven
+    elsewhere."""
+    if settings.subaccount is None:
+        return ""
+    words = await read([ask(settings.subaccount, VENUE)])
+    if not words.ok[0] or words.count[0] < 3:
+        return ""
+    told, wanted = tuple(checksum(words.uint(0, i)) for i in range(3)), (settings.provider, *at)
+    if told != tuple(str(to_checksum_address(a)) for a in wanted):
+        why = f"it orders on {', '.join(told)}, not on {', '.join(wanted)}: GMX has moved; deploy another"
+        raise ConfigError((f"{field}.subaccount {settings.subaccount}: {why}",))
+    return settings.subaccount
 
 
 async def _contracts(field: str, settings: VenueSettings, read: Read) -> tuple[str, str, str, str]:

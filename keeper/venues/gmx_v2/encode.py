@@ -7,7 +7,9 @@ from dataclasses import replace
 
 from keeper.errors import Unread
 from keeper.executor import perp as orders
+from keeper.executor import perp_bounded, perp_rules
 from keeper.executor.perp import DECREASE, INCREASE, STOP_LOSS, PerpOrderCall
+from keeper.executor.perp_bounded import DEADLINE_S, BoundedOrder
 from keeper.model import (
     AddMargin,
     Block,
@@ -37,11 +39,34 @@ MARGIN_SLIP_BPS = 500
 
 
 def call(slot: Slot, step: Step, position: Position) -> Call:
-    """The SubaccountRouter's multicall, worth the fee of its execution; or ``cancelOrder``."""
+    """The SubaccountRouter's multicall, worth the fee of its execution; or ``cancelOrder``. The Executor's own calls
+    where the owner has one."""
+    if slot.executor:
+        return _bounded(slot, step, position)
     if isinstance(step, CancelOrder):
         return Call(target=slot.subaccounts, data=orders.cancel(step.order))
     order = _order(slot, step, position)
     return Call(target=slot.subaccounts, data=orders.calldata(order), value_wei=order.fee_wei)
+
+
+def _bounded(slot: Slot, step: Step, position: Position) -> Call:
+    """The same through the owner's Executor, which knows all but amount and price."""
+    bounds = position.perp.acting.bounds if position.perp is not None else None
+    key = "0x" + slot.position(position.id.account).hex()
+    if isinstance(step, CancelOrder):
+        return Call(target=slot.executor, data=perp_bounded.take_back(key, step.order))
+    if bounds is None or not isinstance(step, AddMargin | ReducePerp):
+        raise ValueError(f"{type(step).__name__} on {position.id}: nothing that the Executor orders")
+    order = BoundedOrder(
+        position=key,
+        seq=bounds.seq,
+        adds=isinstance(step, AddMargin),
+        amount=step.amount.units if isinstance(step, AddMargin) else step.size_usd,
+        worst_price=0 if isinstance(step, AddMargin) else step.worst_price,
+        fee_wei=step.fee_wei,
+        deadline_s=bounds.timestamp_s + DEADLINE_S,
+    )
+    return Call(target=slot.executor, data=perp_bounded.calldata(order), value_wei=order.fee_wei)
 
 
 def _order(slot: Slot, step: Step, position: Position) -> PerpOrderCall:
@@ -85,7 +110,7 @@ def can(slot: Slot, step: Step, position: Position, means: Means) -> Refusal | N
     if (no := forbidden(slot, perp, means)) is not None:
         return no
     if isinstance(step, CancelOrder):
-        return _uncancellable(perp, step)
+        return perp_rules.refuses(step, perp, means.wallet) or _uncancellable(perp, step)
     if perp.disabled:
         return _no("market_disabled", f"GMX has disabled market {slot.market}: it executes no order there")
     if isinstance(step, PlaceStop) and perp.stop is not None:
@@ -94,7 +119,7 @@ def can(slot: Slot, step: Step, position: Position, means: Means) -> Refusal | N
         return _no("order_pending", f"order {perp.pending.key} is under way: never two on one position")
     if (no := _underpaid(perp, step, means)) is not None:
         return no
-    return _refused(slot, step, position, perp)
+    return _refused(slot, step, position, perp) or perp_rules.refuses(step, perp, means.wallet)
 
 
 def forbidden(slot: Slot, perp: Perp, means: Means) -> Refusal | None:
@@ -104,7 +129,7 @@ def forbidden(slot: Slot, perp: Perp, means: Means) -> Refusal | None:
         return _no(
             "no_subaccount", f"venues.{slot.name}.subaccount: in whose name the keeper orders is not set"
         )
-    if means.wallet and means.wallet.lower() != slot.subaccount.lower():
+    if not slot.executor and means.wallet and means.wallet.lower() != slot.subaccount.lower():
         return _no(
             "not_subaccount", f"the keeper's wallet is {means.wallet}, the subaccount {slot.subaccount}"
         )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from eth_abi.abi import decode as abi_decode
 from eth_abi.exceptions import DecodingError
 
+from keeper.executor import perp_bounded
 from keeper.model import Acting, Block, PerpOrder
 from keeper.seams import Seen
 from keeper.venues.gmx_v2 import book
@@ -19,6 +20,8 @@ _ORDERS = (
     "(bool,bool,bool,bool),bytes32[]))[]"
 )
 """Answer of getAccountOrders."""
+BOUNDS = 6
+"""Behind position, orders and the four words of the grant: what an Executor says of itself, where there is one."""
 RESTING = frozenset({3, 5, 6, 8})
 """Order types that wait for a price: limit and stop orders."""
 
@@ -77,11 +80,16 @@ def waiting(slot: Slot, block: Block, words: Words, asked: int) -> tuple[PerpOrd
     return tuple(orders)
 
 
-def granted(slot: Slot, words: Words) -> Acting:
-    """What the owner allows; what could not be read is not allowed."""
+def granted(slot: Slot, words: Words, timestamp_s: int = 0) -> Acting:
+    """What the owner allows; what could not be read is not allowed. ``timestamp_s``: of the words' block."""
     n = [0] * 4
     if slot.subaccount != book.ZERO:
         n = [words.uint(i) if words.ok[i] and words.count[i] else 0 for i in range(2, 6)]
+    bounds = perp_bounded.bounds_from(slot.executor, words, BOUNDS, timestamp_s) if slot.executor else None
     return Acting(
-        subaccount=slot.subaccount, allowed=bool(n[0]), until_s=n[1], actions_left=max(0, n[2] - n[3])
+        subaccount=slot.subaccount,
+        allowed=bool(n[0]) and (bounds is not None or not slot.executor),
+        until_s=n[1],
+        actions_left=max(0, n[2] - n[3]),
+        bounds=bounds,
     )

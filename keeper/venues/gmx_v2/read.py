@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from keeper.executor import perp_bounded
 from keeper.model import (
     Acting,
     Block,
@@ -83,6 +84,9 @@ def _of_account(slot: Slot, account: str, told: Prices | None, page: int = order
             "SUBACCOUNT_ACTION_COUNT",
         ):
             asked.append(ask(slot.store, book.GET_UINT, slot.grant(field, account)))
+    if slot.executor:
+        asked.append(ask(slot.executor, perp_bounded.STATE_OF, at))
+        asked.append(ask(slot.executor, perp_bounded.PRICE_OF, at))
     if told is not None:
         three = (told.index, told.long, told.short)
         prices = tuple(word(p) for each in three for p in (each.min, each.max))
@@ -194,7 +198,8 @@ def _one(frame: Frame, id: PositionId, words: Words, about: About) -> Position |
         return waits
     if told is not None and shadow is None and (why := _worse(frame, held, words, told)):
         return why
-    return position(frame, id, perp(frame, held, waits, orders.granted(frame.slot, words)))
+    acting = orders.granted(frame.slot, words, frame.block.timestamp_s)
+    return position(frame, id, perp(frame, held, waits, acting))
 
 
 def _held(frame: Frame, words: Words, shadow: Shadow | None) -> Held:
