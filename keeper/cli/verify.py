@@ -14,12 +14,12 @@ from keeper.cli.endings import usage
 
 if TYPE_CHECKING:
     from keeper.chain.endpoints import Endpoints
-    from keeper.cli.venue_views import Fact
     from keeper.config import Settings
     from keeper.daemon.camera import Camera
     from keeper.daemon.known import Wish
     from keeper.model import Block, PositionId
     from keeper.seams import Venue
+    from keeper.venues.asking import Fact
 
 HEADERS = ("position", "what", "ours", "the venue's", "")
 
@@ -194,9 +194,9 @@ async def _prove(
     """Both sides of each account on each market. Raises Transient."""
     import asyncio
 
-    from keeper.cli.venue_views import Asking, facts
     from keeper.daemon.shadow import ShadowBook
     from keeper.errors import Rejected, Unread
+    from keeper.venues.asking import Asking, facts
 
     snapshot = await camera.photograph(venues, accounts, block, ShadowBook(), {})
     unread = {u.id: u.why for u in snapshot.unreadable}

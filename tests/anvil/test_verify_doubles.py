@@ -17,9 +17,9 @@ from anvil.deploy_maker import ILK, PRICE, WAD, VaultSystem, deploy_maker, open_
 from anvil.node import Anvil, AnvilSettings
 from anvil.tools import ToolMissing, find_anvil
 from anvil.transport import ChainTransport
-from keeper.cli.venue_views import Asking, Fact, facts
 from keeper.config import VenueSettings
 from keeper.model import Position
+from keeper.venues.asking import Asking, Fact, facts
 from tests.venue_stage import VenueReader
 
 pytestmark = pytest.mark.anvil

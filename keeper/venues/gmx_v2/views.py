@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from keeper.errors import Unread
-from keeper.model import Call, Perp
+from keeper.model import Call, Perp, Position
 from keeper.units import BPS, mul_div_down, mul_div_up
+from keeper.venues.asking import Asking, Fact
 from keeper.venues.gmx_v2 import GmxV2, book
 from keeper.venues.gmx_v2.book import Slot, ask, word
 from keeper.venues.gmx_v2.layout import FACTOR
@@ -14,8 +15,16 @@ from keeper.venues.gmx_v2.layout import FACTOR
 ONE = 10**30
 _SIZE, _TOKENS, _MARGIN = 4, 5, 6
 _FEE, _BORROWING, _FUNDING, _PNL = 53, 35, 28, 63
-"""Words of getPositionInfo; see keeper/venues/gmx_v2/read.py."""
+"""Words of getPositionInfo; see read.py."""
 Row = tuple[str, int | bool, int | bool]
+
+
+async def facts(venue: GmxV2, account: str, found: Position | None, asking: Asking) -> tuple[Fact, ...]:
+    """The Reader's own accruals and profit at the feeds' prices; how impact counts it does not say."""
+    fed = await asking.together(questions(venue))
+    said = await asking.together([opinion(venue.slot, account, fed)])
+    rows = compared(found.perp if found is not None else None, said[0])
+    return tuple(Fact(what=what, ours=ours, venue=theirs) for what, ours, theirs in rows)
 
 
 def questions(venue: GmxV2) -> list[Call]:
