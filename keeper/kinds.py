@@ -16,6 +16,8 @@ class Kind:
     """What it may have besides."""
     perpetual: bool = False
     """Its positions are perpetual; else loans."""
+    governed: bool = False
+    """A vote may change its parameters behind a timelock."""
     vaults: bool = False
     """Accounts are vaults: whose they are, and whose Executor acts on them, is asked of the protocol."""
     executor: str = ""
@@ -23,10 +25,17 @@ class Kind:
 
 
 KINDS: tuple[Kind, ...] = (
-    Kind(name="aave_v3", executor="AaveV3Executor"),
-    Kind(name="compound_v3", executor="CompoundV3Executor"),
+    Kind(name="aave_v3", governed=True, executor="AaveV3Executor"),
+    Kind(name="compound_v3", governed=True, executor="CompoundV3Executor"),
     Kind(name="gmx_v2", keys=("market",), extras=("reader", "subaccount", "spread_bps"), perpetual=True),
-    Kind(name="maker", keys=("market",), extras=("proxy", "vaults"), vaults=True, executor="MakerExecutor"),
+    Kind(
+        name="maker",
+        keys=("market",),
+        extras=("proxy", "vaults"),
+        governed=True,
+        vaults=True,
+        executor="MakerExecutor",
+    ),
     Kind(
         name="morpho_blue",
         keys=("market",),

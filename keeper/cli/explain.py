@@ -124,9 +124,11 @@ def _id(position: PositionSettings, settings: Settings) -> PositionId:
 
 def _key(venue: VenueSettings) -> str:
     """The market as its venue names it: itself, or the one of many that the configuration says."""
+    from keeper import kinds
+
     if venue.market is None:
         return venue.provider
-    if venue.kind == "maker":
+    if (kind := kinds.kind(venue.kind)) is not None and kind.vaults:
         return bytes.fromhex(venue.market[2:]).rstrip(b"\0").decode("ascii", "replace")
     return venue.market.replace(":", "/")
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from eth_utils.address import to_checksum_address
-from eth_utils.crypto import keccak
 
 from keeper.chain.endpoints import Endpoints
 from keeper.chain.head import latest
@@ -18,15 +17,8 @@ from keeper.daemon.wiring import chain_of
 from keeper.errors import ConfigError, Transient
 from keeper.model import Block, Position, Snapshot, Unreadable
 from keeper.seams import LogFilter, Priority, Transport, Venue
-from keeper.venues.aave_v3 import AaveV3
-from keeper.venues.compound_v3 import CompoundV3
-from keeper.venues.morpho_blue import MorphoBlue
-from keeper.venues.morpho_blue.events import BORROW
+from keeper.sockets import Lends
 
-AAVE_BORROW = "0x" + keccak(text="Borrow(address,address,address,uint256,uint8,uint256,uint16)").hex()
-"""IPool.Borrow; reserve, onBehalfOf and referral code are indexed (the caller is not)."""
-COMET_WITHDRAW = "0x" + keccak(text="Withdraw(address,address,uint256)").hex()
-"""CometMainInterface.Withdraw of the base token, which is how it is borrowed; source and receiver are indexed."""
 LOGS_S = 20.0
 SPAN_MAX = 1_000_000
 """Blocks asked for at once; halved as often as the endpoint asks for less."""
@@ -109,12 +101,8 @@ async def borrowers(
 
 def _events(venue: Venue) -> tuple[LogFilter, int]:
     """The logs of borrowing, and which topic names the borrower. Raises ConfigError."""
-    if isinstance(venue, AaveV3):
-        return LogFilter(target=venue.market.pool, topics=(AAVE_BORROW,)), 2
-    if isinstance(venue, MorphoBlue):
-        return LogFilter(target=venue.market.morpho, topics=(BORROW, venue.market.key)), 2
-    if isinstance(venue, CompoundV3):
-        return LogFilter(target=venue.market.comet, topics=(COMET_WITHDRAW,)), 1
+    if isinstance(venue, Lends):
+        return venue.borrow_logs()
     raise ConfigError(
         (f"the borrowers of a {venue.kind} market are not told by logs: name them with --accounts",)
     )

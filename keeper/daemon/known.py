@@ -9,8 +9,8 @@ from keeper.daemon.camera import Camera
 from keeper.errors import ConfigError, Transient
 from keeper.model import Block
 from keeper.seams import LogFilter, Priority, Transport, Venue
+from keeper.sockets import InDollars
 from keeper.venues import registry
-from keeper.venues.aave_v3 import AaveV3
 
 LOGS_S = 10.0
 MARKETS_MAX = 64
@@ -111,8 +111,8 @@ def _named(chain: ChainSettings, wish: Wish) -> tuple[VenueSettings, ...]:
 
 
 def _oracle(found: list[Found]) -> str | None:
-    """An oracle in dollars, of whatever Aave market is there."""
-    return next((f.venue.market.oracle for f in found if isinstance(f.venue, AaveV3)), None)
+    """An oracle in dollars, of whatever market there has one."""
+    return next((f.venue.dollar_oracle for f in found if isinstance(f.venue, InDollars)), None)
 
 
 async def _priced(camera: Camera, block: Block, settings: VenueSettings, oracle: str | None) -> Found:

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from eth_utils.address import to_checksum_address
+
 from keeper.chain.endpoints import Endpoints
 from keeper.clock import SystemClock
 from keeper.config import ChainSettings
@@ -17,28 +19,20 @@ from keeper.model import Block, Call, Policy, PositionId, Snapshot, Token
 from keeper.oracle import composed, drift, osm, room, sequencer, updates
 from keeper.oracle.ahead import Next
 from keeper.oracle.faults import Fault
-from keeper.oracle.feeds import Named, selector
+from keeper.oracle.feeds import selector
 from keeper.oracle.room import Room, Told
 from keeper.oracle.room import Site as Feeds
 from keeper.oracle.sequencer import Grace
 from keeper.oracle.tickers import Tickers, places
 from keeper.seams import Alarm, Clock, Priority, Severity, Venue
-from keeper.venues.aave_v3 import AaveV3
-from keeper.venues.aave_v3.book import checksum, word
-from keeper.venues.compound_v3 import CompoundV3
-from keeper.venues.maker import Maker
-from keeper.venues.morpho_blue import MorphoBlue
+from keeper.sockets import Composes, Delays, Fed, Named, Pair, Waits
 from keeper.words import Words
 
 EVENTS = ("threshold_cut", "mode_changed", "feed_jump", "oracle_moved_alone")
 """Seen in one look only: the next one compares with what is so now."""
 EVENT_S = 3_600.0
 """So long they stand: to clear one with the next block would say that it is over."""
-SOURCE_OF = selector("getSourceOfAsset(address)")
-"""AaveOracle: the feed behind an asset's price."""
 SENTINEL, WAIT = selector("getPriceOracleSentinel()"), selector("getGracePeriod()")
-NO_SENTINEL_FROM = 11
-"""POOL_REVISION of Aave 3.7, which asks no sentinel although its provider may still name one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,11 +175,11 @@ class Oracles:
         """Delayed prices: the venue is told the lowest that counts within the hour."""
         found: list[Fault] = []
         for venue in venues.values():
-            if not isinstance(venue, Maker):
+            if not isinstance(venue, Delays):
                 continue
-            subject = venue.market.feed
+            subject, source = venue.delayed
             try:
-                state = await osm.read(self._around.endpoints, venue.market.pip, block.hash)
+                state = await osm.read(self._around.endpoints, source, block.hash)
             except Transient as error:
                 why = f"{error}: the next price is not known"
                 found.append(Fault(severity=Severity.WARNING, code="osm_unread", subject=subject, why=why))
@@ -196,15 +190,15 @@ class Oracles:
 
 
 async def graces(venues: Mapping[str, Venue], read: room.Read) -> tuple[Grace, ...]:
-    """How long each market waits after its sequencer stood; only Aave's do, up to 3.6. Raises Transient."""
+    """How long each market waits after its sequencer stood, where it does at all. Raises Transient."""
     sentinels: dict[str, str] = {}
     found = {v.id: 0 for v in venues.values()}
-    asked = [v for v in venues.values() if isinstance(v, AaveV3) and v.market.revision < NO_SENTINEL_FROM]
+    asked = {v.id: v.sentinel_of for v in venues.values() if isinstance(v, Waits) and v.sentinel_of}
     if asked:
-        words = await read([Call(target=v.market.provider, data=SENTINEL) for v in asked])
-        known = {v.id: words.uint(i) for i, v in enumerate(asked) if words.ok[i] and words.count[i]}
-        found |= {v.id: -1 for v in asked if v.id not in known}
-        sentinels = {id: checksum(address) for id, address in known.items() if address}
+        words = await read([Call(target=provider, data=SENTINEL) for provider in asked.values()])
+        known = {id: words.uint(i) for i, id in enumerate(asked) if words.ok[i] and words.count[i]}
+        found |= {id: -1 for id in asked if id not in known}
+        sentinels = {id: _address(value) for id, value in known.items() if value}
     if sentinels:
         words = await read([Call(target=target, data=WAIT) for target in sentinels.values()])
         for i, id in enumerate(sentinels):
@@ -219,34 +213,21 @@ async def named_feeds(
     named: list[Named] = []
     tokens: dict[str, Token] = {}
     for venue in venues.values():
-        if isinstance(venue, AaveV3):
-            named += await _aave(venue, read)
-            tokens |= {r.feed: r.token for r in venue.market.listings}
-        elif isinstance(venue, CompoundV3):
-            listed = (venue.market.base, *venue.market.assets)
-            named += [
-                Named(id=x.feed, symbol=x.token.symbol, address=x.oracle, expected_decimals=8) for x in listed
-            ]
-            tokens |= {x.feed: x.token for x in listed}
+        if isinstance(venue, Fed):
+            calls = venue.feed_calls()
+            named += venue.feeds(await read(calls) if calls else Words((), ()))
+            tokens |= venue.priced
     return tuple(named), tokens
 
 
 async def composed_feeds(
     venues: Mapping[str, Venue], read: room.Read
 ) -> tuple[tuple[Named, ...], tuple[Fault, ...]]:
-    """Feeds behind the oracles of Morpho's markets, and what is wrong or not looked at there. Raises Transient."""
-    subjects: dict[str, composed.Subject] = {}
+    """Feeds behind oracles that are made of several, and what is wrong or not looked at there. Raises Transient."""
+    subjects: dict[str, Pair] = {}
     for venue in venues.values():
-        if isinstance(venue, MorphoBlue):
-            m = venue.market
-            for oracle in (m.oracle, *(p.oracle for p in m.pre)):
-                id = f"{m.id}:{oracle}"
-                subjects[id] = composed.Subject(
-                    id=id,
-                    address=oracle,
-                    symbols=(m.collateral.symbol, m.loan.symbol),
-                    decimals=(m.collateral.decimals, m.loan.decimals),
-                )
+        if isinstance(venue, Composes):
+            subjects |= {pair.id: pair for pair in venue.oracles}
     if not subjects:
         return (), ()
     oracles = tuple(subjects.values())
@@ -255,22 +236,9 @@ async def composed_feeds(
     return composed.looked(made, await read(asked) if asked else Words((), ()))
 
 
-async def _aave(venue: AaveV3, read: room.Read) -> list[Named]:
-    """An AaveOracle names its sources; an asset priced by the fallback oracle has none."""
-    market = venue.market
-    words = await read(
-        [Call(target=market.oracle, data=SOURCE_OF + word(r.token.address)) for r in market.listings]
-    )
-    return [
-        Named(
-            id=r.feed,
-            symbol=r.token.symbol,
-            address=checksum(words.uint(i)),
-            expected_decimals=market.base_decimals,
-        )
-        for i, r in enumerate(market.listings)
-        if words.ok[i] and words.count[i] and words.uint(i)
-    ]
+def _address(value: int) -> str:
+    """The EIP-55 address in the low 20 bytes of a word."""
+    return str(to_checksum_address((value & (2**160 - 1)).to_bytes(20)))
 
 
 async def findings(site: Site, snapshot: Snapshot) -> list[Finding]:

@@ -29,6 +29,7 @@ from keeper.transaction.nobody import silent
 from keeper.transaction.send import Live
 from keeper.transaction.simulate import why_reverted
 from keeper.units import UINT256_MAX, WAD, mul_div_up
+from keeper.venues import registry
 
 if TYPE_CHECKING:
     from keeper.signer.orders import AllowedOrder
@@ -150,7 +151,8 @@ async def live_signer(settings: Settings, site: Site, means: Means) -> Signer:
 
 def signing_policy(site: Site, means: Means, address: str) -> tuple[SigningPolicy, DayCaps]:
     """What the key may sign for on one chain: the guarded accounts, within the caps of their policies."""
-    from keeper.signer.calls import Venued, calls_of
+    from keeper.allowed import Venued
+    from keeper.signer.calls import calls_of
     from keeper.signer.policy import SigningPolicy
     from keeper.signer.store import DayCaps
 
@@ -158,26 +160,28 @@ def signing_policy(site: Site, means: Means, address: str) -> tuple[SigningPolic
     per_action_usd = max((c.per_action_usd for c in caps), default=0)
     per_day_usd = sum(c.per_day_usd for c in caps)
     fee_wei_max = _fee_wei_max(max((c.gas_usd_emergency for c in caps), default=0), means)
+    bounds = {
+        venue.id: Venued(
+            spender=venue.spender,
+            units_max={
+                t.address: _token_max(per_action_usd, means.reserve(venue.id, t)) for t in venue.tokens
+            },
+            accounts=tuple(g.id.account for g in site.guarded if g.venue_id == venue.id),
+            terms=venue.terms if isinstance(venue, OneOfMany) else (),
+            prices={
+                r.token.address: r.price_base // 10**r.token.decimals
+                for r in means.reserves
+                if r.venue == venue.id
+            },
+            fee_wei_max=fee_wei_max,
+        )
+        for venue in site.venues.values()
+    }
     calls = tuple(
         call
         for venue in site.venues.values()
-        for call in calls_of(
-            venue.kind,
-            Venued(
-                spender=venue.spender,
-                units_max={
-                    t.address: _token_max(per_action_usd, means.reserve(venue.id, t)) for t in venue.tokens
-                },
-                accounts=tuple(g.id.account for g in site.guarded if g.venue_id == venue.id),
-                terms=venue.terms if isinstance(venue, OneOfMany) else (),
-                prices={
-                    r.token.address: r.price_base // 10**r.token.decimals
-                    for r in means.reserves
-                    if r.venue == venue.id
-                },
-                fee_wei_max=fee_wei_max,
-            ),
-        )
+        for rules in (registry.signed, calls_of)
+        for call in rules(venue.kind, bounds[venue.id])
     )
     policy = SigningPolicy(
         chain_id=site.chain.chain_id,

@@ -13,6 +13,7 @@ from itertools import zip_longest
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
+from keeper import kinds
 from keeper.daemon.camera import Camera
 from keeper.errors import KeeperError, Transient, Unread
 from keeper.governance import effect
@@ -21,7 +22,7 @@ from keeper.governance.timelocks import Queued
 from keeper.model import Block, Call, PositionId, Snapshot
 from keeper.seams import Priority, Transport, Venue
 from keeper.snapshot import GatherRequest, gather
-from keeper.venues.maker import Maker
+from keeper.sockets import Delays
 from keeper.words import Words, from_hex
 
 Read = Callable[[Sequence[Call]], Awaitable[Words]]
@@ -32,7 +33,7 @@ AGGREGATE = keccak(text="aggregate3((address,bool,bytes)[])")[:4]
 TIMEOUT_S = 10.0
 AT_ONCE = 100
 """Accounts of each venue in one rehearsal: one request must carry all that is asked."""
-NOT_TRIED = ("gmx_v2",)
+NOT_TRIED = frozenset(kind.name for kind in kinds.KINDS if kind.perpetual)
 """Kinds whose reading needs more than one batch."""
 
 
@@ -134,7 +135,7 @@ class Trial:
             for v in stale:
                 scene.loaded[v] = fresh = await self._load(v, self._reader(scene))
                 known = venues[v]
-                if isinstance(known, Maker) and isinstance(fresh, Maker):
+                if isinstance(known, Delays) and isinstance(fresh, Delays):
                     fresh.foreseen_wad = known.foreseen_wad
 
     def _reader(self, scene: _Scene) -> Read:

@@ -18,14 +18,15 @@ from eth_abi.exceptions import DecodingError
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
+from keeper import kinds
 from keeper.governance.calldata import selector
 from keeper.model import Call
 from keeper.seams import LogFilter
 from keeper.words import Words
 
 KINDS = ("aave_payloads", "compound", "maker_pause")
-GOVERNED = ("aave_v3", "compound_v3", "maker")
-"""Kinds of venues whose parameters a vote may change behind a timelock; Morpho's markets never change."""
+GOVERNED = tuple(kind.name for kind in kinds.KINDS if kind.governed)
+"""Kinds of venues whose parameters a vote may change behind a timelock."""
 PAYLOADS_BACK = 128
 """Ids looked at, newest first: a payload lives for 52 days at most (35 to be queued, delay, grace)."""
 QUEUED = 2

@@ -15,8 +15,9 @@ from eth_utils.address import to_checksum_address
 from keeper.model import Call
 from keeper.oracle import feeds
 from keeper.oracle.faults import Fault
-from keeper.oracle.feeds import Named, selector
+from keeper.oracle.feeds import selector
 from keeper.seams import Severity
+from keeper.sockets import Named, Pair
 from keeper.words import Words
 
 FEEDS = ("BASE_FEED_1", "BASE_FEED_2", "QUOTE_FEED_1", "QUOTE_FEED_2")
@@ -27,21 +28,10 @@ PRICE_DIGITS = 36
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """An oracle, and the two tokens that it sets against each other."""
-
-    id: str
-    address: str
-    symbols: tuple[str, str]
-    """Collateral, loan token."""
-    decimals: tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Composed:
     """What the oracle says of itself."""
 
-    subject: Subject
+    subject: Pair
     named: bool
     """It names its feeds."""
     feeds: tuple[tuple[str, str], ...] = ()
@@ -50,17 +40,17 @@ class Composed:
     scale: int | None = None
 
 
-def probes(subjects: Sequence[Subject]) -> tuple[Call, ...]:
+def probes(subjects: Sequence[Pair]) -> tuple[Call, ...]:
     """What is asked once of each oracle."""
     return tuple(Call(target=s.address, data=selector(f"{name}()")) for s in subjects for name in NAMES)
 
 
-def parsed(subjects: Sequence[Subject], words: Words) -> tuple[Composed, ...]:
+def parsed(subjects: Sequence[Pair], words: Words) -> tuple[Composed, ...]:
     """Oracles from the answers of ``probes``."""
     return tuple(_one(s, words, i * len(NAMES)) for i, s in enumerate(subjects))
 
 
-def _one(subject: Subject, words: Words, at: int) -> Composed:
+def _one(subject: Pair, words: Words, at: int) -> Composed:
     said = {
         name: words.uint(at + i) for i, name in enumerate(NAMES) if words.ok[at + i] and words.count[at + i]
     }

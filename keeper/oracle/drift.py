@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from keeper import kinds
 from keeper.model import Holding, Means, Position, PositionId, Snapshot
 from keeper.oracle.faults import Fault
 from keeper.phrases import health_text
@@ -139,12 +140,10 @@ def _locked(position: Position, means: Means) -> Iterator[Fault]:
 
 def _short(held: Holding, position: Position, means: Means) -> bool:
     reserve = _reserve(held, position, means)
+    kind = kinds.kind(position.id.venue)
     # 0 of both means that the venue does not tell: vaults lend nothing out
-    return (
-        reserve is not None
-        and position.id.venue not in ("maker", "gmx_v2")
-        and reserve[0] < held.amount.units
-    )
+    lends = kind is None or not (kind.vaults or kind.perpetual)
+    return reserve is not None and lends and reserve[0] < held.amount.units
 
 
 def _clock(position: Position, means: Means) -> Iterator[Fault]:

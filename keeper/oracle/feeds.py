@@ -10,6 +10,7 @@ from eth_utils.crypto import keccak
 
 from keeper.model import Call
 from keeper.seams import LogFilter
+from keeper.sockets import Named
 from keeper.words import Words
 
 
@@ -119,16 +120,6 @@ def _answer(feed: Feed, words: Words, at: int) -> Answer:
 def signed(word: int) -> int:
     """A word as an int256."""
     return word - (word & SIGN) * 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Named:
-    """A feed as a venue names it, before it was looked at."""
-
-    id: str
-    symbol: str
-    address: str
-    expected_decimals: int
 
 
 def probes(named: Sequence[Named]) -> tuple[Call, ...]:

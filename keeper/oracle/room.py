@@ -13,12 +13,13 @@ from keeper.oracle import ahead, caps, exchanges, faults, feeds, market, sequenc
 from keeper.oracle.ahead import Next
 from keeper.oracle.exchanges import Heard
 from keeper.oracle.faults import Fault
-from keeper.oracle.feeds import Answer, Feed, Named
+from keeper.oracle.feeds import Answer, Feed
 from keeper.oracle.market import Pool
 from keeper.oracle.sequencer import Grace
 from keeper.oracle.steps import PHASE
 from keeper.oracle.updates import Rounds, Update
 from keeper.seams import Severity
+from keeper.sockets import Named
 from keeper.words import Words
 
 Read = Callable[[Sequence[Call]], Awaitable[Words]]

@@ -34,6 +34,7 @@ from keeper.phrases import amount_text, health_text, usd_text
 from keeper.plan import orders
 from keeper.seams import Venue
 from keeper.sizing import value_base_up
+from keeper.sockets import Performs
 from keeper.triggers import crossed, gas_cap_usd, kept, spend_cap_usd
 from keeper.units import WAD
 
@@ -41,21 +42,12 @@ DEADLINE_BLOCKS = 10
 """A plan that is not in a block by then is dropped: two minutes on Ethereum."""
 
 OPENS = "no rescue opens a position or makes one larger"
-BY_SHARES = bytes.fromhex("20b76e81")
-"""Morpho Blue's repay: a whole debt is named by its shares, which is the only way to leave no dust."""
 SELECTORS: dict[type[Step], frozenset[bytes]] = {
-    Supply: frozenset(bytes.fromhex(s) for s in ("617ba037", "4232cd63", "238d6579")),
-    Repay: frozenset({bytes.fromhex("573ade81"), bytes.fromhex("4232cd63"), BY_SHARES}),
-    Deleverage: frozenset({abi.DELEVERAGE}),
+    Supply: frozenset({bytes.fromhex("617ba037")}),
+    Repay: frozenset({bytes.fromhex("573ade81")}),
 }
-"""Every function by which a shipped venue performs a step.
-
-617ba037 supply(address,uint256,address,uint16), 573ade81 repay(address,uint256,uint256,address): Aave v3
-Pool; 4232cd63 supplyTo(address,address,uint256): Compound v3, where supplying the base token repays; 238d6579
-supplyCollateral(MarketParams,uint256,address,bytes), 20b76e81 repay(MarketParams,uint256,uint256,address,bytes):
-Morpho Blue;
-deleverage(Order) of the owner's Executor.
-"""
+"""The functions of a venue that names none of its own: supply(address,uint256,address,uint16) and
+repay(address,uint256,uint256,address)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,14 +250,15 @@ def _allowed(plan: Plan, case: Case) -> Refusal | None:
         return _no("allow_list", f"the call carries {call.value_wei} wei; no step needs any")
     if call.data[:4] == vault.EXECUTE:
         return _vaulted(plan, step, case)
-    if call.data[:4] not in SELECTORS[type(step)]:
+    known = case.venue.functions if isinstance(case.venue, Performs) else SELECTORS
+    if call.data[:4] not in known.get(type(step), ()):
         return _no("allow_list", f"selector 0x{call.data[:4].hex()} is not a {type(step).__name__.lower()}")
     words = {call.data[i : i + 32] for i in range(4, len(call.data), 32)}
     named = {"token": step.amount.token.address, "account": case.position.id.account}
     for name, address in named.items():
         if bytes.fromhex(address.removeprefix("0x")).rjust(32, b"\0") not in words:
             return _no("calldata", f"the calldata does not name the {name} {address}")
-    if not any(units.to_bytes(32) in words for units in _amounts(call, step, case.position)):
+    if not any(units.to_bytes(32) in words for units in _amounts(call, step, case)):
         return _no("calldata", f"the calldata does not carry the amount {step.amount.units}")
     return None
 
@@ -280,17 +273,18 @@ def _vaulted(plan: Plan, step: Step, case: Case) -> Refusal | None:
         return _no("calldata", f"the calldata names vault {ordered.vault}, not that of {case.position.id}")
     if ordered.wipes != isinstance(step, Repay):
         return _no("allow_list", f"the proxy is not told to {type(step).__name__.lower()}")
-    if ordered.units not in _amounts(plan.call, step, case.position):
+    if ordered.units not in _amounts(plan.call, step, case):
         return _no("calldata", f"the calldata does not carry the amount {step.amount.units}")
     return None
 
 
-def _amounts(call: Call, step: Step, position: Position) -> tuple[int, ...]:
+def _amounts(call: Call, step: Step, case: Case) -> tuple[int, ...]:
     """What the calldata may carry: the step's units, or what is owed where a venue would take more as a loan."""
-    units, held = step.amount.units, holding(step, position)
+    units, held = step.amount.units, holding(step, case.position)
     if held is None or not isinstance(step, Repay):
         return (units,)
-    if call.data[:4] == BY_SHARES and units >= held.amount.units:
+    by_shares = case.venue.by_shares if isinstance(case.venue, Performs) else frozenset()
+    if call.data[:4] in by_shares and units >= held.amount.units:
         return (held.stored,)
     return (units, min(units, held.amount.units))
 

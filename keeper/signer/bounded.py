@@ -15,8 +15,8 @@ SELECTORS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AllowedBounded:
-    """One call of one Executor. Market, side, receiver and the rest of an order are fixed by the contract, which bounds
-    what is bounded here by the owner's own numbers, too."""
+    """One call of one Executor. Market, side, receiver and the rest of an order are fixed by the contract; what
+    is bounded here it bounds by the owner's own numbers, too."""
 
     target: str
     does: str

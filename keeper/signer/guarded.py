@@ -45,7 +45,7 @@ class GuardedSigner:
             raise Unsigned(f"signer refuses: {why}")
         if not tx.intent:
             raise Broken("signer refuses: the request names no intent")
-        token, units = spend_of(tx.data)
+        token, units = spend_of(tx.data, self._policy.calls)
         asked = Asked(
             tx=tx,
             intent=tx.intent,

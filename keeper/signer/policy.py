@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 
-from eth_abi.abi import decode, encode
-from eth_abi.exceptions import DecodingError
+from eth_abi.abi import decode
 from eth_utils.address import is_address
-from eth_utils.crypto import keccak
 
-from keeper.executor import perp
+from keeper.allowed import SHARES_PER_UNIT, AllowedCall, Argument, canonical, selector_of
+from keeper.executor import perp, perp_bounded
 from keeper.seams import TxFields
+from keeper.signer.bounded import AllowedBounded
 from keeper.signer.hedges import AllowedHedge
 from keeper.signer.orders import AllowedOrder, AllowedPayIn, pay_ins
 from keeper.signer.perps import AllowedCancel, AllowedPerp
 from keeper.signer.vaults import AllowedVault
-from keeper.units import UINT256_MAX
 
+__all__ = [
+    "GAS_LIMIT_MAX",
+    "SHARES_PER_UNIT",
+    "AllowedCall",
+    "Argument",
+    "SigningPolicy",
+    "canonical",
+    "grant_call",
+    "revoke_call",
+    "selector_of",
+    "spend_of",
+]
 GAS_LIMIT_MAX = 16_777_216
 """EIP-7825: no transaction may use more gas than 2**24."""
-_REPAY_VARIABLE = 2
-"""Aave's DataTypes.InterestRateMode.VARIABLE, the only mode left."""
-
-
 _SPENDING = {
     bytes.fromhex("617ba037"): (0, 1),  # supply(address,uint256,address,uint16)
     bytes.fromhex("573ade81"): (0, 1),  # repay(address,uint256,uint256,address)
@@ -32,74 +38,10 @@ _SPENDING = {
     bytes.fromhex("238d6579"): (1, 5),  # Morpho: supplyCollateral((loan,collateral,..),uint256,address,bytes)
     bytes.fromhex("20b76e81"): (0, 5),  # Morpho: repay((loan,..),uint256 assets,uint256 shares,address,bytes)
 }
-"""Calls that pay out of the wallet: which words of theirs are the token and the units."""
+"""Calls that pay out of the wallet whose rules do not say which words of theirs are the token and the units: also
+those of policies that were written before a rule could."""
 _BY_SHARES = {bytes.fromhex("20b76e81"): 6}
 """Calls that name shares where they name no units: the word in which."""
-SHARES_PER_UNIT = 10**6
-"""Morpho's VIRTUAL_SHARES: a share is born worth a millionth of a unit, and interest makes it more."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Argument:
-    """One static ABI argument: among listed values, or an integer of at most ``at_most``."""
-
-    kind: str
-    """ABI type: ``address`` or ``uintN``."""
-    among: frozenset[str | int] = frozenset()
-    """Addresses in lower case, or integers. Empty: ``at_most`` decides."""
-    at_most: int | None = None
-
-    def refuses(self, value: object) -> str | None:
-        """Why ``value`` is not allowed, or None."""
-        if isinstance(value, str):
-            return None if value.lower() in self.among else f"{value} is not allowed"
-        if self.among:
-            return None if value in self.among else f"{value} is not allowed"
-        if not isinstance(value, int) or self.at_most is None:
-            return f"{value!r} has no rule"
-        return None if 0 < value <= self.at_most else f"{value} is not within 1..{self.at_most}"
-
-
-@lru_cache(maxsize=256)
-def selector_of(signature: str) -> bytes:
-    """The first four bytes of a function signature's hash."""
-    return keccak(text=signature)[:4]
-
-
-@lru_cache(maxsize=16)
-def canonical(kinds: tuple[str, ...], words: bytes) -> tuple[object, ...] | str:
-    """The values that ``words`` encode, to the last byte, or why they do not; one call is held against many rules."""
-    try:
-        values = decode(kinds, words)
-    except (DecodingError, OverflowError, ValueError) as error:
-        return f"calldata does not decode ({type(error).__name__})"
-    return values if encode(kinds, values) == words else "calldata is not canonical"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AllowedCall:
-    """One function of one contract with a rule for every argument."""
-
-    target: str
-    name: str
-    arguments: tuple[Argument, ...]
-    signature: str = ""
-    """Where a tuple or empty bytes stand among the arguments, which are listed here word by word."""
-
-    @property
-    def selector(self) -> bytes:
-        """The first four bytes of the signature's hash."""
-        return selector_of(self.signature or f"{self.name}({','.join(a.kind for a in self.arguments)})")
-
-    def refuses(self, data: bytes) -> str | None:
-        """Why this calldata is not allowed, or None; it must be the canonical encoding to the last byte."""
-        values = canonical(tuple(a.kind for a in self.arguments), data[4:])
-        if isinstance(values, str):
-            return f"{self.name}: {values}"
-        for position, (argument, value) in enumerate(zip(self.arguments, values, strict=True)):
-            if (why := argument.refuses(value)) is not None:
-                return f"{self.name}, argument {position}: {why}"
-        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +50,9 @@ class SigningPolicy:
 
     chain_id: int
     address: str
-    calls: tuple[AllowedCall | AllowedVault | AllowedPerp | AllowedCancel | AllowedHedge, ...]
+    calls: tuple[
+        AllowedCall | AllowedVault | AllowedPerp | AllowedCancel | AllowedHedge | AllowedBounded, ...
+    ]
     fee_wei_max: int
     """Most wei that gas limit x maxFeePerGas of one transaction may reach."""
     gas_limit_max: int = GAS_LIMIT_MAX
@@ -143,6 +87,7 @@ class SigningPolicy:
             | AllowedPerp
             | AllowedCancel
             | AllowedHedge
+            | AllowedBounded
             | AllowedOrder
             | AllowedPayIn,
             ...,
@@ -170,29 +115,10 @@ def _malformed(tx: TxFields) -> str | None:
     return None if is_address(tx.to) else "target is no address"
 
 
-def aave_v3_calls(
-    pool: str, units_max: Mapping[str, int | None], accounts: Iterable[str]
-) -> tuple[AllowedCall, ...]:
-    """Supply and repay on one Aave v3 pool for the guarded ``accounts``.
-
-    ``units_max``: token address -> most units in one call (None: no bound but 2**256 - 2, so that
-    ``type(uint256).max``, which means "everything", is never signed).
-    """
-    owners = Argument(kind="address", among=frozenset(a.lower() for a in accounts))
-    calls: list[AllowedCall] = []
-    for token, most in units_max.items():
-        asset = Argument(kind="address", among=frozenset({token.lower()}))
-        units = Argument(kind="uint256", at_most=UINT256_MAX - 1 if most is None else most)
-        mode = Argument(kind="uint256", among=frozenset({_REPAY_VARIABLE}))
-        referral = Argument(kind="uint16", among=frozenset({0}))
-        calls.append(AllowedCall(target=pool, name="supply", arguments=(asset, units, owners, referral)))
-        calls.append(AllowedCall(target=pool, name="repay", arguments=(asset, units, mode, owners)))
-    return tuple(calls)
-
-
-def spend_of(data: bytes) -> tuple[str, int]:
+def spend_of(data: bytes, rules: Iterable[object] = ()) -> tuple[str, int]:
     """(token in lower case, units) that a supply or a repayment takes from the wallet; ("", 0) of the rest.
 
+    ``rules``: a policy's; a call is also known by what its rule says that it spends.
     The calldata must have passed a policy: its words are then what they should be.
     """
     if data[:4] == perp.MULTICALL:
@@ -202,9 +128,17 @@ def spend_of(data: bytes) -> tuple[str, int]:
             if isinstance(order, str)
             else (order.collateral.lower() if order.units else "", order.units)
         )
-    if data[:4] not in _SPENDING:
+    if data[:4] in (perp_bounded.ADD, perp_bounded.REDUCE):
+        added = perp_bounded.order_from(data)
+        if isinstance(added, str) or not added.adds:
+            return "", 0
+        mine = (r for r in rules if isinstance(r, AllowedBounded) and added.position in r.positions)
+        return next((r.collateral.lower() for r in mine), ""), added.amount
+    told = (r.spends for r in rules if isinstance(r, AllowedCall) and r.selector == data[:4] and r.spends)
+    where = next(told, ()) or _SPENDING.get(data[:4], ())
+    if not where:
         return "", 0
-    token, units = (data[4 + 32 * at : 36 + 32 * at] for at in _SPENDING[data[:4]])
+    token, units = (data[4 + 32 * at : 36 + 32 * at] for at in where)
     spent = int.from_bytes(units)
     if not spent and (at := _BY_SHARES.get(data[:4])):
         # taken as worth twice what it was born with: the true worth is known to the chain alone

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keeper.errors import ConfigError
+from keeper.signer.bounded import SELECTORS, AllowedBounded
 from keeper.signer.key import read_secret
 from keeper.signer.orders import AllowedOrder
 from keeper.signer.perps import AllowedCancel, AllowedPerp
@@ -17,7 +18,7 @@ from keeper.signer.vaults import AllowedVault
 
 _MEMBERS = {"chain_id", "address", "fee_wei_max", "fee_wei_per_day", "units_per_day", "calls"}
 _PERP_NUMBERS = ("units_max", "fee_wei_max", "price_least", "price_most")
-_OPTIONAL = {"cancels", "orders", "perps", "vaults"}
+_OPTIONAL = {"bounded", "cancels", "orders", "perps", "vaults"}
 
 
 def to_text(policy: SigningPolicy, caps: DayCaps) -> str:
@@ -34,6 +35,7 @@ def to_text(policy: SigningPolicy, caps: DayCaps) -> str:
                 "name": call.name,
                 "arguments": [_argument_out(a) for a in call.arguments],
                 **({"signature": call.signature} if call.signature else {}),
+                **({"spends": list(call.spends)} if call.spends else {}),
             }
             for call in policy.calls
             if isinstance(call, AllowedCall)
@@ -48,6 +50,8 @@ def to_text(policy: SigningPolicy, caps: DayCaps) -> str:
         body["perps"] = [_perp_out(p) for p in perps]
         targets = {call.target for call in policy.calls if isinstance(call, AllowedCancel)}
         body["cancels"] = sorted(targets)
+    if bounded := [call for call in policy.calls if isinstance(call, AllowedBounded)]:
+        body["bounded"] = [_bounded_out(b) for b in bounded]
     if policy.orders:
         body["orders"] = [_order_out(o) for o in policy.orders]
     return json.dumps(body, indent=1) + "\n"
@@ -69,6 +73,7 @@ def load(path: Path) -> tuple[SigningPolicy, DayCaps]:
                 *(_vault_in(v) for v in body.get("vaults", ())),
                 *(_perp_in(p) for p in body.get("perps", ())),
                 *(AllowedCancel(target=str(t)) for t in body.get("cancels", ())),
+                *(_bounded_in(b) for b in body.get("bounded", ())),
             ),
             fee_wei_max=int(body["fee_wei_max"]),
             orders=tuple(_order_in(o) for o in body.get("orders", ())),
@@ -109,6 +114,7 @@ def _call_in(row: Any) -> AllowedCall:
         name=str(row["name"]),
         arguments=arguments,
         signature=str(row.get("signature", "")),
+        spends=tuple(int(at) for at in row.get("spends", ())),
     )
 
 
@@ -131,6 +137,19 @@ def _vault_in(body: Any) -> AllowedVault:
     if not isinstance(body["wipes"], bool):
         raise ValueError("wipes is neither true nor false")
     return AllowedVault(**{**body, "numbers": numbers, "units_max": most})
+
+
+def _bounded_out(rule: AllowedBounded) -> dict[str, object]:
+    numbers = {n: str(getattr(rule, n)) for n in _PERP_NUMBERS}
+    return {**asdict(rule), "positions": sorted(rule.positions), **numbers}
+
+
+def _bounded_in(body: Any) -> AllowedBounded:
+    if not isinstance(body["long"], bool) or body["does"] not in SELECTORS:
+        raise ValueError("long is neither true nor false, or does is no call of the Executor")
+    numbers = {n: int(body[n]) for n in _PERP_NUMBERS}
+    positions = frozenset(str(p).lower() for p in body["positions"])
+    return AllowedBounded(**{**body, "positions": positions, **numbers})
 
 
 def _perp_out(perp: AllowedPerp) -> dict[str, object]:

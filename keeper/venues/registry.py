@@ -7,6 +7,7 @@ from importlib import import_module
 from types import ModuleType
 
 from keeper import kinds
+from keeper.allowed import AllowedCall, Venued
 from keeper.config import VenueSettings
 from keeper.errors import ConfigError
 from keeper.kinds import KINDS, Kind
@@ -15,7 +16,18 @@ from keeper.seams import LogFilter, Venue
 from keeper.venues.search import Search
 from keeper.words import Words
 
-__all__ = ["KINDS", "Kind", "executor_of", "holds_vaults", "known", "load", "markets_in", "part", "searches"]
+__all__ = [
+    "KINDS",
+    "Kind",
+    "executor_of",
+    "holds_vaults",
+    "known",
+    "load",
+    "markets_in",
+    "part",
+    "searches",
+    "signed",
+]
 Read = Callable[[Sequence[Call]], Awaitable[Words]]
 """One multicall at one block: words in call order. Raises Transient."""
 
@@ -86,6 +98,12 @@ def known(chain_id: int) -> tuple[VenueSettings, ...]:
         markets = None if kind.vaults else getattr(part(kind.name), "known", None)
         found += markets(chain_id) if markets is not None else ()
     return tuple(found)
+
+
+def signed(name: str, venue: Venued) -> tuple[AllowedCall, ...]:
+    """What the kind's folder says that rescues by wallet need; nothing where it has no ``signing.py``."""
+    rules = part(name, "signing")
+    return () if rules is None else tuple(rules.calls(venue))
 
 
 def _search(name: str) -> Search | None:

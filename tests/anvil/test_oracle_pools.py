@@ -14,9 +14,9 @@ from anvil.transport import ChainTransport
 from keeper.chain.batch import Batch
 from keeper.model import Call, Snapshot, Token
 from keeper.oracle import room
-from keeper.oracle.feeds import Named
 from keeper.oracle.market import Seen, calls, seen
 from keeper.oracle.room import Findings, Room, Site
+from keeper.sockets import Named
 from keeper.words import Words
 from tests import build
 

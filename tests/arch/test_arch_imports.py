@@ -34,16 +34,17 @@ DOORS = {
 """Third-party package -> the only rooms that may open it."""
 NETWORK = {"socket", "http", "urllib.request", "ssl", "requests", "httpx"}
 VOCABULARY = {"units", "errors", "model", "seams", "clock", "sizing", "words", "config", "keeper"}
-VOCABULARY |= {"phrases", "triggers", "exits", "executor", "issuers", "kinds"}
+VOCABULARY |= {"phrases", "triggers", "exits", "executor", "issuers", "kinds", "allowed", "sockets"}
 """What every room may read."""
 ALSO = {"signer": {"watchdog"}}
 """Room -> what it reads besides: the signer's process tells systemd itself that it lives."""
 WIRING = {"daemon", "granting", "inspection", "cli", "replay", "__main__"}
 """What exists to join rooms: the daemon, the commands, what both need, and replays through the same rooms."""
-PURE = {"units", "errors", "model", "sizing", "words", "phrases", "triggers", "exits", "executor", "issuers", "kinds"}
+PURE = {"units", "errors", "model", "sizing", "words", "phrases", "triggers", "exits", "executor", "issuers"}
+PURE |= {"kinds", "allowed", "sockets"}
 PURE |= {"risk", "decision", "capacity", "plan", "strategies"}
 """No network, no clock, no log."""
-PURE_FILES = ("decode", "encode", "rules", "book", "effect", "fill")
+PURE_FILES = ("decode", "encode", "rules", "book", "effect", "fill", "signing")
 """Files of a venue's folder that are pure as well."""
 
 

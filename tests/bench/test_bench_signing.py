@@ -14,8 +14,9 @@ from keeper.clock import SystemClock
 from keeper.journal.write import Journal
 from keeper.seams import TxFields
 from keeper.signer.eip1559 import sign
-from keeper.signer.policy import SigningPolicy, aave_v3_calls
+from keeper.signer.policy import SigningPolicy
 from keeper.units import GWEI
+from keeper.venues.aave_v3.signing import aave_v3_calls
 from tests.bench.figures import record
 from tests.keystores import CANARY, address_of
 from tests.plans import ACCOUNT, CHAIN_ID, POOL, USDC, WALLET, attempt, plan, repay_call

@@ -14,9 +14,22 @@ import numpy.typing as npt
 
 from keeper.config import VenueSettings
 from keeper.executor.seat import Seat, padded
-from keeper.model import Block, Call, Means, Position, PositionId, Refusal, Snapshot, Step, Token
+from keeper.model import (
+    Block,
+    Call,
+    Means,
+    Position,
+    PositionId,
+    Refusal,
+    Repay,
+    Snapshot,
+    Step,
+    Supply,
+    Token,
+)
 from keeper.seams import LiquidationRule, LogFilter, Reading, Seen, Shadow
-from keeper.venues.aave_v3 import book, encode, events, read, rules, screen
+from keeper.sockets import Named
+from keeper.venues.aave_v3 import book, encode, events, read, rules, screen, sources
 from keeper.venues.aave_v3.book import Market, Read
 from keeper.venues.aave_v3.deployments import known
 from keeper.venues.aave_v3.layout import Layout, layout, position_id
@@ -80,7 +93,8 @@ class AaveV3(AtomicVenue[Market, tuple[tuple[str, ...], Seen], Layout]):
         self, accounts: Sequence[str], words: Words, seen: Seen, lines_wad: npt.NDArray[np.uint64]
     ) -> tuple[int, ...]:
         """Indices of the accounts whose health, by the pool's own word, is below their line or untold."""
-        return screen.below(self._layout(accounts, seen), words, lines_wad)
+        at = self._layout(accounts, seen)
+        return screen.below(at.accounts, at.accounts_at + 2 * len(at.accounts), words, lines_wad)
 
     def words_of(self, accounts: Sequence[str], words: Words, seen: Seen, chosen: Sequence[int]) -> Words:
         """The words of ``calls`` for the accounts at ``chosen`` alone."""
@@ -93,6 +107,16 @@ class AaveV3(AtomicVenue[Market, tuple[tuple[str, ...], Seen], Layout]):
     def encode(self, step: Step, position: Position) -> Call:
         """``supply`` or ``repay`` on behalf of the position's account."""
         return encode.call(self.market, step, position)
+
+    @property
+    def functions(self) -> Mapping[type[Step], frozenset[bytes]]:
+        """``supply`` and ``repay`` of the pool."""
+        return {Supply: frozenset({book.SUPPLY}), Repay: frozenset({book.REPAY})}
+
+    @property
+    def by_shares(self) -> frozenset[bytes]:
+        """None: the pool takes exact units."""
+        return frozenset()
 
     def gas(self, step: Step) -> int:
         """A gas limit the step does not exceed."""
@@ -109,6 +133,33 @@ class AaveV3(AtomicVenue[Market, tuple[tuple[str, ...], Seen], Layout]):
     def liquidation_logs(self, account: str) -> LogFilter:
         """The pool's LiquidationCall events with ``account`` as the user."""
         return events.liquidations(self.market, account)
+
+    def borrow_logs(self) -> tuple[LogFilter, int]:
+        """The pool's Borrow events; the third topic is who owes."""
+        return LogFilter(target=self.market.pool, topics=(events.BORROW,)), 2
+
+    @property
+    def priced(self) -> Mapping[str, Token]:
+        """Every listed token by its price."""
+        return {r.feed: r.token for r in self.market.listings}
+
+    def feed_calls(self) -> tuple[Call, ...]:
+        """The oracle names the source of each price."""
+        return sources.calls(self.market)
+
+    def feeds(self, words: Words) -> tuple[Named, ...]:
+        """The sources; an asset priced by the fallback oracle has none."""
+        return sources.named(self.market, words)
+
+    @property
+    def sentinel_of(self) -> str:
+        """The provider, up to the release that asks no sentinel."""
+        return self.market.provider if self.market.revision < sources.NO_SENTINEL_FROM else ""
+
+    @property
+    def dollar_oracle(self) -> str:
+        """The market's own: its base currency is the dollar."""
+        return self.market.oracle
 
     def _layout(self, accounts: Sequence[str], seen: Seen) -> Layout:
         wanted = tuple(accounts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Protocol
 
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
@@ -74,6 +75,21 @@ class Listing:
     """Its token of stable-rate debt; empty on lines that have none."""
     feed: str
     """Identity of this market's price of it: ``aave_v3:{chain}:{oracle}:{token}``."""
+
+
+class Pooled(Protocol):
+    """What arithmetic and steps ask of a market, whichever release of the protocol it is."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def pool(self) -> str: ...
+    @property
+    def base_decimals(self) -> int: ...
+    @property
+    def line(self) -> Line: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

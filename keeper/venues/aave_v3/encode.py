@@ -27,7 +27,7 @@ from keeper.model import (
 from keeper.seams import Shadow
 from keeper.units import BPS, RAY, UINT256_MAX, WAD, decimal_text
 from keeper.venues.aave_v3 import book, math
-from keeper.venues.aave_v3.book import Market
+from keeper.venues.aave_v3.book import Pooled
 from keeper.venues.aave_v3.math import Line
 from keeper.venues.aave_v3.read import BPS_WAD, book_row
 from keeper.venues.atomic import foreign, lent
@@ -49,7 +49,7 @@ STEP_GAS = 600_000
 """Of each step of a stepwise sale, measured 0.3M."""
 
 
-def call(market: Market, step: Step, position: Position) -> Call:
+def call(market: Pooled, step: Step, position: Position) -> Call:
     """``supply`` or ``repay`` of an exact amount (the pool refuses MAX on behalf of another), or the order to
     the owner's Executor.
     """
@@ -80,7 +80,7 @@ def gas(step: Step) -> int:
     return SUPPLY_GAS if isinstance(step, Supply) else REPAY_GAS
 
 
-def can(market: Market, step: Step, position: Position, means: Means) -> Refusal | None:
+def can(market: Pooled, step: Step, position: Position, means: Means) -> Refusal | None:
     """Why the pool would revert the step now, or why it would not help; None when it would."""
     if (no := foreign(step, WHO)) is not None:
         return no
@@ -107,7 +107,7 @@ def _closed(reserve: Reserve, name: str) -> Refusal | None:
     return _no("reserve_paused", f"{symbol} is paused on {name}") if reserve.paused else None
 
 
-def _cannot_sell(market: Market, step: Deleverage, position: Position, means: Means) -> Refusal | None:
+def _cannot_sell(market: Pooled, step: Deleverage, position: Position, means: Means) -> Refusal | None:
     """Collateral comes out only where the reserve has the cash; a frozen one lets out and takes repayments."""
     for amount, side in ((step.sell_max, position.collateral), (step.repay, position.debt)):
         reserve = means.reserve(market.id, amount.token)
@@ -123,7 +123,7 @@ def _cannot_sell(market: Market, step: Deleverage, position: Position, means: Me
     return _not_its_turn(market, step, position)
 
 
-def _not_its_turn(market: Market, step: Deleverage, position: Position) -> Refusal | None:
+def _not_its_turn(market: Pooled, step: Deleverage, position: Position) -> Refusal | None:
     """While collateral with LTV 0 is there, the pool lets only such out (ValidationLogic.validateHFAndLtvzero).
 
     It asks neither of an account without debt nor about what does not count as collateral. A loan repays before
@@ -170,7 +170,7 @@ def _too_small(amount: Amount, index_ray: int) -> Refusal | None:
     return _no("too_small", f"{amount.units} units of {amount.token.symbol} round to nothing in the pool")
 
 
-def after(market: Market, steps: Sequence[Step], position: Position) -> Position:
+def after(market: Pooled, steps: Sequence[Step], position: Position) -> Position:
     """The position after the steps at the same prices and indices; amounts and health rounded against us.
 
     The indices are not in a position, so each is bounded by its holding's units and stored integer; what the
@@ -245,7 +245,7 @@ def _health_down(line: Line, collateral: Sequence[Holding], debt: Sequence[Holdi
     return counted * average // BPS * WAD // owed
 
 
-def fill(market: Market, steps: Sequence[Step], block: Block, snapshot: Snapshot, shadow: Shadow) -> Shadow:
+def fill(market: Pooled, steps: Sequence[Step], block: Block, snapshot: Snapshot, shadow: Shadow) -> Shadow:
     """Scaled balances after the steps, had the pool executed them at ``block``.
 
     Indices are accrued from the snapshot's reserves to the block's timestamp; mint and burn round as the pool
@@ -282,7 +282,7 @@ def _moves(steps: Sequence[Step]) -> tuple[tuple[Token, int, int], ...]:
     return tuple(moves)
 
 
-def _indices(market: Market, token: Token, block: Block, snapshot: Snapshot) -> tuple[int, int]:
+def _indices(market: Pooled, token: Token, block: Block, snapshot: Snapshot) -> tuple[int, int]:
     """(supply index, borrow index) of the token's reserve at the block's timestamp, ray."""
     reserve = snapshot.means.reserve(market.id, token)
     if reserve is None:

@@ -12,6 +12,9 @@ LIQUIDATION_CALL = (
 )
 """IPool.LiquidationCall; collateral, debt asset and user are indexed."""
 
+BORROW = "0x" + keccak(text="Borrow(address,address,address,uint256,uint8,uint256,uint16)").hex()
+"""IPool.Borrow; reserve, onBehalfOf and referral code are indexed (the caller is not)."""
+
 
 def liquidations(market: Market, account: str) -> LogFilter:
     """Liquidations of ``account`` in this market."""

@@ -22,7 +22,7 @@ from keeper.model import (
 from keeper.seams import Reading, Seen, Shadow
 from keeper.units import WAD
 from keeper.venues.aave_v3 import reserves as rsv
-from keeper.venues.aave_v3.book import Market
+from keeper.venues.aave_v3.book import Market, Pooled
 from keeper.venues.aave_v3.layout import STABLE, Layout
 from keeper.venues.aave_v3.math import AccountData, Line
 from keeper.venues.aave_v3.reserves import ModeNow, ReserveNow
@@ -40,7 +40,7 @@ UNASKED = "holdings not read yet: a second round is needed"
 class Frame:
     """What every account of one batch shares."""
 
-    market: Market
+    market: Pooled
     block: Block
     reserves: Mapping[int, ReserveNow]
     modes: Mapping[int, ModeNow]
@@ -100,7 +100,7 @@ def _accounts(
     configs = column(words, start, start + n)
     regimes = column(words, start + n, start + 2 * n)
     balances = column(words, at.balances_at, len(at.calls))
-    said = _account_data(words, start + 2 * n, start + 3 * n)
+    said = account_data(words, start + 2 * n, start + 3 * n)
     out: list[Position | Unreadable] = []
     assets: dict[str, frozenset[int]] = {}
     modes: set[int] = set()
@@ -118,7 +118,7 @@ def _accounts(
         account = Account(id=id, config=config, mode=mode, held=held)
         fixed = config & frame.stable & ~(at.masks[k] >> STABLE)
         news = config & ~at.masks[k] | fixed
-        assets[id.account] = _holds(at, account, news, frame.stable)
+        assets[id.account] = holds(at.seen, account, news, frame.stable)
         if mode:
             modes.add(mode)
         if news & frame.listed or (mode and mode not in frame.modes):
@@ -126,12 +126,12 @@ def _accounts(
             out.append(_lost(frame, id, UNASKED))
             continue
         shadow = shadows.get(id)
-        found = _guarded(frame, account, said[k]) if shadow is None else _shadowed(frame, account, shadow)
+        found = guarded(frame, account, said[k]) if shadow is None else shadowed(frame, account, shadow)
         out.append(found if isinstance(found, Position) else _lost(frame, id, found))
     return out, Seen(assets=assets, modes=frozenset(modes)), again
 
 
-def _account_data(words: Words, start: int, stop: int) -> list[bytes | None]:
+def account_data(words: Words, start: int, stop: int) -> list[bytes | None]:
     """The six words of each ``getUserAccountData``; None for one that failed or fell short."""
     if start < stop and words.ok[start:stop].all() and (words.count[start:stop] >= 6).all():
         raw = words.limbs(start, stop, 6).astype(">u8").tobytes()
@@ -139,7 +139,7 @@ def _account_data(words: Words, start: int, stop: int) -> list[bytes | None]:
     return [words.raw(i)[:192] if words.ok[i] and words.count[i] >= 6 else None for i in range(start, stop)]
 
 
-def _guarded(frame: Frame, account: Account, said: bytes | None) -> Position | str:
+def guarded(frame: Frame, account: Account, said: bytes | None) -> Position | str:
     """The position, if its account data equal the pool's own (``said``) word for word."""
     found = position(frame, account)
     if isinstance(found, str):
@@ -156,7 +156,7 @@ def _guarded(frame: Frame, account: Account, said: bytes | None) -> Position | s
     return result
 
 
-def _shadowed(frame: Frame, account: Account, shadow: Shadow) -> Position | str:
+def shadowed(frame: Frame, account: Account, shadow: Shadow) -> Position | str:
     """The dry-run's version: all its stored integers in place of the chain's; the pool knows nothing of it.
 
     Collateral that the chain shows switched off stays off. Where the chain shows none at all (a liquidation
@@ -333,9 +333,9 @@ def column(words: Words, start: int, stop: int) -> list[int | None]:
     return [words.uint(i) if words.ok[i] and words.count[i] else None for i in range(start, stop)]
 
 
-def _holds(at: Layout, account: Account, news: int, stable: int) -> frozenset[int]:
+def holds(seen: Seen, account: Account, news: int, stable: int) -> frozenset[int]:
     """The bits worth asking next time: those set, and those off that still hold something."""
-    before = at.seen.assets.get(account.id.account)
+    before = seen.assets.get(account.id.account)
     config = account.config
     bits = [b for b, scaled in account.held if (scaled != 0 if b < STABLE else config >> (b - STABLE) & 1)]
     if not news and before is not None and len(bits) == len(before):

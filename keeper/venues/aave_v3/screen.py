@@ -6,10 +6,11 @@ Unreadable: so the pool's word is the health that decoding would tell, or decodi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
-from keeper.venues.aave_v3.layout import Layout
 from keeper.words import Flags, Words
 
 ANSWER_WORDS, HEALTH = 6, 5
@@ -17,9 +18,11 @@ ANSWER_WORDS, HEALTH = 6, 5
 _EVERY = np.uint64(2**64 - 1)
 
 
-def below(at: Layout, words: Words, lines_wad: npt.NDArray[np.uint64]) -> tuple[int, ...]:
-    """Indices of the accounts below their line, or of which the pool did not tell."""
-    n, start = len(at.accounts), at.accounts_at + 2 * len(at.accounts)
+def below(
+    accounts: Sequence[str], start: int, words: Words, lines_wad: npt.NDArray[np.uint64]
+) -> tuple[int, ...]:
+    """Indices of the accounts below their line, or of which the pool did not tell; its words begin at ``start``."""
+    n = len(accounts)
     if not n:
         return ()
     told: Flags = words.ok[start : start + n] & (words.count[start : start + n] >= ANSWER_WORDS)

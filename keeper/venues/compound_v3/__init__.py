@@ -8,10 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from eth_utils.crypto import keccak
+
 from keeper.config import VenueSettings
 from keeper.executor.seat import BySignature, Permit, Seat, padded
-from keeper.model import Block, Call, Means, Position, PositionId, Refusal, Snapshot, Step, Token
+from keeper.model import (
+    Block,
+    Call,
+    Means,
+    Position,
+    PositionId,
+    Refusal,
+    Repay,
+    Snapshot,
+    Step,
+    Supply,
+    Token,
+)
 from keeper.seams import LiquidationRule, LogFilter, Reading, Seen, Shadow
+from keeper.sockets import Named
 from keeper.venues.aave_v3.book import word
 from keeper.venues.atomic import AtomicVenue
 from keeper.venues.compound_v3 import book, encode, read, rules
@@ -21,6 +36,8 @@ from keeper.venues.compound_v3.layout import Layout, layout, position_id
 from keeper.words import Words
 
 __all__ = ["KIND", "CompoundV3", "known", "load"]
+WITHDRAW = "0x" + keccak(text="Withdraw(address,address,uint256)").hex()
+"""CometMainInterface.Withdraw of the base token, which is how it is borrowed; source and receiver are indexed."""
 
 
 class CompoundV3(AtomicVenue[Market, tuple[tuple[str, ...], Seen], Layout]):
@@ -103,6 +120,16 @@ class CompoundV3(AtomicVenue[Market, tuple[tuple[str, ...], Seen], Layout]):
         """``supplyTo`` the position's account: of collateral, or of the base token, which repays."""
         return encode.call(self.market, step, position)
 
+    @property
+    def functions(self) -> Mapping[type[Step], frozenset[bytes]]:
+        """``supplyTo``: supplying the base token repays."""
+        return {Supply: frozenset({book.SUPPLY_TO}), Repay: frozenset({book.SUPPLY_TO})}
+
+    @property
+    def by_shares(self) -> frozenset[bytes]:
+        """None: a debt is units of the base token."""
+        return frozenset()
+
     def gas(self, step: Step) -> int:
         """A gas limit the step does not exceed."""
         return encode.gas(step)
@@ -126,6 +153,26 @@ class CompoundV3(AtomicVenue[Market, tuple[tuple[str, ...], Seen], Layout]):
     def permitted(self, logs: Sequence[Mapping[str, object]]) -> tuple[str, ...]:
         """Whom those logs leave allowed."""
         return rules.permitted(logs)
+
+    def borrow_logs(self) -> tuple[LogFilter, int]:
+        """The market's Withdraw events of the base token; the first topic is who owes."""
+        return LogFilter(target=self.market.comet, topics=(WITHDRAW,)), 1
+
+    @property
+    def priced(self) -> Mapping[str, Token]:
+        """The base token and every collateral by its price."""
+        return {x.feed: x.token for x in (self.market.base, *self.market.assets)}
+
+    def feed_calls(self) -> tuple[Call, ...]:
+        """Nothing: the feeds are known since the market was loaded."""
+        return ()
+
+    def feeds(self, words: Words) -> tuple[Named, ...]:
+        """The market counts in eight decimals."""
+        listed = (self.market.base, *self.market.assets)
+        return tuple(
+            Named(id=x.feed, symbol=x.token.symbol, address=x.oracle, expected_decimals=8) for x in listed
+        )
 
     def _layout(self, accounts: Sequence[str], seen: Seen) -> Layout:
         wanted = tuple(accounts)

@@ -111,6 +111,11 @@ class Maker(AtomicVenue[Market, tuple[str, ...], Layout]):
         """The Dog's Bark events at the vault."""
         return rules.liquidations(self.market, account)
 
+    @property
+    def delayed(self) -> tuple[str, str]:
+        """The collateral's price, and the delayed feed that holds it back."""
+        return self.market.feed, self.market.pip
+
     def _layout(self, accounts: Sequence[str]) -> Layout:
         wanted = tuple(accounts)
         return self._laid(wanted, lambda: layout(self.market, wanted))

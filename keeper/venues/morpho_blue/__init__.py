@@ -10,8 +10,21 @@ from collections.abc import Mapping, Sequence
 
 from keeper.config import VenueSettings
 from keeper.executor.seat import BySignature, Line, Permit, Seat
-from keeper.model import Block, Call, Means, Position, PositionId, Refusal, Snapshot, Step, Token
+from keeper.model import (
+    Block,
+    Call,
+    Means,
+    Position,
+    PositionId,
+    Refusal,
+    Repay,
+    Snapshot,
+    Step,
+    Supply,
+    Token,
+)
 from keeper.seams import LiquidationRule, LogFilter, Reading, Seen, Shadow
+from keeper.sockets import Pair
 from keeper.venues.aave_v3.book import word
 from keeper.venues.atomic import AtomicVenue
 from keeper.venues.morpho_blue import book, encode, events, read, rules
@@ -122,6 +135,16 @@ class MorphoBlue(AtomicVenue[Market, tuple[str, ...], Layout]):
         """``supplyCollateral`` or ``repay`` on behalf of the position's account."""
         return encode.call(self.market, step, position)
 
+    @property
+    def functions(self) -> Mapping[type[Step], frozenset[bytes]]:
+        """``supplyCollateral`` and ``repay``."""
+        return {Supply: frozenset({book.SUPPLY_COLLATERAL}), Repay: frozenset({book.REPAY})}
+
+    @property
+    def by_shares(self) -> frozenset[bytes]:
+        """``repay``: by shares is the only way to leave no dust."""
+        return frozenset({book.REPAY})
+
     def gas(self, step: Step) -> int:
         """A gas limit the step does not exceed."""
         return encode.gas(step)
@@ -146,6 +169,24 @@ class MorphoBlue(AtomicVenue[Market, tuple[str, ...], Layout]):
         """Whom those logs leave allowed, the PreLiquidation contracts of this market apart."""
         known = {p.address for p in self.market.pre}
         return tuple(who for who in events.permitted(logs) if who not in known)
+
+    def borrow_logs(self) -> tuple[LogFilter, int]:
+        """Loans of the market; the second topic is who owes."""
+        return LogFilter(target=self.market.morpho, topics=(events.BORROW, self.market.key)), 2
+
+    @property
+    def oracles(self) -> tuple[Pair, ...]:
+        """The market's, and those of its PreLiquidation contracts."""
+        m = self.market
+        return tuple(
+            Pair(
+                id=f"{m.id}:{oracle}",
+                address=oracle,
+                symbols=(m.collateral.symbol, m.loan.symbol),
+                decimals=(m.collateral.decimals, m.loan.decimals),
+            )
+            for oracle in (m.oracle, *(p.oracle for p in m.pre))
+        )
 
     def _layout(self, accounts: Sequence[str]) -> Layout:
         wanted = tuple(accounts)

@@ -14,9 +14,10 @@ from eth_utils.crypto import keccak
 from keeper.errors import Broken
 from keeper.model import Amount, Block, Call, Holding, Policy, Position, Reserve, Token, Unreadable
 from keeper.seams import Reading, Seen, Shadow, Signed, TxFields
-from keeper.signer.policy import SigningPolicy, aave_v3_calls
+from keeper.signer.policy import SigningPolicy
 from keeper.sizing import value_base_down, value_base_up
 from keeper.units import WAD, wad_from
+from keeper.venues.aave_v3.signing import aave_v3_calls
 from keeper.words import Words
 from tests import build
 from tests.build import ALICE, BASE_DECIMALS, BOB, CHAIN_ID, POOL, THRESHOLDS, USDC, WALLET, WETH

@@ -9,6 +9,7 @@ import pytest
 from keeper.daemon import census
 from keeper.errors import ConfigError, Transient
 from keeper.seams import LogFilter, Priority
+from keeper.venues.aave_v3.events import BORROW
 
 pytestmark = pytest.mark.unit
 POOL = "0x87870Bca3F3fD6335C3F4ce8392D69350B4fA4E2"
@@ -50,7 +51,7 @@ class Logs:
 @pytest.fixture
 def pool(monkeypatch: pytest.MonkeyPatch) -> None:
     """Logs of a pool, whatever the venue."""
-    where = LogFilter(target=POOL, topics=(census.AAVE_BORROW,))
+    where = LogFilter(target=POOL, topics=(BORROW,))
     monkeypatch.setattr(census, "_events", lambda venue: (where, 2))
 
 

@@ -6,14 +6,14 @@ import pytest
 from eth_utils.address import to_checksum_address
 
 from keeper.oracle import composed, faults
-from keeper.oracle.composed import Subject
 from keeper.seams import Severity
+from keeper.sockets import Pair
 from keeper.words import Words
 
 pytestmark = pytest.mark.unit
 
 ETH, USD, MORE = (int(byte * 20, 16) for byte in ("e1", "d1", "a7"))
-SUBJECT = Subject(
+SUBJECT = Pair(
     id="morpho_blue:1:0xmarket:0xoracle",
     address=to_checksum_address("0x" + "0c" * 20),
     symbols=("WETH", "USDC"),

@@ -9,11 +9,12 @@ from typing import Any, cast
 
 import pytest
 
-from keeper.daemon.oracles import NO_SENTINEL_FROM, SENTINEL, WAIT, graces
+from keeper.daemon.oracles import SENTINEL, WAIT, graces
 from keeper.model import Call
 from keeper.oracle import sequencer
 from keeper.oracle.sequencer import Grace, Sequencer
 from keeper.venues.aave_v3 import AaveV3
+from keeper.venues.aave_v3.sources import NO_SENTINEL_FROM
 from keeper.words import Words
 from tests.aave_market import encode_answers
 from tests.aave_market import words as word

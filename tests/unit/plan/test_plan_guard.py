@@ -244,7 +244,7 @@ def test_guard__when_the_amount_is_above_what_is_capped_by_a_unit__then_refused(
 
 
 def test_allow_list__when_compared_with_the_double__then_its_selectors_are_known() -> None:
-    assert {REPAY, SUPPLY} < SELECTORS[Repay] | SELECTORS[Supply]
+    assert {REPAY, SUPPLY} == SELECTORS[Repay] | SELECTORS[Supply]
     assert SUPPLY not in SELECTORS[Repay]
     assert REPAY not in SELECTORS[Supply]
     assert case().venue.spender == POOL

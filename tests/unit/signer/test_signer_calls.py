@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from keeper.signer.calls import KINDS, Venued, calls_of
-from keeper.signer.policy import aave_v3_calls
+from keeper.allowed import Venued
+from keeper.signer.calls import KINDS, calls_of
 from keeper.units import UINT256_MAX
+from keeper.venues import registry
+from keeper.venues.aave_v3.signing import aave_v3_calls
 
 pytestmark = pytest.mark.unit
 COMET, TOKEN, OWNER = ("0x" + b * 20 for b in ("Ca", "Da", "eA"))
@@ -17,20 +19,24 @@ def venued(most: int | None = 7) -> Venued:
 
 
 def test_calls__when_the_kind_has_no_rule__then_nothing_may_be_called() -> None:
-    assert calls_of("unheard_of", venued()) == ()
-    assert set(KINDS) >= {"aave_v3", "aave_v3_0", "compound_v3"}
+    assert calls_of("unheard_of", venued()) == registry.signed("unheard_of", venued()) == ()
 
 
-@pytest.mark.parametrize("kind", ["aave_v3", "aave_v3_0"])
-def test_calls__when_aave__then_those_of_the_pool(kind: str) -> None:
-    assert calls_of(kind, venued()) == aave_v3_calls(COMET, {TOKEN: 7}, (OWNER,))
+@pytest.mark.parametrize("kind", [k.name for k in registry.KINDS])
+def test_calls__of_every_kind_that_ships__are_told_in_one_place_only(kind: str) -> None:
+    nested = set(KINDS) & {kind}
+    assert (registry.part(kind, "signing") is None) == bool(nested)
+
+
+def test_calls__when_aave__then_those_of_the_pool() -> None:
+    assert registry.signed("aave_v3", venued()) == aave_v3_calls(COMET, {TOKEN: 7}, (OWNER,))
 
 
 @pytest.mark.parametrize("most, bound", [(7, 7), (None, UINT256_MAX - 1), (0, 0)])
 def test_calls__when_compound__then_supply_to_the_guarded_within_the_bound_only(
     most: int | None, bound: int
 ) -> None:
-    (call,) = calls_of("compound_v3", venued(most))
+    (call,) = registry.signed("compound_v3", venued(most))
     to, token, units = call.arguments
     assert (call.target, call.name) == (COMET, "supplyTo")
     assert (to.kind, to.among) == ("address", frozenset({OWNER.lower()}))

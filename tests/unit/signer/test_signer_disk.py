@@ -18,11 +18,12 @@ from keeper.seams import TxFields
 from keeper.signer import disk
 from keeper.signer.guarded import GuardedSigner
 from keeper.signer.key import Key
-from keeper.signer.policy import SigningPolicy, aave_v3_calls
+from keeper.signer.policy import SigningPolicy
 from keeper.signer.remote import RemoteSigner, _accepted
 from keeper.signer.service import answer, row_of, serve
 from keeper.signer.store import DayCaps, Store
 from keeper.units import GWEI
+from keeper.venues.aave_v3.signing import aave_v3_calls
 from tests.keystores import CANARY, address_of
 from tests.plans import ACCOUNT, CHAIN_ID, POOL, USDC, repay_call
 

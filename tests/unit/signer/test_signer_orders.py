@@ -14,9 +14,10 @@ from keeper.model import Amount, Side, Source
 from keeper.seams import TxFields
 from keeper.signer import policy_file
 from keeper.signer.orders import AllowedOrder, pay_ins
-from keeper.signer.policy import SigningPolicy, aave_v3_calls, spend_of
+from keeper.signer.policy import SigningPolicy, spend_of
 from keeper.signer.store import DayCaps
 from keeper.units import WAD
+from keeper.venues.aave_v3.signing import aave_v3_calls
 from tests import build
 from tests.build import DAI, USDC, WBTC, WETH
 from tests.mandates import EXECUTOR, KEY, ROUTER, sale

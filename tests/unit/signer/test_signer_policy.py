@@ -17,12 +17,12 @@ from keeper.signer.local import LocalSigner
 from keeper.signer.policy import (
     Argument,
     SigningPolicy,
-    aave_v3_calls,
     grant_call,
     revoke_call,
     spend_of,
 )
 from keeper.units import GWEI, UINT256_MAX
+from keeper.venues.aave_v3.signing import aave_v3_calls
 from tests.keystores import CANARY, address_of
 from tests.plans import ACCOUNT, CHAIN_ID, POOL, USDC, repay_call
 

@@ -12,8 +12,9 @@ from keeper.seams import TxFields
 from keeper.signer import eip1559
 from keeper.signer.key import Key
 from keeper.signer.local import LocalSigner
-from keeper.signer.policy import SigningPolicy, aave_v3_calls
+from keeper.signer.policy import SigningPolicy
 from keeper.units import GWEI
+from keeper.venues.aave_v3.signing import aave_v3_calls
 from tests.keystores import CANARY, address_of
 from tests.plans import ACCOUNT, CHAIN_ID, POOL, USDC, repay_call
 

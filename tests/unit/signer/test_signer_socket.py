@@ -26,12 +26,13 @@ from keeper.signer.guarded import GuardedSigner
 from keeper.signer.key import Key
 from keeper.signer.keystore import seal
 from keeper.signer.local import LocalSigner
-from keeper.signer.policy import AllowedCall, Argument, SigningPolicy, aave_v3_calls
+from keeper.signer.policy import AllowedCall, Argument, SigningPolicy
 from keeper.signer.policy_file import load, to_text
 from keeper.signer.remote import RemoteSigner
 from keeper.signer.service import KINDS, answer, fields_of, row_of, serve
 from keeper.signer.store import DayCaps, Store
 from keeper.units import GWEI
+from keeper.venues.aave_v3.signing import aave_v3_calls
 from tests.keystores import CANARY, PASSWORD, address_of, keystore
 from tests.plans import ACCOUNT, CHAIN_ID, POOL, USDC, repay_call
 

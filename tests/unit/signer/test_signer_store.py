@@ -18,10 +18,11 @@ from keeper.seams import Signed, TxFields
 from keeper.signer import eip1559
 from keeper.signer.guarded import GuardedSigner
 from keeper.signer.key import Key
-from keeper.signer.policy import SigningPolicy, aave_v3_calls
+from keeper.signer.policy import SigningPolicy
 from keeper.signer.policy_file import load, to_text
 from keeper.signer.store import DAY_S, Asked, DayCaps, Store
 from keeper.units import GWEI
+from keeper.venues.aave_v3.signing import aave_v3_calls
 from tests.keystores import CANARY, address_of
 from tests.plans import ACCOUNT, CHAIN_ID, POOL, USDC, repay_call
 

@@ -14,6 +14,7 @@ from keeper.signer import policy_file
 from keeper.signer.calls import Venued, calls_of
 from keeper.signer.policy import SigningPolicy, spend_of
 from keeper.signer.store import DayCaps
+from keeper.venues import registry
 
 pytestmark = pytest.mark.unit
 
@@ -84,7 +85,7 @@ def test_calls__without_a_proxy__allow_nothing() -> None:
 
 def test_compound__supply_to__only_for_guarded_accounts_and_is_counted_as_spent() -> None:
     venue = Venued(spender=PROXY, units_max={GEM: 50}, accounts=(address(40),))
-    (rule,) = calls_of("compound_v3", venue)
+    (rule,) = registry.signed("compound_v3", venue)
     words = [int(address(40), 16), int(GEM, 16), 50]
 
     def data(*values: int) -> bytes:

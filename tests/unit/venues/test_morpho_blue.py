@@ -11,13 +11,14 @@ import pytest
 from eth_abi.abi import encode
 from eth_utils.address import to_checksum_address
 
+from keeper.allowed import Venued
 from keeper.config import VenueSettings, parse
 from keeper.errors import ConfigError, Unread
 from keeper.model import Amount, Block, Position, Repay, Step, Supply, Token
 from keeper.seams import Delegates, OneOfMany, Seen, TxFields
-from keeper.signer.calls import Venued, calls_of
 from keeper.signer.policy import AllowedCall, SigningPolicy, spend_of
 from keeper.units import UINT256_MAX, WAD
+from keeper.venues import registry
 from keeper.venues.aave_v3.book import ZERO_ADDRESS
 from keeper.venues.morpho_blue import MorphoBlue, deployments, events, math
 from keeper.venues.morpho_blue.book import Dollars, Market, PreLiquidation
@@ -184,7 +185,9 @@ def signing(most: int | None = 10**12) -> SigningPolicy:
         accounts=(ALICE,),
         terms=eye.terms,
     )
-    return SigningPolicy(chain_id=1, address=BOB, calls=calls_of("morpho_blue", terms), fee_wei_max=10**18)
+    return SigningPolicy(
+        chain_id=1, address=BOB, calls=registry.signed("morpho_blue", terms), fee_wei_max=10**18
+    )
 
 
 def tx(data: bytes, to: str = MORPHO) -> TxFields:
