@@ -60,11 +60,23 @@ def _sized(sale: Sale) -> Sold | Refusal:
     widths: tuple[int, ...] = TOLERANCES_BPS
     if before < terms.emergency_wad and emergency(before, sale.need.policy):
         widths = (max(0, terms.slippage_bps), *widths)
+    if (led := _led(sale, max(widths))) is not None:
+        return led
     answers = [_with_tolerance(sale, width) for width in widths]
     for answer in answers:
         if isinstance(answer, Sold) and not answer.short:
             return answer
     return next((a for a in answers if isinstance(a, Sold)), answers[-1])
+
+
+def _led(sale: Sale, tolerance_bps: int) -> Sold | None:
+    """The sale that still reaches target when prices have moved by the policy's lead; None where none does."""
+    lead_bps = sale.need.policy.lead_bps
+    if not lead_bps or sale.route.calldata:  # an offer has one size
+        return None
+    dearer_bps = mul_div_up(BPS, lead_bps, BPS - lead_bps)
+    found = _with_tolerance(replace(sale, lead_bps=lead_bps), max(tolerance_bps, dearer_bps))
+    return found if isinstance(found, Sold) and not found.short else None
 
 
 def _with_tolerance(sale: Sale, tolerance_bps: int) -> Sold | Refusal:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from keeper.executor import quotes
 from keeper.model import Deleverage, Holding, Lender, Mandate, Refusal, Route, Source
 from keeper.sizing import value_base_down, value_base_up
-from keeper.units import WAD, mul_div_down
+from keeper.units import BPS, WAD, mul_div_down, mul_div_up
 from strategies.drawn import Need
 
 WHO = "deleverage"
@@ -24,18 +24,22 @@ class Sale:
     """None: nobody lends; the pool that buys pays first, or what is free is sold step by step."""
     collateral: Holding
     debt: Holding
+    lead_bps: int = 0
+    """So far prices may move, either way, until it is included."""
     leaves_dust: bool = False
     """True where closing the debt whole would lift the others' health above what may be passed."""
 
     @property
     def goal_wad(self) -> int:
-        """The policy's target or the Executor's, whichever is higher."""
-        return max(self.need.policy.target_wad, self.mandate.terms.target_wad)
+        """The policy's target or the Executor's, whichever is higher: after a fall by the lead."""
+        goal_wad = max(self.need.policy.target_wad, self.mandate.terms.target_wad)
+        return mul_div_up(goal_wad, BPS, BPS - self.lead_bps) if self.lead_bps else goal_wad
 
     @property
     def highest_wad(self) -> int:
-        """What may not be passed while debt is left."""
-        return min(self.need.policy.max_health_wad, self.mandate.terms.max_wad)
+        """What may not be passed while debt is left: after a rise by the lead."""
+        most_wad = min(self.need.policy.max_health_wad, self.mandate.terms.max_wad)
+        return mul_div_down(most_wad, BPS, BPS + self.lead_bps) if self.lead_bps else most_wad
 
     @property
     def source(self) -> Source:

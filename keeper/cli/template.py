@@ -242,8 +242,9 @@ def _thrifty(policy: Policy | None) -> str:
     lines = "".join(f"# {key} = {toml_text(decimal_text(wad, 18))}\n" for key, wad in pairs)
     return f"""\
 # Thrifty, for who sells by an Executor: as little as is of use, and more at once where gas is dear. So twelve crashes
-# were replayed without a rescuable loan lost (docs/reference/replay.md). After a rescue the level may stay WATCH:
+# were replayed (what came of it: docs/reference/replay.md). After a rescue the level may stay WATCH:
 {lines}# stretch = true
+# lead_pct = {toml_text(decimal_text(policy.lead_bps, 2))}
 """
 
 

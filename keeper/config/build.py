@@ -317,6 +317,7 @@ def _policy(name: str, p: schema.PolicyTable) -> Policy:
         close_to=p.close_to,
         deleverage_times=p.deleverage_times,
         stretch=p.stretch,
+        lead_bps=int(p.lead_pct * 100),
         trail_pct=tuple((symbol, int(pct * PCT_PPM)) for symbol, pct in p.trail_pct.items()),
         take_profit=tuple((symbol, wad_from(price)) for symbol, price in p.take_profit.items()),
         close_above_trigger=p.close_above_trigger,

@@ -323,6 +323,7 @@ class PolicyTable(Table):
     close_to: Literal["collateral", "debt"] = "collateral"
     deleverage_times: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     stretch: bool = False
+    lead_pct: Annotated[NotNegative, AfterValidator(_at_most(10, " per cent"))] = Decimal(0)
     trail_pct: Annotated[dict[Name, Trail], Field(max_length=32)] = {}
     take_profit: Annotated[dict[Name, Positive], Field(max_length=32)] = {}
     close_above_trigger: bool = False

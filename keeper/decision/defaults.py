@@ -14,7 +14,7 @@ from decimal import ROUND_UP, Decimal
 from keeper.model import Caps, Holding, Outlook, Policy, Position
 from keeper.phrases import health_text
 from keeper.sizing import debt_base_up
-from keeper.units import UINT256_MAX, wad_from
+from keeper.units import BPS, UINT256_MAX, wad_from
 
 VOLATILE = (0.10, 0.80)
 """(largest single feed step, yearly volatility) of a feed of which nothing is known: ETH-like."""
@@ -89,7 +89,7 @@ def suggest(
 
 def thrifty(position: Position, policy: Policy) -> Policy:
     """The same with a near target and sales that go on where gas is dear: target = trigger/(1-d/2), max_health =
-    trigger/(1-6d), ``stretch``; what twelve crashes were replayed with (docs/reference/replay.md).
+    trigger/(1-6d), lead d/2, ``stretch``; what twelve crashes were replayed with (docs/reference/replay.md).
     """
     day = relative_moves(position, {}, {}).sigma_day
     trigger = Decimal(policy.trigger_wad).scaleb(-18)
@@ -101,6 +101,7 @@ def thrifty(position: Position, policy: Policy) -> Policy:
         max_health_wad=wad_from(highest),
         hysteresis_wad=min(policy.hysteresis_wad, wad_from(target - trigger)),
         stretch=True,
+        lead_bps=round(day / 2 * BPS),
     )
 
 

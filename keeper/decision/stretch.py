@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from keeper.model import Deleverage, Policy, Position, Proposal, Refusal
 from keeper.sizing import value_base_up
-from keeper.units import WAD, mul_div_down
+from keeper.units import BPS, WAD, mul_div_down
 
 SELLER = "deleverage"
 """The strategy that sizes a sale; a close has no size to choose."""
@@ -31,7 +31,9 @@ def stretched(
     first says that nothing is lost however large the sale. ``ask`` proposes under another policy. Without
     ``policy.stretch``, or where nothing is sold, ``found`` itself.
     """
-    room = policy.max_health_wad - BELOW_MAX_WAD - policy.target_wad
+    # a price that rises until the sale is included must not carry it past max_health
+    highest_wad = mul_div_down(policy.max_health_wad, BPS - policy.lead_bps, BPS + policy.lead_bps)
+    room = highest_wad - BELOW_MAX_WAD - policy.target_wad
     sells = found.strategy == SELLER and found.health_after_wad < policy.max_health_wad
     if not policy.stretch or room <= 0 or not sells:
         return found

@@ -96,6 +96,9 @@ class Policy:
     stretch: bool = False
     """``deleverage``: where gas is dear, sell on above target, towards max_health, as long as the sale loses no more
     than its gas costs: fewer actions in a storm."""
+    lead_bps: int = 0
+    """``deleverage``: so far prices may move, either way, until a sale is included: where it can be, it is sized and
+    limited so that it still reaches target then, and does not pass max_health."""
     trail_pct: tuple[tuple[str, int], ...] = ()
     """``trailing_stop``: (token symbol, 1e-4 per cent from the best price seen) where all is closed."""
     take_profit: tuple[tuple[str, int], ...] = ()

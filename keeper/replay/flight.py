@@ -2,8 +2,8 @@
 
 The rules are ``executor.rules.verdict``, held against the contract state for state elsewhere: trigger and deadline,
 ``sell_max``, slippage against the oracle of the landing, grant and caps, health strictly up and at target (below
-emergency: a thousandth), at most max. What they refuse reverts, and its gas is paid in full, which is more than a
-revert burns. A transaction that its money for gas does not pay for is not included, and costs nothing.
+emergency: a thousandth), at most max. What they refuse reverts, and the gas that it burnt is paid. A transaction that
+its money for gas does not pay for is not included, and costs nothing.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from keeper.replay.market import Market
 from keeper.replay.policies import ROUNDING, Act
 from keeper.replay.vessel import Vessel
 
+REVERT_SHARE = {"NotTriggered": 0.28, "SellLimit": 0.49, "SlippageExceeded": 0.49, "SwapShort": 0.49}
+"""Of an action's gas, what a revert burns that ends so early: 136,000 and 241,000 of 494,000 were measured on Aave
+v3.6. The others come at the end and burn all of it."""
 UNBOUND_WAD = 2**120
 """A trigger that does not bind."""
 
@@ -57,7 +60,8 @@ class Flight:
         found = deal(self.step, position, vessel, (market, self.venue))
         fault = rules.verdict(self.mandate, order_of(self.step), moment, found)
         if fault is not None:
-            return Act(why=f"it reverts where it lands: {judge.told(fault).why}", gas=gas)
+            burnt = gas * REVERT_SHARE.get(fault.name, 1.0)
+            return Act(why=f"it reverts where it lands: {judge.told(fault).why}", gas=burnt)
         return done(self.step, vessel, (market, self.venue), gas)
 
 

@@ -4,6 +4,7 @@
     trigger   = emergency/(1-2d)    and two ordinary days of d on top
     target    = trigger/(1-d/2)     as little as is of use: a rescue is no bet
     max       = trigger/(1-6d)      as far as a sale may go on where gas is dear (``stretch``)
+    lead      = d/2                 as far as prices may move until a sale is included, and it still does its work
 
 A loop of one asset against itself is judged by its ratio alone: what is absurd for ETH against dollars is safe there.
 """
@@ -11,15 +12,15 @@ A loop of one asset against itself is judged by its ratio alone: what is absurd 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keeper.decision.defaults import CORRELATED_SHARE, STABLE, VOLATILE
 from keeper.model import Caps, Policy
 from keeper.replay.fleet import Account, Lot
 from keeper.risk.assets import CALM, asset
-from keeper.units import WAD
+from keeper.units import BPS, WAD
 
-EMERGENCY_DAYS, TARGET_DAYS, MAX_DAYS = 2.0, 0.5, 6.0
+EMERGENCY_DAYS, TARGET_DAYS, MAX_DAYS, LEAD_DAYS = 2.0, 0.5, 6.0, 0.5
 STEP_RANGE, SIGMA_RANGE = (0.005, 0.5), (0.001, 0.12)
 FALL = 0.5
 """A fall of the market that levels foresee: shares of dollars and volatile debts are taken before and after it."""
@@ -61,13 +62,14 @@ def _moves_at(account: Account, level: float) -> Moves:
 
 
 def thrifty(account: Account) -> Policy:
-    """The account's own levels, a near target, and sales that go on where gas is dear."""
+    """The account's own levels, a near target, and sales that go on where gas is dear and lead the price."""
     moves = moves_of(account)
     emergency = 1.0 / (1.0 - moves.step)
     trigger = max(emergency / (1.0 - EMERGENCY_DAYS * moves.day), emergency + GAP_LEAST)
     target = max(trigger / (1.0 - TARGET_DAYS * moves.day), trigger + GAP_LEAST)
     highest = max(trigger / (1.0 - MAX_DAYS * moves.day), target + ROOM_LEAST)
-    return plain(trigger, target, emergency=emergency, highest=highest, stretch=True)
+    found = plain(trigger, target, emergency=emergency, highest=highest, stretch=True)
+    return replace(found, lead_bps=round(LEAD_DAYS * moves.day * BPS))
 
 
 def plain(

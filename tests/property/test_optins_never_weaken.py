@@ -68,6 +68,7 @@ def opted(draw: st.DrawFn) -> Policy:
         "floor_usd": draw(st.sampled_from([1, 2_000, 10_000])),
         "warning_target_wad": draw(st.sampled_from([1, 20, 60])) * WAD // 100,
         "storm_times_max": 3.0,
+        "lead_bps": 200,
     }
     chosen = draw(st.lists(st.sampled_from(sorted(on)), min_size=1, unique=True))
     policy = replace(policy, **{name: on[name] for name in chosen})

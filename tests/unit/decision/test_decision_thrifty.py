@@ -69,7 +69,7 @@ def test_thrifty__when_offered__then_as_the_replays_ran_it_and_parses_as_it_stan
     kept = [line for line in chosen if not line.startswith(plain)]
     taken = "\n".join(line.removeprefix("# ") if _offered(line) else line for line in kept)
     found = _parsed(taken)
-    levels = ("trigger_wad", "target_wad", "max_health_wad", "hysteresis_wad", "stretch")
+    levels = ("trigger_wad", "target_wad", "max_health_wad", "hysteresis_wad", "stretch", "lead_bps")
     assert [getattr(found, x) for x in levels] == [getattr(cheap, x) for x in levels]
 
 
@@ -78,4 +78,4 @@ def _parsed(text: str) -> Policy:
 
 
 def _offered(line: str) -> bool:
-    return line.startswith(("# target =", "# max_health =", "# hysteresis =", "# stretch = true"))
+    return line.startswith(("# target =", "# max_health =", "# hysteresis =", "# stretch = true", "# lead_pct ="))

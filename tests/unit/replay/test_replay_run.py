@@ -131,12 +131,26 @@ def test_ours__when_the_price_falls_on_until_it_lands__then_it_reverts_is_paid_f
         failed, act = trip.events
         assert (failed.what, failed.time_s, failed.usd) == ("failed", 240.0, 0.0)
         assert says in failed.why
-        # 10 gwei x 500,000 gas x 2,000 dollars
-        assert failed.cost_usd == pytest.approx(10.0 * falls_to)
-        assert trip.gas_usd == pytest.approx(20.0 * falls_to)
+        # 10 gwei x 500,000 gas x 2,000 dollars, of which an early revert burns half
+        burnt = {"TargetMissed": 1.0, "SellLimit": 0.49}[says]
+        assert failed.cost_usd == pytest.approx(10.0 * falls_to * burnt)
+        assert trip.gas_usd == pytest.approx(10.0 * falls_to * (1.0 + burnt))
         # planned anew from what was seen where it failed, and landed a moment later at the same prices
         assert (act.what, act.time_s) == ("act", 300.0)
         assert 1.30 - 1e-9 <= act.health_after <= 1.305
+
+
+@pytest.mark.parametrize("falls_to", [0.85, 0.847, 0.84, 0.833])
+def test_ours__when_it_leads_the_price_by_two_per_cent__then_a_fall_of_so_much_does_not_undo_it(
+    falls_to: float,
+) -> None:
+    policy = replace(compare.plain_policy(1.15, 1.30), lead_bps=200)
+    crew = fleet.Fleet(path="", unit="USD", accounts=(account(),))
+    make = compare.makes(["ours"], policy, crew.assets, DEEP)["ours"]
+    trip = run.voyage(crew, path([1.0, 0.95, 0.90, 0.85, falls_to, falls_to]), make, DEEP).trips[0]
+    (act,) = trip.events
+    assert (act.what, act.time_s) == ("act", 240.0)
+    assert 1.30 <= act.health_after <= 1.345
 
 
 def test_order__when_the_price_rises_until_it_lands__then_its_contract_does_not_take_it() -> None:

@@ -70,6 +70,31 @@ def test_propose__when_a_direct_pool_swaps__then_it_pays_first_and_nothing_is_bo
     assert found.seq == terms().seq
 
 
+def led(lead_bps: int, health: str = "1.20", **changes: Any) -> Deleverage:
+    """The step of a policy that leads prices by so much."""
+    policy = replace(POLICY, lead_bps=lead_bps, max_health_wad=2 * WAD, **changes)
+    wide = mandate(terms=replace(terms(), max_wad=2 * WAD, slippage_bps=300))
+    found = proposed(borrower(health), means(wide, None, ()), policy)
+    assert isinstance(found, Proposal), found
+    (only,) = found.steps
+    assert isinstance(only, Deleverage)
+    return only
+
+
+def test_propose__when_it_leads_the_price__then_it_sells_more_and_its_limit_is_wider() -> None:
+    plain, ahead = led(0), led(200)
+    assert ahead.repay.units > plain.repay.units
+    assert plain.sell_max.units * 10_000 // plain.sold == pytest.approx(10_050, abs=1)
+    # a fall by 2 % makes what is bought 1 / 0.98 as dear
+    assert ahead.sell_max.units * 10_000 // ahead.sold == pytest.approx(10_205, abs=1)
+
+
+def test_propose__when_there_is_no_room_for_the_lead__then_as_without_it() -> None:
+    assert led(200, caps=build.limits(action=10**7, day=10**7)) != led(0)
+    small = build.limits(action=led(0).repay.units // 10**6 + 1, day=10**7)
+    assert led(200, caps=small) == led(0, caps=small)
+
+
 def test_propose__when_two_pools_and_loans__then_the_cheapest_loan() -> None:
     loans = (lender(), lender(Source.MORPHO_BLUE, fee_ppm=0), lender(Source.UNISWAP_V3_FLASH, fee_ppm=100))
     found = step("1.02", mandate(routers=(ROUTER,)), (route(router=ROUTER),), loans)
