@@ -8,7 +8,7 @@ from pathlib import Path
 
 from keeper.chain.endpoint import EndpointEvent, Kind
 from keeper.config import ChainSettings, EndpointSettings, Settings
-from keeper.daemon import bands, executors, governing, moving, oracles, permissions
+from keeper.daemon import bands, executors, governing, moving, oracles, permissions, perp_seats
 from keeper.daemon.canary import calm
 from keeper.daemon.facts import Guarded
 from keeper.daemon.senders import credentials_dir
@@ -143,6 +143,7 @@ def _view(view: View, site: Site, settings: Settings) -> list[Finding]:
         return [*found, _bad(Severity.WARNING, "wallet", "wallet.address", why)]
     found += _tank(snapshot)
     found += executors.findings(site, settings, snapshot)
+    found += perp_seats.findings(site, snapshot)
     for guarded in site.guarded:
         position = snapshot.position(guarded.id)
         if position is not None and not executors.can_sell(snapshot.means, guarded):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from anvil.client import Chain
+from anvil.deploy_gmx_executor import PerpTerms, granted_executor
 from anvil.deploy_gmx_v2 import Gmx, allow
 from anvil.gmx_keepers import Pair
 from anvil.node import Anvil
@@ -41,12 +42,23 @@ def slot(at: Gmx, long: bool, subaccount: str | None, name: str = "") -> VenueSe
 
 
 def guarded_home(
-    folder: Path, node: Anvil, chain: Chain, at: Gmx, pairs: Sequence[Pair], strategies: Sequence[str]
+    folder: Path,
+    node: Anvil,
+    chain: Chain,
+    at: Gmx,
+    pairs: Sequence[Pair],
+    strategies: Sequence[str],
+    *,
+    terms: PerpTerms | None = None,
 ) -> Guarded:
-    """A live keeper of the guarded positions, granted and funded."""
+    """A live keeper of the guarded positions, granted and funded. ``terms``: through the one owner's Executor."""
     wallet = keystore(folder)
+    subaccount = wallet
     for p in pairs:
-        allow(chain, at, p.guarded, wallet, 100, FOR_LONG)
+        if terms is None:
+            allow(chain, at, p.guarded, wallet, 100, FOR_LONG)
+        else:
+            subaccount = granted_executor(chain, at, p.guarded, wallet, p.long, terms)
     chain.send(chain.accounts[0], at.usdc, "mint(address,uint256)", wallet, 100_000 * 10**6)
     venues: list[tuple[VenueSettings, Mapping[str, str]]] = []
     for long in (True, False):
@@ -54,10 +66,10 @@ def guarded_home(
             f"{'long' if long else 'short'}-{i}": p.guarded for i, p in enumerate(pairs) if p.long == long
         }
         if mine:
-            venues.append((slot(at, long, wallet), mine))
+            venues.append((slot(at, long, subaccount), mine))
     names = ", ".join(f'"{s}"' for s in strategies)
-    terms = f"{TERMS}strategies = [{names}]"
-    made = home(folder, node, chain, venues, multicall=at.multicall, native=at.wnt, terms=terms)
+    written = f"{TERMS}strategies = [{names}]"
+    made = home(folder, node, chain, venues, multicall=at.multicall, native=at.wnt, terms=written)
     text = made.config.read_text()
     text = text.replace('policy = "default"', 'policy = "default"\naccept_thin_emergency = true')
     # nothing is sold, nor closed, on the word of one endpoint

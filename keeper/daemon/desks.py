@@ -123,10 +123,10 @@ async def problem(
 
     ``name``: of the contract that it must be. Raises Transient.
     """
-    wrong = verify.differs(await _code(executor, transport, block), verify.artifact(name))
+    wrong = verify.differs(await code(executor, transport, block), verify.artifact(name))
     if wrong:
         return wrong
-    factory = await _code(verify.factory_address(name), transport, block)
+    factory = await code(verify.factory_address(name), transport, block)
     return verify.unproven(executor, owner, factory, name)
 
 
@@ -143,11 +143,12 @@ async def misnamed(executor: str, seat: Seat | None, read: Read) -> str:
     return f"it was deployed for {', '.join(wrong)}" if wrong else ""
 
 
-async def _code(address: str, transport: Transport, block: Block) -> bytes:
-    code = await transport.request("eth_getCode", [address, {"blockHash": block.hash}])
-    if not isinstance(code, str) or not code.startswith("0x"):
-        raise Transient(f"eth_getCode answered {type(code).__name__}, not code")
-    return bytes.fromhex(code[2:])
+async def code(address: str, transport: Transport, block: Block) -> bytes:
+    """What stands at an address. Raises Transient."""
+    found = await transport.request("eth_getCode", [address, {"blockHash": block.hash}])
+    if not isinstance(found, str) or not found.startswith("0x"):
+        raise Transient(f"eth_getCode answered {type(found).__name__}, not code")
+    return bytes.fromhex(found[2:])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

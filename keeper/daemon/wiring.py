@@ -18,6 +18,7 @@ from keeper.daemon.camera import Camera
 from keeper.daemon.desks import desk
 from keeper.daemon.facts import Guarded, Lens
 from keeper.daemon.known import Wish
+from keeper.daemon.perp_desks import proven
 from keeper.daemon.shadow import ShadowBook
 from keeper.errors import ConfigError, KeeperError
 from keeper.model import Block, Outlook, Policy, PositionId, Snapshot
@@ -116,6 +117,8 @@ async def site(
     for venue_settings in (v for v in settings.venues if v.chain == chain.name):
         try:
             venue = await camera.load(venue_settings, block)
+            mine = [p.account for p in settings.positions if p.venue == venue_settings.name]
+            await proven(venue, venue_settings, mine, (endpoints, block))
         except ConfigError as e:
             problems += e.problems
             absent.append(Absent(venue_settings, camera, chain.chain_id, "; ".join(e.problems)))

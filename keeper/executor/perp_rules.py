@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from keeper.model import AddMargin, CancelOrder, OrderBounds, Perp, PerpStep, ReducePerp, Refusal
-from keeper.units import BPS, decimal_text
+from keeper.units import BPS, WAD, decimal_text
 
 WHO = "executor"
 PPM = 10**6
+REQUIRED_PPM = 12_000
+"""What GMX requires of a position's size on its strictest markets, 1 %, and what closing it costs."""
 
 
 def refuses(step: PerpStep, perp: Perp, wallet: str) -> Refusal | None:
@@ -94,3 +96,9 @@ def _pct(ppm: int) -> str:
 
 def _no(code: str, why: str) -> Refusal:
     return Refusal(who=WHO, code=code, why=why)
+
+
+def ppm_of(health_wad: int) -> int:
+    """Equity over size, in ppm and rounded up, at which a position's health is that at the latest: health is worth
+    and margin over size with what GMX requires and charges, of which equity by the feeds knows nothing."""
+    return max(-(-health_wad * (PPM + REQUIRED_PPM) // WAD) - PPM, 1)

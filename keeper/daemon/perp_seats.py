@@ -1,0 +1,103 @@
+"""What an owner's grant on a perpetual venue lacks, named before the night in which it is needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from keeper.daemon.facts import Guarded
+from keeper.daemon.wiring import Finding, Site
+from keeper.executor import perp_rules
+from keeper.model import OrderBounds, Perp, Snapshot
+from keeper.seams import Severity
+from keeper.units import WAD
+from strategies.perp import FEE_TIMES, FEE_TIPS
+
+ENDS_SOON_S = 14 * 86_400
+ACTIONS_LEAST = 10
+STORM_TIMES = 5
+"""The fee of an execution must be payable at so many times today's base fee."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Said:
+    code: str
+    why: str
+    severity: Severity = Severity.CRITICAL
+
+
+def findings(site: Site, snapshot: Snapshot) -> list[Finding]:
+    """What would keep each guarded perpetual position from being helped."""
+    found: list[Finding] = []
+    for guarded in site.guarded:
+        position = snapshot.position(guarded.id)
+        if position is None or position.perp is None:
+            continue
+        said = [*_grant(position.perp, snapshot), *_venue(position.perp, snapshot)]
+        if position.perp.acting.bounds is not None:
+            said += _executor(position.perp, position.perp.acting.bounds, guarded, snapshot)
+        found += [Finding(severity=s.severity, code=s.code, subject=guarded.label, why=s.why) for s in said]
+    return found
+
+
+def _grant(perp: Perp, snapshot: Snapshot) -> list[_Said]:
+    acting, now_s = perp.acting, snapshot.block.timestamp_s
+    if not int(acting.subaccount, 16):
+        return [_Said(code="no_subaccount", why="it is watched only: its venue names no subaccount")]
+    who = f"{acting.subaccount}"
+    if not acting.allowed:
+        return [
+            _Said(code="grant_missing", why=f"the owner has not added {who}: `keeper grant --subaccount`")
+        ]
+    said = []
+    if acting.until_s < now_s:
+        said.append(_Said(code="grant_expired", why=f"the owner's grant to {who} ended at {acting.until_s}"))
+    elif acting.until_s < now_s + ENDS_SOON_S:
+        soon = (
+            f"the owner's grant to {who} ends at {acting.until_s}, in {(acting.until_s - now_s) // 86_400} d"
+        )
+        said.append(_Said(code="grant_ends", why=soon, severity=Severity.WARNING))
+    if acting.actions_left <= 0:
+        said.append(_Said(code="grant_spent", why=f"the owner's grant to {who} has no action left"))
+    elif acting.actions_left < ACTIONS_LEAST:
+        few = f"{acting.actions_left} actions are left of the owner's grant to {who}: a night may take more"
+        said.append(_Said(code="grant_low", why=few, severity=Severity.WARNING))
+    return said
+
+
+def _venue(perp: Perp, snapshot: Snapshot) -> list[_Said]:
+    said = []
+    if perp.disabled:
+        said.append(
+            _Said(code="market_disabled", why="GMX has disabled its market: no order is executed there")
+        )
+    most = max(_fee_wei(perp, snapshot, 1), 1)
+    if snapshot.means.wallet and snapshot.means.native_wei < most:
+        held = f"{snapshot.means.native_wei / WAD:.6f}"
+        why = f"the wallet holds {held} native, the execution of one order costs {most / WAD:.6f} today"
+        said.append(_Said(code="fee_short", why=why))
+    return said
+
+
+def _executor(perp: Perp, bounds: OrderBounds, guarded: Guarded, snapshot: Snapshot) -> list[_Said]:
+    no = perp_rules.admits(bounds, snapshot.means.wallet)
+    said = [_Said(code=no.code, why=no.why)] if no is not None else []
+    if bounds.expiry_s and bounds.expiry_s < bounds.timestamp_s:
+        said.append(_Said(code="grant_expired", why=f"the Executor's terms ended at {bounds.expiry_s}"))
+    if bounds.price is None and bounds.expiry_s:
+        said.append(_Said(code="no_price", why="the feeds that the Executor judges by are old, or broken"))
+    if bounds.expiry_s and bounds.fee_wei_max < (storm := _fee_wei(perp, snapshot, STORM_TIMES)):
+        costs = f"which costs {storm} at {STORM_TIMES} times"
+        why = f"the Executor pays {bounds.fee_wei_max} wei for an execution, {costs}"
+        said.append(
+            _Said(code="fee_cap", why=f"{why} today's base fee: raise feeMax", severity=Severity.WARNING)
+        )
+    needed = perp_rules.ppm_of(guarded.policy.trigger_wad)
+    if bounds.expiry_s and bounds.trigger_ppm < needed:
+        why = f"the Executor acts below {bounds.trigger_ppm} ppm of equity, the policy's trigger is near {needed}"
+        said.append(_Said(code="late_trigger", why=f"{why}: it would refuse the first rescue"))
+    return said
+
+
+def _fee_wei(perp: Perp, snapshot: Snapshot, times: int) -> int:
+    gas = max(perp.increase_gas, perp.decrease_gas)
+    return gas * (FEE_TIMES * times * snapshot.block.base_fee_wei + FEE_TIPS * snapshot.means.tip_wei)
