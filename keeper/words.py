@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +65,22 @@ class Words:
         self._size = np.concatenate([p[2] for p in parts] or [nothing])
         self.count = self._size // 32
 
+    @classmethod
+    def joined(cls, parts: Sequence[Words]) -> Words:
+        """The answers of several batches as one, in order: as if all of them had been located together."""
+        if len(parts) < 2:
+            return parts[0] if parts else cls((), ())
+        answers = [a for part in parts for a in part._answers]
+        if (even := _joined(answers, [len(part) for part in parts])) is not None:
+            return cls([even], [len(even.limbs)])
+        new = cls.__new__(cls)
+        new._answers, new._even = tuple(answers), None
+        starts = accumulate([len(part._answers) for part in parts[:-1]], initial=0)
+        new._chunk = np.concatenate([part._chunk + at for part, at in zip(parts, starts, strict=True)])
+        for name in ("ok", "_first", "_size", "count"):
+            setattr(new, name, np.concatenate([getattr(part, name) for part in parts]))
+        return new
+
     def __len__(self) -> int:
         return len(self.ok)
 
@@ -99,15 +116,29 @@ class Words:
         if self._even is not None and start < stop and width <= self._even.limbs.shape[1]:
             row = int(self._first[start]) // self._even.limbs.shape[1]
             return self._even.limbs[row : row + stop - start, :width]
-        if not self.ok[start:stop].all() or (self.count[start:stop] < width).any():
+        return self._taken(start, stop, range(width))
+
+    def column(self, start: int, stop: int, k: int) -> U64:
+        """Word ``k`` of the answers ``start:stop`` as uint64[n, 4]; as ``limbs(start, stop, k + 1)[:, k]``."""
+        if not 0 <= start <= stop <= len(self):
+            raise IndexError(f"answers {start}:{stop} of {len(self)} asked")
+        if self._even is not None and start < stop and k < self._even.limbs.shape[1]:
+            row = int(self._first[start]) // self._even.limbs.shape[1]
+            return self._even.limbs[row : row + stop - start, k]
+        return self._taken(start, stop, range(k, k + 1))[:, 0]
+
+    def _taken(self, start: int, stop: int, which: range) -> U64:
+        """Those words of each of the answers. Raises Transient when one of them failed or fell short."""
+        if not self.ok[start:stop].all() or (self.count[start:stop] < which.stop).any():
             raise Transient("a call of the batch failed or answered short")
-        out = np.empty((stop - start, width, 4), np.uint64)
-        chunks, at = self._chunk[start:stop], self._first[start:stop, None] + np.arange(width)
-        for chunk, answer in enumerate(self._answers):
+        out = np.empty((stop - start, len(which), 4), np.uint64)
+        if start == stop:
+            return out
+        chunks, at = self._chunk[start:stop], self._first[start:stop, None] + np.array(which, np.int64)
+        for chunk in sorted(set(chunks.tolist())):
             mine = chunks == chunk
-            if mine.any():
-                # take is nine times faster here than indexing by an array
-                out[mine] = _rows(answer).take(at[mine], axis=0)
+            # take is nine times faster here than indexing by an array
+            out[mine] = _rows(self._answers[chunk]).take(at[mine], axis=0)
         return out
 
     def failed(self) -> list[int]:
@@ -120,9 +151,9 @@ class Words:
         """A copy in which the answers at ``at`` are those of ``other``, in order."""
         if len(at) != len(other):
             raise ValueError(f"{len(other)} answers for {len(at)} places")
-        new = Words((), ())
+        new = Words.__new__(Words)
         where = np.array(at, np.int64)
-        new._answers = self._answers + other._answers
+        new._answers, new._even = self._answers + other._answers, None
         for name in ("ok", "_first", "_size", "count"):
             column = getattr(self, name).copy()
             column[where] = getattr(other, name)
@@ -133,7 +164,7 @@ class Words:
 
     def part(self, start: int, stop: int) -> Words:
         """Answers ``start:stop`` as words of their own (views, nothing is copied)."""
-        new = Words((), ())
+        new = Words.__new__(Words)
         new._answers, new._even = self._answers, self._even
         for name in ("ok", "_first", "_size", "count", "_chunk"):
             setattr(new, name, getattr(self, name)[start:stop])
@@ -142,8 +173,8 @@ class Words:
     def taken(self, at: Sequence[int] | I64) -> Words:
         """The answers at ``at``, in that order, as words of their own; nothing of them is copied."""
         # no table of its own: there the rows are read by spans, and these may lie anywhere in it
-        new = Words((), ())
-        new._answers = self._answers
+        new = Words.__new__(Words)
+        new._answers, new._even = self._answers, None
         where = np.array(at, np.int64)
         for name in ("ok", "_first", "_size", "count", "_chunk"):
             setattr(new, name, getattr(self, name)[where])

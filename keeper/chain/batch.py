@@ -38,8 +38,6 @@ _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 
 _Chunk = tuple[Sequence[int], Calldata]
 """Indices of the calls, and the calldata that asks them."""
-_Answer = tuple[bytes | Even, int]
-"""Results, and how many."""
 
 
 class Batch:
@@ -103,18 +101,20 @@ class Batch:
 
     async def _chunks(self, at: _At, chunks: Sequence[_Chunk]) -> Words:
         parts = await _together([self._chunk_read(at, indices, data) for indices, data in chunks])
-        return Words([a for part in parts for a, _ in part], [n for part in parts for _, n in part])
+        return Words.joined([words for part in parts for words in part])
 
-    async def _chunk_read(self, at: _At, indices: Sequence[int], data: Calldata) -> list[_Answer]:
-        """(answer, number of calls) of one chunk, or of its halves when it is too much for the node."""
+    async def _chunk_read(self, at: _At, indices: Sequence[int], data: Calldata) -> list[Words]:
+        """The words of one chunk, located while others are under way, or of its halves when it is too much for
+        the node."""
+        n = len(indices)
         try:
-            return [(await at.call(data, len(indices)), len(indices))]
+            return [Words([await at.call(data, n)], [n])]
         except (Rejected, TooLarge) as error:
             if isinstance(error, Rejected) and not _TOO_MUCH.search(error.message):
                 raise
-            if len(indices) == 1:
-                return [(_ONE_FAILURE, 1)]
-        half = (len(indices) + 1) // 2
+            if n == 1:
+                return [Words([_ONE_FAILURE], [1])]
+        half = (n + 1) // 2
         self._learn(min(self._chunk, half))
         halves = indices[:half], indices[half:]
         parts = await _together([self._chunk_read(at, i, self._encode(i)) for i in halves])
@@ -176,7 +176,7 @@ class _At:
         return from_hex(digits, n)
 
 
-async def _together(parts: Sequence[Coroutine[object, object, list[_Answer]]]) -> list[list[_Answer]]:
+async def _together(parts: Sequence[Coroutine[object, object, list[Words]]]) -> list[list[Words]]:
     """All at once; the first failure ends the others."""
     if len(parts) == 1:
         return [await parts[0]]

@@ -21,7 +21,8 @@ KEEPALIVE_S = 30.0
 """Longer than two slots, so that a tick finds its connections open."""
 BUFFER_BYTES = 2**22
 """Holds the answer for 1,000 accounts without growing, and a huge page wherever it happens to lie."""
-SPARES_MAX = 4
+SPARES_MAX = 16
+"""As many as a read of 1,000 accounts has chunks: memory that is given back is zeroed again before it serves."""
 
 Check = Callable[[Answer], None]
 Body = tuple[bytes, ...]
@@ -61,6 +62,12 @@ class Wire:
         line = await self._connect(deadline_s)
         return self._rest(line, await self._ask(line, body, deadline_s))
 
+    @property
+    def rests(self) -> bool:
+        """Whether a proven connection waits for a question."""
+        self._end_stale()
+        return bool(self._idle)
+
     def give_back(self, answer: Answer) -> None:
         """Let an answer's buffer serve again; nothing may look into it any more."""
         if len(self._spares) < SPARES_MAX and len(answer.buffer) == BUFFER_BYTES:
@@ -77,10 +84,13 @@ class Wire:
 
     def _rested(self) -> _Line | None:
         """The connection that was used last; those that rested too long are ended."""
+        self._end_stale()
+        return self._idle.pop() if self._idle else None
+
+    def _end_stale(self) -> None:
         stale_s = asyncio.get_running_loop().time() - KEEPALIVE_S
         while self._idle and self._idle[0].rested_s < stale_s:
             self._idle.pop(0).drop()
-        return self._idle.pop() if self._idle else None
 
     def _rest(self, line: _Line, answer: Answer) -> Answer:
         """Keep a connection for the next question, if the server and we both may."""

@@ -133,6 +133,7 @@ class Live:
         part. Nothing of it is believed without being asked again."""
         chain_id = plan.block.chain_id
         self._in_doubt(plan)
+        self.may_send(plan)
         nonce = self._journal.next_nonce(chain_id, self._signer.address)
         if nonce is not None and isinstance(self._signer, Prepares):
             attempt = Attempt(key=plan.key, nonce=nonce, n=0, raw=b"", hash="", fee=fee, sent_block=at_block)

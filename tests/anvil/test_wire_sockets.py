@@ -415,3 +415,53 @@ async def test_tls__when_the_peer_hangs__then_neither_connecting_nor_closing_wai
         assert time.monotonic() - started < 1.5
     deaf.close()
     await server.__aexit__(None, None, None)
+
+
+SMALL = ("eth_getTransactionCount", ["0x" + "aa" * 20, "latest"])
+
+
+@pytest.mark.asyncio
+async def test_small__when_a_proven_connection_rests__then_it_goes_there_and_opens_none() -> None:
+    def answer(question: bytes, connection: int) -> Reply:
+        return (
+            ok(told(question, "0x7"))
+            if b"eth_getTransactionCount" in question
+            else _long(question, connection)
+        )
+
+    async with Reading(answer) as r:
+        await r.read()
+        for _ in range(2):
+            assert await r.rpc.call(*SMALL, timeout_s=5.0) == "0x7"
+        assert (r.server.connections, r.rpc.connects) == (1, 0), "a new connection is two round trips"
+
+
+@pytest.mark.asyncio
+async def test_small__when_every_proven_connection_is_asked__then_the_session_asks() -> None:
+    late = asyncio.Event()
+
+    async def answer(question: bytes, connection: int) -> Reply:
+        if b"eth_getTransactionCount" in question:
+            return ok(told(question, "0x7"))
+        await late.wait()
+        return _long(question, connection)
+
+    async with Reading(answer) as r:
+        assert await r.rpc.call(*SMALL, timeout_s=5.0) == "0x7", "before any read there is no wire"
+        reading = asyncio.create_task(r.read())
+        await asyncio.sleep(0.05)
+        assert await r.rpc.call(*SMALL, timeout_s=5.0) == "0x7"
+        assert r.rpc.connects == 1
+        late.set()
+        await reading
+
+
+@pytest.mark.asyncio
+async def test_small__when_it_is_a_transaction__then_never_where_it_could_be_asked_twice() -> None:
+    def answer(question: bytes, connection: int) -> Reply:
+        return ok(told(question, "0x7")) if b"eth_sendRaw" in question else _long(question, connection)
+
+    async with Reading(answer) as r:
+        await r.read()
+        assert await r.rpc.call("eth_sendRawTransaction", ["0x00"], timeout_s=5.0) == "0x7"
+        assert r.rpc.connects == 1

@@ -302,3 +302,33 @@ def test_taken__when_any_answers_are_picked_in_any_order__then_each_is_as_it_was
     ]
     if even:
         assert (taken.limbs(0, len(at), wide) == words.limbs(0, len(rows), wide)[at]).all()
+
+
+@given(
+    widths=st.lists(st.tuples(st.integers(1, 4), st.integers(1, 3), st.booleans()), max_size=5),
+    seed=st.integers(0, 255),
+)
+@example(widths=[(2, 1, True), (3, 1, True)], seed=1)
+@example(widths=[(2, 1, True), (3, 2, True), (1, 2, False)], seed=1)
+def test_joined__when_chunks_are_located_one_by_one__then_as_if_they_had_been_together(
+    widths: list[tuple[int, int, bool]], seed: int
+) -> None:
+    """Chunks of (calls, words a call, whether every call succeeds)."""
+    answers, sizes = list[bytes | Even](), list[int]()
+    for n, width, well in widths:
+        rows = [(well or i % 2 == 0, bytes([seed ^ i]) * 32 * width) for i in range(n)]
+        answers.append(from_hex(memoryview(_answer(rows).hex().encode()), n))
+        sizes.append(n)
+    together = Words(answers, sizes)
+    apart = Words.joined([Words([a], [n]) for a, n in zip(answers, sizes, strict=True)])
+    assert _everything(apart) == _everything(together)
+    assert apart.failed() == together.failed()
+    for start in range(len(together) + 1):
+        for k in range(3):
+            try:
+                want = together.limbs(start, len(together), k + 1)[:, k]
+            except Transient:
+                with pytest.raises(Transient):
+                    apart.column(start, len(together), k)
+                continue
+            assert np.array_equal(apart.column(start, len(together), k), want)

@@ -41,8 +41,14 @@ class Layout:
     modes_at: int
     accounts_at: int
     """Three columns follow: configuration, e-mode, the pool's own account data."""
-    balances_at: int
+    balances: tuple[int, ...]
+    """Where the holdings of each account begin, and where those of the last one end."""
     calls: tuple[Call, ...]
+
+    @property
+    def balances_at(self) -> int:
+        """Where the holdings of the first account begin."""
+        return self.balances[0]
 
     def column(self, kind: int, reserves: int) -> int:
         """Where the ``kind``-th column of the reserves' part begins."""
@@ -51,8 +57,7 @@ class Layout:
     def of(self, chosen: Sequence[int]) -> I64:
         """Where the answers stand that the layout of the accounts at ``chosen`` alone would have asked."""
         n = len(self.accounts)
-        first = list(accumulate((len(b) for b in self.bits), initial=self.balances_at))
-        balances = [i for k in chosen for i in range(first[k], first[k] + len(self.bits[k]))]
+        balances = [i for k in chosen for i in range(self.balances[k], self.balances[k + 1])]
         columns = [self.accounts_at + part * n + k for part in range(3) for k in chosen]
         return np.array([*range(self.accounts_at), *columns, *balances], np.int64)
 
@@ -86,7 +91,7 @@ def layout(market: Market, accounts: Sequence[str], seen: Seen) -> Layout:
         masks=tuple(sum(1 << b for b in mine) for mine in bits),
         modes_at=len(head),
         accounts_at=accounts_at,
-        balances_at=accounts_at + 3 * len(accounts),
+        balances=tuple(accumulate(map(len, bits), initial=accounts_at + 3 * len(accounts))),
         calls=(
             *head,
             *regimes,

@@ -28,8 +28,10 @@ def below(
     told: Flags = words.ok[start : start + n] & (words.count[start : start + n] >= ANSWER_WORDS)
     low = ~told | (lines_wad == _EVERY)
     (asked,) = told.nonzero()
-    part = words.part(start, start + n)
-    health = (part if told.all() else part.taken(asked)).limbs(0, len(asked), ANSWER_WORDS)[:, HEALTH]
+    if told.all():
+        health = words.column(start, start + n, HEALTH)
+    else:
+        health = words.part(start, start + n).taken(asked).column(0, len(asked), HEALTH)
     # a health of 2**64 and more is above every line that is not above them all
     low[asked] |= ~health[:, :3].any(axis=1) & (health[:, 3] < lines_wad[asked])
     return tuple(low.nonzero()[0].tolist())
