@@ -59,8 +59,8 @@ def test_warning__when_measured_on_history__then_its_lead_and_its_false_alarms_a
 
 def test_flush__when_measured_on_history__then_its_lead_and_its_false_alarms_are_told() -> None:
     """``flush_lead_h_<event>`` and ``flush_false_alarms_per_year``: the flush detector by price and funding alone,
-    for no history of open interest over the events is there. It says that leverage is being flushed; measured is whether
-    more came. With open interest it is stricter, and nothing here measures that."""
+    for no history of open interest over the events is there. It says that leverage is being flushed; measured is
+    whether more came. With open interest it is stricter, and nothing here measures that."""
     read = bars.read(replay_events.DATA / "prices" / replay_events.HOURLY, ("ETH/USDT",))
     found = omens.flushed(read, 0, omens.funding(FUNDING, "ETH"), None)
     print(f"{found.fared}; by chance {100 * found.covered:.0f} %")
@@ -81,8 +81,8 @@ def test_flush__when_measured_on_history__then_its_lead_and_its_false_alarms_are
 
 @pytest.mark.skipif(not LIQUIDATED.is_file(), reason="no liquidations beside the repository")
 def test_flush__when_held_against_real_liquidations__then_how_many_of_the_largest_it_saw() -> None:
-    """``flush_seen_2021_01``: of the eight intervals of January 2021 in which most longs were liquidated on one venue,
-    those at whose end the detector (price and funding alone) says that leverage is being flushed."""
+    """``flush_seen_2021_01``: of the eight intervals of January 2021 in which most longs were liquidated on one
+    venue, those at whose end the detector (price and funding alone) says that leverage is being flushed."""
     read = bars.read(replay_events.DATA / "prices" / replay_events.HOURLY, ("ETH/USDT",))
     found = omens.flushed(read, 0, omens.funding(FUNDING, "ETH"), None)
     rows = pytest.importorskip("pyarrow.parquet").read_table(LIQUIDATED).to_pydict()

@@ -28,9 +28,8 @@ def test_ratio__when_all_assets_move__then_equity_moves_that_many_times(assets: 
 
 
 @given(st.floats(1.01, 60.0), share)
-def test_health_of_ratio__when_inverted__then_itself(ratio: float, threshold: float) -> None:
+def test_health_of_ratio__by_hand__then_its_number(ratio: float, threshold: float) -> None:
     health = ratios.health_of_ratio(ratio, threshold)
-    assert ratios.ratio_of_health(health, threshold) == pytest.approx(ratio, rel=1e-9)
     # by hand: assets L, debt L - 1, equity 1
     assert health == pytest.approx(ratio * threshold / (ratio - 1.0))
 
@@ -48,10 +47,9 @@ def test_unknown__when_there_is_no_equity__then_nothing_reads_well() -> None:
 
 @given(st.integers(0, 30), share)
 def test_loops__when_borrowed_again_and_again__then_the_sum(times: int, ltv: float) -> None:
-    assert ratios.loops(ltv, times) == pytest.approx(sum(ltv**k for k in range(times + 1)))
-    assert ratios.loops(ltv, times) <= 1.0 / (1.0 - ltv)
+    reached = sum(ltv**k for k in range(times + 1))
     if ltv ** (times + 1) > 1e-9:
-        assert ratios.loops_of(ratios.loops(ltv, times), ltv) == pytest.approx(times, abs=1e-5)
+        assert ratios.loops_of(reached, ltv) == pytest.approx(times, abs=1e-5)
     assert ratios.loops_of(1.0 / (1.0 - ltv) + 0.01, ltv) == math.inf
 
 

@@ -43,20 +43,10 @@ def health_of_ratio(leverage: float, threshold: float) -> float:
     return threshold * leverage / (leverage - 1.0) if leverage > 1.0 else math.inf
 
 
-def ratio_of_health(health: float, threshold: float) -> float:
-    """L = H / (H - lambda), the inverse of ``health_of_ratio``; NaN where H does not exceed lambda."""
-    return health / (health - threshold) if health > threshold else math.nan
-
-
-def loops(ltv: float, times: int) -> float:
-    """Leverage of borrowing ``times`` times against what was bought: (1 - ltv^(n+1)) / (1 - ltv), the sum of a
-    geometric series."""
-    return float((1.0 - ltv ** (times + 1)) / (1.0 - ltv))
-
-
 def loops_of(leverage: float, ltv: float) -> float:
-    """How often one must borrow at ``ltv`` for that leverage: ln(1 - L (1 - ltv)) / ln ltv - 1, ``loops`` turned
-    round; +inf from 1 / (1 - ltv) on, which no number of loops reaches. NaN below 1 or of no threshold."""
+    """How often one must borrow at ``ltv`` against what was bought for that leverage: n loops make the geometric sum
+    L = (1 - ltv^(n+1)) / (1 - ltv), so n = ln(1 - L (1 - ltv)) / ln ltv - 1; +inf from 1 / (1 - ltv) on, which no
+    number of loops reaches. NaN below 1 or of no threshold."""
     if not (leverage >= 1.0 and 0.0 < ltv < 1.0):
         return math.nan
     left = 1.0 - leverage * (1.0 - ltv)
