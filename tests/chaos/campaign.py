@@ -74,6 +74,7 @@ NAMES = {
     "coverage": "tests.chaos.coverage_run:COVERAGE",
     "mutants": "tests.chaos.mutants:MUTANTS",
     "hosts": "tests.chaos.two_hosts:HOSTS",
+    "standby": "tests.chaos.sim.standby:STANDBY",
     "inclusion": "tests.chaos.inclusion:INCLUSION",
     "oracle": "tests.chaos.oracle_race:ORACLE",
     "leak": "tests.chaos.leak:LEAK",
@@ -82,6 +83,8 @@ NAMES = {
     "invariants": "tests.chaos.leak_forge:INVARIANTS",
 }
 """Campaign -> where it is defined; imported only by the process that needs it."""
+TOGETHER = {"hosts": ("hosts", "standby")}
+"""Name -> the campaigns that one asks for by it: two machines on one key, and on a key each."""
 
 
 def find(name: str) -> Campaign:
@@ -235,7 +238,8 @@ def main() -> int:
     if args.shard is not None:
         work(args.names[0], args.shard, args.until, args.sources or digest(args.names[0]))
         return 0
-    good = [drive(name, args.minutes) for name in args.names or NAMES]
+    names = dict.fromkeys(each for name in args.names for each in TOGETHER.get(name, (name,)))
+    good = [drive(name, args.minutes) for name in names or NAMES]
     return 0 if all(good) else 1
 
 
