@@ -1,8 +1,8 @@
 """A replayed history on the real protocols: what the paper market said, beside Aave v3.6 and Uniswap v3 on anvil.
 
-The paper goes first. The chain then sees the same feeds and the same market prices at the same times; where the
-paper's keeper sold, the same sale goes through an Executor, and where health is below 1 a real liquidator comes.
-Compared are health at every moment, the moment of each liquidation, and what the owner paid.
+The paper goes first. The chain then sees the same feeds and the same market prices at the same times; each order of
+the paper's keeper goes to an Executor as it was fixed, and where health is below 1 a real liquidator comes. Compared
+are health at every moment, the moment of each liquidation, what the Executor refuses, and what the owner paid.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from anvil.actors import Actors, Borrower
-from anvil.client import Chain
+from anvil.client import Chain, Reverted
 from anvil.deploy import deploy
 from anvil.deploy_aave_v3 import RESERVES
 from anvil.deploy_executor import (
@@ -38,12 +38,14 @@ from anvil.deployment import Deployment
 from anvil.liquidator import Liquidator
 from anvil.node import Anvil, AnvilSettings
 from anvil.replayed_cases import Case, Compared, Comparison
+from anvil.replayed_orders import Landed, Overheard
 from anvil.shock import set_base_fee, set_prices
 from keeper.model import Policy
 from keeper.replay import compare, levels, run
 from keeper.replay.fleet import Account, Fleet, Lot
 from keeper.replay.market import TWO_PERCENT, Market, Weather
 from keeper.replay.page import health_at
+from keeper.replay.paper import DECIMALS, UNIT_USD
 from keeper.replay.paths import Paths, Rates, with_interest
 from keeper.risk.assets import CALM, asset
 
@@ -55,8 +57,8 @@ DOLLAR = "USDC"
 TOKENS = {"ETH": "WETH", "BTC": "WBTC"}
 ROUNDS_MAX = 40
 CAP = 2**100
-SELL_SLACK = 1.01
-"""The chain may sell this much more than the paper did; what it sold is compared."""
+ALL = 2**256 - 1
+"""As ``repay``: whatever is owed."""
 TERMS_SLACK_WAD = WAD // 1_000
 GWEI = 10**9
 SWAP = "exactInputSingle((address,address,uint24,address,uint256,uint256,uint256,uint160))"
@@ -122,8 +124,7 @@ def drive(chain: Chain, market: Deployment, case: Case, keeper: tuple[str, Polic
     """One case under one keeper: on paper, then on the chain, which is put back afterwards."""
     with _undone(chain):
         stand = Stand(chain, market, case, keeper[1])
-        paper, moved = stand.paper(keeper[0])
-        return stand.along(paper, moved, keeper[0])
+        return stand.along(*stand.paper(keeper[0]), keeper[0])
 
 
 @contextmanager
@@ -174,8 +175,8 @@ class Stand:
         """The collateral's."""
         return self.market.token(self.case.symbol)
 
-    def paper(self, keeper: str) -> tuple[run.Trip, Paths]:
-        """The same account on paper, interest at the rates that the pool has now."""
+    def paper(self, keeper: str) -> tuple[run.Trip, Paths, list[Landed]]:
+        """The same account on paper, interest at the rates that the pool has now; and what was ordered."""
         case = self.case
         count = len(case.said)
         moved = Paths(
@@ -197,13 +198,16 @@ class Stand:
         moved = with_interest(moved, rates)
         crew = Fleet(path="", unit="USD", accounts=(self.account,))
         make = compare.makes([keeper], self.policy, crew.assets or moved.assets, self.shop)[keeper]
-        return run.voyage(crew, moved, make, self.shop).trips[0], moved
+        landed: list[Landed] = []
+        trip = run.voyage(crew, moved, lambda v: Overheard(make(v), landed), self.shop).trips[0]
+        return trip, moved, landed
 
-    def along(self, paper: run.Trip, moved: Paths, keeper: str) -> Compared:
+    def along(self, paper: run.Trip, moved: Paths, landed: Sequence[Landed], keeper: str) -> Compared:
         """The chain through every moment beside the paper."""
         before = _before(paper, moved)
         apart, cost, gas = 0.0, 0.0, 0.0
         sunk: list[int] = []
+        refused: list[str] = []
         for at in range(len(moved.bar)):
             self._moment(at, moved)
             health = self.actors.account(self.owner).health_wad / WAD
@@ -211,9 +215,10 @@ class Stand:
             if health < 1.0:
                 sunk.append(at)
                 cost += self._sink()
-            for event in [e for e in paper.events if e.what == "act" and _at(e, moved) == at]:
-                spent, burned = self._act(event, at, moved)
+            for order in [x for x in landed if x.at == at]:
+                spent, burned, no = self._act(order, at, moved)
                 cost, gas = cost + spent, gas + burned
+                refused += [no] if no or order.refused else []
         lost = [_at(e, moved) for e in paper.events if e.what == "liquidated"]
         return Compared(
             name=self.case.name,
@@ -222,6 +227,8 @@ class Stand:
             health_apart=float(apart),
             paper_sunk=tuple(dict.fromkeys(lost)),
             chain_sunk=tuple(sunk),
+            paper_refused=tuple(x.refused for x in landed if x.refused),
+            chain_refused=tuple(no or "taken" for no in refused),
             paper_usd=paper.lost_usd + paper.cost_usd,
             chain_usd=cost,
             paper_gas_usd=paper.gas_usd,
@@ -247,28 +254,39 @@ class Stand:
             lost += sum(d.loss_usd8 for d in done) / 1e8
         return lost
 
-    def _act(self, event: run.Event, at: int, moved: Paths) -> tuple[float, float]:
-        """The paper's sale through the Executor: (cost at the market's price, gas), USD."""
-        price = self.price0 * float(self.case.said[at])
-        collateral, debt = (self.actors.holdings(self.owner)[n] for n in (0, 1))
+    def _act(self, landed: Landed, at: int, moved: Paths) -> tuple[float, float, str]:
+        """The paper's order through the Executor: (cost at the market's price, gas) in USD, and its refusal."""
+        step, before = landed.step, self._holdings()
         order = Order(
             position=pool_position(self.market.pool),
             seq=self._seq(),
             deadline_s=self.chain.block().timestamp_s + 120,
             collateral=self.token.address,
             debt=self.market.token(DOLLAR).address,
-            repay=round(event.repaid_usd * 1e6),
-            sell_max=round(event.usd / price * SELL_SLACK * self.token.unit),
+            repay=ALL if step.whole else round(step.repay.units / 10**12),
+            sell_max=round(step.sell_max.units / 10**DECIMALS * UNIT_USD / self.price0 * self.token.unit),
             source=UNISWAP_V3_SWAP,
             swap_fee=self.pool.fee,
         )
         set_base_fee(self.chain, round(self.shop.gwei(moved, at) * GWEI))
-        receipt = self.chain.send(self.bot, self.executor, DELEVERAGE, astuple(order))
-        left, owed = (self.actors.holdings(self.owner)[n] for n in (0, 1))
-        sold = (collateral[self.case.symbol] - left.get(self.case.symbol, 0)) / self.token.unit
-        repaid = (debt[DOLLAR] - owed.get(DOLLAR, 0)) / 1e6
-        spent = int(receipt["gasUsed"], 16) * self.shop.gwei(moved, at) * 1e-9 * self._eth_usd(at)
-        return sold * self.price0 * float(self.case.market[at]) - repaid, spent
+        refused = ""
+        try:
+            burnt = int(self.chain.send(self.bot, self.executor, DELEVERAGE, astuple(order))["gasUsed"], 16)
+        except Reverted as no:
+            refused, burnt = (
+                no.name,
+                int(self.chain.rpc("eth_getBlockByNumber", "latest", False)["gasUsed"], 16),
+            )
+        sold, repaid = (x - y for x, y in zip(before, self._holdings(), strict=True))
+        spent = burnt * self.shop.gwei(moved, at) * 1e-9 * self._eth_usd(at)
+        # a moment's interest is no part of a sale that did not happen
+        cost = 0.0 if refused else sold * self.price0 * float(self.case.market[at]) - repaid
+        return cost, spent, refused
+
+    def _holdings(self) -> tuple[float, float]:
+        """(collateral, debt) in whole tokens."""
+        held, owed = (self.actors.holdings(self.owner)[n] for n in (0, 1))
+        return held.get(self.case.symbol, 0) / self.token.unit, owed.get(DOLLAR, 0) / 1e6
 
     def _eth_usd(self, at: int) -> float:
         """What the paper takes for gas's token: the history's where it has one."""

@@ -35,6 +35,9 @@ class Compared:
     paper_sunk: tuple[int, ...]
     chain_sunk: tuple[int, ...]
     """Moments at which liquidators acted."""
+    paper_refused: tuple[str, ...]
+    chain_refused: tuple[str, ...]
+    """What the Executor said to the orders that reverted, by its own names; ``taken`` where it did not refuse."""
     paper_usd: float
     chain_usd: float
     paper_gas_usd: float
@@ -49,7 +52,7 @@ class Compared:
     @property
     def ok(self) -> bool:
         """Whether the paper told the truth."""
-        same = self.paper_sunk == self.chain_sunk
+        same = self.paper_sunk == self.chain_sunk and self.paper_refused == self.chain_refused
         return same and self.health_apart <= HEALTH_APART_MAX and self.cost_apart <= COST_APART_MAX
 
     def cells(self) -> tuple[str, ...]:
@@ -61,6 +64,8 @@ class Compared:
             f"{self.health_apart:.1e}",
             ",".join(map(str, self.paper_sunk)) or "never",
             ",".join(map(str, self.chain_sunk)) or "never",
+            ",".join(self.chain_refused)
+            + ("" if self.paper_refused == self.chain_refused else " (not on paper)"),
             f"{self.paper_usd + self.paper_gas_usd:,.2f}",
             f"{self.chain_usd + self.chain_gas_usd:,.2f}",
         )
@@ -74,6 +79,8 @@ class Compared:
             "health_apart": self.health_apart,
             "paper_liquidated": list(self.paper_sunk),
             "chain_liquidated": list(self.chain_sunk),
+            "paper_refused": list(self.paper_refused),
+            "chain_refused": list(self.chain_refused),
             "paper_usd": self.paper_usd,
             "chain_usd": self.chain_usd,
             "paper_gas_usd": self.paper_gas_usd,

@@ -21,6 +21,7 @@ HEADERS = (
     "health apart",
     "liquidated at",
     "on chain",
+    "refused there",
     "cost USD",
     "on chain USD",
 )

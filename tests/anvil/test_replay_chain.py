@@ -23,5 +23,7 @@ def test_paper__when_the_same_fall_is_driven_through_the_chain__then_they_agree(
     for keeper in ("nobody", "ours"):
         found = drive(chain, deployment, case, (keeper, None))
         assert found.paper_sunk == found.chain_sunk
+        assert found.paper_refused == found.chain_refused
+        assert (keeper == "ours") == bool(found.paper_refused)
         assert found.health_apart <= HEALTH_APART_MAX
         assert found.cost_apart <= COST_APART_MAX

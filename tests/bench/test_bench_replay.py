@@ -4,7 +4,8 @@
 faster the screening kernel is than the loop that a reader would write first, one step a bar with numpy over all
 accounts (``health = A @ p / B @ p``, who is below 1), as any loop must go in which an account may act at any bar.
 ``replay_vs_numpy_accounts``: the same against a loop over accounts with numpy over all bars at once, which nobody may
-act in.
+act in. ``replay_linear``: the dearest over the cheapest of the seconds an account-bar, at all of it, half of the
+accounts and half of the bars: 1 where the time is linear in both.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ SEED = 8
 NUMPY_ACCOUNTS = 40
 BARS_TRIED = 100_000
 YEAR_VOLATILITY = 0.8
+LINEAR_MAX = 1.6
+"""Half of the accounts and half of the bars meet other falls, and so another number of acts."""
 
 
 def year(minutes: int) -> paths.Paths:
@@ -96,6 +99,18 @@ def test_replay__644_accounts_and_a_year_of_minutes__within_a_minute() -> None:
     ratio, by_bars = _against_numpy(accounts, moved), _against_bars(accounts, moved)
     Console().print(table)
     whole = spent[ACCOUNTS, MINUTES]
+    each = [seconds / (count * minutes) for (count, minutes), seconds in spent.items()]
+    linear = max(each) / min(each)
+    record(
+        "replay_linear",
+        round(linear, 2),
+        unit="dearest account-bar over the cheapest",
+        bound=f"<= {LINEAR_MAX:g}",
+        holds=linear <= LINEAR_MAX,
+        evidence="own_double",
+        n=len(spent),
+        seed=SEED,
+    )
     record(
         "replay_644x1y_s",
         round(whole, 1),
@@ -112,6 +127,7 @@ def test_replay__644_accounts_and_a_year_of_minutes__within_a_minute() -> None:
     ):
         record(name, round(value, 1), unit="x faster", evidence="own_double", n=n, seed=SEED)
         print(f"{name}: {value:.1f}x")
+    assert linear <= LINEAR_MAX
 
 
 def _against_numpy(accounts: fleet.Fleet, moved: paths.Paths) -> float:

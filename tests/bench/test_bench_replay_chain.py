@@ -40,7 +40,7 @@ def test_paper__when_five_falls_are_driven_through_the_chain__then_they_agree() 
         finally:
             chain.close()
     table = Table(
-        "fall", "keeper", "moments", "health apart", "liquidated", "on chain", "paid USD", "on chain USD"
+        "fall", "keeper", "moments", "apart", "liquidated", "on chain", "refused", "paid USD", "on chain USD"
     )
     for one in found:
         table.add_row(*one.cells())
@@ -65,5 +65,7 @@ def test_paper__when_five_falls_are_driven_through_the_chain__then_they_agree() 
         n=len(FALLS),
     )
     assert all(f.paper_sunk == f.chain_sunk for f in found)
+    assert all(f.paper_refused == f.chain_refused for f in found)
+    assert {name for f in found for name in f.paper_refused} >= {"SellLimit"}
     assert health <= HEALTH_APART_MAX
     assert cost <= COST_APART_MAX

@@ -184,6 +184,47 @@ def test_page__when_written__then_nothing_comes_from_elsewhere_and_names_are_tex
     assert "liquidated for" in html
 
 
+def test_page__when_written__then_its_numbers_are_what_the_events_of_the_trips_come_to() -> None:
+    # two accounts, of which one is lost to liquidators under each keeper and the other acts, fails and acts again
+    levels_ = [1.0, 0.95, 0.90, 0.85, 0.88, 0.84, 0.84, 0.70, 0.70]
+    moved = path(levels_)
+    crew = replace(CREW, accounts=tuple(replace(account(d), name=f"{d:g}") for d in (60.0, 72.0)))
+    thin = replace(DEEP, depth_usd={"*": 1e6}, pool_fee=0.003)
+    made = compare.makes(["nobody", "threshold", "ours"], compare.plain_policy(1.15, 1.30), crew.assets, thin)
+    sailed = {n: run.voyage(crew, moved, m, thin) for n, m in made.items()}
+    shown = tuple(
+        Shown(name=t.name, trips=tuple(v.trips[n] for v in sailed.values()), trigger=1.15)
+        for n, t in enumerate(sailed["ours"].trips)
+    )
+    rows = tuple(compare.row(v) for v in sailed.values())
+    html = page(Story(title="t", said=(), rows=rows, paths=moved, shown=shown, assets=("ETH",)))
+    table = [re.findall(r"<td>(.*?)</td>", line) for line in re.findall(r"<tr>(.*?)</tr>", html)[1:]]
+    assert [cells[0] for cells in table] == list(sailed)
+    told = {n: [e for t in v.trips for e in t.events] for n, v in sailed.items()}
+    assert {e.what for e in told["ours"]} == {"act", "failed", "liquidated"}
+    for cells in table:
+        by = {w: [e for e in told[cells[0]] if e.what == w] for w in ("act", "failed", "liquidated")}
+        lost, saved, cost, gas, whole = (float(cells[n].replace(",", "")) for n in (2, 3, 5, 6, 9))
+        assert lost == pytest.approx(sum(e.cost_usd for e in by["liquidated"]), abs=0.5)
+        assert saved == pytest.approx(sum(e.cost_usd for e in told["nobody"]) - lost, abs=1.0)
+        assert cost + gas == pytest.approx(sum(e.cost_usd for e in by["act"] + by["failed"]), abs=1.0)
+        assert whole == pytest.approx(lost + cost + gas, abs=1.5)
+        assert [int(cells[n]) for n in (4, 7)] == [len(by["act"]), len(by["failed"])]
+        assert int(cells[1]) == sum(t.liquidations > 0 for t in sailed[cells[0]].trips)
+        assert float(cells[8]) == pytest.approx(min(t.lowest for t in sailed[cells[0]].trips), abs=5e-4)
+    facts = re.findall(r"<p class=small>(nobody: .*?)\. Circles", html)
+    assert len(facts) == len(shown)
+    for fact, one in zip(facts, shown, strict=True):
+        for part, trip in zip(fact.split("; "), one.trips, strict=True):
+            usd = [float(x.replace(",", "")) for x in re.findall(r"(?:lost|paid) ([\d,]+)", part)]
+            assert usd[0] == pytest.approx(trip.lost_usd, abs=0.5)
+            assert usd[1] == pytest.approx(trip.cost_usd + trip.gas_usd, abs=0.5)
+            assert f"{trip.acts} acts" in part
+    titles = re.findall(r"(\w+) (?:sold|was liquidated for) ([\d,]+) USD, cost ([\d,]+)", html)
+    events = [(t.keeper, e) for one in shown for t in one.trips for e in t.events if e.what != "failed"]
+    assert titles == [(k, f"{e.usd:,.0f}", f"{e.cost_usd:,.0f}") for k, e in events]
+
+
 def test_health_at__when_a_course_changes__then_it_is_the_health_that_was() -> None:
     trip = sail(["ours"], FALL)["ours"].trips[0]
     found = health_at(trip, path(FALL), np.arange(len(FALL)))
