@@ -9,11 +9,12 @@ broadcasts go to private endpoints first, where there are any.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from keeper.chain.endpoints import Endpoints
 from keeper.chain.relay import Relays
+from keeper.daemon import toll
 from keeper.daemon.agreement import Agreement, by_price, reason_of
 from keeper.daemon.rehearsal import Promise, Rehearsals, Stage
 from keeper.daemon.stops import QUORUM, words_needed
@@ -127,7 +128,7 @@ class Outgoing:
         promise = asyncio.ensure_future(self._rehearsals.of(plan, call))
         agreed = asyncio.ensure_future(self._agreed(wanted))
         try:
-            told = await self._said(plan, params, timeout_s)
+            told = await self._explained(plan, call, self._said(plan, params, timeout_s))
             if unlike := await agreed:
                 raise Rejected(3, f"two endpoints do not agree on what gave reason to it: {unlike}")
             await asyncio.wait([promise], timeout=min(REHEARSED_S, 2 * self._endpoints.hedge_s))
@@ -139,6 +140,20 @@ class Outgoing:
         if kept.broken:
             raise Rejected(3, f"the promise would be broken: {kept.broken}")
         return told
+
+    async def _explained(self, plan: Plan, call: dict[str, object], said: Awaitable[object]) -> object:
+        """What was said; a token that takes a fee is named where the refusal's own words name nothing."""
+        try:
+            return await said
+        except Rejected as no:
+            if toll.named(no.data):
+                raise
+            hands = (str(call.get("from")), plan.key.position.account)
+            venue = self._rehearsals.stage.venue_of(plan.key.position)
+            taken = await toll.taken(self._endpoints, plan, venue, hands)
+            if not taken:
+                raise
+            raise Rejected(no.code, f"{taken} (execution reverted)") from no
 
     async def _agreed(self, wanted: Wanted) -> str:
         """Which price gave reason to the plan and is another one elsewhere; "" too where the chain itself checks."""
