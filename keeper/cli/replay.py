@@ -33,6 +33,17 @@ OwnLevels = Annotated[
     bool, typer.Option("--own-levels", help="Each account's own, by what its assets can do.")
 ]
 Gas = Annotated[str, typer.Option("--gas", help="Gwei in calm and in a storm: 20:1000.")]
+GasFile = Annotated[
+    Path | None,
+    typer.Option("--gas-file", help="Gas as it was, in place of --gas: ts, gwei; parquet or CSV."),
+]
+Depth = Annotated[
+    str, typer.Option("--depth", help="USD that move a price by 2 %: ETH=4e7,BTC=4e7,*=4e6; the rest stays.")
+]
+Delay = Annotated[str, typer.Option("--delay", help="Seconds until inclusion in calm and in a storm: 24:72.")]
+Bonus = Annotated[
+    str, typer.Option("--bonus", help="Liquidators' per cent by collateral: ETH=5,BTC=6.25,*=7.5.")
+]
 Interest = Annotated[str, typer.Option("--interest", help="A year, on debt and collateral: 0.04:0.02.")]
 Peg = Annotated[
     str,
@@ -77,6 +88,10 @@ class Asked:
     target: float
     own_levels: bool
     gas: str
+    gas_file: Path | None
+    depth: str
+    delay: str
+    bonus: str
     interest: str
     peg: str
     funding: Path | None
@@ -109,6 +124,10 @@ def command(
     target: Target = 1.40,
     own_levels: OwnLevels = False,
     gas: Gas = "20:1000",
+    gas_file: GasFile = None,
+    depth: Depth = "",
+    delay: Delay = "24:72",
+    bonus: Bonus = "",
     interest: Interest = "0:0",
     peg: Peg = "",
     funding: Funding = None,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keeper.cli import progress, replay_perps, replaying, subject, table
+from keeper.cli import progress, replay_market, replay_perps, replaying, subject, table
 from keeper.cli.endings import say, usage
 from keeper.decision.tighten import wants_warning
 from keeper.errors import ConfigError
@@ -91,10 +91,11 @@ def _compared(asked: Asked, scene: Scene, names: Sequence[str]) -> int:
     sailed = replay_perps.joined(sailed, bets)
     rows = [compare.row(v) for v in sailed]
     lines = replaying.said(scene.read, scene.crew, scene.moved, sailed)
-    lines += [f"interest {asked.interest}, gas {asked.gas} gwei, feeds {asked.feed}"]
+    lines += [f"interest {asked.interest}, {replay_market.said(scene.shop)}, feeds {asked.feed}"]
     lines += [*replaying.judgement(judged), *told, replaying.FIXED]
     if asked.json:
         body = replaying.document(scene.read, scene.crew, scene.moved, sailed)
+        body["market"] = replay_market.document(scene.shop)
         body["perps"] = {"positions": len(scene.perps), "said": told}
         print(table.document({**body, "seed": asked.seed, "rule": replaying.rule(judged)}))
     else:
@@ -237,9 +238,7 @@ def _scene(
     if asked.feed not in FEEDS:
         raise usage("--feed", f'"{asked.feed}" is not among {", ".join(FEEDS)}')
     moments = chosen("--field", asked.field, bars.FIELDS)
-    calm, storm = numbers("--gas", asked.gas, 2)
-    if not 0.0 < calm <= storm:
-        raise usage("--gas", f'"{asked.gas}" must be calm:storm, above 0, the storm no cheaper')
+    replay_market.refused(asked)
     borrow, supply = numbers("--interest", asked.interest, 2)
     try:
         pegs = beside.pegs_of(asked.peg)
@@ -254,9 +253,10 @@ def _scene(
     follows = policy is not None and wants_warning(policy)
     moved = replace(beside.pegged(moved, read, pegs), omens=_omens(asked) if follows else None)
     rates = paths.Rates(borrow={"*": borrow}, supply={"*": supply})
-    shop = market.Market(weather=market.Weather(calm_gwei=calm, storm_gwei=storm))
+    shop = replay_market.market_of(asked, moved)
     grown = paths.with_interest(moved, rates)
-    grown = replace(grown, notes=(*grown.notes, *replaying.coarse(grown, shop)))
+    told = (*replaying.coarse(grown, shop), *(shop.gas.notes if shop.gas is not None else ()))
+    grown = replace(grown, notes=(*grown.notes, *told))
     return Scene(read=read, crew=crew, moved=grown, shop=shop, policy=policy, perps=bets)
 
 
@@ -299,5 +299,5 @@ def _digest(asked: Asked, scene: Scene) -> str:
     """Of what decides the numbers: prices as read, accounts, and the options."""
     body = hashlib.sha256(scene.moved.said.tobytes())
     body.update(scene.moved.market.tobytes())
-    options = (asked.keepers, asked.gas, repr(scene.policy), asked.own_levels)
+    options = (asked.keepers, replay_market.digest(scene.shop), repr(scene.policy), asked.own_levels)
     return keep.digest(body.hexdigest(), repr(scene.crew.accounts), options, keep.code())

@@ -10,9 +10,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from keeper.replay.paths import Paths
 from keeper.replay.vessel import Vessel
 from keeper.risk.assets import CALM, asset
+from keeper.risk.book import Floats
 
 TWO_PERCENT = 1.0 / math.sqrt(0.98) - 1.0
 CLOSE_ALL_BELOW = 0.95
@@ -39,6 +42,28 @@ class Weather:
         return min(max((fall - self.from_fall) / (self.to_fall - self.from_fall), 0.0), 1.0)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Gas:
+    """What gas cost: ``gwei`` float64[T] from ``times_s`` float64[T] on, ascending; held until the next."""
+
+    times_s: Floats
+    gwei: Floats
+    path: str = ""
+    notes: tuple[str, ...] = ()
+
+    def at(self, time_s: float) -> float:
+        """The price last known at a time; the first before it."""
+        place = int(np.searchsorted(self.times_s, time_s, side="right")) - 1
+        return float(self.gwei[max(place, 0)])
+
+
+def moment_s(paths: Paths, at: int) -> float:
+    """When a moment of a run is over, epoch seconds: what is known by then has happened."""
+    bar = paths.bar[at]
+    place = at - int(np.searchsorted(paths.bar, bar))
+    return float(paths.times_s[bar] + paths.step_s * (place + 1))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Market:
     """What acting costs. ``depth_usd``: USD that move an asset's price by 2 %, by asset, base, class or ``*``."""
@@ -53,6 +78,8 @@ class Market:
     """Of one deleverage."""
     eth_usd: float = 2_000.0
     """Price of gas's token where the run has no series of it."""
+    gas: Gas | None = None
+    """Gas as it was, in place of the weather's."""
 
     def falls(self, paths: Paths, at: int) -> float:
         """How far the asset that fell most lies below its highest of the last hour."""
@@ -62,6 +89,8 @@ class Market:
 
     def gwei(self, paths: Paths, at: int) -> float:
         """Gas price at a moment."""
+        if self.gas is not None:
+            return self.gas.at(moment_s(paths, at))
         share = self.weather.share(self.falls(paths, at))
         ratio = self.weather.storm_gwei / self.weather.calm_gwei
         return self.weather.calm_gwei * math.exp(share * math.log(ratio))

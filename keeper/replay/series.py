@@ -64,9 +64,11 @@ class Series:
 
 
 def read(path: Path, symbol: str, columns: Sequence[Column]) -> Series:
-    """One symbol's rows. ConfigError naming file, row and column of each problem (up to twenty)."""
+    """One symbol's rows; with ``symbol`` "" all of them, of a file that needs no such column. ConfigError naming
+    file, row and column of each problem (up to twenty)."""
     header, rows = _parquet(path) if path.suffix == ".parquet" else _text(path)
-    lacking = [c for c in ("ts", "symbol", *(c.name for c in columns if not c.optional)) if c not in header]
+    needed = ["ts", *(["symbol"] if symbol else []), *(c.name for c in columns if not c.optional)]
+    lacking = [c for c in needed if c not in header]
     if lacking:
         there = ", ".join(header[:20]) or "none"
         raise ConfigError((f"{path}: row 1: lacks the column {', '.join(lacking)}; there is {there}",))
@@ -76,7 +78,7 @@ def read(path: Path, symbol: str, columns: Sequence[Column]) -> Series:
     found: list[tuple[float, int, tuple[float, ...]]] = []
     for n, row in rows:
         name = str(row.get("symbol") or "").strip()
-        if name.upper() != symbol.upper():
+        if symbol and name.upper() != symbol.upper():
             others[name] = None
             continue
         time = _time(row.get("ts"), n, problems)
@@ -87,9 +89,8 @@ def read(path: Path, symbol: str, columns: Sequence[Column]) -> Series:
             break
     if not problems and len(found) < 2:
         said = ", ".join(sorted(o or "an empty cell" for o in others)[:10]) or "nothing"
-        problems.append(
-            f"column symbol: has {len(found)} rows of {symbol}, two are the least; there is {said}"
-        )
+        few = f"column symbol: has {len(found)} rows of {symbol}, two are the least; there is {said}"
+        problems.append(few if symbol else f"has {len(found)} rows, two are the least")
     if problems:
         raise ConfigError(tuple(f"{path}: {p}" for p in problems))
     return _ordered(path, symbol, [c.name for c in wanted], found)
@@ -101,14 +102,12 @@ def _ordered(
     """Rows by time, each time once, on one beat but for gaps. ConfigError."""
     notes = []
     if any(b[0] < a[0] for a, b in pairwise(found)):
-        notes.append(f"{path}: rows of {symbol} are not in order of time; sorted")
+        notes.append(f"{path}: rows are not in order of time; sorted")
         found = sorted(found, key=lambda x: x[0])
     for a, b in pairwise(found):
         if a[0] == b[0]:
             at = iso(a[0])
-            raise ConfigError(
-                (f"{path}: row {b[1]}, column ts: {symbol} at {at} is there twice (row {a[1]})",)
-            )
+            raise ConfigError((f"{path}: row {b[1]}, column ts: {at} is there twice (row {a[1]})",))
     times = np.array([t for t, _, _ in found])
     steps = np.diff(times)
     step = float(np.median(steps))

@@ -162,7 +162,7 @@ def test_leverage__when_a_perp_stands_above_its_index__then_its_basis_and_how_un
         (
             "ts,symbol,open_interest",
             [f"{FIRST},ETH,5"] * 2,
-            "row 3, column ts: ETH at 2020-09-13 12:26 is there twice",
+            "row 3, column ts: 2020-09-13 12:26 is there twice",
         ),
         (
             "ts,symbol,open_interest",
