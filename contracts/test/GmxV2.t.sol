@@ -151,10 +151,10 @@ contract GmxV2Test is GmxV2Stage {
     // --- fee --------------------------------------------------------------------------------------------------------------
 
     function test_gmx__fee__is_what_was_sent_and_within_the_owners_bound() public {
-        uint256[3] memory said = [uint256(0), 0.02 ether, 0.06 ether];
-        uint256[3] memory paid = [uint256(0), 0.01 ether, 0.06 ether];
+        uint256[4] memory said = [uint256(0), 0.02 ether, 0.06 ether, 0.01 ether];
+        uint256[4] memory paid = [uint256(0), 0.01 ether, 0.06 ether, 0.02 ether];
         vm.startPrank(BOT);
-        for (uint256 i; i < 3; ++i) {
+        for (uint256 i; i < 4; ++i) {
             vm.expectPartialRevert(IGmxV2Executor.BadFee.selector);
             executor.reduce{value: paid[i]}(long, 0, 1_000e30, PRICE, said[i], _soon());
         }

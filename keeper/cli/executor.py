@@ -55,6 +55,7 @@ async def verify(settings: Settings) -> list[tuple[str, ...]]:
     """One row an Executor. Raises Transient."""
     from keeper.chain.endpoints import Endpoints
     from keeper.chain.head import latest
+    from keeper.cli import perp_verify
     from keeper.clock import SystemClock
     from keeper.daemon.camera import Camera
     from keeper.daemon.desks import identity, seat_of
@@ -62,12 +63,15 @@ async def verify(settings: Settings) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for chain in settings.chains:
         named = [p for p in settings.positions if p.executor and settings.venue(p.venue).chain == chain.name]
-        if not named:
+        seats = [v for v in settings.venues if v.chain == chain.name and v.subaccount is not None]
+        if not named and not seats:
             continue
         endpoints = await Endpoints.open(chain, SystemClock(), lambda _: None)
         try:
             block = await latest(endpoints)
-            read = Camera(chain, endpoints, None).reader(block)
+            camera = Camera(chain, endpoints, None)
+            read = camera.reader(block)
+            rows += await perp_verify.rows(settings, chain, (endpoints, block, camera)) if seats else []
             pools = await _pools(settings, chain, read)
             for p in named:
                 kind = settings.venue(p.venue).kind

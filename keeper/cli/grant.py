@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from keeper.cli import arguments, owner_options
 
 if TYPE_CHECKING:
+    from keeper.cli import perp_grant
     from keeper.config import Settings
 
 HEADERS = ("token", "amount", "now allowed", "signs", "transaction")
@@ -38,7 +39,9 @@ def command(
     collateral named by --amount, and what --reserve lets it pay in. The keeper has no key for that and sends nothing.
     Caps that are not named stay. From an hour after the deployment on, what loosens is announced a day before: sign
     what --announce prints, and a day later the same command without it.
-    With --subaccount, what the owner of a GMX position signs, so that the keeper may order for him.
+    With --subaccount, what the owner of a GMX position signs, so that the keeper may order for him; with --deploy
+    besides, through an Executor in the wallet's stead, which bounds every order: --amount USD=SIZE is what may be
+    closed in a day, --amount USDC=MARGIN what may be added.
 
     Example: keeper grant --amount USDC=5000 --amount WETH=2.5
     """
@@ -47,6 +50,18 @@ def command(
 
     owner = owner_options.read(share, bot or [], guardian, until)
     if subaccount is not None:
+        if deploy:
+            from keeper.cli import perp_grant
+
+            through = perp_grant.Asked(
+                label=subaccount,
+                actions=actions,
+                until_s=perp_grant.needed(owner["until_s"]),
+                amounts=amounts(amount or []),
+                guardian=guardian,
+            )
+            _through(load(config), through, json=json)
+            return
         _ordering(load(config), (subaccount, actions, owner["until_s"]), json=json)
         return
     _together(executor, send, (reserve, bot, guardian, until, deploy, announce, safe, share != 100.0))
@@ -79,6 +94,15 @@ def _ordering(settings: Settings, asked: tuple[str, int, int | None], *, json: b
     from keeper.cli import subaccount
 
     subaccount.show(subaccount.wanted(settings, *asked), json=json)
+
+
+def _through(settings: Settings, asked: perp_grant.Asked, *, json: bool) -> None:
+    """The same through an Executor in the wallet's stead, which is put there first where it is not yet."""
+    from keeper.cli import kernels, perp_grant, subaccount
+    from keeper.cli.endings import drive
+
+    kernels.prepare()
+    subaccount.show(drive(perp_grant.wanted(settings, asked)), json=json)
 
 
 def _together(executor: str | None, send: bool, owners: tuple[object, ...]) -> None:

@@ -21,15 +21,22 @@ def wanted(settings: Settings, label: str, actions: int, until_s: int | None) ->
     They name the subaccount, how often and how long it may order; none of them moves a token, and no allowance of the
     owner's is asked for: what the keeper adds comes from its own wallet.
     """
-    position, venue = _found(settings, label)
+    position, venue = found(settings, label)
+    if venue.subaccount is None:
+        raise ConfigError((f"venues.{venue.name}.subaccount: is not set; it is the keeper's own wallet",))
     if until_s is None:
         raise ConfigError((f"--until: is required: a grant to {venue.subaccount} without an end is none",))
     if actions <= 0:
         raise ConfigError((f"--actions: {actions} allows nothing",))
+    return calls(position, venue, actions, until_s)
+
+
+def calls(position: PositionSettings, venue: VenueSettings, actions: int, until_s: int) -> tuple[Row, ...]:
+    """The grant to that venue's subaccount."""
     assert venue.subaccount is not None
     action = bytes.fromhex(ACTION[2:])
     kinds = ("address", "bytes32", "uint256")
-    calls = (
+    three = (
         ("addSubaccount(address)", ("address",), (venue.subaccount,)),
         (
             "setMaxAllowedSubaccountActionCount(address,bytes32,uint256)",
@@ -46,19 +53,18 @@ def wanted(settings: Settings, label: str, actions: int, until_s: int | None) ->
             "data": "0x" + (keccak(text=signature)[:4] + encode(types, values)).hex(),
             "value_wei": "0",
         }
-        for signature, types, values in calls
+        for signature, types, values in three
     )
 
 
-def _found(settings: Settings, label: str) -> tuple[PositionSettings, VenueSettings]:
+def found(settings: Settings, label: str) -> tuple[PositionSettings, VenueSettings]:
+    """Position and venue of that label, which must be GMX's. Raises ConfigError."""
     position = next((p for p in settings.positions if p.label == label), None)
     if position is None:
         raise ConfigError((f"--subaccount {label}: no position of that label is configured",))
     venue = settings.venue(position.venue)
     if venue.kind != "gmx_v2":
         raise ConfigError((f"--subaccount {label}: {venue.kind} knows no subaccounts; they are GMX's",))
-    if venue.subaccount is None:
-        raise ConfigError((f"venues.{venue.name}.subaccount: is not set; it is the keeper's own wallet",))
     return position, venue
 
 

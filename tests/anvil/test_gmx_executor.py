@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from anvil.client import Chain
+from anvil.client import Chain, Reverted
+from anvil.compile import own_artifact
 from anvil.deploy_gmx_executor import PerpTerms
-from anvil.deploy_gmx_v2 import Gmx, deploy_gmx_v2, size_of
+from anvil.deploy_gmx_v2 import EVER, PARAMS, PRICES, USD, ZERO, Gmx, deploy_gmx_v2, orders_of, size_of
 from anvil.gmx_keepers import executed, moved, pair, taken
 from anvil.guard import START_S, Guard
 from anvil.node import Anvil
+from keeper.cli import perp_grant
+from keeper.cli.executor import verify as executors
+from keeper.config import load
 from keeper.executor import verify
 from keeper.executor.perp_bounded import NAME
+from keeper.inspection import inspect
 from keeper.journal.read import Reader
+from tests.bench.figures import record
 from tests.perp_node import client, own_node
 from tests.perp_stage import DEAD, guarded_home
 from tests.venue_stage import armed
 
 FEE_WEI = 2 * 10**16
 LOW, DEEP = 1_905, 1_800
+NEEDY = 1_920
+"""Below the Executor's trigger, and so far from liquidation that GMX fills at 5 % less."""
 REDUCE = "reduce(bytes32,uint64,uint256,uint256,uint256,uint64)"
 FAR_S = 2**40
 
@@ -41,6 +50,115 @@ def chain(node: Anvil) -> Iterator[Chain]:
 @pytest.fixture
 def at(chain: Chain) -> Gmx:
     return deploy_gmx_v2(chain)
+
+
+def worth(chain: Chain, at: Gmx, owner: str, position: bytes, eth_usd: int) -> float:
+    """Dollars of the owner's: wallet, and equity at the feed's price."""
+    size, tokens, units = size_of(chain, at, position)
+    held = int(chain.call(at.usdc, "balanceOf(address)(uint256)", owner)) + units
+    return held / 10**6 + tokens * eth_usd / 10**18 - size / USD
+
+
+def refused(chain: Chain, sender: str, to: str, signature: str, *values: object, value_wei: int = 0) -> str:
+    """Why the contract does not take it. AssertionError where it does."""
+    try:
+        chain.send(sender, to, signature, *values, value_wei=value_wei)
+    except Reverted as no:
+        return str(no)
+    raise AssertionError(f"{signature} was taken")
+
+
+@pytest.mark.anvil
+def test_executor__granted_by_what_the_command_prints__bounds_a_thief_of_the_key(
+    tmp_path: Path, node: Anvil, chain: Chain, at: Gmx
+) -> None:
+    made = pair(chain, at, chain.accounts[10:12], True, (20_000, 2_000))
+    owner = made.guarded
+    home = guarded_home(tmp_path, node, chain, at, [made], ["add_margin", "reduce_perp"])
+    chain.send(owner, at.subaccounts, "removeSubaccount(address)", home.wallet)
+    asked = perp_grant.Asked(
+        label="long-0", actions=50, until_s=10**10, amounts={"USD": "10000", "USDC": "1000"}
+    )
+    rows = asyncio.run(perp_grant.wanted(home.settings, asked))
+    for row in rows:
+        chain.send(str(row["from"]), str(row["to"]), bytes.fromhex(str(row["data"])[2:]))
+    executor = verify.executor_address(owner, NAME, at.subaccounts)
+    text = home.config.read_text().replace(f'subaccount = "{home.wallet}"', f'subaccount = "{executor}"')
+    home.config.write_text(text)
+    settings = load(home.config)
+    (told,) = asyncio.run(executors(settings))
+    assert (told[1], told[-1]) == (executor, "as committed")
+    # and the daemon finds nothing that it lacks but what a test's policy and wallet do
+    found = {f.code for f in asyncio.run(inspect(settings))}
+    assert not found & {
+        "contract",
+        "grant_missing",
+        "grant_spent",
+        "grant_expired",
+        "late_trigger",
+        "no_price",
+    }
+    again = asyncio.run(perp_grant.wanted(home.settings, asked))
+    assert again[0]["call"] == "setBot"
+
+    chain.learn(own_artifact(NAME))
+    bot = home.wallet
+    chain.rpc("anvil_impersonateAccount", bot)
+    position, bound = made.keys[0], NEEDY * 10**12 * 9_500 // 10_000
+    half = (position, 0, 5_000 * USD, bound, FEE_WEI, FAR_S)
+    assert "NotTriggered" in refused(chain, bot, executor, REDUCE, *half, value_wei=FEE_WEI)
+    chain.send(chain.accounts[0], at.wnt_feed, "set(int256)", NEEDY * 10**8)
+    before = worth(chain, at, owner, position, NEEDY)
+    # GMX itself: the key is nobody's subaccount
+    assert "SubaccountNotAuthorized" in refused(
+        chain, bot, at.subaccounts, f"createOrder(address,{PARAMS})", owner, anything(at, bot)
+    )
+    for code, order in {
+        "PriceOutOfBound": (position, 0, 5_000 * USD, bound - 1, FEE_WEI, FAR_S),
+        "SpendCap": (position, 0, 10_001 * USD, bound, FEE_WEI, FAR_S),
+        "MayNotClose": (position, 0, 20_000 * USD, bound, FEE_WEI, FAR_S),
+        "WrongSeq": (position, 1, 5_000 * USD, bound, FEE_WEI, FAR_S),
+        "TooLittle": (position, 0, 1, bound, FEE_WEI, FAR_S),
+        "PositionUnknown": (made.keys[1], 0, 5_000 * USD, bound, FEE_WEI, FAR_S),
+    }.items():
+        assert code in refused(chain, bot, executor, REDUCE, *order, value_wei=FEE_WEI)
+    # the whole of a day's cap, filled by keepers that sign the worst price that the order takes
+    # with what the impact takes besides, below which GMX cancels
+    signed = bound * 1_002 // 1_000
+    worst = ((signed,) * 2, (signed,) * 2, (10**24,) * 2)
+    seq = closed = 0
+    while closed < 10_000:
+        chain.send(
+            bot, executor, REDUCE, position, seq, 5_000 * USD, bound, FEE_WEI, FAR_S, value_wei=FEE_WEI
+        )
+        (order,) = orders_of(chain, at, owner)
+        assert "OrderWaits" in refused(
+            chain, bot, executor, REDUCE, position, seq + 1, *half[2:], value_wei=FEE_WEI
+        )
+        chain.send(chain.accounts[1], at.handler, f"executeOrder(bytes32,{PRICES})", order, worst)
+        seq, closed = seq + 1, closed + 5_000
+        chain.mine(chain.block().timestamp_s + 60)
+    # what he closed has taken the position out of need; and in need again the day's cap is spent
+    assert "NotTriggered" in refused(
+        chain, bot, executor, REDUCE, position, seq, *half[2:], value_wei=FEE_WEI
+    )
+    chain.send(chain.accounts[0], at.wnt_feed, "set(int256)", LOW * 10**8)
+    assert "SpendCap" in refused(chain, bot, executor, REDUCE, position, seq, *half[2:], value_wei=FEE_WEI)
+    lost = before - worth(chain, at, owner, position, NEEDY)
+    most = closed * (0.05 + 0.0006) + 1.0
+    record("gmx_stolen_key_lost_usd", round(lost, 2), bound=f"<= {most:.2f}", holds=lost <= most,
+           evidence="double", n=1)  # fmt: skip
+    assert 0.9 * closed * 0.05 < lost <= most
+    assert size_of(chain, at, position)[0] == 10_000 * USD
+    chain.send(owner, executor, "pause()")
+    assert "IsPaused" in refused(chain, bot, executor, REDUCE, position, seq, *half[2:], value_wei=FEE_WEI)
+
+
+def anything(at: Gmx, to: str) -> tuple[object, ...]:
+    """An order that opens size, to be paid out to whoever asks."""
+    addresses = (to, to, ZERO, ZERO, at.market, at.usdc, [])
+    numbers = (1_000 * USD, 0, 0, EVER, 0, 0, 0, 0)
+    return addresses, numbers, 2, 0, True, False, False, b"\0" * 32, []
 
 
 @pytest.mark.anvil
