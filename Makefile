@@ -39,7 +39,8 @@ demo: setup  ## a crash on a local chain: guarded positions and their unprotecte
 	.venv/bin/keeper demo $(DEMO)
 
 test: setup  ## all tests but chaos and bench
-	$(PY) -m pytest -n 2 --dist loadfile -m "not chaos and not bench" $(PYTEST) $(TESTS)
+	# a third worker for two cores: much of the time goes in waiting for daemons, blocks and chains of their own
+	$(PY) -m pytest -n 3 --dist loadfile -m "not chaos and not bench" $(PYTEST) $(TESTS)
 
 bench: setup  ## figures of speed, into build/figures.json
 	$(PY) -m pytest -m bench -s $(PYTEST) $(TESTS)
