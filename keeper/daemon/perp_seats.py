@@ -14,6 +14,7 @@ from strategies.perp import FEE_TIMES, FEE_TIPS
 
 ENDS_SOON_S = 14 * 86_400
 ACTIONS_LEAST = 10
+STOP = "stop_on_venue"
 STORM_TIMES = 5
 """The fee of an execution must be payable at so many times today's base fee."""
 
@@ -91,6 +92,11 @@ def _executor(perp: Perp, bounds: OrderBounds, guarded: Guarded, snapshot: Snaps
         said.append(
             _Said(code="fee_cap", why=f"{why} today's base fee: raise feeMax", severity=Severity.WARNING)
         )
+    if STOP in guarded.policy.strategies:
+        why = (
+            f"the policy names {STOP}, which the Executor does not place: nothing protects while we are dead"
+        )
+        said.append(_Said(code="stop_not_supported", why=why, severity=Severity.WARNING))
     needed = perp_rules.ppm_of(guarded.policy.trigger_wad)
     if bounds.expiry_s and bounds.trigger_ppm < needed:
         why = f"the Executor acts below {bounds.trigger_ppm} ppm of equity, the policy's trigger is near {needed}"

@@ -1,0 +1,90 @@
+"""What an owner's grant on GMX lacks is named by ``check``, before the night in which it is needed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from keeper.daemon.facts import Guarded
+from keeper.daemon.perp_seats import findings
+from keeper.model import Acting, OrderBounds
+from tests import build
+from tests.build import WALLET
+from tests.hedge_relief import ACTING, GMX, PERP
+from tests.hedge_relief import short as held
+
+pytestmark = pytest.mark.unit
+BLOCK = build.snapshot([]).block
+NOW_S = BLOCK.timestamp_s
+FINE = replace(ACTING, actions_left=50, until_s=2**40)
+BOUNDS = OrderBounds(
+    executor="0x" + "e1" * 20,
+    timestamp_s=NOW_S,
+    expiry_s=2**39,
+    paused=False,
+    seq=0,
+    ready_s=0,
+    slippage_bps=500,
+    may_close=False,
+    trigger_ppm=70_000,
+    max_ppm=200_000,
+    size_min_usd=0,
+    size_left_usd=1,
+    margin_min=0,
+    margin_left=1,
+    fee_wei_max=10**20,
+    order="",
+    bots=((WALLET, 2**39),),
+    price=1,
+    equity_ppm=1,
+)
+
+
+def codes(
+    acting: Acting, *, disabled: bool = False, strategies: tuple[str, ...] = ("reduce_perp",)
+) -> set[str]:
+    at = held(2_000)
+    assert at.perp is not None
+    at = replace(at, perp=replace(at.perp, acting=acting, disabled=disabled))
+    policy = replace(PERP, strategies=strategies)
+    guarded = Guarded(label="short", policy=policy, venue_id=GMX.id, id=at.id)
+    snapshot = build.snapshot([at])
+    site = SimpleNamespace(guarded=(guarded,))
+    return {f.code for f in findings(site, snapshot)}  # type: ignore[arg-type]
+
+
+def through(**wrong: object) -> Acting:
+    return replace(FINE, bounds=replace(BOUNDS, **wrong))  # type: ignore[arg-type]
+
+
+def test_grant__that_is_whole__is_not_mentioned() -> None:
+    assert codes(FINE) == codes(through()) == set()
+
+
+@pytest.mark.parametrize(
+    ("named", "acting"),
+    [
+        ("no_subaccount", replace(FINE, subaccount="0x" + "0" * 40)),
+        ("grant_missing", replace(FINE, allowed=False)),
+        ("grant_expired", replace(FINE, until_s=NOW_S - 1)),
+        ("grant_ends", replace(FINE, until_s=NOW_S + 13 * 86_400)),
+        ("grant_spent", replace(FINE, actions_left=0)),
+        ("grant_low", replace(FINE, actions_left=9)),
+        ("grant_expired", through(expiry_s=NOW_S - 1)),
+        ("grant_expired", through(bots=())),
+        ("paused", through(paused=True)),
+        ("unknown_position", through(expiry_s=0)),
+        ("no_price", through(price=None, equity_ppm=None)),
+        ("fee_cap", through(fee_wei_max=0)),
+        ("late_trigger", through(trigger_ppm=62_599)),
+    ],
+)
+def test_grant__that_lacks_something__is_named(named: str, acting: Acting) -> None:
+    assert codes(acting) == {named}
+
+
+def test_market__that_is_disabled_and_a_stop_that_nobody_places__are_named() -> None:
+    assert codes(FINE, disabled=True) == {"market_disabled"}
+    assert codes(through(), strategies=("reduce_perp", "stop_on_venue")) == {"stop_not_supported"}
