@@ -195,13 +195,14 @@ def _system(found: Leverage, *, one_owner: bool) -> list[Measure]:
             name="systemic leverage",
             value=all_.ratio,
             unit="x",
-            means=f"{why}{all_.count} borrowers as one; half of the debt stands at {half} and above{sunk}",
+            means=f"{why}{all_.count:,} borrowers as one; half of the debt stands at {half} and above{sunk}",
         ),
         Measure(
             name="concentration of debt",
             value=all_.hhi,
             unit="HHI",
-            means=f"as {1.0 / all_.hhi:.1f} even borrowers",
+            means=f"as {1.0 / all_.hhi:,.1f} even borrowers",
+            digits=4,
         ),
     ]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from anvil.actors import Actors, Borrower
+from anvil.actors import AccountData, Actors, Borrower
 from anvil.client import Chain
 from anvil.deploy_aave_v3 import EMODES
 from anvil.deployment import Deployment
@@ -64,6 +64,24 @@ def mapped(capsys: pytest.CaptureFixture[str], *line: str) -> tuple[int, dict[st
     return code, json.loads(out.out)
 
 
+def geared(capsys: pytest.CaptureFixture[str], where: tuple[str, ...], views: list[AccountData]) -> None:
+    """``keeper leverage`` of the same crowd: assets, debt and leverage as the pool has them."""
+    assert invoke(["leverage", *where, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    held, owed = (sum(getattr(v, side) for v in views) / 1e8 for side in ("collateral_base", "debt_base"))
+    assert found["assets_usd"] == pytest.approx(held, rel=1e-6)
+    assert found["debt_usd"] == pytest.approx(owed, rel=1e-6)
+    said = {m["measure"]: m for m in found["measures"]}
+    assert said["systemic leverage"]["value"] == pytest.approx(held / (held - owed), rel=1e-6)
+    by = {s["by"]: s for s in found["concentration"]}
+    assert {kind: len(by[kind]["usd"]) for kind in ("venue", "oracle", "chain")} == dict.fromkeys(
+        ("venue", "oracle", "chain"), 1
+    )
+    assert by["venue"]["usd"] == {
+        f"aave_v3 on {next(iter(by['chain']['usd']))}": pytest.approx(held, rel=1e-6)
+    }
+
+
 def test_census__crowd_of_the_real_market_from_its_logs__map_equals_the_pool_asked_one_by_one(
     upstream: Anvil,
     chain: Chain,
@@ -87,6 +105,7 @@ def test_census__crowd_of_the_real_market_from_its_logs__map_equals_the_pool_ask
     assert {p["name"] for p in found["queue"]} == {b.account for b in owing}
     assert len(owing) == len(people) - 1
     assert found["of"] == "wstETH"
+    geared(capsys, where, [actors.account(b.account) for b in owing])
     start = {s: actors.price_usd8(s) for s in deployment.symbols}
     total = {"WETH": 0.4, "wstETH": 0.3, "WBTC": 0.7}
     turns: list[str] = []

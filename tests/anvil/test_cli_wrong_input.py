@@ -76,7 +76,7 @@ def test_scan__when_the_account_has_a_position__then_health_is_the_pools_and_ini
     assert done.returncode == 0, done.stderr
     (guarded,) = json.loads(done.stdout)["positions"]
     assert guarded["health_wad"] == found["health_wad"]
-    for command in ("distance", "risk", "shock"):
+    for command in ("distance", "risk", "shock", "leverage"):
         table = typed(tmp_path, command).stdout
         assert "position-1" in table
         assert someone.account not in table
