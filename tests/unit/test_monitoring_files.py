@@ -137,6 +137,18 @@ def test_rules__when_a_live_daemon_sends_nothing_or_a_dry_run_does__then_only_th
     assert found["KeeperCanaryOverdue"][0].endswith(live), "a rehearsal is no success, and no fault"
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["keeper_position_stopped", "keeper_hedge_cover", "keeper_adl_left_ratio", "keeper_position_level"],
+)
+def test_state__when_it_keeps_a_position_from_being_acted_for_or_covered__then_drawn_and_told(
+    name: str,
+) -> None:
+    panels = json.loads((FOLDER / "grafana-dashboard.json").read_text())["panels"]
+    assert any(name in t["expr"] for p in panels for t in p["targets"])
+    assert any(name in r["expr"] for r in rules())
+
+
 def test_dashboard__when_read__then_panels_do_not_overlap_and_take_their_source_from_a_variable() -> None:
     board = json.loads((FOLDER / "grafana-dashboard.json").read_text())
     taken: set[tuple[int, int]] = set()
