@@ -23,6 +23,7 @@ from keeper.replay.vessel import Vessel
 from keeper.risk.assets import CALM, asset
 
 SIZE_ROUNDS = 12
+FITTED = 1e-14
 LEAST_USD = 1.0
 ROUNDING = 1e-9
 GAS_SHARE_MAX = 0.2
@@ -307,7 +308,9 @@ def sale(vessel: Vessel, market: Market, levels: tuple[float, float], service: S
         room = target * brought / sold - lot.threshold if sold > 0.0 else 0.0
         if room <= 0.0:
             return Act(why=f"selling {lot.asset} at this loss lowers health")
-        sold = min(short / room, most)
+        last, sold = sold, min(short / room, most)
+        if abs(sold - last) <= FITTED * sold:
+            break
     back = brings(vessel, market, (i, j), sold) * (1.0 - fee)
     if back > vessel.owed_usd(j):
         # no more than the debt takes; what is still short is sold into another one a moment later

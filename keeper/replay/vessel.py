@@ -11,6 +11,8 @@ from keeper.replay.paths import Paths
 from keeper.risk.book import Book, Floats, Ints
 
 EMPTY_USD = 1e-6
+SHORT = 32
+"""So many moments are looked at one by one sooner than their changes are found."""
 
 
 class Vessel:
@@ -27,21 +29,24 @@ class Vessel:
         self.owed = [x.value * usd for x in account.debt]
         self.paths = paths
         self.at = 0
+        self._rows = dict(zip(paths.assets, paths.row.tolist(), strict=True))
+        self._weighed: tuple[list[int], list[float], list[float]] | None = None
+        self._book: Book | None = None
         self._moves = paths.moves()
         self._changes = changes
 
     def said(self, name: str) -> float:
         """The feed's price over its first."""
-        return float(self.paths.said[self.paths.row_of(name), self.at])
+        return float(self.paths.said[self._rows[name], self.at])
 
     def ahead(self, name: str) -> float:
         """Market price over the feed's."""
-        row = self.paths.row_of(name)
+        row = self._rows[name]
         return float(self.paths.market[row, self.at] / self.paths.said[row, self.at])
 
     def level(self, name: str) -> float:
         """The market's price over its first."""
-        return float(self.paths.market[self.paths.row_of(name), self.at])
+        return float(self.paths.market[self._rows[name], self.at])
 
     def held_usd(self, i: int) -> float:
         """Value of collateral ``i`` by its feed, income in it."""
@@ -76,14 +81,17 @@ class Vessel:
 
     def take(self, i: int, usd: float) -> None:
         """``usd`` of collateral ``i`` leave."""
+        self._weighed = self._book = None
         self.held[i] = max(0.0, self.held[i] - usd / self._kept(i))
 
     def add(self, i: int, usd: float) -> None:
         """``usd`` of collateral ``i`` come in."""
+        self._weighed = self._book = None
         self.held[i] += usd / self._kept(i)
 
     def repay(self, j: int, usd: float) -> None:
         """``usd`` of debt ``j`` are repaid."""
+        self._weighed = self._book = None
         self.owed[j] = max(0.0, self.owed[j] - usd / self._due(j))
 
     def lots(self, i: int, usd: float) -> float:
@@ -116,6 +124,11 @@ class Vessel:
 
     def weights(self) -> tuple[list[int], list[float], list[float]]:
         """(path, weight against debt, debt) of each path that moves it."""
+        if self._weighed is None:
+            self._weighed = self._weigh()
+        return self._weighed
+
+    def _weigh(self) -> tuple[list[int], list[float], list[float]]:
         entries: dict[int, tuple[float, float]] = {}
         for lot, value in zip(self.collateral, self.held, strict=True):
             row = self.paths.kept_row(lot.asset)
@@ -129,6 +142,11 @@ class Vessel:
 
     def book(self) -> Book:
         """Its one row, over the rows of the paths."""
+        if self._book is None:
+            self._book = self._booked()
+        return self._book
+
+    def _booked(self) -> Book:
         rows, a, b = self.weights()
         return Book(
             indptr=np.array([0, len(rows)], np.int64),
@@ -143,18 +161,18 @@ class Vessel:
     def gap(self, first: int, last: int) -> float:
         """The largest further move of the market, in one update, that it survives at its worst moment from ``first``
         to ``last``: margin over what moves, net of debt that moves alike; 1 at most, negative once it is below."""
-        rows, a, b = self.weights()
-        net = np.array(a) - np.array(b)
-        said = self._said(rows, first, last)
+        rows = self.weights()[0]
+        book = self.book()
+        net, said = book.a - book.b, self._said(rows, first, last)
         margin, moved = net @ said, np.abs((net * self._moves[rows]) @ said)
-        scale = 1e-9 * (np.array(b) @ said) + EMPTY_USD
+        scale = 1e-9 * (book.b @ said) + EMPTY_USD
         with np.errstate(divide="ignore", invalid="ignore"):
             found = np.where(moved > scale, margin / moved, np.where(margin >= 0.0, 1.0, -1.0))
         return float(np.minimum(found, 1.0).min())
 
     def _said(self, rows: list[int], first: int, last: int) -> Floats:
         """The paths of ``rows`` from ``first`` to ``last``, at changes only where they are known."""
-        if self._changes is None:
+        if self._changes is None or last - first < SHORT:
             return self.paths.said[rows, first : last + 1]
         begin, end = np.searchsorted(self._changes, (first, last + 1))
         moments = np.concatenate([[first], self._changes[begin:end], [last]])
