@@ -146,8 +146,8 @@ def test_executor__granted_by_what_the_command_prints__bounds_a_thief_of_the_key
     assert "SpendCap" in refused(chain, bot, executor, REDUCE, position, seq, *half[2:], value_wei=FEE_WEI)
     lost = before - worth(chain, at, owner, position, NEEDY)
     most = closed * (0.05 + 0.0006) + 1.0
-    record("gmx_stolen_key_lost_usd", round(lost, 2), bound=f"<= {most:.2f}", holds=lost <= most,
-           evidence="double", n=1)  # fmt: skip
+    record("gmx_stolen_key_lost_usd", round(lost, 2), unit="USD", bound=f"<= {most:.2f}", holds=lost <= most,
+           evidence="own_double", n=1)  # fmt: skip
     assert 0.9 * closed * 0.05 < lost <= most
     assert size_of(chain, at, position)[0] == 10_000 * USD
     chain.send(owner, executor, "pause()")
@@ -161,7 +161,7 @@ def anything(at: Gmx, to: str) -> tuple[object, ...]:
     return addresses, numbers, 2, 0, True, False, False, b"\0" * 32, []
 
 
-@pytest.mark.anvil
+@pytest.mark.chaos
 @pytest.mark.parametrize("strategy", ["add_margin", "reduce_perp"])
 def test_executor__crash__the_long_is_kept_through_it_and_its_twin_is_liquidated(
     tmp_path: Path, node: Anvil, chain: Chain, at: Gmx, strategy: str

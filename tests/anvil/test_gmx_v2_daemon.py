@@ -23,11 +23,14 @@ from anvil.perp_stage import perp_stage
 from anvil.report import keep
 from keeper.config import load
 from keeper.journal.read import Reader
+from tests.bench.figures import record
 from tests.perp_node import client, own_node
 from tests.perp_stage import DEAD, guarded_home
 from tests.venue_stage import Guarded, armed
 
 DOLLARS = (20_000, 2_000)
+ENDS = 9
+"""Ways in which an order may end, or the daemon while it waits, that are played below."""
 
 
 @pytest.fixture
@@ -45,6 +48,24 @@ def chain(node: Anvil) -> Iterator[Chain]:
 @pytest.fixture
 def at(chain: Chain) -> Gmx:
     return deploy_gmx_v2(chain)
+
+
+@pytest.fixture(scope="module")
+def handled(request: pytest.FixtureRequest) -> Iterator[set[str]]:
+    """Names of the tests that saw an order through to its end; a figure where all were asked for."""
+    seen: set[str] = set()
+    yield seen
+    asked = [i for i in request.session.items if "handled" in getattr(i, "fixturenames", ())]
+    if len(asked) == ENDS:
+        record(
+            "perp_orders_handled",
+            len(seen),
+            unit="ways",
+            bound=f"= {ENDS}: cancelled, frozen, late, front-run, killed between creation and execution",
+            holds=len(seen) == ENDS,
+            evidence="own_double",
+            n=ENDS,
+        )
 
 
 @pytest.mark.anvil
@@ -143,7 +164,7 @@ def night(
 
 @pytest.mark.chaos
 def test_order__front_run_by_liquidation__cancelled_and_said(
-    tmp_path: Path, node: Anvil, chain: Chain, at: Gmx
+    tmp_path: Path, node: Anvil, chain: Chain, at: Gmx, handled: set[str], request: pytest.FixtureRequest
 ) -> None:
     on = night(tmp_path, node, chain, at)
     with on.awake() as block:
@@ -152,11 +173,12 @@ def test_order__front_run_by_liquidation__cancelled_and_said(
         block()
         block()
     _said_to_be_liquidated(on)
+    handled.add(request.node.name)
 
 
 @pytest.mark.chaos
 def test_order__front_run_by_liquidation_while_the_daemon_is_dead__said_after_the_restart(
-    tmp_path: Path, node: Anvil, chain: Chain, at: Gmx
+    tmp_path: Path, node: Anvil, chain: Chain, at: Gmx, handled: set[str], request: pytest.FixtureRequest
 ) -> None:
     on = night(tmp_path, node, chain, at)
     with on.awake(killed=True) as block:
@@ -170,6 +192,7 @@ def test_order__front_run_by_liquidation_while_the_daemon_is_dead__said_after_th
     with on.awake() as block:
         block()
     assert on.states() == ["PENDING", "CANCELLED"], "told once, whatever restarts"
+    handled.add(request.node.name)
 
 
 def _liquidated_first(on: Night, block: Callable[[], Any]) -> None:
@@ -190,7 +213,13 @@ def _said_to_be_liquidated(on: Night) -> None:
 @pytest.mark.chaos
 @pytest.mark.parametrize("dead", [False, True])
 def test_order__too_late_to_cure__cancelled_by_the_venue_and_a_larger_one_follows(
-    tmp_path: Path, node: Anvil, chain: Chain, at: Gmx, dead: bool
+    tmp_path: Path,
+    node: Anvil,
+    chain: Chain,
+    at: Gmx,
+    dead: bool,
+    handled: set[str],
+    request: pytest.FixtureRequest,
 ) -> None:
     on = night(tmp_path, node, chain, at)
     with on.awake(killed=dead) as block:
@@ -210,6 +239,7 @@ def test_order__too_late_to_cure__cancelled_by_the_venue_and_a_larger_one_follow
     assert on.states()[-1] == "EXECUTED"
     assert on.size() != DEAD
     assert on.home.rescues(on.made.guarded)[-1] == "add_margin"
+    handled.add(request.node.name)
 
 
 def _too_late(on: Night, block: Callable[[], Any]) -> None:
@@ -222,7 +252,13 @@ def _too_late(on: Night, block: Callable[[], Any]) -> None:
 @pytest.mark.chaos
 @pytest.mark.parametrize("dead", [False, True])
 def test_order__nobody_executes_it__taken_back_and_issued_anew(
-    tmp_path: Path, node: Anvil, chain: Chain, at: Gmx, dead: bool
+    tmp_path: Path,
+    node: Anvil,
+    chain: Chain,
+    at: Gmx,
+    dead: bool,
+    handled: set[str],
+    request: pytest.FixtureRequest,
 ) -> None:
     on = night(tmp_path, node, chain, at)
     with on.awake(killed=dead) as block:
@@ -237,6 +273,7 @@ def test_order__nobody_executes_it__taken_back_and_issued_anew(
     assert len(second) == 1
     assert on.states() == ["PENDING", "TIMEOUT", "CANCELLED", "PENDING", "EXECUTED"]
     assert "order_late" in on.alarms()
+    handled.add(request.node.name)
 
 
 def _grown_old(on: Night, block: Callable[[], Any]) -> list[bytes]:
@@ -254,7 +291,7 @@ def _grown_old(on: Night, block: Callable[[], Any]) -> list[bytes]:
 
 @pytest.mark.chaos
 def test_daemon__killed_between_creation_and_execution__acts_once(
-    tmp_path: Path, node: Anvil, chain: Chain, at: Gmx
+    tmp_path: Path, node: Anvil, chain: Chain, at: Gmx, handled: set[str], request: pytest.FixtureRequest
 ) -> None:
     on = night(tmp_path, node, chain, at)
     with on.awake(killed=True) as block:
@@ -272,11 +309,12 @@ def test_daemon__killed_between_creation_and_execution__acts_once(
     assert on.home.rescues(on.made.guarded) == ["add_margin"]
     assert on.states() == ["PENDING", "EXECUTED"]
     assert on.size()[2] > size_of(chain, at, on.made.keys[1])[2]
+    handled.add(request.node.name)
 
 
 @pytest.mark.chaos
 def test_stop__frozen_by_the_venue__said_taken_back_after_a_kill_and_placed_anew(
-    tmp_path: Path, node: Anvil, chain: Chain, at: Gmx
+    tmp_path: Path, node: Anvil, chain: Chain, at: Gmx, handled: set[str], request: pytest.FixtureRequest
 ) -> None:
     on = night(tmp_path, node, chain, at, ("add_margin", "stop_on_venue"))
     with on.awake(killed=True) as block:
@@ -295,11 +333,12 @@ def test_stop__frozen_by_the_venue__said_taken_back_after_a_kill_and_placed_anew
     assert on.states() == ["PENDING", "FROZEN", "CANCELLED", "PENDING"]
     assert on.size() != DEAD
     assert on.home.rescues(on.made.guarded) == ["stop_on_venue"] * 3
+    handled.add(request.node.name)
 
 
 @pytest.mark.chaos
 def test_stop__daemon_dead__the_venue_closes_the_position_before_liquidation(
-    tmp_path: Path, node: Anvil, chain: Chain, at: Gmx
+    tmp_path: Path, node: Anvil, chain: Chain, at: Gmx, handled: set[str], request: pytest.FixtureRequest
 ) -> None:
     on = night(tmp_path, node, chain, at, ("add_margin", "stop_on_venue"))
     with on.awake() as block:
@@ -311,3 +350,4 @@ def test_stop__daemon_dead__the_venue_closes_the_position_before_liquidation(
     assert on.size() == DEAD
     assert size_of(chain, at, on.made.keys[1]) != DEAD
     assert on.orders() == []
+    handled.add(request.node.name)

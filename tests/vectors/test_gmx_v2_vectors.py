@@ -136,7 +136,15 @@ def test_standing__every_state_of_the_reader__remaining_and_verdict() -> None:
     print(
         f"states_exact_gmx_v2: {checked - len(wrong)}, states_wrong_gmx_v2: {len(wrong)}, worst {worst:.1e} of size"
     )
-    record("states_exact_gmx_v2", checked - len(wrong), unit="states", evidence="vendor_vectors", n=checked)
+    record(
+        "states_exact_gmx_v2",
+        checked - len(wrong),
+        unit="states",
+        bound=f"= {checked}, each within {SIZE_SHARE_MAX:.0e} of its size",
+        holds=not wrong and checked > 0,
+        evidence="vendor_vectors",
+        n=checked,
+    )
     record(
         "states_wrong_gmx_v2",
         len(wrong),
