@@ -25,6 +25,7 @@ class Kind:
 
 
 KINDS: tuple[Kind, ...] = (
+    Kind(name="aave_v2", governed=True),
     Kind(name="aave_v3", governed=True, executor="AaveV3Executor"),
     Kind(name="compound_v3", governed=True, executor="CompoundV3Executor"),
     Kind(name="gmx_v2", keys=("market",), extras=("reader", "subaccount", "spread_bps"), perpetual=True),

@@ -1,7 +1,8 @@
-"""What one tick costs our own process for 1,000 guarded accounts on Morpho Blue, and on the 3.0 line of Aave v3."""
+"""What one tick costs our own process for 1,000 guarded accounts: Morpho Blue, Aave v3.0, Aave v2."""
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,9 @@ from anvil.deploy_morpho import deploy_morpho
 from anvil.deployment import Deployment
 from anvil.node import Anvil, AnvilSettings
 from keeper.config import VenueSettings
+from tests.aave_v2_market import deploy_aave_v2
+from tests.aave_v2_states import Script, open_all
+from tests.aave_v2_states import settings as aave_v2_settings
 from tests.bench.tick_cost import N, costs_ms, told
 from tests.morpho_stage import Loan, open_loans, settings
 from tests.venue_stage import home
@@ -55,7 +59,29 @@ def _spark(chain: Chain, deployment: Deployment) -> tuple[VenueSettings, list[st
     return named, people
 
 
-@pytest.mark.parametrize("figure", ["morpho_blue", "aave_v3_0"])
+def _old(chain: Chain, deployment: Deployment) -> tuple[VenueSettings, list[str]]:
+    market, people = deploy_aave_v2(chain, deployment), _accounts("older")
+    scripts = [Loan2(market, account=a, more=i % 3 == 0, two=i % 4 == 0) for i, a in enumerate(people)]
+    open_all(chain, market, list(scripts))
+    return aave_v2_settings(market), people
+
+
+class Loan2(Script):
+    """An account of the same shape as those on the 3.0 line."""
+
+    def __init__(self, market: Deployment, *, account: str, more: bool, two: bool) -> None:
+        super().__init__("one_debt", random.Random(0), market)
+        self.account, self.given, self.owner = account, [("WETH", 10**18)], []
+        self.given += [("wstETH", 10**17)] if more else []
+        self._owe("USDC", 1_000)
+        if two:
+            self._owe("DAI", 100)
+
+
+OPENED = {"morpho_blue": _morpho, "aave_v3_0": _spark, "aave_v2": _old}
+
+
+@pytest.mark.parametrize("figure", list(OPENED))
 def test_tick__a_thousand_accounts_on_real_bytecode__stays_within_its_bound(
     tmp_path: Path, figure: str
 ) -> None:
@@ -63,7 +89,7 @@ def test_tick__a_thousand_accounts_on_real_bytecode__stays_within_its_bound(
         chain = Chain(node.url)
         try:
             deployment = deploy(chain, compile_aave())
-            venue, people = (_morpho if figure == "morpho_blue" else _spark)(chain, deployment)
+            venue, people = OPENED[figure](chain, deployment)
             guarded = {f"p{i}": a for i, a in enumerate(people)}
             native = deployment.token("WETH").address
             made = home(

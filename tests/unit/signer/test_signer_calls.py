@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from eth_abi.abi import encode
 
 from keeper.allowed import Venued
 from keeper.signer.calls import KINDS, calls_of
+from keeper.signer.policy import SigningPolicy, spend_of
+from keeper.signer.policy_file import load, to_text
+from keeper.signer.store import DayCaps
 from keeper.units import UINT256_MAX
 from keeper.venues import registry
 from keeper.venues.aave_v3.signing import aave_v3_calls
@@ -30,6 +36,25 @@ def test_calls__of_every_kind_that_ships__are_told_in_one_place_only(kind: str) 
 
 def test_calls__when_aave__then_those_of_the_pool() -> None:
     assert registry.signed("aave_v3", venued()) == aave_v3_calls(COMET, {TOKEN: 7}, (OWNER,))
+
+
+def test_calls__when_aave_v2__then_a_deposit_is_known_as_spent_through_a_written_policy_too(
+    tmp_path: Path,
+) -> None:
+    calls = registry.signed("aave_v2", venued())
+    assert {c.name for c in calls} == {"deposit", "repay"}
+    data = calls[0].selector + encode(["address", "uint256", "address", "uint16"], [TOKEN, 7, OWNER, 0])
+    assert calls[0].refuses(data) is None
+    assert calls[0].refuses(
+        data[:4] + encode(["address", "uint256", "address", "uint16"], [TOKEN, 8, OWNER, 0])
+    )
+    assert spend_of(data) == ("", 0), "the signer itself knows nothing of it"
+    policy = SigningPolicy(chain_id=1, address=OWNER, calls=calls, fee_wei_max=10**18)
+    path = tmp_path / "policy.json"
+    path.write_text(to_text(policy, DayCaps(fee_wei=1, units={})))
+    path.chmod(0o600)
+    read, _ = load(path)
+    assert spend_of(data, read.calls) == (TOKEN.lower(), 7)
 
 
 @pytest.mark.parametrize("most, bound", [(7, 7), (None, UINT256_MAX - 1), (0, 0)])

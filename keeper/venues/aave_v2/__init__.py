@@ -1,0 +1,160 @@
+"""Aave v2: any market given by its LendingPoolAddressesProvider, health to the wei, told in dollars.
+
+book.py (addresses, signatures) -> layout.py (what one batch asks) -> read.py (words to positions) -> encode.py (steps
+to calls); math.py and rules.py are the protocol's arithmetic where it is not that of v3.0, signing.py what a key may
+sign, views.py what the pool says of itself. What is equal in v3.0 is taken from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from keeper.config import VenueSettings
+from keeper.model import (
+    Block,
+    Call,
+    Means,
+    Position,
+    PositionId,
+    Refusal,
+    Repay,
+    Snapshot,
+    Step,
+    Supply,
+    Token,
+)
+from keeper.seams import LiquidationRule, LogFilter, Reading, Seen, Shadow
+from keeper.sockets import Named
+from keeper.venues.aave_v2 import book, encode, events, read, rules
+from keeper.venues.aave_v2.book import KIND, Market
+from keeper.venues.aave_v2.deployments import known
+from keeper.venues.aave_v2.layout import Layout, layout, position_id
+from keeper.venues.aave_v3 import encode as v3
+from keeper.venues.aave_v3 import screen, sources
+from keeper.venues.aave_v3.book import Read
+from keeper.venues.atomic import AtomicVenue
+from keeper.words import Words
+
+__all__ = ["KIND", "AaveV2", "known", "load"]
+
+
+class AaveV2(AtomicVenue[Market, tuple[tuple[str, ...], Seen], Layout]):
+    """One Aave v2 market as a Venue; pure, apart from keeping its last batches (same calldata)."""
+
+    __slots__ = ()
+
+    @property
+    def kind(self) -> str:
+        """The protocol's name in configuration and position ids."""
+        return KIND
+
+    @property
+    def tokens(self) -> tuple[Token, ...]:
+        """Every token that the market lists."""
+        return tuple(r.token for r in self.market.listings)
+
+    @property
+    def spender(self) -> str:
+        """The pool: it pulls what is deposited or repaid."""
+        return self.market.pool
+
+    @property
+    def rules(self) -> LiquidationRule:
+        """The liquidation rule in words; ``rules.py`` has the function."""
+        return rules.rule()
+
+    def position_id(self, account: str) -> PositionId:
+        """An account has one position in a market."""
+        return position_id(self.market, account)
+
+    def calls(self, accounts: Sequence[str], seen: Seen) -> tuple[Call, ...]:
+        """The batch that reads the market and ``accounts``."""
+        return self._layout(accounts, seen).calls
+
+    def decode(
+        self,
+        block: Block,
+        accounts: Sequence[str],
+        words: Words,
+        seen: Seen,
+        shadows: Mapping[PositionId, Shadow],
+    ) -> Reading:
+        """Positions of ``accounts`` from the words of ``calls(accounts, seen)``."""
+        return read.decode(self.market, self._layout(accounts, seen), block, words, shadows)
+
+    def below(
+        self, accounts: Sequence[str], words: Words, seen: Seen, lines_wad: npt.NDArray[np.uint64]
+    ) -> tuple[int, ...]:
+        """Indices of the accounts whose health, by the pool's own word, is below their line or untold."""
+        at = self._layout(accounts, seen)
+        return screen.below(at.accounts, at.told_at, words, lines_wad)
+
+    def words_of(self, accounts: Sequence[str], words: Words, seen: Seen, chosen: Sequence[int]) -> Words:
+        """The words of ``calls`` for the accounts at ``chosen`` alone."""
+        return words.taken(self._layout(accounts, seen).of(chosen))
+
+    def can(self, step: Step, position: Position, means: Means) -> Refusal | None:
+        """Why the pool would not take the step now, or would take it without effect on health."""
+        return encode.can(self.market, step, position, means)
+
+    def encode(self, step: Step, position: Position) -> Call:
+        """``deposit`` or ``repay`` on behalf of the position's account."""
+        return encode.call(self.market, step, position)
+
+    @property
+    def functions(self) -> Mapping[type[Step], frozenset[bytes]]:
+        """``deposit`` and ``repay``."""
+        return {Supply: frozenset({book.DEPOSIT}), Repay: frozenset({book.REPAY})}
+
+    @property
+    def by_shares(self) -> frozenset[bytes]:
+        """None: the pool takes exact units."""
+        return frozenset()
+
+    def gas(self, step: Step) -> int:
+        """A gas limit the step does not exceed."""
+        return encode.gas(step)
+
+    def after(self, steps: Sequence[Step], position: Position) -> Position:
+        """The position after the steps at the same prices and indices, never better than it will be."""
+        return encode.after(self.market, steps, position)
+
+    def fill(self, steps: Sequence[Step], block: Block, snapshot: Snapshot, shadow: Shadow) -> Shadow:
+        """A dry-run's stored integers after the steps, as the pool would have left them at ``block``."""
+        return v3.fill(self.market, steps, block, snapshot, shadow)
+
+    def liquidation_logs(self, account: str) -> LogFilter:
+        """The pool's LiquidationCall events with ``account`` as the user."""
+        user = "0x" + account[2:].lower().rjust(64, "0")
+        return LogFilter(target=self.market.pool, topics=(events.LIQUIDATION_CALL, None, None, user))
+
+    def borrow_logs(self) -> tuple[LogFilter, int]:
+        """The pool's Borrow events; the third topic is who owes."""
+        return LogFilter(target=self.market.pool, topics=(events.BORROW,)), 2
+
+    @property
+    def priced(self) -> Mapping[str, Token]:
+        """Every listed token by its price."""
+        return {r.feed: r.token for r in self.market.listings}
+
+    def feed_calls(self) -> tuple[Call, ...]:
+        """The oracle names the source of each price. Where it counts in ether its sources answer in ether, which no
+        market outside is held against: nothing is asked.
+        """
+        return () if self.market.dollar else sources.calls(self.market)
+
+    def feeds(self, words: Words) -> tuple[Named, ...]:
+        """The sources; what the fallback oracle prices has none."""
+        return () if self.market.dollar else sources.named(self.market, words)
+
+    def _layout(self, accounts: Sequence[str], seen: Seen) -> Layout:
+        wanted = tuple(accounts)
+        return self._laid((wanted, seen), lambda: layout(self.market, wanted, seen))
+
+
+async def load(settings: VenueSettings, chain_id: int, read: Read) -> AaveV2:
+    """The market of ``provider``, static facts read through ``read``. Raises ConfigError, Transient."""
+    return AaveV2(await book.market(settings.name, settings.provider, chain_id, read))
