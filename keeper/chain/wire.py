@@ -1,6 +1,7 @@
 """Keep-alive connections for large reads: the answer lands in one buffer and is decoded where it lies.
 
-aiohttp stays the general client; parting and joining 0.64 MB costs it more than the rest of a tick. Whatever is
+aiohttp stays the general client; parting and joining 0.64 MB costs it more than the rest of a tick. What a rescue
+asks at once comes here too where a connection rests, for each has proven its chain id already. Whatever is
 asked here may be asked twice (a kept connection that died is replaced), so a transaction never goes this way.
 """
 
