@@ -34,6 +34,8 @@ class Layout:
     ids: tuple[PositionId, ...]
     bits: tuple[tuple[int, ...], ...]
     """For each account the holdings asked, ascending."""
+    masks: tuple[int, ...]
+    """For each account the same as one bitmap."""
     accounts_at: int
     """Two columns follow: configuration, the pool's own account data."""
     balances_at: int
@@ -71,6 +73,7 @@ def layout(market: Market, accounts: Sequence[str], seen: Seen) -> Layout:
         seen=seen,
         ids=tuple(position_id(market, a) for a in accounts),
         bits=bits,
+        masks=tuple(sum(1 << b for b in mine) for mine in bits),
         accounts_at=len(head),
         balances_at=len(head) + 2 * len(accounts),
         calls=(

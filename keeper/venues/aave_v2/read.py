@@ -6,7 +6,7 @@ difference: that also judges a pool whose revision nobody held against these for
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from keeper.model import Block, Holding, Position, PositionId, Reserve, Unreadable
@@ -14,7 +14,6 @@ from keeper.seams import Reading, Seen, Shadow
 from keeper.venues.aave_v2 import book
 from keeper.venues.aave_v2.book import Market
 from keeper.venues.aave_v2.layout import CASH, DATA, FIXED, HEAD, PRICE, Layout
-from keeper.venues.aave_v2.math import LINE
 from keeper.venues.aave_v3 import math
 from keeper.venues.aave_v3.book import Listing, checksum
 from keeper.venues.aave_v3.layout import STABLE
@@ -23,7 +22,6 @@ from keeper.venues.aave_v3.read import (
     Account,
     Frame,
     account_data,
-    book_row,
     column,
     guarded,
     holds,
@@ -96,18 +94,32 @@ def stale(market: Market, words: Words) -> str:
 
 
 def in_dollars(position: Position, dollars: Dollars) -> Position:
-    """The position as positions are told: collateral's prices and values rounded down, debt's up; health as it is."""
+    """The position as positions are told: collateral's prices and values rounded down, debt's up; health as it is.
+
+    The row stays: its coefficients are tokens, whatever the currency.
+    """
     if not dollars.each:
         return position
-    collateral = tuple(_told(h, dollars, up=False) for h in position.collateral)
-    debt = tuple(_told(h, dollars, up=True) for h in position.debt)
-    row = book_row(LINE, collateral, debt)
-    return replace(position, collateral=collateral, debt=debt, row=row)
+    return replace(
+        position,
+        collateral=tuple([_told(h, dollars.down) for h in position.collateral]),
+        debt=tuple([_told(h, dollars.up) for h in position.debt]),
+    )
 
 
-def _told(held: Holding, dollars: Dollars, *, up: bool) -> Holding:
-    rounded = dollars.up if up else dollars.down
-    return replace(held, price_base=rounded(held.price_base), value_base=rounded(held.value_base))
+def _told(held: Holding, rounded: Callable[[int], int]) -> Holding:
+    # written out: a thousand accounts a block, and copying by names costs thrice as much
+    return Holding(
+        amount=held.amount,
+        stored=held.stored,
+        price_base=rounded(held.price_base),
+        value_base=rounded(held.value_base),
+        threshold_wad=held.threshold_wad,
+        feed=held.feed,
+        bonus_bps=held.bonus_bps,
+        bonus_fee_bps=held.bonus_fee_bps,
+        ltv_zero=held.ltv_zero,
+    )
 
 
 def _dollars(market: Market, words: Words) -> Dollars | None:
@@ -156,7 +168,7 @@ def _accounts(
                 assets[id.account] = at.seen.assets[id.account]
             continue
         account = Account(id=id, config=config, mode=0, held=held)
-        asked = sum([1 << b for b in bits])
+        asked = at.masks[k]
         news = config & ~asked | config & frame.stable & ~(asked >> STABLE)
         assets[id.account] = holds(at.seen, account, news, frame.stable)
         if news & frame.listed:
