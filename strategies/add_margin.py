@@ -59,9 +59,11 @@ def _most(at: Case) -> tuple[int, str] | Refusal:
         "allowance": need.means.allowance(token, need.venue.spender),
         "cap": units_down(cap_usd * 10**need.position.base_decimals, price_base, token.decimals),
     }
+    if (bounds := at.perp.acting.bounds) is not None:
+        limits["Executor's cap"] = bounds.margin_left
     binding = min(limits, key=lambda name: limits[name])
     if limits[binding] > 0:
         return limits[binding], binding
-    code = {"wallet": "insufficient_means", "allowance": "no_allowance", "cap": "caps"}[binding]
+    code = {"wallet": "insufficient_means", "allowance": "no_allowance"}.get(binding, "caps")
     health = health_text(need.before_wad)
     return at.refused(code, f"the {binding} allows no {token.symbol} for a position at health {health}")

@@ -23,6 +23,8 @@ from strategies.drawn import Need
 FEE_TIMES, FEE_TIPS = 2, 4
 """The execution is paid for at so many times this block's base fee and tip: the venue measures it by what the
 creating transaction itself pays for gas, whose tip is raised while it waits. What is not used comes back."""
+MOVES_BPS = 20
+"""So far the feed of an owner's Executor may move until his order is mined."""
 SLIP_BPS = 300
 """How much worse than now an order may be filled: two steps take seconds, and a fall does not wait."""
 
@@ -42,7 +44,9 @@ class Case:
     def fee_wei(self, *, increases: bool) -> int:
         """What the venue's keeper is paid, with room for a base fee that rises."""
         gas = self.perp.increase_gas if increases else self.perp.decrease_gas
-        return gas * (FEE_TIMES * self.need.block.base_fee_wei + FEE_TIPS * self.need.means.tip_wei)
+        fee = gas * (FEE_TIMES * self.need.block.base_fee_wei + FEE_TIPS * self.need.means.tip_wei)
+        bounds = self.perp.acting.bounds
+        return fee if bounds is None else min(fee, bounds.fee_wei_max)
 
     def worst_price(self, price: int, slip_bps: int = SLIP_BPS) -> int:
         """The price at which closing stops being wanted: below it for a long, above it for a short."""
@@ -66,9 +70,28 @@ class Case:
         return ReducePerp(
             amount=Amount(token=self.perp.index, units=max(1, self.tokens(size_usd))),
             size_usd=size_usd,
-            worst_price=self.worst_price(self.perp.index_price),
+            worst_price=self._allowed(self.worst_price(self.perp.index_price)),
             fee_wei=self.fee_wei(increases=False),
         )
+
+    def most_usd(self, size_usd: int) -> int:
+        """As much of that size as the owner's Executor lets close now; all of it where none stands between."""
+        bounds = self.perp.acting.bounds
+        if bounds is None:
+            return size_usd
+        part = min(size_usd, bounds.size_left_usd)
+        # what may not be closed whole is left with the least that the venue lets stand
+        rest = 0 if bounds.may_close else max(self.perp.size_least_usd, 1)
+        return max(min(part, self.perp.size_usd - rest), 0)
+
+    def _allowed(self, price: int) -> int:
+        """That worst price, no worse than the owner's Executor takes, with room for a feed that moves meanwhile."""
+        bounds = self.perp.acting.bounds
+        if bounds is None or bounds.price is None:
+            return price
+        slip_bps = max(bounds.slippage_bps - MOVES_BPS, 0)
+        bound = self.worst_price(bounds.price, slip_bps)
+        return max(price, bound) if self.perp.long else min(price, bound)
 
 
 def case(need: Need, who: str) -> Case | Refusal:

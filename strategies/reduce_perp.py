@@ -30,7 +30,10 @@ class ReducePerp:
         if (no := margin_only(at)) is not None:
             return no
         size_usd = least(at.perp.size_usd, lambda n: at.after_wad(at.reduction(n)) >= policy.target_wad)
-        return reduced(at, size_usd, first=not venue.rules.reduces_below)
+        most_usd = at.most_usd(size_usd)
+        if not most_usd:
+            return at.refused("caps", "the owner's Executor lets nothing more be closed in this epoch")
+        return reduced(at, most_usd, first=not venue.rules.reduces_below)
 
 
 def margin_only(at: Case) -> Refusal | None:
@@ -49,7 +52,8 @@ def reduced(at: Case, size_usd: int, *, first: bool) -> Proposal | Refusal:
     refused = need.venue.can(step, need.position, need.means)
     if refused is not None:
         return at.refused("venue_refuses", f"{refused.code}: {refused.why}")
-    short = "" if after_wad >= need.policy.target_wad else "all of it is not enough"
+    whole = "all of it is not enough" if size_usd >= at.perp.size_usd else "the Executor's cap allows no more"
+    short = "" if after_wad >= need.policy.target_wad else whole
     broken = kept(need.before_wad, after_wad, need.policy, selling=True)
     if broken is not None:
         return at.refused(broken.code, broken.why)

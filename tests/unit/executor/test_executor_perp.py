@@ -27,9 +27,11 @@ from keeper.seams import TxFields
 from keeper.signer.calls import calls_of
 from keeper.signer.policy import SigningPolicy, spend_of
 from keeper.venues.gmx_v2 import GmxV2
+from strategies.drawn import Need
+from strategies.perp import Case, case
 from tests import build
 from tests.build import ALICE, USDC, WALLET
-from tests.hedge_relief import ACTING, SLOT
+from tests.hedge_relief import ACTING, PERP, SLOT
 from tests.hedge_relief import short as held
 
 pytestmark = pytest.mark.unit
@@ -259,3 +261,24 @@ def tx(data: bytes) -> TxFields:
         max_fee_wei=10**10,
         tip_wei=0,
     )
+
+
+def need_of(bounds: OrderBounds) -> Need:
+    return Need(
+        position=position(bounds), policy=PERP, means=MEANS, venue=VENUE, block=build.snapshot([]).block
+    )
+
+
+def test_strategies__under_an_executor_s_caps__ask_for_no_more_than_it_takes() -> None:
+    tight = replace(BOUNDS, size_left_usd=3_000 * USD, slippage_bps=100, fee_wei_max=5, margin_left=7 * 10**6)
+    at = case(need_of(tight), "test")
+    assert isinstance(at, Case)
+    assert at.most_usd(5_000 * USD) == 3_000 * USD
+    # all of it may not be closed: the least that the venue lets stand remains
+    roomy = case(need_of(replace(BOUNDS, size_left_usd=2**200)), "test")
+    assert isinstance(roomy, Case)
+    assert roomy.most_usd(roomy.perp.size_usd) == roomy.perp.size_usd - roomy.perp.size_least_usd
+    step = at.reduction(3_000 * USD)
+    assert step.worst_price == PRICE * 10_080 // 10_000
+    assert step.fee_wei <= 5
+    assert code(step, replace(tight, fee_wei_max=10**17)) in ("", "fee_cap")
