@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from keeper.cli import arguments, owner_options
 
 if TYPE_CHECKING:
-    from keeper.cli import perp_grant
     from keeper.config import Settings
 
 HEADERS = ("token", "amount", "now allowed", "signs", "transaction")
@@ -40,8 +39,7 @@ def command(
     Caps that are not named stay. From an hour after the deployment on, what loosens is announced a day before: sign
     what --announce prints, and a day later the same command without it.
     With --subaccount, what the owner of a GMX position signs, so that the keeper may order for him; with --deploy
-    besides, through an Executor in the wallet's stead, which bounds every order: --amount USD=SIZE is what may be
-    closed in a day, --amount USDC=MARGIN what may be added.
+    through an Executor, which bounds each order: --amount USD=SIZE closed, USDC=MARGIN added in a day at the most.
 
     Example: keeper grant --amount USDC=5000 --amount WETH=2.5
     """
@@ -50,19 +48,8 @@ def command(
 
     owner = owner_options.read(share, bot or [], guardian, until)
     if subaccount is not None:
-        if deploy:
-            from keeper.cli import perp_grant
-
-            through = perp_grant.Asked(
-                label=subaccount,
-                actions=actions,
-                until_s=perp_grant.needed(owner["until_s"]),
-                amounts=amounts(amount or []),
-                guardian=guardian,
-            )
-            _through(load(config), through, json=json)
-            return
-        _ordering(load(config), (subaccount, actions, owner["until_s"]), json=json)
+        through = (amount or [], guardian) if deploy else None
+        _ordering(load(config), (subaccount, actions, owner["until_s"]), through, json=json)
         return
     _together(executor, send, (reserve, bot, guardian, until, deploy, announce, safe, share != 100.0))
     wanted = amounts(amount or [], needed=executor is None or not (reserve or announce))
@@ -84,25 +71,43 @@ def command(
         )
         owner_grant.show(drive(owner_grant.wanted(settings, asked)), json=json)
         return
+    _approving(settings, wanted, send, json=json)
+
+
+def _approving(settings: Settings, wanted: dict[str, str], send: bool, *, json: bool) -> None:
+    """The wallet's own approvals."""
+    from keeper.cli.endings import drive
     from keeper.granting import grant
 
     _show(drive(grant(settings, wanted, send)), json=json)
 
 
-def _ordering(settings: Settings, asked: tuple[str, int, int | None], *, json: bool) -> None:
-    """What lets the keeper order for the owner of a GMX position."""
+def _ordering(
+    settings: Settings,
+    asked: tuple[str, int, int | None],
+    through: tuple[list[str], str] | None,
+    *,
+    json: bool,
+) -> None:
+    """What lets the keeper order for the owner of a GMX position; ``through``: an Executor's amounts and guardian."""
     from keeper.cli import subaccount
 
-    subaccount.show(subaccount.wanted(settings, *asked), json=json)
-
-
-def _through(settings: Settings, asked: perp_grant.Asked, *, json: bool) -> None:
-    """The same through an Executor in the wallet's stead, which is put there first where it is not yet."""
-    from keeper.cli import kernels, perp_grant, subaccount
+    if through is None:
+        subaccount.show(subaccount.wanted(settings, *asked), json=json)
+        return
+    from keeper.cli import kernels, perp_grant
     from keeper.cli.endings import drive
 
+    label, actions, until_s = asked
+    wish = perp_grant.Asked(
+        label=label,
+        actions=actions,
+        until_s=perp_grant.needed(until_s),
+        amounts=amounts(through[0]),
+        guardian=through[1],
+    )
     kernels.prepare()
-    subaccount.show(drive(perp_grant.wanted(settings, asked)), json=json)
+    subaccount.show(drive(perp_grant.wanted(settings, wish)), json=json)
 
 
 def _together(executor: str | None, send: bool, owners: tuple[object, ...]) -> None:
