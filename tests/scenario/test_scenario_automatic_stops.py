@@ -462,6 +462,24 @@ def test_row_unwritable_disk__when_it_fills_while_a_plan_is_acted_on__then_told_
     assert night.standing("unwritable") == set()
 
 
+def test_row_unwritable_disk__when_following_could_not_be_kept__then_nothing_is_signed_in_that_very_tick(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take, full = type(night.loop.parts.facts).take, Unwritable("journal failed: database or disk is full")
+
+    async def taken(self: object, *asked: object) -> object:
+        night.loop.stop_acting(full)
+        return await take(self, *asked)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(night.loop.parts.facts), "take", taken)
+        # the tick's own rows are kept, and that alone is no sign that all is
+        assert night.block() == set()
+        assert night.standing("unwritable") == {""}
+    assert night.block() == {ALICE, BOB}
+    assert night.standing("unwritable") == set()
+
+
 def test_row_disarmed__when_disarmed__then_decided_and_alarmed_but_not_sent(night: Night) -> None:
     night.journal.set_control("armed", None, "me", "by hand")
     assert night.block() == set()
