@@ -6,7 +6,7 @@ position is Unreadable, however small the difference.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from keeper.model import (
@@ -60,6 +60,10 @@ class Account:
     mode: int
     held: Sequence[tuple[int, int | None]]
     """(bit, scaled balance or None when it could not be read), ascending."""
+
+
+Make = Callable[[Frame, Account], tuple[AccountData, Position] | str]
+"""One account's position and its six words of account data, or why it cannot be read."""
 
 
 def decode(
@@ -139,9 +143,12 @@ def account_data(words: Words, start: int, stop: int) -> list[bytes | None]:
     return [words.raw(i)[:192] if words.ok[i] and words.count[i] >= 6 else None for i in range(start, stop)]
 
 
-def guarded(frame: Frame, account: Account, said: bytes | None) -> Position | str:
-    """The position, if its account data equal the pool's own (``said``) word for word."""
-    found = position(frame, account)
+def guarded(frame: Frame, account: Account, said: bytes | None, make: Make | None = None) -> Position | str:
+    """The position, if its account data equal the pool's own (``said``) word for word.
+
+    ``make``: another release's ``position``.
+    """
+    found = (make or position)(frame, account)
     if isinstance(found, str):
         return found
     ours, result = found
@@ -156,7 +163,7 @@ def guarded(frame: Frame, account: Account, said: bytes | None) -> Position | st
     return result
 
 
-def shadowed(frame: Frame, account: Account, shadow: Shadow) -> Position | str:
+def shadowed(frame: Frame, account: Account, shadow: Shadow, make: Make | None = None) -> Position | str:
     """The dry-run's version: all its stored integers in place of the chain's; the pool knows nothing of it.
 
     Collateral that the chain shows switched off stays off. Where the chain shows none at all (a liquidation
@@ -172,7 +179,7 @@ def shadowed(frame: Frame, account: Account, shadow: Shadow) -> Position | str:
             config |= 2 << off
         # nothing of ours touches debt at a stable rate: the chain's stands
         held += [(bit, x) for bit, x in ((off, owed), (off + 1, given), (STABLE + off, fixed)) if x != 0]
-    found = position(frame, Account(id=account.id, config=config, mode=account.mode, held=held))
+    found = (make or position)(frame, Account(id=account.id, config=config, mode=account.mode, held=held))
     return found if isinstance(found, str) else found[1]
 
 
