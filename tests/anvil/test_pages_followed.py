@@ -76,6 +76,7 @@ SHOWN = {
     "shock": r"May 2021",
     "distance": r"P\(touch\)",
     "risk": r"first to break",
+    "leverage": r"what it means",
     "capacity": r"-20 %.*\n.*-35 %.*\n.*-50 %",
     "watch": r"position-1 +SAFE",
     "explain": r"last block seen: \d+",
