@@ -70,7 +70,7 @@ def read(path: Path, symbol: str, columns: Sequence[Column]) -> Series:
     needed = ["ts", *(["symbol"] if symbol else []), *(c.name for c in columns if not c.optional)]
     lacking = [c for c in needed if c not in header]
     if lacking:
-        there = ", ".join(header[:20]) or "none"
+        there = ", ".join(header[:20])[:200] or "none"
         raise ConfigError((f"{path}: row 1: lacks the column {', '.join(lacking)}; there is {there}",))
     wanted = [c for c in columns if c.name in header]
     problems: list[str] = []
