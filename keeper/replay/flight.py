@@ -66,8 +66,8 @@ class Flight:
 
 
 def on_chain(mandate: Mandate, policy: Policy, *, moves: bool) -> Mandate:
-    """The Executor as its owner set it for ``policy`` as written; one that follows prices (``moves``) acts above its
-    own trigger and max, so those do not bind."""
+    """The Executor as its owner set it for ``policy`` as written. One that follows prices (``moves``) acts above its
+    own trigger, so that does not bind; its most is the one that the policy stood at when it decided."""
     terms = mandate.terms
     return replace(
         mandate,
@@ -75,7 +75,7 @@ def on_chain(mandate: Mandate, policy: Policy, *, moves: bool) -> Mandate:
             terms,
             trigger_wad=UNBOUND_WAD if moves else policy.trigger_wad,
             target_wad=policy.target_wad,
-            max_wad=UNBOUND_WAD if moves else policy.max_health_wad,
+            max_wad=max(terms.max_wad, policy.max_health_wad),
             emergency_wad=policy.emergency_wad,
         ),
     )
