@@ -186,3 +186,37 @@ def test_hedge_with_a_key__while_the_loan_is_below_its_trigger__waits_and_the_lo
     assert hedge.plan.block.number >= included > loan.plan.block.number
     assert rescued > 1.3
     assert size == 6_000
+
+
+@pytest.mark.chaos
+def test_hedge_with_a_key__whose_order_nobody_executes_on_a_flat_slot__takes_it_back_and_orders_anew(
+    tmp_path: Path, node: Anvil, chain: Chain, at: Joint
+) -> None:
+    home, key = hedge_home(tmp_path, node, at)
+    rescues_armed(home)
+    with Journal.open(home.settings.journal_path, SystemClock()) as journal:
+        journal.set_control(ARMED, home.settings.digest, "test", "hedge")
+    with running(home) as block:
+        block()
+        sent(chain, key, 2)
+        block()
+        (first,) = orders_of(chain, at.gmx, at.owner)
+        block()
+        at.moved(2_000)
+        chain.mine(chain.block().timestamp_s + 400)
+        for count in (3, 4):
+            for _ in range(8):
+                block()
+                if int(chain.rpc("eth_getTransactionCount", key, "pending"), 16) >= count:
+                    break
+                time.sleep(1.0)
+            told = [(e.kind, e.why, e.data) for kind in (KIND, "order") for e in home.entries(kind)]
+            assert int(chain.rpc("eth_getTransactionCount", key, "pending"), 16) == count, told
+            block()
+        found = orders_of(chain, at.gmx, at.owner)
+        block()
+    assert len(found) == 1
+    assert first not in found
+    assert [e.data["state"] for e in home.entries("order")] == ["PENDING", "TIMEOUT", "CANCELLED", "PENDING"]
+    assert any("takes_back" in e.data for e in home.entries(KIND))
+    assert "hedge_not_sent" not in {c for c, _ in home.alarms()}
