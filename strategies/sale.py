@@ -27,6 +27,8 @@ from strategies.unwind import TOO_MANY_STEPS
 
 ROUNDS_MAX = 12
 HALVINGS = 16
+TOO_LARGE = ("no_quote", "no_source", "slippage", TOO_MANY_STEPS)
+"""Refusals of a size: pools, a lender or the steps of one transaction have less, and may have some of it."""
 STEADY_ROUNDS = 4
 """After so many rounds of fitting the loss to the size, the aim itself is raised."""
 
@@ -84,7 +86,7 @@ def _with_tolerance(sale: Sale, tolerance_bps: int) -> Sold | Refusal:
     if most <= 0:
         return binding
     step = _fitted(sale, tolerance_bps)
-    if isinstance(step, Refusal) and step.code not in ("no_quote", TOO_MANY_STEPS):
+    if isinstance(step, Refusal) and (step.code not in TOO_LARGE or sale.route.calldata):
         return step
     lacks = step if isinstance(step, Refusal) else _lacks(sale, step, (most, binding))
     if lacks is None:
@@ -93,7 +95,7 @@ def _with_tolerance(sale: Sale, tolerance_bps: int) -> Sold | Refusal:
     if not emergency(sale.need.before_wad, sale.need.policy):
         return refused(lacks.code, f"{lacks.why}; a partial sale waits for emergency")
     if isinstance(step, Refusal) or step.sell_max.units > most:
-        step = _most_in_steps(sale, most, tolerance_bps)
+        step = _most_there_is(sale, most, tolerance_bps)
     return step if isinstance(step, Refusal) else judged(sale, step, lacks.why)
 
 
@@ -185,11 +187,11 @@ def _most(sale: Sale, most: int, tolerance_bps: int) -> Deleverage | Refusal:
     return step if isinstance(less, Refusal) else less
 
 
-def _most_in_steps(sale: Sale, most: int, tolerance_bps: int) -> Deleverage | Refusal:
-    """The same, or as much of it as the steps of one transaction unwind; the next one goes on from there."""
+def _most_there_is(sale: Sale, most: int, tolerance_bps: int) -> Deleverage | Refusal:
+    """The same, or as much of it as pools, lender and steps do on the owner's terms; the next one goes on."""
     best = _most(sale, most, tolerance_bps)
     low, high = 0, most
-    for _ in range(HALVINGS if isinstance(best, Refusal) and best.code == TOO_MANY_STEPS else 0):
+    for _ in range(HALVINGS if isinstance(best, Refusal) and best.code in TOO_LARGE else 0):
         middle = (low + high) // 2
         step = _most(sale, middle, tolerance_bps)
         if isinstance(step, Refusal):

@@ -25,8 +25,9 @@ PPM_WAD = 10**12
 ACTIVE_BIT, PAUSED_BIT, FLASH_BIT = 56, 60, 63
 """ReserveConfiguration of Aave v3."""
 BPS_PPM = 100
-SIZES = 8
-"""Sizes asked, evenly up to the largest; a chord between two lies above a convex curve, so against us."""
+SIZES_64 = (1, 2, 4, *range(8, 65, 8))
+"""Sizes asked, in 64ths of the largest: evenly, and small ones for a pool that has little; a chord between two lies
+above a convex curve, so against us."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +68,7 @@ def route_calls(way: Way, quoter: str, most: int) -> tuple[Call, ...]:
 
 def sizes(most: int) -> tuple[int, ...]:
     """The sizes asked for, ascending, none of them nothing."""
-    return tuple(sorted({units for i in range(1, SIZES + 1) if (units := most * i // SIZES) > 0}))
+    return tuple(sorted({units for i in SIZES_64 if (units := most * i // 64) > 0}))
 
 
 def route(way: Way, most: int, words: Words) -> Route | None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keeper.capacity import Scene, case_of, reach
 from keeper.model import Deleverage, Proposal, Refusal, Side, Source
 from keeper.plan import Case, compile_plan
 from keeper.units import UINT256_MAX, WAD
@@ -59,6 +60,39 @@ def test_sale__whatever_the_price_and_the_grant__reaches_target_or_says_partial(
     if step.source is Source.STEPWISE:
         assert sum(step.sells) == step.sell_max.units
     _accepted(answer, position, found, (route(impact_ppm=impact, router=router, most="80000"),), loans)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.integers(1_003, 1_079).map(lambda n: f"{n / 1000:.3f}"),
+    st.integers(0, 90_000),
+    st.sampled_from(["2000", "9000", "40000"]),
+    st.sampled_from(["direct", "loan"]),
+    st.integers(1, 40),
+)
+def test_sale__when_pool_or_lender_has_only_a_part__then_an_emergency_gets_what_capacity_says(
+    health: str, impact: int, lent: str, way: str, eth: int
+) -> None:
+    position = borrower(health, eth=str(eth))
+    router = "" if way == "direct" else ROUTER
+    found, curve = mandate(routers=(ROUTER,)), route(impact_ppm=impact, router=router, most="80000")
+    loans = (lender(cash=lent),) if way == "loan" else ()
+    scene = Scene(
+        position=position,
+        policy=POLICY,
+        means=replace(means(found, (curve,), loans), native_wei=10**20),
+        venue=VENUE,
+        storm_wei=10**9,
+        gas_wei_max=None,
+    )
+    could = reach(case_of(scene))
+    answer = asked(position, found, (curve,), loans)
+    before = position.health_wad or 0
+    if could.reached_wad >= before + 2 * POLICY.hysteresis_wad:
+        assert isinstance(answer, Proposal), (could, answer)
+    if isinstance(answer, Proposal):
+        assert answer.health_after_wad >= min(POLICY.target_wad, could.reached_wad) - 2 * WAD // 100
+        _accepted(answer, position, found, (curve,), loans)
 
 
 def _accepted(answer: Proposal, position, found, routes, loans) -> None:  # type: ignore[no-untyped-def]

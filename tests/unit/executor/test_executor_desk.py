@@ -111,13 +111,13 @@ def test_wants__when_health_is_at_the_trigger__then_nothing_below_it_prices() ->
     desk = Desk((POST,), ways=(WAY,), quoter=QUOTER)
     assert desk.wants(seen("1.30")) == ()
     asked = desk.wants(seen("1.20"))
-    assert [c.target for c in asked] == [QUOTER] * quotes.SIZES
+    assert [c.target for c in asked] == [QUOTER] * len(quotes.SIZES_64)
 
 
 def test_wants__when_the_router_is_not_allowed__then_its_ways_and_loans_are_not_asked() -> None:
     desk = Desk((POST,), ways=(ROUTED,), windows=(WINDOW,), quoter=QUOTER)
     assert desk.wants(seen("1.10")) == ()
-    assert len(desk.wants(seen("1.10", mandate(routers=(ROUTER,))))) == quotes.SIZES + 1
+    assert len(desk.wants(seen("1.10", mandate(routers=(ROUTER,))))) == len(quotes.SIZES_64) + 1
 
 
 def test_wants__when_no_quoter_is_known__then_nothing() -> None:
@@ -127,23 +127,23 @@ def test_wants__when_no_quoter_is_known__then_nothing() -> None:
 def test_answered__when_prices_came__then_routes_and_lenders() -> None:
     desk = Desk((POST,), ways=(WAY,), windows=(WINDOW,), quoter=QUOTER)
     snapshot = seen("1.10", mandate(routers=(ROUTER,)))
-    told = [[10**15 * (i + 1)] for i in range(quotes.SIZES)]
+    told = [[10**15 * (i + 1)] for i in range(len(quotes.SIZES_64))]
     found = desk.answered(snapshot, words(*told, [10**12]))
-    assert [len(r.points) for r in found.routes] == [quotes.SIZES]
+    assert [len(r.points) for r in found.routes] == [len(quotes.SIZES_64)]
     assert [(x.source, x.cash_units) for x in found.lenders] == [(Source.MORPHO_BLUE, 10**12)]
 
 
 def test_route__when_a_size_cannot_be_bought__then_the_curve_ends_before_it() -> None:
-    found = quotes.route(WAY, 800, words(*([[10], [21], None] + [None] * 5)))
+    found = quotes.route(WAY, 800, words(*([[10], [21], None] + [None] * 8)))
     assert found is not None
-    assert found.points == ((100, 10), (200, 21))
-    assert quotes.route(WAY, 800, words(*([None] * 8))) is None
+    assert found.points == ((12, 10), (25, 21))
+    assert quotes.route(WAY, 800, words(*([None] * 11))) is None
 
 
 def test_route__when_a_quote_falls__then_nothing_after_it_is_believed() -> None:
-    found = quotes.route(WAY, 800, words([10], [21], [20], *([[99]] * 5)))
+    found = quotes.route(WAY, 800, words([10], [21], [20], *([[99]] * 8)))
     assert found is not None
-    assert found.points == ((100, 10), (200, 21))
+    assert found.points == ((12, 10), (25, 21))
 
 
 def test_sold_up__when_between_and_beyond__then_the_chord_or_nothing() -> None:
@@ -219,8 +219,8 @@ async def test_load__when_the_executor_is_the_account_s__then_listed_tokens_ways
     assert [(x.token, x.side) for x in post.listed] == [(WETH, Side.COLLATERAL), (USDC, Side.DEBT)]
     found = mandate(routers=(ROUTER,))
     direct, routed = 1, 1
-    assert len(desk.wants(seen("1.10", found))) >= (direct + routed) * quotes.SIZES
-    assert len(desk.wants(seen("1.10"))) == direct * quotes.SIZES
+    assert len(desk.wants(seen("1.10", found))) >= (direct + routed) * len(quotes.SIZES_64)
+    assert len(desk.wants(seen("1.10"))) == direct * len(quotes.SIZES_64)
 
 
 @pytest.mark.asyncio
