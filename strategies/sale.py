@@ -29,8 +29,7 @@ ROUNDS_MAX = 12
 HALVINGS = 16
 TOO_LARGE = ("no_quote", "no_source", "slippage", TOO_MANY_STEPS)
 """Refusals of a size: pools, a lender or the steps of one transaction have less, and may have some of it."""
-STEADY_ROUNDS = 4
-"""After so many rounds of fitting the loss to the size, the aim itself is raised."""
+STEADY_ROUNDS = 4  # of fitting the loss to the size; then the aim itself is raised
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,8 +189,8 @@ def _most(sale: Sale, most: int, tolerance_bps: int) -> Deleverage | Refusal:
 def _most_there_is(sale: Sale, most: int, tolerance_bps: int) -> Deleverage | Refusal:
     """The same, or as much of it as pools, lender and steps do on the owner's terms; the next one goes on."""
     best = _most(sale, most, tolerance_bps)
-    low, high = 0, most
-    for _ in range(HALVINGS if isinstance(best, Refusal) and best.code in TOO_LARGE else 0):
+    low, high, tries = 0, most, HALVINGS if isinstance(best, Refusal) and best.code in TOO_LARGE else 0
+    for _ in range(tries):
         middle = (low + high) // 2
         step = _most(sale, middle, tolerance_bps)
         if isinstance(step, Refusal):
