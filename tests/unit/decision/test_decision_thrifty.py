@@ -78,4 +78,6 @@ def _parsed(text: str) -> Policy:
 
 
 def _offered(line: str) -> bool:
-    return line.startswith(("# target =", "# max_health =", "# hysteresis =", "# stretch = true", "# lead_pct ="))
+    return line.startswith(
+        ("# target =", "# max_health =", "# hysteresis =", "# stretch = true", "# lead_pct =")
+    )

@@ -90,7 +90,7 @@ def test_selectors__against_known_values__are_those_of_the_abi() -> None:
 
 def test_registry__unknown_kind__names_the_kinds_that_ship() -> None:
     settings = VenueSettings(name="x", kind="liquity", chain="ethereum", provider=PROVIDER)
-    with pytest.raises(ConfigError, match="not one of: .*aave_v3"):
+    with pytest.raises(ConfigError, match=r"not one of: .*aave_v3"):
         asyncio.run(registry.load(settings, 1, market().read))
 
 
