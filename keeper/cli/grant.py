@@ -43,7 +43,6 @@ def command(
 
     Example: keeper grant --amount USDC=5000 --amount WETH=2.5
     """
-    from keeper.cli.endings import drive
     from keeper.config import load
 
     owner = owner_options.read(share, bot or [], guardian, until)
@@ -54,30 +53,45 @@ def command(
     _together(executor, send, (reserve, bot, guardian, until, deploy, announce, safe, share != 100.0))
     wanted = amounts(amount or [], needed=executor is None or not (reserve or announce))
     settings = load(config)  # before the slow imports: a wrong file is told at once
-    from keeper.cli import kernels
+    if executor is None:
+        _approving(settings, wanted, send, json=json)
+        return
+    _owning(settings, (executor, wanted, reserve or [], (deploy, announce, safe)), owner, json=json)
+
+
+def _owning(
+    settings: Settings,
+    asked: tuple[str, dict[str, str], list[str], tuple[bool, bool, bool]],
+    owner: owner_options.Roles,
+    *,
+    json: bool,
+) -> None:
+    """What the owner of an Executor signs; ``asked``: its position, what may be sold, what may be paid in, and
+    whether it is put there first, announced, and for a Safe."""
+    from keeper.cli import kernels, owner_grant
+    from keeper.cli.endings import drive
 
     kernels.prepare()
-    if executor is not None:
-        from keeper.cli import owner_grant
-
-        asked = owner_grant.Asked(
-            label=executor,
-            amounts=wanted,
-            reserve=amounts(reserve or [], "--reserve", needed=False),
-            **owner,
-            deploy=deploy,
-            announce=announce,
-            safe=safe,
-        )
-        owner_grant.show(drive(owner_grant.wanted(settings, asked)), json=json)
-        return
-    _approving(settings, wanted, send, json=json)
+    label, sold, paid, (deploy, announce, safe) = asked
+    wish = owner_grant.Asked(
+        label=label,
+        amounts=sold,
+        reserve=amounts(paid, "--reserve", needed=False),
+        **owner,
+        deploy=deploy,
+        announce=announce,
+        safe=safe,
+    )
+    owner_grant.show(drive(owner_grant.wanted(settings, wish)), json=json)
 
 
 def _approving(settings: Settings, wanted: dict[str, str], send: bool, *, json: bool) -> None:
     """The wallet's own approvals."""
+    from keeper.cli import kernels
     from keeper.cli.endings import drive
-    from keeper.granting import grant
+
+    kernels.prepare()
+    from keeper.granting import grant  # slow: the kernels are told of before it
 
     _show(drive(grant(settings, wanted, send)), json=json)
 

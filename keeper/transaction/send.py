@@ -33,6 +33,7 @@ from keeper.transaction.fees import BUMPS_MAX, WHO, Market, first_fee, holds_up,
 from keeper.transaction.fields import fields_of
 from keeper.transaction.ledger import Ledger
 from keeper.transaction.nobody import always, nobody, nothing, silent
+from keeper.transaction.remembered import missing
 from keeper.transaction.simulate import simulate
 from keeper.transaction.spending import spend_usd_up
 
@@ -264,24 +265,8 @@ class Live:
                     await self._settle(intent, self._signer)
 
     async def _settle(self, intent: Intent, signer: Remembers) -> None:
-        have = {a.hash for a in intent.attempts}
-        n = len(intent.attempts)
-        for kept in await signer.stored(str(intent.key)):
-            if kept.signed.hash in have:
-                continue
-            fee = Fee(gas_limit=kept.gas_limit, max_fee_wei=kept.max_fee_wei, tip_wei=kept.tip_wei)
-            found = Attempt(
-                key=intent.key,
-                nonce=kept.nonce,
-                n=n,
-                raw=kept.signed.raw,
-                hash=kept.signed.hash,
-                fee=fee,
-                sent_block=intent.plan.block.number,
-                cancel=kept.cancel,
-            )
+        for found in await missing(intent, signer):
             self._journal.add_attempt(found, self._signer.address)
-            n += 1
         self._unsure.discard(intent.key)
         self._abandon_unsigned(intent.key, intent.plan.block.number, "not signed")
 
