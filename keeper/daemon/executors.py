@@ -124,6 +124,7 @@ def _of(site: Site, guarded: Guarded, snapshot: Snapshot) -> list[Finding]:
         why = f"what the owner allows the executor ends in {left_s / 86_400:.0f} days: renew it"
         found.append(_bad(Severity.WARNING, "grant_expiring", guarded, why))
     found += _reserves(mandate, guarded)
+    found += _shots(mandate, guarded)
     found += _routers(mandate, guarded) if sells else []
     position = snapshot.position(guarded.id)
     if not sells or position is None or not position.debt:
@@ -158,6 +159,18 @@ def _reserves(mandate: Mandate, guarded: Guarded) -> list[Finding]:
     ]
     why = "neither the Executor's reserve nor its owner's grant holds anything that it may pay in"
     return [_bad(Severity.WARNING, "empty_reserve", guarded, f"{name}: {why}") for name in empty]
+
+
+def _shots(mandate: Mandate, guarded: Guarded) -> list[Finding]:
+    """A sale that may be done so often, beside pay-ins that the same number on chain counts."""
+    times, pays = guarded.policy.deleverage_times, [n for n in PAYS if n in guarded.policy.strategies]
+    if not times or not pays or STRATEGY not in guarded.policy.strategies:
+        return []
+    why = (
+        f"deleverage_times = {times} counts every action of the Executor ({mandate.terms.seq} so far), each of "
+        f"{', '.join(pays)} too: a pay-in uses a sale up; set it to 0, or take the pay-ins out and raise it by hand"
+    )
+    return [_bad(Severity.WARNING, "one_shot_pay_ins", guarded, why)]
 
 
 def _stopped(mandate: Mandate) -> Refusal | None:

@@ -36,11 +36,14 @@ def codes(
     native_wei: int = WAD,
     above: bool = False,
     endpoints: int = 2,
+    times: int = 0,
 ) -> list[str]:
     """The codes of every finding about the usual borrower."""
     guarded = Guarded(
         label="vault",
-        policy=replace(build.policy(strategies=strategies), close_above_trigger=above),
+        policy=replace(
+            build.policy(strategies=strategies), close_above_trigger=above, deleverage_times=times
+        ),
         venue_id=build.VENUE,
         id=build.position_id(),
     )
@@ -79,6 +82,18 @@ def test_check__when_the_reserve_is_empty__then_named_and_selling_is_not_asked_a
     assert codes(means(owner()), ("repay_from_reserve",), quoter=False) == ["empty_reserve"]
     assert codes(means(owner(5)), ("repay_from_reserve",), quoter=False) == []
     assert codes(means(owner(5)), ("close_position",), quoter=False) == ["no_quoter"]
+
+
+@pytest.mark.parametrize(("strategies", "times", "found"), [
+    (("deleverage", "repay_from_reserve"), 1, ["one_shot_pay_ins"]),
+    (("deleverage", "repay_from_reserve"), 0, []),
+    (("deleverage",), 1, []),
+    (("close_position", "repay_from_reserve"), 1, []),
+])  # fmt: skip
+def test_check__when_pay_ins_use_up_the_shots_of_a_sale__then_named(
+    strategies: tuple[str, ...], times: int, found: list[str]
+) -> None:
+    assert codes(means(owner(5)), strategies, times=times) == found
 
 
 def test_check__when_a_configured_router_is_not_allowed__then_named_where_something_is_sold() -> None:
