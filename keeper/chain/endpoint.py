@@ -33,6 +33,18 @@ class Kind(StrEnum):
     LAGGING = "lagging"
 
 
+class Fault(StrEnum):
+    """Why a request got no usable answer. A node's own refusal, a revert among them, is an answer and no fault."""
+
+    FAILED = "failed"
+    """Unreachable, cut off, TLS, an HTTP error, or no JSON-RPC."""
+    TIMEOUT = "timeout"
+    RATE_LIMITED = "rate_limited"
+    TOO_LARGE = "too_large"
+    WRONG_CHAIN = "wrong_chain"
+    """Found to serve another chain; counted once until it is taken back."""
+
+
 class State(StrEnum):
     """Whether an endpoint is asked."""
 
@@ -61,6 +73,8 @@ class EndpointStatus:
     latency_ms: float | None
     last_error: str
     head_number: int | None
+    faults: tuple[tuple[str, int], ...] = ()
+    """(kind, requests) since the endpoint was opened; every kind, also at 0."""
 
 
 OnEvent = Callable[[EndpointEvent], None]
@@ -111,6 +125,8 @@ class Endpoint:
         self.lane = Lane(settings.name, settings.rate_per_s, settings.concurrency, clock)
         self.state = State.NEW
         self.failures = 0
+        self.faults = dict.fromkeys(Fault, 0)
+        """Requests that got no usable answer, ever."""
         self.out_until_s = 0.0
         self.last_error = ""
         self.head_number: int | None = None
@@ -147,6 +163,7 @@ class Endpoint:
             latency_ms=self._latency_ms,
             last_error=self.last_error,
             head_number=self.head_number,
+            faults=tuple((kind.value, n) for kind, n in self.faults.items()),
         )
 
     def tell(self, kind: Kind, why: str) -> None:
@@ -157,12 +174,14 @@ class Endpoint:
         """Ask it nothing but its chain id: it serves another chain."""
         if self.state is not State.WRONG_CHAIN:
             self.state = State.WRONG_CHAIN
+            self.faults[Fault.WRONG_CHAIN] += 1
             self.last_error = f"serves chain id {told}, configured is {self._chain_id}"
             self.tell(Kind.WRONG_CHAIN, self.last_error)
 
-    def count_failure(self, why: str) -> None:
+    def count_failure(self, why: str, fault: Fault = Fault.FAILED) -> None:
         """One more transport failure in a row; the chain id must be proven again before the next answer."""
         self.failures += 1
+        self.faults[fault] += 1
         self._failed_share += _SHAKY_WEIGHT * (1.0 - self._failed_share)
         self._verified_at = None
         self.last_error = why
@@ -253,20 +272,25 @@ class Endpoint:
         started_s = self._clock.monotonic_s()
         try:
             result = await self.rpc.call(ask.method, ask.params, timeout_s=ask.left_s)
-        except (Rejected, TooLarge):
+        except TooLarge:
+            self.faults[Fault.TOO_LARGE] += 1
+            raise
+        except Rejected:
             raise
         except RateLimited as error:
+            self.faults[Fault.RATE_LIMITED] += 1
             self._rest_lane(error)
             raise
         except WrongChain as error:
             self.rule_out(error.told)
             raise
         except Transient as error:
-            self.count_failure(str(error))
+            # its own clock and the deadline's run out together
+            self.count_failure(str(error), Fault.FAILED if ask.left_s > 0 else Fault.TIMEOUT)
             raise
         except asyncio.CancelledError:
             if ask.left_s <= 0:
-                self.count_failure(f"{self.name}: did not answer in time")
+                self.count_failure(f"{self.name}: did not answer in time", Fault.TIMEOUT)
             raise
         finally:
             self.lane.release(ask.priority)

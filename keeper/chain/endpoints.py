@@ -15,6 +15,7 @@ from keeper.chain.endpoint import (
     Endpoint,
     EndpointEvent,
     EndpointStatus,
+    Fault,
     Kind,
     OnEvent,
     State,
@@ -348,7 +349,7 @@ class Endpoints:
             if not failed:
                 endpoint.count_slow()
                 continue
-            endpoint.count_failure(f"{endpoint.name}: silent while another answered")
+            endpoint.count_failure(f"{endpoint.name}: silent while another answered", Fault.TIMEOUT)
             self._judge(endpoint)
 
     async def _attempt(self, endpoint: Endpoint, ask: Ask) -> object:

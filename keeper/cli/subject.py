@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,6 +43,7 @@ def named_book(config: Path, book: Path | None) -> NamedBook:
 
     settings = load(config)
     kernels.prepare()
+    from keeper.daemon.touching import symbols_of
     from keeper.daemon.wiring import photograph
     from keeper.model import BookRow
     from keeper.risk import adl
@@ -80,16 +81,6 @@ def named_book(config: Path, book: Path | None) -> NamedBook:
             if (near := adl.of_position(p)) is not None
         ),
     )
-
-
-def symbols_of(positions: Sequence[Position]) -> dict[str, str]:
-    """Feed -> symbol of what moves the positions; dollars in which a venue only counts move nothing, and are none."""
-    return {
-        h.feed: h.amount.token.symbol
-        for p in positions
-        for h in (*p.collateral, *p.debt)
-        if p.perp is None or h.feed in p.row.feeds
-    }
 
 
 def collateral_tokens(position: Position) -> tuple[float, ...]:

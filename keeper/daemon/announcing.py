@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 
 from keeper.config import Settings
-from keeper.daemon import showing
+from keeper.daemon import showing, touching
 from keeper.daemon.control import ACK, Watched
 from keeper.daemon.tick import Tick
 from keeper.daemon.unarmed import Unarmed
@@ -241,7 +241,10 @@ class Announcer:
             return {**ready(), "ok": fed_age_s <= FED_S_MAX, "fed_age_s": round(fed_age_s, 1)}
 
         def metrics(written: Exposition) -> Callable[[], bytes]:
-            return partial(written.text, self.figures(chains()), self.counts.copy())
+            shown, counts = self.figures(chains()), self.counts.copy()
+            # in safe mode nothing is compiled that a rescue does not need
+            chances = touching.asked(() if self.settings.safe_mode else chains())
+            return lambda: written.text(chances(shown), counts)
 
         asked = None if exposition is None else partial(metrics, exposition)
         return Answers(metrics=asked, alive=alive, ready=ready)

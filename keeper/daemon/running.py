@@ -13,7 +13,7 @@ import structlog
 from keeper import decision
 from keeper.clock import SystemClock
 from keeper.config import ChainSettings, Settings
-from keeper.daemon import starts
+from keeper.daemon import starts, touching
 from keeper.daemon.announcing import Announcer
 from keeper.daemon.reloading import Current
 from keeper.daemon.service import ChainDaemon, Probe
@@ -115,6 +115,8 @@ def _warm(settings: Settings) -> None:
     if not settings.safe_mode:
         cache.warm()
         decision.warm()
+        if settings.metrics.host:
+            touching.warm()
     with suppress(OSError, KeeperError):  # the first rescue is then a little slower, and nothing else
         warming.warm(SystemClock())
 

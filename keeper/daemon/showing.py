@@ -127,6 +127,7 @@ def _chain(settings: Settings, watched: Watched, age_s: float) -> ChainFigures:
             native_ether=None,
             open_intents=0,
             positions=lost,
+            endpoint_errors=_errors(watched),
         )
     means = loop.last.snapshot.means if loop.last else None
     return ChainFigures(
@@ -141,6 +142,7 @@ def _chain(settings: Settings, watched: Watched, age_s: float) -> ChainFigures:
         open_intents=len(loop.parts.journal.open_intents(watched.chain.chain_id)),
         positions=_positions(loop, blind=watched.blind is not None),
         paused=loop.stops.pause is not None,
+        endpoint_errors=_errors(watched),
     )
 
 
@@ -168,6 +170,11 @@ def _positions(loop: ChainLoop, *, blind: bool) -> tuple[PositionFigures, ...]:
             )
         )
     return tuple(found)
+
+
+def _errors(watched: Watched) -> tuple[tuple[tuple[str, str], int], ...]:
+    """Also of a chain that has no loop yet: it is then that its endpoints fail."""
+    return tuple(((s.name, kind), n) for s in watched.endpoint_status() for kind, n in s.faults)
 
 
 def _unknown(guarded: Guarded, stop: str) -> PositionFigures:

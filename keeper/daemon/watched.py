@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from keeper.chain.endpoint import EndpointStatus
 from keeper.config import ChainSettings
 from keeper.daemon.loop import ChainLoop
 from keeper.daemon.stops import Stop
@@ -27,6 +28,10 @@ class Watched(Protocol):
     chain: ChainSettings
     loop: ChainLoop | None
     blind: Blind | None
+
+    def endpoint_status(self) -> tuple[EndpointStatus, ...]:
+        """Each endpoint as it stands; none before the start."""
+        ...
 
 
 class Heard(Watched, Protocol):

@@ -9,6 +9,7 @@ from typing import Any
 
 from keeper.notify.alarm import Told
 
+TOUCH_HORIZON = "1d"
 TICK_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -22,6 +23,8 @@ class PositionFigures:
     health: float | None
     distance: float | None
     """Nearest liquidation price over today's, minus 1; None where no single price liquidates."""
+    touch: float | None = None
+    """Probability of touching its liquidation boundary by ``TOUCH_HORIZON``; None while it cannot be judged."""
     stopped: str = ""
     """Code of what keeps it, and not the whole chain, from being acted for; empty while nothing does."""
 
@@ -42,6 +45,8 @@ class ChainFigures:
     native_ether: float | None
     open_intents: int
     positions: tuple[PositionFigures, ...]
+    endpoint_errors: tuple[tuple[tuple[str, str], int], ...] = ()
+    """((endpoint, kind), requests without a usable answer)."""
     paused: bool = False
     """Everything, by a person, until some time."""
 
@@ -202,6 +207,9 @@ def _chains(chains: tuple[ChainFigures, ...]) -> Iterable[Any]:
     yield each("endpoints_usable", usable, lambda c: c.endpoints[0] if c.endpoints else None)
     configured = "Endpoints that are configured."
     yield each("endpoints_configured", configured, lambda c: c.endpoints[1] if c.endpoints else None)
+    told = "Requests that got no usable answer, by why."
+    errors = [((c.name, *at), n) for c in chains for at, n in c.endpoint_errors]
+    yield _counter("keeper_endpoint_errors", told, ("chain", "endpoint", "kind"), errors)
     yield each("gas_tank_ether", "Native coin of the keeper's wallet.", lambda c: c.native_ether)
     yield each("open_intents", "Plans under way.", lambda c: c.open_intents)
 
@@ -214,6 +222,9 @@ def _positions(chains: tuple[ChainFigures, ...]) -> Iterable[Any]:
     distance = [(at, p.distance) for at, p in all_of if p.distance is not None]
     told = "Nearest liquidation price over today's, minus 1."
     yield _gauge("keeper_liquidation_distance_ratio", told, labels, distance)
+    touch = [((*at, TOUCH_HORIZON), p.touch) for at, p in all_of if p.touch is not None]
+    told = "Probability that prices touch liquidation by the horizon, without a rescue: a model's."
+    yield _gauge("keeper_position_touch_probability", told, (*labels, "horizon"), touch)
     # the present level alone: five rows a position would be most of a scrape of a thousand
     levels = [((*at, p.level), 1.0) for at, p in all_of]
     yield _gauge("keeper_position_level", "1 for the level it is in.", (*labels, "level"), levels)

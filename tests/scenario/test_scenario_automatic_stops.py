@@ -11,6 +11,7 @@ from typing import cast
 
 import pytest
 
+from keeper.chain.endpoint import EndpointStatus
 from keeper.clock import ManualClock
 from keeper.config import ChainSettings, Settings
 from keeper.daemon import judging
@@ -498,6 +499,9 @@ class Chain:
     loop: ChainLoop | None
     alarms: Alarms
     blind: Blind | None = None
+
+    def endpoint_status(self) -> tuple[EndpointStatus, ...]:
+        return ()
 
 
 def test_pause__when_asked_for_over_the_control_socket__then_bounded_named_and_journaled(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from keeper.chain.endpoint import EndpointStatus, State
 from keeper.config.telling import AlarmSettings, MetricsSettings
+from keeper.daemon import touching
 from keeper.daemon.announcing import ESCALATE_S, Announcer
 from keeper.daemon.control import Blind, Controls, Watched
 from keeper.daemon.showing import limit_s_of
@@ -19,6 +23,9 @@ from keeper.daemon.unarmed import AGAIN_S, GRACE_S, KNOWN_S
 from keeper.errors import Broken
 from keeper.notify.alarm import REPEAT_CRITICAL_S
 from keeper.notify.metrics import Exposition
+from keeper.risk.distance import nearest
+from keeper.risk.factors import for_symbols
+from keeper.risk.rows import conservative
 from keeper.seams import Severity
 from keeper.watchdog import Notifier
 from tests import build
@@ -88,6 +95,58 @@ async def test_metrics__when_the_chain_is_unseen__then_no_health_at_all_and_the_
     on.blind, on.loop = None, None
     shown = scraped(made, on)
     assert [v for k, v in shown.items() if 'level="UNKNOWN"' in k] == [1.0]
+
+
+def chances(made: Announcer, on: Loop) -> dict[str, float]:
+    """Each position -> its chance, as a scrape over HTTP writes it."""
+    metrics = made.answers(lambda: [on]).metrics
+    assert metrics is not None
+    line = r'^keeper_position_touch_probability{chain="local",horizon="1d",position="(.*?)",.*} (\S+)$'
+    found = re.findall(line, metrics()().decode(), re.MULTILINE)
+    return {label: float(chance) for label, chance in found}
+
+
+@pytest.mark.asyncio
+async def test_metrics__when_scraped__then_the_chance_is_keeper_risk_s_and_unknown_is_absent(
+    on: Loop,
+) -> None:
+    made = announcer(on)
+    assert chances(made, on) == {}
+    await on.running.tick(on.lay(vault(DANGER)))
+    tick = on.running.last
+    assert tick is not None
+    (position,) = tick.snapshot.positions
+    factors = for_symbols(touching.symbols_of([position]))
+    near = nearest(conservative(position), tick.snapshot.prices, factors, 1.0)
+    assert 1e-12 < near.p_touch < 0.5
+    assert chances(made, on) == {"vault 1": pytest.approx(near.p_touch)}
+    on.blind = Blind(why="no new head", since_s=1.0)
+    assert chances(made, on) == {}
+    on.blind = None
+    nan = replace(position, row=replace(position.row, a=(math.nan,) * len(position.row.a)))
+    assert touching.touches([nan], tick.snapshot.prices) == {}
+
+
+@pytest.mark.asyncio
+async def test_metrics__when_endpoints_fail__then_counted_by_kind_also_before_there_is_a_loop(
+    on: Loop,
+) -> None:
+    made = announcer(on)
+    on.endpoints = (
+        EndpointStatus(
+            name="home",
+            state=State.OUT,
+            latency_ms=None,
+            last_error="x",
+            head_number=None,
+            faults=(("timeout", 3), ("failed", 0)),
+        ),
+    )
+    running, at = on.loop, 'keeper_endpoint_errors_total{chain="local",endpoint="home",kind="%s"}'
+    for there in (running, None):
+        on.loop = there
+        found = scraped(made, on)
+        assert (found[at % "timeout"], found[at % "failed"]) == (3, 0)
 
 
 @pytest.mark.asyncio

@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "monitoring"
 NAME = re.compile(r"\b(?:keeper|process)_[a-z_]+\b")
 POSITION = PositionFigures(
-    label="vault", venue="aave", level="SAFE", health=1.7, distance=0.3, stopped="paused"
+    label="vault", venue="aave", level="SAFE", health=1.7, distance=0.3, touch=0.01, stopped="paused"
 )
 CHAIN = ChainFigures(
     name="mainnet",
@@ -38,6 +38,7 @@ CHAIN = ChainFigures(
     armed=True,
     broken=False,
     endpoints=(2, 2),
+    endpoint_errors=((("home", "timeout"), 3),),
     native_ether=0.5,
     open_intents=0,
     positions=(POSITION,),
@@ -110,6 +111,7 @@ def test_metrics__when_named__then_by_the_conventions_and_documented(exposed: di
         "keeper_alarms_total",
         "keeper_plans_total",
         "keeper_outcomes_total",
+        "keeper_endpoint_errors_total",
         "keeper_alarm_deliveries_total",
     }
     assert {n for n in ours if n.endswith("_total")} == counters
@@ -139,7 +141,14 @@ def test_rules__when_a_live_daemon_sends_nothing_or_a_dry_run_does__then_only_th
 
 @pytest.mark.parametrize(
     "name",
-    ["keeper_position_stopped", "keeper_hedge_cover", "keeper_adl_left_ratio", "keeper_position_level"],
+    [
+        "keeper_position_stopped",
+        "keeper_hedge_cover",
+        "keeper_adl_left_ratio",
+        "keeper_position_level",
+        "keeper_position_touch_probability",
+        "keeper_endpoint_errors_total",
+    ],
 )
 def test_state__when_it_keeps_a_position_from_being_acted_for_or_covered__then_drawn_and_told(
     name: str,

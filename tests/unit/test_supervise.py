@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from keeper.chain.endpoint import EndpointStatus
 from keeper.clock import ManualClock
 from keeper.config import ChainSettings
 from keeper.daemon.control import Blind
@@ -30,6 +31,9 @@ class FakeChain:
 
     loop: ChainLoop | None = None
     blind: Blind | None = None
+
+    def endpoint_status(self) -> tuple[EndpointStatus, ...]:
+        return ()
 
     def __init__(self, chain: ChainSettings, alarms: Alarms, life: Life) -> None:
         self.chain = chain

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from keeper.cli import covariance, render, subject, table
+from keeper.cli import covariance, render, table
 from keeper.cli.journal import entry_json, entry_row
+from keeper.daemon import touching
 from keeper.model import (
     Amount,
     Block,
@@ -240,7 +241,7 @@ def test_rows__when_a_perpetual_is_shown__then_its_side_margin_entry_and_loss_an
 def test_symbols__of_a_loan_and_a_perpetual__what_moves_them_and_no_made_up_dollars() -> None:
     perp = perps.position(perps.perp(2_000))
     loan = position(2 * WAD, (holding(USDC, 1, 1),))
-    found = subject.symbols_of((loan, perp))
+    found = touching.symbols_of((loan, perp))
     assert sorted(found.values()) == ["USDC", "USDC", "WETH", "WETH"]
     assert found.keys() >= set(perp.row.feeds)
     line = covariance.volatilities(for_symbols(found), ("ETH", "USDC", "USD"))
