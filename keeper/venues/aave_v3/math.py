@@ -170,8 +170,15 @@ LINE_3_0 = Line(
     modes_are_liquid=False,
 )
 
-RELEASES = ((1, "3.0.x", LINE_3_0), (10, "3.6", LINE_3_5), (11, "3.7", LINE_3_5))
-"""Revisions whose arithmetic is known. 3.1 to 3.4 mix the two lines and were not verified: refused."""
+RELEASES = (
+    (1, "3.0.x", LINE_3_0),
+    *((revision, "3.0.x, SparkLend", LINE_3_0) for revision in (2, 3, 4)),
+    (10, "3.6", LINE_3_5),
+    (11, "3.7", LINE_3_5),
+)
+"""Revisions whose arithmetic is known. SparkLend's pool counts its own upgrades of the 3.0 line (POOL_REVISION 2 at
+077cc8c, 4 at 724971b of sparkdotfi/sparklend-v1-core) and was verified at 1 alone: like every position's, its
+numbers count only where they are the pool's own six words. Aave's 3.1 to 3.4 mix the two lines: refused."""
 
 
 UNVERIFIED = {5: "3.2"}

@@ -51,7 +51,7 @@ def test_load__oracle_without_code__names_the_oracle() -> None:
     assert f"oracle {ORACLE}: BASE_CURRENCY() answered nothing: no contract" in said
 
 
-@pytest.mark.parametrize("revision", [0, 2, 5, 9, 12])
+@pytest.mark.parametrize("revision", [0, 5, 6, 9, 12])
 def test_load__revision_not_verified__is_refused_by_name(revision: int) -> None:
     said = problem(PROVIDER, revision=revision)
     assert f"unknown POOL_REVISION {revision}" in said
@@ -64,6 +64,7 @@ def test_load__base_currency_not_usd__is_refused() -> None:
 
 def test_line__by_revision__selects_the_arithmetic() -> None:
     assert (line_of(1), line_of(10), line_of(11)) == (LINE_3_0, LINE_3_5, LINE_3_5)
+    assert {line_of(revision) for revision in (2, 3, 4)} == {LINE_3_0}  # SparkLend's pool as it was upgraded
 
 
 @pytest.mark.parametrize(
