@@ -174,5 +174,7 @@ def _rate(held: Holding, position: Position, means: Means, which: int) -> float:
 
 def _reserve(held: Holding, position: Position, means: Means) -> tuple[int, int, int] | None:
     """(cash, supply rate, borrow rate) of what is held, where it was read."""
-    found = next((r for r in means.reserves if r.feed == held.feed and r.token == held.amount.token), None)
+    # by the address: a debt at a stable rate is told under a symbol of its own
+    token = held.amount.token.address
+    found = next((r for r in means.reserves if r.feed == held.feed and r.token.address == token), None)
     return None if found is None else (found.cash_units, found.supply_rate_ray, found.borrow_rate_ray)

@@ -100,6 +100,10 @@ def _of_answer(now: Answer, before: Answer | None, now_s: int) -> Iterator[Fault
         yield _critical(
             "feed_at_bound", now, f"answers {now.price:g}, its {bound}: the market may be far beyond it"
         )
+    if now.timed and not now.updated_s:
+        yield _critical(
+            "feed_stale", now, "tells a round that is not complete (updatedAt 0): its age is unknown"
+        )
     age_s = now_s - now.updated_s
     if now.updated_s and age_s < -AHEAD_S:
         yield _warning("feed_from_future", now, f"was updated {-age_s} s after the block's timestamp")

@@ -87,7 +87,10 @@ class Answer:
     feed: Feed
     units: int = 0
     updated_s: int = 0
+    """0 where it tells no time."""
     round: int = 0
+    timed: bool = False
+    """It told a round, which has a time as soon as it is complete."""
     why: str = ""
 
     @property
@@ -110,7 +113,7 @@ def _answer(feed: Feed, words: Words, at: int) -> Answer:
     """One feed's. A computed price has no time and no round: each other answer counts as an update."""
     if words.ok[at] and words.count[at] >= _WORDS:
         number, units, _, updated_s, _ = words.uints(at)[:_WORDS]
-        return Answer(feed=feed, units=signed(units), updated_s=updated_s, round=number)
+        return Answer(feed=feed, units=signed(units), updated_s=updated_s, round=number, timed=True)
     if words.ok[at + 1] and words.count[at + 1]:
         units = words.uint(at + 1)
         return Answer(feed=feed, units=signed(units), round=units)

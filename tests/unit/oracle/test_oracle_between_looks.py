@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from keeper.model import Position
@@ -80,3 +82,15 @@ def test_clock__when_days_are_left__then_no_rate_is_too_small_to_be_said(
     wallet = build.means(reserves=[build.reserve(USDC, borrow_rate=rate)])
     found = drift.faults(build.snapshot([position], wallet=wallet), None)
     assert [f.severity for f in found if f.code == "rate_clock"] == ([] if said is None else [said])
+
+
+def test_clock__when_a_debt_at_a_stable_rate_has_a_name_of_its_own__then_it_pays_interest_all_the_same() -> (
+    None
+):
+    owed = debt(USDC, "16550")
+    token = replace(owed.amount.token, symbol="USDC (stable rate)")
+    fixed = replace(owed, amount=replace(owed.amount, token=token))
+    wallet = build.means(reserves=[build.reserve(USDC, borrow_rate="0.18")])
+    position = build.position([collateral(WETH, "10")], [fixed])
+    found = drift.faults(build.snapshot([position], wallet=wallet), None)
+    assert [f.severity for f in found if f.code == "rate_clock"] == [Severity.CRITICAL]

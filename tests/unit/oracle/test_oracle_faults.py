@@ -83,6 +83,14 @@ def test_answer__late_by_less_than_half_a_heartbeat__is_not_stale() -> None:
     assert codes(replace(GOOD, updated_s=NOW_S - 5_400)) == []
 
 
+def test_answer__of_a_round_without_a_time__then_it_is_stale_and_not_fresh_for_ever() -> None:
+    begun, computed = feeds.answers(
+        [ETH, ETH], words((7, 3_000 * 10**8, NOW_S, 0, 7), None, None, (3_000 * 10**8,))
+    )
+    assert codes(begun) == ["feed_stale"]
+    assert "feed_stale" not in codes(computed)
+
+
 def test_jump__ten_per_cent_in_one_update__is_said_once_per_round() -> None:
     before = replace(GOOD, round=6, units=3_400 * 10**8)
     assert codes(GOOD, before) == ["feed_jump"]
