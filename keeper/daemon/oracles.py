@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from eth_utils.address import to_checksum_address
@@ -149,7 +149,7 @@ class Oracles:
                 graces=await graces(venues, read) if sequencer.calls(chain.chain_id) else (),
             )
             self._room, self._venues = await room.load(site, read), dict(venues)
-            self._unlooked = unlooked
+            self._unlooked = (*unlooked, *untold(venues, named))
         return self._room
 
     async def _updates(self, here: Room, block: Block) -> tuple[Fault, ...]:
@@ -218,6 +218,22 @@ async def named_feeds(
             named += venue.feeds(await read(calls) if calls else Words((), ()))
             tokens |= venue.priced
     return tuple(named), tokens
+
+
+def untold(venues: Mapping[str, Venue], named: Iterable[Named]) -> tuple[Fault, ...]:
+    """Prices of which no feed is known: they are read, and nobody looks at what tells them."""
+    known = {n.id for n in named}
+    found = []
+    for venue in venues.values():
+        gone = (
+            [t.symbol for id, t in venue.priced.items() if id not in known] if isinstance(venue, Fed) else []
+        )
+        if gone:
+            why = (
+                f"no feed in dollars is known of {', '.join(gone)}: age, bounds and market are not looked at"
+            )
+            found.append(Fault(severity=Severity.INFO, code="feed_unlooked", subject=venue.id, why=why))
+    return tuple(found)
 
 
 async def composed_feeds(

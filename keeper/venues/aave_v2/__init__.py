@@ -142,7 +142,7 @@ class AaveV2(AtomicVenue[Market, tuple[tuple[str, ...], Seen], Layout]):
 
     def feed_calls(self) -> tuple[Call, ...]:
         """The oracle names the source of each price. Where it counts in ether its sources answer in ether, which no
-        market outside is held against: nothing is asked.
+        market outside is held against: nothing is asked, and the oracle room says so.
         """
         return () if self.market.dollar else sources.calls(self.market)
 
