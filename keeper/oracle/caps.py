@@ -20,7 +20,6 @@ QUESTIONS = tuple(
     selector(f"{name}()")
     for name in ("getRatio", "getSnapshotRatio", "getSnapshotTimestamp", "getMaxRatioGrowthPerSecond")
 )
-BASE_FEED = selector("BASE_TO_USD_AGGREGATOR()")
 NEAR_BPS = 50
 """Headroom below which a cap is said to be near: half of what a loop at 1.03 loses its calm over."""
 
@@ -45,18 +44,13 @@ class Cap:
 
 
 def probes(feeds: Sequence[Feed]) -> tuple[Call, ...]:
-    """Asked once: which feeds are capped ratios, and whose price they multiply."""
-    return tuple(Call(target=f.address, data=d) for f in feeds for d in (QUESTIONS[1], BASE_FEED))
+    """Asked once: which feeds are capped ratios."""
+    return tuple(Call(target=f.address, data=QUESTIONS[1]) for f in feeds)
 
 
-def capped(feeds: Sequence[Feed], words: Words) -> tuple[tuple[Feed, int], ...]:
-    """(feed, address of its base feed or 0) of those that answered ``probes`` as a capped ratio does."""
-    found = []
-    for i, feed in enumerate(feeds):
-        if words.ok[2 * i] and words.count[2 * i] and words.uint(2 * i):
-            base = words.uint(2 * i + 1) if words.ok[2 * i + 1] and words.count[2 * i + 1] else 0
-            found.append((feed, base))
-    return tuple(found)
+def capped(feeds: Sequence[Feed], words: Words) -> tuple[Feed, ...]:
+    """Those that answered ``probes`` as a capped ratio does."""
+    return tuple(f for i, f in enumerate(feeds) if words.ok[i] and words.count[i] and words.uint(i))
 
 
 def calls(feeds: Sequence[Feed]) -> tuple[Call, ...]:

@@ -26,6 +26,9 @@ DESCRIPTION = selector("description()")
 AGGREGATOR = selector("aggregator()")
 MIN_ANSWER = selector("minAnswer()")
 MAX_ANSWER = selector("maxAnswer()")
+TYPE_AND_VERSION = selector("typeAndVersion()")
+DUAL = "DUALAGGREGATOR"
+"""The aggregator of Chainlink's SVR feeds; their proxies describe themselves as the plain ones do ("ETH / USD")."""
 ANSWER_UPDATED = "0x" + keccak(text="AnswerUpdated(int256,uint256,uint256)").hex()
 """AggregatorInterface.AnswerUpdated, of the aggregator behind the proxy; answer and round are indexed."""
 HEARTBEAT_S = 86_400
@@ -73,6 +76,8 @@ class Feed:
     high: int | None = None
     svr: bool = False
     """Its update and the liquidation that it allows come in one bundle: nothing can be done after the cross."""
+    bases: tuple[Feed, ...] = ()
+    """What it computes its price from, where it names them; each in its own units."""
 
     @property
     def updates(self) -> LogFilter:
@@ -133,8 +138,12 @@ def probes(named: Sequence[Named]) -> tuple[Call, ...]:
 
 
 def bound_probes(feeds: Sequence[Feed]) -> tuple[Call, ...]:
-    """What is asked once of the aggregators behind."""
-    return tuple(Call(target=f.source, data=data) for f in feeds for data in (MIN_ANSWER, MAX_ANSWER))
+    """What is asked once of the aggregators behind: ``BOUND_PROBES`` calls each."""
+    asked = (MIN_ANSWER, MAX_ANSWER, TYPE_AND_VERSION)
+    return tuple(Call(target=f.source, data=data) for f in feeds for data in asked)
+
+
+BOUND_PROBES = 3
 
 
 def probed(chain_id: int, named: Sequence[Named], words: Words) -> tuple[Feed, ...]:
@@ -172,6 +181,11 @@ def bounds(feed: Feed, words: Words, at: int) -> tuple[int | None, int | None]:
     return (low if low is not None and low > 1 else None), (
         high if high is not None and high < 2**95 - 1 else None
     )
+
+
+def dual(words: Words, at: int) -> bool:
+    """Whether one aggregator says that its updates are sold; one that does not say its type is plain."""
+    return bool(words.ok[at]) and DUAL in _text(words.raw(at)).upper()
 
 
 def _number(words: Words, i: int) -> int | None:

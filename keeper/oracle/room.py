@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
 from keeper.model import Block, Call, Policy, PositionId, Snapshot, Token
-from keeper.oracle import ahead, caps, exchanges, faults, feeds, market, sequencer, updates
+from keeper.oracle import ahead, bases, caps, exchanges, faults, feeds, market, sequencer, updates
 from keeper.oracle.ahead import Next
 from keeper.oracle.exchanges import Heard
 from keeper.oracle.faults import Fault
@@ -22,7 +22,7 @@ from keeper.seams import Severity
 from keeper.sockets import Named
 from keeper.words import Words
 
-Read = Callable[[Sequence[Call]], Awaitable[Words]]
+Read = bases.Read
 """One multicall at one block: words in call order. Raises Transient."""
 FACTORY = keccak(text="factory()")[:4]
 GET_POOL = keccak(text="getPool(address,address,uint24)")[:4]
@@ -219,13 +219,8 @@ async def load(site: Site, read: Read) -> Room:
     if not site.named:
         return Room(site, (), (), {})
     known = feeds.probed(site.chain_id, site.named, await read(feeds.probes(site.named)))
-    known = await _moved_by(known, read)
-    words = await read(feeds.bound_probes(known))
-    known = tuple(
-        replace(f, low=low, high=high)
-        for f, (low, high) in ((f, feeds.bounds(f, words, 2 * i)) for i, f in enumerate(known))
-    )
-    capped = [f for f, _ in caps.capped(known, await read(caps.probes(known)))]
+    known = await bases.behind(site.chain_id, await bases.looked(known, read), read)
+    capped = caps.capped(known, await read(caps.probes(known)))
     room = Room(site, known, capped, await _pools(site, read))
     await _seed(room, read)
     return room
@@ -244,26 +239,6 @@ async def _seed(room: Room, read: Read) -> None:
     for feed, some in zip(unknown, asked, strict=True):
         room.rounds.add(updates.seeded(feed, words.part(at, at + len(some))))
         at += len(some)
-
-
-async def _moved_by(known: tuple[Feed, ...], read: Read) -> tuple[Feed, ...]:
-    """Feeds whose price is a ratio times another's are moved by the other's source, two adapters deep at most."""
-    for _ in range(2):
-        bases = {f.id: base for f, base in caps.capped(known, await read(caps.probes(known))) if base}
-        through = [f for f in known if f.id in bases]
-        if not through:
-            break
-        asked = [Call(target=_address(bases[f.id]), data=feeds.AGGREGATOR) for f in through]
-        words = await read(asked)
-        sources = {
-            f.id: _address(words.uint(i)) if words.ok[i] and words.count[i] else _address(bases[f.id])
-            for i, f in enumerate(through)
-        }
-        moved = tuple(replace(f, source=sources.get(f.id, f.source)) for f in known)
-        if moved == known:
-            break
-        known = moved
-    return known
 
 
 async def _pools(site: Site, read: Read) -> dict[str, Pool]:
