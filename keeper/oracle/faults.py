@@ -95,6 +95,11 @@ def _of_answer(now: Answer, before: Answer | None, now_s: int) -> Iterator[Fault
     if now.units <= 0:
         yield _critical("feed_not_positive", now, f"answers {now.units}")
         return
+    if not now.timed and not now.updated_s and not feed.bases:
+        why = (
+            "its price is computed, and tells no time and no feed behind it: age and bounds are not looked at"
+        )
+        yield _fault(Severity.INFO, "feed_unlooked", now, why)
     bound = stuck_at(now)
     if bound:
         yield _critical(
@@ -174,13 +179,15 @@ def moved_alone(
 
 
 def _critical(code: str, now: Answer, why: str) -> Fault:
-    return Fault(
-        severity=Severity.CRITICAL, code=code, subject=_subject(now), why=f"{now.feed.symbol}: {why}"
-    )
+    return _fault(Severity.CRITICAL, code, now, why)
 
 
 def _warning(code: str, now: Answer, why: str) -> Fault:
-    return Fault(severity=Severity.WARNING, code=code, subject=_subject(now), why=f"{now.feed.symbol}: {why}")
+    return _fault(Severity.WARNING, code, now, why)
+
+
+def _fault(severity: Severity, code: str, now: Answer, why: str) -> Fault:
+    return Fault(severity=severity, code=code, subject=_subject(now), why=f"{now.feed.symbol}: {why}")
 
 
 def _subject(now: Answer) -> str:

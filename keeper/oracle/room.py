@@ -76,6 +76,8 @@ class Room:
     ) -> None:
         self.site = site
         self.feeds = tuple(known)
+        self.bases = _bases(self.feeds)
+        """Behind adapters, and asked beside them: an adapter has no time of its own."""
         self.capped = tuple(capped)
         self.pools = dict(pools)
         """Feed id -> the pool that says what the market says."""
@@ -101,6 +103,7 @@ class Room:
         """Everything that one look asks, in one batch."""
         return (
             *feeds.calls(self.feeds),
+            *feeds.calls(self.bases),
             *caps.calls(self.capped),
             *market.calls(tuple(self.pools.values())),
             *sequencer.calls(self.site.chain_id),
@@ -113,6 +116,8 @@ class Room:
         now_s = block.timestamp_s
         at, n = 0, 2 * len(self.feeds)
         answers = feeds.answers(self.feeds, words.part(0, n))
+        at, n = n, n + 2 * len(self.bases)
+        behind = feeds.answers(self.bases, words.part(at, n))
         at, n = n, len(caps.QUESTIONS) * len(self.capped)
         capped = caps.caps(self.capped, words.part(at, at + n), now_s)
         at, n = at + n, 3 * len(self.pools)
@@ -127,7 +132,9 @@ class Room:
         for answer in (self._known(a) for a in answers):
             id = answer.feed.id
             before, price = self._before.get(id), prices.get(id)
-            steps = fresh.get(answer.feed.source.lower(), ())
+            # the logs of one base tell nothing of what another did
+            alone = len(answer.feed.bases) <= 1
+            steps = fresh.get(answer.feed.source.lower(), ()) if alone else ()
             found += faults.of_answer(answer, before, now_s, updates.largest(steps))
             found += faults.apart(answer, price)
             found += faults.moved_alone(before, answer, self._market.get(id), price)
@@ -139,6 +146,9 @@ class Room:
             if not answer.why and (before is None or before.round != answer.round):
                 self._before[id] = answer
                 self._market.update({id: price} if price is not None else {})
+        for base in behind:
+            # its moves are told by what they move
+            found += faults.of_answer(self._known(base), None, now_s)
         for cap in capped:
             found += caps.faults(cap)
         found += self._sequencer(block, words.part(at + n, len(words)))
@@ -209,6 +219,20 @@ class Room:
         return self._stalled[0] if now_s < self._stalled[1] else ()
 
 
+def _bases(known: Sequence[Feed]) -> tuple[Feed, ...]:
+    """What is behind ``known``, each once and named by what it prices; what is listed itself is asked anyway."""
+    listed = {f.address.lower() for f in known}
+    priced: dict[str, list[str]] = {}
+    for f in known:
+        for b in f.bases:
+            priced.setdefault(b.address, []).append(f.symbol)
+    every = {b.address: b for f in known for b in f.bases if b.address.lower() not in listed}
+    return tuple(
+        replace(b, symbol=f"{b.symbol} (behind {', '.join(dict.fromkeys(priced[a]))})")
+        for a, b in every.items()
+    )
+
+
 def _unlisted(heard: Heard) -> bool:
     """Whether nothing is wrong with anybody: the asset is traded in too few places."""
     return all(r.code == exchanges.UNLISTED for r in heard.refused)
@@ -228,7 +252,7 @@ async def load(site: Site, read: Read) -> Room:
 
 async def _seed(room: Room, read: Read) -> None:
     """What the feeds still keep of their own past, of those of which nothing else is known."""
-    unknown = tuple(f for f in room.feeds if f.assumed and f.description)
+    unknown = tuple(f for f in (*room.feeds, *room.bases) if f.assumed and f.description)
     if not unknown:
         return
     asked = [updates.seed_calls(a) for a in feeds.answers(unknown, await read(feeds.calls(unknown)))]

@@ -161,3 +161,45 @@ def test_caps__of_all_feeds__then_only_ratios_are_asked_for_theirs() -> None:
     assert [f.id for f in here.capped] == ["lst"]
     assert caps.QUESTIONS[1] in {c.data for c in here.calls() if c.target == LST}
     assert feeds.LATEST_ROUND in {c.data for c in here.calls() if c.target == ETH}
+
+
+def test_base__when_it_is_days_old__then_it_is_stale_behind_an_adapter_that_still_answers() -> None:
+    assert World(chain()).found(lst=LST) == []
+    ((code, subject, why),) = World(chain(age_s=3 * 86_400)).found(lst=LST)
+    assert (code, subject) == ("feed_stale", ETH)
+    assert why.startswith("ETH / USD (behind lst): is 259200 s old, its heartbeat is 3600 s")
+
+
+def test_base__when_it_stands_at_its_minimum__then_that_is_judged_in_its_own_units() -> None:
+    # the adapter says 12.4 dollars, which is above the minimum of ten at which its base is stuck
+    assert [(c, s) for c, s, _ in World(chain(price=10 * USD)).found(lst=LST)] == [("feed_at_bound", ETH)]
+    stuck = World(chain(price=10 * USD)).found(eth=ETH, lst=LST)
+    assert [(c, s) for c, s, _ in stuck] == [("feed_at_bound", "eth")], "what is listed itself is said once"
+
+
+def test_base__of_a_capped_stablecoin_and_of_a_product__then_each_is_asked() -> None:
+    answers = dict(chain())
+    dollar, ratio = address("d0"), address("51")
+    answers[dollar] = proxy("USDC / USD", USD, aggregator=dollar, age_s=4 * 86_400)
+    answers[ratio] = proxy("STETH / ETH", 10**18, aggregator=ratio, age_s=5 * 86_400, decimals=18)
+    answers[COIN] = adapter("Capped USDC / USD", USD, ASSET_TO_USD_AGGREGATOR=dollar)
+    answers[BOTH] = adapter("stETH / ETH / USD", 3_000 * USD, ASSET_TO_PEG=ratio, PEG_TO_BASE=ETH)
+    found = World(answers).found(usdc=COIN, steth=BOTH)
+    assert {(c, s) for c, s, _ in found} == {("feed_stale", dollar), ("feed_stale", ratio)}
+
+
+def test_base__that_no_longer_answers__then_its_price_is_unread() -> None:
+    world = World(chain())
+    here = world.room(lst=LST)
+    block = replace(build.block(100), timestamp_s=NOW_S)
+    gone = World({k: v for k, v in chain().items() if k != ETH})
+    looked = here.look(block, asyncio.run(gone.read(here.calls())), build.snapshot([], at=block), {})
+    assert ("feed_unread", ETH) in {(f.code, f.subject) for f in looked.faults}
+
+
+def test_adapter__that_names_no_feed__then_it_is_said_not_to_be_looked_at() -> None:
+    answers = {LST: adapter("GHO / USD", USD)}
+    assert [(c, s) for c, s, _ in World(answers).found(gho=LST)] == [("feed_unlooked", "gho")]
+    # a base that answers nothing is none
+    answers[COIN] = adapter("Capped X / USD", USD, ASSET_TO_USD_AGGREGATOR=PEG)
+    assert [(c, s) for c, s, _ in World(answers).found(x=COIN)] == [("feed_unlooked", "x")]

@@ -132,7 +132,8 @@ def test_answers__from_words__are_signed_computed_ones_have_no_time_and_failures
     found = feeds.answers([ETH, ETH, ETH, ETH], asked)
     assert (found[0].units, found[0].round) == (-5, 7)
     assert (found[1].price, found[1].updated_s) == (3_000.0, 0)
-    assert codes(found[1]) == []
+    assert codes(found[1]) == ["feed_unlooked"]
+    assert codes(replace(found[1], feed=replace(ETH, bases=(ETH,)))) == []
     assert faults.moved_bps(found[1], replace(found[1], units=2_700 * 10**8, round=2_700 * 10**8)) < -900
     assert all(a.why and not a.price for a in found[2:])
 
