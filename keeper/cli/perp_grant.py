@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from eth_abi.abi import encode
@@ -13,28 +12,13 @@ from eth_utils.crypto import keccak
 if TYPE_CHECKING:
     from keeper.cli.subaccount import Row
     from keeper.config import PositionSettings, Settings, VenueSettings
-    from keeper.model import Block, Policy
+    from keeper.daemon.wiring import Site
+    from keeper.model import Block, Perp
     from keeper.seams import Transport
-    from keeper.venues.gmx_v2.book import Slot
 
 TERMS = "(uint40,uint32,uint32,uint32,uint16,bool,uint32,uint32,uint128,uint128,uint128,uint128,uint128)"
 DEPLOY = "deploy(bytes,address)"
 SET_POSITION = f"setPosition(address,address,bool,{TERMS})"
-SIZE = "USD"
-USD = 10**30
-COOLDOWN_S = 30
-EPOCH_S = 86_400
-STALE_MORE_S, STALE_MAX_S = 3_600, 172_800
-SLIPPAGE_BPS = 500
-"""Two hundredths above what the keeper asks for: the feed may have moved when the order is mined."""
-TRIGGER_MORE_PPM = 5_000
-"""Fees and impact are not in the Executor's number: it must let an order pass a little earlier than the policy."""
-MAX_TIMES, MAX_MORE_PPM = 3, 50_000
-SIZE_LEAST_USD = 100
-MARGIN_PART = 100
-FEE_GAS, FEE_GWEI_LEAST, FEE_TIMES = 5_000_000, 20, 20
-"""An execution may cost so much gas at twenty times today's base fee, and never less than at twenty gwei: who orders
-pays it, the owner gets back what is not used, and a storm must not stop a rescue."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +45,7 @@ def needed(until_s: int | None) -> int:
 async def wanted(settings: Settings, asked: Asked) -> tuple[Row, ...]:
     """The calls in their order. Raises ConfigError, Transient."""
     from keeper.cli import subaccount
+    from keeper.cli.perp_terms import Wished, terms
     from keeper.daemon.wiring import opened
     from keeper.errors import ConfigError
     from keeper.venues.gmx_v2 import GmxV2
@@ -74,8 +59,18 @@ async def wanted(settings: Settings, asked: Asked) -> tuple[Row, ...]:
         (gmx,) = site.venues.values()
         assert isinstance(gmx, GmxV2)
         slot, block = gmx.slot, site.block
+        policy = settings.policy(position.policy)
+        words = terms(
+            Wished(
+                policy=policy,
+                slot=slot,
+                perp=await _standing(site),
+                block=block,
+                until_s=asked.until_s,
+                amounts=asked.amounts,
+            )
+        )
         place, deployments = await _deployment(position, venue, (site.endpoints, block))
-    words = _terms(settings.policy(position.policy), slot, asked, block)
     at = (position.account, place)
     rows = [
         *deployments,
@@ -87,35 +82,18 @@ async def wanted(settings: Settings, asked: Asked) -> tuple[Row, ...]:
     return (*rows, *subaccount.calls(position, named, asked.actions, asked.until_s))
 
 
-def _terms(policy: Policy, slot: Slot, asked: Asked, block: Block) -> tuple[int | bool, ...]:
-    """The struct ``PerpTerms``. Raises ConfigError of an amount that nothing here is called."""
+async def _standing(site: Site) -> Perp:
+    """The one position as it is: its terms follow from its margin, its size and what it owes. Raises ConfigError,
+    Transient."""
     from keeper.errors import ConfigError
-    from keeper.executor.perp_rules import ppm_of
-    from keeper.units import GWEI
 
-    symbol = slot.collateral.symbol
-    unknown = [s for s in asked.amounts if s not in (SIZE, symbol)]
-    if unknown or SIZE not in asked.amounts:
-        why = f"write --amount {SIZE}=SIZE, closed in a day at most, and --amount {symbol}=MARGIN"
-        raise ConfigError((f"--amount {', '.join(unknown) or SIZE}: {why}",))
-    size = int(Decimal(asked.amounts[SIZE]))
-    margin = int(Decimal(asked.amounts.get(symbol, "0")).scaleb(slot.collateral.decimals))
-    stale_s = max(feed.heartbeat_s for _, feed in slot.feeds) + STALE_MORE_S
-    return (
-        asked.until_s,
-        COOLDOWN_S,
-        EPOCH_S,
-        min(stale_s, STALE_MAX_S),
-        SLIPPAGE_BPS,
-        "close_perp" in policy.strategies,
-        ppm_of(policy.trigger_wad) + TRIGGER_MORE_PPM,
-        MAX_TIMES * ppm_of(policy.target_wad) + MAX_MORE_PPM,
-        size * USD,
-        min(size, SIZE_LEAST_USD) * USD,
-        margin,
-        margin // MARGIN_PART,
-        FEE_GAS * max(FEE_TIMES * block.base_fee_wei, FEE_GWEI_LEAST * GWEI),
-    )
+    snapshot, (guarded,) = (await site.view()).snapshot, site.guarded
+    position = snapshot.position(guarded.id)
+    if position is not None and position.perp is not None:
+        return position.perp
+    unread = next((u.why for u in snapshot.unreadable if u.id == guarded.id), "it is not open")
+    why = "the Executor's terms follow from its margin, its size and what it owes, so it must be there to be read"
+    raise ConfigError((f"--subaccount {guarded.label}: {unread}; {why}",))
 
 
 async def _deployment(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from keeper.daemon.facts import Guarded
 from keeper.daemon.wiring import Finding, Site
-from keeper.executor import perp_rules
+from keeper.executor import perp_need, perp_rules
 from keeper.model import OrderBounds, Perp, Snapshot
 from keeper.seams import Severity
 from keeper.units import WAD
@@ -15,6 +15,8 @@ from strategies.perp import FEE_TIMES, FEE_TIPS
 ENDS_SOON_S = 14 * 86_400
 ACTIONS_LEAST = 10
 STOP = "stop_on_venue"
+NEAR_PPM = 2_000
+"""A grant that is ahead of what the position owes by no more is named before it is late."""
 STORM_TIMES = 5
 """The fee of an execution must be payable at so many times today's base fee."""
 
@@ -97,11 +99,21 @@ def _executor(perp: Perp, bounds: OrderBounds, guarded: Guarded, snapshot: Snaps
             f"the policy names {STOP}, which the Executor does not place: nothing protects while we are dead"
         )
         said.append(_Said(code="stop_not_supported", why=why, severity=Severity.WARNING))
-    needed = perp_rules.ppm_of(guarded.policy.trigger_wad)
-    if bounds.expiry_s and bounds.trigger_ppm < needed:
-        why = f"the Executor acts below {bounds.trigger_ppm} ppm of equity, the policy's trigger is near {needed}"
-        said.append(_Said(code="late_trigger", why=f"{why}: it would refuse the first rescue"))
-    return said
+    return said + (_late(perp, bounds, guarded) if bounds.expiry_s else [])
+
+
+def _late(perp: Perp, bounds: OrderBounds, guarded: Guarded) -> list[_Said]:
+    """Whether the Executor would refuse at the price at which the policy wants to act, with what is owed today."""
+    needed = perp_need.least_trigger(perp, guarded.policy.trigger_wad)
+    if bounds.trigger_ppm >= needed + NEAR_PPM:
+        return []
+    by_feeds = f"its equity by the feeds is then {needed} ppm of its size"
+    why = f"the Executor acts below {bounds.trigger_ppm} ppm; at the policy's trigger {by_feeds}"
+    then = "grant it anew: `keeper grant --subaccount --deploy` computes it from the position as it is"
+    if bounds.trigger_ppm >= needed:
+        soon = f"{why}, and more with every hour that it owes: {then}"
+        return [_Said(code="late_trigger", why=soon, severity=Severity.WARNING)]
+    return [_Said(code="late_trigger", why=f"{why}: it would refuse the first rescue; {then}")]
 
 
 def _fee_wei(perp: Perp, snapshot: Snapshot, times: int) -> int:

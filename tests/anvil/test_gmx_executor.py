@@ -138,7 +138,8 @@ def test_executor__granted_by_what_the_command_prints__bounds_a_thief_of_the_key
         chain.send(chain.accounts[1], at.handler, f"executeOrder(bytes32,{PRICES})", order, worst)
         seq, closed = seq + 1, closed + 5_000
         chain.mine(chain.block().timestamp_s + 60)
-    # what he closed has taken the position out of need; and in need again the day's cap is spent
+    # out of need he closes nothing; and in need again the day's cap is spent
+    chain.send(chain.accounts[0], at.wnt_feed, "set(int256)", 2_000 * 10**8)
     assert "NotTriggered" in refused(
         chain, bot, executor, REDUCE, position, seq, *half[2:], value_wei=FEE_WEI
     )

@@ -9,11 +9,13 @@ import pytest
 
 from keeper.daemon.facts import Guarded
 from keeper.daemon.perp_seats import findings
-from keeper.model import Acting, OrderBounds
+from keeper.model import Acting, OrderBounds, Position
+from keeper.seams import Severity
 from tests import build
 from tests.build import WALLET
 from tests.hedge_relief import ACTING, GMX, PERP
 from tests.hedge_relief import short as held
+from tests.hedged import perp
 
 pytestmark = pytest.mark.unit
 BLOCK = build.snapshot([]).block
@@ -55,6 +57,14 @@ def codes(
     return {f.code for f in findings(site, snapshot)}  # type: ignore[arg-type]
 
 
+def late(position: Position, trigger_ppm: int) -> list[tuple[str, Severity]]:
+    assert position.perp is not None
+    acting = through(trigger_ppm=trigger_ppm)
+    at = replace(position, perp=replace(position.perp, acting=acting))
+    site = SimpleNamespace(guarded=(Guarded(label="it", policy=PERP, venue_id=GMX.id, id=at.id),))
+    return [(f.code, f.severity) for f in findings(site, build.snapshot([at]))]  # type: ignore[arg-type]
+
+
 def through(**wrong: object) -> Acting:
     return replace(FINE, bounds=replace(BOUNDS, **wrong))  # type: ignore[arg-type]
 
@@ -83,6 +93,19 @@ def test_grant__that_is_whole__is_not_mentioned() -> None:
 )
 def test_grant__that_lacks_something__is_named(named: str, acting: Acting) -> None:
     assert codes(acting) == {named}
+
+
+@pytest.mark.parametrize(("long", "needed"), [(True, 60_501), (False, 63_096)])
+def test_trigger__that_what_is_owed_has_passed__is_told_before_it_is_late(long: bool, needed: int) -> None:
+    found = perp(2_000, eth=8.0, long=long)
+    assert late(held(2_000, found), needed + 2_000) == []
+    assert late(held(2_000, found), needed + 1_999) == [("late_trigger", Severity.WARNING)]
+    assert late(held(2_000, found), needed - 1) == [("late_trigger", Severity.CRITICAL)]
+    # two hundredths of the size are owed: health knows, the Executor does not
+    owing = replace(found, owed=320 * 10**6, remaining_usd=found.remaining_usd - 320 * 10**30)
+    more = 20_000 if long else 20_000 * 100 // 105
+    assert late(held(2_000, owing), needed + more + 1_998) == [("late_trigger", Severity.WARNING)]
+    assert late(held(2_000, owing), needed + more - 2) == [("late_trigger", Severity.CRITICAL)]
 
 
 def test_market__that_is_disabled_and_a_stop_that_nobody_places__are_named() -> None:
