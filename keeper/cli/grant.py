@@ -121,7 +121,7 @@ def _ordering(
         guardian=through[1],
     )
     kernels.prepare()
-    subaccount.show(drive(perp_grant.wanted(settings, wish)), json=json)
+    perp_grant.show(drive(perp_grant.wanted(settings, wish)), json=json)
 
 
 def _together(executor: str | None, send: bool, owners: tuple[object, ...]) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from keeper.daemon.wiring import Site
     from keeper.model import Block, Perp
     from keeper.seams import Transport
+    from keeper.venues.gmx_v2.book import Read, Slot
 
 TERMS = "(uint40,uint32,uint32,uint32,uint16,bool,uint32,uint32,uint128,uint128,uint128,uint128,uint128)"
 DEPLOY = "deploy(bytes,address)"
@@ -42,8 +43,16 @@ def needed(until_s: int | None) -> int:
     return until_s
 
 
-async def wanted(settings: Settings, asked: Asked) -> tuple[Row, ...]:
-    """The calls in their order. Raises ConfigError, Transient."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """The owner's calls in their order, and what he must know of them."""
+
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+
+
+async def wanted(settings: Settings, asked: Asked) -> Wanted:
+    """What the owner signs. Raises ConfigError, Transient."""
     from keeper.cli import subaccount
     from keeper.cli.perp_terms import Wished, terms
     from keeper.daemon.wiring import opened
@@ -71,6 +80,7 @@ async def wanted(settings: Settings, asked: Asked) -> tuple[Row, ...]:
             )
         )
         place, deployments = await _deployment(position, venue, (site.endpoints, block))
+        off, notes = await _off(settings, asked.label, (gmx.slot, place), site.camera.reader(block))
     at = (position.account, place)
     rows = [
         *deployments,
@@ -79,7 +89,48 @@ async def wanted(settings: Settings, asked: Asked) -> tuple[Row, ...]:
         _row(at, SET_POSITION, slot.market, slot.collateral.address, slot.long, words),
     ]
     named = replace(venue, subaccount=place)
-    return (*rows, *subaccount.calls(position, named, asked.actions, asked.until_s))
+    given = subaccount.calls(position, named, asked.actions, asked.until_s)
+    # last: until the Executor may order, the key is all that guards the position
+    return Wanted(rows=(*rows, *given, *off), notes=notes)
+
+
+async def _off(
+    settings: Settings, label: str, at: tuple[Slot, str], read: Read
+) -> tuple[list[Row], tuple[str, ...]]:
+    """What takes the keeper's wallet, and whoever ordered for this position so far, off the owner's list on GMX; and
+    why one of them stays. Raises Transient."""
+    from keeper.cli import subaccount
+    from keeper.daemon import perp_listed
+
+    slot, place = at
+    position, venue = subaccount.found(settings, label)
+    mine = {a.lower(): a for a in (settings.wallet.address, venue.subaccount) if a is not None}
+    mine.pop(place.lower(), None)
+    rows: list[Row] = []
+    notes: list[str] = []
+    for key in await perp_listed.listed(slot, position.account, tuple(mine.values()), read):
+        others = [x for x in perp_listed.serving(settings, position.account, key) if x != label]
+        if others:
+            why = f"{key} stays a subaccount of {position.account}, unbounded on every market: it still orders for"
+            notes.append(
+                f"{why} {', '.join(others)}; grant that through an Executor, too, and it is taken off then"
+            )
+            continue
+        rows.append(_row((position.account, slot.subaccounts), "removeSubaccount(address)", key))
+    if venue.subaccount is None or venue.subaccount.lower() != place.lower():
+        notes.append(f'write venues.{venue.name}.subaccount = "{place}" before the last of these is signed')
+    return rows, tuple(notes)
+
+
+def show(found: Wanted, *, json: bool) -> None:
+    """A table with its notes, or JSON."""
+    from keeper.cli import subaccount, table
+
+    if json:
+        print(table.document({"calls": [dict(r) for r in found.rows], "notes": list(found.notes)}))
+        return
+    subaccount.show(found.rows, json=False)
+    print("\n".join(found.notes), end="\n" if found.notes else "")
 
 
 async def _standing(site: Site) -> Perp:

@@ -15,6 +15,7 @@ async def rows(
     settings: Settings, chain: ChainSettings, at: tuple[Transport, Block, Camera]
 ) -> list[tuple[str, ...]]:
     """Code and maker first, and only then what it says of itself. Raises ConfigError, Transient."""
+    from keeper.daemon import perp_listed
     from keeper.daemon.perp_desks import problem
     from keeper.executor import perp_bounded
     from keeper.model import Call
@@ -42,6 +43,9 @@ async def rows(
         lacks = "" if until_s >= block.timestamp_s else "the keeper's wallet is no bot of it"
         if not lacks and bounds is not None and not bounds.expiry_s:
             lacks = "it does not know the position"
+        read = camera.reader(block)
+        if not lacks and wallet and await perp_listed.listed(venue.slot, p.account, (wallet,), read):
+            lacks = "the keeper's wallet is still a subaccount beside it: removeSubaccount"
         bot, code = f"until {until_s}", "the committed Executor's"
         place = f"subaccounts {venue.slot.subaccounts}"
         found.append((p.label, executor, code, p.account, bot, "-", place, lacks or "as committed"))
