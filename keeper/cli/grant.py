@@ -43,11 +43,16 @@ def command(
 
     Example: keeper grant --amount USDC=5000 --amount WETH=2.5
     """
+    from keeper.cli import endings
     from keeper.config import load
 
     owner = owner_options.read(share, bot or [], guardian, until)
     if subaccount is not None:
-        through = (amount or [], guardian) if deploy else None
+        if announce and not deploy:
+            raise endings.usage(
+                "--announce", "goes with --deploy: GMX's own grant to a subaccount is not announced"
+            )
+        through = (amount or [], guardian, announce) if deploy else None
         _ordering(load(config), (subaccount, actions, owner["until_s"]), through, json=json)
         return
     _together(executor, send, (reserve, bot, guardian, until, deploy, announce, safe, share != 100.0))
@@ -99,11 +104,12 @@ def _approving(settings: Settings, wanted: dict[str, str], send: bool, *, json: 
 def _ordering(
     settings: Settings,
     asked: tuple[str, int, int | None],
-    through: tuple[list[str], str] | None,
+    through: tuple[list[str], str, bool] | None,
     *,
     json: bool,
 ) -> None:
-    """What lets the keeper order for the owner of a GMX position; ``through``: an Executor's amounts and guardian."""
+    """What lets the keeper order for the owner of a GMX position; ``through``: an Executor's amounts and
+    guardian, and whether only announcements are printed."""
     from keeper.cli import subaccount
 
     if through is None:
@@ -119,6 +125,7 @@ def _ordering(
         until_s=perp_grant.needed(until_s),
         amounts=amounts(through[0]),
         guardian=through[1],
+        announce=through[2],
     )
     kernels.prepare()
     perp_grant.show(drive(perp_grant.wanted(settings, wish)), json=json)

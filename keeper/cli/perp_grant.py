@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,8 @@ from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
 if TYPE_CHECKING:
+    from keeper.cli.perp_announce import Change
+    from keeper.cli.perp_terms import Terms
     from keeper.cli.subaccount import Row
     from keeper.config import PositionSettings, Settings, VenueSettings
     from keeper.daemon.wiring import Site
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from keeper.venues.gmx_v2.book import Read, Slot
 
 TERMS = "(uint40,uint32,uint32,uint32,uint16,bool,uint32,uint32,uint128,uint128,uint128,uint128,uint128)"
+HEADERS = ("call", "to", "taken", "data")
 DEPLOY = "deploy(bytes,address)"
 SET_POSITION = f"setPosition(address,address,bool,{TERMS})"
 
@@ -32,6 +35,8 @@ class Asked:
     amounts: Mapping[str, str] = field(default_factory=dict)
     """USD -> size that may be closed in a day; the margin's symbol -> what may be added in a day."""
     guardian: str = ""
+    announce: bool = False
+    """Only what is announced a day before the rest."""
 
 
 def needed(until_s: int | None) -> int:
@@ -53,7 +58,7 @@ class Wanted:
 
 async def wanted(settings: Settings, asked: Asked) -> Wanted:
     """What the owner signs. Raises ConfigError, Transient."""
-    from keeper.cli import subaccount
+    from keeper.cli import perp_announce, subaccount
     from keeper.cli.perp_terms import Wished, terms
     from keeper.daemon.wiring import opened
     from keeper.errors import ConfigError
@@ -80,18 +85,49 @@ async def wanted(settings: Settings, asked: Asked) -> Wanted:
             )
         )
         place, deployments = await _deployment(position, venue, (site.endpoints, block))
-        off, notes = await _off(settings, asked.label, (gmx.slot, place), site.camera.reader(block))
-    at = (position.account, place)
-    rows = [
-        *deployments,
-        *([_row(at, "setGuardian(address)", asked.guardian)] if asked.guardian else []),
-        _row(at, "setBot(address,uint40)", settings.wallet.address, asked.until_s),
-        _row(at, SET_POSITION, slot.market, slot.collateral.address, slot.long, words),
-    ]
-    named = replace(venue, subaccount=place)
-    given = subaccount.calls(position, named, asked.actions, asked.until_s)
-    # last: until the Executor may order, the key is all that guards the position
-    return Wanted(rows=(*rows, *given, *off), notes=notes)
+        read = site.camera.reader(block)
+        off, notes = await _off(settings, asked.label, (slot, place), read)
+        stands = perp_announce.Stands(executor=place, now_s=block.timestamp_s)
+        if not deployments:
+            key = slot.position(position.account)
+            stands = await perp_announce.stands(place, key, read, block.timestamp_s)
+        wallet = settings.wallet.address
+        data = _data("setBot(address,uint40)", wallet, asked.until_s)
+        bot = await perp_announce.bot(stands, wallet, asked.until_s, data, read)
+
+        def named(t: Terms) -> bytes:
+            return _data(SET_POSITION, slot.market, slot.collateral.address, slot.long, t)
+
+        placed = await perp_announce.position(stands, (policy, words), named, read)
+    given = subaccount.calls(position, replace(venue, subaccount=place), asked.actions, asked.until_s)
+    changes = {"setBot": bot, "setPosition": placed}
+    return _in_order(asked, (position.account, place), changes, (deployments, given, off, notes), block)
+
+
+def _in_order(
+    asked: Asked,
+    at: tuple[str, str],
+    changes: Mapping[str, Change],
+    others: tuple[Sequence[Row], Sequence[Row], Sequence[Row], tuple[str, ...]],
+    block: Block,
+) -> Wanted:
+    """The Executor, its terms, GMX's grant to it, and last what takes the old key off; or the announcements alone."""
+    from keeper.cli import perp_announce
+
+    now_s, (deployments, given, off, notes) = block.timestamp_s, others
+    waits = [c for c in changes.values() if c.refused(now_s)]
+    times = perp_announce.notes(tuple(changes.values()), now_s, announce=asked.announce)
+    if asked.announce:
+        data = [perp_announce.announcement(c.data) for c in waits if not c.ready_s]
+        return Wanted(rows=tuple({**_raw(at, "announce", d), "taken": "now"} for d in data), notes=times)
+    guardian = [_row(at, "setGuardian(address)", asked.guardian)] if asked.guardian else []
+    own = [{**_raw(at, call, c.data), "taken": c.taken(now_s)} for call, c in changes.items()]
+    if waits and off:
+        # until the Executor may order, the key is all that guards the position
+        times += ("what takes the keeper's key off GMX's list is printed when these are taken",)
+        off, notes = (), ()
+    rows = [{**r, "taken": r.get("taken", "now")} for r in (*deployments, *guardian, *own, *given, *off)]
+    return Wanted(rows=tuple(rows), notes=(*times, *notes))
 
 
 async def _off(
@@ -124,12 +160,13 @@ async def _off(
 
 def show(found: Wanted, *, json: bool) -> None:
     """A table with its notes, or JSON."""
-    from keeper.cli import subaccount, table
+    from keeper.cli import table
 
     if json:
         print(table.document({"calls": [dict(r) for r in found.rows], "notes": list(found.notes)}))
         return
-    subaccount.show(found.rows, json=False)
+    if found.rows:
+        table.show(HEADERS, [tuple(str(r[h]) for h in HEADERS) for r in found.rows])
     print("\n".join(found.notes), end="\n" if found.notes else "")
 
 
@@ -171,9 +208,11 @@ async def _deployment(
 
 
 def _row(at: tuple[str, str], signature: str, *values: object) -> Row:
-    name, _, kinds = signature.partition("(")
-    data = keccak(text=signature)[:4] + encode(_kinds(kinds[:-1]), list(values))
-    return _raw(at, name, data)
+    return _raw(at, signature.partition("(")[0], _data(signature, *values))
+
+
+def _data(signature: str, *values: object) -> bytes:
+    return keccak(text=signature)[:4] + encode(_kinds(signature.partition("(")[2][:-1]), list(values))
 
 
 def _raw(at: tuple[str, str], call: str, data: bytes) -> Row:

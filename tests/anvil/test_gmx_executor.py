@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from anvil.guard import START_S, Guard
 from anvil.node import Anvil
 from keeper.cli import perp_grant
 from keeper.cli.executor import verify as executors
-from keeper.config import load
+from keeper.config import Settings, load
 from keeper.executor import verify
 from keeper.executor.perp_bounded import NAME
 from keeper.inspection import inspect
@@ -162,8 +163,39 @@ def test_executor__granted_by_what_the_command_prints__bounds_a_thief_of_the_key
            evidence="own_double", n=1)  # fmt: skip
     assert 0.9 * closed * 0.05 < lost <= most
     assert size_of(chain, at, position)[0] == 10_000 * USD
+    renewed(home.settings, asked, chain, at)
     chain.send(owner, executor, "pause()")
     assert "IsPaused" in refused(chain, bot, executor, REDUCE, position, seq, *half[2:], value_wei=FEE_WEI)
+
+
+def renewed(settings: Settings, asked: perp_grant.Asked, chain: Chain, at: Gmx) -> None:
+    """Long after the hour of the deployment the owner gives a later end: announced, and a day later taken."""
+
+    def printed(*, announce: bool = False) -> perp_grant.Wanted:
+        chain.send(chain.accounts[0], at.wnt_feed, "set(int256)", LOW * 10**8)
+        chain.send(chain.accounts[0], at.usdc_feed, "set(int256)", 10**8)
+        longer = replace(asked, until_s=asked.until_s + 86_400, announce=announce)
+        return asyncio.run(perp_grant.wanted(settings, longer))
+
+    chain.mine(chain.block().timestamp_s + 2 * 3_600)
+    early = printed()
+    named = [(r["call"], r["taken"]) for r in early.rows][:2]
+    assert named == [("setBot", "announce first"), ("setPosition", "announce first")]
+    assert "2 of these are refused (NotAnnounced)" in early.notes[0]
+    with pytest.raises(Reverted, match="NotAnnounced"):
+        chain.send(*sent(early.rows[1]))
+    first = printed(announce=True)
+    assert [r["call"] for r in first.rows] == ["announce"] * 2
+    for row in first.rows:
+        chain.send(*sent(row))
+    assert printed(announce=True).rows == ()
+    assert {str(r["taken"])[:4] for r in printed().rows[:2]} == {"from"}
+    chain.mine(chain.block().timestamp_s + 86_400)
+    due = printed()
+    assert {r["taken"] for r in due.rows} == {"now"}
+    for row in due.rows:
+        chain.send(*sent(row))
+    assert printed(announce=True).notes[0].startswith("nothing is to be announced")
 
 
 def anything(at: Gmx, to: str) -> tuple[object, ...]:
