@@ -150,7 +150,9 @@ def test_hedge_with_a_key__killed_at_any_point__orders_exactly_once(
         block()
         # killed before its bytes were durable, it decides anew; after, the same bytes go out again
         size = 0
+        deadline_s = time.monotonic() + 2 * WAIT_S
         while size == 0:
+            assert time.monotonic() < deadline_s, [(e.kind, e.why) for e in home.entries(KIND)]
             executed(chain, at.gmx, [at.owner])
             block()
             assert len(orders_of(chain, at.gmx, at.owner)) <= 1
