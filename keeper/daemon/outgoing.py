@@ -148,7 +148,7 @@ class Outgoing:
         except Rejected as no:
             if toll.named(no.data):
                 raise
-            hands = (str(call.get("from")), plan.key.position.account)
+            hands = [str(h) for h in (call.get("from"), plan.key.position.account) if h]
             venue = self._rehearsals.stage.venue_of(plan.key.position)
             taken = await toll.taken(self._endpoints, plan, venue, hands)
             if not taken:

@@ -143,8 +143,9 @@ def test_threshold__when_below_its_line__then_exactly_target_is_restored(fall: f
     prices = [2_000.0, 2_000.0 * (1.0 + fall if short else 1.0 - fall)]
     vessel = PerpVessel(bet(-10.0 if short else 10.0, 2_000.0, 3_000.0), paths(prices), None)
     vessel.sail(1)
-    done = perp_trips.Threshold(line=100.0, target=40.0).act(vessel, Market())
-    assert done.why == ""
+    order = perp_trips.Threshold(line=100.0, target=40.0).plan(vessel, Market())
+    assert isinstance(order, perp_trips.Reduction)
+    assert order.land(vessel, Market()).why == ""
     assert vessel.health() == pytest.approx(40.0, rel=1e-9) or not vessel.size
 
 

@@ -13,11 +13,13 @@ from keeper.chain.relay import Relays
 from keeper.clock import ManualClock
 from keeper.config import EndpointSettings
 from keeper.daemon.outgoing import Outgoing, Privacy
-from keeper.daemon.rehearsal import Promise, Rehearsals
+from keeper.daemon.rehearsal import Promise, Rehearsals, Stage
 from keeper.daemon.stops import words_needed
 from keeper.errors import Rejected, Transient
 from keeper.journal.read import Queries
 from keeper.model import Amount, Attempt, CancelOrder, Intent, IntentState, Level, Plan, Refusal, Snapshot
+from keeper.seams import Seen
+from tests.fakes import LendingDouble
 from tests.perps import USDC
 from tests.plans import attempt, cancelling, plan, snapshot
 from tests.unit.chain.bodies import SILENT, Answer, Bench, FakeBody
@@ -57,6 +59,7 @@ class Told:
 
     def __init__(self) -> None:
         self.promise = KEPT
+        self.stage = Stage(venue_of=lambda _: LendingDouble(), seen=lambda _: Seen())
         self.slow = False
         self.asked = 0
 
