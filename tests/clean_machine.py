@@ -29,6 +29,7 @@ from typing import Any
 from anvil import shock
 from anvil.scenario import load_scenario
 from anvil.stage import Stage, stage
+from tests import clean_pipx
 
 HERE = Path(__file__).parents[1]
 PAGE = HERE / "docs" / "guide" / "install.md"
@@ -230,6 +231,8 @@ def led(root: Path, on: Stage) -> None:
         if ".SH COMMANDS" not in manual.read_text():
             raise SystemExit(f"{manual} tells no commands")
         print(f"  manual: {len(manual.read_text().splitlines())} lines of keeper(1)")
+        print("Elsewhere: pipx", flush=True)
+        clean_pipx.installed(root, machine.run)
         units = sorted((root / "etc/systemd/system").glob("keeper*.service"))
         if shutil.which("systemd-analyze"):
             verified = subprocess.run(
