@@ -21,6 +21,7 @@ from keeper.seams import Priority, Shadow
 from keeper.venues.aave_v3 import AaveV3
 from tests.aave_market import ALICE, BOB, MULTICALL, FakeMarket, market
 from tests.aave_snapshot import WALLET
+from tests.virtual_time import run as in_virtual_time
 
 pytestmark = pytest.mark.unit
 
@@ -128,7 +129,7 @@ def run(work: Callable[[Place], Coroutine[Any, Any, None]], wallet: str | None =
         gc.collect()
         await asyncio.sleep(0)
 
-    asyncio.run(watched())
+    in_virtual_time(watched())
     gc.collect()
     return complaints
 

@@ -564,7 +564,7 @@ async def test_practise__when_a_look_breaks__then_alarmed_and_over_once_one_goes
 
     bird.cage.look = look  # type: ignore[method-assign]
     task = asyncio.create_task(practise(bird.cage, made))
-    await asyncio.wait_for(through.wait(), 10.0)
+    await asyncio.wait_for(through.wait(), 60)
     await bird.turn()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

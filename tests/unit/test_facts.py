@@ -35,6 +35,7 @@ from tests import build
 from tests.build import USDC, WETH, amount, collateral, debt, units
 from tests.fakes import LendingDouble
 from tests.loop_double import Heard, heard
+from tests.virtual_time import virtual
 
 pytestmark = [pytest.mark.unit]
 
@@ -160,7 +161,7 @@ def owed(snapshot: Snapshot) -> int:
     return snapshot.positions[0].debt[0].amount.units
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_fill__when_a_plan_was_acted__then_it_shows_from_the_next_block_on(dry: Dry) -> None:
     first, none = await dry.block()
     assert none == ()
@@ -179,7 +180,7 @@ async def test_fill__when_a_plan_was_acted__then_it_shows_from_the_next_block_on
     assert (owed(again), states) == (units(USDC, "6000"), ())
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_fill__when_the_price_fell_meanwhile__then_the_broken_promise_is_a_surprise(dry: Dry) -> None:
     first, _ = await dry.block()
     dry.plan(first, "4000")
@@ -189,7 +190,7 @@ async def test_fill__when_the_price_fell_meanwhile__then_the_broken_promise_is_a
     assert row.data["surprise"] == "the health found is below the health promised"
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_fill__when_the_position_cannot_be_read__then_it_waits_and_is_not_lost(dry: Dry) -> None:
     first, _ = await dry.block()
     dry.plan(first, "4000")
@@ -205,7 +206,7 @@ async def test_fill__when_the_position_cannot_be_read__then_it_waits_and_is_not_
     assert len(dry.journal.entries("outcome")) == 1
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_owner__when_she_acts__then_the_shadow_follows_by_the_difference(dry: Dry) -> None:
     dry.plan((await dry.block())[0], "4000")
     await dry.block()
@@ -216,7 +217,7 @@ async def test_owner__when_she_acts__then_the_shadow_follows_by_the_difference(d
     assert dry.alarms.raised == []
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_liquidation__when_it_hits_the_real_position__then_told_once_and_the_shadow_lives_on(
     dry: Dry,
 ) -> None:
@@ -231,7 +232,7 @@ async def test_liquidation__when_it_hits_the_real_position__then_told_once_and_t
     assert [(s, code) for s, code, _, _ in dry.alarms.raised] == [(Severity.WARNING, "liquidated_unguarded")]
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_restart__when_shadows_were_kept__then_they_are_shown_as_soon_as_the_chain_is(dry: Dry) -> None:
     dry.plan((await dry.block())[0], "4000")
     await dry.block()
@@ -259,7 +260,7 @@ class Troubled:
         return ()
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_live__when_a_sent_plan_is_stuck__then_critical_until_it_is_not() -> None:
     chain, confirmation, alarms = Chain(), Troubled(), heard()
     guarded = (Guarded(label="vault", policy=build.policy(), venue_id=build.VENUE, id=ID),)
@@ -284,7 +285,7 @@ class Full(Troubled):
         raise Unwritable("journal failed: database or disk is full")
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_live__when_the_disk_takes_no_note_of_what_was_sent__then_told_and_the_photograph_is_shown() -> (
     None
 ):
@@ -316,7 +317,7 @@ class Slow(Troubled):
         return (block.number,)
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_live__when_no_plan_depends_on_what_is_followed__then_a_newer_block_does_not_wait_for_it() -> (
     None
 ):

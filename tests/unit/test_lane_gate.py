@@ -13,6 +13,7 @@ from keeper.errors import Unsigned
 from keeper.model import Plan, Snapshot
 from tests import build
 from tests.loop_double import DIGEST, Loop, loop, vault
+from tests.virtual_time import virtual
 
 pytestmark = pytest.mark.unit
 DANGER = "1450"
@@ -35,14 +36,14 @@ async def waiting(on: Loop) -> tuple[Plan, Snapshot]:
     return given[0], tick.snapshot
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_plan__when_nothing_changed_while_it_waited__then_it_is_sent(on: Loop) -> None:
     plan, snapshot = await waiting(on)
     assert await on.running.act(plan, snapshot) is not None
     assert on.sender.asked == [plan]
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_rest__when_a_block_is_read_or_acted_on__then_slow_jobs_wait_and_not_for_ever(on: Loop) -> None:
     reading = asyncio.Event()
     take = on.facts.take
@@ -66,10 +67,10 @@ async def test_rest__when_a_block_is_read_or_acted_on__then_slow_jobs_wait_and_n
     assert not resting.done()
     await on.running.rest(0.05)
     on.running.lane.waiting.clear()
-    await asyncio.wait_for(resting, 1.0)
+    await asyncio.wait_for(resting, 60)
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_plan__when_disarmed_while_it_waited__then_it_is_not_sent(on: Loop) -> None:
     plan, snapshot = await waiting(on)
     on.journal.set_control("armed", None, "test", "")
@@ -78,7 +79,7 @@ async def test_plan__when_disarmed_while_it_waited__then_it_is_not_sent(on: Loop
     assert ("CRITICAL", "not_sent") in on.said
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_plan__when_the_daemon_is_stopping__then_what_waits_is_sent_and_nothing_new_is_handed_over(
     on: Loop,
 ) -> None:
@@ -92,7 +93,7 @@ async def test_plan__when_the_daemon_is_stopping__then_what_waits_is_sent_and_no
     assert on.running.hand(tick) == ()
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_plan__when_a_newer_block_shows_the_position_healthy__then_it_is_not_sent(on: Loop) -> None:
     plan, snapshot = await waiting(on)
     await on.running.tick(on.lay(vault("2000")))
@@ -102,7 +103,7 @@ async def test_plan__when_a_newer_block_shows_the_position_healthy__then_it_is_n
     assert "not_crossed" in told[0].why
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_plan__when_its_deadline_passed_while_it_waited__then_it_is_not_sent(on: Loop) -> None:
     plan, snapshot = await waiting(on)
     on.number = plan.bounds.deadline_block
@@ -111,7 +112,7 @@ async def test_plan__when_its_deadline_passed_while_it_waited__then_it_is_not_se
     assert on.sender.asked == []
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_plan__when_the_signer_refuses_it__then_only_this_plan_stops(on: Loop) -> None:
     plan, snapshot = await waiting(on)
     on.sender.answer = Unsigned("signer refuses: repay, argument 0")

@@ -23,6 +23,7 @@ from tests.fakes import LendingDouble
 from tests.perps import USDC
 from tests.plans import attempt, cancelling, plan, snapshot
 from tests.unit.chain.bodies import SILENT, Answer, Bench, FakeBody
+from tests.virtual_time import virtual
 
 pytestmark = pytest.mark.unit
 SEND, PRIVATE = "eth_sendRawTransaction", "eth_sendPrivateTransaction"
@@ -144,7 +145,7 @@ def calls(answer: object) -> Answer:
 REVERT = Rejected(3, "execution reverted: 35")
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_look__when_there_is_a_second_endpoint__then_that_one_is_asked() -> None:
     async with House(FakeBody(calls("first")), FakeBody(calls("second"))) as house:
         assert await house.look(plan()) == "second"
@@ -154,26 +155,26 @@ async def test_look__when_there_is_a_second_endpoint__then_that_one_is_asked() -
         assert await house.outgoing.request("eth_call", [{"data": "0x12"}, "latest"]) == "first"
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_look__when_there_is_one_endpoint__then_it_suffices() -> None:
     async with House(FakeBody(calls("first"))) as house:
         assert await house.look(plan()) == "first"
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_look__when_the_second_reverts__then_that_is_the_answer_whatever_the_first_says() -> None:
     async with House(FakeBody(calls("first")), FakeBody(calls(REVERT))) as house:
         with pytest.raises(Rejected, match="35"):
             await house.look(plan())
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_look__when_the_second_is_down__then_the_first_decides() -> None:
     async with House(FakeBody(calls("first")), FakeBody(calls(Transient("b: down")))) as house:
         assert await house.look(plan()) == "first"
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_look__when_the_promise_would_be_broken__then_refused_as_a_revert_is() -> None:
     async with House(FakeBody(calls("0x"))) as house:
         house.told.promise = Promise(broken="health 1.10 is below the promised 1.40")
@@ -182,7 +183,7 @@ async def test_look__when_the_promise_would_be_broken__then_refused_as_a_revert_
         assert caught.value.code == 3
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_look__when_the_rehearsal_is_slow__then_the_plain_call_decides(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -205,14 +206,14 @@ def test_words_needed__when_an_order_is_taken_back__then_one_for_a_late_order_an
     assert words_needed((CancelOrder(amount=amount, order="0x01", late=late),)) == words
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_look__when_a_late_order_is_taken_back_and_one_of_two_is_down__then_the_other_decides() -> None:
     back = CancelOrder(amount=Amount(token=USDC, units=0), order="0x01", late=True)
     async with House(FakeBody(calls("0x")), FakeBody(calls(Transient("b: down")))) as house:
         assert await house.look(replace(plan(), steps=(back,))) == "0x"
 
 
-@pytest.mark.asyncio
+@virtual
 @pytest.mark.parametrize(
     ("second", "error"),
     [("0x", None), (REVERT, Rejected), (Transient("b: down"), Transient), (SILENT, Transient)],
@@ -232,7 +233,7 @@ async def test_look__when_a_plan_sells__then_two_must_say_yes_within_half_a_bloc
         assert [b.times("eth_call") for b in house.bodies] == [1, 1]
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_look__when_a_plan_sells_and_one_endpoint_is_all__then_refused() -> None:
     async with House(FakeBody(calls("0x"))) as house:
         with pytest.raises(Transient, match="1 of the 2"):
@@ -258,7 +259,7 @@ def accepts(sent: Attempt) -> Answer:
     return lambda method, params: sent.hash if method in (SEND, PRIVATE) else "0x64"
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_broadcast__when_a_relay_takes_it__then_private_for_two_blocks_and_the_same_bytes_go_public() -> (
     None
 ):
@@ -272,7 +273,7 @@ async def test_broadcast__when_a_relay_takes_it__then_private_for_two_blocks_and
             assert house.sends == expected
 
 
-@pytest.mark.asyncio
+@virtual
 @pytest.mark.parametrize(("level", "urgent", "public"), [(Level.ACT, True, 0), (Level.URGENT, False, 1)])
 async def test_broadcast__when_in_an_emergency__then_public_at_once(
     level: Level, urgent: bool, public: int
@@ -289,7 +290,7 @@ async def test_broadcast__when_in_an_emergency__then_public_at_once(
         assert house.bodies[0].times(SEND) == public + 1
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_broadcast__when_it_is_raised_every_block__then_its_private_life_is_not_begun_anew() -> None:
     first = attempt(plan().key, sent_block=100)
     raised = attempt(plan().key, n=1, sent_block=102)
@@ -300,7 +301,7 @@ async def test_broadcast__when_it_is_raised_every_block__then_its_private_life_i
         assert house.bodies[0].times(SEND) == 1
 
 
-@pytest.mark.asyncio
+@virtual
 @pytest.mark.parametrize("answer", [Transient("r: down"), Rejected(-32000, "bundle refused"), 7, SILENT])
 async def test_broadcast__when_no_relay_takes_it__then_public_in_the_same_breath(
     answer: object, monkeypatch: pytest.MonkeyPatch
@@ -314,7 +315,7 @@ async def test_broadcast__when_no_relay_takes_it__then_public_in_the_same_breath
         assert house.bodies[0].times(SEND) == 1
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_broadcast__when_it_is_a_self_send_or_unknown__then_public() -> None:
     sent = cancelling(attempt(plan().key, sent_block=100))
     async with House(FakeBody(accepts(sent)), relays=[FakeBody(accepts(sent))]) as house:
@@ -325,7 +326,7 @@ async def test_broadcast__when_it_is_a_self_send_or_unknown__then_public() -> No
         assert house.bodies[0].times(SEND) == 2
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_relay__when_used__then_only_its_own_method_is_ever_asked_of_it() -> None:
     sent = attempt(plan().key, sent_block=100)
     relay = FakeBody(accepts(sent))

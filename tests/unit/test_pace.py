@@ -20,6 +20,7 @@ from keeper.transaction.send import Live
 from keeper.units import WAD
 from tests.chain_double import ChainDouble, FakeSigner
 from tests.plans import CHAIN_ID, WALLET, block, plan, snapshot
+from tests.virtual_time import run, virtual
 
 pytestmark = pytest.mark.unit
 RECEIPT = "eth_getTransactionReceipt"
@@ -50,7 +51,7 @@ class House:
     def act(self, seq: int = 1) -> None:
         at = self.chain.head
         wanted = plan(seq, at=at)
-        made = asyncio.run(self.live.act(wanted, snapshot(at, nonce=self.chain.nonce)))
+        made = run(self.live.act(wanted, snapshot(at, nonce=self.chain.nonce)))
         assert isinstance(made, Attempt)
 
     def tend(self) -> int:
@@ -59,7 +60,7 @@ class House:
         self.chain.calls.clear()
         self.pace.begin(at, nonce)
         taken = snapshot(at, nonce=nonce, health_wad=WAD * 13 // 10)
-        asyncio.run(self.confirmation.tend(at, taken))
+        run(self.confirmation.tend(at, taken))
         return self.chain.calls.count(RECEIPT)
 
     def blocks(self, count: int) -> list[int]:
@@ -108,12 +109,12 @@ def test_tend__when_the_chain_says_that_it_is_final__then_asked_and_sealed_in_th
     house.blocks(20)
     assert house.blocks(1) == [0]
     house.chain.finalized = 110
-    asyncio.run(house.pace.learn(house.chain))
+    run(house.pace.learn(house.chain))
     assert house.blocks(1) == [1]
     assert house.state is IntentState.FINAL
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_learn_beside__when_nothing_old_is_followed__then_nobody_is_asked() -> None:
     chain, pace = ChainDouble(), Pace()
     pace.learn_beside(chain)
@@ -130,7 +131,7 @@ def test_learn__when_nobody_answers__then_no_harm(house: House) -> None:
     included(house)
     house.blocks(20)
     house.chain.dead.add("eth_getBlockByNumber")
-    asyncio.run(house.pace.learn(house.chain))
+    run(house.pace.learn(house.chain))
     assert house.blocks(1) == [0]
 
 
@@ -244,7 +245,7 @@ class Tending:
         return (OUTCOME,)
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_unless_newer__when_a_newer_block_waits__then_it_goes_on_and_is_told_with_a_later_one() -> None:
     made = Tending()
     made.pace.newer = made.waits
@@ -261,7 +262,7 @@ async def test_unless_newer__when_a_newer_block_waits__then_it_goes_on_and_is_to
     assert await made.pace.caught_up() == ()
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_unless_newer__when_no_newer_block_comes__then_its_outcomes_at_once() -> None:
     made = Tending()
     made.pace.newer = made.waits
@@ -270,7 +271,7 @@ async def test_unless_newer__when_no_newer_block_comes__then_its_outcomes_at_onc
     assert not made.pace.late
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_quiet__when_a_plan_depends_on_it__then_waited_for_though_a_newer_block_waits() -> None:
     made = Tending()
     made.pace.newer = made.waits
@@ -281,7 +282,7 @@ async def test_quiet__when_a_plan_depends_on_it__then_waited_for_though_a_newer_
     assert await made.pace.quiet() == ()
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_behind__when_the_daemon_ends__then_nothing_of_it_runs_on() -> None:
     made = Tending()
     made.pace.newer = made.waits
@@ -293,7 +294,7 @@ async def test_behind__when_the_daemon_ends__then_nothing_of_it_runs_on() -> Non
     assert made.ended == 0
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_behind__when_it_broke__then_the_next_block_is_told() -> None:
     made = Tending()
     made.pace.newer = made.waits

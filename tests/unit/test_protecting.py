@@ -15,6 +15,7 @@ from keeper.model import Level
 from keeper.units import WAD
 from tests import build
 from tests.loop_double import DIGEST, Loop, loop, settings, vault
+from tests.virtual_time import virtual
 
 pytestmark = pytest.mark.unit
 NOW = "2000"
@@ -35,7 +36,7 @@ async def ask(on: Loop, **more: object) -> dict[str, Any]:
     return await Controls(settings(home), on.journal, [on], on.clock).answer(request)
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_protect__when_asked__then_the_next_block_plans_to_that_health_within_the_caps(
     on: Loop,
 ) -> None:
@@ -53,7 +54,7 @@ async def test_protect__when_asked__then_the_next_block_plans_to_that_health_wit
     assert (entry.data["value"], entry.data["actor"], entry.why) == (str(2 * WAD), "ann", "storm")
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_protect__when_it_was_done__then_not_again_when_the_price_dips_a_little(on: Loop) -> None:
     await on.running.tick(on.lay(vault(NOW)))
     assert (await ask(on))["ok"] is True
@@ -65,7 +66,7 @@ async def test_protect__when_it_was_done__then_not_again_when_the_price_dips_a_l
         assert {o.level for o in tick.outlooks} <= {Level.SAFE, Level.WATCH}
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_protect__when_the_time_is_over__then_the_policy_is_as_before(on: Loop) -> None:
     await on.running.tick(on.lay(vault(NOW)))
     assert (await ask(on, for_s=0.01))["ok"] is True
@@ -76,7 +77,7 @@ async def test_protect__when_the_time_is_over__then_the_policy_is_as_before(on: 
     assert (await on.running.tick(on.lay(vault(NOW)))).plans == ()
 
 
-@pytest.mark.asyncio
+@virtual
 @pytest.mark.parametrize(
     ("asked", "why"),
     [
@@ -101,7 +102,7 @@ async def test_protect__when_the_wish_makes_no_sense__then_refused_by_name(
     assert on.running.policies == {g.id: g.policy for g in on.running.parts.guarded}
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_protect__when_nothing_would_be_sent_or_is_known__then_refused(on: Loop) -> None:
     assert "not known" in (await ask(on))["why"]
     await on.running.tick(on.lay(vault(NOW)))

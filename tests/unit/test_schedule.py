@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from keeper.schedule import SlowJobs
+from tests.patience import becomes
 
 pytestmark = pytest.mark.unit
 
@@ -15,11 +16,12 @@ pytestmark = pytest.mark.unit
 async def test_job__when_due__then_its_name_waits_once_however_often_it_was_due() -> None:
     jobs = SlowJobs({"discover": 0.02, "refresh": 3600.0})
     jobs.start()
-    await asyncio.sleep(0.15)
+    await becomes(jobs.queue.qsize)
+    await asyncio.sleep(0.1)
     assert jobs.queue.qsize() == 1
     assert await jobs.next() == "discover"
     # taken, it may become due again
-    assert await asyncio.wait_for(jobs.next(), 2.0) == "discover"
+    assert await asyncio.wait_for(jobs.next(), 60) == "discover"
     jobs.stop()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from keeper.transaction.send import Live
 from keeper.units import GWEI, WAD
 from tests.chain_double import ChainDouble, FakeSigner
 from tests.plans import CHAIN_ID, WALLET, plan, snapshot
+from tests.virtual_time import run
 
 pytestmark = pytest.mark.unit
 
@@ -32,12 +32,12 @@ class House:
         self.confirmation = Confirmation(self.journal, self.chain, lane, WALLET)
         self.chain.swallow = True
         at = self.chain.head
-        asyncio.run(live.act(plan(at=at, urgent=urgent), snapshot(at)))
+        run(live.act(plan(at=at, urgent=urgent), snapshot(at)))
 
     def block(self, base_gwei: int = 10) -> None:
         at = self.chain.mine(base_fee_wei=base_gwei * GWEI)
         taken = snapshot(at, nonce=self.chain.nonce, health_wad=WAD * 13 // 10)
-        asyncio.run(self.confirmation.tend(at, taken))
+        run(self.confirmation.tend(at, taken))
 
     @property
     def intent(self) -> Intent:

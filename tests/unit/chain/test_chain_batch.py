@@ -15,6 +15,7 @@ from keeper.chain.rpc import TooLarge
 from keeper.errors import Rejected, Transient
 from keeper.model import Call
 from keeper.seams import Priority
+from tests.virtual_time import run, virtual
 
 MULTICALL = "0x" + "ca" * 20
 BLOCK = "0x" + "b1" * 32
@@ -89,7 +90,7 @@ def test_batch__when_encoded__then_another_codec_encodes_the_same(
 ) -> None:
     node = FakeNode(lambda t, p: (True, p))
     batch = Batch([Call(target="0x" + t.hex(), data=d) for t, d in calls], chunk=chunk)
-    words = asyncio.run(batch.read(node, MULTICALL, BLOCK))
+    words = run(batch.read(node, MULTICALL, BLOCK))
     assert [words.data(i) for i in range(len(words))] == [d for _, d in calls]
     for n, (_, params) in enumerate(node.requests):
         part = [("0x" + t.hex(), True, d) for t, d in calls[n * chunk : (n + 1) * chunk]]
@@ -98,7 +99,7 @@ def test_batch__when_encoded__then_another_codec_encodes_the_same(
 
 
 @pytest.mark.unit
-@pytest.mark.asyncio
+@virtual
 async def test_batch__when_read__then_every_chunk_is_pinned_to_the_one_canonical_block() -> None:
     node = FakeNode(_echo)
     words = await Batch(_calls(25), chunk=10).read(node, MULTICALL, BLOCK)
@@ -111,7 +112,7 @@ async def test_batch__when_read__then_every_chunk_is_pinned_to_the_one_canonical
 
 
 @pytest.mark.unit
-@pytest.mark.asyncio
+@virtual
 async def test_batch__when_empty__then_nothing_is_asked() -> None:
     node = FakeNode(_echo)
     assert len(await Batch([]).read(node, MULTICALL, BLOCK)) == 0
@@ -119,7 +120,7 @@ async def test_batch__when_empty__then_nothing_is_asked() -> None:
 
 
 @pytest.mark.unit
-@pytest.mark.asyncio
+@virtual
 @pytest.mark.parametrize(
     "refusal",
     [
@@ -146,7 +147,7 @@ async def test_batch__when_a_chunk_is_too_much__then_halves_are_read_and_the_siz
 
 
 @pytest.mark.unit
-@pytest.mark.asyncio
+@virtual
 async def test_batch__when_gas_ends_inside_a_chunk__then_the_starved_calls_are_asked_again() -> None:
     node = FakeNode(_echo, gas_calls=30)
     batch = Batch(_calls(100), chunk=100)
@@ -160,7 +161,7 @@ async def test_batch__when_gas_ends_inside_a_chunk__then_the_starved_calls_are_a
 
 
 @pytest.mark.unit
-@pytest.mark.asyncio
+@virtual
 async def test_batch__when_one_call_always_fails__then_one_repeat_and_none_on_the_next_tick() -> None:
     node = FakeNode(lambda t, p: (False, b"\x12") if int(t, 16) == 7 else _echo(t, p))
     batch = Batch(_calls(20))
@@ -174,7 +175,7 @@ async def test_batch__when_one_call_always_fails__then_one_repeat_and_none_on_th
 
 
 @pytest.mark.unit
-@pytest.mark.asyncio
+@virtual
 async def test_batch__when_one_call_alone_is_too_much__then_only_that_one_fails() -> None:
     node = FakeNode(_echo)
 
@@ -191,7 +192,7 @@ async def test_batch__when_one_call_alone_is_too_much__then_only_that_one_fails(
 
 
 @pytest.mark.unit
-@pytest.mark.asyncio
+@virtual
 @pytest.mark.parametrize(
     "answer", ["0x", None, 7, "0xzz", "0x123", "beef", {"a": 1}, ["0x"], "0x" + "00" * 64]
 )
@@ -209,7 +210,7 @@ async def test_batch__when_the_answer_is_malformed__then_transient(answer: objec
 
 
 @pytest.mark.unit
-@pytest.mark.asyncio
+@virtual
 async def test_batch__when_the_block_is_unknown__then_the_nodes_word_and_no_other_chunk_runs_on() -> None:
     node = FakeNode(_echo)
 
@@ -227,7 +228,7 @@ async def test_batch__when_the_block_is_unknown__then_the_nodes_word_and_no_othe
 
 
 @pytest.mark.unit
-@pytest.mark.asyncio
+@virtual
 async def test_batch__when_nobody_answers__then_transient_by_the_deadline() -> None:
     node = FakeNode(_echo)
 
@@ -237,7 +238,7 @@ async def test_batch__when_nobody_answers__then_transient_by_the_deadline() -> N
 
     node.request = request  # type: ignore[method-assign,assignment]
     with pytest.raises(Transient, match="longer than"):
-        await asyncio.wait_for(Batch(_calls(3)).read(node, MULTICALL, BLOCK, timeout_s=0.05), 1)
+        await asyncio.wait_for(Batch(_calls(3)).read(node, MULTICALL, BLOCK, timeout_s=0.05), 60)
 
 
 @pytest.mark.unit

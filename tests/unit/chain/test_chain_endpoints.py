@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 
 import pytest
@@ -14,6 +13,7 @@ from keeper.chain.rpc import RateLimited, TooLarge
 from keeper.errors import ConfigError, Rejected, Transient
 from keeper.seams import Priority
 from tests.unit.chain.bodies import CHAIN_ID, SILENT, Bench, FakeBody
+from tests.virtual_time import now_s, virtual
 
 pytestmark = pytest.mark.unit
 
@@ -41,7 +41,7 @@ ANSWERS = [
 ]
 
 
-@pytest.mark.asyncio
+@virtual
 @pytest.mark.parametrize(
     "error",
     [
@@ -58,7 +58,7 @@ async def test_request__when_the_first_cannot_know__then_the_next_answers(error:
         assert await bench.endpoints.request("eth_call", []) == 7
 
 
-@pytest.mark.asyncio
+@virtual
 @pytest.mark.parametrize("error", ANSWERS, ids=str)
 async def test_request__when_the_first_refuses__then_that_is_the_answer(error: Rejected) -> None:
     async with Bench(FakeBody(lambda m, p: error if m == "eth_call" else 1), FakeBody()) as bench:
@@ -68,7 +68,7 @@ async def test_request__when_the_first_refuses__then_that_is_the_answer(error: R
         assert bench.bodies[1].times("eth_call") == 0
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_request__when_nobody_knows_the_block__then_a_nodes_word_is_raised() -> None:
     error = Rejected(-32000, "header not found")
     async with Bench(FakeBody(), FakeBody()) as bench:
@@ -78,18 +78,18 @@ async def test_request__when_nobody_knows_the_block__then_a_nodes_word_is_raised
             await bench.endpoints.request("eth_call", [])
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_request__when_all_are_silent__then_transient_by_the_deadline() -> None:
     async with Bench(FakeBody(), FakeBody(), FakeBody()) as bench:
         for body in bench.bodies:
             body.answer = lambda m, p: SILENT
-        started = time.monotonic()
+        started = now_s()
         with pytest.raises(Transient):
             await bench.endpoints.request("eth_call", [], timeout_s=0.3)
-        assert time.monotonic() - started < 0.45
+        assert now_s() - started < 0.45
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_request__when_one_endpoint_drops_a_stale_connection__then_a_second_round_answers() -> None:
     async with Bench(FakeBody()) as bench:
         answers: list[object] = [Transient("a: closed the connection"), 5]
@@ -97,14 +97,14 @@ async def test_request__when_one_endpoint_drops_a_stale_connection__then_a_secon
         assert await bench.endpoints.request("eth_call", []) == 5
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_request__when_the_first_is_silent__then_the_hedge_answers_and_it_goes_to_rest() -> None:
     async with Bench(FakeBody(), FakeBody(lambda m, p: 7)) as bench:
         bench.bodies[0].answer = lambda m, p: SILENT
         for _ in range(3):
-            started = time.monotonic()
+            started = now_s()
             assert await bench.endpoints.request("eth_call", [], timeout_s=0.2) == 7
-            assert 0.09 < time.monotonic() - started < 0.19
+            assert 0.09 < now_s() - started < 0.19
         assert bench.endpoints.status()[0].state is State.OUT
         asked = len(bench.bodies[0].asked)
         assert await bench.endpoints.request("eth_call", [], timeout_s=0.2) == 7
@@ -112,23 +112,23 @@ async def test_request__when_the_first_is_silent__then_the_hedge_answers_and_it_
         assert ("a", "down") in bench.kinds
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_request__when_blocks_are_short__then_hedged_soon_and_who_is_slow_is_asked_later_but_not_out() -> (
     None
 ):
     async with Bench(FakeBody(), FakeBody(lambda m, p: 7), block_time_s=1.0) as bench:
         bench.bodies[0].answer = lambda m, p: SILENT
         for _ in range(3):
-            started = time.monotonic()
+            started = now_s()
             assert await bench.endpoints.request("eth_call", []) == 7
-            assert 0.19 < time.monotonic() - started < 0.6
+            assert 0.19 < now_s() - started < 0.6
         assert bench.endpoints.status()[0].state is State.UP
         asked = len(bench.bodies[0].asked)
         assert await bench.endpoints.request("eth_call", []) == 7
         assert len(bench.bodies[0].asked) == asked
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_request__when_it_sends__then_it_is_tried_once_and_nowhere_else() -> None:
     def answer(method: str, params: Sequence[object]) -> object:
         return Transient("a: cut its answer off") if method == "eth_sendRawTransaction" else 1
@@ -140,7 +140,7 @@ async def test_request__when_it_sends__then_it_is_tried_once_and_nowhere_else() 
         assert bench.bodies[1].times("eth_sendRawTransaction") == 0
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_circuit__when_one_fails_three_times__then_it_rests_a_minute_and_proves_itself() -> None:
     async with Bench(FakeBody(), FakeBody(lambda m, p: 7)) as bench:
         bench.bodies[0].answer = lambda m, p: Transient("a: cannot be reached")
@@ -159,7 +159,7 @@ async def test_circuit__when_one_fails_three_times__then_it_rests_a_minute_and_p
         assert await bench.endpoints.request("eth_call", []) == 8
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_circuit__when_all_fail__then_the_last_live_one_is_always_asked() -> None:
     async with Bench(FakeBody(), FakeBody()) as bench:
         for body in bench.bodies:
@@ -177,7 +177,7 @@ async def test_circuit__when_all_fail__then_the_last_live_one_is_always_asked() 
             assert await bench.endpoints.request("eth_call", []) == 4
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_circuit__when_there_is_one_endpoint__then_it_never_rests() -> None:
     async with Bench(FakeBody()) as bench:
         bench.bodies[0].answer = lambda m, p: Transient("cannot be reached")
@@ -193,7 +193,7 @@ async def test_circuit__when_there_is_one_endpoint__then_it_never_rests() -> Non
         assert await bench.endpoints.request("eth_call", []) == "0x4"
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_chain_id__when_wrong_at_the_start__then_that_endpoint_is_asked_nothing_else() -> None:
     async with Bench(FakeBody(chain_id=1), FakeBody(lambda m, p: 7)) as bench:
         assert ("a", "wrong_chain") in bench.kinds
@@ -208,7 +208,7 @@ async def test_chain_id__when_wrong_at_the_start__then_that_endpoint_is_asked_no
         assert set(bench.bodies[0].asked) == {"eth_chainId"}
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_chain_id__when_right_again_after_being_wrong__then_the_endpoint_is_taken_back() -> None:
     async with Bench(FakeBody(chain_id=1), FakeBody(chain_id=1)) as bench:
         with pytest.raises(Transient):
@@ -220,7 +220,7 @@ async def test_chain_id__when_right_again_after_being_wrong__then_the_endpoint_i
         assert set(bench.bodies[1].asked) == {"eth_chainId"}
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_chain_id__when_every_endpoint_is_wrong__then_open_refuses_and_names_both_ids(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -232,7 +232,7 @@ async def test_chain_id__when_every_endpoint_is_wrong__then_open_refuses_and_nam
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_chain_id__when_it_changes_behind_a_failure__then_no_answer_of_it_is_used() -> None:
     async with Bench(FakeBody(lambda m, p: 5), FakeBody(lambda m, p: 7)) as bench:
         assert await bench.endpoints.request("eth_call", []) == 5
@@ -245,7 +245,7 @@ async def test_chain_id__when_it_changes_behind_a_failure__then_no_answer_of_it_
         assert bench.kinds[-1] == ("a", "wrong_chain")
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_chain_id__when_a_new_connection_reaches_another_chain__then_its_answer_is_dropped() -> None:
     async with Bench(FakeBody(lambda m, p: 5), FakeBody(lambda m, p: 7)) as bench:
         assert await bench.endpoints.request("eth_call", []) == 5
@@ -260,7 +260,7 @@ async def test_chain_id__when_a_new_connection_reaches_another_chain__then_its_a
         assert bench.kinds[-1] == ("a", "wrong_chain")
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_chain_id__when_the_answer_is_no_quantity__then_it_counts_as_a_failure() -> None:
     body = FakeBody(lambda m, p: 5)
     async with Bench(body, FakeBody(lambda m, p: 7)) as bench:
@@ -275,7 +275,7 @@ async def test_chain_id__when_the_answer_is_no_quantity__then_it_counts_as_a_fai
         assert bench.endpoints.status()[0].last_error == "a: answered no chain id"
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_height__when_one_replica_lags__then_its_answer_is_not_used_until_it_catches_up() -> None:
     heights = {"a": 100, "b": 100}
     a = FakeBody(lambda m, p: hex(heights["a"]))
@@ -296,7 +296,7 @@ async def test_height__when_one_replica_lags__then_its_answer_is_not_used_until_
         assert bench.endpoints.head_numbers == {"a": 108, "b": 110}
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_height__when_only_the_laggard_lives__then_its_old_height_is_refused() -> None:
     a, b = FakeBody(lambda m, p: hex(100)), FakeBody(lambda m, p: hex(110))
     async with Bench(a, b) as bench:
@@ -305,14 +305,14 @@ async def test_height__when_only_the_laggard_lives__then_its_old_height_is_refus
             await bench.endpoints.request("eth_blockNumber", [])
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_height__when_two_blocks_apart__then_that_is_no_lag() -> None:
     async with Bench(FakeBody(lambda m, p: hex(98)), FakeBody(lambda m, p: hex(100))) as bench:
         await bench.endpoints.probe()
         assert bench.kinds == [("a", "up"), ("b", "up")]
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_rate_limit__when_reads_burst_into_it__then_it_is_told_once_and_the_next_is_used() -> None:
     async with Bench(FakeBody(), FakeBody(lambda m, p: 7)) as bench:
         bench.bodies[0].answer = lambda m, p: RateLimited("a: HTTP 429", 30.0)
@@ -325,7 +325,7 @@ async def test_rate_limit__when_reads_burst_into_it__then_it_is_told_once_and_th
         assert len(bench.bodies[0].asked) == asked, "asked during its pause"
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_broadcast__when_sent__then_each_endpoint_is_asked_once_and_answers_for_itself() -> None:
     known = Rejected(-32000, "already known")
     bodies = [FakeBody(lambda m, p: HASH), FakeBody(), FakeBody(), FakeBody()]
@@ -333,9 +333,9 @@ async def test_broadcast__when_sent__then_each_endpoint_is_asked_once_and_answer
         bodies[1].answer = lambda m, p: known if m == "eth_sendRawTransaction" else 1
         bodies[2].answer = lambda m, p: {"not": "a hash"}
         bodies[3].answer = lambda m, p: SILENT
-        started = time.monotonic()
+        started = now_s()
         results = await bench.endpoints.broadcast(b"\x02\x03", timeout_s=0.3)
-        assert time.monotonic() - started < 0.45
+        assert now_s() - started < 0.45
         assert results[0] == HASH
         assert results[1] is known
         assert isinstance(results[2], Transient)
@@ -343,19 +343,19 @@ async def test_broadcast__when_sent__then_each_endpoint_is_asked_once_and_answer
         assert [b.times("eth_sendRawTransaction") for b in bodies] == [1, 1, 1, 1]
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_broadcast__when_one_accepts_and_one_is_silent__then_it_does_not_wait_for_the_silent() -> None:
     async with Bench(FakeBody(lambda m, p: HASH), FakeBody()) as bench:
         bench.bodies[1].answer = lambda m, p: SILENT
-        started = time.monotonic()
+        started = now_s()
         results = await bench.endpoints.broadcast(b"\x02", timeout_s=30.0)
-        assert time.monotonic() - started < 5.0
+        assert now_s() - started < 5.0
         assert results[0] == HASH
         assert isinstance(results[1], Transient)
         assert bench.bodies[1].times("eth_sendRawTransaction") == 1
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_broadcast__when_an_endpoint_rests__then_it_is_asked_all_the_same() -> None:
     async with Bench(FakeBody(), FakeBody(lambda m, p: HASH)) as bench:
         bench.bodies[0].answer = lambda m, p: Transient("a: down")
@@ -366,7 +366,7 @@ async def test_broadcast__when_an_endpoint_rests__then_it_is_asked_all_the_same(
         assert await bench.endpoints.broadcast(b"\x02") == (HASH, HASH)
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_close__when_called__then_nothing_of_it_is_left() -> None:
     bench = Bench(FakeBody(), FakeBody())
     await bench.endpoints.probe()
@@ -375,7 +375,7 @@ async def test_close__when_called__then_nothing_of_it_is_left() -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_open__when_nobody_answers__then_it_opens_all_the_same_and_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -280,12 +280,12 @@ async def test_heads__when_there_is_no_stream__then_polling_carries_everything()
         heads, box = Heads(bench.chain, bench.endpoints, bench.clock, events.append), Mailbox()
         assert heads.fresh_age_s(bench.clock) == float("inf")
         task = asyncio.create_task(heads.run(box))
-        assert (await asyncio.wait_for(box.get(), 2)).number == 10
+        assert (await asyncio.wait_for(box.get(), 60)).number == 10
         bench.bodies[0].answer = lambda m, p: Transient("a: down")
         chain.grow(11)
-        assert (await asyncio.wait_for(box.get(), 2)).number == 11
+        assert (await asyncio.wait_for(box.get(), 60)).number == 11
         chain.grow(12, "b", after=10)
-        assert (await asyncio.wait_for(box.get(), 2)).number == 12
+        assert (await asyncio.wait_for(box.get(), 60)).number == 12
         assert [(e.kind, e.depth) for e in events] == [(HeadKind.REORG, 1)]
         assert heads.last is not None
         assert heads.last.number == 12

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from keeper.transaction.send import Live
 from keeper.units import GWEI, WAD
 from tests.chain_double import ChainDouble, FakeSigner, read_tx
 from tests.plans import CHAIN_ID, POOL, WALLET, attempt, plan, position_id, snapshot
+from tests.virtual_time import run
 
 pytestmark = pytest.mark.unit
 POINTS = ("planned", "signed", "journaled", "broadcast", "sent")
@@ -49,18 +49,18 @@ class Process:
 
     def recover(self) -> list[Remedy]:
         """Start-up."""
-        found = asyncio.run(recover(self.journal, self.chain, ManualClock(), CHAIN_ID, WALLET))
+        found = run(recover(self.journal, self.chain, ManualClock(), CHAIN_ID, WALLET))
         return [f.remedy for f in found]
 
     def tick(self) -> None:
         """Confirm, then act when the position (sick until the chain shows an effect) needs it."""
         head, done = self.chain.head, bool(self.chain.effects(POOL))
         taken = snapshot(head, nonce=self.chain.nonce, health_wad=SAFE if done else SICK)
-        asyncio.run(self.confirmation.tend(head, taken))
+        run(self.confirmation.tend(head, taken))
         if not done:
             wanted = plan(self.journal.next_seq(position_id()), at=head)
             try:
-                asyncio.run(self.live.act(wanted, taken))
+                run(self.live.act(wanted, taken))
             except Raced:
                 return
 
@@ -218,7 +218,7 @@ def test_recover__when_a_new_journal_meets_pending_transactions__then_broken(tmp
 
 def standing_of(process: Process) -> Standing:
     """What `keeper adopt` would show."""
-    return asyncio.run(standing(process.journal, process.chain, CHAIN_ID, WALLET))
+    return run(standing(process.journal, process.chain, CHAIN_ID, WALLET))
 
 
 def test_standing__when_the_key_was_used_before_the_journal__then_accepted_at_depth_two_only(
@@ -280,7 +280,7 @@ def test_recover__when_cancelling__then_the_self_send_goes_first(tmp_path: Path)
     first = Process(path, chain)
     first.recover()
     first.tick()
-    made = asyncio.run(first.live.cancel(plan().key, chain.head, None))
+    made = run(first.live.cancel(plan().key, chain.head, None))
     assert isinstance(made, Attempt)
     first.journal.close()
     chain.pool.clear()
@@ -338,7 +338,7 @@ def test_reopened__when_it_cannot_be_cancelled_yet__then_its_bytes_stay_unsent_a
     first = process.journal.intents()[0].attempts[-1].raw
     chain.sent.clear()
     poor = snapshot(chain.head, nonce=chain.nonce, health_wad=SICK, native_wei=0)
-    asyncio.run(process.confirmation.tend(chain.head, poor))
+    run(process.confirmation.tend(chain.head, poor))
     assert process.journal.intents()[0].state is IntentState.CANCELLING
     assert first not in chain.sent
     process.journal.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from keeper.transaction.send import Live
 from keeper.units import GWEI, WAD
 from tests.chain_double import ChainDouble, FakeSigner
 from tests.plans import CHAIN_ID, WALLET, plan, position_id, snapshot
+from tests.virtual_time import run
 
 pytestmark = pytest.mark.unit
 S = IntentState
@@ -41,12 +41,12 @@ class Desk:
         made = plan(at=self.chain.head)
         made = made if steps else replace(made, steps=())
         taken = snapshot(self.chain.head, nonce=self.chain.nonce)
-        assert isinstance(asyncio.run(self.live.act(made, taken)), Attempt)
+        assert isinstance(run(self.live.act(made, taken)), Attempt)
 
     def tend(self) -> tuple[Outcome, ...]:
         """One look at the head."""
         taken = snapshot(self.chain.head, nonce=self.chain.nonce, health_wad=WAD * 13 // 10)
-        return asyncio.run(self.confirmation.tend(self.chain.head, taken))
+        return run(self.confirmation.tend(self.chain.head, taken))
 
     @property
     def state(self) -> IntentState:

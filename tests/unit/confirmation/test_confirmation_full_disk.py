@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from keeper.transaction.send import Live
 from keeper.units import WAD
 from tests.chain_double import ChainDouble, FakeSigner, read_tx
 from tests.plans import CHAIN_ID, WALLET, plan, position_id, snapshot
+from tests.virtual_time import run
 
 pytestmark = pytest.mark.unit
 S = IntentState
@@ -56,13 +56,13 @@ class House:
         self.confirmation = Confirmation(self.journal, self.chain, self.live, WALLET)
 
     def act(self, wanted: Plan) -> Attempt:
-        made = asyncio.run(self.live.act(wanted, snapshot(self.chain.head, nonce=self.chain.nonce)))
+        made = run(self.live.act(wanted, snapshot(self.chain.head, nonce=self.chain.nonce)))
         assert isinstance(made, Attempt)
         return made
 
     def tend(self) -> tuple[Outcome, ...]:
         taken = snapshot(self.chain.head, nonce=self.chain.nonce, health_wad=WAD * 13 // 10)
-        return asyncio.run(self.confirmation.tend(self.chain.head, taken))
+        return run(self.confirmation.tend(self.chain.head, taken))
 
     def resent(self, tend: Callable[[], object]) -> list[str]:
         """Hashes that were broadcast while ``tend`` ran."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from keeper.transaction.send import Live
 from keeper.units import WAD
 from tests.chain_double import ChainDouble, FakeSigner, read_tx
 from tests.plans import CHAIN_ID, POOL, WALLET, plan, position_id, snapshot
+from tests.virtual_time import run
 
 pytestmark = pytest.mark.unit
 S = IntentState
@@ -41,14 +41,14 @@ class Keeper:
     def act(self, seq: int) -> Attempt:
         """Plan at the head and send."""
         at = self.chain.head
-        made = asyncio.run(self.live.act(plan(seq, at=at), snapshot(at, nonce=self.chain.nonce)))
+        made = run(self.live.act(plan(seq, at=at), snapshot(at, nonce=self.chain.nonce)))
         assert isinstance(made, Attempt)
         return made
 
     def tend(self, health_wad: int | None = LOW) -> tuple[Outcome, ...]:
         """One tending at the head."""
         taken = snapshot(self.chain.head, nonce=self.chain.nonce, health_wad=health_wad)
-        return asyncio.run(self.confirmation.tend(self.chain.head, taken))
+        return run(self.confirmation.tend(self.chain.head, taken))
 
     def intent(self, seq: int) -> Intent:
         """The intent of that seq."""
@@ -188,7 +188,7 @@ def test_revival__when_the_earlier_plan_had_acted_before__then_both_are_wanted(k
 def test_revival__when_another_position_is_meant__then_untouched(keeper: Keeper) -> None:
     first = keeper.cancelled()
     other = replace(plan(1, at=keeper.chain.head, position=position_id("other")))
-    asyncio.run(keeper.live.act(other, snapshot(keeper.chain.head, nonce=1)))
+    run(keeper.live.act(other, snapshot(keeper.chain.head, nonce=1)))
     hold_back(keeper, 1)
     keeper.revive(first.raw, depth=1)
     keeper.chain.mine()

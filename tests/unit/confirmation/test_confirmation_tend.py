@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from keeper.transaction.send import Live
 from keeper.units import GWEI, UINT256_MAX, WAD
 from tests.chain_double import ChainDouble, FakeSigner, read_tx
 from tests.plans import CHAIN_ID, POOL, WALLET, plan, snapshot
+from tests.virtual_time import run
 
 pytestmark = pytest.mark.unit
 S = IntentState
@@ -39,7 +39,7 @@ class Keeper:
     def act(self, wanted: Plan | None = None) -> Attempt:
         """Plan at the head and send."""
         at = self.chain.head
-        made = asyncio.run(self.live.act(wanted or plan(at=at), snapshot(at, nonce=self.chain.nonce)))
+        made = run(self.live.act(wanted or plan(at=at), snapshot(at, nonce=self.chain.nonce)))
         assert isinstance(made, Attempt)
         return made
 
@@ -50,7 +50,7 @@ class Keeper:
             len(b.txs) for b in self.chain.blocks[: len(self.chain.blocks) - lag]
         )
         taken = snapshot(mined.header, nonce=nonce, health_wad=health_wad)
-        return asyncio.run(self.confirmation.tend(mined.header, taken))
+        return run(self.confirmation.tend(mined.header, taken))
 
     def intent(self, seq: int = 1) -> Intent:
         """The intent of that seq."""
@@ -115,7 +115,7 @@ def test_tend__when_position_is_unreadable__then_a_surprise_and_no_health(keeper
     keeper.act()
     head = keeper.chain.mine()
     blind = replace(snapshot(head, nonce=1), positions=())
-    (outcome,) = asyncio.run(keeper.confirmation.tend(head, blind))
+    (outcome,) = run(keeper.confirmation.tend(head, blind))
     assert outcome.health_after_wad is None
     assert "could not be read" in outcome.surprise
 

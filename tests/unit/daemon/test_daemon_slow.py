@@ -12,6 +12,7 @@ from keeper.daemon.slow import LANES, Slow
 from keeper.errors import Transient
 from keeper.schedule import SlowJobs
 from keeper.seams import Severity
+from tests.virtual_time import virtual
 
 pytestmark = pytest.mark.unit
 
@@ -61,7 +62,7 @@ def test_lanes__every_job__then_it_has_exactly_one() -> None:
     assert sorted(j for lane in LANES for j in lane) == sorted(chores.EVERY_S)
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_slow__when_governance_hangs__then_the_oracle_look_and_the_urgent_reload_do_not_wait() -> None:
     async with Work() as work:
         await work.ask("governance", "oracle", "refresh", "oracle")
@@ -70,7 +71,7 @@ async def test_slow__when_governance_hangs__then_the_oracle_look_and_the_urgent_
         assert work.done[-1] == "oracle"
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_slow__when_a_job_hangs_or_fails_for_long__then_its_age_is_an_alarm_until_it_ends_well(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -89,7 +90,7 @@ async def test_slow__when_a_job_hangs_or_fails_for_long__then_its_age_is_an_alar
         assert work.bell.rung.keys() == {("slow_job", "c governance")}
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_slow__when_a_job_breaks__then_it_is_critical_at_once_and_its_lane_goes_on() -> None:
     async with Work() as work:
         work.failing["refresh"] = ValueError("x")

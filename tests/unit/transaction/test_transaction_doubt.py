@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from keeper.transaction.doubt import refuses
 from keeper.transaction.send import Live
 from tests.chain_double import ChainDouble, FakeSigner
 from tests.plans import CHAIN_ID, USDC, WALLET, attempt, block, plan, position_id, snapshot
+from tests.virtual_time import run
 
 pytestmark = pytest.mark.unit
 VAIN = tuple(s for s in IntentState if s.in_vain)
@@ -97,7 +97,7 @@ def test_act__when_a_sale_was_reverted__then_the_next_waits_until_that_is_final(
             journal.seal(first.key, 100)
         sale = plan(2, at=chain.head)
         live = Live(journal, chain, signer)
-        answer = asyncio.run(live.act(sale, snapshot(chain.head, nonce=1)))
+        answer = run(live.act(sale, snapshot(chain.head, nonce=1)))
         refused = isinstance(answer, Refusal) and answer.code == "in_doubt"
         assert refused is not final
         assert (journal.intent(sale.key) is None) is not final

@@ -17,6 +17,7 @@ from keeper.seams import TxFields
 from keeper.transaction.send import Live
 from tests.chain_double import ChainDouble, FakeSigner
 from tests.plans import CHAIN_ID, WALLET, plan, snapshot
+from tests.virtual_time import virtual
 
 pytestmark = pytest.mark.unit
 S = IntentState
@@ -69,7 +70,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     made.journal.close()
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_intent__when_the_questions_are_out__then_journaled_with_its_whys_before_any_answer(
     desk: Desk,
 ) -> None:
@@ -93,7 +94,7 @@ async def test_intent__when_the_questions_are_out__then_journaled_with_its_whys_
     assert desk.points == ["planned", "signed", "journaled", "broadcast", "sent"]
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_intent__when_the_simulation_then_refuses__then_abandoned_with_the_reason_and_the_next_one_may_act(
     desk: Desk,
 ) -> None:
@@ -121,7 +122,7 @@ class Preparing(FakeSigner):
         self.prepared.append(tx)
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_signer__when_the_questions_are_out__then_told_what_it_will_be_asked_and_asked_nothing_yet(
     desk: Desk,
 ) -> None:
@@ -134,7 +135,7 @@ async def test_signer__when_the_questions_are_out__then_told_what_it_will_be_ask
     assert signer.asked == signer.prepared
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_intent__when_a_stop_comes_meanwhile__then_nothing_is_signed(desk: Desk) -> None:
     acting = await desk.asked()
     disarmed = Refusal(who="lane", code="disarmed", why="disarmed meanwhile")
@@ -145,7 +146,7 @@ async def test_intent__when_a_stop_comes_meanwhile__then_nothing_is_signed(desk:
     assert desk.signer.asked == []
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_intent__when_nobody_answers_after_it__then_transient_and_abandoned(desk: Desk) -> None:
     acting = await desk.asked()
     desk.chain.dead = {"eth_call"}
@@ -156,7 +157,7 @@ async def test_intent__when_nobody_answers_after_it__then_transient_and_abandone
     assert desk.signer.asked == []
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_intent__when_something_objects_before__then_neither_asked_nor_journaled(desk: Desk) -> None:
     def objects(_: Plan) -> Refusal:
         return Refusal(who="lane", code="disarmed", why="disarmed")
@@ -166,7 +167,7 @@ async def test_intent__when_something_objects_before__then_neither_asked_nor_jou
     assert (desk.journal.intents(), desk.chain.calls) == ((), [])
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_intent__when_the_disk_keeps_a_refused_one__then_it_is_let_go_once_the_disk_writes_again(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from keeper.transaction.send import Live
 from keeper.units import GWEI, WAD
 from tests.chain_double import ChainDouble, FakeSigner, read_tx
 from tests.plans import CHAIN_ID, POOL, USDC, WALLET, plan, position_id, repay_call, snapshot
+from tests.virtual_time import run
 
 pytestmark = pytest.mark.unit
 S = IntentState
@@ -37,12 +37,12 @@ class Keeper:
     def act(self, wanted: Plan) -> Attempt | Refusal:
         """Send at the head."""
         taken = snapshot(self.chain.head, nonce=self.chain.nonce)
-        return asyncio.run(self.live.act(wanted, taken))
+        return run(self.live.act(wanted, taken))
 
     def tend(self, health_wad: int = WAD * 13 // 10) -> list[tuple[IntentState, str]]:
         """What a tending at the head concludes."""
         taken = snapshot(self.chain.head, nonce=self.chain.nonce, health_wad=health_wad)
-        outcomes = asyncio.run(self.confirmation.tend(self.chain.head, taken))
+        outcomes = run(self.confirmation.tend(self.chain.head, taken))
         return [(o.state, o.surprise) for o in outcomes]
 
     def plan(self, units: int = 1_000_000, *, name: str = "main", urgent: bool = False) -> Plan:
@@ -129,7 +129,7 @@ def test_replan__when_a_stop_comes_while_it_waits__then_nothing_larger_is_signed
 def test_replan__when_it_is_being_cancelled__then_raced(keeper: Keeper) -> None:
     made = keeper.plan()
     keeper.act(made)
-    asyncio.run(keeper.live.cancel(made.key, keeper.chain.head, snapshot(keeper.chain.head).means))
+    run(keeper.live.cancel(made.key, keeper.chain.head, snapshot(keeper.chain.head).means))
     with pytest.raises(Raced, match="cancelled"):
         keeper.act(larger(keeper))
 
@@ -197,7 +197,7 @@ def test_urgent__when_the_money_is_for_one_only__then_the_one_before_it_gives_wa
     # enough for the urgent one and a self-send at its fee, not for both payloads
     native_wei = 300_000 * 162 * GWEI + 300_000 * 27 * GWEI + 60_000 * 50 * GWEI
     taken = snapshot(keeper.chain.head, nonce=0, native_wei=native_wei)
-    made = asyncio.run(keeper.live.act(wanted, taken))
+    made = run(keeper.live.act(wanted, taken))
     assert isinstance(made, Attempt)
     top = keeper.intent().attempts[-1]
     assert top.cancel

@@ -22,6 +22,7 @@ from keeper.transaction.spending import spend_usd_up
 from keeper.units import GWEI
 from tests.chain_double import ChainDouble, FakeSigner, read_tx
 from tests.plans import CHAIN_ID, POOL, WALLET, block, plan, position_id, snapshot
+from tests.virtual_time import run
 
 pytestmark = pytest.mark.unit
 S = IntentState
@@ -35,7 +36,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 
 def act(live: Live | Dry, wanted: Plan | None = None, taken: Snapshot | None = None) -> Attempt | Refusal:
-    return asyncio.run(live.act(wanted or plan(), taken or snapshot()))
+    return run(live.act(wanted or plan(), taken or snapshot()))
 
 
 def state(journal: Journal, wanted: Plan | None = None) -> IntentState | None:
@@ -156,14 +157,14 @@ def test_act__when_cancelled_while_signing__then_abandoned(journal: Journal) -> 
             await asyncio.sleep(60)
             raise AssertionError("not reached")
 
-    async def run() -> None:
+    async def acting() -> None:
         task = asyncio.create_task(Live(journal, ChainDouble(), Slow()).act(plan(), snapshot()))
         await asked.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    asyncio.run(run())
+    run(acting())
     assert state(journal) is S.ABANDONED
 
 
@@ -236,7 +237,7 @@ def test_act__when_two_come_at_once__then_one_nonce_each(journal: Journal) -> No
         plans = (plan(position=position_id(n)) for n in ("a", "b", "c"))
         return list(await asyncio.gather(*(live.act(p, snapshot()) for p in plans)))
 
-    made = asyncio.run(both())
+    made = run(both())
     assert sorted(a.nonce for a in made if isinstance(a, Attempt)) == [0, 1, 2]
     chain.mine()
     assert chain.nonce == 3
@@ -253,7 +254,7 @@ def test_bump__when_pressed__then_same_payload_and_nonce_for_more(journal: Journ
     chain, signer = ChainDouble(), FakeSigner()
     live = Live(journal, chain, signer)
     first = act(live)
-    bumped = asyncio.run(live.bump(plan().key, block(101), snapshot().means))
+    bumped = run(live.bump(plan().key, block(101), snapshot().means))
     assert isinstance(first, Attempt)
     assert isinstance(bumped, Attempt)
     old, new = (read_tx(a.raw)[0] for a in (first, bumped))
@@ -268,7 +269,7 @@ def test_bump__when_raised_ten_times__then_held(journal: Journal) -> None:
     rich = replace(plan(), bounds=replace(plan().bounds, fee_wei_max=10**19))
     means = snapshot(native_wei=10**20).means
     act(live, rich, snapshot(native_wei=10**20))
-    made = [asyncio.run(live.bump(rich.key, block(101 + n), means)) for n in range(11)]
+    made = [run(live.bump(rich.key, block(101 + n), means)) for n in range(11)]
     assert [isinstance(m, Attempt) for m in made] == [True] * 10 + [False]
     assert isinstance(made[-1], Refusal)
     assert made[-1].code == "bumps_spent"
@@ -277,19 +278,19 @@ def test_bump__when_raised_ten_times__then_held(journal: Journal) -> None:
 def test_bump__when_over__then_raced(journal: Journal) -> None:
     live = Live(journal, ChainDouble(), FakeSigner())
     with pytest.raises(Raced, match="not open"):
-        asyncio.run(live.bump(plan().key, block(), None))
+        run(live.bump(plan().key, block(), None))
 
 
 def test_cancel__when_asked__then_an_empty_self_send_under_the_same_nonce(journal: Journal) -> None:
     chain = ChainDouble()
     live = Live(journal, chain, FakeSigner())
     act(live)
-    made = asyncio.run(live.cancel(plan().key, block(111), None))
+    made = run(live.cancel(plan().key, block(111), None))
     assert isinstance(made, Attempt)
     tx = read_tx(made.raw)[0]
     assert (tx.nonce, tx.to, tx.data, tx.value_wei) == (0, WALLET, b"", 0)
     assert state(journal) is S.CANCELLING
-    again = asyncio.run(live.bump(plan().key, block(112), None))
+    again = run(live.bump(plan().key, block(112), None))
     assert isinstance(again, Attempt)
     assert read_tx(again.raw)[0].to == WALLET
     chain.mine()

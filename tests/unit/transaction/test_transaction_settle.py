@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from keeper.transaction.send import Live
 from keeper.units import GWEI
 from tests.chain_double import ChainDouble, FakeSigner
 from tests.plans import CHAIN_ID, WALLET, plan, position_id, snapshot
+from tests.virtual_time import run
 
 pytestmark = pytest.mark.unit
 S = IntentState
@@ -57,7 +57,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 
 def act(live: Live, seq: int = 1) -> Attempt:
-    made = asyncio.run(live.act(plan(seq), snapshot(nonce=seq - 1)))
+    made = run(live.act(plan(seq), snapshot(nonce=seq - 1)))
     assert isinstance(made, Attempt)
     return made
 
@@ -78,7 +78,7 @@ def test_settle__when_the_answer_was_lost__then_the_stored_bytes_are_taken_over(
     assert (state(journal), chain.sent) == (S.PLANNED, [])
     with pytest.raises(Raced):
         act(live)
-    asyncio.run(live.settle(CHAIN_ID))
+    run(live.settle(CHAIN_ID))
     assert not live.unsure
     [found] = journal.open_intents()
     [attempt] = found.attempts
@@ -97,10 +97,10 @@ def test_settle__when_the_answer_was_lost__then_the_stored_bytes_are_taken_over(
         kept.tip_wei,
     )
     # and a second look finds nothing new
-    asyncio.run(live.settle(CHAIN_ID))
+    run(live.settle(CHAIN_ID))
     assert journal.open_intents()[0].attempts == (attempt,)
     signer.loses = False
-    asyncio.run(live.cancel(plan().key, snapshot().block, None))
+    run(live.cancel(plan().key, snapshot().block, None))
     assert [a.n for a in journal.open_intents()[0].attempts] == [0, 1]
     assert len({tx.nonce for tx in signer.asked}) == 1
 
@@ -108,7 +108,7 @@ def test_settle__when_the_answer_was_lost__then_the_stored_bytes_are_taken_over(
 def test_settle__when_the_signer_has_nothing__then_the_intent_is_let_go(journal: Journal) -> None:
     journal.open_intent(plan())
     live = Live(journal, ChainDouble(), Rememberer())
-    asyncio.run(live.settle(CHAIN_ID))
+    run(live.settle(CHAIN_ID))
     assert state(journal) is S.ABANDONED
 
 
@@ -119,14 +119,14 @@ def test_settle__when_the_signer_does_not_answer__then_nothing_is_decided(journa
     with pytest.raises(Transient):
         act(live)
     with pytest.raises(Transient):
-        asyncio.run(live.settle(CHAIN_ID))
+        run(live.settle(CHAIN_ID))
     assert live.unsure
     assert state(journal) is S.PLANNED
 
 
 def test_settle__when_the_signer_forgets__then_it_is_not_asked(journal: Journal) -> None:
     journal.open_intent(plan())
-    asyncio.run(Live(journal, ChainDouble(), FakeSigner()).settle(CHAIN_ID))
+    run(Live(journal, ChainDouble(), FakeSigner()).settle(CHAIN_ID))
     assert state(journal) is S.PLANNED
 
 
@@ -145,7 +145,7 @@ def test_act__when_the_disk_fills_between_signature_and_journal__then_taken_over
             act(live)
     assert live.unsure
     assert (state(journal), chain.sent) == (S.PLANNED, [])
-    asyncio.run(live.settle(CHAIN_ID))
+    run(live.settle(CHAIN_ID))
     [found] = journal.open_intents()
     assert [a.hash for a in found.attempts] == [signer.kept[0][1].signed.hash]
     assert not live.unsure
@@ -157,7 +157,7 @@ def test_act__when_all_is_well__then_sure_again_after_each_signature(journal: Jo
     live = Live(journal, chain, signer)
     act(live)
     assert not live.unsure
-    asyncio.run(live.bump(plan().key, snapshot().block, None))
+    run(live.bump(plan().key, snapshot().block, None))
     assert not live.unsure
     assert len(journal.open_intents()[0].attempts) == 2
 
@@ -176,9 +176,9 @@ def test_nonce__when_journal_and_chain_are_compared__then_never_behind_the_chain
         agreed(7, 8, WALLET)
     with pytest.raises(Broken, match="no nonce was adopted"):
         agreed(None, 0, WALLET)
-    assert asyncio.run(next_nonce(journal, ChainDouble(), CHAIN_ID, WALLET)) == 0
+    assert run(next_nonce(journal, ChainDouble(), CHAIN_ID, WALLET)) == 0
     with pytest.raises(Broken, match="foreign nonce"):
-        asyncio.run(next_nonce(journal, ChainDouble(nonce=1), CHAIN_ID, WALLET))
+        run(next_nonce(journal, ChainDouble(nonce=1), CHAIN_ID, WALLET))
 
 
 def test_nonce__when_somebody_else_used_one_that_we_signed_for__then_nothing_is_signed_until_adopted(
@@ -209,10 +209,10 @@ def test_replan__when_urgent_behind_a_cheaper_one__then_that_one_is_raised_to_it
     chain = ChainDouble()
     live = Live(journal, chain, FakeSigner())
     stuck = plan(position=position_id("other"))
-    asyncio.run(live.act(stuck, snapshot()))
+    run(live.act(stuck, snapshot()))
     act(live)
     at = chain.mine(empty=True)
-    made = asyncio.run(live.act(plan(at=at, urgent=True), snapshot(at)))
+    made = run(live.act(plan(at=at, urgent=True), snapshot(at)))
     assert isinstance(made, Attempt)
     assert (made.nonce, made.n) == (1, 1)
     found = journal.intent(stuck.key)
@@ -229,10 +229,10 @@ def test_act__when_behind_a_cheaper_one_that_is_for_practice__then_that_one_is_r
     chain = ChainDouble()
     live = Live(journal, chain, FakeSigner())
     canary = plan(position=position_id("other"))
-    asyncio.run(live.act(canary, snapshot()))
+    run(live.act(canary, snapshot()))
     live.practises = {canary.key.position}.__contains__ if practice else {plan().key.position}.__contains__
     at = replace(chain.mine(empty=True), base_fee_wei=90 * GWEI)
-    made = asyncio.run(live.act(plan(at=at), snapshot(at)))
+    made = run(live.act(plan(at=at), snapshot(at)))
     assert isinstance(made, Attempt)
     found = journal.intent(canary.key)
     assert found is not None
@@ -243,9 +243,9 @@ def test_act__when_behind_a_cheaper_one_that_is_for_practice__then_that_one_is_r
 def test_act__when_urgent_behind_one_that_pays_as_much__then_that_one_is_left_alone(journal: Journal) -> None:
     live = Live(journal, ChainDouble(), FakeSigner())
     before = plan(position=position_id("other"), urgent=True)
-    asyncio.run(live.act(before, snapshot()))
+    run(live.act(before, snapshot()))
     journal.open_intent(plan(position=position_id("third")))
-    made = asyncio.run(live.act(plan(urgent=True), snapshot()))
+    made = run(live.act(plan(urgent=True), snapshot()))
     assert isinstance(made, Attempt)
     found = journal.intent(before.key)
     assert found is not None
@@ -260,10 +260,10 @@ def test_bump__when_the_signer_has_not_said_what_it_signed__then_it_is_asked_for
     act(live)
     signer.loses = True
     with pytest.raises(Transient, match="no signer answers"):
-        asyncio.run(live.bump(plan().key, snapshot().block, None))
+        run(live.bump(plan().key, snapshot().block, None))
     signer.loses = False
     with pytest.raises(Raced, match="has not said yet what it signed"):
-        asyncio.run(live.bump(plan().key, snapshot().block, None))
+        run(live.bump(plan().key, snapshot().block, None))
     assert len(signer.asked) == 2
-    asyncio.run(live.settle(CHAIN_ID))
+    run(live.settle(CHAIN_ID))
     assert [a.n for a in journal.open_intents()[0].attempts] == [0, 1]
