@@ -29,7 +29,7 @@ from anvil.stage import keystore
 from anvil.tools import ToolMissing, find_anvil
 from keeper.config import VenueSettings
 from keeper.inspection import inspect
-from tests.bench.figures import record
+from tests.incident_tally import became
 from tests.venue_stage import Guarded, armed, home, running
 
 GENESIS_S = 1_750_000_000
@@ -275,14 +275,12 @@ def _played(night: Night, incidents: tuple[tuple[Callable[[Night], None], str], 
     """Each, and what became of it as a figure of its own."""
     assert not night.at.intents()
     crash(night)
-    proof: dict[str, Any] = {"unit": "incidents", "evidence": "own_double", "n": 1, "seed": 0}
     lost = []
     for incident, name in incidents:
         incident(night)
         kept = not night.lost(name)
         suffix = "" if incident is black_thursday else "_compound_v3"
-        figure = f"incident_survived_{incident.__name__}{suffix}"
-        record(figure, int(kept), bound="= 1", holds=kept, **proof)
+        became(f"{incident.__name__}{suffix}", kept=kept, evidence="own_double")
         lost += [] if kept else [name]
     assert lost == []
 

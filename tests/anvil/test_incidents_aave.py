@@ -1,23 +1,23 @@
 """Nights that were, under one real daemon on the real Aave v3 market: nobody guarded is lost; an alarm was first.
 
-LUNA's feed at its minimum, the capped ratio of March 2026, a threshold that a vote cuts, the dollar at 0.87, a chain
-that stood still, the market without cash and at 50 % of April 2026. In each a position of the same shape that nobody
-guards is lost: the danger was there. Maker's Black Thursday is played elsewhere, on a double.
+LUNA's feed at its minimum, the capped ratio of March 2026, the dollar at 0.87, a chain that stood still, the market
+without cash and at 50 % of April 2026; and, a danger without a date that is not counted among them, a threshold that
+a vote cuts. In each a position of the same shape that nobody guards is lost: the danger was there. The sixth of the
+named ones, Maker's Black Thursday, is played elsewhere, on a double; the two figures of them all say so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from eth_abi.abi import encode
 
 from anvil.actors import Actors, Borrower
 from anvil.compile import Artifact
-from tests.bench.figures import record
 from tests.incident_stage import CONFIGURE, DAY_S, SWAP, Night, night
+from tests.incident_tally import became
 
 pytestmark = pytest.mark.anvil
 
@@ -133,18 +133,12 @@ def test_incidents_on_aave__one_after_the_other__no_guarded_position_is_lost_and
     stage: Night,
 ) -> None:
     assert not stage.at.intents()
-    proof: dict[str, Any] = {"unit": "incidents", "evidence": "real_bytecode", "seed": 0}
-    survived = 0
     for incident, name in INCIDENTS:
         before = len(stage.rescued(name))
         incident(stage)
         kept = not stage.lost(stage.accounts[name])
         assert stage.lost(stage.twins[name]), f"{name}: the danger took nobody, this shows nothing"
         assert len(stage.rescued(name)) > before, f"{name}: nothing was done: {stage.at.alarms()}"
-        record(f"incident_survived_{incident.__name__}", int(kept), bound="= 1", holds=kept, n=1, **proof)
-        survived += kept
+        became(incident.__name__, kept=kept, evidence="real_bytecode")
+        assert kept, name
     assert not [name for name, account in stage.accounts.items() if stage.lost(account)]
-    n = len(INCIDENTS)
-    record("incidents", n, bound=">= 6", holds=n >= 6, n=n, **proof)
-    record("incidents_survived", survived, bound=f"= {n}", holds=survived == n, n=n, **proof)
-    assert survived == n
