@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
@@ -21,6 +20,7 @@ from keeper.notify.web import served
 from keeper.seams import Severity
 from keeper.watchdog import Notifier
 from tests.loop_double import Loop, loop, settings, vault
+from tests.patience import becomes
 from tests.sinks import SECRET, webhook
 
 pytestmark = pytest.mark.anvil
@@ -46,12 +46,6 @@ async def speaking(on: Loop, alarms: AlarmSettings, metrics: MetricsSettings) ->
             await task
 
 
-async def until(holds: Any, seconds: float = 15.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not holds():  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
-
-
 @pytest.mark.asyncio
 async def test_alarm__when_the_sink_is_down_and_comes_back__then_delivered_and_no_tick_waited(
     on: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -66,16 +60,16 @@ async def test_alarm__when_the_sink_is_down_and_comes_back__then_delivered_and_n
         given = AlarmSettings(targets_file=targets, dead_man_file=dead_man, dead_man_every_s=0.05)
         async with speaking(on, given, MetricsSettings()) as made:
             made.alarms.raise_alarm(Severity.CRITICAL, "blind", "local", "no head for 46 s")
-            await until(lambda: made.courier.routes[0].down)
+            await becomes(lambda: made.courier.routes[0].down)
             # protection goes on, and the dead man's switch is silent until the watchdog is fed
             tick = await on.running.tick(on.lay(vault("2400")))
             assert tick.block.number == 101
             assert sink.pings == 0
             made.listening(Notifier(None)).ping("watching")
-            await until(lambda: sink.pings > 1)
+            await becomes(lambda: sink.pings > 1)
             sink.status = 200
-            await until(lambda: bool(sink.got))
-            await until(lambda: not made.courier.routes[0].down)
+            await becomes(lambda: bool(sink.got))
+            await becomes(lambda: not made.courier.routes[0].down)
         (got, *_) = sink.got
         assert sink.refused >= 3
         assert "CRITICAL blind local: no head for 46 s" in got["message"]
@@ -118,7 +112,7 @@ async def test_http__when_asked__then_figures_and_states_and_no_stranger(on: Loo
 async def test_http__when_the_port_is_taken__then_alarmed_and_everything_else_goes_on(on: Loop) -> None:
     async with webhook() as sink:
         async with speaking(on, AlarmSettings(), MetricsSettings(host="127.0.0.1", port=sink.port)) as made:
-            await until(lambda: any(c == "metrics" for _, c in on.said))
+            await becomes(lambda: any(c == "metrics" for _, c in on.said))
             await on.running.tick(on.lay(vault("2400")))
-            await until(lambda: made.figures([on]).chains[0].block == 101)
+            await becomes(lambda: made.figures([on]).chains[0].block == 101)
         assert ("WARNING", "metrics") in on.said

@@ -19,6 +19,7 @@ from keeper.daemon.stops import PAUSE
 from keeper.notify import telegram
 from keeper.notify.chat import STEP_S, code_at
 from tests.loop_double import Loop, loop, settings, vault
+from tests.patience import becomes
 from tests.sinks import ME, TOKEN, BotApi, bot_api
 
 pytestmark = pytest.mark.anvil
@@ -57,10 +58,7 @@ async def heeding(on: Loop, api: BotApi, home: Path) -> AsyncIterator[None]:
 
 
 async def answers(api: BotApi, n: int) -> list[str]:
-    for _ in range(400):
-        if len(api.said) >= n:
-            break
-        await asyncio.sleep(0.02)
+    await becomes(lambda: len(api.said) >= n)
     assert all(body["chat_id"] == ME for body in api.said)
     return [body["text"] for body in api.said]
 
@@ -111,10 +109,7 @@ async def test_chat__when_the_server_is_away__then_an_alarm_without_the_token_an
     async with bot_api() as api:
         api.status = 502
         async with heeding(on, api, tmp_path):
-            for _ in range(200):
-                if ("WARNING", "telegram") in on.said and api.asked > 2:
-                    break
-                await asyncio.sleep(0.02)
+            await becomes(lambda: ("WARNING", "telegram") in on.said and api.asked > 2)
             assert (await on.running.tick(on.lay(vault("2400")))).block.number == 101
             api.status = 200
             api.hear("/positions")
