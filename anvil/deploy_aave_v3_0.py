@@ -36,26 +36,24 @@ LENT_USD = 60_000_000
 
 def artifacts() -> dict[str, Artifact]:
     """What the market needs, by contract name, from the package. Raises ToolMissing."""
+    return {name: shipped(name) for name in NAMES}
+
+
+def shipped(name: str) -> Artifact:
+    """One contract of the release's own build. Raises ToolMissing."""
     if not PACKAGE.is_dir():
         raise ToolMissing("the npm package @aave/core-v3 is not installed: run `make setup`")
-    found = {}
-    for name in NAMES:
-        (path,) = PACKAGE.glob(f"artifacts/contracts/**/{name}.sol/{name}.json")
-        body = orjson.loads(path.read_bytes())
-        links = tuple(
-            (library, place["start"])
-            for libraries in body["linkReferences"].values()
-            for library, places in libraries.items()
-            for place in places
-        )
-        found[name] = Artifact(
-            name=name,
-            source=body["sourceName"],
-            abi=tuple(body["abi"]),
-            bytecode=body["bytecode"],
-            links=links,
-        )
-    return found
+    (path,) = PACKAGE.glob(f"artifacts/contracts/**/{name}.sol/{name}.json")
+    body = orjson.loads(path.read_bytes())
+    links = tuple(
+        (library, place["start"])
+        for libraries in body["linkReferences"].values()
+        for library, places in libraries.items()
+        for place in places
+    )
+    return Artifact(
+        name=name, source=body["sourceName"], abi=tuple(body["abi"]), bytecode=body["bytecode"], links=links
+    )
 
 
 def deploy_aave_v3_0(chain: Chain, deployment: Deployment) -> Deployment:

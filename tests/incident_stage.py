@@ -11,9 +11,10 @@ from typing import Any
 
 from anvil.abi import encode_call
 from anvil.actors import Actors, Borrower
-from anvil.client import Chain
+from anvil.client import Chain, Reverted
 from anvil.compile import Artifact, own_artifact
 from anvil.deploy import deploy
+from anvil.deploy_aave_v3_0 import shipped
 from anvil.deployment import Deployment
 from anvil.node import Anvil, AnvilSettings
 from keeper.config import VenueSettings, load
@@ -26,6 +27,8 @@ TOLD_S = 20.0
 WAD = 10**18
 CONFIGURE = "configureReserveAsCollateral(address,uint256,uint256,uint256)"
 SWAP = "exactInputSingle((address,address,uint24,address,uint256,uint256,uint256,uint160))(uint256)"
+GRACE_S = 3_600
+"""Of the market's sentinel, as on Aave's markets on rollups."""
 ACCOUNT = "getUserAccountData(address)(uint256,uint256,uint256,uint256,uint256,uint256)"
 
 
@@ -41,7 +44,8 @@ class Loan:
 
 
 LOANS: Mapping[str, Loan] = {
-    "plain": Loan(given=("WETH", 10), owed="USDC", owes=19_000, twin_owes=21_500),
+    # at 2,450 the twin lies between 0.95 and 1: liquidatable, but not while the sentinel holds liquidators back
+    "plain": Loan(given=("WETH", 10), owed="USDC", owes=19_000, twin_owes=21_000),
     "luna": Loan(given=("DAI", 20_000), owed="WETH", owes=3.0, twin_owes=4.0),
     "loop": Loan(given=("wstETH", 10), owed="WETH", owes=10.857, twin_owes=11.12, emode=2),
     "vote": Loan(given=("wstETH", 10), owed="USDC", owes=23_500, twin_owes=27_500),
@@ -65,6 +69,8 @@ class Night:
     """What is set to move a price, by symbol; ``wstETH``: the adapter that caps its ratio."""
     timelock: str
     lands_s: int
+    uptime: str
+    """A double of Chainlink's sequencer uptime feed: 0 up, 1 down; the market's real sentinel asks it as well."""
 
     def submit(self, to: str, signature: str, *arguments: object) -> None:
         """A transaction of the market's owner, for the next block."""
@@ -82,11 +88,11 @@ class Night:
         """The next block comes so late."""
         self.chain.rpc("evm_setNextBlockTimestamp", self.chain.block().timestamp_s + seconds)
 
-    def told(self, code: str) -> None:
-        """Wait until the alarm of that name was journaled."""
+    def told(self, code: str, text: str = "") -> None:
+        """Wait until the alarm of that name was journaled, with ``text`` in its why."""
         deadline_s = time.monotonic() + TOLD_S
-        while code not in {c for c, _ in self.at.alarms()}:
-            assert time.monotonic() < deadline_s, f"{code} was never said: {self.at.alarms()}"
+        while not any(e.data["code"] == code and text in e.why for e in self.at.entries("alarm")):
+            assert time.monotonic() < deadline_s, f"{code} {text} was never said: {self.at.alarms()}"
             time.sleep(0.1)
 
     def lost(self, account: str) -> bool:
@@ -94,17 +100,25 @@ class Night:
         if int(self.chain.call(self.market.pool, ACCOUNT, account)[5]) >= WAD:
             return False
         loan = next(LOANS[n] for n in LOANS if account in (self.accounts.get(n), self.twins.get(n)))
-        call = encode_call(
+        self.chain.call(
+            self.market.pool,
             "liquidationCall(address,address,address,uint256,bool)",
             self.market.token(loan.given[0]).address,
             self.market.token(loan.owed).address,
             account,
             2**256 - 1,
             True,
+            sender=self.market.roles.liquidator,
         )
-        asked = {"from": self.market.roles.liquidator, "to": self.market.pool, "data": f"0x{call.hex()}"}
-        self.chain.rpc("eth_call", asked, "latest")
         return True
+
+    def held_back(self, account: str) -> bool:
+        """Whether only the market's sentinel keeps liquidators from the position."""
+        try:
+            self.lost(account)
+        except Reverted as reverted:
+            return reverted.name == "PriceOracleSentinelCheckFailed"
+        return False
 
     def rescued(self, name: str) -> list[str]:
         return self.at.rescues(self.accounts[name])
@@ -125,6 +139,7 @@ def night(code: dict[str, Artifact], folder: Path) -> Iterator[Night]:
 def _built(node: Anvil, chain: Chain, market: Deployment, folder: Path) -> Iterator[Night]:
     me = chain.accounts[0]
     feeds = _feeds(chain, market)
+    uptime, proxy = _sequencer(chain, market)
     actors = Actors(chain, market)
     accounts = dict(zip(LOANS, market.roles.actors, strict=False))
     twins = dict(zip(LOANS, market.roles.actors[len(LOANS) :], strict=False))
@@ -148,7 +163,9 @@ def _built(node: Anvil, chain: Chain, market: Deployment, folder: Path) -> Itera
         tight=TIGHT,
     )
     text = at.config.read_text().replace(
-        "native_token =", f'uniswap_quoter = "{market.uniswap.quoter}"\nnative_token =', 1
+        "native_token =",
+        f'uniswap_quoter = "{market.uniswap.quoter}"\nuptime_feed = "{proxy}"\nnative_token =',
+        1,
     )
     watched = f'[[chains.timelocks]]\nkind = "aave_payloads"\naddress = "{lock}"\n[[venues]]'
     at.config.write_text(text.replace("[[venues]]", watched, 1))
@@ -172,6 +189,7 @@ def _built(node: Anvil, chain: Chain, market: Deployment, folder: Path) -> Itera
             feeds=feeds,
             timelock=lock,
             lands_s=lands_s,
+            uptime=uptime,
         )
 
 
@@ -185,6 +203,19 @@ def _feeds(chain: Chain, market: Deployment) -> dict[str, str]:
     tokens = [market.token("DAI").address, market.token("wstETH").address]
     chain.send(me, market.oracle, "setAssetSources(address[],address[])", tokens, [proxy, capped])
     return {**feeds, "DAI": bounded, "wstETH": capped}
+
+
+def _sequencer(chain: Chain, market: Deployment) -> tuple[str, str]:
+    """The real sentinel of the release's own build over an uptime feed that can be set, and its grace gone by."""
+    me = chain.accounts[0]
+    uptime = chain.deploy(own_artifact("AggregatorDouble"), 0, 0, 1, "L2 Sequencer Uptime Status Feed")
+    proxy = chain.deploy(own_artifact("FeedProxyDouble"), uptime)
+    sentinel = chain.deploy(shipped("PriceOracleSentinel"), market.provider, proxy, GRACE_S)
+    chain.send(me, market.provider, "setPriceOracleSentinel(address)", sentinel)
+    chain.learn(shipped("PriceOracleSentinel"))
+    chain.rpc("evm_setNextBlockTimestamp", chain.block().timestamp_s + 2 * GRACE_S)
+    chain.rpc("evm_mine")
+    return uptime, proxy
 
 
 def _queued(chain: Chain, market: Deployment) -> tuple[str, int]:

@@ -257,6 +257,7 @@ def _chain(chain: schema.Chain, number: int, urls: Urls) -> ChainSettings:
         uniswap_quoter=chain.uniswap_quoter or schema.QUOTER.get(chain.chain_id),
         uniswap_router=chain.uniswap_router or schema.ROUTER.get(chain.chain_id),
         swap_via=_via(chain),
+        uptime_feed=chain.uptime_feed,
         timelocks=None
         if chain.timelocks is None
         else tuple(TimelockSettings(kind=t.kind, address=t.address) for t in chain.timelocks),

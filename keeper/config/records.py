@@ -82,6 +82,8 @@ class ChainSettings:
     """SwapRouter of Uniswap v3: for sales through two pools, and stepwise ones, where the owner allows it."""
     swap_via: tuple[str, ...] = ()
     """Tokens that may stand between collateral and debt."""
+    uptime_feed: str | None = None
+    """Chainlink's feed that tells whether a rollup's sequencer runs; None: the one known of the chain, if any."""
     aggregator: AggregatorSettings | None = None
     """None: the pools themselves are sold to."""
     timelocks: tuple[TimelockSettings, ...] | None = None

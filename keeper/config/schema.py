@@ -257,6 +257,7 @@ class Chain(Table):
     uniswap_quoter: Address | None = None
     uniswap_router: Address | None = None
     swap_via: Annotated[list[Address], Field(max_length=4)] | None = None
+    uptime_feed: Address | None = None
     aggregator: Offers | None = None
     timelocks: Annotated[list[Timelock], Field(max_length=16)] | None = None
     tickers: Annotated[list[Ticker], Field(max_length=8)] = []

@@ -139,6 +139,7 @@ class Oracles:
             named, tokens = await named_feeds(venues, read)
             parts, unlooked = await composed_feeds(venues, read)
             chain = self._around.chain
+            rollup = bool(sequencer.calls(chain.chain_id, chain.uptime_feed))
             site = Feeds(
                 chain=chain.name,
                 chain_id=chain.chain_id,
@@ -146,7 +147,8 @@ class Oracles:
                 named=(*named, *parts),
                 tokens=tokens,
                 quoter=chain.uniswap_quoter,
-                graces=await graces(venues, read) if sequencer.calls(chain.chain_id) else (),
+                uptime=chain.uptime_feed,
+                graces=await graces(venues, read) if rollup else (),
             )
             self._room, self._venues = await room.load(site, read), dict(venues)
             self._unlooked = (*unlooked, *untold(venues, named))

@@ -44,6 +44,8 @@ class Site:
     """Feed id -> the token that it prices."""
     quoter: str | None = None
     """Uniswap's QuoterV2, which knows the factory; None: the market is not asked."""
+    uptime: str | None = None
+    """The sequencer's feed; None: the one known of the chain, if any."""
     graces: tuple[Grace, ...] = ()
     """Of its markets, after the chain's sequencer stood."""
 
@@ -106,7 +108,7 @@ class Room:
             *feeds.calls(self.bases),
             *caps.calls(self.capped),
             *market.calls(tuple(self.pools.values())),
-            *sequencer.calls(self.site.chain_id),
+            *sequencer.calls(self.site.chain_id, self.site.uptime),
         )
 
     def look(

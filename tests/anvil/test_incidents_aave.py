@@ -16,7 +16,7 @@ from eth_abi.abi import encode
 
 from anvil.actors import Actors, Borrower
 from anvil.compile import Artifact
-from tests.incident_stage import CONFIGURE, DAY_S, SWAP, Night, night
+from tests.incident_stage import CONFIGURE, DAY_S, GRACE_S, SWAP, Night, night
 from tests.incident_tally import became
 
 pytestmark = pytest.mark.anvil
@@ -75,14 +75,31 @@ def depeg(on: Night) -> None:
 
 
 def stall(on: Night) -> None:
-    """15 December 2023: no block for ninety minutes, and in the first one after it the price is another."""
+    """15 December 2023: no block for ninety minutes, and in the first one after it the price is another.
+
+    The uptime feed says so as well (our double of it), and Aave's real sentinel holds liquidators back for an hour
+    after: the hour in which the keeper must have acted.
+    """
+    twin = on.twins["plain"]
     on.price("USDC", 1.0)
     on.blocks(2)
+    on.submit(on.uptime, "set(int256)", 1)
+    on.block()
+    on.told("sequencer_down")
     on.price("WETH", 2_450)
+    on.submit(on.uptime, "set(int256)", 0)
     on.later(5_400)
     on.block()
-    on.told("sequencer_grace")
+    runs_s = on.chain.block().timestamp_s
+    on.told("sequencer_grace", f"in {GRACE_S} s, below health 0.95 at once")
+    assert on.held_back(twin)
+    before = len(on.rescued("plain"))
     on.blocks()
+    assert len(on.rescued("plain")) > before
+    assert on.chain.block().timestamp_s < runs_s + GRACE_S
+    assert on.held_back(twin), "what was done was not done in the grace"
+    on.later(GRACE_S)
+    on.block()
 
 
 def kelp(on: Night) -> None:

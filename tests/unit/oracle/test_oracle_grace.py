@@ -12,6 +12,7 @@ import pytest
 from keeper.daemon.oracles import SENTINEL, WAIT, graces
 from keeper.model import Call
 from keeper.oracle import sequencer
+from keeper.oracle.room import Room, Site
 from keeper.oracle.sequencer import Grace, Sequencer
 from keeper.venues.aave_v3 import AaveV3
 from keeper.venues.aave_v3.sources import NO_SENTINEL_FROM
@@ -20,6 +21,7 @@ from tests.aave_market import encode_answers
 from tests.aave_market import words as word
 
 pytestmark = pytest.mark.unit
+FEED = "0x" + "77" * 20
 
 
 def market(n: int, revision: int = 10) -> AaveV3:
@@ -59,3 +61,11 @@ def test_grace__when_the_sequencer_runs_again__then_each_market_is_told_by_its_o
     long = (Grace(market="a", wait_s=7_200),)
     assert sequencer.faults("base", Sequencer(up=True, since_s=1_000), 6_000, long)
     assert not sequencer.faults("base", Sequencer(up=True, since_s=1_000), 6_000, told)
+
+
+@pytest.mark.parametrize(("chain_id", "uptime", "asked"), [(1, None, 0), (1, FEED, 1), (8453, FEED, 1)])
+def test_room__when_a_chain_has_an_uptime_feed__then_the_one_that_is_named_is_asked(
+    chain_id: int, uptime: str | None, asked: int
+) -> None:
+    site = Site(chain="c", chain_id=chain_id, block_time_s=2.0, named=(), tokens={}, uptime=uptime)
+    assert [c.target for c in Room(site, (), (), {}).calls()] == [FEED] * asked
