@@ -125,7 +125,7 @@ class Chain:
         fields = transaction(sender, to, data, value_wei=value_wei, gas=gas)
         return self.confirm([self.rpc("eth_sendTransaction", fields)])[0]
 
-    def confirm(self, hashes: Iterable[str], *, timeout_s: float = 30.0) -> list[dict[str, Any]]:
+    def confirm(self, hashes: Iterable[str], *, timeout_s: float = 90.0) -> list[dict[str, Any]]:
         """Receipts of transactions, all successful. Raises Reverted, or Transient after ``timeout_s``."""
         receipts = []
         for tx_hash in hashes:
@@ -140,7 +140,7 @@ class Chain:
             receipts.append(receipt)
         return receipts
 
-    def receipt(self, tx_hash: str, *, timeout_s: float = 30.0) -> dict[str, Any]:
+    def receipt(self, tx_hash: str, *, timeout_s: float = 90.0) -> dict[str, Any]:
         """The receipt, whatever its status. Raises Transient after ``timeout_s``."""
         deadline_s = time.monotonic() + timeout_s
         while True:

@@ -16,8 +16,9 @@ from keeper.config import Settings, load
 from keeper.errors import Transient
 from keeper.notify.control import ask
 
-START_S = 90.0
-BLOCK_S = 30.0
+START_S = 240.0
+BLOCK_S = 90.0
+"""Only what hangs takes so long: a busy machine has made a start of 4 seconds one of 40."""
 _POLL_S = 0.02
 
 

@@ -19,7 +19,7 @@ from types import TracebackType
 
 from anvil.tools import find_anvil
 
-_READY_S = 30.0
+_READY_S = 90.0
 _STOP_S = 15.0
 _UPSTREAM = "upstream"
 """What the forked endpoint is called in the file that names it (foundry.toml, [rpc_endpoints])."""

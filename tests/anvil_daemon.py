@@ -30,7 +30,7 @@ from tests.command import typed
 
 ROOT = Path(__file__).resolve().parents[1]
 MINED = (IntentState.INCLUDED, IntentState.SETTLED, IntentState.FINAL)
-WAIT_S = 30.0
+WAIT_S = 90.0
 GRANTS = {"USDC": "60000", "WETH": "20"}
 
 
@@ -105,7 +105,7 @@ class Night:
     def alarms(self, label: str, code: str) -> list[str]:
         """Severities of an alarm about a position, as journaled; the log must have said each of them too."""
         # the daemon writes one after the other: a moment between the two is not a disagreement
-        until(lambda: self._journaled(label, code) == self._told(label, code), within_s=5)
+        until(lambda: self._journaled(label, code) == self._told(label, code))
         return [severity for severity, _ in self._journaled(label, code)]
 
     def _journaled(self, label: str, code: str) -> list[tuple[str, str]]:

@@ -50,7 +50,7 @@ class Cage:
         """Asked for by somebody; returns when it is under way and no block has come yet."""
         answer = self.told.guard.ask({"do": "canary", "now": True, "actor": "test", "why": "a test"})
         assert answer["ok"] is True, answer
-        until(lambda: self.run()["state"] == "RUNNING", within_s=10)
+        until(lambda: self.run()["state"] == "RUNNING")
 
     def ends(self) -> dict[str, Any]:
         """Blocks until it ended."""
@@ -140,7 +140,7 @@ def test_canary__when_a_crash_begins_before_it_is_signed__then_the_real_rescue_g
 def test_canary__when_the_node_takes_nothing__then_critical_names_the_sending_and_none_begins_until_known(
     cage: Cage,
 ) -> None:
-    until(lambda: not cage.status()["hindered"], within_s=10)
+    until(lambda: not cage.status()["hindered"])
     cage.far.refuses = True
     cage.begins()
     run = cage.ends()
@@ -149,7 +149,7 @@ def test_canary__when_the_node_takes_nothing__then_critical_names_the_sending_an
     alarms = [e for e in cage.told.entries("alarm") if e.data["code"] == "canary_failed"]
     assert [(e.data["severity"], e.subject) for e in alarms] == [("CRITICAL", "tiny")]
     assert alarms[0].why.startswith("send: ")
-    until(lambda: any("CRITICAL canary_failed tiny" in t for t in cage.far.told), within_s=10)
+    until(lambda: any("CRITICAL canary_failed tiny" in t for t in cage.far.told))
     answer = cage.told.guard.ask({"do": "canary", "now": True})
     assert "keeper ack" in answer["why"]
     assert keeper(cage.told.on, "canary").returncode == 0

@@ -56,7 +56,7 @@ def test_capacity__when_the_falls_come__then_the_daemon_reaches_what_was_promise
             told.block()
             assert abs(told.health(label) - little.reached_wad) < TOLERANCE_WAD
             assert told.rescues(label) == 0
-            until(lambda: bool(told.alarms(label, "capacity")), within_s=20)
+            until(lambda: bool(told.alarms(label, "capacity")))
 
             _granted(there, PARTIAL)
             told.falls(WETH=0.65, wstETH=0.65)

