@@ -14,11 +14,12 @@ from dataclasses import dataclass
 
 from keeper.chain.endpoints import Endpoints
 from keeper.chain.relay import Relays
-from keeper.daemon import toll
+from keeper.daemon import lent, toll
 from keeper.daemon.agreement import Agreement, by_price, reason_of
 from keeper.daemon.rehearsal import Promise, Rehearsals, Stage
 from keeper.daemon.stops import QUORUM, words_needed
 from keeper.errors import Rejected, Transient
+from keeper.executor.quotes import Window
 from keeper.journal.read import Queries
 from keeper.model import (
     Attempt,
@@ -67,6 +68,8 @@ class Outgoing:
         """Calldata of plans that are being sent now: what a look is about."""
         self.level_of: Callable[[PositionId], Level | None] = lambda _: None
         """A position's level in the last tick."""
+        self.windows: Callable[[], Sequence[Window]] = tuple
+        """Where Executors can borrow, as the chain's desk knows it now."""
 
     def follow(
         self, level_of: Callable[[PositionId], Level | None], venue_of: Callable[[PositionId], Venue]
@@ -142,7 +145,9 @@ class Outgoing:
         return told
 
     async def _explained(self, plan: Plan, call: dict[str, object], said: Awaitable[object]) -> object:
-        """What was said; a token that takes a fee is named where the refusal's own words name nothing."""
+        """What was said; an emptied lender and a token that takes a fee are named where the refusal's own words name
+        nothing.
+        """
         try:
             return await said
         except Rejected as no:
@@ -150,7 +155,8 @@ class Outgoing:
                 raise
             hands = [str(h) for h in (call.get("from"), plan.key.position.account) if h]
             venue = self._rehearsals.stage.venue_of(plan.key.position)
-            taken = await toll.taken(self._endpoints, plan, venue, hands)
+            taken = await lent.short(self._endpoints, plan, self.windows())
+            taken = taken or await toll.taken(self._endpoints, plan, venue, hands)
             if not taken:
                 raise
             raise Rejected(no.code, f"{taken} (execution reverted)") from no

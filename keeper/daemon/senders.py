@@ -13,6 +13,7 @@ from keeper.chain.relay import Relays
 from keeper.clock import SystemClock
 from keeper.config import ChainSettings, Settings
 from keeper.confirmation import Confirmation
+from keeper.daemon import lent
 from keeper.daemon.facts import DryFacts, Facts, Lens, LiveFacts
 from keeper.daemon.outgoing import Outgoing
 from keeper.daemon.pace import Pace, paced
@@ -22,7 +23,7 @@ from keeper.daemon.wiring import Site
 from keeper.errors import ConfigError
 from keeper.executor.errors import NAMES
 from keeper.journal.write import Journal
-from keeper.model import Means, PositionId, Reserve, Side
+from keeper.model import Means, Plan, PositionId, Reserve, Side
 from keeper.seams import Alarm, OneOfMany, Sender, Signer, Venue
 from keeper.transaction.dry import Dry
 from keeper.transaction.nobody import silent
@@ -95,7 +96,7 @@ async def sending(
     await live.settle(site.chain.chain_id)
     pace = Pace()
     lane = live if site.chain.mempool else Unpooled(live, journal)
-    why = partial(why_reverted, site.endpoints, signer.address, NAMES)
+    why = partial(_why_reverted, site, signer.address)
     confirmation = Confirmation(paced(journal, pace), site.endpoints, lane, signer.address, why)
 
     def renew(means: Means) -> None:
@@ -117,7 +118,15 @@ def _outgoing(site: Site, journal: Journal, chain: ChainSettings) -> Outgoing:
     """What a sender of either kind talks through; the private endpoints of ``chain`` are asked when used."""
     stage = Stage(venue_of=partial(_venue_of, site), seen=site.camera.seen)
     relays = Relays.open(chain, SystemClock())
-    return Outgoing(site.endpoints, journal, Rehearsals(site.endpoints, stage), relays)
+    outgoing = Outgoing(site.endpoints, journal, Rehearsals(site.endpoints, stage), relays)
+    outgoing.windows = lambda: lent.windows(site.camera.supplement)
+    return outgoing
+
+
+async def _why_reverted(site: Site, sender: str, plan: Plan, block_number: int) -> str:
+    """Why the chain reverted the plan in that block, an emptied lender named."""
+    why = await why_reverted(site.endpoints, sender, NAMES, plan, block_number)
+    return await lent.why_lost(site.endpoints, site.camera.supplement, why, (plan, block_number))
 
 
 def _venue_of(site: Site, id: PositionId) -> Venue:

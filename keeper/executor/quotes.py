@@ -140,6 +140,12 @@ def lender_calls(window: Window) -> tuple[Call, ...]:
     return (cash,)
 
 
+def cash_call(window: Window) -> Call:
+    """What of ``lender_calls`` tells how much there is to lend."""
+    calls = lender_calls(window)
+    return calls[-1] if window.source is Source.AAVE_V3 else calls[0]
+
+
 def lender(window: Window, words: Words) -> Lender | None:
     """The loan as it could be taken; None where it is switched off or could not be read."""
     fee_ppm = window.pool_fee

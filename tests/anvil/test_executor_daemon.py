@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import astuple
 from pathlib import Path
 
@@ -13,8 +15,9 @@ from anvil.compile import compile_morpho
 from anvil.deploy_executor import TERMS, ChainVenues
 from anvil.shock import set_base_fee
 from anvil.stage import Stage
+from keeper.model import Deleverage
 from keeper.units import GWEI
-from tests.anvil_daemon import night
+from tests.anvil_daemon import MINED, Night, night
 from tests.executor_daemon import WAD, Owned, owned, refused, sources, terms
 
 pytestmark = pytest.mark.anvil
@@ -85,42 +88,90 @@ def test_deleverage__loop_in_emode_at_ninety_per_cent__daemon_unwinds_to_target_
             assert executor.leftovers() == {}
 
 
-@pytest.mark.parametrize(
-    "lends, source", [("aave", "AAVE_V3"), ("morpho", "MORPHO_BLUE"), ("drained", "STEPWISE")]
-)
-def test_deleverage__no_pool_of_the_pair__daemon_takes_the_loan_there_is_or_unwinds_in_steps(
-    tmp_path: Path, lends: str, source: str
-) -> None:
-    with owned(tmp_path, pair=1, via=("USDC",), lenders=with_morpho) as there:
+@contextmanager
+def lent_to(folder: Path, lenders: str = "aave morpho") -> Iterator[Owned]:
+    """WBTC against DAI, whose only way goes over two pools: the money between comes from whoever lends it."""
+    with owned(folder, pair=1, via=("USDC",), lenders=with_morpho) as there:
         on, executor = there.on, there.executor
         executor.configure(terms(executor), collateral="WBTC", debt="DAI")
         executor.by_owner("setRouter(address,bool)", on.market.uniswap.router, True)
         executor.grant("WBTC", 10**8)
         dai, deployer = on.market.token("DAI").address, on.market.roles.deployer
-        off = ("setReserveFlashLoaning(address,bool)", dai, False)
-        if lends == "morpho":
-            on.chain.send(deployer, on.market.configurator, *off)
-        if lends == "morpho":
+        if "morpho" in lenders:
             on.chain.send(deployer, dai, "mint(address,uint256)", executor.venues.morpho_blue, 10**24)
+        if "aave" not in lenders:
+            off = ("setReserveFlashLoaning(address,bool)", dai, False)
+            on.chain.send(deployer, on.market.configurator, *off)
         pool_at(there, "WBTC", 81, 3_000)
         there.arm()
+        yield there
+
+
+@pytest.mark.parametrize("lends, source", [("aave", "AAVE_V3"), ("morpho", "MORPHO_BLUE")])
+def test_deleverage__no_pool_of_the_pair__daemon_takes_the_loan_there_is(
+    tmp_path: Path, lends: str, source: str
+) -> None:
+    with lent_to(tmp_path, lends) as there, night(there.on) as told:
+        told.falls(WBTC=0.81, WETH=0.81, wstETH=0.81)
+        told.block()
+        told.block()
+        assert told.rescues(there.label) == 1, told.guard.tail()
+        assert told.health(there.label) >= 1.25 * WAD
+        assert sources(told, there.label) == [source]
+        assert there.executor.leftovers() == {}
+
+
+def drained(told: Night, there: Owned, leaves: tuple[str, str, tuple[object, ...]]) -> str:
+    """The lender's money leaves in the block for which the keeper's sale was sent, before it; the journal's why.
+
+    The sale does nothing, and nothing is harmed by it.
+    """
+    on, executor, (sender, to, call) = there.on, there.executor, leaves
+    held, seq, many = on.actors.holdings(executor.owner), executor.seq(), len(told.entries("outcome"))
+    assert told.intents(there.label)[-1].state not in MINED
+    first = transaction(sender, to, encode_call(*call), gas=1_000_000)  # type: ignore[arg-type]
+    on.chain.rpc("eth_sendTransaction", {**first, "maxFeePerGas": hex(10_000 * GWEI)})
+    told.block()
+    entry = told.entries("outcome", there.label)[many]
+    assert entry.data["state"] == "REVERTED", entry
+    after = on.actors.holdings(executor.owner)
+    assert executor.seq() == seq
+    assert (after[0]["WBTC"], executor.leftovers()) == (held[0]["WBTC"], {})
+    return entry.why
+
+
+def test_deleverage__lenders_drained_before_it_in_its_block__daemon_takes_the_next_source_each_time(
+    tmp_path: Path,
+) -> None:
+    with lent_to(tmp_path) as there:
+        on, chain, dai = there.on, there.on.chain, there.on.market.token("DAI").address
+        morpho, whale = there.executor.venues.morpho_blue, there.executor.stranger
+        lent = int(chain.call(dai, "balanceOf(address)(uint256)", morpho))
+        cash = int(chain.call(on.market.pool, "getVirtualUnderlyingBalance(address)(uint128)", dai))
+        on.actors.supply(whale, "USDC", 2 * cash // 10**12)
+        chain.rpc("anvil_impersonateAccount", morpho)
+        chain.rpc("anvil_setBalance", morpho, hex(100 * WAD))
         with night(on) as told:
             # gas worth counting: a step more costs more than the fee of a loan
-            set_base_fee(on.chain, 10 * GWEI)
+            set_base_fee(chain, 10 * GWEI)
             told.falls(WBTC=0.81, WETH=0.81, wstETH=0.81)
-            if lends == "drained":
-                # nobody lends any more when the keeper's turn comes: it is told by name, and done in steps
-                first = transaction(deployer, on.market.configurator, encode_call(*off), gas=1_000_000)
-                on.chain.rpc("eth_sendTransaction", {**first, "maxFeePerGas": hex(10_000 * GWEI)})
-                told.block()
-                assert "FlashloanDisabled" in told.entries("outcome", there.label)[-1].why
-                assert executor.seq() == 0
-            told.block()
+            gone = ("transfer(address,uint256)", whale, lent)
+            why = drained(told, there, (morpho, dai, gone))
+            assert "no_source: morpho_blue has 0.00 DAI of the " in why, why
+            # planned anew in that block already, with Aave's loan; all that Aave has is borrowed before its turn
+            borrowed = ("borrow(address,uint256,uint256,uint16,address)", dai, cash, 2, 0, whale)
+            why = drained(told, there, (whale, on.market.pool, borrowed))
+            assert "no_source: aave_v3 has 0.00 DAI of the " in why, why
             told.block()
             assert told.rescues(there.label) == 1, told.guard.tail()
+            planned = [i.plan.steps[0] for i in told.intents(there.label)]
+            assert [s.source.name for s in planned if isinstance(s, Deleverage)] == [
+                "MORPHO_BLUE",
+                "AAVE_V3",
+                "STEPWISE",
+            ]
             assert told.health(there.label) >= 1.25 * WAD
-            assert sources(told, there.label) == [source]
-            assert executor.leftovers() == {}
+            assert there.executor.leftovers() == {}
 
 
 def test_deleverage__what_the_owner_did_not_allow__is_refused_by_name_and_moves_nothing(
