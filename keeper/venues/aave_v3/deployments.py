@@ -1,32 +1,11 @@
-"""Known markets by chain, from the data file beside this module (its head names source and date)."""
+"""Known markets by chain, from the data file beside this module."""
 
 from __future__ import annotations
 
-import tomllib
-from functools import cache
-from importlib.resources import files
-
 from keeper.config import VenueSettings
+from keeper.venues import listed
 
 
 def known(chain_id: int) -> tuple[VenueSettings, ...]:
     """Aave v3 markets known on that chain, e.g. ``aave_v3_ethereum_core``."""
-    return tuple(market for chain, market in _markets() if chain == chain_id)
-
-
-@cache
-def _markets() -> tuple[tuple[int, VenueSettings], ...]:
-    """(chain id, market) of every entry."""
-    data = tomllib.loads(files(__package__).joinpath("deployments.toml").read_text(encoding="utf-8"))
-    return tuple(
-        (
-            int(entry["chain_id"]),
-            VenueSettings(
-                name=f"aave_v3_{entry['chain']}_{entry['market']}",
-                kind="aave_v3",
-                chain=str(entry["chain"]),
-                provider=str(entry["provider"]),
-            ),
-        )
-        for entry in data["market"]
-    )
+    return listed.markets(__package__, chain_id)
