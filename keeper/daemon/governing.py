@@ -21,16 +21,18 @@ from keeper.oracle.faults import Fault
 from keeper.phrases import minute_text
 from keeper.seams import Alarm, Severity, Venue
 from keeper.venues import registry
+from keeper.venues.aave_v2 import AaveV2
+from keeper.venues.aave_v2 import known as v2_markets
 from keeper.venues.aave_v3 import AaveV3
 from keeper.venues.aave_v3.book import checksum
-from keeper.venues.aave_v3.deployments import known as aave_markets
+from keeper.venues.aave_v3.deployments import known as v3_markets
 
 CHANGE, UNREAD, UNKNOWN = "pending_governance_change", "pending_governance_unread", "timelock_unknown"
-WAYS = (
-    (Where.CONFIGURATOR, selector("getPoolConfigurator()")),
-    (Where.ROLES, selector("getACLManager()")),
-)
-"""PoolAddressesProvider: through what its market is changed."""
+WAYS = {
+    "aave_v3": ((Where.CONFIGURATOR, "getPoolConfigurator()"), (Where.ROLES, "getACLManager()")),
+    "aave_v2": ((Where.CONFIGURATOR, "getLendingPoolConfigurator()"),),
+}
+"""Asked of a market's addresses provider: through what it is changed."""
 DAY_S = 86_400
 
 
@@ -153,13 +155,17 @@ class Governing:
 
     async def _places(self, venues: Mapping[str, Venue], block: Block) -> dict[str, Place]:
         """Contract -> which market it changes. Raises Transient."""
-        markets = [v for v in venues.values() if isinstance(v, AaveV3)]
+        markets = [v for v in venues.values() if isinstance(v, AaveV3 | AaveV2)]
         if not markets:
             return {}
-        calls = [Call(target=v.market.provider, data=data) for v in markets for _, data in WAYS]
+        asked = [(v, where, selector(name)) for v in markets for where, name in WAYS[v.kind]]
+        calls = [Call(target=v.market.provider, data=data) for v, _, data in asked]
         words = await self._seat.around.camera.reader(block)(calls)
         found = {v.market.oracle: Place(venue=v.id, where=Where.ORACLE) for v in markets}
-        for i, (venue, where) in enumerate((v, where) for v in markets for where, _ in WAYS):
+        found |= {
+            v.market.provider: Place(venue=v.id, where=Where.ROLES) for v in markets if v.kind == "aave_v2"
+        }
+        for i, (venue, where, _) in enumerate(asked):
             if words.ok[i] and words.count[i]:
                 found[checksum(words.uint(i))] = Place(venue=venue.id, where=where)
         return found
@@ -228,10 +234,11 @@ def _fault(severity: Severity, code: str, subject: str, why: str) -> Fault:
 
 def _foreign(venue: Venue, looked: Sequence[Timelock]) -> bool:
     """A market of Aave's code that is not Aave's own (SparkLend): the known controllers do not rule over it."""
-    if not isinstance(venue, AaveV3) or any(not t.governs for t in looked):
+    if not isinstance(venue, AaveV3 | AaveV2) or any(not t.governs for t in looked):
         return False
     market = venue.market
-    return all(m.provider.lower() != market.provider.lower() for m in aave_markets(market.chain_id))
+    known = v3_markets if isinstance(venue, AaveV3) else v2_markets
+    return all(m.provider.lower() != market.provider.lower() for m in known(market.chain_id))
 
 
 async def findings(site: Site, snapshot: Snapshot) -> list[Finding]:

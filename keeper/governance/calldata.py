@@ -1,6 +1,7 @@
-"""Queued calldata as the change that it makes: Aave's PoolConfigurator, oracle and roles. Pure.
+"""Queued calldata as the change that it makes: Aave's configurators, oracle and roles. Pure.
 
-Source: IPoolConfigurator of aave-v3-origin 3.6 and core-v3 1.19, IAaveOracle, IACLManager.
+Source: IPoolConfigurator of aave-v3-origin 3.6 and core-v3 1.19, IAaveOracle, IACLManager; of v2
+LendingPoolConfigurator and LendingPoolAddressesProvider of protocol-v2 1.0.1, which shares what is named alike.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class Where(StrEnum):
     CONFIGURATOR = "CONFIGURATOR"
     ORACLE = "ORACLE"
     ROLES = "ROLES"
+    """The manager of roles; of v2 the addresses provider, which names the admins and the oracle itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +93,21 @@ _TABLE: tuple[tuple[Where, Kind, tuple[str, ...]], ...] = (
     (Where.CONFIGURATOR, Kind.THRESHOLD, ("configureReserveAsCollateral(address,uint256,uint256,uint256)",)),
     (Where.CONFIGURATOR, Kind.LTV_ZERO, (f"setReserveLtvzero{_ASSET_FLAG}",)),
     (Where.CONFIGURATOR, Kind.LTV_ZERO, (f"setAssetLtvzeroInEMode{_MEMBER}",)),
-    (Where.CONFIGURATOR, Kind.FROZEN, (f"setReserveFreeze{_ASSET_FLAG}",)),
-    (Where.CONFIGURATOR, Kind.ACTIVE, (f"setReserveActive{_ASSET_FLAG}", "dropReserve(address)")),
+    (
+        Where.CONFIGURATOR,
+        Kind.FROZEN,
+        (f"setReserveFreeze{_ASSET_FLAG}", "freezeReserve(address)", "unfreezeReserve(address)"),
+    ),
+    (
+        Where.CONFIGURATOR,
+        Kind.ACTIVE,
+        (
+            f"setReserveActive{_ASSET_FLAG}",
+            "dropReserve(address)",
+            "activateReserve(address)",
+            "deactivateReserve(address)",
+        ),
+    ),
     (
         Where.CONFIGURATOR,
         Kind.PAUSED,
@@ -123,6 +138,10 @@ _TABLE: tuple[tuple[Where, Kind, tuple[str, ...]], ...] = (
         (
             f"setAssetBorrowableInEMode{_MEMBER}",
             f"setReserveBorrowing{_ASSET_FLAG}",
+            f"enableBorrowingOnReserve{_ASSET_FLAG}",
+            "disableBorrowingOnReserve(address)",
+            "enableReserveStableRate(address)",
+            "disableReserveStableRate(address)",
             f"setReserveFlashLoaning{_ASSET_FLAG}",
             f"setReserveStableRateBorrowing{_ASSET_FLAG}",
             f"setBorrowableInIsolation{_ASSET_FLAG}",
@@ -144,6 +163,7 @@ _TABLE: tuple[tuple[Where, Kind, tuple[str, ...]], ...] = (
         Kind.PRICE,
         ("setAssetSources(address[],address[])", "setFallbackOracle(address)"),
     ),
+    (Where.ROLES, Kind.PRICE, ("setPriceOracle(address)",)),
     (
         Where.ROLES,
         Kind.TERMS,
@@ -151,6 +171,8 @@ _TABLE: tuple[tuple[Where, Kind, tuple[str, ...]], ...] = (
             "grantRole(bytes32,address)",
             "revokeRole(bytes32,address)",
             "setRoleAdmin(bytes32,bytes32)",
+            "setPoolAdmin(address)",
+            "setEmergencyAdmin(address)",
             *(
                 f"{verb}{role}(address)"
                 for verb in ("add", "remove")
@@ -166,6 +188,16 @@ _TABLE: tuple[tuple[Where, Kind, tuple[str, ...]], ...] = (
         ),
     ),
 )
+
+
+_IMPLIED = {
+    "freezeReserve": 1,
+    "unfreezeReserve": 0,
+    "activateReserve": 1,
+    "deactivateReserve": 0,
+    "dropReserve": 0,
+}
+"""What a name says where its arguments carry no flag."""
 
 
 def selector(signature: str) -> bytes:
@@ -208,6 +240,6 @@ def _read(place: Place, kind: Kind, name: str, types: list[str], values: tuple[o
     if kind in (Kind.MEMBER, Kind.LTV_ZERO) and "uint8" in types:
         flags = plain[1:] or (1,)
         return Change(venue=place.venue, kind=kind, call=name, asset=asset, category=plain[0], values=flags)
-    if kind is Kind.ACTIVE and not plain:
-        plain = (0,)
+    if name in _IMPLIED:
+        plain = (_IMPLIED[name],)
     return Change(venue=place.venue, kind=kind, call=name, asset=asset, values=plain)

@@ -10,16 +10,21 @@ from dataclasses import replace
 
 import pytest
 
+from anvil.abi import encode_call
 from anvil.client import Chain, Reverted
+from anvil.compile import own_artifact
 from anvil.deployment import Deployment
 from anvil.node import Anvil
+from keeper.daemon.governing import CHANGE
 from keeper.model import Amount, Position, Repay, Supply
+from keeper.phrases import health_text
 from keeper.seams import Seen, Venue
 from keeper.units import WAD
 from keeper.venues.aave_v2 import AaveV2
 from keeper.venues.aave_v2.math import LINE
 from keeper.venues.aave_v2.rules import liquidate
 from keeper.venues.aave_v3.rules import Case, Liquidation
+from tests import governing_room
 from tests.aave_market import encode_answers
 from tests.aave_v2_market import deploy_aave_v2, set_in_ether
 from tests.aave_v2_states import (
@@ -40,6 +45,9 @@ pytestmark = pytest.mark.anvil
 
 SEED = 20_261_122
 EACH = 2
+ACCOUNT = "getUserAccountData(address)(uint256,uint256,uint256,uint256,uint256,uint256)"
+CONFIGURE = "configureReserveAsCollateral(address,uint256,uint256,uint256)"
+CREATE = "createPayload((address,bool,uint8,uint256,string,bytes)[])"
 
 
 @pytest.fixture(scope="module")
@@ -259,9 +267,41 @@ def test_dollars__an_oracle_that_counts_in_them__is_read_without_another_price(
     reader = VenueReader(chain, settings(market), market.multicall)
     position = reader.position(user)
     assert position.base_decimals == 8
-    told = chain.call(
-        market.pool, "getUserAccountData(address)(uint256,uint256,uint256,uint256,uint256,uint256)", user
-    )
+    told = chain.call(market.pool, ACCOUNT, user)
     assert (position.collateral[0].value_base, position.debt[0].value_base) == told[:2]
     assert position.health_wad == told[5]
     assert LINE.name == "2"
+
+
+def _queued(chain: Chain, market: Deployment, lock: str, threshold_bps: int, *, hidden: bool) -> int:
+    """A cut of WETH's threshold behind the timelock, in calldata or in a payload's code; when it may land."""
+    me, weth = chain.accounts[0], market.token("WETH").address
+    cut = (weth, 6_000, threshold_bps, 10_500)
+    target, named, data = market.configurator, "", encode_call(CONFIGURE, *cut)
+    if hidden:
+        target = chain.deploy(own_artifact("CutPayloadDouble"), market.configurator, *cut)
+        named, data = "execute()", b""
+    chain.send(me, lock, CREATE, [(target, hidden, 1, 0, named, data)])
+    chain.send(me, lock, "queuePayload(uint40)", chain.call(lock, "getPayloadsCount()(uint40)") - 1)
+    return chain.block().timestamp_s + 2 * DAY_S + 1
+
+
+@pytest.mark.parametrize(("hidden", "how"), [(False, "calldata, and tried"), (True, "tried")])
+def test_pending__when_a_vote_cuts_a_threshold__then_it_is_told_with_the_pools_own_health_after_it(
+    chain: Chain, old: Deployment, loan: VenueReader, hidden: bool, how: str
+) -> None:
+    user, me = old.roles.actors[1], chain.accounts[0]
+    lock = chain.deploy(own_artifact("PayloadsDouble"), 2 * DAY_S)
+    chain.send(me, old.provider, "setPoolAdmin(address)", lock)
+    around = governing_room.settings(old.chain_id, old.multicall, ("aave_payloads", lock))
+    lands_s = _queued(chain, old, lock, 7_600, hidden=hidden)
+    (fault,) = governing_room.said(chain, around, loan.venue, user)
+    assert fault.code == CHANGE
+    assert f"({how})" in fault.why
+    assert "WETH liquidation threshold" in fault.why
+    chain.rpc("evm_setNextBlockTimestamp", lands_s)
+    chain.send(me, lock, "executePayload(uint40)", 0)
+    # cut off at four decimals, as every health is said
+    after = chain.call(old.pool, ACCOUNT, user)[5]
+    assert f"becomes {health_text(after)};" in fault.why
+    assert governing_room.said(chain, around, loan.venue, user) == []

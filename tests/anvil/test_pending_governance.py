@@ -16,21 +16,17 @@ from anvil.client import Chain
 from anvil.compile import own_artifact
 from anvil.deployment import Deployment
 from anvil.transport import ChainTransport
-from keeper.config import ChainSettings, TimelockSettings
+from keeper.config import ChainSettings
 from keeper.daemon import governing
 from keeper.daemon.camera import Camera
-from keeper.daemon.facts import Guarded
-from keeper.daemon.governing import CHANGE, UNREAD, Governing, Seat
-from keeper.daemon.oracles import Around, Unheard
-from keeper.daemon.shadow import ShadowBook
+from keeper.daemon.governing import CHANGE, UNREAD
 from keeper.errors import Rejected
 from keeper.governance import deployments
-from keeper.model import Snapshot
 from keeper.oracle.faults import Fault
 from keeper.phrases import health_text
 from keeper.seams import Severity
 from keeper.venues.aave_v3 import AaveV3
-from tests import build
+from tests import governing_room
 from tests.anvil_reading import Reader
 
 pytestmark = pytest.mark.anvil
@@ -67,31 +63,11 @@ class Council:
         return encode_call(CONFIGURE, self.deployment.token(symbol).address, 7_000, threshold_bps, 10_500)
 
     def settings(self, *kinds: tuple[str, str]) -> ChainSettings:
-        return ChainSettings(
-            name="local",
-            chain_id=self.deployment.chain_id,
-            block_time_s=12.0,
-            multicall=self.deployment.multicall,
-            native_token=None,
-            endpoints=(),
-            timelocks=tuple(TimelockSettings(kind=kind, address=address) for kind, address in kinds),
-        )
-
-    def snapshot(self, camera: Camera) -> Snapshot:
-        venues, accounts = {self.venue.id: self.venue}, {self.venue.id: (self.account,)}
-        block = self.chain.block()
-        return asyncio.run(camera.photograph(venues, accounts, block, ShadowBook(), {}))
+        return governing_room.settings(self.deployment.chain_id, self.deployment.multicall, *kinds)
 
     def found(self, *kinds: tuple[str, str], transport: Any = None) -> list[Fault]:
         """What the governance room says of the newest block."""
-        chain = self.settings(*kinds)
-        camera = Camera(chain, transport or ChainTransport(self.chain), None)
-        id = self.venue.position_id(self.account)
-        policy = replace(build.policy(), warn_wad=13 * 10**17, trigger_wad=122 * 10**16)
-        guarded = (Guarded(label="one", policy=policy, venue_id=self.venue.id, id=id),)
-        around = Around(chain=chain, endpoints=cast(Any, camera.transport), camera=camera)
-        room = Governing(Seat(around=around, guarded=guarded), Unheard())
-        return asyncio.run(room.find(self.snapshot(camera), {self.venue.id: self.venue}))
+        return governing_room.said(self.chain, self.settings(*kinds), self.venue, self.account, transport)
 
     def health(self) -> int:
         """The pool's own."""
@@ -258,7 +234,8 @@ def test_check__when_no_timelock_is_known_of_a_market__then_it_is_said(council: 
         venues={council.venue.id: council.venue},
         guarded=(),
     )
-    (finding,) = asyncio.run(governing.findings(cast(Any, site), council.snapshot(camera)))
+    shown = governing_room.snapshot(council.chain, camera, council.venue, council.account)
+    (finding,) = asyncio.run(governing.findings(cast(Any, site), shown))
     assert (finding.code, finding.severity) == (governing.UNKNOWN, Severity.INFO)
     # Aave's own controller says nothing of a market of Aave's code that somebody else governs
     foreign = replace(council.venue.market, chain_id=1)

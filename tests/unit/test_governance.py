@@ -24,6 +24,7 @@ from keeper.governance.timelocks import KINDS, Timelock
 from keeper.model import WHOLE_BPS_AVERAGE, Block, Call, Position
 from keeper.seams import Severity
 from keeper.units import UINT256_MAX
+from keeper.venues.aave_v2 import known as v2_markets
 from keeper.words import Words
 from tests import build
 from tests.build import USDC, WETH
@@ -86,6 +87,11 @@ CUT = ("configureReserveAsCollateral(address,uint256,uint256,uint256)", WETH.add
             "e-mode 2: no",
         ),
         ("setReserveFactor(address,uint256)", (WETH.address, 1), Kind.TERMS, "setReserveFactor(1)"),
+        # what v2 names otherwise: the flag is in the name
+        ("freezeReserve(address)", (WETH.address,), Kind.FROZEN, "freezeReserve(1)"),
+        ("unfreezeReserve(address)", (WETH.address,), Kind.FROZEN, "unfreezeReserve(0)"),
+        ("deactivateReserve(address)", (WETH.address,), Kind.ACTIVE, "deactivateReserve(0)"),
+        ("disableBorrowingOnReserve(address)", (WETH.address,), Kind.TERMS, "disableBorrowingOnReserve()"),
     ],
 )
 def test_change__when_calldata_names_it__then_it_is_read_and_said(
@@ -138,6 +144,8 @@ def test_computed__when_a_threshold_is_cut__then_health_is_the_pools_formula_of_
         ([read("setReserveFactor(address,uint256)", WETH.address, 1)], 1245 * 10**15, False),
         ([read(CUT[0], "0x" + "99" * 20, 1, 2, 10_500)], 1245 * 10**15, False),
         ([read("setReserveFreeze(address,bool)", USDC.address, True)], 1245 * 10**15, True),
+        ([read("freezeReserve(address)", USDC.address)], 1245 * 10**15, True),
+        ([read("unfreezeReserve(address)", USDC.address)], 1245 * 10**15, False),
         ([read("setReserveFreeze(address,bool)", USDC.address, False)], 1245 * 10**15, False),
         (
             [read("setEModeCategory(uint8,uint16,uint16,uint16,string)", 2, 1, 2, 10_001, "x")],
@@ -326,3 +334,9 @@ def test_rules__by_kind__then_nobody_is_asked_for_what_he_cannot_change() -> Non
     assert [k for k in ("aave_v3", "maker", "gmx_v2", "morpho_blue") if payloads.rules(k)] == ["aave_v3"]
     own = Timelock(kind="compound", address=LOCK.address)
     assert [k for k in ("aave_v3", "maker", "gmx_v2", "morpho_blue") if own.rules(k)] == ["aave_v3", "maker"]
+
+
+@pytest.mark.parametrize("chain_id", [1, 137, 43114])
+def test_known__where_a_v2_market_is__then_the_controller_that_changes_it_is_looked_at(chain_id: int) -> None:
+    assert v2_markets(chain_id)
+    assert [t.kind for t in deployments.known(chain_id) if t.rules("aave_v2")] == ["aave_payloads"]
