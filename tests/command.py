@@ -29,4 +29,4 @@ def typed(folder: Path, *line: str) -> subprocess.CompletedProcess[str]:
 def _process(folder: Path, *line: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     words = [sys.executable, "-m", "keeper", *line]
-    return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)

@@ -23,7 +23,7 @@ from tests.venue_stage import Guarded, armed, home, running
 GENESIS_S = 1_750_000_000
 USD = 10**8
 DAY_S = 86_400
-TOLD_S = 20.0
+TOLD_S = 90.0
 WAD = 10**18
 CONFIGURE = "configureReserveAsCollateral(address,uint256,uint256,uint256)"
 SWAP = "exactInputSingle((address,address,uint24,address,uint256,uint256,uint256,uint160))(uint256)"

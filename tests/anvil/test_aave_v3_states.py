@@ -169,7 +169,7 @@ def _said_by_the_command(
     ]
     (folder / "keeper.toml").write_text("\n".join(lines) + "\n")
     command = [sys.executable, "-m", "keeper", "positions", "--json", "--config", str(folder / "keeper.toml")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=ROOT)
     # 1 is a finding: some of these accounts can be liquidated
     assert done.returncode in (0, 1), done.stderr
     return dict(json.loads(done.stdout))

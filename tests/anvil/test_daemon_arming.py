@@ -246,7 +246,7 @@ def _ended(guard: Guard) -> int:
     process = guard._process
     assert process is not None
     process.send_signal(signal.SIGTERM)
-    return process.wait(30)
+    return process.wait(120)
 
 
 def _fall(on: Stage, share: float) -> None:

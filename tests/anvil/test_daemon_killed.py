@@ -75,7 +75,7 @@ def _run_until_killed(on: Stage, point: str) -> int:
             [sys.executable, "-m", "tests.anvil.kill_worker", str(on.config), point],
             stdout=log,
             stderr=log,
-            timeout=120,
+            timeout=600,
             cwd=ROOT,
         )
     return ended.returncode

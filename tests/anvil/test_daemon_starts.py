@@ -160,7 +160,7 @@ def run(on: Stage) -> subprocess.CompletedProcess[str]:
     """The daemon as a unit starts it, until it ends by itself."""
     unit = {**os.environ, "PYTHONPATH": str(ROOT), "NOTIFY_SOCKET": str(on.folder / "nobody")}
     line = [sys.executable, "-m", "keeper", "run", "--config", str(on.config)]
-    return subprocess.run(line, env=unit, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(line, env=unit, capture_output=True, text=True, timeout=600, check=False)
 
 
 def test_venue__when_it_cannot_be_loaded_after_a_restart__then_its_positions_alone_are_unknown_until_it_can(

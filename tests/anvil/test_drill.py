@@ -41,7 +41,7 @@ def drill(there: Owned, *line: str) -> tuple[int, dict[str, Any], str]:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=600,
     )
     return ran.returncode, json.loads(ran.stdout) if ran.stdout else {}, ran.stderr
 

@@ -179,6 +179,6 @@ def drill(url: str, guarded: Guarded, urn: str, *line: str) -> tuple[int, dict[s
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=600,
     )
     return ran.returncode, json.loads(ran.stdout) if ran.stdout.startswith("{") else {}, ran.stderr

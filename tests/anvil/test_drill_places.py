@@ -32,7 +32,7 @@ from tests.venue_stage import home
 
 pytestmark = pytest.mark.chaos
 COARSE = ("--precision", "10", "--json")
-LONG_S = 280
+LONG_S = 600
 
 
 def drill(url: str, *line: str, folder: Path) -> tuple[int, dict[str, Any], str]:

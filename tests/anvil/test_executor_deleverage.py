@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import ceil, log
 
 import pytest
@@ -17,9 +18,13 @@ from anvil.deploy_executor import (
     UNISWAP_V3_FLASH,
     UNISWAP_V3_SWAP,
     ChainVenues,
+    Terms,
 )
 from anvil.deployment import Deployment
 from anvil.tools import ROOT
+from keeper.executor.grants import terms as granted_terms
+from keeper.triggers import lowest_rung_wad
+from tests import build
 from tests.bench.figures import record
 from tests.executor_stage import EXACT_INPUT_SINGLE, ExecutorStage
 from tests.safe_owner import SafeChain, deploy_safe
@@ -120,6 +125,27 @@ def test_deleverage__aave_flash_loans_off__another_source_does_it(
     assert stage.seq() == 0
     through(stage, MORPHO_BLUE)
     assert rescued(stage)
+
+
+def test_deleverage__on_the_lowest_rung_of_a_ladder__is_taken_where_its_grant_was_signed_for_it(
+    chain: Chain, deployment: Deployment
+) -> None:
+    ladder = replace(build.policy(target="1.40", strategies=("deleverage",)), ladder=True)
+    stage = ExecutorStage(chain, deployment)
+    stage.configure()
+    stage.open({"WETH": 10 * WAD}, {"USDC": 17_000 * USDC})
+    stage.grant("WETH", 8 * WAD)
+    stage.crash({"WETH": 2_500})
+    assert ladder.emergency_wad < stage.health() < ladder.trigger_wad
+    # enough for health 1.28, far from the target of 1.40
+    sale = (2_000 * USDC, WAD)
+    with pytest.raises(Reverted, match="TargetMissed"):
+        stage.deleverage(stage.order(*sale))
+    body = granted_terms(ladder, stage.now_s() + 30 * 86_400)
+    stage.configure(Terms(**dict(zip(Terms.__slots__, body, strict=True))))
+    stage.deleverage(stage.order(*sale))
+    assert lowest_rung_wad(ladder) <= stage.health() < ladder.target_wad
+    assert (stage.seq(), stage.leftovers()) == (1, {})
 
 
 def test_deleverage__owner_is_a_safe__reaches_target(chain: Chain, deployment: Deployment) -> None:

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 
 def _killed(on: Stage, point: str, amount: int) -> int:
     line = [sys.executable, "-m", "tests.anvil.grant_worker", str(on.config), point, str(amount)]
-    ended = subprocess.run(line, timeout=120, cwd=ROOT, check=False, capture_output=True)
+    ended = subprocess.run(line, timeout=600, cwd=ROOT, check=False, capture_output=True)
     return ended.returncode
 
 

@@ -35,7 +35,7 @@ from tests.venue_stage import Guarded, armed, home, running
 GENESIS_S = 1_750_000_000
 USD, USDC = 10**8, 10**6
 DAY_S = 86_400
-TOLD_S = 20.0
+TOLD_S = 90.0
 LENDERS = ("plain", "luna", "loop", "kelp")
 
 

@@ -17,7 +17,7 @@ from tests.command import ROOT, typed
 from tests.pages import Command, blocks
 
 pytestmark = pytest.mark.chaos
-LONG_S = 280
+LONG_S = 600
 
 
 def drills(page: str) -> tuple[Command, ...]:

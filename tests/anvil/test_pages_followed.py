@@ -197,7 +197,7 @@ def asked(folder: Path, said: tuple[str, ...], answers: tuple[str, ...]) -> str:
             [sys.executable, "-m", "keeper", *said],
             {**os.environ, "PYTHONPATH": str(ROOT)},
         )
-    told, asking, left, deadline_s = "", "", list(answers), time.monotonic() + 60
+    told, asking, left, deadline_s = "", "", list(answers), time.monotonic() + 240
     with contextlib.suppress(OSError):  # a terminal whose other end is gone
         while time.monotonic() < deadline_s:
             if not select.select([terminal], [], [], 1.0)[0]:

@@ -16,6 +16,7 @@ from anvil.stage import Stage, stage
 from keeper.cli.policy import policy_text
 from keeper.config import load
 from tests.anvil_daemon import armed, night, rewritten
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.anvil
 ROOT = Path(__file__).parents[2]
@@ -32,7 +33,7 @@ def _signer(on: Stage, folder: Path) -> subprocess.Popen[bytes]:
     keys = ["--keystore", str(folder / "keystore.json"), "--password-file", str(folder / "password")]
     where = ["--socket", str(socket), "--policy", str(policy), "--store", str(store)]
     process = subprocess.Popen([*line, "run", *where, *keys], cwd=ROOT)
-    deadline_s = time.monotonic() + 30
+    deadline_s = time.monotonic() + PATIENCE_S
     while not socket.exists():
         assert process.poll() is None
         assert time.monotonic() < deadline_s
@@ -58,4 +59,4 @@ def test_daemon__when_the_key_is_in_another_process__then_it_rescues_all_the_sam
                 assert told.health(on.pairs[0].label) >= 1.249 * 10**18
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(120)

@@ -31,6 +31,7 @@ from keeper.signer.store import DayCaps
 from keeper.transaction.send import Live
 from tests.anvil.test_transaction_anvil import CALL, COUNT_UP, COUNTER, Keeper, poke
 from tests.keystores import CANARY, PASSWORD, address_of, keystore
+from tests.patience import PATIENCE_S
 from tests.plans import CHAIN_ID, position_id
 
 pytestmark = pytest.mark.anvil
@@ -67,7 +68,7 @@ class SignerProcess:
         with self.log.open("ab") as log:
             line = [*self.line("run"), *where, *keys, "--store", str(self.folder / "s.sqlite")]
             self.process = subprocess.Popen(line, cwd=ROOT, stdout=log, stderr=log)
-        deadline_s = time.monotonic() + 30
+        deadline_s = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline_s:
             try:
                 asyncio.run(RemoteSigner(self.socket, address_of()).stored("nothing"))
@@ -157,7 +158,7 @@ def test_daemon__when_killed_at_any_point__then_what_the_signer_signed_acts_once
 ) -> None:
     path = tmp_path / "killed.sqlite"
     line = [sys.executable, "-c", WORKER, chain.url, str(path), str(signer.socket), point]
-    died = subprocess.run(line, cwd=ROOT, capture_output=True, timeout=60, check=False)
+    died = subprocess.run(line, cwd=ROOT, capture_output=True, timeout=600, check=False)
     assert died.returncode == -signal.SIGKILL, died.stderr.decode()
     with Journal.open(path, SystemClock()) as journal:
         again = Remote(chain, journal).with_signer(signer.socket)

@@ -267,7 +267,7 @@ def test_kill__when_at_any_point__then_the_restart_leaves_exactly_one_effect(
         [sys.executable, "-c", WORKER, node.url, str(path), point],
         cwd=Path(__file__).parents[2],
         capture_output=True,
-        timeout=60,
+        timeout=600,
         check=False,
     )
     assert died.returncode == -signal.SIGKILL, died.stderr.decode()

@@ -46,7 +46,7 @@ SAMPLE = 3
 STATES = 200
 SEED = 20_261_121
 BLOCKS_MAX = 8
-LOOKS_MAX = 60
+LOOKS_MAX = 240
 EVIDENCE = {
     "aave_v3": "real_bytecode",
     "morpho_blue": "real_bytecode",

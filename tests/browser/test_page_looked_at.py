@@ -21,7 +21,7 @@ from tests.page_stage import HOSTILE, TOKEN, Stage, crowd, hostile, staged
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Page
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 SHOTS = ROOT / "build" / "screenshots"
 FALL = (
     "2100",
@@ -90,7 +90,7 @@ async def text(page: Page, selector: str) -> str:
 
 async def until(page: Page, script: str) -> None:
     # asked again from outside: inside the page its policy lets no string become a script
-    for _ in range(200):
+    for _ in range(900):
         if await page.evaluate(script):
             return
         await asyncio.sleep(0.1)

@@ -31,7 +31,8 @@ def test_reorganisation__when_ten_come_with_planted_transactions__then_journal_e
 
 def test_reorganisation__when_it_is_not_noticed__then_the_comparison_says_so() -> None:
     with BUGS["one_confirmation_is_final"](), ground(seed=3, history=True) as on:
-        assert storm(on, 10).failure != ""
+        # one is enough as a rule; which actions meet a reorganisation depends on how fast a node answers
+        assert any(storm(on, 10).failure for _ in range(3))
 
 
 def test_two_workers__when_started_on_one_journal__then_one_goes_and_nothing_is_doubled() -> None:

@@ -9,15 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keeper.capacity import Scene, case_of, reach
-from keeper.model import Deleverage, Proposal, Refusal, Side, Source
+from keeper.decision import Memory, Options, decide
+from keeper.executor import rules
+from keeper.executor.grants import terms as granted_terms
+from keeper.model import Deleverage, Proposal, Refusal, Side, Source, Terms
 from keeper.plan import Case, compile_plan
+from keeper.triggers import goal_wad
 from keeper.units import UINT256_MAX, WAD
 from strategies.deleverage import Deleverage as Strategy
 from strategies.unwind import STEP_FLOOR_WAD
 from tests import build
 from tests.build import USDC, WETH
 from tests.fakes import LendingDouble
-from tests.mandates import ROUTER, asset, borrower, lender, mandate, means, route, terms
+from tests.mandates import NOW_S, ROUTER, asset, borrower, lender, mandate, means, route, terms
 
 pytestmark = pytest.mark.property
 POLICY = build.policy(target="1.40", strategies=("deleverage",), caps=build.limits(action=10**7, day=10**7))
@@ -103,6 +107,40 @@ def _accepted(answer: Proposal, position, found, routes, loans) -> None:  # type
     plan = compile_plan(answer, case)
     assert not isinstance(plan, Refusal), plan
     assert plan.bounds.health_after_min_wad <= answer.health_after_wad
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(1_003, 1_249), min_size=2, max_size=2, unique=True), impacts, st.booleans())
+def test_sale__by_a_ladder__goes_to_its_rung_the_further_the_lower_and_the_executor_takes_it(
+    at: list[int], impact: int, signed: bool
+) -> None:
+    policy = replace(POLICY, ladder=True)
+    body = granted_terms(policy, NOW_S + 10**6)
+    rungs = Terms(**{**dict(zip(Terms.__slots__, body, strict=True)), "seq": 3, "last_block": 90})
+    found = mandate(terms=rungs if signed else terms())
+    reached, sold = list[int](), list[float]()
+    for thousandths in sorted(at):
+        position = borrower(f"{thousandths / 1000:.3f}")
+        wallet = replace(means(found, (route(impact_ppm=impact),)), native_wei=10**20)
+        snapshot = build.snapshot([position], wallet=wallet)
+        options = Options(venues={VENUE.id: VENUE}, strategies=(Strategy(),))
+        said, _ = decide(snapshot, [build.outlook(position)], {position.id: policy}, Memory(), options)
+        (answer,) = said[0].chosen
+        (step,) = answer.steps
+        assert isinstance(step, Deleverage)
+        goal = max(goal_wad(position.health_wad, policy), found.terms.target_wad)
+        assert goal <= answer.health_after_wad <= goal * 1_002 // 1_000, "at its rung, and not beyond it"
+        assert (goal < policy.target_wad) is (signed and thousandths > 1_080)
+        assert (
+            rules.settles(found.terms, position.health_wad or 0, answer.health_after_wad, selling=True)
+            is None
+        )
+        case = Case(position=position, venue=VENUE, policy=policy, snapshot=snapshot, seq=1)
+        assert not isinstance(plan := compile_plan(answer, case), Refusal), plan
+        reached.append(answer.health_after_wad)
+        sold.append(step.sold / position.collateral[0].amount.units)
+    assert sold[0] > sold[1], "the nearer to emergency, the more is sold"
+    assert reached[0] >= reached[1] * 998 // 1_000
 
 
 @settings(max_examples=150, deadline=None)

@@ -180,6 +180,19 @@ def test_next_answer__any_market__is_told_exactly_when_something_is_due(
         assert next_answer(answer, nothing, 1_000_000 + age_s) is None
 
 
+def test_next_answer__when_a_lid_is_below_the_market__then_the_feed_is_expected_to_stop_there() -> None:
+    feed = Feed(id="usdc", symbol="USDC", address="0x", expected_decimals=8, source="s", deviation_bps=25)
+    now = Answer(feed=feed, units=101 * 10**6, updated_s=1, timed=True)
+    free, below = next_answer(now, 1.10, 2), next_answer(now, 1.10, 2, 1.04)
+    assert free is not None
+    assert below is not None
+    assert (free.move, below.move) == (pytest.approx(1.10 / 1.01), pytest.approx(1.04 / 1.01))
+    assert next_answer(replace(now, units=104 * 10**6), 1.10, 2, 1.04) is None
+    fallen = next_answer(now, 0.90, 2, 1.04)
+    assert fallen is not None
+    assert fallen.move == pytest.approx(0.90 / 1.01)
+
+
 def test_faults__when_nothing_that_prices_it_is_due__then_rounding_is_no_prediction() -> None:
     position = build.position([build.collateral(build.WETH, "1")], [build.debt(build.USDC, "1500")])
     # the float core may lie a hair below the protocol's own integer

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from keeper.decision import Memory, Options, decide
-from keeper.model import Deleverage, Means, Plan, Policy, Position, Repay, Side, Supply
+from keeper.executor.grants import terms as granted_terms
+from keeper.model import Deleverage, Means, Plan, Policy, Position, Repay, Side, Supply, Terms
 from keeper.plan import Case, compile_plan
 from keeper.triggers import goal_wad
 from keeper.units import UINT256_MAX, WAD
@@ -77,6 +78,63 @@ def test_ladder__when_the_price_falls_slowly__then_little_by_little_and_all_the_
     assert (before.health_wad or 0) < policy.emergency_wad
     assert plan is not None
     assert (after.health_wad or 0) >= policy.target_wad, "below emergency all of it"
+
+
+def test_ladder__when_the_executor_was_granted_for_it__then_sales_climb_down_rung_by_rung_and_the_last_is_whole() -> (
+    None
+):
+    policy = build.policy(target="1.40", strategies=("deleverage",), caps=WIDE)
+    ladder = replace(policy, ladder=True)
+    prices = ("1795", "1740", "1700", "1620", "1500")
+    routes = [mandates.route(impact_ppm=500, most="30000")]
+    sold, ends = dict[bool, list[int]](), list[int]()
+    for wanted in (ladder, policy):
+        body = dict(zip(Terms.__slots__, granted_terms(wanted, mandates.NOW_S + 10**6), strict=True))
+        there = mandates.means(mandates.mandate(terms=Terms(**{**body, "seq": 3, "last_block": 90})), routes)
+        for _, before, plan, after in fallen(wanted, there, prices):
+            units = plan.steps[0].sold if plan and isinstance(plan.steps[0], Deleverage) else 0
+            sold.setdefault(wanted.ladder, []).append(units)
+            if plan and wanted.ladder:
+                assert (after.health_wad or 0) >= goal_wad(before.health_wad, ladder)
+                ends.append(after.health_wad or 0)
+    assert 0 < sold[True][0] < sold[False][0] // 3, "just below the trigger: the least that is of use"
+    assert sum(units > 0 for units in sold[True]) > sum(units > 0 for units in sold[False])
+    ((_, before, plan, after),) = list(fallen(ladder, there, ("1500",)))
+    assert (before.health_wad or 0) < ladder.emergency_wad
+    assert plan is not None
+    assert (after.health_wad or 0) >= policy.target_wad, "below emergency all of it"
+    assert max(ends) < policy.target_wad, "and above it a part"
+
+
+def test_ladder__when_the_executor_s_target_is_the_policy_s__then_a_sale_goes_all_the_way_as_check_says() -> (
+    None
+):
+    ladder = replace(build.policy(target="1.40", strategies=("deleverage",), caps=WIDE), ladder=True)
+    there = mandates.means(mandates.mandate(), [mandates.route(impact_ppm=500, most="30000")])
+    ((_, _, plan, after),) = list(fallen(ladder, there, ("1795",)))
+    assert plan is not None
+    assert (after.health_wad or 0) >= mandates.terms().target_wad
+
+
+def test_ladder__when_the_grant_reaches_almost_to_the_rung__then_nothing_partial_is_sold_above_emergency() -> (
+    None
+):
+    ladder = replace(build.policy(target="1.40", strategies=("deleverage",), caps=WIDE), ladder=True)
+    rung = mandates.terms(target_wad=127 * WAD // 100)
+    for price, wanted in (("1700", False), ("1500", True)):
+        ((_, _, plan, _),) = list(fallen(ladder, _allowed(rung, 100 * WAD), (price,)))
+        assert plan is not None
+        assert isinstance(plan.steps[0], Deleverage)
+        # a little less than it takes
+        less = plan.steps[0].sell_max.units * 95 // 100
+        ((_, _, plan, _),) = list(fallen(ladder, _allowed(rung, less), (price,)))
+        assert (plan is not None) is wanted, price
+
+
+def _allowed(terms: Terms, units: int) -> Means:
+    listed = (mandates.asset(WETH, Side.COLLATERAL, granted=units), mandates.asset(USDC, Side.DEBT))
+    found = mandates.mandate(terms=terms, assets=listed)
+    return mandates.means(found, [mandates.route(impact_ppm=500, most="30000")])
 
 
 def test_reserve__when_the_hot_key_holds_gas_only__then_the_owner_s_reserve_brings_it_to_target() -> None:

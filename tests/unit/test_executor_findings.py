@@ -10,6 +10,7 @@ import pytest
 
 from keeper.daemon.executors import can_sell, findings
 from keeper.daemon.facts import Guarded
+from keeper.executor.seat import Seat
 from keeper.model import Mandate, Means, Side
 from keeper.units import WAD
 from tests import build
@@ -37,12 +38,17 @@ def codes(
     above: bool = False,
     endpoints: int = 2,
     times: int = 0,
+    ladder: bool = False,
+    lag: tuple[int, int] | None = None,
 ) -> list[str]:
     """The codes of every finding about the usual borrower."""
     guarded = Guarded(
         label="vault",
         policy=replace(
-            build.policy(strategies=strategies), close_above_trigger=above, deleverage_times=times
+            build.policy(strategies=strategies),
+            close_above_trigger=above,
+            deleverage_times=times,
+            ladder=ladder,
         ),
         venue_id=build.VENUE,
         id=build.position_id(),
@@ -50,12 +56,25 @@ def codes(
     chain = SimpleNamespace(
         uniswap_quoter="0x" if quoter else None, endpoints=(1,) * endpoints, storm_gwei=1_000.0
     )
-    venue: Any = LendingDouble()
+    venue: Any = LendingDouble() if lag is None else Late(lag)
     site: Any = SimpleNamespace(chain=chain, guarded=(guarded,), venues={build.VENUE: venue})
     position = SimpleNamespace(account=ALICE, executor=EXECUTOR if named else None)
     settings: Any = SimpleNamespace(positions=(position,))
     wallet = replace(wallet, native_wei=native_wei)
-    return [f.code for f in findings(site, settings, build.snapshot([borrower()], wallet=wallet))]
+    found = findings(site, settings, build.snapshot([borrower()], wallet=wallet))
+    return [f"{f.code} ahead" if "acts ahead of the next price" in f.why else f.code for f in found]
+
+
+class Late(LendingDouble):
+    """A protocol whose price counts an hour after it is known."""
+
+    def __init__(self, lag: tuple[int, int]) -> None:
+        super().__init__()
+        self._lag = lag
+
+    def seat(self, account: str) -> Seat:
+        """Where its Executor sits."""
+        return Seat(key="0x" + "11" * 32, lag=self._lag)
 
 
 def test_check__when_the_key_holds_tokens_beside_an_executor__then_hot_key() -> None:
@@ -139,6 +158,17 @@ def test_check__when_an_exit_may_be_made_above_trigger__then_the_executor_s_trig
     assert codes(wide, exits, above=True) == []
     assert codes(wide, (*exits, "deleverage"), above=True) == ["executor_terms"] * 2, "a rescue has a target"
     assert codes(wide, exits) == ["executor_terms"] * 2
+
+
+def test_check__when_a_ladder_s_rungs_lie_below_the_executor_s_target__then_named_and_why() -> None:
+    # trigger 1.25 and hysteresis 0.02; the Executor of the fixture has the target 1.40
+    rung = replace(owner(), terms=terms(target_wad=127 * WAD // 100 + 2, expiry_s=CALM))
+    assert codes(means(owner()), ("deleverage",), ladder=True) == ["executor_terms"]
+    assert codes(means(rung), ("deleverage",), ladder=True) == []
+    assert codes(means(owner()), ("deleverage",), ladder=False) == []
+    assert codes(means(owner()), ("close_position",), ladder=True) == [], "it leaves no debt"
+    assert codes(means(owner()), ("deleverage",), ladder=True, lag=(1, 1)) == ["executor_terms"]
+    assert codes(means(owner()), ("deleverage",), ladder=True, lag=(9, 10)) == ["executor_terms ahead"]
 
 
 @pytest.mark.parametrize("strategy", ["reduce_perp", "close_perp", "stop_on_venue"])

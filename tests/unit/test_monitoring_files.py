@@ -184,5 +184,5 @@ def test_dashboard__when_read__then_panels_do_not_overlap_and_take_their_source_
     ],
 )
 def test_rules__when_promtool_reads_them__then_it_accepts_and_they_fire(line: list[str]) -> None:
-    done = subprocess.run(["promtool", *line], cwd=FOLDER, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["promtool", *line], cwd=FOLDER, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr

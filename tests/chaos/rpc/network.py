@@ -144,7 +144,7 @@ class Network:
         )
         ready = asyncio.Event()
         self._tasks.append(asyncio.create_task(self._heads(ready)))
-        await asyncio.wait_for(ready.wait(), 10)
+        await asyncio.wait_for(ready.wait(), 60)
 
     async def _close(self) -> None:
         await self._stop_blocks()

@@ -111,7 +111,7 @@ def test_keystore_command__when_asked_on_a_terminal__then_the_password_is_asked_
         while not told.endswith(prompt):
             told += process.stderr.read(1)
         os.write(ours, f"{answer}\n".encode())
-    printed, rest = process.communicate(timeout=60)
+    printed, rest = process.communicate(timeout=600)
     told += rest
     assert process.returncode == 78
     assert "the two answers differ" in told
@@ -136,7 +136,7 @@ def test_completion__when_bash_asks__then_commands_and_options_come(tmp_path: Pa
     )
     (tmp_path / "keeper").write_text(f'#!/bin/sh\nexec {sys.executable} -m keeper "$@"\n')
     (tmp_path / "keeper").chmod(0o755)
-    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=600, check=True)
     assert done.stdout.split() == ["protect"]
 
 

@@ -88,7 +88,7 @@ def test_wheel__when_installed_without_a_checkout__then_its_page_its_data_and_it
     assert man.read_text() == text
     environment = {**os.environ, "PYTHONPATH": str(home)}
     line = [sys.executable, "-P", "-c", FOUND, str(home)]
-    done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert "WatchdogSec=" in done.stdout
 

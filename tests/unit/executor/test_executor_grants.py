@@ -15,6 +15,7 @@ from eth_utils.crypto import keccak
 from keeper.cli.owner_place import named_routers
 from keeper.cli.owner_words import address, shares, time_s
 from keeper.executor import deploying, verify
+from keeper.executor.abi import TERMS
 from keeper.executor.deploying import Made
 from keeper.executor.grants import (
     ANNOUNCE,
@@ -137,6 +138,49 @@ def test_signings__after_the_first_hour__say_which_of_them_loosen(
         assert more == ({SET_BOT} if less.bots != bots else {SET_ASSET})
     early = replace(plain, stands=replace(there, late=False, caps={}))
     assert not any(s.loosens for s in signings(early))
+
+
+def healths(of: Wish) -> tuple[int, ...]:
+    """Trigger, target, max and emergency of the position that the owner signs, in thousandths."""
+    types = [
+        "bytes32",
+        "(uint128,uint128,uint128,uint128,uint128,uint32,uint32,uint40,uint16,uint16,uint64,uint64)",
+    ]
+    body: tuple[int, ...] = decode(types, signings(of)[0].call.data[4:])[1]
+    return tuple(wad * 1_000 // 10**18 for wad in body[:4])
+
+
+def test_signings__of_a_ladder_that_sells__carry_its_lowest_rung_as_the_target() -> None:
+    ladder = replace(build.policy(strategies=("repay", "deleverage")), ladder=True)
+    assert healths(wish()) == (1250, 1450, 1600, 1080)
+    rungs = replace(wish(), policy=ladder)
+    assert healths(rungs) == (1250, 1270, 1600, 1080)
+    assert (
+        "back to 1.27 at the least (the ladder's lowest rung; the keeper goes up to 1.45"
+        in signings(rungs)[0].meaning
+    )
+    # nothing is sold by rungs: the contract's target stays where the policy has it
+    assert healths(
+        replace(wish(), policy=replace(ladder, strategies=("repay", "close_position")))
+    ) == healths(wish())
+
+
+def test_signings__of_a_ladder_whose_price_lags__keep_the_room_to_act_ahead() -> None:
+    ladder = replace(build.policy(strategies=("deleverage",)), ladder=True)
+    ahead = replace(wish(), lag=(9, 10))
+    rungs = replace(ahead, policy=ladder)
+    assert healths(rungs) == healths(ahead)
+    assert healths(ahead)[0] > 1250
+    assert "the ladder's rungs are not sold to" in signings(rungs)[0].meaning
+
+
+def test_signings__by_another_line__leave_the_target_as_far_above_the_trigger_as_the_contract_asks() -> None:
+    near = replace(build.policy(strategies=("deleverage",)), ladder=True, hysteresis_wad=2 * 10**15 + 1)
+    for line in ((86, 77), (945, 915), (10**18, 10**18 - 1)):
+        data = signings(replace(wish(), policy=near, line=line))[0].call.data
+        trigger, target, most, _, hysteresis, *_ = decode(["bytes32", TERMS], data[4:])[1]
+        assert target >= trigger + hysteresis
+        assert most >= target + 2 * 10**16
 
 
 def test_announcements__of_what_loosens__carry_the_hash_of_the_whole_call() -> None:

@@ -163,6 +163,30 @@ def test_caps__of_all_feeds__then_only_ratios_are_asked_for_theirs() -> None:
     assert feeds.LATEST_ROUND in {c.data for c in here.calls() if c.target == ETH}
 
 
+def test_lid__when_an_adapter_tells_it__then_it_is_read_at_each_look_and_said_once_it_is_reached() -> None:
+    dollar = address("d0")
+    lid = {"getPriceCap()": word(104 * 10**6), "isCapped()": word(0)}
+    answers = dict(chain())
+    answers[dollar] = proxy("USDC / USD", USD, aggregator=dollar)
+    answers[COIN] = adapter("Capped USDC / USD", USD, ASSET_TO_USD_AGGREGATOR=dollar) | lid
+    here = World(answers).room(usdc=COIN, eth=ETH, lst=LST)
+    assert ([f.id for f in here.lidded], [f.id for f in here.capped]) == (["usdc"], ["lst"])
+    assert World(answers).found(usdc=COIN) == []
+    answers[COIN] = adapter("Capped USDC / USD", 104 * 10**6, ASSET_TO_USD_AGGREGATOR=dollar)
+    answers[COIN] |= lid | {"isCapped()": word(1)}
+    ((code, subject, why),) = World(answers).found(usdc=COIN)
+    assert (code, subject) == ("price_capped", "usdc")
+    assert "more than 1.04" in why
+
+
+def test_lid__when_it_is_not_told_or_no_longer_read__then_none_is_known() -> None:
+    feed = World(chain()).room(eth=ETH).feeds[0]
+    asked = encode_answers([None, word(1), word(0), word(1), word(-1), word(1), word(10**8), None])
+    (lid,) = caps.lids([feed] * 4, asked)
+    assert (lid.price, lid.binds) == (1.0, None)
+    assert not caps.lid_faults(lid)
+
+
 def test_base__when_it_is_days_old__then_it_is_stale_behind_an_adapter_that_still_answers() -> None:
     assert World(chain()).found(lst=LST) == []
     ((code, subject, why),) = World(chain(age_s=3 * 86_400)).found(lst=LST)

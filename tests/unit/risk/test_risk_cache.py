@@ -37,7 +37,7 @@ def run(code: str, *args: str, root: Path = ROOT, **env: str) -> subprocess.Comp
         env={**clean, "PYTHONPATH": str(root), **env},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
 

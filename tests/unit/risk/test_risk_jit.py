@@ -34,7 +34,7 @@ def test_lean__compiled__counts_no_references():
         env={**clean, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=600,
         check=False,
     )
     assert (done.returncode, done.stdout.split()) == (0, ["0", "0", "0"]), done.stderr
