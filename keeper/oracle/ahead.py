@@ -37,15 +37,16 @@ class Next:
         return self.move if self.price is None or now <= 0.0 else self.price / now
 
 
-def next_answer(now: Answer, market: float | None, now_s: int) -> Next | None:
+def next_answer(now: Answer, market: float | None, now_s: int, lid: float | None = None) -> Next | None:
     """What the feed will say next, where that differs from what it says now; None where nothing is due.
 
     An independent price beyond the deviation threshold is an answer already on its way. One whose heartbeat ends is
     due as well. A feed whose update is sold with the liquidation (SVR) counts as due always: after the cross nothing
-    can be done, so the margin is measured before it.
+    can be done, so the margin is measured before it. ``lid``: above it the feed follows no market.
     """
     if market is None or market <= 0.0 or now.why or now.units <= 0:
         return None
+    market = market if lid is None else min(market, lid)
     move = market / now.price
     beyond = abs(move - 1.0) * 10_000 >= now.feed.deviation_bps
     ends = bool(now.updated_s) and now_s - now.updated_s >= DUE_SHARE * now.feed.heartbeat_s

@@ -35,6 +35,7 @@ CODES = (
     "oracle_moved_alone",
     "capo_capped",
     "capo_headroom",
+    "price_capped",
     "osm_ahead",
     "osm_unread",
     "osm_stopped",

@@ -74,13 +74,18 @@ class Room:
     """The feeds of one chain; remembers each one's last answer, so that a jump is seen."""
 
     def __init__(
-        self, site: Site, known: Sequence[Feed], capped: Sequence[Feed], pools: Mapping[str, Pool]
+        self,
+        site: Site,
+        known: Sequence[Feed],
+        capped: Sequence[Feed],
+        pools: Mapping[str, Pool],
+        lidded: Sequence[Feed] = (),
     ) -> None:
         self.site = site
         self.feeds = tuple(known)
         self.bases = _bases(self.feeds)
         """Behind adapters, and asked beside them: an adapter has no time of its own."""
-        self.capped = tuple(capped)
+        self.capped, self.lidded = tuple(capped), tuple(lidded)
         self.pools = dict(pools)
         """Feed id -> the pool that says what the market says."""
         self.assets = {f.id: a for f in self.feeds if (a := exchanges.asset_of(f)) is not None}
@@ -107,6 +112,7 @@ class Room:
             *feeds.calls(self.feeds),
             *feeds.calls(self.bases),
             *caps.calls(self.capped),
+            *caps.lid_calls(self.lidded),
             *market.calls(tuple(self.pools.values())),
             *sequencer.calls(self.site.chain_id, self.site.uptime),
         )
@@ -122,6 +128,9 @@ class Room:
         behind = feeds.answers(self.bases, words.part(at, n))
         at, n = n, len(caps.QUESTIONS) * len(self.capped)
         capped = caps.caps(self.capped, words.part(at, at + n), now_s)
+        at, n = at + n, len(caps.LID_QUESTIONS) * len(self.lidded)
+        lids = caps.lids(self.lidded, words.part(at, at + n))
+        tops = {lid.feed.id: lid.price for lid in lids}
         at, n = at + n, 3 * len(self.pools)
         seen = market.seen(tuple(self.pools.values()), words.part(at, at + n))
         pools = {id: s.price for id, s in zip(self.pools, seen, strict=True) if s.price is not None}
@@ -140,7 +149,7 @@ class Room:
             found += faults.of_answer(answer, before, now_s, updates.largest(steps))
             found += faults.apart(answer, price)
             found += faults.moved_alone(before, answer, self._market.get(id), price)
-            following = ahead.next_answer(answer, price, now_s)
+            following = ahead.next_answer(answer, price, now_s, tops.get(id))
             if following is not None:
                 seen_at = snapshot.prices.get(id)
                 absolute = None if seen_at is None else following.move * seen_at
@@ -153,6 +162,8 @@ class Room:
             found += faults.of_answer(self._known(base), None, now_s)
         for cap in capped:
             found += caps.faults(cap)
+        for lid in lids:
+            found += caps.lid_faults(lid)
         found += self._sequencer(block, words.part(at + n, len(words)))
         svr = frozenset(f.id for f in self.feeds if f.svr)
         found += ahead.faults(snapshot, policies, coming, svr)
@@ -246,8 +257,9 @@ async def load(site: Site, read: Read) -> Room:
         return Room(site, (), (), {})
     known = feeds.probed(site.chain_id, site.named, await read(feeds.probes(site.named)))
     known = await bases.behind(site.chain_id, await bases.looked(known, read), read)
-    capped = caps.capped(known, await read(caps.probes(known)))
-    room = Room(site, known, capped, await _pools(site, read))
+    told = await read(caps.probes(known))
+    capped, lidded = caps.capped(known, told), caps.lidded(known, told)
+    room = Room(site, known, capped, await _pools(site, read), lidded)
     await _seed(room, read)
     return room
 
