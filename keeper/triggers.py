@@ -63,12 +63,17 @@ def goal_wad(health_wad: int | None, policy: Policy) -> int:
     In a straight line from trigger + hysteresis at the trigger (the least that is of use: the level leaves ACT) to
     target at emergency; rounded up.
     """
-    least = policy.trigger_wad + policy.hysteresis_wad
+    least = lowest_rung_wad(policy)
     if not policy.ladder or health_wad is None or health_wad <= policy.emergency_wad:
         return policy.target_wad
     span = policy.trigger_wad - policy.emergency_wad
     fallen = max(0, policy.trigger_wad - health_wad)
     return min(policy.target_wad, least + mul_div_up(max(0, policy.target_wad - least), fallen, span))
+
+
+def lowest_rung_wad(policy: Policy) -> int:
+    """Where a ladder begins: the health restored by a rescue just below the trigger."""
+    return policy.trigger_wad + policy.hysteresis_wad
 
 
 def liquidation_chance(health_wad: int | None, policy: Policy) -> float:

@@ -8,6 +8,7 @@ from keeper.daemon.tank import RESCUES, tank_of
 from keeper.daemon.wiring import Finding, Site
 from keeper.executor import rules
 from keeper.executor.errors import code_of, words_of
+from keeper.executor.grants import MARGIN_MIN_WAD, sells_by_rungs
 from keeper.executor.rules import Moment
 from keeper.executor.seat import Seated
 from keeper.model import Mandate, Means, Policy, Position, Refusal, Side, Snapshot
@@ -27,6 +28,8 @@ LOSS_WAD = WAD // 50
 """Share lost in a sale, assumed where the need of a grant is told."""
 UNLIMITED = 2**128
 FAR_BLOCK = 2**63
+RUNG_SLACK_WAD = WAD // 10**6
+"""Two roundings lie between a rung and what the chain says of it."""
 ENDPOINTS_MIN = 2
 STORMS = 2
 """Rescues in so many crashes may wait in the tank; what is above is no use to anybody but a thief."""
@@ -117,7 +120,7 @@ def _of(site: Site, guarded: Guarded, snapshot: Snapshot) -> list[Finding]:
     if sells:
         found += [
             _bad(Severity.WARNING, "executor_terms", guarded, why)
-            for why in _uncovered(site, guarded, snapshot)
+            for why in (*_uncovered(site, guarded, snapshot), *_rungs(site, mandate, guarded))
         ]
     left_s = min(mandate.terms.expiry_s, mandate.bot_expiry_s) - mandate.timestamp_s
     if left_s < ENDS_SOON_S:
@@ -206,6 +209,26 @@ def _terms(mandate: Mandate, policy: Policy) -> list[tuple[Severity, str]]:
             text = f"policy {ours} {health_text(ours_wad)}, executor {theirs} {health_text(theirs_wad)}: {so}"
             found.append((severity, text))
     return found
+
+
+def _rungs(site: Site, mandate: Mandate, guarded: Guarded) -> list[str]:
+    """A ladder whose rungs no sale stops at, because the Executor's own target lies above them."""
+    policy, own = guarded.policy, mandate.terms.target_wad
+    rung = policy.trigger_wad + max(policy.hysteresis_wad, MARGIN_MIN_WAD)
+    if not sells_by_rungs(policy) or own <= rung + RUNG_SLACK_WAD:
+        return []
+    venue = site.venues[guarded.venue_id]
+    lag = venue.seat(guarded.id.account).lag if isinstance(venue, Seated) else (1, 1)
+    why = (
+        "it acts ahead of the next price in the room between trigger and target, which a rung would take away: the "
+        "ladder is for repayments and top-ups here"
+        if lag[0] < lag[1]
+        else "the contract takes no sale that ends below its target; `keeper grant --executor` signs the lowest rung"
+    )
+    return [
+        f"policy ladder from {health_text(rung)}, executor target {health_text(own)}: above emergency no sale stops "
+        f"on a rung below that: {why}"
+    ]
 
 
 def _restores(policy: Policy) -> bool:

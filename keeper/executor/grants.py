@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
@@ -29,6 +29,8 @@ GRID_S = 30 * DAY_S
 TERM_S_MAX = 400 * DAY_S
 """Policies.TERM_MAX."""
 SLIPPAGE_BPS, FLASH_FEE_BPS = 100, 10
+SALE = "deleverage"
+"""The strategy that restores a target by a sale."""
 MARGIN_MIN_WAD, SLACK_MIN_WAD, HYSTERESIS_MIN_WAD = 2 * WAD // 1000, 2 * WAD // 100, WAD // 1000
 """Policies.MARGIN_MIN, SLACK_MIN, HYSTERESIS_MIN: what the contract asks between trigger and target, target and
 max, and of the hysteresis."""
@@ -137,11 +139,15 @@ def sides(wish: Wish) -> list[tuple[Token, Side]]:
 
 
 def terms(policy: Policy, until_s: int) -> tuple[int, ...]:
-    """The struct ``Position`` of a policy: its thresholds, one epoch a day, the usual bounds on price."""
-    target = max(policy.target_wad, policy.trigger_wad + max(policy.hysteresis_wad, MARGIN_MIN_WAD))
+    """The struct ``Position`` of a policy: its thresholds, one epoch a day, the usual bounds on price.
+
+    Of a ladder that sells the lowest rung is the target: above emergency the contract takes no sale that ends below.
+    """
+    least = policy.trigger_wad + max(policy.hysteresis_wad, MARGIN_MIN_WAD)
+    target = max(policy.target_wad, least)
     return (
         policy.trigger_wad,
-        target,
+        least if sells_by_rungs(policy) else target,
         max(policy.max_health_wad, target + SLACK_MIN_WAD),
         policy.emergency_wad,
         max(policy.hysteresis_wad, HYSTERESIS_MIN_WAD),
@@ -153,6 +159,11 @@ def terms(policy: Policy, until_s: int) -> tuple[int, ...]:
         0,
         0,
     )
+
+
+def sells_by_rungs(policy: Policy) -> bool:
+    """Whether sales above emergency go part of the way to target."""
+    return policy.ladder and SALE in policy.strategies
 
 
 def transaction_builder(
@@ -178,7 +189,10 @@ def transaction_builder(
 
 
 def _position(wish: Wish) -> Signing:
-    body, old = _by_line(terms(wish.policy, wish.until_s), wish.line), wish.stands.terms
+    lags = wish.lag[0] < wish.lag[1]
+    # the room between trigger and target is what lets the Executor act ahead of the next price: no rung in it
+    policy = replace(wish.policy, ladder=False) if lags else wish.policy
+    body, old = _by_line(terms(policy, wish.until_s), wish.line), wish.stands.terms
     body = _ahead(body, wish.lag)
     trigger, target, most, emergency = (decimal_text(n, 18) for n in body[:4])
     new = Terms(**dict(zip(Terms.__slots__, body, strict=True)))
@@ -188,17 +202,31 @@ def _position(wish: Wish) -> Signing:
             data=SET_POSITION + encode(["bytes32", TERMS], [bytes.fromhex(wish.key[2:]), body]),
         ),
         signs=f"setPosition({wish.key}, {body})",
-        meaning=f"sales below health {trigger}, back to {target} and never past {most}; partial ones and a "
-        f"cooldown of one block below {emergency}; at most {SLIPPAGE_BPS / 100:g} % worse than the oracle's "
-        f"price; until {day(wish.until_s)}{_foreseen(wish, new)}",
+        meaning=f"sales below health {trigger}, back to {target}{_rungs(wish, policy)} and never past {most}; "
+        f"partial ones and a cooldown of one block below {emergency}; at most {SLIPPAGE_BPS / 100:g} % worse than "
+        f"the oracle's price; until {day(wish.until_s)}{_foreseen(wish, new)}",
         loosens=wish.stands.late and (old is None or old.trigger_wad == 0 or _looser(new, old)),
     )
 
 
+def _rungs(wish: Wish, policy: Policy) -> str:
+    """Of a ladder: how far the keeper goes, since the contract knows one target."""
+    if not sells_by_rungs(wish.policy):
+        return ""
+    if not sells_by_rungs(policy):
+        return " (the ladder's rungs are not sold to: the room above the trigger is kept for the next price)"
+    whole = decimal_text(wish.policy.target_wad, 18)
+    return f" at the least (the ladder's lowest rung; the keeper goes up to {whole} the nearer emergency is)"
+
+
 def _by_line(body: tuple[int, ...], line: tuple[int, int]) -> tuple[int, ...]:
-    """The five healths of a struct ``Position`` by the Executor's own line, rounded up."""
+    """The five healths of a struct ``Position`` by the Executor's own line, rounded up; the target at least as far
+    above the trigger as the contract asks, by whose roundings it may be a wei short.
+    """
     own, strict = line
-    return (*(-(-wad * own // strict) for wad in body[:5]), *body[5:])
+    trigger, target, most, emergency, hysteresis = (-(-wad * own // strict) for wad in body[:5])
+    target = max(target, trigger + max(hysteresis, MARGIN_MIN_WAD))
+    return (trigger, target, max(most, target + SLACK_MIN_WAD), emergency, hysteresis, *body[5:])
 
 
 def _ahead(body: tuple[int, ...], lag: tuple[int, int]) -> tuple[int, ...]:
