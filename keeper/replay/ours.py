@@ -16,6 +16,8 @@ from keeper.decision.decide import decide
 from keeper.decision.exposure import over
 from keeper.decision.memory import Memory
 from keeper.decision.standing import Beside, moves, standing
+from keeper.executor import quotes
+from keeper.executor.desk import ROOM_BPS
 from keeper.model import (
     Block,
     Decision,
@@ -51,7 +53,6 @@ KEY = "0x" + "53" * 32
 RECEIPT = to_checksum_address("0x" + "54" * 20)
 WALLET = to_checksum_address("0x" + "55" * 20)
 SLIPPAGE_BPS = 300
-SIZES = 8
 TIP_WEI = 2 * GWEI
 REVERTS_MAX, REVERT_WINDOW_BLOCKS = 3, 10
 """The daemon's automatic stop: after so many reverts within so many blocks nothing is sent until they are older."""
@@ -299,7 +300,7 @@ def _listed(token: Token, side: Side) -> MandateAsset:
 
 
 def _routes(vessel: Vessel, market: Market, position: Position, venue: paper.PaperVenue) -> tuple[Route, ...]:
-    """Every collateral into every debt at the market's depth, priced at a few sizes up to the whole debt."""
+    """Every collateral into every debt at the market's depth, priced at the sizes that the daemon asks a pool for."""
     found = []
     for sold in position.collateral:
         for bought in position.debt:
@@ -328,8 +329,7 @@ def _points(
     sold, bought = names
     unit, paid = (venue.unit_usd(name) / 10**paper.DECIMALS for name in (bought, sold))
     points: list[tuple[int, int]] = []
-    for i in range(1, SIZES + 1):
-        units = most * 11 * i // (10 * SIZES)
+    for units in quotes.sizes(mul_div_up(most, ROOM_BPS, BPS)):
         wanted = units * unit * vessel.said(bought) * vessel.ahead(bought)
         takes = market.takes(sold, wanted, vessel.level(sold))
         if not math.isfinite(takes):

@@ -274,6 +274,18 @@ def test_ours__when_it_looks__then_a_stable_is_a_dollar_and_not_a_token_of_a_tho
     assert photograph(vessel, DEEP, keeper).prices["USDC"] == 1.0
 
 
+def test_ours__when_a_pool_is_asked__then_at_the_sizes_that_the_daemon_asks() -> None:
+    vessel = Vessel(account(), path(FALL), 1.0)
+    keeper = compare.makes(["ours"], compare.plain_policy(1.15, 1.30), ("ETH", "USDC"), DEEP)["ours"](vessel)
+    assert isinstance(keeper, Ours)
+    snapshot = photograph(vessel, DEEP, keeper)
+    (route,), (owed,) = snapshot.means.routes, snapshot.positions[0].debt
+    # one sixty-fourth, two, four, then eighths of the debt and 2 % more
+    whole = owed.amount.units * 102 // 100
+    asked = [bought / whole for bought, _ in route.points]
+    assert asked == pytest.approx([1 / 64, 2 / 64, 4 / 64, *(n / 8 for n in range(1, 9))])
+
+
 def test_fleet__when_a_row_is_wrong__then_named_by_row_and_column(tmp_path: Path) -> None:
     from keeper.errors import ConfigError
 
