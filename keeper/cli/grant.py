@@ -110,14 +110,13 @@ def _ordering(
 ) -> None:
     """What lets the keeper order for the owner of a GMX position; ``through``: an Executor's amounts and
     guardian, and whether only announcements are printed."""
-    from keeper.cli import subaccount
-
-    if through is None:
-        subaccount.show(subaccount.wanted(settings, *asked), json=json)
-        return
-    from keeper.cli import kernels, perp_grant
+    from keeper.cli import kernels, perp_grant, subaccount
     from keeper.cli.endings import drive
 
+    kernels.prepare()
+    if through is None:
+        subaccount.show(drive(subaccount.wanted(settings, *asked)), json=json)
+        return
     label, actions, until_s = asked
     wish = perp_grant.Asked(
         label=label,
@@ -127,7 +126,6 @@ def _ordering(
         guardian=through[1],
         announce=through[2],
     )
-    kernels.prepare()
     perp_grant.show(drive(perp_grant.wanted(settings, wish)), json=json)
 
 

@@ -57,7 +57,7 @@ Subaccount = Annotated[
     ),
 ]
 Actions = Annotated[
-    int, typer.Option("--actions", metavar="NUMBER", help="With --subaccount: orders in all.")
+    int, typer.Option("--actions", metavar="NUMBER", help="With --subaccount: orders from now on.")
 ]
 
 

@@ -31,6 +31,7 @@ class Asked:
 
     label: str
     actions: int
+    """Orders that may follow, whatever was ordered before."""
     until_s: int
     amounts: Mapping[str, str] = field(default_factory=dict)
     """USD -> size that may be closed in a day; the margin's symbol -> what may be added in a day."""
@@ -99,9 +100,12 @@ async def wanted(settings: Settings, asked: Asked) -> Wanted:
             return _data(SET_POSITION, slot.market, slot.collateral.address, slot.long, t)
 
         placed = await perp_announce.position(stands, (policy, words), named, read)
-    given = subaccount.calls(position, replace(venue, subaccount=place), asked.actions, asked.until_s)
+        count = await subaccount.counted(slot, position.account, place, read)
+    total = count.total(asked.actions)
+    given = subaccount.calls(position, replace(venue, subaccount=place), total, asked.until_s)
     changes = {"setBot": bot, "setPosition": placed}
-    return _in_order(asked, (position.account, place), changes, (deployments, given, off, notes), block)
+    found = _in_order(asked, (position.account, place), changes, (deployments, given, off, notes), block)
+    return found if asked.announce else replace(found, notes=(*found.notes, count.note(asked.actions)))
 
 
 def _in_order(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
@@ -9,18 +12,68 @@ from keeper.config import PositionSettings, Settings, VenueSettings
 from keeper.errors import ConfigError
 from keeper.executor.perp import ACTION
 
+if TYPE_CHECKING:
+    from keeper.venues.gmx_v2.book import Read, Slot
+
 HEADERS = ("call", "to", "data")
-ACTIONS = 50
-"""How many orders, taken back or given, a grant lasts for."""
 Row = dict[str, object]
 
 
-def wanted(settings: Settings, label: str, actions: int, until_s: int | None) -> tuple[Row, ...]:
-    """The calls in their order, for the account of that position. Raises ConfigError.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """GMX's count of what a subaccount ordered for an owner, and the total up to which it may.
+
+    The count only grows: neither a new grant nor taking the subaccount off the list begins it anew, so a grant of N
+    to somebody who ordered N times already allows nothing. Source: SubaccountUtils.handleSubaccountAction.
+    """
+
+    who: str
+    used: int
+    most: int
+
+    def total(self, further: int) -> int:
+        """What is written so that ``further`` orders may follow. Raises ConfigError where that is none."""
+        if further <= 0:
+            why = f"--actions {further}: allows no order beyond the {self.used} that {self.who} gave already"
+            raise ConfigError((why,))
+        return self.used + further
+
+    def note(self, further: int) -> str:
+        """Why another number is written than was asked for."""
+        left = max(0, self.most - self.used)
+        return (
+            f"GMX counts the orders of {self.who} for ever ({self.used} so far) and is told a total: "
+            f"{self.used} + {further} = {self.total(further)} is written, so {further} may follow "
+            f"({left} are left of the grant before)"
+        )
+
+
+async def counted(slot: Slot, account: str, who: str, read: Read) -> Counted:
+    """As the chain counts now. Raises Transient, also where it does not tell: a total is not guessed."""
+    from keeper.errors import Transient
+    from keeper.venues.gmx_v2 import book
+
+    action = bytes.fromhex(ACTION[2:])
+    fields = ("SUBACCOUNT_ACTION_COUNT", "MAX_ALLOWED_SUBACCOUNT_ACTION_COUNT")
+    keys = [book.key(field, account, who, action) for field in fields]
+    words = await read([book.ask(slot.store, book.GET_UINT, k) for k in keys])
+    if not all(words.ok[i] and words.count[i] for i in range(len(keys))):
+        raise Transient(f"how often {who} ordered for {account} already could not be read")
+    return Counted(who=who, used=words.uint(0), most=words.uint(1))
+
+
+async def wanted(
+    settings: Settings, label: str, actions: int, until_s: int | None
+) -> tuple[tuple[Row, ...], str]:
+    """The calls in their order, for the account of that position, and how their number came about. Raises
+    ConfigError, Transient.
 
     They name the subaccount, how often and how long it may order; none of them moves a token, and no allowance of the
     owner's is asked for: what the keeper adds comes from its own wallet.
     """
+    from keeper.daemon.wiring import opened
+    from keeper.venues.gmx_v2 import GmxV2
+
     position, venue = found(settings, label)
     if venue.subaccount is None:
         raise ConfigError((f"venues.{venue.name}.subaccount: is not set; it is the keeper's own wallet",))
@@ -28,11 +81,17 @@ def wanted(settings: Settings, label: str, actions: int, until_s: int | None) ->
         raise ConfigError((f"--until: is required: a grant to {venue.subaccount} without an end is none",))
     if actions <= 0:
         raise ConfigError((f"--actions: {actions} allows nothing",))
-    return calls(position, venue, actions, until_s)
+    # as it stands without anybody's leave: what is configured as its subaccount may not be there yet
+    bare = replace(settings, venues=(replace(venue, subaccount=None),), positions=(position,), pairs=())
+    async with opened(bare, settings.chain(venue.chain)) as site:
+        (gmx,) = site.venues.values()
+        assert isinstance(gmx, GmxV2)
+        count = await counted(gmx.slot, position.account, venue.subaccount, site.camera.reader(site.block))
+    return calls(position, venue, count.total(actions), until_s), count.note(actions)
 
 
-def calls(position: PositionSettings, venue: VenueSettings, actions: int, until_s: int) -> tuple[Row, ...]:
-    """The grant to that venue's subaccount."""
+def calls(position: PositionSettings, venue: VenueSettings, total: int, until_s: int) -> tuple[Row, ...]:
+    """The grant to that venue's subaccount: up to ``total`` orders since it gave its first."""
     assert venue.subaccount is not None
     action = bytes.fromhex(ACTION[2:])
     kinds = ("address", "bytes32", "uint256")
@@ -41,7 +100,7 @@ def calls(position: PositionSettings, venue: VenueSettings, actions: int, until_
         (
             "setMaxAllowedSubaccountActionCount(address,bytes32,uint256)",
             kinds,
-            (venue.subaccount, action, actions),
+            (venue.subaccount, action, total),
         ),
         ("setSubaccountExpiresAt(address,bytes32,uint256)", kinds, (venue.subaccount, action, until_s)),
     )
@@ -68,11 +127,13 @@ def found(settings: Settings, label: str) -> tuple[PositionSettings, VenueSettin
     return position, venue
 
 
-def show(rows: tuple[Row, ...], *, json: bool) -> None:
-    """A table, or JSON."""
+def show(found: tuple[tuple[Row, ...], str], *, json: bool) -> None:
+    """A table with its note, or JSON."""
     from keeper.cli import table
 
+    rows, note = found
     if json:
-        print(table.document({"calls": [dict(r) for r in rows]}))
-    else:
-        table.show(HEADERS, [tuple(str(r[h]) for h in HEADERS) for r in rows])
+        print(table.document({"calls": [dict(r) for r in rows], "notes": [note]}))
+        return
+    table.show(HEADERS, [tuple(str(r[h]) for h in HEADERS) for r in rows])
+    print(note)

@@ -16,7 +16,7 @@ from anvil.deploy_gmx_v2 import EVER, PARAMS, PRICES, USD, ZERO, Gmx, deploy_gmx
 from anvil.gmx_keepers import executed, moved, pair, taken
 from anvil.guard import START_S, Guard
 from anvil.node import Anvil
-from keeper.cli import perp_grant
+from keeper.cli import perp_grant, subaccount
 from keeper.cli.executor import verify as executors
 from keeper.config import Settings, load
 from keeper.executor import verify
@@ -84,6 +84,10 @@ def test_executor__granted_by_what_the_command_prints__bounds_a_thief_of_the_key
     asked = perp_grant.Asked(
         label="long-0", actions=50, until_s=10**10, amounts={"USD": "10000", "USDC": "1000"}
     )
+    # without an Executor: the key ordered nothing yet
+    plain, note = asyncio.run(subaccount.wanted(home.settings, "long-0", 7, 10**10))
+    assert int(str(plain[1]["data"])[-64:], 16) == 7
+    assert "0 + 7 = 7 is written, so 7 may follow (100 are left" in note
     rows = asyncio.run(perp_grant.wanted(home.settings, asked)).rows
     assert [r["call"] for r in rows if "ubaccount" in str(r["call"])][-1] == "removeSubaccount"
     for row in rows[:-1]:
@@ -193,6 +197,11 @@ def renewed(settings: Settings, asked: perp_grant.Asked, chain: Chain, at: Gmx) 
     chain.mine(chain.block().timestamp_s + 86_400)
     due = printed()
     assert {r["taken"] for r in due.rows} == {"now"}
+    # what was ordered before counts on GMX for ever: so many more may follow
+    used = int(due.notes[-1].split(" so far")[0].split("(")[1])
+    assert used > 0
+    (most,) = (int(str(r["data"])[-64:], 16) for r in due.rows if "ActionCount" in str(r["call"]))
+    assert most == used + asked.actions
     for row in due.rows:
         chain.send(*sent(row))
     assert printed(announce=True).notes[0].startswith("nothing is to be announced")
