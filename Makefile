@@ -41,7 +41,7 @@ demo: setup  ## a crash on a local chain: guarded positions and their unprotecte
 test: setup  ## all tests but chaos and bench
 	# a third worker for two cores: much of the time goes in waiting for daemons, blocks and chains of their own
 	mkdir -p build && rm -f build/test-status
-	$(PY) -m pytest -n 3 --dist loadfile -m "not chaos and not bench" $(PYTEST) $(TESTS) \
+	$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not chaos and not bench" $(PYTEST) $(TESTS) \
 	    || { status=$$?; echo $$status > build/test-status; exit $$status; }
 
 bench: setup  ## figures of speed, into build/figures.json

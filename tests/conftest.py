@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from keeper.risk import cache
+from tests.order import longest_first
 
 OFFLINE = ("unit", "property", "vectors", "scenario")
 CACHES = Path(__file__).resolve().parents[1] / ".cache" / "tests"
@@ -22,6 +24,14 @@ def pytest_configure() -> None:
     """Before any kernel is loaded: without a folder each worker would compile every one of them, every time."""
     os.environ["XDG_CACHE_HOME"] = str(CACHES)
     cache.prepare(CACHES / "keeper")
+    # a busy machine is no failure of an example; where CI is set, the examples are the same in every run
+    settings.register_profile("keeper", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("keeper")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first (see tests/order.py)."""
+    longest_first(items)
 
 
 @pytest.fixture(autouse=True)
