@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from anvil.forge import patience_s, read_report
-from anvil.mutants import NotJudged, killers_in
-from tests.chaos import campaign, sources
+from anvil.mutants import NotJudged, killers_in, read_mutants
+from anvil.mutants import Verdict as Killed
+from tests.chaos import campaign, leak_forge, sources
 from tests.chaos.campaign import Campaign, Verdict
 
 pytestmark = pytest.mark.unit
@@ -94,6 +95,35 @@ def test_killers__when_forge_did_not_run__then_no_mutant_was_killed() -> None:
     example = f"calldata=0x{'ab' * 900} args=[0x1, 2 [2e0]]"
     long = f"[FAIL: not refused; counterexample: {example}] testFuzz_it(address,bytes) (runs: 0)"
     assert killers_in(read_report(f"{long}\n0 tests passed, 1 failed")) == ("testFuzz_it",)
+
+
+def test_record_mutants__of_each_protocol__say_whether_its_real_code_or_a_double_of_ours_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = dict[str, tuple[int, bool, str]]()
+
+    def record(name: str, value: int, *, bound: str, holds: bool, evidence: str, n: int) -> None:
+        told[name] = (value, holds, evidence)
+
+    monkeypatch.setattr(leak_forge, "record", record)
+    monkeypatch.setattr(leak_forge, "judge", lambda mutant: Killed(name=mutant.name, killers=("test_it",)))
+    counts: dict[str, int] = {}
+    for number, mutant in enumerate(read_mutants()):
+        if mutant.name != "callback_stays_open":
+            for name, count in leak_forge._mutant(number).counts.items():
+                counts[name] = counts.get(name, 0) + count
+    leak_forge.record_mutants(counts, 0, [])
+    doubled = sum(m.contract in ("CompoundV3Executor", "MakerExecutor") for m in read_mutants())
+    real = len(read_mutants()) - 1 - doubled
+    assert doubled > 30
+    assert told == {
+        "executor_mutants": (real, True, "real_bytecode"),
+        "executor_mutants_killed": (real, True, "real_bytecode"),
+        "executor_mutants_doubles": (doubled, True, "own_double"),
+        "executor_mutants_doubles_killed": (doubled, True, "own_double"),
+    }
+    leak_forge.record_mutants({**counts, "doubles killed": doubled - 1}, 0, [])
+    assert [name for name, (_, holds, _) in told.items() if not holds] == ["executor_mutants_doubles_killed"]
 
 
 @pytest.mark.parametrize(
