@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from keeper.decision.acting import Needy, Pick, ask
 from keeper.decision.problem import Solution, Taken
 from keeper.decision.purse import Purse
+from keeper.decision.ranking import expected_loss_usd
 from keeper.decision.ways import Lot, problem_of
 from keeper.errors import Broken
 from keeper.model import Mandate, Means, Proposal, Refusal, Rejection, from_wallet
@@ -158,8 +160,12 @@ def _better(
     before = [p.grade for p in picks]
     after = [n.grade(steps) for n, steps in zip(needs, made, strict=True)]
     costs = sum(p.cost_usd for p in picks), sum(p.cost_usd for steps in made for p in steps)
-    saves = costs[0] - costs[1] > max(SAVES_USD, SAVES_SHARE * costs[0])
+    waits_usd = sum(_waiting_usd(n, steps) for n, steps, a in zip(needs, made, before, strict=True) if a > 0)
+    saves = costs[0] - costs[1] - waits_usd > max(SAVES_USD, SAVES_SHARE * costs[0])
     told = f"{usd_text(costs[1])} in all instead of {usd_text(costs[0])}"
+    if waits_usd:
+        risk = usd_text(waits_usd) if math.isfinite(waits_usd) else "a loss that nobody knows"
+        told += f", and chance x loss while the rest waits: {risk}"
     worse = any(b < a for a, b in zip(before, after, strict=True))
     hasty = any(
         len(steps) > 1 and a > 0 and emergency(n.case.health_wad, n.policy)
@@ -170,6 +176,13 @@ def _better(
     return tuple(
         _taken(pick, steps, grade, told) for pick, steps, grade in zip(picks, made, after, strict=True)
     )
+
+
+def _waiting_usd(need: Needy, steps: Sequence[Proposal]) -> float:
+    """What a liquidation is expected to take while the steps after the first wait, which one step would spare."""
+    waiting = [replace(need.position, health_wad=p.health_after_wad) for p in steps[:-1]]
+    loss_usd = need.case.outlook.loss_usd
+    return sum(expected_loss_usd(at, need.policy, loss_usd) for at in waiting)
 
 
 def _taken(pick: Pick, steps: tuple[Proposal, ...], grade: int, told: str) -> Pick:

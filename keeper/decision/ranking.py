@@ -61,8 +61,8 @@ def reaches(p: Proposal, policy: Policy) -> bool:
 
 
 def expected_loss_usd(position: Position, policy: Policy, loss_usd: float | None) -> float:
-    """What a liquidation would cost (``loss_usd``, by its venue's rule), weighted by how near it is; used by
-    ``break_even`` only. A loss that nobody knows may be all.
+    """What a liquidation would cost (``loss_usd``, by its venue's rule), weighted by how near it is. A loss that
+    nobody knows may be all.
     """
     chance = liquidation_chance(position.health_wad, policy)
     if chance == 0.0:

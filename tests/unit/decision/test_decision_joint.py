@@ -42,11 +42,12 @@ def judged(
     snapshot: Snapshot,
     policy: Policy = POLICY,
     solver: Callable[[Problem], Solution | Refusal] = solve,
+    loss_usd: float | None = 300.0,
 ) -> dict[str, Decision]:
-    """Every decision by account."""
+    """Every decision by account; a liquidation of any of them would take so much."""
     venue = LendingDouble()
     options = Options(venues={venue.id: venue}, strategies=SHIPPED, solver=solver)
-    outlooks = [build.outlook(p) for p in snapshot.positions]
+    outlooks = [replace(build.outlook(p), loss_usd=loss_usd) for p in snapshot.positions]
     policies = {p.id: policy for p in snapshot.positions}
     return {d.id.account: d for d in decide(snapshot, outlooks, policies, Memory(), options)[0]}
 
@@ -117,6 +118,26 @@ def test_steps__when_no_single_one_reaches_target__then_the_first_now_and_the_re
     assert first.health_after_wad < POLICY.trigger_wad, "else the second would find nothing crossed"
     assert "FIRST OF 2 STEPS" in found.why
     assert "deleverage sells" in found.why
+
+
+@pytest.mark.parametrize(
+    ("loss_usd", "many"), [(0.0, True), (10.0, True), (300.0, False), (None, False)], ids=str
+)
+def test_steps__when_one_alone_reaches_target__then_what_they_save_is_weighed_with_the_loss_while_the_rest_waits(
+    loss_usd: float | None, many: bool
+) -> None:
+    # all by a sale moves a thin pool's price; 800 dollars of the wallet spare a part of that
+    thin = wallet("800", sells=8, impact_ppm=9_000, dollars="6000")
+    found = judged(build.snapshot([at("8.2")], wallet=thin), loss_usd=loss_usd)[ALICE]
+    (first,) = found.chosen
+    assert isinstance(first.steps[0], Repay if many else Deleverage)
+    assert ("FIRST OF 2 STEPS" in found.why) is many
+    told = next(r.why for r in found.rejected if r.code == "together")
+    assert ("chance x loss while the rest waits: " in told) is (loss_usd != 0.0)
+    if loss_usd is None:
+        assert "a loss that nobody knows" in told
+    if not many:
+        assert first.health_after_wad >= POLICY.target_wad
 
 
 def test_steps__when_the_second_is_taken__then_from_where_the_first_left_it_target_is_reached() -> None:
