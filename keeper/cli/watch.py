@@ -154,7 +154,10 @@ def stopped_lines(body: Mapping[str, Any]) -> list[str]:
 def pair_line(pair: Mapping[str, Any]) -> str:
     """A loan and its hedge."""
     word = {True: "covered", False: "NOT COVERED", None: "not known"}[pair["covered"]]
-    return f"{pair['loan']} and {pair['short']}: {word}: {pair['why']}"
+    net, health = pair.get("net_usd"), pair.get("short_health")
+    legs = "" if net is None else f"; net {net:,.0f} USD"
+    legs += "" if health is None else f", the short's health {health:.2f}"
+    return f"{pair['loan']} and {pair['short']}: {word}: {pair['why']}{legs}"
 
 
 def joint_line(joint: Mapping[str, Any]) -> str:

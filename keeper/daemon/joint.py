@@ -9,12 +9,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from keeper.daemon.pairs import Pairs
+from keeper.daemon.pairs import Link, Pairs
 from keeper.daemon.watched import Watched, why_not_known
+from keeper.decision.legs import collateral_usd, short_usd
+from keeper.model import Snapshot
 from keeper.notify.metrics import JointFigures
 from keeper.risk import adl
 from keeper.risk.legs import worth_now_usd
-from keeper.units import UINT256_MAX
+from keeper.units import UINT256_MAX, WAD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,18 +142,44 @@ def pair_rows(watched: Watched) -> list[dict[str, object]]:
     loop = watched.loop
     if loop is None:
         return []
-    return [_pair_row(loop.pairs, i, blind=watched.blind is not None) for i in range(len(loop.pairs.links))]
+    blind = watched.blind is not None
+    last = None if loop.last is None or blind else loop.last.snapshot
+    return [_pair_row(loop.pairs, link, last, blind=blind) for link in loop.pairs.links]
 
 
-def _pair_row(pairs: Pairs, i: int, *, blind: bool) -> dict[str, object]:
-    link = pairs.links[i]
+def _pair_row(pairs: Pairs, link: Link, last: Snapshot | None, *, blind: bool) -> dict[str, object]:
     now = pairs.covers.get(link.loan)
-    head: dict[str, object] = {"loan": link.settings.loan, "short": link.settings.short}
+    head: dict[str, object] = {
+        "loan": link.settings.loan,
+        "short": link.settings.short,
+        **_legs_now(link, last),
+    }
     if now is None or blind or link.loan in pairs.unread:
         unread = "the loan cannot be read" if link.loan in pairs.unread else "no block has been judged yet"
         why = "the chain cannot be seen" if blind else unread
         return {**head, "covered": None, "share": None, "why": why}
     return {**head, "covered": now.holds, "share": round(now.share, 4), "why": pairs.said(link)}
+
+
+def _legs_now(link: Link, last: Snapshot | None) -> dict[str, object]:
+    """What the two legs are worth against each other, and how far the short is from its own end; None: not known.
+
+    ``net_usd``: what of the collateral a price that falls still takes from, dollars; negative where the short is the
+    larger. A short that is gone is one of nothing.
+    """
+    loan = last.position(link.loan) if last is not None else None
+    short = last.position(link.short) if last is not None else None
+    net: float | None = None
+    if loan is not None and short is not None and (short.perp is None or not short.perp.long):
+        held = collateral_usd(loan, link.hedged.assets)
+        net = round(held - (short_usd(short.perp) if short.perp is not None else 0.0), 2)
+    health = short.health_wad if short is not None else None
+    open_ = health is not None and health != UINT256_MAX
+    return {
+        "net_usd": net,
+        "short_health": round((health or 0) / WAD, 4) if open_ else None,
+        "short_health_least": link.hedged.health_least_wad / WAD,
+    }
 
 
 def adl_rows(watched: Watched) -> list[dict[str, object]]:

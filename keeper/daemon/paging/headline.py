@@ -56,6 +56,9 @@ def _chain(chain: Mapping[str, Any], mode: str) -> Iterator[Said]:
     elif mode == "live" and chain["started"] and not chain["armed"]:
         yield "warn", f"{name} is NOT ARMED: nothing is sent"
     yield from _stopped(chain.get("stopped", ()))
+    for pair in chain.get("pairs", ()):
+        if pair["covered"] is False:
+            yield "warn", f"{pair['loan']} is NOT COVERED by {pair['short']}: {pair['why']}"
 
 
 def _stopped(stops: Sequence[Mapping[str, Any]]) -> Iterator[Said]:

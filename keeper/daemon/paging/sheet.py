@@ -10,6 +10,7 @@ import keeper
 from keeper.chain.endpoint import EndpointStatus
 from keeper.config import Settings
 from keeper.daemon.facts import Guarded
+from keeper.daemon.joint import pair_rows
 from keeper.daemon.loop import ChainLoop
 from keeper.daemon.showing import limit_s_of
 from keeper.daemon.tick import Tick
@@ -99,6 +100,7 @@ def _chain(settings: Settings, watched: Shown, at: Moment) -> Row:
         "broken": (loop.broken if loop is not None else "") or None,
         "paused": None if pause is None else pause.why,
         "stopped": _stopped(watched),
+        "pairs": pair_rows(watched),
         "busy": loop is not None and not loop.idle,
         "endpoints": [
             {

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from keeper.cli.watch import pair_line
 from keeper.daemon.joint import adl_rows, joined, joint_figures, joint_rows, pair_rows
 from keeper.daemon.pairs import KIND, Pairs, say_adl
 from keeper.daemon.stops import PAUSE
 from keeper.daemon.watched import Blind
-from keeper.decision.legs import HEDGE_PROFIT
+from keeper.decision.legs import HEDGE_PROFIT, short_usd
 from keeper.model import Block, Position, SideProfit, Snapshot
 from keeper.seams import Severity
 from tests import build, hedged
@@ -217,3 +218,26 @@ async def test_tick__when_a_block_is_unread__then_no_hedge_was_lost_and_the_loan
     await made.running.tick(shown(made, "1700", short(1700)))
     assert len(list(made.journal.entries(KIND))) == 1
     assert pair_rows(made)[0]["covered"] is True
+
+
+@pytest.mark.asyncio
+async def test_rows__of_a_pair__say_what_is_left_uncovered_and_how_near_the_short_is_to_its_own_end(
+    tmp_path: Path,
+) -> None:
+    made = paired(tmp_path)
+    assert pair_rows(made)[0]["net_usd"] is None
+    held = short(1700)
+    await made.running.tick(shown(made, "1700", held))
+    (row,) = pair_rows(made)
+    assert held.perp is not None
+    # ten ether less what the short has sold of it
+    assert row["net_usd"] == pytest.approx(17_000 - short_usd(held.perp))
+    assert row["short_health"] == pytest.approx((held.health_wad or 0) / 1e18, abs=1e-4)
+    assert f"; net {row['net_usd']:,.0f} USD, the short's health {row['short_health']:.2f}" in pair_line(row)
+    await made.running.tick(shown(made, "1700", replace(hedged.short(None), id=SHORT)))
+    (bare,) = pair_rows(made)
+    assert (bare["net_usd"], bare["short_health"]) == (pytest.approx(17_000), None)
+    made.blind = Blind(why="no endpoint answers", since_s=0.0)
+    (unseen,) = pair_rows(made)
+    assert (unseen["net_usd"], unseen["short_health"], unseen["covered"]) == (None, None, None)
+    assert "net" not in pair_line(unseen)

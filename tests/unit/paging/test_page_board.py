@@ -116,6 +116,16 @@ def test_positions__when_a_stop_is_told_between_two_blocks__then_its_row_says_so
     assert made.positions()["rows"][0]["stopped"] is None
 
 
+@pytest.mark.parametrize(("covered", "tone"), [(True, "calm"), (False, "warn"), (None, "calm")])
+def test_headline__when_a_hedge_covers_nothing__then_it_is_no_calm_page(
+    covered: bool | None, tone: str
+) -> None:
+    pair = {"loan": "loan", "short": "short", "covered": covered, "why": "the short is gone"}
+    found = said({"chains": [chain(pairs=[pair])]}, position("a", "SAFE", 2.0))
+    assert found[0] == tone
+    assert (covered is False) == (found[1] == "loan is NOT COVERED by short: the short is gone")
+
+
 def test_headline__when_dry_run_is_not_armed__then_that_is_no_warning() -> None:
     state = {"mode": "dry-run", "chains": [chain(armed=False)]}
     assert said(state, position("a", "SAFE", 1.7))[0] == "calm"

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import orjson
 import pytest
 
@@ -15,11 +16,15 @@ from keeper.config import EndpointSettings
 from keeper.daemon.announcing import Announcer
 from keeper.daemon.control import Blind
 from keeper.daemon.paging import sheet
+from keeper.daemon.paging.board import Board
 from keeper.daemon.stops import PAUSE
+from keeper.notify.page.serving import HERE
 from keeper.seams import Severity
 from tests import build
+from tests.hedge_relief import short
 from tests.loop_double import Loop, loop, settings, vault
 from tests.page_stage import HOSTILE, hostile
+from tests.unit_pairs import paired, shown
 
 pytestmark = pytest.mark.unit
 WATCHED = [EndpointStatus(name="one", state=State.UP, latency_ms=12.0, last_error="", head_number=101)]
@@ -133,3 +138,33 @@ async def test_state__when_a_position_is_paused__then_told_with_its_end_without_
     (stop,) = state(on)["chains"][0]["stopped"]
     assert (stop["id"], stop["label"], stop["code"]) == (str(guarded.id), "vault 1", "paused")
     assert stop["why"] == "paused by ann for 30 more minutes: by hand"
+
+
+@pytest.mark.asyncio
+async def test_sheet__when_a_loan_is_hedged__then_its_pair_is_told_and_both_pages_have_a_place_for_it(
+    tmp_path: Path,
+) -> None:
+    made = paired(tmp_path)
+    try:
+        await made.running.tick(shown(made, "1700", short(1700)))
+        told = state(made)
+        ((pair,),) = (list(c["pairs"]) for c in told["chains"])
+        assert (pair["loan"], pair["covered"]) == ("loan", True)
+        board = Board("0", "live", ())
+        board.hear({"kind": "state", **told}, 1.0)
+        page = env().get_template("plain.html")
+        text = page.render(told=board.told(1.0), rows=[])
+        assert "<h2>Hedges</h2>" in text
+        assert f"<td>{pair['net_usd']:,.0f}</td><td>{pair['short_health']:.2f} (at least" in text
+        silent = page.render(told=board.told(100.0), rows=[])
+        assert "<td>not known</td>" in silent
+        board.state["chains"][0]["pairs"] = []
+        assert "Hedges" not in page.render(told=board.told(1.0), rows=[])
+    finally:
+        made.journal.close()
+
+
+def env() -> jinja2.Environment:
+    """Templates as they are served."""
+    loader = jinja2.FileSystemLoader(HERE / "templates")
+    return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)

@@ -45,6 +45,25 @@ function endpoint(e) {
   return el("li", { "data-well": well ? "yes" : "no" }, el("span", { class: "dot", "aria-hidden": "true" }), `${e.name} `, el("span", { class: "small" }, well ? words : words.toUpperCase().slice(0, 90)));
 }
 
+// ---- hedges
+
+export function pairs(told) {
+  const list = told.chains.flatMap((c) => c.pairs || []);
+  at("pairs-box").hidden = !list.length;
+  at("pairs").replaceChildren(...list.map(pair));
+}
+
+function pair(p) {
+  const [tone, word] = p.covered === null ? ["unknown", "NOT KNOWN"] : p.covered ? ["calm", "COVERED"] : ["warn", "NOT COVERED"];
+  const facts = [p.share === null ? null : `${(100 * p.share).toFixed(0)} % covered`, p.net_usd === null ? null : `net ${Math.round(p.net_usd).toLocaleString("en")} USD`, p.short_health === null ? null : `the short's health ${p.short_health.toFixed(2)} (at least ${p.short_health_least.toFixed(2)})`];
+  return el(
+    "li",
+    {},
+    el("span", { class: "chip", "data-tone": tone }, word),
+    el("span", { class: "what" }, el("b", {}, `${p.loan} and ${p.short}`), ` ${facts.filter(Boolean).map((f) => `\u00b7 ${f}`).join(" ")}`, el("br"), el("span", { class: "why" }, p.why)),
+  );
+}
+
 // ---- alarms
 
 const RANK = { CRITICAL: 0, WARNING: 1, INFO: 2 };

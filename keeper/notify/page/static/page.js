@@ -46,6 +46,7 @@ function draw() {
     say(at("heard"), heard.state.live ? `live \u00b7 ${clock(heard.wall)}` : "the daemon is silent");
   }
   overview.chains(heard.state, drift);
+  overview.pairs(heard.state);
   overview.alarms(heard.state, drift, document.body.dataset.writable === "yes");
 }
 
