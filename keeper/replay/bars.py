@@ -12,7 +12,7 @@ import importlib
 import re
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +111,8 @@ def read(path: Path, symbols: Sequence[str] = ()) -> Bars:
     parts = {s: _symbol(rows, s, problems, notes) for s in wanted}
     if problems:
         raise ConfigError(tuple(f"{path}: {p}" for p in problems[:PROBLEMS_MAX]))
-    return _joined(str(path), parts, notes)
+    found = _joined(str(path), parts, notes)
+    return replace(found, notes=tuple(f"{path}: {n}" for n in found.notes))
 
 
 def symbols_of(path: Path) -> tuple[str, ...]:
@@ -137,7 +138,7 @@ def _symbol(rows: _Rows, symbol: str, problems: list[str], notes: list[str]) -> 
     steps = np.diff(rows.ts[mine])
     if (steps < 0).any():
         at = rows.line[mine[int(np.argmax(steps < 0)) + 1]]
-        notes.append(f"{symbol}: rows are not in order of time (first at row {at}); sorted")
+        notes.append(f"row {at}, column ts: {symbol} is not in order of time, first here; sorted")
         mine = mine[np.argsort(rows.ts[mine], kind="stable")]
     twice = np.flatnonzero(np.diff(rows.ts[mine]) == 0)
     for i in twice:
@@ -147,7 +148,9 @@ def _symbol(rows: _Rows, symbol: str, problems: list[str], notes: list[str]) -> 
                 f"row {rows.line[b]}, column ts: {symbol} at {iso(rows.ts[b])} is there twice with different prices"
             )
     if len(twice):
-        notes.append(f"{symbol}: {len(twice)} bars are there twice; one of each is used")
+        first = mine[twice[0] + 1]
+        said = f"row {rows.line[first]}, column ts: {symbol} at {iso(rows.ts[first])} is there twice with the same prices"
+        notes.append(f"{said}; used once (bars like this: {len(twice)})")
         mine = np.delete(mine, twice + 1)
     picked = _Rows(
         line=rows.line[mine],
@@ -180,7 +183,7 @@ def _check(rows: _Rows, symbol: str, problems: list[str], notes: list[str]) -> N
     for name, share in (("low", 1.0 - low / body), ("high", high / top - 1.0)):
         for i in np.flatnonzero(share > WICK_MAX)[:5]:
             notes.append(
-                f"{symbol} {iso(rows.ts[i])} (row {rows.line[i]}, column {name}): {rows.prices[name][i]:g} is "
+                f"row {rows.line[i]}, column {name}: {rows.prices[name][i]:g} of {symbol} at {iso(rows.ts[i])} is "
                 f"{100.0 * share[i]:.0f} % off its own bar: kept, not taken for an oracle's price"
             )
 
@@ -190,7 +193,7 @@ def _jumps(rows: _Rows, symbol: str, problems: list[str], notes: list[str]) -> N
     opened, close = rows.prices["open"], rows.prices["close"]
 
     def named(i: int) -> str:
-        return f"{symbol} {iso(rows.ts[i])} (row {rows.line[i]}, column close): {close[i]:g}"
+        return f"row {rows.line[i]}, column close: {close[i]:g} of {symbol} at {iso(rows.ts[i])}"
 
     spikes = np.flatnonzero(prints.reverted(close))
     for i in spikes[:5]:
@@ -283,8 +286,8 @@ def _gaps(
     elif missing:
         at = int(np.argmax(ratio))
         notes.append(
-            f"{name}: {missing} bars are missing, the longest gap from {iso(ts[at])} to {iso(ts[at + 1])}; "
-            "its feed holds its last price meanwhile"
+            f"row {line[at + 1]}, column ts: {name}: bars missing: {missing}, the longest gap from {iso(ts[at])} to "
+            f"{iso(ts[at + 1])} ends here; its feed holds its last price meanwhile"
         )
 
 
@@ -359,7 +362,9 @@ def _text(path: Path) -> _Rows:
     except UnicodeDecodeError as error:
         raise ConfigError((f"{path}: is not text: {error.reason} at byte {error.start}",)) from error
     lines = csv.DictReader(text.splitlines())
-    _shape(path, lines.fieldnames or [])
+    if not lines.fieldnames:
+        raise ConfigError((f"{path}: is empty; bars need {', '.join(COLUMNS)}",))
+    _shape(path, lines.fieldnames)
     problems: list[str] = []
     line: list[int] = []
     symbol: list[str] = []

@@ -95,6 +95,9 @@ def test_read__shape_is_another__then_says_what_is_there(tmp_path: Path) -> None
         tmp_path, ["1,2"], "ts,price"
     )
     assert "has no bars" in problems(tmp_path, [])
+    (tmp_path / "empty.csv").write_text("")
+    with pytest.raises(ConfigError, match=r"empty\.csv: is empty; bars need ts, symbol"):
+        bars.read(tmp_path / "empty.csv")
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
         bars.read(tmp_path / "nowhere.csv")
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 no")
@@ -106,15 +109,19 @@ def test_read__unordered_and_repeated_alike__then_mended_and_said(tmp_path: Path
     rows = [row(n, 100.0 + n) for n in range(6)]
     found = read(tmp_path, [*rows[:2], rows[3], rows[2], *rows[4:], rows[4]])
     assert found.close[:, 0].tolist() == [100.0, 101.0, 102.0, 103.0, 104.0, 105.0]
-    assert any("not in order of time (first at row 5)" in n for n in found.notes)
-    assert any("1 bars are there twice" in n for n in found.notes)
+    assert any("bars.csv: row 5, column ts: ETH/USDT is not in order of time" in n for n in found.notes)
+    assert any(
+        "bars.csv: row 8, column ts: ETH/USDT at 2021-05-18 00:04 is there twice" in n for n in found.notes
+    )
 
 
 def test_read__gap__then_last_price_is_held_and_a_long_one_refused(tmp_path: Path) -> None:
     rows = [row(n, 100.0 + n % 7) for n in range(200) if n not in (50, 51)]
     found = read(tmp_path, rows)
     assert len(found.times_s) == 198
-    assert any("2 bars are missing, the longest gap from" in n for n in found.notes)
+    assert any(
+        "bars.csv: row 52, column ts: ETH/USDT: bars missing: 2, the longest" in n for n in found.notes
+    )
     both = [row(n, 7.0, "BTC/USDT") for n in range(200)]
     joined = read(tmp_path, [*rows, *both])
     assert joined.live[50].tolist() == [False, True]
@@ -142,7 +149,7 @@ def test_read__a_whole_bar_that_reverts__then_named_and_no_feed_says_it(tmp_path
             # the next bar opens where the last one ended
             rows[6] = row(6, 100.0, open=price, high=max(price, 100.0), low=min(price, 100.0))
         found = read(tmp_path, rows)
-        assert any("(row 7, column close)" in n and "between 100 and 100" in n for n in found.notes)
+        assert any("row 7, column close" in n and "between 100 and 100" in n for n in found.notes)
         moved = paths.project(found, ("ETH",), ("low", "high", "close"), {"*": paths.EVERY}, ())
         assert 0.98 < moved.said.min() < moved.said.max() < 1.02
 
@@ -155,7 +162,9 @@ def test_read__a_price_that_changes_its_unit__then_refused_by_row_and_a_collapse
     assert "bars.csv: row 7, column close: 100000 of ETH/USDT" in said
     assert "1,000 times the bar before it and stays" in said
     found = read(tmp_path, rows + [row(n, 1.0) for n in range(5, 10)])
-    assert any("(row 7, column close): 1 is 0.01 times the bar before it and stays" in n for n in found.notes)
+    assert any(
+        "column close: 1 of ETH/USDT at 2021-05-18 00:05 is 0.01 times the bar" in n for n in found.notes
+    )
     assert paths.project(found, ("ETH",), ("close",), {"*": paths.EVERY}, ()).said.min() == 0.01
     crash = read(tmp_path, rows + [row(n, 60.0) for n in range(5, 10)])
     assert crash.notes == ()
@@ -182,4 +191,6 @@ def test_read__print_far_from_its_own_bar__then_kept_and_said(tmp_path: Path) ->
     rows[5] = row(5, low=0.0001)
     found = read(tmp_path, rows)
     assert found.low[5, 0] == 0.0001
-    assert any("(row 7, column low): 0.0001 is 100 % off its own bar" in n for n in found.notes)
+    assert any(
+        "bars.csv: row 7, column low: 0.0001 of ETH/USDT" in n and "100 % off" in n for n in found.notes
+    )
