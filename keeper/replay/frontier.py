@@ -101,6 +101,22 @@ def best(points: Sequence[Point], liquidated_max: int, gap_least: float) -> Poin
     return min(good, key=lambda p: p.whole_usd, default=None)
 
 
+def at_margin(points: Sequence[Point], gap: float) -> float:
+    """What is paid at a tail margin of ``gap``, USD, by the lower hull of cost over margin: the cheapest setting that
+    keeps it, or less between one below and one above. +inf where none keeps it; the cheapest of all where it is NaN.
+    """
+    if math.isnan(gap):
+        return min((p.whole_usd for p in points), default=math.inf)
+    above = [(_known(p.gap), p.whole_usd) for p in points if _known(p.gap) >= gap]
+    below = [(_known(p.gap), p.whole_usd) for p in points if _known(p.gap) < gap]
+    least = min((usd for _, usd in above), default=math.inf)
+    for high, dear in above:
+        for low, cheap in below:
+            share = (gap - low) / (high - low)
+            least = min(least, cheap + share * (dear - cheap))
+    return least
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forward:
     """One fold: chosen on ``trained``, judged on ``tested``."""

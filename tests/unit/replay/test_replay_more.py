@@ -115,6 +115,24 @@ def test_frontier__when_settings_are_compared__then_only_those_that_none_beats()
     assert frontier.best(points, 0, 0.2) is None
 
 
+def test_frontier__when_it_is_read_at_a_margin__then_no_more_safety_is_paid_for_than_is_asked() -> None:
+    def point(paid: float, gap: float) -> frontier.Point:
+        return frontier.Point(
+            trigger=1.1, target=1.3, liquidated=0, whole_usd=paid, lost_usd=0.0, acts=1, gap=gap,
+            gap_median=gap, gap_least=gap,
+        )  # fmt: skip
+
+    points = [point(100.0, 0.02), point(300.0, 0.10), point(900.0, 0.06)]
+    # between 2 and 10 %, a quarter and three quarters of the way; what is dear in between is on no hull
+    assert frontier.at_margin(points, 0.04) == pytest.approx(150.0)
+    assert frontier.at_margin(points, 0.08) == pytest.approx(250.0)
+    assert frontier.at_margin(points, 0.01) == 100.0
+    assert frontier.at_margin(points, 0.12) == math.inf
+    assert frontier.at_margin(points, math.nan) == 100.0
+    # a setting that costs less and keeps more is taken as it is
+    assert frontier.at_margin([*points, point(50.0, 0.2)], 0.08) == 50.0
+
+
 def test_walk__when_the_past_chose_wrong__then_it_is_judged_by_what_came_and_not_by_what_it_knew() -> None:
     def point(trigger: float, paid: float) -> frontier.Point:
         return frontier.Point(
