@@ -53,6 +53,8 @@ def solve(problem: Problem) -> Solution | Refusal:
 
 def _narrowed(problem: Problem, scenarios: int) -> Problem:
     """The problem with its first scenarios only."""
+    if scenarios == len(problem.forms[0].weighted):
+        return problem
     forms = tuple(
         replace(f, weighted=f.weighted[:scenarios], debt=f.debt[:scenarios], floor=f.floor[:scenarios])
         for f in problem.forms

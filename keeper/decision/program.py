@@ -80,7 +80,8 @@ _OPTIONS: dict[str, bool | int | float | str] = {
     "parallel": "off",
     "mip_rel_gap": GAP,
     "time_limit": TIME_S,
-    # programs of a hundred columns: the heuristics for large ones took most of the time
+    # programs of a hundred columns: what is done for large ones took most of the time, and of the worst half
+    "presolve": "off",
     "mip_detect_symmetry": False,
     "mip_heuristic_effort": 0.0,
     "mip_heuristic_run_feasibility_jump": False,
