@@ -5,9 +5,10 @@ Compiled kernels and what libraries cache are kept from run to run in the checko
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,17 @@ def pytest_configure() -> None:
     # a busy machine is no failure of an example; where CI is set, the examples are the same in every run
     settings.register_profile("keeper", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("keeper")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is collected stays to the end: it is not looked through for garbage, now or during any test."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -36,7 +37,20 @@ class Source:
 @cache
 def sources(*folders: str) -> tuple[Source, ...]:
     """Every Python file below ``folders`` (default: the shipped packages)."""
-    return tuple(read(p) for f in folders or PACKAGES for p in sorted((ROOT / f).rglob("*.py")) if _ours(p))
+    # a million nodes are made and kept: to look through them for garbage again and again costs more than to parse
+    gc.disable()
+    try:
+        paths = (p for f in folders or PACKAGES for p in sorted((ROOT / f).rglob("*.py")))
+        return tuple(_parsed(p) for p in paths if _ours(p))
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@cache
+def nodes(tree: ast.Module) -> tuple[ast.AST, ...]:
+    """Everything in it, as ``ast.walk`` goes."""
+    return tuple(ast.walk(tree))
 
 
 def read(path: Path) -> Source:
@@ -47,6 +61,11 @@ def read(path: Path) -> Source:
     return Source(path=path, module=module, text=text, tree=ast.parse(text, str(path)))
 
 
+@cache
+def _parsed(path: Path) -> Source:
+    return read(path)
+
+
 def imports(source: Source) -> Iterator[tuple[str, int, bool]]:
     """(dotted name, line, whether only for type checking) of every absolute import, however deep it stands.
 
@@ -54,12 +73,12 @@ def imports(source: Source) -> Iterator[tuple[str, int, bool]]:
     """
     typing_only = {
         id(node)
-        for block in ast.walk(source.tree)
+        for block in nodes(source.tree)
         if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.unparse(block.test)
         for stmt in block.body
         for node in ast.walk(stmt)
     }
-    for node in ast.walk(source.tree):
+    for node in nodes(source.tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield alias.name, node.lineno, id(node) in typing_only

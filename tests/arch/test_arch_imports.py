@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from tests.arch.sources import ROOT, Source, imports, read, sources
+from tests.arch.sources import ROOT, Source, imports, nodes, read, sources
 
 pytestmark = pytest.mark.unit
 
@@ -108,7 +108,7 @@ def test_import__when_written__then_it_is_absolute() -> None:
     wrong = [
         f"{s.where}:{node.lineno}"
         for s in sources("keeper", "strategies", "anvil", "tests")
-        for node in ast.walk(s.tree)
+        for node in nodes(s.tree)
         if isinstance(node, ast.ImportFrom) and node.level
     ]
     assert wrong == []

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.arch.sources import Source, sources
+from tests.arch.sources import Source, nodes, sources
 
 pytestmark = pytest.mark.unit
 
@@ -63,7 +63,7 @@ def test_function__when_called__then_it_takes_at_most_5_parameters() -> None:
 
 
 def test_class__when_derived__then_at_most_one_step_deep() -> None:
-    classes = {c.name: c for s in sources() for c in ast.walk(s.tree) if isinstance(c, ast.ClassDef)}
+    classes = {c.name: c for s in sources() for c in nodes(s.tree) if isinstance(c, ast.ClassDef)}
     wrong = [name for name, c in classes.items() if _depth(c, classes) > 1 and not _is_error(c, classes)]
     assert wrong == []
 
@@ -78,7 +78,7 @@ def test_except__when_written__then_it_names_what_it_expects() -> None:
         f"{s.where}:{h.lineno}"
         for s in sources()
         if s.module not in SUPERVISORS
-        for h in ast.walk(s.tree)
+        for h in nodes(s.tree)
         if isinstance(h, ast.ExceptHandler) and _broad(h.type) and not _passes_on(h)
     ]
     assert wrong == []
@@ -89,7 +89,7 @@ def test_suppress__when_written__then_it_names_what_it_expects() -> None:
         f"{s.where}:{c.lineno}"
         for s in sources()
         if s.module not in SUPERVISORS
-        for c in ast.walk(s.tree)
+        for c in nodes(s.tree)
         if isinstance(c, ast.Call)
         and ast.unparse(c.func).endswith("suppress")
         and any(_broad(a) for a in c.args)
@@ -108,9 +108,7 @@ def test_public_name__when_shipped__then_it_has_a_docstring() -> None:
 
 
 def test_global_statement__when_searched__then_there_is_none() -> None:
-    wrong = [
-        f"{s.where}:{n.lineno}" for s in sources() for n in ast.walk(s.tree) if isinstance(n, ast.Global)
-    ]
+    wrong = [f"{s.where}:{n.lineno}" for s in sources() for n in nodes(s.tree) if isinstance(n, ast.Global)]
     assert wrong == []
 
 
@@ -118,7 +116,7 @@ def test_record__when_declared__then_it_is_frozen_slotted_and_keyword_only() -> 
     wrong = [
         f"{s.where}:{c.lineno} {c.name}"
         for s in sources()
-        for c in ast.walk(s.tree)
+        for c in nodes(s.tree)
         if isinstance(c, ast.ClassDef) and not c.name.startswith("_")
         for d in c.decorator_list
         if "dataclass" in ast.unparse(d)
@@ -128,7 +126,7 @@ def test_record__when_declared__then_it_is_frozen_slotted_and_keyword_only() -> 
 
 
 def _functions(source: Source) -> Iterator[Function]:
-    return (n for n in ast.walk(source.tree) if isinstance(n, Function))
+    return (n for n in nodes(source.tree) if isinstance(n, Function))
 
 
 def _parameters(f: Function) -> int:
@@ -198,7 +196,7 @@ def _inherited(method: Function, owner: ast.ClassDef) -> bool:
         f.name
         for s in sources("keeper")
         if s.module == "keeper.seams"
-        for f in ast.walk(s.tree)
+        for f in nodes(s.tree)
         if isinstance(f, Function)
     }
     return method.name in seam

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from keeper.kinds import KINDS
-from tests.arch.sources import ROOT, Source, imports, read, sources
+from tests.arch.sources import ROOT, Source, imports, nodes, read, sources
 
 pytestmark = pytest.mark.unit
 
@@ -67,8 +67,8 @@ def _named(source: Source) -> list[str]:
 
 def _texts(tree: ast.Module) -> Iterator[str]:
     """String constants that are values; a text that stands alone is documentation."""
-    alone = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}
-    for node in ast.walk(tree):
+    alone = {id(n.value) for n in nodes(tree) if isinstance(n, ast.Expr)}
+    for node in nodes(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in alone:
             yield node.value
 
