@@ -20,7 +20,7 @@ Executor = Annotated[
     ),
 ]
 Safe = Annotated[
-    bool, typer.Option("--safe", help="With --executor: a Safe's file, and the hashes its signers see.")
+    bool, typer.Option("--safe", help="With --executor: a Safe's file and hashes; no module is enabled.")
 ]
 Reserve = Annotated[
     list[str] | None,
