@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from eth_utils.crypto import keccak
 
-from anvil.guard import Guard
+from anvil.guard import START_S, Guard
 from anvil.scenario import load_scenario
 from anvil.stage import stage
 from keeper.config import load
@@ -123,7 +123,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         on.chain.rpc("evm_setAutomine", False)
         with Guard(on.config) as guard:
             lives = Night(on=on, guard=guard, settings=load(on.config))
-            lives.block()
+            guard.caught_up(on.chain.mine().number, within_s=START_S)
             yield Watched(night=lives, first=first, second=second, relay=relay)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from anvil.guard import Guard
+from anvil.guard import START_S, Guard
 from anvil.stage import PASSWORD
 from keeper.clock import SystemClock
 from keeper.config import load
@@ -71,6 +71,7 @@ def test_standby__when_the_first_machine_lives_and_then_dies__then_each_fall_is_
         config = second_machine(there, tmp_path / "second")
         there.arm()
         with night(on) as first, Guard(config) as second:
+            second.caught_up(on.chain.block().number, within_s=START_S)
             first.falls(WETH=0.8, wstETH=0.8)
             for _ in range(5):
                 first.block()
