@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.arch.sources import ROOT, Source, sources
+from tests.order import LONGEST
 
 pytestmark = pytest.mark.unit
 
@@ -40,6 +41,10 @@ def test_test__when_named__then_it_says_what_when_then() -> None:
 def test_test_file__when_named__then_its_name_is_unique() -> None:
     names = [s.path.name for s in _test_files()]
     assert sorted({n for n in names if names.count(n) > 1}) == []
+
+
+def test_order__when_a_file_is_named_to_begin__then_it_is_there() -> None:
+    assert [name for name in LONGEST if not (ROOT / "tests" / name).is_file()] == []
 
 
 def test_mock_library__when_searched__then_none_is_used() -> None:
