@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -97,12 +98,13 @@ def test_canary__when_asked_for__then_settled_on_the_real_market_and_told_and_th
     done: list[Any] = []
     typed = threading.Thread(target=lambda: done.append(keeper(cage.told.on, "canary", "--now")))
     typed.start()
-    for _ in range(BLOCKS_MAX):
-        if not typed.is_alive():
-            break
+    left, deadline_s = BLOCKS_MAX, time.monotonic() + 240
+    while typed.is_alive() and left and time.monotonic() < deadline_s:
         if cage.run()["state"] == "RUNNING":
             cage.told.block()
+            left -= 1
         typed.join(0.5)
+    typed.join(60)
     (command,) = done
     print(command.stdout, command.stderr)
     assert command.returncode == 0

@@ -33,7 +33,7 @@ def _ask(status: int, answer: bytes, retry_after: str | None = None) -> object:
     async def main() -> object:
         rpc = Canned(status, answer, retry_after)
         try:
-            return await rpc.call("eth_call", [], timeout_s=1)
+            return await rpc.call("eth_call", [], timeout_s=60)
         finally:
             await rpc.close()
 
@@ -204,7 +204,7 @@ async def test_secret__when_the_transport_fails__then_no_text_or_traceback_holds
 
     rpc._session.post = post  # type: ignore[method-assign,assignment]
     with pytest.raises(Transient) as caught:
-        await rpc.call("eth_call", [], timeout_s=1)
+        await rpc.call("eth_call", [], timeout_s=60)
     await rpc.close()
     whole = "".join(traceback.format_exception(caught.value)) + repr(caught.value) + repr(rpc)
     assert "alpha" in str(caught.value)

@@ -149,7 +149,7 @@ def bird(on: Loop) -> Bird:
 
 
 async def ended(looking: asyncio.Task[None]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await looking
 
 

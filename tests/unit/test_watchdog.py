@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ def systemd(tmp_path: Path) -> Iterator[tuple[str, socket.socket]]:
     path = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.bind(path)
-        receiver.settimeout(1)
+        receiver.settimeout(60)
         yield path, receiver
 
 
@@ -37,9 +38,10 @@ def test_notifier__when_told__then_one_datagram_each(systemd: tuple[str, socket.
 
 def test_notifier__when_the_socket_is_abstract__then_it_is_reached() -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
-        receiver.bind("\0keeper-test-watchdog")
-        receiver.settimeout(1)
-        Notifier("@keeper-test-watchdog").ping("watching")
+        name = f"keeper-test-watchdog-{os.getpid()}"
+        receiver.bind(f"\0{name}")
+        receiver.settimeout(60)
+        Notifier(f"@{name}").ping("watching")
         assert receiver.recv(200).startswith(b"WATCHDOG=1")
 
 

@@ -7,6 +7,7 @@ import pytest
 from keeper.chain.rpc import RateLimited, TooLarge
 from keeper.errors import Rejected, Transient
 from tests.unit.chain.bodies import SILENT, Bench, FakeBody
+from tests.virtual_time import virtual
 
 pytestmark = pytest.mark.unit
 
@@ -18,7 +19,7 @@ def counted(bench: Bench) -> dict[str, int]:
     return {kind: n for kind, n in faults if n}
 
 
-@pytest.mark.asyncio
+@virtual
 @pytest.mark.parametrize(
     ("told", "kinds"),
     [
@@ -39,7 +40,7 @@ async def test_faults__when_a_request_is_lost__then_counted_by_kind(
         assert counted(bench) == kinds
 
 
-@pytest.mark.asyncio
+@virtual
 async def test_faults__when_another_chain_answers__then_counted_once_until_it_is_taken_back() -> None:
     async with Bench(FakeBody(chain_id=1)) as bench:
         for _ in range(2):

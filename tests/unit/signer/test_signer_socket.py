@@ -415,7 +415,7 @@ def test_run__when_systemd_listens__then_it_is_told_ready_alive_and_stopping(
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
-        systemd.settimeout(5)
+        systemd.settimeout(60)
 
         async def end_soon() -> int:
             running = asyncio.create_task(command._run(command._parser().parse_args(line)))
@@ -425,5 +425,8 @@ def test_run__when_systemd_listens__then_it_is_told_ready_alive_and_stopping(
             return await running
 
         assert asyncio.run(end_soon()) == EXIT_OK
-        told = [systemd.recv(300).decode().partition("\n")[0] for _ in range(3)]
-    assert told == ["READY=1", "WATCHDOG=1", "STOPPING=1"]
+        told = []
+        while "STOPPING=1" not in told:
+            told.append(systemd.recv(300).decode().partition("\n")[0])
+    # a slow machine is told alive more than once
+    assert told == ["READY=1", *["WATCHDOG=1"] * max(1, len(told) - 2), "STOPPING=1"]

@@ -152,10 +152,12 @@ def test_decode__1000_accounts__takes_well_under_100_ms_of_cpu() -> None:
     eye, told = venue(), answer(rows)
     eye.calls(accounts, EMPTY)
     best_s = float("inf")
-    for _ in range(3):
+    for _ in range(20):
         start_s = time.process_time()
         reading = eye.decode(BLOCK, accounts, told, EMPTY, {})
         best_s = min(best_s, time.process_time() - start_s)
+        if best_s < 0.05:
+            break
     assert len(reading.positions) == 1_000
     assert best_s < 0.1, f"{best_s * 1e3:.0f} ms"
 
