@@ -220,7 +220,7 @@ act = {toml_text(policy.act)}            # a crossed trigger is a promise; "brea
 strategies = [{", ".join(toml_text(s) for s in policy.strategies)}]
 idle_rate = {policy.idle_rate!r}            # what the wallet's idle capital would earn a year
 horizon_days = {policy.horizon_days!r}          # how long rescue capital is expected to stay tied up
-{_thrifty(thrifty)}
+{_lead(policy)}{_thrifty(thrifty)}
 [policies.{name}.caps]      # whole dollars, whatever the price does
 per_action_usd = {caps.per_action_usd}
 per_day_usd = {caps.per_day_usd}
@@ -228,6 +228,14 @@ gas_usd_max = {caps.gas_usd_max}
 gas_usd_emergency = {caps.gas_usd_emergency}
 gas_loss_pct = {caps.gas_loss_pct}           # gas at most this share of what a liquidation would cost
 """
+
+
+def _lead(policy: Policy) -> str:
+    """How far a sale is sized ahead of the price; nothing where it is not."""
+    if not policy.lead_bps:
+        return ""
+    lead = toml_text(decimal_text(policy.lead_bps, 2))
+    return f"lead_pct = {lead}         # a sale through an Executor still does its work after prices moved so far\n"
 
 
 def _thrifty(policy: Policy | None) -> str:
@@ -244,7 +252,6 @@ def _thrifty(policy: Policy | None) -> str:
 # Thrifty, for who sells by an Executor: as little as is of use, and more at once where gas is dear. So twelve crashes
 # were replayed (what came of it: docs/reference/replay.md). After a rescue the level may stay WATCH:
 {lines}# stretch = true
-# lead_pct = {toml_text(decimal_text(policy.lead_bps, 2))}
 """
 
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import ROUND_UP, Decimal
+from itertools import product
 
 from keeper.model import Caps, Holding, Outlook, Policy, Position
 from keeper.phrases import health_text
@@ -24,6 +25,8 @@ STABLE_BAND = 0.02
 LENDING_WAYS, PERP_WAYS = ("repay", "add_collateral"), ("add_margin", "reduce_perp")
 CORRELATED_SHARE = 0.05
 """Share of both that remains in a special mode (e-mode): the protocol lists its assets as moving together."""
+PART = 0.1
+"""Of a collateral or debt that is sold or bought often enough to be foreseen."""
 STEP_RANGE = (0.005, 0.5)
 SIGMA_RANGE = (0.001, 0.15)
 """Daily; the floors leave room for one block of anything, the ceilings keep a policy below health 4."""
@@ -77,6 +80,7 @@ def suggest(
         caps=_caps(debt_usd),
         idle_rate=0.05,
         horizon_days=7.0,
+        lead_bps=_lead_bps(position),
     )
     why = _why(position, outlook, moves, policy)
     if emergency_least > 1 / (1 - moves.step):
@@ -89,7 +93,7 @@ def suggest(
 
 def thrifty(position: Position, policy: Policy) -> Policy:
     """The same with a near target and sales that go on where gas is dear: target = trigger/(1-d/2), max_health =
-    trigger/(1-6d), lead d/2, ``stretch``; what twelve crashes were replayed with (docs/reference/replay.md).
+    trigger/(1-6d), ``stretch``; what twelve crashes were replayed with (docs/reference/replay.md).
     """
     day = relative_moves(position, {}, {}).sigma_day
     trigger = Decimal(policy.trigger_wad).scaleb(-18)
@@ -101,8 +105,24 @@ def thrifty(position: Position, policy: Policy) -> Policy:
         max_health_wad=wad_from(highest),
         hysteresis_wad=min(policy.hysteresis_wad, wad_from(target - trigger)),
         stretch=True,
-        lead_bps=round(day / 2 * BPS),
     )
+
+
+def _lead_bps(position: Position) -> int:
+    """Half an ordinary day's move of the pair that moves most, each at least ``PART`` of its side; 0 of a perpetual.
+
+    What is sold is one pair, and its price is what outruns a limit, however calm the position is as a whole.
+    """
+    if position.perp is not None:
+        return 0
+    pairs = product(_parts(position.collateral), _parts(position.debt))
+    days = [relative_moves(replace(position, collateral=(c,), debt=(d,)), {}, {}).sigma_day for c, d in pairs]
+    return round(max(days, default=0.0) / 2 * BPS)
+
+
+def _parts(side: tuple[Holding, ...]) -> tuple[Holding, ...]:
+    least = PART * sum(h.value_base for h in side)
+    return tuple(h for h in side if h.value_base > 0 and h.value_base >= least)
 
 
 def relative_moves(

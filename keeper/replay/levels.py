@@ -4,7 +4,9 @@
     trigger   = emergency/(1-2d)    and two ordinary days of d on top
     target    = trigger/(1-d/2)     as little as is of use: a rescue is no bet
     max       = trigger/(1-6d)      as far as a sale may go on where gas is dear (``stretch``)
-    lead      = d/2                 as far as prices may move until a sale is included, and it still does its work
+    lead      = D/2                 as far as prices may move until a sale is included, and it still does its work;
+                                    D the day of the pair that moves most, for what is sold is one pair, and its price
+                                    is what outruns a limit, however calm the account is as a whole
 
 A loop of one asset against itself is judged by its ratio alone: what is absurd for ETH against dollars is safe there.
 """
@@ -27,6 +29,8 @@ FALL = 0.5
 ROOM_LEAST = 0.025
 """Least distance from target to max_health."""
 GAP_LEAST = 0.002
+PART = 0.1
+"""Of a collateral or debt that is sold or bought often enough to be foreseen."""
 UNCAPPED_USD = 10**12
 
 
@@ -69,7 +73,23 @@ def thrifty(account: Account) -> Policy:
     target = max(trigger / (1.0 - TARGET_DAYS * moves.day), trigger + GAP_LEAST)
     highest = max(trigger / (1.0 - MAX_DAYS * moves.day), target + ROOM_LEAST)
     found = plain(trigger, target, emergency=emergency, highest=highest, stretch=True)
-    return replace(found, lead_bps=round(LEAD_DAYS * moves.day * BPS))
+    return replace(found, lead_bps=round(LEAD_DAYS * _pair_day(account) * BPS))
+
+
+def _pair_day(account: Account) -> float:
+    """One standard deviation of a day of the price between a collateral and a debt: of the pair that moves most, each
+    at least ``PART`` of its side."""
+    days = [
+        _moves_at(replace(account, collateral=(held,), debt=(owed,)), 1.0).day
+        for held in _parts(account.collateral)
+        for owed in _parts(account.debt)
+    ]
+    return max(days, default=moves_of(account).day)
+
+
+def _parts(lots: tuple[Lot, ...]) -> tuple[Lot, ...]:
+    whole = sum(x.value for x in lots)
+    return tuple(x for x in lots if x.value >= PART * whole and x.value > 0.0)
 
 
 def plain(

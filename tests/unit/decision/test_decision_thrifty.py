@@ -64,6 +64,8 @@ def test_thrifty__when_offered__then_as_the_replays_ran_it_and_parses_as_it_stan
     text = template.from_guards("mainnet", 1, "https://endpoint.example", [guard])
     as_written = _parsed(text)
     assert (as_written.target_wad, as_written.stretch) == (policy.target_wad, False)
+    # 80 % a year of ETH, 5 % of a dollar: half a day's move, for whoever comes to sell by an Executor
+    assert as_written.lead_bps == policy.lead_bps == 210
     chosen = text.replace(f'target = "{policy.target_wad / WAD:.4f}"', "").splitlines()
     plain = ("target", "max_health", "hysteresis")
     kept = [line for line in chosen if not line.startswith(plain)]
@@ -73,11 +75,22 @@ def test_thrifty__when_offered__then_as_the_replays_ran_it_and_parses_as_it_stan
     assert [getattr(found, x) for x in levels] == [getattr(cheap, x) for x in levels]
 
 
+def test_suggest__when_a_part_of_the_debt_is_the_collateral_itself__then_the_lead_is_of_the_pair_that_moves() -> (
+    None
+):
+    mixed = position([collateral(WETH, "10")], [debt(WETH, "3"), debt(USDC, "3000")])
+    whole, _ = suggest(mixed, build.outlook(mixed), {}, {})
+    alone, _ = suggest(LOAN, build.outlook(LOAN), {}, {})
+    assert whole.trigger_wad < alone.trigger_wad
+    assert whole.lead_bps == alone.lead_bps
+    # a rest of dollars is no pair that is sold into
+    crumb = position([collateral(WETH, "10")], [debt(WETH, "6"), debt(USDC, "1")])
+    assert suggest(crumb, build.outlook(crumb), {}, {})[0].lead_bps < 20
+
+
 def _parsed(text: str) -> Policy:
     return next(p for p in parse(text, Path("/k/keeper.toml")).policies if p.name == "policy-1")
 
 
 def _offered(line: str) -> bool:
-    return line.startswith(
-        ("# target =", "# max_health =", "# hysteresis =", "# stretch = true", "# lead_pct =")
-    )
+    return line.startswith(("# target =", "# max_health =", "# hysteresis =", "# stretch = true"))

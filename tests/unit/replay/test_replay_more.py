@@ -161,6 +161,18 @@ def test_levels__when_collateral_and_debt_are_one_asset__then_far_lower_than_aga
         assert policy.max_health_wad > policy.target_wad
 
 
+def test_levels__when_a_calm_account_owes_dollars_too__then_its_lead_is_of_the_pair_that_moves() -> None:
+    mixed = Account(
+        name="mixed",
+        collateral=(Lot(asset="stETH", value=100.0, threshold=0.83),),
+        debt=(Lot(asset="WETH", value=37.0), Lot(asset="USDT", value=35.0), Lot(asset="WBTC", value=1.0)),
+    )
+    calm, plain = levels.thrifty(mixed), levels.thrifty(account())
+    assert calm.trigger_wad < plain.trigger_wad
+    # a loop's pair alone hardly moves, dollars against ETH do; a crumb of bitcoin is no pair
+    assert calm.lead_bps == plain.lead_bps == 210
+
+
 def test_kept__when_a_run_is_cut_in_the_middle_of_a_line__then_it_goes_on_and_ends_the_same(
     tmp_path: Path,
 ) -> None:
@@ -336,6 +348,9 @@ def test_command__when_swept_sampled_and_reported__then_frontier_forward_and_pag
     assert said["accounts"] == 1
     assert said["rule"]["rescuable"] == 1
     assert not said["rule"]["liquidated"]
+    # of one account at risk the margin is its own
+    assert said["margins"] == {k["keeper"]: k["accounts"][0]["gap"] for k in said["keepers"]}
+    assert said["margins"]["nobody"] < 0.0 < said["margins"]["ours"]
     # bars of 300 s in two moments: longer than the 24 to 72 s of the market's delay
     assert any("an act lands 150 s after what it saw" in n for n in said["notes"])
     kept = (tmp_path / "k.jsonl").read_text()
