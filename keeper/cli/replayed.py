@@ -87,16 +87,18 @@ def _compared(asked: Asked, scene: Scene, names: Sequence[str]) -> int:
             sea.voyage(scene.crew, scene.moved, make, scene.shop, keep.Page(kept, name, advance))
             for name, make in made.items()
         ]
-    judged = _judged(scene, sailed)
+    judged, gaps = _judged(scene, sailed), replaying.margins(sailed)
     sailed = replay_perps.joined(sailed, bets)
     rows = [compare.row(v) for v in sailed]
     lines = replaying.said(scene.read, scene.crew, scene.moved, sailed)
     lines += [f"interest {asked.interest}, {replay_market.said(scene.shop)}, feeds {asked.feed}"]
-    lines += [*replaying.judgement(judged), *told, replaying.FIXED]
+    lines += [*replaying.judgement(judged), *replaying.margins_said(gaps)]
+    lines += [*replaying.unlimited(rows, named=bool(asked.policy)), *told, replaying.FIXED]
     if asked.json:
         body = replaying.document(scene.read, scene.crew, scene.moved, sailed)
         body["market"] = replay_market.document(scene.shop)
         body["perps"] = {"positions": len(scene.perps), "said": told}
+        body["margins"] = gaps
         print(table.document({**body, "seed": asked.seed, "rule": replaying.rule(judged)}))
     else:
         table.show(replaying.HEADERS, [replaying.cells(r) for r in rows])

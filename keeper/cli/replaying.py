@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from keeper.cli import subject
-from keeper.replay import compare
+from keeper.replay import compare, frontier
 from keeper.replay.bars import Bars, iso
 from keeper.replay.compare import Row
 from keeper.replay.fleet import Fleet
@@ -132,6 +132,37 @@ def document(bars: Bars, fleet: Fleet, paths: Paths, voyages: Sequence[Voyage]) 
             for r, v in ((compare.row(v), v) for v in voyages)
         ],
     }
+
+
+def margins(voyages: Sequence[Voyage]) -> dict[str, float | None]:
+    """Each keeper's tail margin over the accounts at risk; empty where nobody's was not in the run, or none is."""
+    idle = next((v for v in voyages if v.keeper == "nobody"), None)
+    risk = frontier.at_risk(idle) if idle is not None else frozenset[str]()
+    if not risk:
+        return {}
+    return {v.keeper: subject.number(frontier.point(v, (0.0, 0.0), risk).gap) for v in voyages}
+
+
+def margins_said(found: Mapping[str, float | None]) -> list[str]:
+    """The margins as a line: what two keepers cost compares only where these are alike."""
+    told = ", ".join(f"{name} {100.0 * gap:.1f} %" for name, gap in found.items() if gap is not None)
+    if not told:
+        return []
+    return [
+        "further fall in one update that 95 % of the accounts at risk survive at their worst moment: "
+        f"{told}; whose is smaller gave less for its cost (--sweep shows settings by both)"
+    ]
+
+
+def unlimited(rows: Sequence[Row], *, named: bool) -> list[str]:
+    """That no limit bound ours, where it paid more than liquidators would have taken; ``named``: by --policy."""
+    paid = {r.keeper: r.whole_usd for r in rows}
+    if named or "nobody" not in paid or paid.get("ours", 0.0) <= paid["nobody"]:
+        return []
+    return [
+        "ours paid more than being liquidated would have cost: its limits do not bind here; --policy NAME replays a "
+        "configuration with its own (gas_usd_max, gas_usd_emergency, gas_loss_pct)"
+    ]
 
 
 def judgement(found: Score | None) -> list[str]:
