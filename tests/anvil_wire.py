@@ -54,7 +54,7 @@ class Wire:
         self._do(self._mend())
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
 
     async def _mend(self) -> None:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)

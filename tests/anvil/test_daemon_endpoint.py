@@ -158,7 +158,8 @@ def test_endpoint__when_both_die__then_blind_is_said_and_nothing_reads_healthy(w
         assert position["health_wad"] is None
         assert position["last_known"]["health_wad"] == known[position["label"]]
         assert position["last_known"]["block"] == seen["block"]
-    assert said(lives, "blind")[2:] == [("CRITICAL", "local")]
+    # a machine that stood still may have been blind for a moment before: what counts is said last
+    assert said(lives, "blind")[-1] == ("CRITICAL", "local")
     assert said(lives, "endpoint_down")[-1] == ("WARNING", "spare")
     refused = lives.guard.ask({"do": "arm", "accept_immediate": True})
     assert refused["ok"] is False
@@ -183,7 +184,7 @@ def test_endpoint__when_back__then_it_recovers_and_acts_on_what_happened_meanwhi
     lives.guard.caught_up(number)
     until(lambda: status(lives)["blind"] is None and status(lives)["idle"])
     assert lives.position("plain")["level"] in ("ACT", "URGENT")
-    assert said(lives, "blind")[2:] == [("CRITICAL", "local"), ("CLEARED", "local")]
+    assert said(lives, "blind")[-2:] == [("CRITICAL", "local"), ("CLEARED", "local")]
     lives.block()
     assert lives.rescues("plain") == before + 1
     assert lives.health("plain") >= 1249 * 10**15
