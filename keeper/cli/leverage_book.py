@@ -264,7 +264,12 @@ def _band(found: Leverage, wish: WhatIf) -> list[Measure]:
         return [unknown("band", "x", "no loan with equity")]
     weighted = math.fsum(b.threshold * b.assets for b in found.borrowers if b.debt > 0.0) / held
     ratio, sale = held / own, held - wish.target * own
-    inside = "inside: nothing to do" if low <= ratio <= high else "below it: nothing is ever bought"
+    inside = "inside: nothing to do"
+    if ratio < low:
+        inside = (
+            f"below it: the keeper never borrows. Your own act: {-sale:,.0f} USD borrowed, and as much bought and "
+            f"supplied, restore {wish.target:g}x at health {health_of_ratio(wish.target, weighted):.4f}, costs apart"
+        )
     if ratio > high:
         inside = f"above it: {sale:,.0f} USD sold against debt restore {wish.target:g}x, costs apart"
     return [

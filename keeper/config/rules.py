@@ -187,7 +187,8 @@ def _band(p: schema.PolicyTable) -> Iterator[Broken]:
         yield "leverage_max", ("leverage_target",), why
     if p.leverage_boost:
         why = "boost_not_permitted: to raise leverage the keeper would borrow for the owner, and no grant of his, no "
-        why += "Executor and no subaccount allows that; a band lowers leverage only"
+        why += "Executor and no subaccount allows that; a band lowers leverage only. What you would borrow yourself: "
+        why += "keeper leverage --target"
         yield "leverage_boost", (), why
 
 

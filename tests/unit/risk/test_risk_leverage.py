@@ -163,6 +163,10 @@ def test_asked_about__band_and_floor__then_as_policies_have_them() -> None:
     half = (0.75 * (1.5 * 0.5) ** 2 * 0.005) ** (1 / 3)
     assert said["band, highest"].value == pytest.approx(1.5 + half)
     assert "5,500 USD sold against debt restore 1.5x" in said["leverage of the loans"].means
+    below = leverage_book.asked_about(measure(book), leverage_book.WhatIf(target=3.0))[-1]
+    assert below.value == pytest.approx(2.0)
+    assert "the keeper never borrows. Your own act: 11,000 USD borrowed" in below.means
+    assert "restore 3x at health" in below.means
     assert said["may be at risk"].value == pytest.approx(3.0 * (11_000.0 - 10_000.0))
     assert "19,000 USD too much" in said["may be at risk"].means
     assert said["fall to the floor"].value == pytest.approx(100.0 * 1_000.0 / 22_000.0)
