@@ -42,8 +42,20 @@ def run(asked: Asked, scene: Scene, names: Sequence[str]) -> int:
     else:
         _show(found, walked, scene, asked.folds)
     if asked.report is not None:
-        _report(asked, scene, found)
+        _report(asked, scene, found, forward(walked))
     return 0
+
+
+def forward(walked: dict[str, tuple[Forward, ...]]) -> tuple[str, ...]:
+    """The walk-forward in words: what the parts before would have chosen, and what came of it."""
+    return tuple(
+        f"{name}, part {fold.tested}: the parts before it would have chosen {fold.chosen.trigger:g} -> "
+        f"{fold.chosen.target:g}: {fold.chosen.liquidated} liquidated, {fold.chosen.whole_usd:,.0f} USD; best in "
+        f"hindsight {fold.hindsight.trigger:g} -> {fold.hindsight.target:g}: {fold.hindsight.liquidated} liquidated, "
+        f"{fold.hindsight.whole_usd:,.0f} USD"
+        for name, folded in walked.items()
+        for fold in folded
+    )
 
 
 def settings(asked: Asked) -> tuple[tuple[float, float], ...]:
@@ -167,14 +179,16 @@ def point(p: Point) -> dict[str, object]:
     }
 
 
-def _report(asked: Asked, scene: Scene, found: dict[str, list[tuple[Point, ...]]]) -> None:
+def _report(
+    asked: Asked, scene: Scene, found: dict[str, list[tuple[Point, ...]]], told: tuple[str, ...]
+) -> None:
     from keeper.replay.page import Story, page
 
     assert asked.report is not None
     names = list(found)
     story = Story(
         title=f"Sweep of {', '.join(names)} over {', '.join(scene.read.symbols)}",
-        said=tuple(replaying.said(scene.read, scene.crew, scene.moved, ())),
+        said=(*replaying.said(scene.read, scene.crew, scene.moved, ()), *told),
         rows=(),
         paths=scene.moved,
         shown=(),

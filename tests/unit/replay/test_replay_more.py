@@ -329,7 +329,9 @@ def test_command__when_swept_sampled_and_reported__then_frontier_forward_and_pag
     body = json.loads(found.stdout)["sweep"]
     assert [k["keeper"] for k in body] == ["threshold", "ours"]
     assert all(len(k["points"]) == 2 and k["efficient"] and len(k["forward"]) == 1 for k in body)
-    assert "<svg" in (tmp_path / "sweep.html").read_text()
+    swept = (tmp_path / "sweep.html").read_text()
+    assert "<svg" in swept
+    assert "the parts before it would have chosen" in swept
     one = [
         *common,
         "--own-levels",
