@@ -145,7 +145,7 @@ def margins(voyages: Sequence[Voyage]) -> dict[str, float | None]:
 
 def margins_said(found: Mapping[str, float | None]) -> list[str]:
     """The margins as a line: what two keepers cost compares only where these are alike."""
-    told = ", ".join(f"{name} {100.0 * gap:.1f} %" for name, gap in found.items() if gap is not None)
+    told = ", ".join(f"{name}: {100.0 * gap:.1f} %" for name, gap in found.items() if gap is not None)
     if not told:
         return []
     return [
@@ -160,7 +160,7 @@ def unlimited(rows: Sequence[Row], *, named: bool) -> list[str]:
     if named or "nobody" not in paid or paid.get("ours", 0.0) <= paid["nobody"]:
         return []
     return [
-        "ours paid more than being liquidated would have cost: its limits do not bind here; --policy NAME replays a "
+        "limits do not bind here, and ours paid more than being liquidated would have cost: --policy NAME replays a "
         "configuration with its own (gas_usd_max, gas_usd_emergency, gas_loss_pct)"
     ]
 
