@@ -70,9 +70,9 @@ EVENTS = (
     _hourly("2026-02", "2026-01-28", "2026-02-10"),
 )
 """``tuned`` ones chose the distances of ``levels`` (half a day to target, six days to the most) and showed the two
-gaps that were closed (a tiny second debt; dollars that weigh more after a fall), and later the lead: half a day of the
-account, then, for one account of 2021-05, of the pair that is sold. That last change alone came after the others were run.
-It was not chosen on them, and moved none of their sums by more than 4 %."""
+gaps that were closed (a tiny second debt; dollars that weigh more after a fall), and later the lead: half a day of
+the account, then, for one account of 2021-05, of the pair that is sold. That last change alone came after the others
+were run. It was not chosen on them, and moved none of their sums by more than 4 %."""
 
 
 def there() -> bool:
