@@ -11,6 +11,8 @@ LONGEST = (
     "anvil/test_executor_forge.py",
     "chaos/test_chaos_simulation.py",
     "chaos/test_chaos_simulation_more.py",
+    "chaos/test_chaos_kill9.py",
+    "chaos/test_chaos_reorg.py",
     "anvil/test_daemon_arming.py",
     "anvil/test_drill.py",
     "anvil/test_signer_process.py",

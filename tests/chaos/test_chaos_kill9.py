@@ -1,12 +1,16 @@
-"""Twenty SIGKILLs of a real worker on a real node: nothing doubled, nothing missed, resumed at once."""
+"""Two hundred SIGKILLs of a real worker on a real node: nothing doubled, nothing missed, resumed at once."""
 
 from __future__ import annotations
+
+from collections import Counter
 
 import pytest
 
 from anvil.tools import ToolMissing, find_anvil
 from tests.chaos.ground import ground
-from tests.chaos.kill9 import kills
+from tests.chaos.kill9 import KILLS_A_UNIT, kills
+
+MANY = 200
 
 
 @pytest.mark.anvil
@@ -15,8 +19,12 @@ def test_kill_9__when_at_points_and_at_random__then_each_action_happens_once() -
         find_anvil()
     except ToolMissing as missing:
         pytest.skip(str(missing))
+    counts: Counter[str] = Counter()
     with ground(seed=1) as on:
-        found = kills(on, 20)
-    assert found.failure == ""
-    assert found.counts["kills"] == 20
-    assert found.counts["actions"] > 3
+        for _ in range(MANY // KILLS_A_UNIT):
+            found = kills(on, KILLS_A_UNIT)
+            assert found.failure == ""
+            counts.update(found.counts)
+    print(dict(counts))
+    assert counts["kills"] == MANY
+    assert counts["actions"] > 30
