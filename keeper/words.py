@@ -106,6 +106,10 @@ class Words:
         """Every byte of answer ``i``: return data, or the revert data of a failed call."""
         return self._bytes(i, int(self._size[i]))
 
+    def answers(self) -> tuple[tuple[bool, bytes], ...]:
+        """Of each call whether it succeeded and every byte that it answered: for comparing two readings exactly."""
+        return tuple([(bool(self.ok[i]), self.data(i)) for i in range(len(self))])
+
     def limbs(self, start: int, stop: int, width: int) -> U64:
         """Answers ``start:stop`` of ``width`` words each as uint64[n, width, 4], most significant limb first.
 

@@ -200,6 +200,9 @@ def record(folder: Path) -> None:
             endpoints = daemon._endpoints
             assert endpoints is not None
             recorder.turn("calm")
+            await daemon.loop.tick(await latest(endpoints))
+            made.chain.mine()
+            # a second calm block: whoever stood nearest in the first is read apart now
             calm = await latest(endpoints)
             await daemon.loop.tick(calm)
             made.price(FALLEN)
