@@ -70,7 +70,7 @@ class Ranks:
             if p.health_wad is not None and lines.get(p.id)
         ]
         order = [snapshot.positions[k].id for _, k in nsmallest(NEAREST, above)]
-        if not self._ids.issuperset(order[: NEAREST // 2]):
+        if not self._ids.issuperset(order[: (NEAREST + 1) // 2]):
             self._ids = frozenset(order)
             self.nearest = self._of(self._ids)
 

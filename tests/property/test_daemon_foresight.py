@@ -96,7 +96,9 @@ def night(rng: random.Random) -> list[Snapshot]:
     for number in range(101, 101 + BLOCKS):
         shown = [replace(vault(units=rng.choice(HELD), account=a), block_number=number) for a in ACCOUNTS]
         means = build.means([build.amount(build.USDC, rng.choice(("500", "3000", "20000")))], native="10")
-        prices = {h.feed: h.price_base / 10**build.BASE_DECIMALS for p in shown for h in (*p.collateral, *p.debt)}
+        prices = {
+            h.feed: h.price_base / 10**build.BASE_DECIMALS for p in shown for h in (*p.collateral, *p.debt)
+        }
         made = build.snapshot(shown, wallet=means, at=build.block(number))
         blocks.append(replace(made, prices=prices))
     return blocks
@@ -205,7 +207,9 @@ def films(rng: random.Random, there: FakeMarket, then: FakeMarket, **changes: ob
     _, seen = gathered(request(then, venue, *MANY, wallet=WALLET))
     near = tuple(a for a in MANY if rng.random() < 0.8)
     small = request(there, venue, *near, wallet=WALLET, seen=seen, **changes)
-    return asyncio.run(expose(small)), asyncio.run(expose(request(then, venue, *MANY, wallet=WALLET, seen=seen)))
+    return asyncio.run(expose(small)), asyncio.run(
+        expose(request(then, venue, *MANY, wallet=WALLET, seen=seen))
+    )
 
 
 def glimpse_of(film: Film) -> Glimpse | None:
@@ -228,7 +232,9 @@ def test_glimpse__whatever_differs__then_it_is_the_whole_block_s_very_snapshot_o
             k = rng.randrange(len(users))
             there = of([replace(u, debt={1: u.debt[1] + 1}) if j == k else u for j, u in enumerate(users)])
         elif what == "wallet":
-            there = market(users=dict(zip(MANY, users, strict=True)), wallet={"WETH": 5, "USDC": 8, "native": 11})
+            there = market(
+                users=dict(zip(MANY, users, strict=True)), wallet={"WETH": 5, "USDC": 8, "native": 11}
+            )
         elif what in ("nonce", "tip"):
             changes = {"nonce": 1} if what == "nonce" else {"tip_wei": 1}
         elif what == "block":
