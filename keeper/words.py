@@ -108,7 +108,9 @@ class Words:
 
     def answers(self) -> tuple[tuple[bool, bytes], ...]:
         """Of each call whether it succeeded and every byte that it answered: for comparing two readings exactly."""
-        return tuple([(bool(self.ok[i]), self.data(i)) for i in range(len(self))])
+        at, first, sizes = self._chunk.tolist(), self._first.tolist(), self._size.tolist()
+        told = [self._answers[c][32 * f : 32 * f + size] for c, f, size in zip(at, first, sizes, strict=True)]
+        return tuple(zip(self.ok.tolist(), told, strict=True))
 
     def limbs(self, start: int, stop: int, width: int) -> U64:
         """Answers ``start:stop`` of ``width`` words each as uint64[n, width, 4], most significant limb first.

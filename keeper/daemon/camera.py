@@ -105,13 +105,16 @@ class Camera:
         accounts: Mapping[str, tuple[str, ...]],
         block: Block,
         since: Mapping[PositionId, int],
+        start: Callable[[], object] = lambda: None,
     ) -> Film:
-        """What a photograph of ``block`` would be developed from; the photograph then asks nothing new.
+        """What a photograph of ``block`` would be developed from; the photograph then asks nothing new. ``start``
+        begins what is to be asked before the many.
 
         Raises Transient as ``photograph`` does.
         """
         shot, request = self._request(venues, accounts, block, ShadowBook(), since)
         asking = shot.asking = asyncio.ensure_future(self._account(shot))
+        start()
         try:
             film = await expose(request)
             nonce = await asking

@@ -103,11 +103,15 @@ class Lens:
         if near is None or near.accounts.keys() != venues.keys():
             film = await self.camera.expose(venues, self._accounts, block, self._since)
             return await few_of(film, self._lines, pending)
-        # first, so that its question leaves first; and never waited for
-        looking = asyncio.ensure_future(self._glimpse(near, block, venues, think))
+        looking: list[asyncio.Future[Glimpse | None]] = []
+
+        def look() -> None:
+            looking.append(asyncio.ensure_future(self._glimpse(near, block, venues, think)))
+
         try:
-            film = await self.camera.expose(venues, self._accounts, block, self._since)
+            film = await self.camera.expose(venues, self._accounts, block, self._since, look)
         finally:
+            # never waited for
             seen = await _so_far(looking)
         return await few_of(film, self._lines, pending, seen)
 
@@ -123,13 +127,15 @@ def _accounts(chosen: Sequence[Guarded], venues: Mapping[str, Venue]) -> dict[st
     return {venue: tuple([g.id.account for g in chosen if g.venue_id == venue]) for venue in venues}
 
 
-async def _so_far(looking: asyncio.Future[Glimpse | None]) -> Glimpse | None:
-    """What it has found by now. Nothing of it is left running; what went wrong with it, the whole block will tell."""
-    if not looking.done():
-        looking.cancel()
-        await asyncio.gather(looking, return_exceptions=True)
-    failed = looking.cancelled() or looking.exception() is not None
-    return None if failed else looking.result()
+async def _so_far(looking: Sequence[asyncio.Future[Glimpse | None]]) -> Glimpse | None:
+    """What was found by now. Nothing is left running; what went wrong with it, the whole block will tell."""
+    for one in looking:
+        if not one.done():
+            one.cancel()
+            await asyncio.gather(one, return_exceptions=True)
+        if not one.cancelled() and one.exception() is None:
+            return one.result()
+    return None
 
 
 def _raised(error: Unwritable) -> None:

@@ -24,7 +24,7 @@ from keeper.daemon.permit import Permit
 from keeper.daemon.rooms import Few, Rooms
 from keeper.daemon.tank import say_tank
 from keeper.daemon.tick import Tick, joined, raise_for, say_quorum
-from keeper.daemon.triage import FIRST_S, Glances, beside
+from keeper.daemon.triage import FIRST_S, Glances, beside, unswept
 from keeper.daemon.watching import Watching
 from keeper.decision import Options, PositionMemory
 from keeper.decision.standing import Kept, marks_of, newly_marked, standing_all
@@ -127,7 +127,8 @@ class ChainLoop:
             self.stop_acting(self.broken)
         say_quorum(self.stops.quorum_lost, self.parts.chain.name, self.parts.alarms)
         self._first, self.lane.given, self._told = None, frozenset(), frozenset()
-        early = await self._the_few(block)
+        with unswept():
+            early = await self._the_few(block)
         snapshot, outcomes = await self.parts.facts.take(block, self.venues)
         say_tank(snapshot, self.venues.values(), self.parts.chain, self.parts.alarms)
         self._free_missed(outcomes)

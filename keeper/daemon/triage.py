@@ -6,7 +6,9 @@ See docs/decisions/triage.md. What is left out here is only judged later in the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+import gc
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -59,6 +61,18 @@ class Glances(Protocol):
         first; None where nobody is, or everybody must be looked at together. Raises Transient.
         """
         ...
+
+
+@contextmanager
+def unswept() -> Generator[None]:
+    """No walk through memory for what refers to itself: it takes a millisecond at any moment, and can wait."""
+    swept = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if swept:
+            gc.enable()
 
 
 async def beside(
