@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from eth_utils.crypto import keccak
 
-from keeper.errors import KeeperError, Transient
+from keeper.errors import KeeperError, Transient, Unread
 from keeper.model import (
     Allowance,
     Amount,
@@ -138,9 +138,32 @@ class Film:
             snapshot = await _supplemented(request, request.supplement, snapshot, self.words[-1])
         return replace(snapshot, digest="")
 
+    def grain(self, chosen: Mapping[str, Sequence[int]]) -> tuple[object, ...]:
+        """Everything that ``few`` of those accounts is made of, to the byte: two films of which this is equal show
+        the same snapshot, however many others are on them.
+        """
+        request, parts = self.request, list[object]()
+        for (venue, accounts), words in zip(request.venues, self.words, strict=False):
+            assert isinstance(venue, Screens)  # ``low`` told
+            seen, at = _seen(request, venue), chosen.get(venue.id, ())
+            told = venue.words_of(accounts, words, seen, at).answers()
+            parts.append((venue, tuple([accounts[k] for k in at]), seen, told))
+        beside = replace(request, venues=(), read=_unread)
+        return beside, self.asks, tuple(parts), self.words[-2].answers(), self.words[-1].answers()
+
     def _sold_below(self, supplement: Supplement) -> Mapping[PositionId, int]:
         means = supplement.decode(self.request.block, self.words[-1], NO_MEANS)
         return {m.id: m.terms.trigger_wad for m in means.mandates}
+
+
+async def _unread(calls: Sequence[Call]) -> Words:
+    """Stands where a reader was, for which nothing can be read."""
+    raise Unread(f"{len(calls)} calls with nobody to read them")
+
+
+def without_reader(film: Film) -> Film:
+    """A film of which nothing more can be read: what would take a second look raises Unread."""
+    return replace(film, request=replace(film.request, read=_unread))
 
 
 async def expose(request: GatherRequest) -> Film:

@@ -106,6 +106,12 @@ class Words:
         """Every byte of answer ``i``: return data, or the revert data of a failed call."""
         return self._bytes(i, int(self._size[i]))
 
+    def answers(self) -> tuple[tuple[bool, bytes], ...]:
+        """Of each call whether it succeeded and every byte that it answered: for comparing two readings exactly."""
+        at, first, sizes = self._chunk.tolist(), self._first.tolist(), self._size.tolist()
+        told = [self._answers[c][32 * f : 32 * f + size] for c, f, size in zip(at, first, sizes, strict=True)]
+        return tuple(zip(self.ok.tolist(), told, strict=True))
+
     def limbs(self, start: int, stop: int, width: int) -> U64:
         """Answers ``start:stop`` of ``width`` words each as uint64[n, width, 4], most significant limb first.
 

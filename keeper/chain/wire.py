@@ -22,8 +22,8 @@ KEEPALIVE_S = 30.0
 """Longer than two slots, so that a tick finds its connections open."""
 BUFFER_BYTES = 2**22
 """Holds the answer for 1,000 accounts without growing, and a huge page wherever it happens to lie."""
-SPARES_MAX = 16
-"""As many as a read of 1,000 accounts has chunks: memory that is given back is zeroed again before it serves."""
+SPARES_MAX = 20
+"""As many as a tick of 1,000 accounts has questions at once: memory that is given back is zeroed before it serves."""
 
 Check = Callable[[Answer], None]
 Body = tuple[bytes, ...]

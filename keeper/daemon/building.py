@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from keeper.daemon.foresight import Asks, plainly
 from keeper.daemon.isolation import alone
 from keeper.daemon.judging import broken_position
 from keeper.daemon.pairs import Pairs
@@ -49,6 +50,7 @@ class Bench:
     venue_of: Callable[[PositionId], Venue]
     healths: Healths
     pairs: Pairs
+    ask: Asks = plainly
 
 
 def built(bench: Bench, decisions: Sequence[Decision], snapshot: Snapshot, options: Options) -> Built:
@@ -108,10 +110,10 @@ def options_of(
 
 def _compiled(bench: Bench, proposal: Proposal, case: Case) -> Plan | Refusal:
     """The plan under its own haste and its money for gas, or the first no."""
-    plan = compile_plan(proposal, case)
+    plan = bench.ask(("plan", case.position.id, proposal.strategy), compile_plan, proposal, case)
     if isinstance(plan, Refusal):
         return plan
-    return hastened(plan, case, bench.parts.chain.block_time_s, bench.healths)
+    return hastened(plan, case, bench.parts.chain.block_time_s, bench.healths, bench.ask)
 
 
 def _replaceable(intent: Intent) -> bool:

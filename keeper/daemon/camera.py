@@ -14,7 +14,7 @@ from keeper.daemon.shadow import ShadowBook
 from keeper.errors import Transient
 from keeper.model import Block, Call, PositionId, Snapshot
 from keeper.seams import Priority, Seen, Supplement, Transport, Venue
-from keeper.snapshot import Film, GatherRequest, expose, gather
+from keeper.snapshot import Film, GatherRequest, expose, gather, without_reader
 from keeper.venues import registry
 from keeper.words import Words
 
@@ -25,7 +25,7 @@ TIP_TIMEOUT_S = 1.0
 """A bid only: the tick does not wait longer for it."""
 TIP_BLOCKS_MAX = 4
 """So old may a suggestion be before a photograph waits for another."""
-_BATCHES_KEPT = 4
+_BATCHES_KEPT = 6
 _DEFAULT_TIP_WEI = 10**8
 """Tip where a node does not suggest one; a bid only, the cap is the plan's."""
 
@@ -41,6 +41,8 @@ class _Shot:
     """None until it is known."""
     tip_wei: int | None = None
     """As the photograph shows it, whatever is told later."""
+    asking: asyncio.Future[int] | None = None
+    """Who asks for the nonce."""
 
 
 class Camera:
@@ -103,13 +105,16 @@ class Camera:
         accounts: Mapping[str, tuple[str, ...]],
         block: Block,
         since: Mapping[PositionId, int],
+        start: Callable[[], object] = lambda: None,
     ) -> Film:
-        """What a photograph of ``block`` would be developed from; the photograph then asks nothing new.
+        """What a photograph of ``block`` would be developed from; the photograph then asks nothing new. ``start``
+        begins what is to be asked before the many.
 
         Raises Transient as ``photograph`` does.
         """
         shot, request = self._request(venues, accounts, block, ShadowBook(), since)
-        asking = asyncio.ensure_future(self._account(shot))
+        asking = shot.asking = asyncio.ensure_future(self._account(shot))
+        start()
         try:
             film = await expose(request)
             nonce = await asking
@@ -117,6 +122,27 @@ class Camera:
             await _ended(asking)
         tip_wei = await self._bid(shot)
         return replace(film, request=replace(film.request, nonce=nonce, tip_wei=tip_wei))
+
+    async def glimpse(
+        self,
+        venues: Mapping[str, Venue],
+        accounts: Mapping[str, tuple[str, ...]],
+        block: Block,
+        since: Mapping[PositionId, int],
+    ) -> Film | None:
+        """``expose`` of some accounts beside that of everybody, whose nonce and tip it waits for and shows; nothing
+        that the other shows depends on it. None where nobody exposes the block. Raises Transient, or what the
+        other raised; from the film nothing more is read.
+        """
+        shot, request = self._request(venues, accounts, block, ShadowBook(), since)
+        film = await expose(request)
+        if shot.asking is None:
+            return None
+        nonce = await asyncio.shield(shot.asking)
+        if self._tipping is not None and shot.tip_wei is None:
+            await asyncio.wait([self._tipping])
+        tip_wei = self._offer(shot)
+        return without_reader(replace(film, request=replace(film.request, nonce=nonce, tip_wei=tip_wei)))
 
     def _request(
         self,
@@ -200,6 +226,14 @@ class Camera:
             found = None if late else await asyncio.shield(self._tipping)
             shot.tip_wei = found if found is not None else told[1] if told is not None else _DEFAULT_TIP_WEI
         return shot.tip_wei
+
+    def _offer(self, shot: _Shot) -> int:
+        """What ``_bid`` would tell now, when the suggestion has come."""
+        if self._wallet is None or self._tipping is None:
+            return _DEFAULT_TIP_WEI
+        if shot.tip_wei is not None:
+            return shot.tip_wei
+        return self._tip_told[1] if self._tip_told is not None else _DEFAULT_TIP_WEI
 
     async def _nonce(self, wallet: str, block: Block) -> int:
         answer = await self._transport.request("eth_getTransactionCount", [wallet, {"blockHash": block.hash}])

@@ -12,9 +12,10 @@ from keeper.daemon import carried
 from keeper.daemon import shadow as shadows
 from keeper.daemon.camera import Camera
 from keeper.daemon.isolation import read_without_culprits
+from keeper.daemon.nearest import Glimpse, Nearest, Ranks, Thinks, glimpsed, nothing
 from keeper.daemon.pace import Pace
 from keeper.daemon.shadow import ShadowBook, Shadowed
-from keeper.daemon.triage import few_of, lines_of
+from keeper.daemon.triage import few_of, line_wad, lines_of
 from keeper.errors import Unwritable
 from keeper.journal.write import Journal
 from keeper.model import (
@@ -67,6 +68,7 @@ class Lens:
         self._since: dict[PositionId, int] = {}
         homes = dict.fromkeys(g.venue_id for g in guarded)
         self._lines = {v: lines_of([g.policy for g in guarded if g.venue_id == v]) for v in homes}
+        self._ranks = Ranks({g.id: line_wad(g.policy) for g in guarded}, {g.id: g.venue_id for g in guarded})
 
     async def look(self, block: Block, venues: Mapping[str, Venue], book: ShadowBook) -> Snapshot:
         """One photograph with ``book``'s shadows in place of the positions that they shadow."""
@@ -82,6 +84,7 @@ class Lens:
             )
             snapshot = replace(snapshot, unreadable=(*snapshot.unreadable, *lost))
         self._since = {u.id: u.since_block for u in snapshot.unreadable}
+        self._ranks.see(snapshot)
         return snapshot
 
     async def few(
@@ -89,18 +92,50 @@ class Lens:
         block: Block,
         venues: Mapping[str, Venue],
         pending: Callable[[int], frozenset[PositionId]],
+        think: Thinks = nothing,
     ) -> Snapshot | None:
-        """``few_of`` the guarded accounts. Raises Transient."""
+        """``few_of`` the guarded accounts; ``think`` is told of them ahead, where that can be. Raises Transient."""
         if not self._lines.keys() >= venues.keys():
             return None
         if self._accounts.keys() != venues.keys():
             self._accounts = _accounts(self.guarded, venues)
-        film = await self.camera.expose(venues, self._accounts, block, self._since)
-        return await few_of(film, self._lines, pending)
+        near = self._ranks.nearest
+        if near is None or near.accounts.keys() != venues.keys():
+            film = await self.camera.expose(venues, self._accounts, block, self._since)
+            return await few_of(film, self._lines, pending)
+        looking: list[asyncio.Future[Glimpse | None]] = []
+
+        def look() -> None:
+            looking.append(asyncio.ensure_future(self._glimpse(near, block, venues, think)))
+
+        try:
+            film = await self.camera.expose(venues, self._accounts, block, self._since, look)
+        finally:
+            # never waited for
+            seen = await _so_far(looking)
+        return await few_of(film, self._lines, pending, seen)
+
+    async def _glimpse(
+        self, near: Nearest, block: Block, venues: Mapping[str, Venue], think: Thinks
+    ) -> Glimpse | None:
+        """The nearest alone, by a small reading of the same block."""
+        film = await self.camera.glimpse(venues, near.accounts, block, self._since)
+        return None if film is None else await glimpsed(film, near, think)
 
 
 def _accounts(chosen: Sequence[Guarded], venues: Mapping[str, Venue]) -> dict[str, tuple[str, ...]]:
     return {venue: tuple([g.id.account for g in chosen if g.venue_id == venue]) for venue in venues}
+
+
+async def _so_far(looking: Sequence[asyncio.Future[Glimpse | None]]) -> Glimpse | None:
+    """What was found by now. Nothing is left running; what went wrong with it, the whole block will tell."""
+    for one in looking:
+        if not one.done():
+            one.cancel()
+            await asyncio.gather(one, return_exceptions=True)
+        if not one.cancelled() and one.exception() is None:
+            return one.result()
+    return None
 
 
 def _raised(error: Unwritable) -> None:
@@ -124,6 +159,8 @@ class LiveFacts:
         """Hash of the block whose few were shown with what was sent tended already; empty after ``take``."""
         self.on_full: Callable[[Unwritable], None] = _raised
         """Told where the disk takes no note of what became of a transaction: the photograph is true all the same."""
+        self.think: Thinks = nothing
+        """Told of those in need before everybody is seen, where nothing is to be tended first."""
 
     async def take(self, block: Block, venues: Mapping[str, Venue]) -> tuple[Snapshot, tuple[Outcome, ...]]:
         """The chain at ``block``; every open transaction is tended before anything more is planned."""
@@ -158,7 +195,11 @@ class LiveFacts:
             waiting = self._confirmation.pending(block.chain_id, nonce)
             return waiting
 
-        few = await self._lens.few(block, venues, pending)
+        def ahead(snapshot: Snapshot) -> None:
+            if not self._confirmation.pending(block.chain_id, snapshot.means.nonce):
+                self.think(snapshot)
+
+        few = await self._lens.few(block, venues, pending, ahead)
         if few is None or not waiting:
             return None if few is None else (few, ())
         self._tended = block.hash

@@ -13,18 +13,18 @@ import structlog
 from keeper.daemon import carried
 from keeper.daemon import tick as ticks
 from keeper.daemon.beside import Beside
-from keeper.daemon.building import Bench, built, options_of
+from keeper.daemon.building import options_of
 from keeper.daemon.canary.yielding import others_first, yielded
-from keeper.daemon.isolation import alone, without_culprits
-from keeper.daemon.judging import Movers, World, decided, outlooks_of, overtaken, remembered, unseen_since
+from keeper.daemon.isolation import without_culprits
+from keeper.daemon.judging import Movers, World, overtaken, remembered, unseen_since
 from keeper.daemon.lane import Lane
 from keeper.daemon.pairs import Pairs
 from keeper.daemon.parts import Parts
 from keeper.daemon.permit import Permit
+from keeper.daemon.rooms import Few, Rooms
 from keeper.daemon.tank import say_tank
 from keeper.daemon.tick import Tick, joined, raise_for, say_quorum
-from keeper.daemon.triage import FIRST_S, Glances, beside
-from keeper.daemon.urgency import Healths
+from keeper.daemon.triage import FIRST_S, Glances, beside, unswept
 from keeper.daemon.watching import Watching
 from keeper.decision import Options, PositionMemory
 from keeper.decision.standing import Kept, marks_of, newly_marked, standing_all
@@ -41,11 +41,9 @@ from keeper.model import (
     Policy,
     PositionId,
     Refusal,
-    Shock,
     Snapshot,
 )
-from keeper.oracle.ahead import Next, raised
-from keeper.risk.shocks import for_feeds
+from keeper.oracle.ahead import Next
 from keeper.seams import Venue
 from keeper.snapshot import NO_MEANS
 
@@ -69,10 +67,8 @@ class ChainLoop:
         self.stops = self.permit.stops
         self.lane = Lane(parts, self.permit, self)
         self.pairs = Pairs(parts.pairs, parts.journal)
-        self._healths = Healths()
+        self._rooms = Rooms(parts, self.pairs, self.venue_of)
         self._levels: dict[PositionId, Level] = {}
-        self._shocked: tuple[dict[str, str], tuple[Shock, ...]] = ({}, ())
-        """The shocks as they move the feeds of those symbols: the same in every block."""
         self._watching = Watching(expected=len(parts.guarded))
         self._movers = Movers()
         self._memory = remembered(parts.journal)
@@ -87,6 +83,8 @@ class ChainLoop:
         """Of the running tick: those in need, judged before the others."""
         self._told: frozenset[PositionId] = frozenset()
         """Those of them whom the diary knows already."""
+        self._held_open: Options | None = None
+        """As the journal told while the running tick's block was read; None before."""
         self._log = structlog.get_logger("keeper")
 
     @property
@@ -129,7 +127,8 @@ class ChainLoop:
             self.stop_acting(self.broken)
         say_quorum(self.stops.quorum_lost, self.parts.chain.name, self.parts.alarms)
         self._first, self.lane.given, self._told = None, frozenset(), frozenset()
-        early = await self._the_few(block)
+        with unswept():
+            early = await self._the_few(block)
         snapshot, outcomes = await self.parts.facts.take(block, self.venues)
         say_tank(snapshot, self.venues.values(), self.parts.chain, self.parts.alarms)
         self._free_missed(outcomes)
@@ -142,6 +141,8 @@ class ChainLoop:
         # without a lane there is nobody to hand over to
         if not (self.lane.served and isinstance(facts, Glances)) or self.parts.dry:
             return 0.0
+        self._held_open = None
+        self._rooms.foresight.forget()
         # while the chain answers: what the journal holds open
         seen, ready = await beside(facts.glance(block, self.venues), self._asked_ahead)
         if seen is None:
@@ -162,6 +163,18 @@ class ChainLoop:
             except Unwritable as e:  # told with all the others, once the disk takes it
                 self.stop_acting(e)
         return (self.parts.clock.monotonic_s() - start_s) * 1e3
+
+    def foresee(self, snapshot: Snapshot) -> None:
+        """The pure rooms are asked about those who may come first while everybody is still being read: where the
+        whole block then shows the same, nothing is worked out twice. Nothing is decided, remembered or told by it.
+        """
+        if (options := self._held_open) is None:
+            return
+        shown = self.beside.on(self.pairs.without_loans(snapshot))
+        policies, seen, memory = self._standing(shown), self.foreseen, self._memory
+        self._rooms.think(
+            Few(snapshot=shown, policies=policies, foreseen=seen, options=options, memory=memory)
+        )
 
     def tell_first(self) -> None:
         """The diary and the memory of those who come first, once: in one commit with the first of their intents."""
@@ -263,11 +276,9 @@ class ChainLoop:
         ``few``: the snapshot is of those who come first, to be decided with these options.
         """
         start_s, snapshot = self.parts.clock.monotonic_s(), self.beside.on(snapshot)
+        policies, first, rooms = self._standing(snapshot), self._first, self._rooms
         watching = None if few else self._watching
-        policies, first = self._standing(snapshot), self._first
-        outlooks = outlooks_of(snapshot, self._shocks(snapshot), policies, watching)
-        foreseen, _ = alone(partial(raised, outlooks, snapshot, policies, self.foreseen))
-        outlooks = foreseen or outlooks
+        outlooks = rooms.outlooks(snapshot, policies, self.foreseen, watching)
         risk_s = self.parts.clock.monotonic_s()
         if few:
             policies = {o.id: policies[o.id] for o in outlooks}
@@ -278,8 +289,8 @@ class ChainLoop:
             self._memory = self.pairs.see(snapshot, self.policies, self._memory)
             options = replace(options, reliefs=self.pairs.reliefs(snapshot, policies, self.stops))
         world = World(snapshot=snapshot, outlooks=outlooks, policies=policies, options=options)
-        self._healths.see(snapshot)
-        decisions, self._memory, broken = decided(world, self._memory)
+        rooms.healths.see(snapshot)
+        decisions, self._memory, broken = rooms.decided(world, self._memory, few=few is not None)
         plans, refusals = self._build(decisions, snapshot, options)
         decide_s = self.parts.clock.monotonic_s()
         known = self._memory.rows()
@@ -301,14 +312,7 @@ class ChainLoop:
     ) -> tuple[tuple[Plan, ...], tuple[tuple[PositionId, Refusal], ...]]:
         """A bounded plan for every chosen proposal, or why there is none."""
         policies = self._standing(snapshot)
-        bench = Bench(
-            parts=self.parts,
-            policies=policies,
-            venue_of=self.venue_of,
-            healths=self._healths,
-            pairs=self.pairs,
-        )
-        made = built(bench, decisions, snapshot, options)
+        made = self._rooms.built(decisions, snapshot, policies, options)
         self.pairs.refused(decisions, {p.key.position for p in made.plans}, snapshot)
         self.undone({id for id, _ in made.refusals})
         return made.plans, made.refusals
@@ -375,13 +379,8 @@ class ChainLoop:
         """What the journal is asked on the way to a signature: its answers are kept until something is written."""
         self.parts.journal.followed_intents(self.parts.chain.chain_id)
         self.parts.journal.last_seqs()
-        return self._options()
-
-    def _shocks(self, snapshot: Snapshot) -> tuple[Shock, ...]:
-        symbols = {r.feed: r.token.symbol for r in snapshot.means.reserves}
-        if symbols != self._shocked[0]:
-            self._shocked = symbols, tuple(for_feeds(shock, symbols) for shock in self.parts.shocks)
-        return self._shocked[1]
+        self._held_open = self._options()
+        return self._held_open
 
     def venue_of(self, id: PositionId) -> Venue:
         """The venue of a guarded position."""

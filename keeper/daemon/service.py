@@ -222,6 +222,7 @@ class ChainDaemon:
         loop = ChainLoop(parts, here.venues)
         if isinstance(self._following, LiveFacts):
             self._following.on_full = loop.stop_acting
+            self._following.think = loop.foresee
         if self._acting is not None and self._acting.live is not None:
             self._acting.live.may_send = loop.may_send
             self._acting.live.practises = loop.practises

@@ -6,7 +6,9 @@ See docs/decisions/triage.md. What is left out here is only judged later in the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+import gc
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -61,6 +63,18 @@ class Glances(Protocol):
         ...
 
 
+@contextmanager
+def unswept() -> Generator[None]:
+    """No walk through memory for what refers to itself: it takes a millisecond at any moment, and can wait."""
+    swept = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if swept:
+            gc.enable()
+
+
 async def beside(
     question: Coroutine[object, object, Told], work: Callable[[], Done]
 ) -> tuple[Told, Done | None]:
@@ -100,8 +114,19 @@ def chosen(
     return found if sum(map(len, found.values())) <= FEW_MAX else None
 
 
+class Seen(Protocol):
+    """The few as an earlier look showed them."""
+
+    def shown(self, film: Film, few: Mapping[str, Sequence[int]]) -> Snapshot | None:
+        """The snapshot of ``few``, where the film shows exactly what that look showed."""
+        ...
+
+
 async def few_of(
-    film: Film, lines: Mapping[str, npt.NDArray[np.uint64]], pending: Callable[[int], frozenset[PositionId]]
+    film: Film,
+    lines: Mapping[str, npt.NDArray[np.uint64]],
+    pending: Callable[[int], frozenset[PositionId]],
+    seen: Seen | None = None,
 ) -> Snapshot | None:
     """The snapshot of those below their line, and of those whose transactions must be tended before anybody is
     planned for (``pending`` at the wallet's nonce). None where nobody is low or they are not few, and where it
@@ -114,7 +139,10 @@ async def few_of(
             if low is None or not any(low.values()):
                 return None
             few = chosen(film, low, pending(film.request.nonce))
-            return None if few is None else await film.few(few)
+            if few is None:
+                return None
+            known = None if seen is None else seen.shown(film, few)
+            return await film.few(few) if known is None else known
         except Transient:
             raise
         except KeeperError:

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
+from keeper.daemon.foresight import Asks, plainly
 from keeper.daemon.isolation import alone
-from keeper.model import Plan, PositionId, Refusal, Snapshot
+from keeper.model import Plan, Position, PositionId, Refusal, Snapshot
 from keeper.phrases import usd_text
 from keeper.plan import Case
 from keeper.risk.distance import linear_beta
@@ -43,12 +44,14 @@ class Healths:
         return tuple((ago, log_health(wad)) for ago, wad in found if wad)
 
 
-def hastened(plan: Plan, case: Case, block_time_s: float, past: Healths) -> Plan | Refusal:
+def hastened(
+    plan: Plan, case: Case, block_time_s: float, past: Healths, ask: Asks = plainly
+) -> Plan | Refusal:
     """The plan under the urgency of its position, its fees within the money that they may cost.
 
     Refusal ``gas_cap`` when this block's fees cost more than that.
     """
-    found, _ = alone(partial(urgency_of, case, block_time_s, past))
+    found, _ = alone(partial(urgency_of, case, block_time_s, past, ask))
     # a risk core that breaks over one position must not cost its rescue, nor slow it
     urgency = found or Urgency(blocks_left=0.0, emergency=emergency(case.position.health_wad, case.policy))
     means, bounds = case.snapshot.means, plan.bounds
@@ -74,11 +77,10 @@ def hastened(plan: Plan, case: Case, block_time_s: float, past: Healths) -> Plan
     )
 
 
-def urgency_of(case: Case, block_time_s: float, past: Healths) -> Urgency:
+def urgency_of(case: Case, block_time_s: float, past: Healths, ask: Asks = plainly) -> Urgency:
     """How soon the case's position must be helped."""
     position, snapshot = case.position, case.snapshot
-    symbols = {h.feed: h.amount.token.symbol for h in (*position.collateral, *position.debt)}
-    beta = linear_beta(position.row, snapshot.prices, for_symbols(symbols), block_time_s / DAY_S)
+    beta = ask(("beta", position.id), _beta, position, snapshot.prices, block_time_s)
     now = log_health(position.health_wad or 0)
     # the first order: a margin of beta standard deviations is a log health of as many
     sigma = now / beta if beta > 0.0 and math.isfinite(now) else 0.0
@@ -86,6 +88,12 @@ def urgency_of(case: Case, block_time_s: float, past: Healths) -> Urgency:
         blocks_left=blocks_left(now, sigma, past.of(position.id, snapshot.block.number)),
         emergency=emergency(position.health_wad, case.policy),
     )
+
+
+def _beta(position: Position, prices: Mapping[str, float], block_time_s: float) -> float:
+    """Standard deviations of one block's move to a health of 1."""
+    symbols = {h.feed: h.amount.token.symbol for h in (*position.collateral, *position.debt)}
+    return linear_beta(position.row, prices, for_symbols(symbols), block_time_s / DAY_S)
 
 
 def log_health(wad: int) -> float:

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 Question = TypeVar("Question")
 Batch = TypeVar("Batch")
-MOST = 4
+MOST = 8
 """Everybody's, and beside it those of the few that are looked at first or rehearsed: everybody's costs 20 ms."""
 
 

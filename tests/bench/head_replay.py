@@ -40,6 +40,7 @@ from keeper.chain.head import latest
 from keeper.clock import SystemClock
 from keeper.config import Settings, load
 from keeper.daemon.service import ChainDaemon
+from keeper.daemon.triage import unswept
 from keeper.journal.write import Journal
 from keeper.model import Block
 from keeper.notify import log
@@ -200,6 +201,9 @@ def record(folder: Path) -> None:
             endpoints = daemon._endpoints
             assert endpoints is not None
             recorder.turn("calm")
+            await daemon.loop.tick(await latest(endpoints))
+            made.chain.mine()
+            # a second calm block: whoever stood nearest in the first is read apart now
             calm = await latest(endpoints)
             await daemon.loop.tick(calm)
             made.price(FALLEN)
@@ -265,7 +269,8 @@ def replay(folder: Path, samples: int, profile: cProfile.Profile | None) -> list
                 profile.enable()
             head = Passed(method="head", in_s=0.0, out_s=time.monotonic(), cpu_ns=cpu_ns(os.getpid()))
             loop._first, loop.lane.given, loop._told = None, frozenset(), frozenset()
-            await loop._the_few(_anew(fallen, i))
+            with unswept():
+                await loop._the_few(_anew(fallen, i))
             if profile is not None:
                 profile.disable()
             one = journey([head, *running.turn("calm")])
