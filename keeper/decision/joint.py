@@ -23,6 +23,8 @@ SAVES_USD = 1.0
 LOTS_MAX = 120
 NEEDS_MAX = 12
 """More ways or positions than this are not weighed together: the block does not wait."""
+SOLVED_MAX = 5
+"""So often is a problem solved, each time without a way that was refused: one frozen token ends no combination."""
 
 
 def together(needs: Sequence[Needy], picks: tuple[Pick, ...], purse: Purse) -> tuple[Pick, ...]:
@@ -38,17 +40,24 @@ def together(needs: Sequence[Needy], picks: tuple[Pick, ...], purse: Purse) -> t
     problem, lots = problem_of(needs, picks, purse.means)
     if len(lots) > LOTS_MAX:
         return _noted(picks, f"{len(lots)} ways are too many to weigh together: each by itself")
-    try:
-        found = needs[0].options.solver(problem)
-    except Broken as e:
-        return _noted(picks, f"plain ranking, the optimiser gave up: {e}")
-    if isinstance(found, Refusal) or not all(found.reaches):
-        return picks  # not all can be helped: lowest health first, as by itself
-    by_name = {(lot.way.position, lot.way.name): lot for lot in lots}
-    made = _realised(needs, _shares(needs, found, by_name), purse)
-    if isinstance(made, str):
-        return _noted(picks, made) if made else picks
-    return _better(needs, picks, made)
+    note, solver = "", needs[0].options.solver
+    for _ in range(SOLVED_MAX):
+        try:
+            found = solver(problem)
+        except Broken as e:
+            return _noted(picks, f"plain ranking, the optimiser gave up: {e}")
+        if isinstance(found, Refusal) or not all(found.reaches):
+            break  # not all can be helped: lowest health first, as by itself
+        by_name = {(lot.way.position, lot.way.name): lot for lot in lots}
+        made = _realised(needs, _shares(needs, found, by_name), purse)
+        if not isinstance(made, _No):
+            return _better(needs, picks, made)
+        note = note or made.why
+        if made.lot is None:
+            break
+        # what the venue or the Executor does not take now is no way: the others are weighed without it
+        problem = replace(problem, ways=tuple(w for w in problem.ways if w is not made.lot.way))
+    return _noted(picks, note) if note else picks
 
 
 def _worth_it(needs: Sequence[Needy], picks: Sequence[Pick]) -> bool:
@@ -79,6 +88,15 @@ class _Share:
     usd: tuple[float, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _No:
+    """Why a solution cannot be done in exact integers, and for which of its ways; None where for no single one."""
+
+    why: str = ""
+    """For who reads the decision; empty where there is nothing to tell."""
+    lot: Lot | None = None
+
+
 def _shares(needs: Sequence[Needy], found: Solution, lots: dict[tuple[int, str], Lot]) -> tuple[_Share, ...]:
     """From the wallet first: cheapest, and a sale must end at target above emergency."""
     shares = []
@@ -97,12 +115,12 @@ def _rank(lot: Lot) -> int:
 
 def _realised(
     needs: Sequence[Needy], shares: Sequence[_Share], purse: Purse
-) -> tuple[tuple[Proposal, ...], ...] | str:
+) -> tuple[tuple[Proposal, ...], ...] | _No:
     """Every position's steps in exact integers, or why they cannot be done so."""
     made = list[tuple[Proposal, ...]]()
     for need, share in zip(needs, shares, strict=True):
         steps = _steps(need, share, purse)
-        if isinstance(steps, str):
+        if isinstance(steps, _No):
             return steps
         for proposal in steps:
             purse = purse.paying((proposal,), need.venue, need.snapshot.block)
@@ -110,7 +128,7 @@ def _realised(
     return tuple(made)
 
 
-def _steps(need: Needy, share: _Share, purse: Purse) -> tuple[Proposal, ...] | str:
+def _steps(need: Needy, share: _Share, purse: Purse) -> tuple[Proposal, ...] | _No:
     """One after the other: each from where the one before leaves the position, all but the last below trigger."""
     steps, at, means = list[Proposal](), need, purse.means
     for k, (lot, usd) in enumerate(zip(share.lots, share.usd, strict=True)):
@@ -119,19 +137,22 @@ def _steps(need: Needy, share: _Share, purse: Purse) -> tuple[Proposal, ...] | s
         said = ask(at, lot.strategy, narrowed)
         if isinstance(said, Refusal):
             many = len(share.lots) > 1
-            return f"a plan in {len(share.lots)} steps is refused: {lot.way.name}: {said.why}" if many else ""
+            why = f"a plan in {len(share.lots)} steps is refused: {lot.way.name}: {said.why}" if many else ""
+            return _No(why=why, lot=lot)
         answer = said[0]
         if answer.gas_usd > gas_cap_usd(need.case.health_wad, need.policy):
-            return ""
+            return _No(lot=lot)
         steps.append(answer)
         if last:
             break
         at = replace(at, position=at.after(answer.steps))
         if (at.position.health_wad or 0) >= _still_open(need, share.lots[k + 1 :], means):
-            return f"a plan in {len(share.lots)} steps would stop after {lot.way.name}, above trigger"
+            return _No(
+                why=f"a plan in {len(share.lots)} steps would stop after {lot.way.name}, above trigger"
+            )
         means = _moved_on(purse.paying((answer,), need.venue, need.snapshot.block).means, lot)
     if not steps or need.grade(steps) == 0:
-        return ""
+        return _No()
     return tuple(steps)
 
 

@@ -12,7 +12,7 @@ from keeper.decision import Memory, Options, decide
 from keeper.decision.optimise import solve
 from keeper.decision.problem import Problem, Solution
 from keeper.errors import Broken
-from keeper.model import Decision, Means, Position, Refusal, Side, from_wallet
+from keeper.model import Decision, Means, Position, Refusal, Side, Step, Supply, from_wallet
 from keeper.plan import Case, compile_plan
 from keeper.triggers import kept
 from keeper.units import WAD
@@ -22,7 +22,18 @@ from tests.build import ALICE, BOB, DAI, USDC, WBTC, WETH, amount, collateral, d
 from tests.fakes import LendingDouble
 
 pytestmark = pytest.mark.property
-VENUE = LendingDouble()
+
+
+class Frozen(LendingDouble):
+    """A venue that takes no more of any collateral."""
+
+    def can(self, step: Step, position: Position, means: Means) -> Refusal | None:
+        if isinstance(step, Supply):
+            return Refusal(who=self.id, code="reserve_frozen", why="frozen: no new supply")
+        return super().can(step, position, means)
+
+
+VENUE, FROZEN = LendingDouble(), Frozen()
 POLICY = build.policy(
     target="1.40", strategies=("repay", "add_collateral", "deleverage", "repay_from_reserve")
 )
@@ -108,9 +119,23 @@ def test_decide__whenever_a_single_step_reaches_target__then_it_is_reached(
     assert chosen.cost_usd <= min(p.cost_usd for p in reaching) + 0.01
 
 
-def decided(pair: list[Position], means: Means, solver: object) -> dict[str, Decision]:
+@settings(max_examples=30, deadline=None)
+@given(healths, healths, dollars, st.integers(1, 3_000), st.integers(0, 8), st.integers(0, 9_000))
+def test_decide__when_a_token_is_frozen__then_as_if_the_wallet_held_none(
+    first: int, second: int, usdc: int, eth_milli: int, sells: int, impact: int
+) -> None:
+    pair = [borrower(first, ALICE, False), borrower(second, BOB, False)]
+    stuck = decided(pair, purse(usdc, eth_milli, sells, 0, impact), solve, FROZEN)
+    bare = decided(pair, purse(usdc, 0, sells, 0, impact), solve, FROZEN)
+    for account, decision in bare.items():
+        assert [p.steps for p in stuck[account].chosen] == [p.steps for p in decision.chosen]
+
+
+def decided(
+    pair: list[Position], means: Means, solver: object, venue: LendingDouble = VENUE
+) -> dict[str, Decision]:
     """Every decision by account."""
-    options = Options(venues={VENUE.id: VENUE}, strategies=SHIPPED, solver=solver)  # type: ignore[arg-type]
+    options = Options(venues={venue.id: venue}, strategies=SHIPPED, solver=solver)  # type: ignore[arg-type]
     snapshot = build.snapshot(pair, wallet=means)
     policies = {p.id: POLICY for p in pair}
     said, _ = decide(snapshot, [build.outlook(p) for p in pair], policies, Memory(), options)

@@ -7,11 +7,23 @@ from dataclasses import replace
 
 import pytest
 
-from keeper.decision import Memory, Options, decide, stress
+from keeper.decision import Memory, Options, decide, joint, stress
 from keeper.decision.optimise import solve
 from keeper.decision.problem import Problem, Solution
 from keeper.errors import Broken
-from keeper.model import Decision, Deleverage, Means, Policy, Position, Refusal, Repay, Side, Snapshot, Supply
+from keeper.model import (
+    Decision,
+    Deleverage,
+    Means,
+    Policy,
+    Position,
+    Refusal,
+    Repay,
+    Side,
+    Snapshot,
+    Step,
+    Supply,
+)
 from keeper.units import WAD
 from strategies.registry import SHIPPED
 from tests import build, mandates
@@ -38,14 +50,23 @@ def wallet(usdc: str, *, sells: int = 0, impact_ppm: int = 2_000, dollars: str =
     return replace(found, balances=money, allowances=build.means(money).allowances)
 
 
+class Frozen(LendingDouble):
+    """A venue that takes no more of any collateral."""
+
+    def can(self, step: Step, position: Position, means: Means) -> Refusal | None:
+        if isinstance(step, Supply):
+            return Refusal(who=self.id, code="reserve_frozen", why="WETH is frozen: no new supply")
+        return super().can(step, position, means)
+
+
 def judged(
     snapshot: Snapshot,
     policy: Policy = POLICY,
     solver: Callable[[Problem], Solution | Refusal] = solve,
     loss_usd: float | None = 300.0,
+    venue: LendingDouble = LendingDouble(),  # noqa: B008
 ) -> dict[str, Decision]:
     """Every decision by account; a liquidation of any of them would take so much."""
-    venue = LendingDouble()
     options = Options(venues={venue.id: venue}, strategies=SHIPPED, solver=solver)
     outlooks = [replace(build.outlook(p), loss_usd=loss_usd) for p in snapshot.positions]
     policies = {p.id: policy for p in snapshot.positions}
@@ -156,6 +177,40 @@ def test_steps__when_the_first_would_pass_the_trigger__then_no_plan_of_steps_is_
     found = judged(build.snapshot([at("8.2")], wallet=wallet("900", sells=2)), narrow)[ALICE]
     assert "STEPS" not in found.why.replace("steps would", "")
     assert len(found.chosen) == 1
+
+
+def test_frozen__when_a_way_is_refused__then_the_others_are_combined_as_if_it_were_not_there() -> None:
+    """A token that cannot be used must not make a rescue worse than not having it."""
+    frugal = wallet("800", sells=2)
+    rich = (amount(USDC, "800"), amount(WETH, "3"))
+    stuck = replace(frugal, balances=rich, allowances=build.means(rich).allowances)
+    bare = judged(build.snapshot([at("8.2")], wallet=frugal), venue=Frozen())[ALICE]
+    full = judged(build.snapshot([at("8.2")], wallet=stuck), venue=Frozen())[ALICE]
+    assert "FIRST OF 2 STEPS" in full.why
+    assert [p.steps for p in full.chosen] == [p.steps for p in bare.chosen]
+
+
+def test_frozen__when_two_compete__then_both_still_reach_target() -> None:
+    money = (amount(USDC, "2500"), amount(WETH, "3"))
+    means = replace(
+        wallet("2500", sells=8, impact_ppm=8_000), balances=money, allowances=build.means(money).allowances
+    )
+    found = judged(build.snapshot([at("8.2"), at("8.4", account=BOB)], wallet=means), venue=Frozen())
+    assert all(d.chosen[0].health_after_wad >= POLICY.target_wad for d in found.values())
+
+
+def test_frozen__when_every_way_is_refused_again_and_again__then_it_ends_and_says_why() -> None:
+    asked = []
+
+    def stubborn(problem: Problem) -> Solution | Refusal:
+        asked.append(len(problem.ways))
+        return solve(problem)
+
+    money = (amount(USDC, "800"), amount(WETH, "3"))
+    means = replace(wallet("800", sells=2), balances=money, allowances=build.means(money).allowances)
+    judged(build.snapshot([at("8.2")], wallet=means), solver=stubborn, venue=Frozen())
+    assert asked == sorted(set(asked), reverse=True)
+    assert 1 < len(asked) <= joint.SOLVED_MAX
 
 
 def test_answer__when_asked_twice__then_the_same() -> None:
