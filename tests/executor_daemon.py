@@ -7,14 +7,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from anvil.actors import AccountData
 from anvil.deploy_executor import ChainVenues, Terms
 from anvil.scenario import load_scenario
 from anvil.stage import Stage, stage
 from keeper.clock import SystemClock
 from keeper.config import load
 from keeper.journal.write import Journal
-from keeper.model import Deleverage
-from tests.anvil_daemon import MINED, Night
+from keeper.model import Deleverage, Refusal
+from keeper.sizing import unwind_steps
+from keeper.units import BPS
+from strategies.unwind import STEP_FLOOR_WAD
+from tests.anvil_daemon import MINED, Night, night
 from tests.executor_stage import ExecutorStage
 
 WAD = 10**18
@@ -66,6 +70,43 @@ def sources(told: Night, label: str) -> list[str]:
     """With whose money each included rescue began."""
     steps = [i.plan.steps[0] for i in told.intents(label) if i.state in MINED]
     return [s.source.name for s in steps if isinstance(s, Deleverage)]
+
+
+def loop_unwound_at_once(there: Owned) -> None:
+    """The armed loop's night: 3 % off the peg, and one transaction of the daemon's where steps would take many."""
+    on, executor, label = there.on, there.executor, there.label
+    feeds = on.scenario.prices_usd8(-1)
+    executor.trade_to("wstETH", "WETH", 500, feeds["wstETH"] / feeds["WETH"] * 0.97)
+    with night(on) as told:
+        start, nonce = on.actors.account(executor.owner), told.nonce
+        assert start.debt_base >= start.collateral_base * 90 // 100
+        told.falls(wstETH=0.97)
+        fallen = on.actors.account(executor.owner)
+        assert WAD < fallen.health_wad < 1.02 * WAD
+        told.block()
+        told.block()
+        assert told.rescues(label) == 1, told.guard.tail()
+        assert (told.nonce, executor.seq()) == (nonce + 1, 1)
+        after = on.actors.account(executor.owner)
+        assert 1.04 * WAD <= after.health_wad <= 1.14 * WAD
+        assert sources(told, label) == ["UNISWAP_V3_SWAP"]
+        assert executor.leftovers() == {}
+        many = steps_without_a_loan(fallen, after)
+        print(f"loop in e-mode of {label}: one transaction; without a loan it takes {many} steps")
+        assert many > 1
+
+
+def steps_without_a_loan(before: AccountData, after: AccountData) -> int:
+    """Sales of what is free, one after the other, that repay what was repaid between the two, at the price it got."""
+    sold, repaid = (
+        before.collateral_base - after.collateral_base,
+        before.debt_base - after.debt_base,
+    )
+    weighted = before.collateral_base * before.threshold_bps * WAD // BPS
+    shares = (before.threshold_bps * WAD // BPS, max(0, WAD - repaid * WAD // sold))
+    many = unwind_steps(weighted, before.debt_base, repaid, STEP_FLOOR_WAD, shares)
+    assert not isinstance(many, Refusal), many
+    return many
 
 
 def refused(told: Night, label: str) -> str:

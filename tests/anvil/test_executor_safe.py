@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,50 +19,64 @@ from keeper.cli import owner_grant
 from keeper.cli.owner_grant import Asked, Wanted
 from keeper.config import load
 from tests.anvil_daemon import keeper, night
-from tests.executor_daemon import WAD, Owned, changed, configured
+from tests.executor_daemon import WAD, Owned, changed, configured, loop_unwound_at_once
 from tests.executor_stage import ExecutorStage
 from tests.safe_owner import SafeChain, deploy_safe
 
 pytestmark = pytest.mark.anvil
 
 
-def test_safe__grants_from_the_builders_file__daemon_reaches_target_in_one_transaction(
-    tmp_path: Path,
-) -> None:
+@contextmanager
+def held_by_a_safe(folder: Path, *, pair: int, amount: str) -> Iterator[Owned]:
+    """The position of that pair opened by a Safe; its Executor as the file of ``keeper grant --safe`` says, armed."""
     scenario = load_scenario("crash")
     scenario = replace(scenario, keeper=replace(scenario.keeper, tokens={}))
-    with stage(scenario, tmp_path, mode="live") as on:
-        pair, signer = on.pairs[0], on.market.roles.actors[-3]
+    with stage(scenario, folder, mode="live") as on:
+        chosen, signer = on.pairs[pair], on.market.roles.actors[-3]
         safe = deploy_safe(on.chain, signer)
         venues = ChainVenues(aave_v3_pool=on.market.pool, uniswap_v3_factory=on.market.uniswap.factory)
         executor = ExecutorStage(SafeChain(on.chain, safe, signer), on.market, owner=safe, venues=venues)
         executor.bot = load(on.config).wallet.address or ""
         executor.guardian, executor.stranger = on.market.roles.actors[-2:]
-        executor.open(pair.borrower.collateral, pair.borrower.debt)
-        changed(on.config, {pair.guarded: safe})
-        configured(on, pair.label, executor.executor, ())
-        on = replace(on, pairs=(replace(pair, guarded=safe), *on.pairs[1:]))
-        there = Owned(on=on, executor=executor, label=pair.label)
+        borrower = chosen.borrower
+        executor.open(borrower.collateral, borrower.debt, emode=borrower.emode)
+        changed(on.config, {chosen.guarded: safe})
+        configured(on, chosen.label, executor.executor, ())
+        pairs = tuple(replace(p, guarded=safe) if p is chosen else p for p in on.pairs)
 
-        written = keeper(on, "grant", "--executor", pair.label, "--amount", "WETH=8", "--safe")
+        written = keeper(on, "grant", "--executor", chosen.label, "--amount", amount, "--safe")
         file = json.loads(written.stdout)
         assert file["meta"]["createdFromSafeAddress"] == safe
         for call in file["transactions"]:
             executor.chain.send(safe, call["to"], bytes.fromhex(call["data"][2:]))
-
-        executor.trade_to("WETH", "USDC", 500, on.scenario.prices_usd8(-1)["WETH"] / 10**8 * 0.8)
+        there = Owned(on=replace(on, pairs=pairs), executor=executor, label=chosen.label)
         there.arm()
+        yield there
+
+
+def test_safe__grants_from_the_builders_file__daemon_reaches_target_in_one_transaction(
+    tmp_path: Path,
+) -> None:
+    with held_by_a_safe(tmp_path, pair=0, amount="WETH=8") as there:
+        on, executor = there.on, there.executor
+        executor.trade_to("WETH", "USDC", 500, on.scenario.prices_usd8(-1)["WETH"] / 10**8 * 0.7)
         with night(on) as told:
             nonce = told.nonce
-            told.falls(WETH=0.8, wstETH=0.8)
+            told.falls(WETH=0.7, wstETH=0.7)
+            assert WAD < told.health(there.label) < 1.02 * WAD
             told.block()
             told.block()
-            assert told.rescues(pair.label) == 1, told.guard.tail()
+            assert told.rescues(there.label) == 1, told.guard.tail()
             assert (told.nonce, executor.seq()) == (nonce + 1, 1)
-            assert 1.25 * WAD <= told.health(pair.label) <= 1.40 * WAD
+            assert 1.25 * WAD <= told.health(there.label) <= 1.40 * WAD
             assert executor.leftovers() == {}
-            assert on.actors.balance("USDC", safe) == 0
-        _renewed(there, safe)
+            assert on.actors.balance("USDC", executor.owner) == 0
+        _renewed(there, executor.owner)
+
+
+def test_safe__loop_in_emode_at_ninety_per_cent__daemon_unwinds_to_target_at_once(tmp_path: Path) -> None:
+    with held_by_a_safe(tmp_path, pair=2, amount="wstETH=25") as there:
+        loop_unwound_at_once(there)
 
 
 def _renewed(there: Owned, safe: str) -> None:
