@@ -17,6 +17,8 @@ NAMED_MAX = 8
 """So many stopped positions are named above the table; each of them says it in its own row."""
 ALARMS_MAX = 8
 """So many alarms fit beside the positions; the page and the journal hold all of them."""
+ERROR_MAX = 90
+"""Of what an endpoint's last failure said."""
 STOPPED = "STOPPED"
 LOST_S_MAX = 86_400.0
 """A terminal that was forgotten ends some time."""
@@ -31,8 +33,8 @@ def command(
 ) -> None:
     """Watch the running daemon.
 
-    Positions with level, health and distance, chains with block, endpoints and state, and the alarms that stand,
-    as the daemon judged them last; what is not
+    Positions with level, health and distance, chains with block and state, each endpoint by name, the alarms that
+    stand and the newest plans with their why, as the daemon judged them last; what is not
     known at this moment is shown as UNKNOWN with what was known, and its block. Asks the daemon, never the
     chain. Ctrl-C ends it; the daemon goes on.
 
@@ -50,7 +52,8 @@ def command(
     if once or not sys.stdout.isatty():
         from keeper.cli.table import plain
 
-        print("\n".join([*head_lines(first), *alarm_lines(first), "", plain(HEADERS, rows(first))]))
+        above = [*head_lines(first), *endpoint_lines(first), *alarm_lines(first), *plan_lines(first)]
+        print("\n".join([*above, "", plain(HEADERS, rows(first))]))
         return
     drive(_live(settings, every))
 
@@ -91,9 +94,11 @@ def screen(body: Mapping[str, Any], age_s: float) -> Any:
             *(Text(cell, style="bold red" if _halts(cell) else STYLE.get(cell, "")) for cell in row)
         )
     lines = [Text(line, style="bold red" if alarming(line) else "") for line in head_lines(body)]
+    lines += [Text(line, style="dim") for line in endpoint_lines(body)]
     lines += [
         Text(line, style="bold red" if line.startswith("CRITICAL") else "") for line in alarm_lines(body)
     ]
+    lines += [Text(line) for line in plan_lines(body)]
     if age_s > 5:
         lines.insert(
             0, Text(f"NO DAEMON ANSWERS for {age_s:.0f} s; below is what it said last", style="bold red")
@@ -135,6 +140,43 @@ def head_lines(body: Mapping[str, Any]) -> list[str]:
     if body.get("never_drilled"):
         told.append(f"never passed a drill as configured: {', '.join(map(str, body['never_drilled']))}")
     return told
+
+
+def endpoint_lines(body: Mapping[str, Any]) -> list[str]:
+    """A line a chain: each endpoint by name with its state, in capitals unless it is up."""
+    lines = []
+    for chain in body.get("chains", ()):
+        told = [_endpoint(e) for e in chain.get("endpoints_each", ())]
+        if told:
+            lines.append(f"{chain['chain']} endpoints: {', '.join(told)}")
+    return lines
+
+
+def _endpoint(e: Mapping[str, Any]) -> str:
+    if e["state"] == "up":
+        return f"{e['name']} up" + ("" if e["latency_ms"] is None else f" {e['latency_ms']:.0f} ms")
+    error = f" ({e['error'][:ERROR_MAX]})" if e["error"] else ""
+    return f"{e['name']} {str(e['state']).upper()}{error}"
+
+
+def plan_lines(body: Mapping[str, Any]) -> list[str]:
+    """Each chain's newest plan with its why, and whatever else of it is still under way."""
+    labels = {p["id"]: p["label"] for chain in body.get("chains", ()) for p in chain["positions"]}
+    lines = []
+    for chain in body.get("chains", ()):
+        plans = chain.get("plans", ())
+        if plans is None:
+            lines.append(f"{chain['chain']} plans: NOT KNOWN, the journal cannot be read")
+            continue
+        shown = [p for i, p in enumerate(plans) if i == 0 or p["open"]]
+        lines += [f"{chain['chain']} plan: {_plan(p, labels.get(p['id'], p['id']))}" for p in shown]
+    return lines
+
+
+def _plan(p: Mapping[str, Any], about: str) -> str:
+    tries = f", {p['tries']} tries" if p["tries"] > 1 else ""
+    became = f" -> {p['became']}" if p["became"] not in ("", p["why"]) else ""
+    return f"{p['state']} {about}, {p['strategy']}, block {p['block']}{tries}: {p['why']}{became}"
 
 
 def stopped_lines(body: Mapping[str, Any]) -> list[str]:

@@ -11,10 +11,11 @@ from keeper.daemon.hedge_arming import hedge_lines
 from keeper.daemon.hedges import ARMED as HEDGE_ARMED
 from keeper.daemon.joint import adl_rows, joint_rows, pair_rows
 from keeper.daemon.loop import ChainLoop
+from keeper.daemon.planned import plan_rows
 from keeper.daemon.protecting import Wish, health_wanted, protect
 from keeper.daemon.stops import PAUSE, PAUSE_S_MAX, Stop
 from keeper.daemon.tick import Tick
-from keeper.daemon.watched import Blind, Heard, Watched, stopped, why_not_known
+from keeper.daemon.watched import Blind, Heard, Watched, endpoint_rows, stopped, why_not_known
 from keeper.drilled import missing
 from keeper.journal.write import Journal
 from keeper.model import Level, Outlook, Policy, Position, PositionId, Refusal
@@ -87,6 +88,8 @@ class Controls:
             "chain": watched.chain.name,
             "blind": None if blind is None else {"since_s": round(blind.since_s, 3), "why": blind.why},
             "alarms": _alarms(watched.alarms),
+            "endpoints_each": endpoint_rows(watched),
+            "plans": plan_rows(self._journal, watched.chain.chain_id),
         }
         if loop is None:
             names = {v.name for v in self._settings.venues if v.chain == watched.chain.name}

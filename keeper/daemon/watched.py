@@ -40,6 +40,20 @@ class Heard(Watched, Protocol):
     alarms: Alarms
 
 
+def endpoint_rows(watched: Watched) -> list[dict[str, object]]:
+    """Each endpoint by name with its state; also of a chain that has no loop yet."""
+    return [
+        {
+            "name": s.name,
+            "state": str(s.state),
+            "latency_ms": s.latency_ms,
+            "head": s.head_number,
+            "error": s.last_error,
+        }
+        for s in watched.endpoint_status()
+    ]
+
+
 def stopped(loop: ChainLoop) -> dict[PositionId, Stop]:
     """What keeps single positions of a chain from being acted for now; the others are left out."""
     return loop.stops.standing(loop.policies, loop.last.block if loop.last is not None else None)

@@ -129,6 +129,10 @@ class Queries:
             return self._intents(sql.INTENTS, {}, limit=limit)
         return self._intents(sql.INTENTS_OF_POSITION, {"at_position": str(position)}, limit=limit)
 
+    def intents_on(self, chain_id: int, limit: int = 100) -> tuple[Intent, ...]:
+        """The newest ``limit`` intents of one chain, oldest first."""
+        return self._intents(sql.INTENTS_ON_CHAIN, {"at_chain": chain_id}, limit=limit)
+
     def open_intents(self, chain_id: int | None = None) -> tuple[Intent, ...]:
         """Intents that may still have an effect and for which planning waits, oldest first."""
         if chain_id is None:

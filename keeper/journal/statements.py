@@ -55,6 +55,7 @@ def intents(where: ColumnElement[bool]) -> Any:
 INTENT = intents(OF_KEY)
 INTENTS = intents(EVERY)
 INTENTS_OF_POSITION = intents(OF_POSITION)
+INTENTS_ON_CHAIN = intents(ON_CHAIN)
 INTENTS_OPEN = intents(OPEN)
 INTENTS_OPEN_ON_CHAIN = intents(and_(OPEN, ON_CHAIN))
 INTENTS_FOLLOWED = intents(FOLLOWED)

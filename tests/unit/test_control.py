@@ -9,10 +9,15 @@ from typing import Any
 
 import pytest
 
+from keeper.chain.endpoint import EndpointStatus, State
 from keeper.daemon.control import Blind, Controls
+from keeper.daemon.planned import PLANS_MAX, plan_rows
+from keeper.errors import Broken
+from keeper.journal.read import Queries
+from keeper.model import Intent, IntentState
 from keeper.notify.alarm import Alarms
 from keeper.seams import Severity
-from tests import build
+from tests import build, plans
 from tests.loop_double import DIGEST, Loop, loop, settings, vault
 
 pytestmark = [pytest.mark.unit]
@@ -95,6 +100,52 @@ async def test_status__when_the_chain_never_answered__then_its_positions_are_lis
     assert chain["block"] is None
     (position,) = chain["positions"]
     assert (position["label"], position["level"], position["health_wad"]) == ("vault 1", "UNKNOWN", None)
+
+
+@pytest.mark.asyncio
+async def test_status__when_plans_were_made__then_the_newest_of_the_chain_first_with_their_why(
+    on: Loop,
+) -> None:
+    assert (await shown(on))["plans"] == []
+    elsewhere = replace(plans.position_id(), chain_id=10)
+    for seq in range(1, PLANS_MAX + 2):
+        key = on.journal.open_intent(plans.plan(seq)).key
+        on.journal.set_state(key, IntentState.EXPIRED, "ten blocks passed", 9)
+    on.journal.open_intent(plans.plan(position=elsewhere))
+    told = (await shown(on))["plans"]
+    assert [p["key"].rpartition("#")[2] for p in told] == [str(n) for n in range(PLANS_MAX + 1, 1, -1)]
+    newest = {k: told[0][k] for k in ("id", "state", "open", "strategy", "became", "tries", "hash")}
+    assert newest == {
+        "id": str(plans.position_id()),
+        "state": "EXPIRED",
+        "open": False,
+        "strategy": "repay",
+        "became": "ten blocks passed",
+        "tries": 0,
+        "hash": "",
+    }
+    assert told[0]["why"] == plans.plan().why != ""
+
+
+def test_plans__when_the_journal_cannot_be_read__then_not_known_which_is_not_none() -> None:
+    class Lost(Queries):
+        def __init__(self) -> None:
+            pass
+
+        def intents_on(self, chain_id: int, limit: int = 100) -> tuple[Intent, ...]:
+            raise Broken("the disk is gone")
+
+    assert plan_rows(Lost(), 1) is None
+
+
+@pytest.mark.asyncio
+async def test_status__when_endpoints_are_opened__then_each_by_name_also_before_the_loop_is_made(
+    on: Loop,
+) -> None:
+    out = EndpointStatus(name="home", state=State.OUT, latency_ms=None, last_error="refused", head_number=7)
+    on.endpoints, on.loop = (out,), None
+    row = {"name": "home", "state": "out", "latency_ms": None, "head": 7, "error": "refused"}
+    assert (await shown(on))["endpoints_each"] == [row]
 
 
 @pytest.mark.asyncio

@@ -14,7 +14,7 @@ from keeper.daemon.joint import pair_rows
 from keeper.daemon.loop import ChainLoop
 from keeper.daemon.showing import limit_s_of
 from keeper.daemon.tick import Tick
-from keeper.daemon.watched import Blind, Heard, stopped, why_not_known
+from keeper.daemon.watched import Blind, Heard, endpoint_rows, stopped, why_not_known
 from keeper.decision import PositionMemory
 from keeper.model import Holding, Level, Outlook, Policy, Position, PositionId
 from keeper.notify.alarm import Alarms, Standing, Told
@@ -102,16 +102,7 @@ def _chain(settings: Settings, watched: Shown, at: Moment) -> Row:
         "stopped": _stopped(watched),
         "pairs": pair_rows(watched),
         "busy": loop is not None and not loop.idle,
-        "endpoints": [
-            {
-                "name": s.name,
-                "state": str(s.state),
-                "latency_ms": s.latency_ms,
-                "head": s.head_number,
-                "error": s.last_error,
-            }
-            for s in watched.endpoint_status()
-        ],
+        "endpoints": endpoint_rows(watched),
         "gas_tank": means.native_wei / WAD if means is not None and means.wallet else None,
         "took_ms": round(sum(tick.took_ms.values()), 1) if tick is not None else None,
         "guarded": len(loop.parts.guarded) if loop is not None else len(_labels(settings, name)),

@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from keeper.cli.explain import intent_json, story_lines
+from keeper.cli.explain import story_lines
+from keeper.daemon.planned import plan_row
 from keeper.errors import KeeperError
 from keeper.journal.read import Reader
-from keeper.model import Entry, Intent, PositionId
+from keeper.model import Entry, PositionId
 
 ENTRIES_MAX = 400
 INTENTS_MAX = 20
@@ -48,7 +49,8 @@ class Story:
     async def plans(self) -> dict[str, object]:
         """The newest plans of all positions, newest first."""
         return await self._ask(
-            lambda reader: {"plans": [_plan(i) for i in reader.intents(limit=PLANS_MAX)[::-1]]}, {"plans": []}
+            lambda reader: {"plans": [plan_row(i) for i in reader.intents(limit=PLANS_MAX)[::-1]]},
+            {"plans": []},
         )
 
     async def _ask(
@@ -95,20 +97,3 @@ def _health(entry: Entry) -> tuple[float, float] | None:
     if entry.kind != "decision" or not isinstance(wad, str) or not wad.isdecimal():
         return None
     return entry.at_s, int(wad) / 1e18
-
-
-def _plan(intent: Intent) -> dict[str, object]:
-    told = intent_json(intent)
-    last = intent.attempts[-1].hash if intent.attempts else ""
-    return {
-        "key": told["key"],
-        "id": str(intent.key.position),
-        "state": told["state"],
-        "open": intent.state.open,
-        "strategy": told["strategy"],
-        "why": told["why"],
-        "became": told["what_became_of_it"],
-        "block": told["block_number"],
-        "tries": len(intent.attempts),
-        "hash": last,
-    }

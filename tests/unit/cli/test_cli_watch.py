@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from keeper.cli.watch import alarm_lines, alarming, head_lines, joint_line, rows, screen
+from keeper.cli.watch import (
+    alarm_lines,
+    alarming,
+    endpoint_lines,
+    head_lines,
+    joint_line,
+    plan_lines,
+    rows,
+    screen,
+)
 from keeper.units import WAD
 
 pytestmark = pytest.mark.unit
@@ -88,6 +97,33 @@ def test_alarms__when_the_daemon_itself_alarms__then_shown_with_those_of_the_cha
     ]
     assert alarm_lines(of) == ["CRITICAL safe_mode: it ended again and again", "WARNING act vault: low"]
     assert "CRITICAL safe_mode" in shown(of)
+
+
+def test_endpoints__when_told__then_each_by_name_and_one_that_is_not_up_with_its_reason() -> None:
+    up: dict[str, Any] = {"name": "home", "state": "up", "latency_ms": 11.4, "head": 7, "error": "old news"}
+    out = {**up, "name": "backup", "state": "out", "latency_ms": None, "error": "refused " + "x" * 500}
+    of = body(position("vault", "SAFE", 2.0), endpoints=[1, 2], endpoints_each=[up, out])
+    (line,) = endpoint_lines(of)
+    assert line.startswith("mainnet endpoints: home up 11 ms, backup OUT (refused xx")
+    assert len(line) < 150
+    assert "backup OUT" in shown(of)
+    assert endpoint_lines(body()) == []
+
+
+def test_plans__when_made__then_the_newest_of_each_chain_and_what_is_under_way_with_their_why() -> None:
+    id = "aave:1:0xab:0xcd"
+    done = {"id": id, "state": "SETTLED", "open": False, "strategy": "repay", "block": 6, "tries": 1}
+    done = {**done, "why": "health 1.20 is below 1.25", "became": "health is 1.40"}
+    sent = {**done, "state": "SENT", "open": True, "became": "", "tries": 2, "block": 5}
+    of = body(position("vault [red]", "ACT", 1.2, id=id), plans=[done, done, sent])
+    first, second = plan_lines(of)
+    what = "mainnet plan: SETTLED vault [red], repay, block 6"
+    assert first == f"{what}: health 1.20 is below 1.25 -> health is 1.40"
+    assert second == "mainnet plan: SENT vault [red], repay, block 5, 2 tries: health 1.20 is below 1.25"
+    assert what in shown(of)
+    # unread is not "none"
+    assert plan_lines(body(plans=None)) == ["mainnet plans: NOT KNOWN, the journal cannot be read"]
+    assert plan_lines(body(plans=[])) == []
 
 
 @pytest.mark.parametrize("mode", ["live", "dry-run"])
