@@ -25,7 +25,7 @@ FeedOption = Annotated[
     str, typer.Option("--feed", help="chainlink (deviation and heartbeat), every, or osm.")
 ]
 Hold = Annotated[str, typer.Option("--hold", help="Assets without prices whose first value is held.")]
-Keepers = Annotated[str, typer.Option("--keepers", help="nobody,threshold,cdp_keeper,ladder,ours.")]
+Keepers = Annotated[str, typer.Option("--keepers", help="Which of them, by name; all five unless given.")]
 PolicyName = Annotated[str, typer.Option("--policy", help="A policy of the configuration.")]
 Trigger = Annotated[float, typer.Option("--trigger", help="Health below which keepers act.")]
 Target = Annotated[float, typer.Option("--target", help="Health that they restore.")]
@@ -118,7 +118,7 @@ def command(
     field: Fields = "low,close",
     feed: FeedOption = "chainlink",
     hold: Hold = "",
-    keepers: Keepers = "nobody,threshold,ladder,ours",
+    keepers: Keepers = "nobody,threshold,cdp_keeper,ladder,ours",
     policy: PolicyName = "",
     trigger: Trigger = 1.25,
     target: Target = 1.40,

@@ -350,6 +350,8 @@ def test_command__when_swept_sampled_and_reported__then_frontier_forward_and_pag
     assert said["accounts"] == 1
     assert said["rule"]["rescuable"] == 1
     assert not said["rule"]["liquidated"]
+    # all of them in one run, unless --keepers says otherwise
+    assert [k["keeper"] for k in said["keepers"]] == list(compare.NAMES)
     # of one account at risk the margin is its own
     assert said["margins"] == {k["keeper"]: k["accounts"][0]["gap"] for k in said["keepers"]}
     assert said["margins"]["nobody"] < 0.0 < said["margins"]["ours"]
