@@ -11,7 +11,7 @@ from typing import Any
 from keeper.chain.batch import Batch
 from keeper.config import ChainSettings, VenueSettings
 from keeper.daemon.shadow import ShadowBook
-from keeper.errors import Transient
+from keeper.errors import Transient, Unread
 from keeper.model import Block, Call, PositionId, Snapshot
 from keeper.seams import Priority, Seen, Supplement, Transport, Venue
 from keeper.snapshot import Film, GatherRequest, expose, gather, without_reader
@@ -25,6 +25,10 @@ TIP_TIMEOUT_S = 1.0
 """A bid only: the tick does not wait longer for it."""
 TIP_BLOCKS_MAX = 4
 """So old may a suggestion be before a photograph waits for another."""
+AMPLE_PER_S = 100.0
+"""Requests a second from which one more a block keeps no other waiting: a node of one's own, or a good plan."""
+SMALL_CALLS = 400
+"""What travels in one request: the nearest of one market, or of two; with dozens of Executors it is more."""
 _BATCHES_KEPT = 6
 _DEFAULT_TIP_WEI = 10**8
 """Tip where a node does not suggest one; a bid only, the cap is the plan's."""
@@ -131,11 +135,23 @@ class Camera:
         since: Mapping[PositionId, int],
     ) -> Film | None:
         """``expose`` of some accounts beside that of everybody, whose nonce and tip it waits for and shows; nothing
-        that the other shows depends on it. None where nobody exposes the block. Raises Transient, or what the
-        other raised; from the film nothing more is read.
+        that the other shows depends on it. None where nobody exposes the block, where endpoints allow so few requests
+        that this one would keep the others waiting, and where it would not be small. Raises Transient, or what
+        the other raised; from the film nothing more is read.
         """
+        if min((e.rate_per_s for e in self._chain.endpoints), default=0.0) < AMPLE_PER_S:
+            return None
         shot, request = self._request(venues, accounts, block, ShadowBook(), since)
-        film = await expose(request)
+
+        async def small(calls: Sequence[Call]) -> Words:
+            if len(calls) > SMALL_CALLS:
+                raise Unread(f"{len(calls)} calls are no small question")
+            return await request.read(calls)
+
+        try:
+            film = await expose(replace(request, read=small))
+        except Unread:
+            return None
         if shot.asking is None:
             return None
         nonce = await asyncio.shield(shot.asking)

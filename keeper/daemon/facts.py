@@ -29,7 +29,7 @@ from keeper.model import (
     Snapshot,
     Unreadable,
 )
-from keeper.seams import Alarm, Severity, Venue
+from keeper.seams import Alarm, Screens, Severity, Venue
 
 TEND_S = 4.0
 """Of a tick's ten seconds, what the following of sent transactions may take at the most."""
@@ -100,7 +100,8 @@ class Lens:
         if self._accounts.keys() != venues.keys():
             self._accounts = _accounts(self.guarded, venues)
         near = self._ranks.nearest
-        if near is None or near.accounts.keys() != venues.keys():
+        tell = all(isinstance(v, Screens) for v in venues.values())
+        if near is None or not tell or near.accounts.keys() != venues.keys():
             film = await self.camera.expose(venues, self._accounts, block, self._since)
             return await few_of(film, self._lines, pending)
         looking: list[asyncio.Future[Glimpse | None]] = []

@@ -171,7 +171,8 @@ class ChainLoop:
         if (options := self._held_open) is None:
             return
         shown = self.beside.on(self.pairs.without_loans(snapshot))
-        policies, seen, memory = self._standing(shown), self.foreseen, self._memory
+        # a copy: a command may change the owner's own in place before the whole block is seen
+        policies, seen, memory = dict(self._standing(shown)), self.foreseen, self._memory
         self._rooms.think(
             Few(snapshot=shown, policies=policies, foreseen=seen, options=options, memory=memory)
         )

@@ -12,7 +12,7 @@ from heapq import nsmallest
 import numpy as np
 import numpy.typing as npt
 
-from keeper.daemon.triage import FEW_MAX, chosen
+from keeper.daemon.triage import EVERY_HEALTH, FEW_MAX, chosen
 from keeper.model import PositionId, Snapshot
 from keeper.snapshot import Film
 
@@ -55,13 +55,16 @@ class Ranks:
         """``homes``: each position's venue id. Both in the order of the configuration."""
         self._lines_wad = lines_wad
         self._homes = homes
+        always = sum(line >= EVERY_HEALTH for line in lines_wad.values())
+        self._pays = len(lines_wad) >= PAYS_ABOVE and always <= FEW_MAX
+        """Not where so many always come first that everybody is judged together anyway."""
         self._ids: frozenset[PositionId] = frozenset()
         self.nearest: Nearest | None = None
         """None before anybody was seen, and where they are too few."""
 
     def see(self, snapshot: Snapshot) -> None:
         """Everybody at a block. Whoever is read apart stays until one of the nearer half is not among them."""
-        if len(self._lines_wad) < PAYS_ABOVE:
+        if not self._pays:
             return
         lines = self._lines_wad
         above = [

@@ -155,11 +155,14 @@ class Outgoing:
                 raise
             hands = [str(h) for h in (call.get("from"), plan.key.position.account) if h]
             venue = self._rehearsals.stage.venue_of(plan.key.position)
-            taken = await lent.short(self._endpoints, plan, self.windows())
-            taken = taken or await toll.taken(self._endpoints, plan, venue, hands)
-            if not taken:
+            # at once: the next plan waits behind this one
+            short, fee = await asyncio.gather(
+                lent.short(self._endpoints, plan, self.windows()),
+                toll.taken(self._endpoints, plan, venue, hands),
+            )
+            if not (short or fee):
                 raise
-            raise Rejected(no.code, f"{taken} (execution reverted)") from no
+            raise Rejected(no.code, f"{short or fee} (execution reverted)") from no
 
     async def _agreed(self, wanted: Wanted) -> str:
         """Which price gave reason to the plan and is another one elsewhere; "" too where the chain itself checks."""

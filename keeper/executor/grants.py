@@ -215,7 +215,8 @@ def _rungs(wish: Wish, policy: Policy) -> str:
         return ""
     if not sells_by_rungs(policy):
         return " (the ladder's rungs are not sold to: the room above the trigger is kept for the next price)"
-    whole = decimal_text(wish.policy.target_wad, 18)
+    own, strict = wish.line
+    whole = decimal_text(-(-wish.policy.target_wad * own // strict), 18)
     return f" at the least (the ladder's lowest rung; the keeper goes up to {whole} the nearer emergency is)"
 
 

@@ -107,7 +107,7 @@ def test_why_lost__words_that_name_nothing__the_lender_is_added_as_it_stood_in_t
 
 def test_look__the_lender_is_empty_before_the_signature__simulation_refuses_by_its_name() -> None:
     class NoStage:
-        stage = SimpleNamespace(venue_of=lambda _: None)
+        stage = SimpleNamespace(venue_of=lambda _: SimpleNamespace(spender="0x" + "9e" * 20))
 
     async def said() -> object:
         raise Rejected(3, "execution reverted: transfer reverted")

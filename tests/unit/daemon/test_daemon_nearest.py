@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from keeper.daemon import nearest
+from keeper.daemon import camera, nearest, triage
 from keeper.daemon.facts import Guarded, Lens
 from keeper.daemon.foresight import Foresight
 from keeper.daemon.nearest import Ranks
@@ -119,6 +119,7 @@ def test_few__however_the_small_reading_goes__then_they_are_those_of_the_whole_b
 ) -> None:
     monkeypatch.setattr(nearest, "PAYS_ABOVE", 1)
     monkeypatch.setattr(nearest, "NEAREST", 1)
+    monkeypatch.setattr(camera, "AMPLE_PER_S", 0.0)
 
     async def work(place: Place) -> None:
         chain = place.node.chain
@@ -156,11 +157,67 @@ def test_few__however_the_small_reading_goes__then_they_are_those_of_the_whole_b
     assert run(work) == []
 
 
+@pytest.mark.parametrize("why", ["few requests a second", "more than one request", "no screen"])
+def test_few__when_a_small_reading_would_cost_more_than_it_gives__then_it_is_not_asked(
+    monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    monkeypatch.setattr(nearest, "PAYS_ABOVE", 1)
+    monkeypatch.setattr(nearest, "NEAREST", 1)
+    monkeypatch.setattr(camera, "AMPLE_PER_S", 1e9 if why == "few requests a second" else 0.0)
+    if why == "more than one request":
+        monkeypatch.setattr(camera, "SMALL_CALLS", 3)
+
+    async def work(place: Place) -> None:
+        chain = place.node.chain
+        chain.users = {
+            ALICE: FakeUser(collateral={0: 10 * 10**18}, debt={1: 10**9}),
+            BOB: FakeUser(collateral={0: 10**18}, debt={1: 2_200 * 10**6}),
+        }
+        lens, venues = Lens(place.camera, guarded(place, build.policy())), {place.venue.id: place.venue}
+        for number in (1, 2):
+            await lens.look(block(number), venues, ShadowBook())
+        place.node.asked.clear()
+        if why == "no screen":
+            blind = Blind(place.venue)
+            assert await lens.few(block(3), {place.venue.id: blind}, lambda _: frozenset()) is None  # type: ignore[dict-item]
+        else:
+            few = await lens.few(block(3), venues, lambda _: frozenset())
+            assert few is not None
+            assert [p.id.account for p in few.positions] == [BOB]
+        assert place.node.count("eth_call") == 1
+
+    assert run(work) == []
+
+
+class Blind:
+    """A venue that can do everything but screen."""
+
+    def __init__(self, venue: object) -> None:
+        self._venue = venue
+
+    def __getattr__(self, name: str) -> object:
+        if name in ("below", "words_of"):
+            raise AttributeError(name)
+        return getattr(self._venue, name)
+
+
+def test_ranks__when_more_always_come_first_than_are_few__then_nobody_is_read_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(nearest, "PAYS_ABOVE", len(IDS))
+    for many, apart in ((nearest.FEW_MAX, True), (nearest.FEW_MAX + 1, False)):
+        lines = {id: triage.EVERY_HEALTH if k < many else WAD for k, id in enumerate(IDS)}
+        ranks = Ranks(lines, dict.fromkeys(IDS, build.VENUE))
+        ranks.see(seen(dict.fromkeys(IDS, 2 * WAD)))
+        assert (ranks.nearest is not None) == apart
+
+
 def test_few__when_the_nonce_is_not_told__then_the_block_is_unread_and_nothing_is_left_running(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(nearest, "PAYS_ABOVE", 1)
     monkeypatch.setattr(nearest, "NEAREST", 1)
+    monkeypatch.setattr(camera, "AMPLE_PER_S", 0.0)
 
     async def work(place: Place) -> None:
         lens, venues = Lens(place.camera, guarded(place, build.policy())), {place.venue.id: place.venue}
