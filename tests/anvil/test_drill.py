@@ -17,7 +17,7 @@ from anvil import shock
 from keeper import drilled
 from keeper.config import load
 from tests.anvil_daemon import ROOT
-from tests.executor_daemon import Owned, owned
+from tests.executor_daemon import Owned, changed, owned
 
 pytestmark = pytest.mark.anvil
 COARSE = ("--precision", "30", "--json")
@@ -98,3 +98,19 @@ def test_drill__a_past_liquidation__is_run_again_with_its_own_prices_and_prevent
         assert told["with_keeper"]["liquidations"] == 0
     finally:
         on.chain.revert(before)
+
+
+def test_drill__a_keeper_that_may_do_nothing__is_liquidated_and_not_kept_as_passed(there: Owned) -> None:
+    on, account = there.on, there.on.pairs[0].guarded
+    before = on.config.read_text()
+    changed(on.config, {"['repay', 'add_collateral', 'deleverage']": "['repay']"})
+    try:
+        code, told, errors = drill(there, account, "--shock", "ETH=-45", "--updates", "3")
+        assert code == 1, errors
+        assert told["passed"] is False
+        assert told["with_keeper"]["liquidations"] >= 1
+        assert told["with_keeper"]["transactions"] == 0
+        assert told["saved_usd"] == pytest.approx(0.0, abs=0.01)
+        assert there.label in drilled.missing(load(on.config))
+    finally:
+        on.config.write_text(before)
