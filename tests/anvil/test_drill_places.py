@@ -18,9 +18,10 @@ from anvil.deploy_compound_v3 import deploy_compound_v3_on
 from anvil.deploy_morpho import deploy_morpho
 from anvil.deployment import Deployment
 from anvil.node import Anvil
+from anvil.perp_scenario import load_perp_scenario
+from anvil.perp_stage import perp_stage
 from anvil.scenario import load_scenario
 from anvil.stage import stage
-from keeper import drilled
 from keeper.config import load
 from keeper.executor.verify import executor_address
 from keeper.venues import registry
@@ -139,19 +140,6 @@ def test_drill__an_executor_older_than_an_hour__keeps_its_terms_and_takes_the_bo
         assert told["with_keeper"]["liquidations"] == 0
 
 
-def test_drill__a_keeper_that_may_do_nothing__is_liquidated_and_not_kept_as_passed(tmp_path: Path) -> None:
-    with owned(tmp_path) as there:
-        changed(there.on.config, {"['repay', 'add_collateral', 'deleverage']": "['repay']"})
-        account = there.on.pairs[0].guarded
-        line = (account, "--shock", "ETH=-45", "--config", str(there.on.config), *COARSE)
-        code, told, errors = drill(there.on.node.url, *line, folder=tmp_path)
-        assert code == 1, errors
-        assert told["with_keeper"]["liquidations"] >= 1
-        assert told["with_keeper"]["transactions"] == 0
-        assert told["saved_usd"] == pytest.approx(0.0, abs=0.01)
-        assert there.label in drilled.missing(load(there.on.config))
-
-
 def test_drill__what_cannot_be_drilled__is_told_in_one_line(tmp_path: Path) -> None:
     with owned(tmp_path) as there:
         on, account = there.on, there.on.pairs[0].guarded
@@ -170,3 +158,14 @@ def test_drill__what_cannot_be_drilled__is_told_in_one_line(tmp_path: Path) -> N
             code, _, errors = drill(url, *line, folder=tmp_path)
             assert (code, said in errors) == (wanted, True), (line, errors)
             assert "Traceback" not in errors
+
+
+def test_drill__a_perpetual_position__is_told_to_be_none_of_a_drills(tmp_path: Path) -> None:
+    story = load_perp_scenario("perp")
+    assert story is not None
+    with perp_stage(story, tmp_path, mode="live") as on:
+        url = str(load(on.config).chains[0].endpoints[0].url)
+        line = (on.pairs[0].guarded, "--shock", "ETH=-30", "--config", str(on.config))
+        code, _, errors = drill(url, *line, folder=tmp_path)
+        assert (code, "cannot hold the oracle of a gmx_v2 market" in errors) == (78, True), errors
+        assert "Traceback" not in errors
