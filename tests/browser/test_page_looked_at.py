@@ -118,6 +118,11 @@ async def test_page__when_some_are_in_danger__then_said_first_without_fault_as_s
                 assert await text(page, "#positions li .name") == "treasury"
                 assert "decision: health" in await text(page, "#story")
                 assert await page.locator("#heat tbody tr").count() == 12
+                assert "debt liquidatable, USD" in await text(page, "#heat tfoot tr th")
+                sums = await page.locator("#heat tfoot td").all_text_contents()
+                assert len(sums) == await page.locator("#heat tbody tr").first.locator("td").count()
+                assert all(s.startswith("$") for s in sums)
+                assert sums[-1] != "$0"
                 # nothing is wider than what it is looked at with
                 assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
                 await page.screenshot(path=SHOTS / f"{view}.png", full_page=view == "phone")

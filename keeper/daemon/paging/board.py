@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from keeper.daemon.paging import shocks
 from keeper.daemon.paging.headline import SILENT_S, headline
 from keeper.daemon.paging.history import History
@@ -13,6 +15,7 @@ from keeper.model import Level
 
 HEAT_MAX = 24
 """Positions in the heat map, the nearest to harm first."""
+NAN = float("nan")
 RANK = {level.value: rank for rank, level in enumerate(Level)}
 Row = dict[str, Any]
 
@@ -31,7 +34,7 @@ class _Chain:
     """Position -> its two affine forms; those that are not known now have none."""
 
     def shelf(self, ids: Iterable[str]) -> shocks.Shelf:
-        """Of some positions: a book of all of them at every block would be made for nobody."""
+        """Of these positions."""
         return shocks.shelf({id: self.forms[id] for id in ids if id in self.forms}, self.feeds)
 
 
@@ -99,7 +102,7 @@ class Board:
         rows = sorted(self._rows(), key=danger)
         shown = [self._shown(r) for r in rows]
         policies = {f"{n}/{p}": lines for n, c in self._chains.items() for p, lines in c.policies.items()}
-        return {"rows": shown, "policies": policies, "heat": self._heat(rows[:HEAT_MAX])}
+        return {"rows": shown, "policies": policies, "heat": self._heat(rows)}
 
     def position(self, id: str) -> Row | None:
         """One position with its axes and what its policy says."""
@@ -155,20 +158,40 @@ class Board:
         return counts
 
     def _heat(self, rows: Sequence[Row]) -> Row:
-        """Health under the configured ladder of moves, and under the named shocks that the tick itself judged."""
+        """Health under the configured ladder of moves, and under the named shocks that the tick itself judged.
+
+        A row each for the nearest to harm; what would be liquidatable is of all of them.
+        """
         names = next((c.named for c in self._chains.values() if c.named), [])
-        shelves = {n: c.shelf(r["id"] for r in rows if r["chain"] == n) for n, c in self._chains.items()}
+        shelves = {n: c.shelf(c.forms) for n, c in self._chains.items()}
         under = {n: shocks.ladder(s, self._ladder_pct) for n, s in shelves.items() if s.ids}
-        made = []
+        made: list[Row] = []
+        lent: list[tuple[float, list[float]]] = []
         for row in rows:
             u = shelves[row["chain"]].ids.get(row["id"])
-            if u is None:
-                made.append({"id": row["id"], "known": False, "cells": []})
-                continue
-            steps = [shocks.shown(h) for h in under[row["chain"]][u].tolist()]
+            ladder = None if u is None else under[row["chain"]][u].tolist()
             named = row.get("under") or []
-            made.append({"id": row["id"], "known": True, "cells": steps + named})
-        return {"ladder": [f"{pct:+g} %" for pct in self._ladder_pct], "named": names, "rows": made}
+            if len(made) < HEAT_MAX:
+                cells = [] if ladder is None else [shocks.shown(h) for h in ladder] + named
+                made.append({"id": row["id"], "known": ladder is not None, "cells": cells})
+            if row.get("debt_usd", NAN) is not None:
+                steps = ladder or [NAN] * len(self._ladder_pct)
+                lent.append((row.get("debt_usd", NAN), steps + _padded(named, len(names))))
+        width = len(self._ladder_pct) + len(names)
+        healths = np.array([cells for _, cells in lent], np.float64).reshape(len(lent), width)
+        usd, unknown = shocks.liquidatable([debt for debt, _ in lent], healths)
+        return {
+            "ladder": [f"{pct:+g} %" for pct in self._ladder_pct],
+            "named": names,
+            "rows": made,
+            "liquidatable": {"usd": usd, "unknown": unknown},
+        }
+
+
+def _padded(named: Sequence[float | None], width: int) -> list[float]:
+    """What was not judged, and what no number came of, is not known."""
+    told = [NAN if h is None else h for h in named]
+    return (told + [NAN] * width)[:width]
 
 
 def _about(subject: str, labels: Mapping[str, str]) -> str:

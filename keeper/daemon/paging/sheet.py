@@ -246,6 +246,8 @@ def _position(guarded: Guarded, seen: _Seen) -> Row:
         "of_feed": None if nearest is None else seen.places.get(nearest.feed),
         "own": _holdings(position.collateral, position.base_decimals),
         "owe": _holdings(position.debt, position.base_decimals),
+        # a perpetual's "debt" is the margin that it must keep, not a loan
+        "debt_usd": None if position.perp is not None else _debt_usd(position),
         "under": [h for _, h in outlook.health_under],
         "row": (bound.a0, bound.b0, [seen.places.get(f, -1) for f in bound.feeds], bound.a, bound.b),
     }
@@ -266,6 +268,11 @@ def _holdings(holdings: Sequence[Holding], base_decimals: int) -> list[tuple[str
         (h.amount.token.symbol, h.amount.units / 10.0**h.amount.token.decimals, h.value_base / one)
         for h in holdings
     ]
+
+
+def _debt_usd(position: Position) -> float:
+    """All that is owed, in dollars of now."""
+    return float(sum(h.value_base for h in position.debt)) / 10.0**position.base_decimals
 
 
 def _known(memory: PositionMemory | None) -> Row | None:

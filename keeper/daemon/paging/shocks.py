@@ -111,6 +111,17 @@ def surface(of: Shelf, id: str, x: str, y: str) -> list[list[float | None]]:
     return [[shown(h) for h in found[i * n : (i + 1) * n]] for i in range(n)]
 
 
+def liquidatable(debts_usd: Sequence[float], healths: Floats) -> tuple[list[float], list[int]]:
+    """(dollars owed by positions below health 1, how many more cannot be known) under each shock.
+
+    ``debts_usd`` [U] as owed now, NaN where that is not known; ``healths`` [U, S], NaN likewise.
+    """
+    owed = np.array(debts_usd, np.float64)[:, None]
+    dark = (np.isnan(owed) | np.isnan(healths)) & (owed != 0.0)
+    usd = np.where(~dark & (healths < 1.0), owed, 0.0).sum(axis=0)
+    return np.round(usd, 2).tolist(), dark.sum(axis=0).tolist()
+
+
 def shown(value: float) -> float | None:
     """A health for people: None where nothing is owed, 0 where it is not known or nothing covers it."""
     if value == float("inf"):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from keeper.daemon.paging import shocks
-from keeper.daemon.paging.board import Board
+from keeper.daemon.paging.board import HEAT_MAX, Board
 from keeper.daemon.paging.headline import SILENT_S, TONES, headline
 from keeper.daemon.paging.history import History
 from keeper.model import BookRow
@@ -179,6 +179,32 @@ def test_heat__when_a_position_is_unknown__then_it_has_no_cells() -> None:
     assert heat["named"] == ["correction"]
     assert heat["rows"][0] == {"id": "lost", "known": False, "cells": []}
     assert heat["rows"][1]["cells"] == [pytest.approx(1.494), pytest.approx(0.83), 1.49]
+
+
+def loan(id: str, **changed: object) -> dict[str, Any]:
+    given = {"row": list(ROW), "under": [0.99], "debt_usd": 10_000.0}
+    return position(id, "SAFE", 1.66, **{**given, **changed})
+
+
+def test_heat__when_loans_fall_below_one__then_all_they_owe_under_each_shock_and_the_unknown_apart() -> None:
+    made = board()
+    # nothing owed: no number of it counts, and none is missing
+    calm = loan("c", row=[9.0, 0.0, [], [], []], under=[None], debt_usd=0.0)
+    told(made, loan("a"), loan("b", under=[1.2], debt_usd=500.0), calm, loan("perp", debt_usd=None))
+    found = made.positions()["heat"]["liquidatable"]
+    assert found == {"usd": [0.0, 10_500.0, 10_000.0], "unknown": [0, 0, 0]}
+    told(made, loan("a"), position("lost", "UNKNOWN", None), loan("e", under=[None], debt_usd=1.0))
+    # the named shock told nothing of e either
+    found = made.positions()["heat"]["liquidatable"]
+    assert found == {"usd": [0.0, 10_001.0, 10_000.0], "unknown": [1, 1, 2]}
+
+
+def test_heat__when_more_fall_than_are_shown__then_what_they_owe_is_counted_all_the_same() -> None:
+    made = board()
+    told(made, *(loan(str(i), under=[1.5], debt_usd=1.0) for i in range(HEAT_MAX + 6)))
+    heat = made.positions()["heat"]
+    assert len(heat["rows"]) == HEAT_MAX
+    assert heat["liquidatable"]["usd"] == [0.0, HEAT_MAX + 6.0, 0.0]
 
 
 def test_surface__when_an_axis_or_position_is_not_there__then_nothing_is_answered() -> None:

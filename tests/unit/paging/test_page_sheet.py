@@ -61,6 +61,7 @@ async def test_sheet__when_a_block_was_judged__then_health_distance_and_holdings
     assert row["health"] == pytest.approx((position.health_wad or 0) / 1e18)
     assert row["distance"] == pytest.approx(-0.498, abs=1e-3)
     assert row["own"] == [("WETH", 10.0, 24_000.0)]
+    assert row["debt_usd"] == 10_000.0
     assert sheet.feeds(on.running.last)["WETH"] == ("WETH", 2400.0)
     assert sheet.policies(on.running)["default"]["trigger"] == 1.25
 
@@ -150,6 +151,9 @@ async def test_sheet__when_a_loan_is_hedged__then_its_pair_is_told_and_both_page
         told = state(made)
         ((pair,),) = (list(c["pairs"]) for c in told["chains"])
         assert (pair["loan"], pair["covered"]) == ("loan", True)
+        owed = {row["label"]: row["debt_usd"] for row in rows(made)}
+        assert owed["loan"] > 0
+        assert owed["hedge"] is None
         board = Board("0", "live", ())
         board.hear({"kind": "state", **told}, 1.0)
         page = env().get_template("plain.html")

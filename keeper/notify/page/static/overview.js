@@ -1,7 +1,7 @@
 // Chains with their endpoints, alarms, the heat map and plans.
 
 import { at, el, mark, say } from "./dom.js";
-import { age, cell, short } from "./words.js";
+import { age, cell, short, usd } from "./words.js";
 
 // ---- chains
 
@@ -106,7 +106,16 @@ export function heat(told, rows, policies, pick) {
     const cells = r.cells.map((h, i) => el("td", { "data-cell": cell(h, policies[`${p.chain}/${p.policy}`]), class: i === told.ladder.length ? "first" : "" }, short(h)));
     return el("tr", {}, el("th", { scope: "row" }, name), ...cells);
   });
-  at("heat").replaceChildren(el("table", { class: "grid heat" }, el("thead", {}, head), el("tbody", {}, ...body)));
+  at("heat").replaceChildren(el("table", { class: "grid heat" }, el("thead", {}, head), el("tbody", {}, ...body), el("tfoot", {}, liquidatable(told))));
+}
+
+// What cannot be known is not 0: the sum is then a least, or nothing is said.
+function liquidatable(told) {
+  const { usd: sums, unknown } = told.liquidatable;
+  const most = Math.max(0, ...unknown);
+  const words = (sum, n) => (n ? (sum ? `\u2265 ${usd(sum)}` : "?") : usd(sum));
+  const cells = sums.map((sum, i) => el("td", { class: i === told.ladder.length ? "first" : "", title: unknown[i] ? `${unknown[i]} unknown` : null }, words(sum, unknown[i])));
+  return el("tr", {}, el("th", { scope: "row" }, `debt liquidatable, USD${most ? ` (${most} unknown)` : ""}`), ...cells);
 }
 
 // ---- plans
