@@ -22,6 +22,7 @@ def command(
     bot: owner_options.Bot = None,
     guardian: owner_options.Guardian = "",
     until: owner_options.Until = "",
+    slippage: owner_options.Slippage = 1.0,
     deploy: owner_options.Deploy = False,
     announce: owner_options.Announce = False,
     subaccount: owner_options.Subaccount = None,
@@ -46,7 +47,7 @@ def command(
     from keeper.cli import endings
     from keeper.config import load
 
-    owner = owner_options.read(share, bot or [], guardian, until)
+    owner = owner_options.read(share, bot or [], guardian, until, slippage)
     if subaccount is not None:
         if announce and not deploy:
             raise endings.usage(
@@ -55,7 +56,11 @@ def command(
         through = (amount or [], guardian, announce) if deploy else None
         _ordering(load(config), (subaccount, actions, owner["until_s"]), through, json=json)
         return
-    _together(executor, send, (reserve, bot, guardian, until, deploy, announce, safe, share != 100.0))
+    _together(
+        executor,
+        send,
+        (reserve, bot, guardian, until, deploy, announce, safe, share != 100.0, slippage != 1.0),
+    )
     wanted = amounts(amount or [], needed=executor is None or not (reserve or announce))
     settings = load(config)  # before the slow imports: a wrong file is told at once
     if executor is None:
@@ -136,7 +141,7 @@ def _together(executor: str | None, send: bool, owners: tuple[object, ...]) -> N
     if executor is None and any(owners):
         raise usage(
             "--executor",
-            "LABEL goes with --safe, --reserve, --share, --bot, --guardian, --until and --deploy",
+            "LABEL goes with --safe, --reserve, --share, --bot, --guardian, --until, --slippage and --deploy",
         )
     if executor is not None and send:
         raise usage("--send", "is for the keeper's own wallet; the owner signs what --executor prints")

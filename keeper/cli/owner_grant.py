@@ -48,6 +48,7 @@ class Asked:
     """Further bots -> their share of every cap, bps."""
     guardian: str = ""
     until_s: int | None = None
+    slippage_bps: int = 100
     deploy: bool = False
     announce: bool = False
     """Only what is announced a day before the rest."""
@@ -105,6 +106,7 @@ async def wanted(settings: Settings, asked: Asked) -> Wanted:
             guardian=asked.guardian,
             line=await line(at),
             lag=at.seat.lag,
+            slippage_bps=asked.slippage_bps,
         )
         if at.deployed:
             wish = replace(wish, stands=await _stands(at, wish))

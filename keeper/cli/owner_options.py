@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Annotated, TypedDict
 
 import typer
 
 from keeper.cli.owner_words import address, shares, time_s
 
+SLIPPAGE_BPS_MAX = 300
+"""What the Executor's policies allow at the most (contracts/libraries/Policies.sol)."""
 Amount = Annotated[
     list[str] | None,
     typer.Option("--amount", metavar="TOKEN=NUMBER", help="Whole tokens, by symbol; repeat it; 0 revokes."),
@@ -41,6 +44,14 @@ Guardian = Annotated[
 Until = Annotated[
     str, typer.Option("--until", metavar="DATE", help="End of the grant: 2027-03-01, or Unix seconds.")
 ]
+Slippage = Annotated[
+    float,
+    typer.Option(
+        "--slippage",
+        metavar="PERCENT",
+        help="With --executor: how much less than the oracle's price a sale may bring, 3 at the most.",
+    ),
+]
 Deploy = Annotated[
     bool, typer.Option("--deploy", help="Put the Executor there first, where it is not there yet.")
 ]
@@ -68,13 +79,23 @@ class Roles(TypedDict):
     others: dict[str, int]
     guardian: str
     until_s: int | None
+    slippage_bps: int
 
 
-def read(share: float, bots: list[str], guardian: str, until: str) -> Roles:
+def read(share: float, bots: list[str], guardian: str, until: str, slippage: float = 1.0) -> Roles:
     """What these options say. Exit 2."""
+    from keeper.cli.endings import usage
+
+    slippage_bps = round(slippage * 100) if isfinite(slippage) else 0
+    if not 1 <= slippage_bps <= SLIPPAGE_BPS_MAX:
+        most = SLIPPAGE_BPS_MAX / 100
+        raise usage(
+            "--slippage", f"{slippage:g} is not between 0.01 and {most:g} percent, which the Executor takes"
+        )
     return Roles(
         share_bps=shares([f"wallet={share}"], "--share")["wallet"],
         others={address(who, "--bot"): bps for who, bps in shares(bots, "--bot").items()},
         guardian=address(guardian, "--guardian") if guardian else "",
         until_s=time_s(until) if until else None,
+        slippage_bps=slippage_bps,
     )

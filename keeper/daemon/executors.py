@@ -122,6 +122,7 @@ def _of(site: Site, guarded: Guarded, snapshot: Snapshot) -> list[Finding]:
             _bad(Severity.WARNING, "executor_terms", guarded, why)
             for why in (*_uncovered(site, guarded, snapshot), *_rungs(site, mandate, guarded))
         ]
+    found += _lead(mandate, guarded) if sells else []
     left_s = min(mandate.terms.expiry_s, mandate.bot_expiry_s) - mandate.timestamp_s
     if left_s < ENDS_SOON_S:
         why = f"what the owner allows the executor ends in {left_s / 86_400:.0f} days: renew it"
@@ -174,6 +175,19 @@ def _shots(mandate: Mandate, guarded: Guarded) -> list[Finding]:
         f"{', '.join(pays)} too: a pay-in uses a sale up; set it to 0, or take the pay-ins out and raise it by hand"
     )
     return [_bad(Severity.WARNING, "one_shot_pay_ins", guarded, why)]
+
+
+def _lead(mandate: Mandate, guarded: Guarded) -> list[Finding]:
+    """Where sales are sized for prices worse than the Executor lets them be sold at."""
+    lead_bps, slippage_bps = guarded.policy.lead_bps, mandate.terms.slippage_bps
+    if lead_bps < slippage_bps:
+        return []
+    why = (
+        f"lead_pct sizes a sale for prices {lead_bps / 100:g} % worse, and the executor lets it bring no more than "
+        f"{slippage_bps / 100:g} % less than the oracle's: a faster fall undoes it. keeper grant --executor "
+        f"{guarded.label} --slippage 3 allows what the replays stand on"
+    )
+    return [_bad(Severity.INFO, "executor_terms", guarded, why)]
 
 
 def _stopped(mandate: Mandate) -> Refusal | None:

@@ -92,6 +92,9 @@ class Wish:
     """(The loan-to-value that the Executor measures health by, the stricter one that the policy's healths are by)."""
     lag: tuple[int, int] = (1, 1)
     """``Seat.lag``: the Executor measures by a price that falls later than the policy's."""
+    slippage_bps: int = SLIPPAGE_BPS
+    """How much less than the oracle's price a sale may bring: what a stolen key can take, and what a falling market
+    takes between decision and block."""
 
 
 def until(now_s: int) -> int:
@@ -138,7 +141,7 @@ def sides(wish: Wish) -> list[tuple[Token, Side]]:
     return found + [(t, Side.COLLATERAL) for t in wish.reserve if t not in named]
 
 
-def terms(policy: Policy, until_s: int) -> tuple[int, ...]:
+def terms(policy: Policy, until_s: int, slippage_bps: int = SLIPPAGE_BPS) -> tuple[int, ...]:
     """The struct ``Position`` of a policy: its thresholds, one epoch a day, the usual bounds on price.
 
     Of a ladder that sells the lowest rung is the target: above emergency the contract takes no sale that ends below.
@@ -154,7 +157,7 @@ def terms(policy: Policy, until_s: int) -> tuple[int, ...]:
         max(1, policy.cooldown_blocks),
         DAY_S,
         until_s,
-        SLIPPAGE_BPS,
+        slippage_bps,
         FLASH_FEE_BPS,
         0,
         0,
@@ -192,9 +195,10 @@ def _position(wish: Wish) -> Signing:
     lags = wish.lag[0] < wish.lag[1]
     # the room between trigger and target is what lets the Executor act ahead of the next price: no rung in it
     policy = replace(wish.policy, ladder=False) if lags else wish.policy
-    body, old = _by_line(terms(policy, wish.until_s), wish.line), wish.stands.terms
+    body, old = _by_line(terms(policy, wish.until_s, wish.slippage_bps), wish.line), wish.stands.terms
     body = _ahead(body, wish.lag)
     trigger, target, most, emergency = (decimal_text(n, 18) for n in body[:4])
+    lost = f"{wish.slippage_bps / 100:g} %"
     new = Terms(**dict(zip(Terms.__slots__, body, strict=True)))
     return Signing(
         call=Call(
@@ -203,7 +207,7 @@ def _position(wish: Wish) -> Signing:
         ),
         signs=f"setPosition({wish.key}, {body})",
         meaning=f"sales below health {trigger}, back to {target}{_rungs(wish, policy)} and never past {most}; "
-        f"partial ones and a cooldown of one block below {emergency}; at most {SLIPPAGE_BPS / 100:g} % worse than "
+        f"partial ones and a cooldown of one block below {emergency}; at most {lost} worse than "
         f"the oracle's price; until {day(wish.until_s)}{_foreseen(wish, new)}",
         loosens=wish.stands.late and (old is None or old.trigger_wad == 0 or _looser(new, old)),
     )
@@ -319,8 +323,8 @@ def _router(wish: Wish, router: str, use: str) -> Signing:
     return Signing(
         call=Call(target=wish.executor, data=SET_ROUTER + encode(["address", "bool"], [router, True])),
         signs=f"setRouter({router}, true)",
-        meaning=f"sales may go through {use}; whatever it does, at most {SLIPPAGE_BPS / 100:g} % is lost against the "
-        "oracle's price",
+        meaning=f"sales may go through {use}; whatever it does, at most {wish.slippage_bps / 100:g} % is lost "
+        "against the oracle's price",
         loosens=wish.stands.late,
     )
 

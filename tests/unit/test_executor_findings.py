@@ -40,6 +40,7 @@ def codes(
     times: int = 0,
     ladder: bool = False,
     lag: tuple[int, int] | None = None,
+    lead_bps: int = 0,
 ) -> list[str]:
     """The codes of every finding about the usual borrower."""
     guarded = Guarded(
@@ -49,6 +50,7 @@ def codes(
             close_above_trigger=above,
             deleverage_times=times,
             ladder=ladder,
+            lead_bps=lead_bps,
         ),
         venue_id=build.VENUE,
         id=build.position_id(),
@@ -75,6 +77,15 @@ class Late(LendingDouble):
     def seat(self, account: str) -> Seat:
         """Where its Executor sits."""
         return Seat(key="0x" + "11" * 32, lag=self._lag)
+
+
+def test_check__when_sales_are_sized_for_a_worse_price_than_the_executor_lets_be_paid__then_named() -> None:
+    assert owner().terms.slippage_bps == 100
+    assert codes(means(owner()), ("deleverage",), lead_bps=99) == []
+    assert codes(means(owner()), ("deleverage",), lead_bps=210) == ["executor_terms"]
+    wide = replace(owner(), terms=replace(owner().terms, slippage_bps=300))
+    assert codes(means(wide), ("deleverage",), lead_bps=210) == []
+    assert "executor_terms" not in codes(means(owner()), ("repay",), lead_bps=210)
 
 
 def test_check__when_the_key_holds_tokens_beside_an_executor__then_hot_key() -> None:

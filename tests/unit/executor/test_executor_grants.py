@@ -80,6 +80,19 @@ def asset_words(signed: tuple[Signing, ...]) -> list[tuple[str, int, int, int]]:
     return [(str(token), side, sell, fund) for _, token, side, sell, fund in found]
 
 
+@pytest.mark.parametrize(("bps", "told"), [(100, "at most 1 % worse"), (300, "at most 3 % worse")])
+def test_signings__with_a_slippage__carry_it_and_say_it(bps: int, told: str) -> None:
+    first = signings(replace(wish(), slippage_bps=bps))[0]
+    assert f", {DAY_S}, 1710000000, {bps}, 10, " in first.signs
+    assert told in first.meaning
+    now = Stands(
+        late=True,
+        terms=Terms(**dict(zip(Terms.__slots__, terms(build.policy(), 1_710_000_000), strict=True))),
+    )
+    # a wider one than what stands waits for its day
+    assert signings(replace(wish(), slippage_bps=bps, stands=now))[0].loosens is (bps > 100)
+
+
 def test_signings__with_a_reserve__cap_what_is_paid_in_and_allow_as_much_of_the_wallet() -> None:
     found = signings(replace(wish(), reserve={USDC: 5_000 * 10**6}))
     weth, usdc = WETH.address.lower(), USDC.address.lower()
