@@ -149,9 +149,7 @@ def _symbol(rows: _Rows, symbol: str, problems: list[str], notes: list[str]) -> 
             )
     if len(twice):
         first = mine[twice[0] + 1]
-        said = (
-            f"row {rows.line[first]}, column ts: {symbol} at {iso(rows.ts[first])} is there twice, both alike"
-        )
+        said = f"row {rows.line[first]}, column ts: {symbol} at {iso(rows.ts[first])} is there twice, alike"
         notes.append(f"{said}; used once (bars like this: {len(twice)})")
         mine = np.delete(mine, twice + 1)
     picked = _Rows(
