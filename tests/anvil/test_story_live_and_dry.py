@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import sys
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from anvil.demo import Clock, tell
+from anvil import demo
+from anvil.demo import Clock, page_url, tell
 from anvil.report import Report
 from anvil.scenario import load_scenario
 from anvil.stage import KEY_FILES, stage
 from keeper.config import load
 from keeper.journal.read import Reader
-from keeper.model import Entry
+from keeper.model import Entry, Level
 from tests.bench.figures import record
 
 AMOUNT_REL_MAX = 1e-6
@@ -32,6 +37,38 @@ class Told:
     log: str
     key_files: tuple[str, ...]
     """Those that lay there when the daemon had ended."""
+    guarded: tuple[str, ...]
+    page: Mapping[str, str] = field(default_factory=dict)
+    """Label -> level, as the status page told it when the story was over; empty where none was served."""
+
+
+class Visitor(Clock):
+    """Looks at the page once, when it is said to stay; then presses Enter."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._url = url
+        self.page: dict[str, str] = {}
+
+    def say(self, text: str) -> None:
+        """What is said, and the look."""
+        super().say(text)
+        if self._url in text and "stays" in text:
+            self.page = _looked_at(self._url)
+
+
+def _looked_at(url: str) -> dict[str, str]:
+    """Its positions; a page that is still starting is waited for, as a browser's reload would."""
+    for _ in range(300):
+        try:
+            with urllib.request.urlopen(f"{url}/api/positions", timeout=5) as answer:
+                found = {row["label"]: row["level"] for row in json.load(answer)["rows"]}
+        except (urllib.error.URLError, ConnectionError):
+            found = {}
+        if found:
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"{url} shows no position")
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +105,12 @@ def test_story__dry_run__sends_nothing_and_loads_no_key(dry: Told) -> None:
 
 
 @pytest.mark.anvil
+def test_story__with_its_page__shows_every_guarded_position_until_enter(dry: Told) -> None:
+    assert dry.page.keys() == set(dry.guarded)
+    assert set(dry.page.values()) <= {level.value for level in Level}
+
+
+@pytest.mark.anvil
 def test_story__live_and_dry_run__journal_the_same_decisions_and_plans(live: Told, dry: Told) -> None:
     ours, theirs = list(_wishes(live)), list(_wishes(dry))
     assert [shape for shape, _ in ours] == [shape for shape, _ in theirs]
@@ -92,13 +135,26 @@ def test_story__live_and_dry_run__journal_the_same_decisions_and_plans(live: Tol
 
 
 def _told(folder: Path, *, dry_run: bool) -> Told:
-    with stage(load_scenario("crash"), folder, mode="dry-run" if dry_run else "live") as on:
-        report = tell(on, Clock(), dry_run=dry_run)
+    mode = "dry-run" if dry_run else "live"
+    with stage(load_scenario("crash"), folder, mode=mode) as on, pytest.MonkeyPatch.context() as patched:
+        url = page_url(on) if dry_run else ""
+        clock = Visitor(url) if dry_run else Clock()
+        with open("/dev/null") as enter:
+            # nobody looks between two steps, and Enter is pressed at once
+            patched.setattr(demo, "STEP_S", 0.0)
+            patched.setattr(sys, "stdin", enter)
+            report = tell(on, clock, dry_run=dry_run, url=url)
         with Reader.open(load(on.config).journal_path) as journal:
             entries = tuple(journal.entries(limit=100_000))
         left = tuple(name for name in KEY_FILES if (folder / name).exists())
-        log = on.config.with_suffix(".log").read_text()
-        return Told(report=report, entries=entries, log=log, key_files=left)
+        return Told(
+            report=report,
+            entries=entries,
+            log=on.config.with_suffix(".log").read_text(),
+            key_files=left,
+            guarded=tuple(pair.label for pair in on.pairs),
+            page=clock.page if isinstance(clock, Visitor) else {},
+        )
 
 
 def _wishes(told: Told) -> Iterator[tuple[tuple[object, ...], tuple[int, ...]]]:
