@@ -1,9 +1,9 @@
 """Do the signs come first: the early-warning score on funding and volatility, over every history there is.
 
 ``warning_lead_h_<event>``: hours from the beginning of the warning that stood (or had ended within a week) before the
-first fall of 10 % in a day inside the event, -1 where none had. ``false_alarms_per_year``: warnings that no such fall
-followed within a week. The rule is the default one (window 30 days, line 1.5, mean of the clipped z-scores of 8-hour
-funding and of a day's volatility), not fitted to these events. What chance alone would hit is printed beside it.
+first fall of 10 % in a day inside the event, -1 where none had, no value where no such fall is known inside it.
+``false_alarms_per_year``: warnings that no such fall followed within a week. The rule is the default one (window 30 days,
+line 1.5, mean of the clipped z-scores of 8-hour funding and of a day's volatility), not fitted to these events. What chance alone would hit is printed beside it.
 """
 
 from __future__ import annotations
@@ -28,6 +28,15 @@ pytestmark = [
 ]
 
 
+def unmeasured(figure: str, found: omens.Omens, last_s: float) -> None:
+    """Record without a value, and say why, an event inside which no fall is known: left out it would look forgotten."""
+    why = f"no fall of 10 % in a day lies inside, by lows of {found.step_s / 3_600:g} hours"
+    if last_s < found.times_s[0]:
+        why = f"funding is known from {bars.iso(float(found.times_s[0]))} on, after the event"
+    print(f"{figure}: no value: {why}")
+    record(figure, None, unit=f"h (no value: {why})", evidence="own_double", n=0)
+
+
 def test_warning__when_measured_on_history__then_its_lead_and_its_false_alarms_are_told() -> None:
     read = bars.read(replay_events.DATA / "prices" / replay_events.HOURLY, ("ETH/USDT",))
     found = omens.omens(read, 0, omens.funding(FUNDING, "ETH"))
@@ -36,6 +45,7 @@ def test_warning__when_measured_on_history__then_its_lead_and_its_false_alarms_a
         first, last = bars.moment(event.first), bars.moment(event.last)
         inside = [c for c in found.crashes if first <= found.times_s[c] <= last]
         if not inside:
+            unmeasured(f"warning_lead_h_{event.name}", found, last)
             continue
         lead = found.lead_h(inside[0])
         print(f"{event.name}: fall at {bars.iso(float(found.times_s[inside[0]]))}, lead {lead:g} h")
@@ -67,7 +77,9 @@ def test_flush__when_measured_on_history__then_its_lead_and_its_false_alarms_are
     for event in replay_events.EVENTS:
         first, last = bars.moment(event.first), bars.moment(event.last)
         inside = [c for c in found.crashes if first <= found.times_s[c] <= last]
-        if inside:
+        if not inside:
+            unmeasured(f"flush_lead_h_{event.name}", found, last)
+        else:
             lead = found.lead_h(inside[0])
             print(f"{event.name}: fall at {bars.iso(float(found.times_s[inside[0]]))}, lead {lead:g} h")
             value = -1.0 if math.isnan(lead) else lead
