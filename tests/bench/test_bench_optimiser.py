@@ -2,7 +2,9 @@
 
 1,000 random portfolios (``tests.rescue_grid.portfolio``, seeds 0 to 999): one to three positions below target, one
 wallet, sales over four parts of rising impact, base case and a stress of -20 %. The usual rule sells the largest
-collateral into the largest debt. Times are process CPU of one ``solve`` in a warm process.
+collateral into the largest debt. Times are process CPU of one ``solve`` in a warm process: every portfolio once
+(``optimiser_ms_p99_once``), then the slowest twentieth twice more, of which the best of three counts
+(``optimiser_ms_p99``): what is slow three times is the problem's, what is slow once may be the machine's.
 """
 
 from __future__ import annotations
@@ -30,50 +32,70 @@ PORTFOLIOS = 1000
 SEARCHED = 1000
 """How many of them the plain search is run on: a fifth of a second each, a second for a large one."""
 SAVED_MIN, COMBINED_MIN = 0.5, 0.5
-"""Seeds are fixed, so less than this (0.68 and 0.63 were found) is a change of the optimiser's."""
+"""Seeds are fixed, so less than this (0.68 and 0.58 were found) is a change of the optimiser's."""
 TICKS = 300
 """Decisions through the whole room."""
 
 
+Row = tuple[Problem, Solution | None, float]
+"""Problem, answer (None when refused) and CPU in ms."""
+
+
 @pytest.fixture(scope="module")
-def solved() -> list[tuple[Problem, Solution | None, float]]:
-    """Problem, answer (None when refused) and CPU in ms."""
+def once() -> list[Row]:
+    """Each portfolio solved once."""
     solve(portfolio(0))
     gc.freeze()
     rows = [_solved(portfolio(seed)) for seed in range(PORTFOLIOS)]
+    gc.unfreeze()
+    return rows
+
+
+@pytest.fixture(scope="module")
+def solved(once: list[Row]) -> list[Row]:
+    """The same with the slowest twentieth solved three times, the fastest of which counts."""
+    rows = list(once)
     slowest = sorted(range(PORTFOLIOS), key=lambda i: rows[i][2])[-PORTFOLIOS // 20 :]
+    gc.freeze()
     for i in slowest:
         rows[i] = min([rows[i], *(_solved(rows[i][0]) for _ in range(2))], key=lambda row: row[2])
     gc.unfreeze()
     return rows
 
 
-def _solved(problem: Problem) -> tuple[Problem, Solution | None, float]:
+def _solved(problem: Problem) -> Row:
     start_s = time.process_time()
     found = solve(problem)
     spent_ms = (time.process_time() - start_s) * 1e3
     return problem, found if isinstance(found, Solution) else None, spent_ms
 
 
-def test_time__p99(solved: list[tuple[Problem, Solution | None, float]]) -> None:
-    spent = sorted(ms for _, _, ms in solved)
-    p99 = spent[int(len(spent) * 0.99)]
-    print(f"\nsolve: median {median(spent):.1f} ms, p99 {p99:.1f} ms, largest {spent[-1]:.1f} ms")
+def test_time__p99(once: list[Row], solved: list[Row]) -> None:
+    spent, raw = (sorted(ms for _, _, ms in rows) for rows in (solved, once))
+    p99, p99_once = (times[int(len(times) * 0.99)] for times in (spent, raw))
+    print(f"\nsolve: median {median(spent):.1f} ms, p99 {p99:.1f} ms, largest {spent[-1]:.1f} ms", end="")
+    print(
+        f" (the slowest twentieth best of three; all once: p99 {p99_once:.1f} ms, largest {raw[-1]:.1f} ms)"
+    )
     record(
         "optimiser_ms_p99",
         round(p99, 2),
-        unit="ms CPU",
+        unit="ms CPU, slowest twentieth best of three",
         bound="< 20",
         holds=p99 < 20,
         evidence="generated",
         n=PORTFOLIOS,
     )
+    record(
+        "optimiser_ms_p99_once", round(p99_once, 2), unit="ms CPU, each once", evidence="generated",
+        n=PORTFOLIOS,
+    )  # fmt: skip
     assert (
         median(spent) < 20
     )  # the highest of a thousand is the machine's too; the record says whether it held
 
 
-def test_gap__to_a_plain_search(solved: list[tuple[Problem, Solution | None, float]]) -> None:
+def test_gap__to_a_plain_search(solved: list[Row]) -> None:
     """(our cost / the search's cost) - 1, the largest; a plan found only by the search counts as infinite."""
     gaps = list[float]()
     for seed, (problem, found, _) in enumerate(solved[:SEARCHED]):
@@ -99,24 +121,24 @@ def test_gap__to_a_plain_search(solved: list[tuple[Problem, Solution | None, flo
     assert missed == 0
 
 
-def test_saving__against_the_usual_rule(solved: list[tuple[Problem, Solution | None, float]]) -> None:
+def test_saving__against_the_usual_rule(solved: list[Row]) -> None:
     """1 - our cost / the cost of selling the largest collateral into the largest debt, where that rule does."""
-    savings, combined, compared = list[float](), 0, 0
+    savings, cheaper, only, compared = list[float](), 0, 0, 0
     for problem, found, _ in solved:
         if found is None or len(problem.forms) != 1 or not (found.stressed and all(found.reaches)):
             continue
         singles = [a for w in problem.ways if not (a := alone(problem, w)).short]
         compared += 1
-        combined += not singles or found.cost_usd < 0.99 * min(a.cost_usd for a in singles)
+        only += not singles
+        cheaper += bool(singles) and found.cost_usd < 0.99 * min(a.cost_usd for a in singles)
         largest = max((w for w in problem.ways if w.name.startswith("sell")), key=lambda w: w.usd_max)
         rule = alone(problem, largest)
         if not rule.short:
             savings.append(1 - found.cost_usd / rule.cost_usd)
-    share = combined / compared
+    share, only_share = cheaper / compared, only / compared
     print(f"\nsaved against the rule: median {median(savings):.1%} of its cost over {len(savings)}")
-    print(
-        f"a combination beats the best single action by more than 1 % (or is the only way): {share:.1%} of {compared}"
-    )
+    print(f"a combination beats the best single action by more than 1 %: {share:.1%} of {compared}")
+    print(f"no single action reaches the target, a combination does: {only_share:.1%} of {compared}")
     record(
         "optimiser_saving_median",
         round(median(savings), 4),
@@ -130,6 +152,7 @@ def test_saving__against_the_usual_rule(solved: list[tuple[Problem, Solution | N
         "optimiser_combination_share", round(share, 4), unit="share", bound=f">= {COMBINED_MIN}",
         holds=share >= COMBINED_MIN, evidence="generated", n=compared,
     )  # fmt: skip
+    record("optimiser_only_way_share", round(only_share, 4), unit="share", evidence="generated", n=compared)
     assert min(savings) >= -0.01, "never dearer than the rule by more than the gap that is allowed"
     assert median(savings) >= SAVED_MIN
     assert share >= COMBINED_MIN
