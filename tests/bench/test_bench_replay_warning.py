@@ -2,8 +2,9 @@
 
 ``warning_lead_h_<event>``: hours from the beginning of the warning that stood (or had ended within a week) before the
 first fall of 10 % in a day inside the event, -1 where none had, no value where no such fall is known inside it.
-``false_alarms_per_year``: warnings that no such fall followed within a week. The rule is the default one (window 30 days,
-line 1.5, mean of the clipped z-scores of 8-hour funding and of a day's volatility), not fitted to these events. What chance alone would hit is printed beside it.
+``false_alarms_per_year``: warnings that no such fall followed within a week. The rule is the default one (window 30
+days, line 1.5, mean of the clipped z-scores of 8-hour funding and of a day's volatility), not fitted to these events.
+What chance alone would hit is printed beside it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ pytestmark = [
 
 
 def unmeasured(figure: str, found: omens.Omens, last_s: float) -> None:
-    """Record without a value, and say why, an event inside which no fall is known: left out it would look forgotten."""
+    """Record an event inside which no fall is known, without a value: left out it would look forgotten."""
     why = f"no fall of 10 % in a day lies inside, by lows of {found.step_s / 3_600:g} hours"
     if last_s < found.times_s[0]:
         why = f"funding is known from {bars.iso(float(found.times_s[0]))} on, after the event"
