@@ -133,7 +133,8 @@ class Reader:
         return (*(given.get(word, word) for word in said), *added.get(said[0], ()))
 
     def types(self, line: Command, said: tuple[str, ...]) -> None:
-        """At the terminal, in this process."""
+        """At the terminal, in this process; the chain goes on, however long the commands before took."""
+        self.sees_a_block()
         ran = typed(self.desk, *said)
         if ran.returncode not in ENDS.get(said[0], {0}):
             self.wrong.append(f"{line.where}: ended with {ran.returncode}: {ran.stdout}{ran.stderr}")
@@ -144,6 +145,11 @@ class Reader:
         """``keeper run`` in another terminal, unless it runs already."""
         if self.guard is None:
             self.guard = Guard(self.desk / "keeper.toml").__enter__()
+            self.sees_a_block()
+
+    def sees_a_block(self) -> None:
+        """The daemon, where one runs."""
+        if self.guard is not None:
             self.guard.caught_up(self.on.chain.mine().number, within_s=START_S)
 
     def stops(self) -> None:
