@@ -257,7 +257,8 @@ def _scene(
     rates = paths.Rates(borrow={"*": borrow}, supply={"*": supply})
     shop = replay_market.market_of(asked, moved)
     grown = paths.with_interest(moved, rates)
-    told = (*replaying.coarse(grown, shop), *(shop.gas.notes if shop.gas is not None else ()))
+    paid = shop.gas.notes if shop.gas is not None else ()
+    told = (*replaying.coarse(grown, shop), *replaying.foreign(crew), *paid)
     grown = replace(grown, notes=(*grown.notes, *told))
     return Scene(read=read, crew=crew, moved=grown, shop=shop, policy=policy, perps=bets)
 

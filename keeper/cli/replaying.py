@@ -46,6 +46,19 @@ def coarse(moved: Paths, shop: Market) -> list[str]:
     ]
 
 
+def foreign(crew: Fleet) -> list[str]:
+    """A note where accounts stand on venues whose liquidation is not the paper market's, which is Aave v3's."""
+    kinds = [a.venue for a in crew.accounts if a.venue not in ("", "aave_v3")]
+    if not kinds:
+        return []
+    places = ", ".join(sorted(set(kinds)))
+    return [
+        f"{len(kinds)} of {len(crew.accounts)} accounts stand on {places}, and are liquidated by Aave v3's rule here "
+        "all the same (half of all debt; all of it below health 0.95 or 2,000 USD): a venue that takes all at once "
+        "(Compound v3, Morpho Blue, Maker) takes more than is shown"
+    ]
+
+
 def cells(row: Row) -> tuple[str, ...]:
     """One keeper's line of the table."""
     money = [f"{x:,.0f}" for x in (row.lost_usd, row.cost_usd, row.gas_usd, row.whole_usd)]

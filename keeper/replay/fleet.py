@@ -12,7 +12,7 @@ import math
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from keeper.errors import ConfigError
@@ -42,6 +42,8 @@ class Account:
     name: str
     collateral: tuple[Lot, ...]
     debt: tuple[Lot, ...]
+    venue: str = field(default="", repr=False)
+    """Kind of the venue that it stands on, empty where nobody says; it decides no number."""
 
     @property
     def owed(self) -> float:
@@ -98,7 +100,8 @@ def of_book(book: NamedBook, path: str) -> Fleet:
     """The lending positions of a book, in USD at the book's own prices; others are left out and said."""
     accounts: list[Account] = []
     left_out: list[tuple[str, str]] = []
-    for name, row, tokens in zip(book.names, book.rows, book.tokens, strict=True):
+    places = book.places or (("", ""),) * len(book.names)
+    for name, row, tokens, place in zip(book.names, book.rows, book.tokens, places, strict=True):
         if not tokens or row.a0 or row.b0:
             left_out.append((name, "not a lending position: the paper market liquidates loans only"))
             continue
@@ -113,7 +116,8 @@ def of_book(book: NamedBook, path: str) -> Fleet:
             if t > 0.0
         ]
         debt = [Lot(asset=s, value=b * p) for s, p, b in zip(symbols, prices, row.b, strict=True) if b > 0.0]
-        accounts.append(Account(name=name, collateral=tuple(collateral), debt=tuple(debt)))
+        kind = place[0].partition(":")[0]
+        accounts.append(Account(name=name, collateral=tuple(collateral), debt=tuple(debt), venue=kind))
     return Fleet(path=path, unit="USD", accounts=tuple(accounts), left_out=tuple(left_out))
 
 
