@@ -13,9 +13,14 @@ from keeper.replay.market import Market
 from keeper.replay.paths import Paths
 from keeper.replay.rescue import Score
 from keeper.replay.run import Voyage
+from keeper.risk.loss import AAVE_V3_3
+from keeper.risk.stake import AAVE_LIKE
 
 LISTED_MAX = 12
 """Notes and accounts named under the table; the JSON holds all."""
+
+PLAYED = frozenset(kind for kind, rule in AAVE_LIKE.items() if rule == AAVE_V3_3)
+"""Kinds of venues that liquidate as the paper market does."""
 
 HEADERS = (
     "keeper",
@@ -48,7 +53,7 @@ def coarse(moved: Paths, shop: Market) -> list[str]:
 
 def foreign(crew: Fleet) -> list[str]:
     """A note where accounts stand on venues whose liquidation is not the paper market's, which is Aave v3's."""
-    kinds = [a.venue for a in crew.accounts if a.venue not in ("", "aave_v3")]
+    kinds = [a.venue for a in crew.accounts if a.venue and a.venue not in PLAYED]
     if not kinds:
         return []
     places = ", ".join(sorted(set(kinds)))
