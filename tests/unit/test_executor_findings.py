@@ -40,7 +40,7 @@ def codes(
     times: int = 0,
     ladder: bool = False,
     lag: tuple[int, int] | None = None,
-    lead_bps: int = 0,
+    lead_bps: int = 50,
 ) -> list[str]:
     """The codes of every finding about the usual borrower."""
     guarded = Guarded(
@@ -86,6 +86,13 @@ def test_check__when_sales_are_sized_for_a_worse_price_than_the_executor_lets_be
     wide = replace(owner(), terms=replace(owner().terms, slippage_bps=300))
     assert codes(means(wide), ("deleverage",), lead_bps=210) == []
     assert "executor_terms" not in codes(means(owner()), ("repay",), lead_bps=210)
+
+
+def test_check__when_sales_are_sized_for_no_worse_price__then_it_is_noted_of_deleverage_alone() -> None:
+    assert codes(means(owner()), ("deleverage",), lead_bps=0) == ["lead_unset"]
+    assert codes(means(owner()), ("deleverage",), lead_bps=1) == []
+    assert codes(means(owner()), ("close_position",), lead_bps=0) == []
+    assert "lead_unset" not in codes(means(owner()), ("repay",), lead_bps=0)
 
 
 def test_check__when_the_key_holds_tokens_beside_an_executor__then_hot_key() -> None:
