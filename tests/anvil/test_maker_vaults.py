@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -73,7 +74,12 @@ def settings(at: VaultSystem, numbers: tuple[int, ...] = (), proxy: str | None =
 
 
 def do(chain: Chain, to: str, signature: str, *arguments: object) -> None:
-    chain.send(chain.accounts[0], to, signature, *arguments)
+    """Done, and seen: a busy node may tell the receipt before its latest block is the one that holds it."""
+    mined = int(chain.send(chain.accounts[0], to, signature, *arguments)["blockNumber"], 16)
+    until_s = time.monotonic() + 90
+    while chain.block().number < mined:
+        assert time.monotonic() < until_s, f"block {mined} is not the latest after 90 s"
+        time.sleep(0.01)
 
 
 def poked(chain: Chain, at: VaultSystem, price: int) -> None:
