@@ -89,10 +89,11 @@ def _deployed_as_printed(there: Owned) -> None:
     """An owner without an Executor signs what is printed, in order; it lies where the daemon will look for it."""
     on, other = there.on, there.on.pairs[1]
     on.chain.rpc("evm_setAutomine", True)
-    asked = owner_grant.Asked(label=other.label, amounts={"WETH": "3"}, deploy=True)
+    asked = owner_grant.Asked(label=other.label, amounts={"WETH": "3"}, deploy=True, slippage_bps=300)
     found = asyncio.run(owner_grant.wanted(load(on.config), asked))
     assert found.signings[0].signs.startswith("deploy(")
     assert found.refused == ()
+    assert "at most 3 % worse" in next(s.meaning for s in found.signings if s.signs.startswith("setPosition("))
     place = executor_address(other.guarded)
     assert place in found.signings[0].meaning
     for signing in found.signings:
