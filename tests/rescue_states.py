@@ -29,7 +29,7 @@ DAY_S = 86_400
 COOLED = 6
 PPM = 10
 """What a promise may miss: interest until inclusion, and rounding."""
-FACTOR = {"aave_v3": 0.83, "morpho_blue": 0.86, "compound_v3": 0.90, "maker": 1 / 1.45}
+FACTOR = {"aave_v3": 0.83, "aave_v3_0": 0.83, "morpho_blue": 0.86, "compound_v3": 0.90, "maker": 1 / 1.45}
 SIZES = {"maker": (1.4, 2.0)}
 """Powers of ten of ether, where it is not 0 to 1.1: a vault owes nothing or at least 7,500 Dai."""
 
@@ -78,8 +78,9 @@ def _state(stage: VenueExecutor, rng: random.Random) -> None:
     stage.borrow(weth, usdc)
     chain.mine(chain.block().timestamp_s + rng.choice((1, rng.randint(1, 200 * DAY_S))))
     chain.rpc("anvil_mine", hex(COOLED))
-    owed = stage.now().debt[0].amount.units
-    usd = rng.uniform(1.002, 1.19) * owed / _dollars(stage, 1) / (weth / WAD * factor)
+    now = stage.now()
+    owed, held = now.debt[0].amount.units, now.collateral[0].amount.units
+    usd = rng.uniform(1.002, 1.19) * owed / _dollars(stage, 1) / (held / WAD * factor)
     stage.ground.oracles(usd)
     stage.trade_to("WETH", stage.owes, 500, usd * rng.uniform(0.998, 1.01))
     if isinstance(stage.reader.venue, Maker):

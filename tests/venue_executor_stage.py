@@ -1,4 +1,4 @@
-"""Morpho Blue (real), Compound v3 and Maker vaults (doubles) beside the real Aave market, each with an Executor."""
+"""Both lines of Aave v3 and Morpho Blue (real), Compound v3 and Maker (doubles) on one chain, each an Executor."""
 
 from __future__ import annotations
 
@@ -21,16 +21,20 @@ from keeper.executor.load import Place, Wanted, load
 from keeper.executor.seat import Seat, Seated
 from keeper.model import Call, Position, Snapshot
 from keeper.snapshot import GatherRequest, gather
+from keeper.venues.aave_v3 import AaveV3
 from tests.executor_stage import CAP, ExecutorStage
 from tests.morpho_stage import settings as morpho_settings
 from tests.venue_stage import VenueReader
 
 ARTIFACTS = {
     "aave_v3": "AaveV3Executor",
+    "aave_v3_0": "AaveV3Executor",
     "morpho_blue": "MorphoBlueExecutor",
     "compound_v3": "CompoundV3Executor",
     "maker": "MakerExecutor",
 }
+AAVE = {"aave_v3": "aave", "aave_v3_0": "spark"}
+"""Lines of Aave v3, one kind to the daemon, each with a name for its venue."""
 OWES = {"maker": "DAI"}
 """What is lent where it is not USDC."""
 DAI_PER_USDC = 10**12
@@ -46,6 +50,15 @@ class Ground:
     morpho: MorphoSite
     comet: CometMarket
     maker: VaultSystem | None = None
+    spark: Deployment | None = None
+    """The deployment with the market of Aave v3.0 in place of its own."""
+
+    def market(self, kind: str) -> Deployment:
+        """Where tokens, feeds and Uniswap are, with the Aave market of that kind."""
+        if kind != "aave_v3_0":
+            return self.deployment
+        assert self.spark is not None
+        return self.spark
 
     @property
     def ether(self) -> MorphoMarket:
@@ -62,8 +75,9 @@ class Ground:
         """The venue as a configuration names it; of Maker without any vault."""
         if kind == "morpho_blue":
             return morpho_settings(self.deployment, self.morpho, self.ether)
-        if kind == "aave_v3":
-            return VenueSettings(name="aave", kind=kind, chain="local", provider=self.deployment.provider)
+        if kind in AAVE:
+            market = self.market(kind)
+            return VenueSettings(name=AAVE[kind], kind="aave_v3", chain="local", provider=market.provider)
         if kind == "maker":
             at = self.vaults
             return VenueSettings(name="vaults", kind=kind, chain="local", provider=at.chainlog, market=at.ilk)
@@ -83,13 +97,13 @@ class VenueExecutor(ExecutorStage):
 
     def __init__(self, ground: Ground, kind: str, owner: str, *, proxied: bool = False) -> None:
         self.ground, self.kind = ground, kind
-        uniswap = ground.deployment.uniswap.factory
+        uniswap, market = ground.deployment.uniswap.factory, ground.market(kind)
         super().__init__(
             ground.chain,
-            ground.deployment,
+            market,
             owner=owner,
             venues=ChainVenues(
-                aave_v3_pool=ground.deployment.pool if kind == "aave_v3" else ChainVenues().aave_v3_pool,
+                aave_v3_pool=market.pool if kind in AAVE else ChainVenues().aave_v3_pool,
                 morpho_blue=ground.morpho.morpho,
                 uniswap_v3_factory=uniswap,
             ),
@@ -145,7 +159,7 @@ class VenueExecutor(ExecutorStage):
         if self.kind == "maker":
             self._fill(weth, usdc * DAI_PER_USDC)
             return
-        if self.kind == "aave_v3":
+        if self.kind in AAVE:
             self.open({"WETH": weth}, {"USDC": usdc})
             return
         if self.kind == "morpho_blue":
@@ -168,12 +182,21 @@ class VenueExecutor(ExecutorStage):
         self.chain.send(self.owner, at.manager, fill, number, ink, dai * 10**27 // rate)
 
     def authorise(self, allowed: bool = True) -> None:
-        """The owner gives his grant, or takes it back."""
+        """The owner gives his grant, or takes it back; what the Executor must keep anybody gives."""
         if self.seat.permit is None:
             self.grant("WETH", GRANT if allowed else 0)
+            if allowed:
+                self.cushion("WETH", self.market.roles.lender)
             return
         call = self.seat.permit.given(self.executor, allowed)
         self.chain.send(self.owner, call.target, call.data)
+
+    def cushion(self, symbol: str, giver: str) -> None:
+        """What the venue says that the Executor must keep of an aToken, which most lines of Aave do not ask for."""
+        assert isinstance(self.reader.venue, AaveV3)
+        for found in self.reader.venue.cushions(self.executor):
+            if found.token.symbol == symbol:
+                self.chain.send(giver, found.gives.target, found.gives.data)
 
     def now(self) -> Position:
         """The position as the venue reads it."""

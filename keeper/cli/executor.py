@@ -27,8 +27,8 @@ def command(
 
     Byte for byte, immutables apart; whether our factory put it there for the guarded account (CREATE2), or that
     stays UNPROVEN; whether the keeper's wallet is one of its bots, which configured routers its owner has not
-    allowed, and whether the venues that he named at deployment are those of this chain. Exits with 1 when anything
-    but the routers differs.
+    allowed, whether the venues that he named at deployment are those of this chain, and whether it keeps the unit
+    of an aToken that a pool of the 3.0 line asks for. Exits with 1 when anything but the routers differs.
 
     Example: keeper executor verify --config keeper.toml
     """
@@ -83,6 +83,7 @@ async def verify(settings: Settings) -> list[tuple[str, ...]]:
                 wrong = wrong or ("" if found.bot_share_bps else "the keeper's wallet is no bot of it")
                 wrong = wrong or await _foreign(found.venues, chain, pools, read)
                 wrong = wrong or elsewhere(found.venues, settings.venue(p.venue))
+                wrong = wrong or await _cushion(p.executor or "", settings.venue(p.venue), chain, read)
                 share = f"{found.bot_share_bps / 100:g} % of each cap"
                 code = found.code or "the committed Executor's"
                 routers = "-" if found.code else await _routers(p.executor or "", chain, read)
@@ -128,6 +129,16 @@ async def _pools(settings: Settings, chain: ChainSettings, read: Read) -> frozen
         return frozenset()
     words = await read(tuple(Call(target=m, data=GET_POOL) for m in markets))
     return frozenset(words.uint(i) for i in range(len(markets)) if words.ok[i] and words.count[i])
+
+
+async def _cushion(executor: str, venue: VenueSettings, chain: ChainSettings, read: Read) -> str:
+    """What it does not keep though its pool's rounding asks for it. Raises ConfigError, Transient."""
+    from keeper.cli.owner_cushion import lacking, without
+    from keeper.venues import registry
+
+    if venue.kind != "aave_v3":
+        return ""
+    return without(await lacking(await registry.load(venue, chain.chain_id, read), executor, read))
 
 
 def elsewhere(named: tuple[str, ...], venue: VenueSettings) -> str:

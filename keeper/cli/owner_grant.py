@@ -86,6 +86,7 @@ async def wanted(settings: Settings, asked: Asked) -> Wanted:
     """What the owner of ``asked.label`` signs. Raises ConfigError (no such position, token or executor;
     with ``safe``, an owner that is no Safe), Transient.
     """
+    from keeper.cli import owner_cushion
     from keeper.executor import granted
     from keeper.executor.grants import Wish, announcements, signings, until
 
@@ -114,16 +115,18 @@ async def wanted(settings: Settings, asked: Asked) -> Wanted:
         signs = signings(wish)
         read = at.site.camera.reader(at.site.block)
         late = granted.ready_calls(signs)
+        sold = [token for token, units in wish.collateral.items() if units]
+        kept, later = await owner_cushion.signings(at.venue, at.owner, at.executor, sold, read)
         found = Wanted(
             chain_id=at.site.chain.chain_id,
             owner=at.owner,
             safe=await safe_of(at.site, at.owner) if asked.safe else None,
-            signings=(*await _deployment(at, asked), *signs),
+            signings=(*await _deployment(at, asked), *signs, *kept),
             ready=granted.ready(signs, await read(late)) if late else {},
             now_s=now_s,
             typed=await typed(at) if wish.collateral and not asked.safe else None,
         )
-        found = replace(found, notes=_notes(found, asked, wish.until_s))
+        found = replace(found, notes=(*_notes(found, asked, wish.until_s), *([later] if later else [])))
         if asked.announce:
             return replace(found, signings=announcements(found.refused), name="keeper: announce", notes=())
         return found

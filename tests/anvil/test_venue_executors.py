@@ -1,5 +1,5 @@
-"""Executors of Aave and Morpho Blue (real), Compound v3 and Maker (doubles): random states rescued each way, a
-daemon's night.
+"""Executors of both lines of Aave v3 and of Morpho Blue (real), of Compound v3 and Maker (doubles): random states
+rescued each way, a daemon's night.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 from anvil.abi import encode_call
+from anvil.actors import Actors, Borrower
 from anvil.client import Chain, Reverted
+from anvil.deploy_aave_v3_0 import LENT_USD, deploy_aave_v3_0
 from anvil.deploy_compound_v3 import deploy_compound_v3_on
 from anvil.deploy_maker import deploy_maker_on, proxy_of, set_delayed
 from anvil.deploy_morpho import deploy_morpho
@@ -33,6 +35,8 @@ from keeper.inspection import inspect
 from keeper.journal.write import Journal
 from keeper.model import Call, Proposal
 from keeper.seams import Strategy
+from keeper.venues.aave_v3 import AaveV3
+from keeper.venues.aave_v3.cushion import UNITS
 from keeper.venues.maker import Maker
 from strategies.deleverage import Deleverage
 from strategies.repay import RepayFromWallet
@@ -49,19 +53,24 @@ BLOCKS_MAX = 8
 LOOKS_MAX = 240
 EVIDENCE = {
     "aave_v3": "real_bytecode",
+    "aave_v3_0": "real_bytecode",
     "morpho_blue": "real_bytecode",
     "compound_v3": "own_double",
     "maker": "own_double",
 }
 KINDS = tuple(EVIDENCE)
 PAY_IN = "repayFromReserve(bytes32,uint64,address,uint256,uint64)"
-LOANS = {"maker": (10 * WAD, 14_450 * 10**6)}
+GAS_MAX = {"aave_v3_0": 620_000}
+"""Of a sale, where it is not 500,000."""
+USED_PCT = 99
+"""Of the ether lent there: its index grows by a third a year, so that its roundings show."""
+LOANS = {"maker": (10 * WAD, 14_450 * 10**6), "aave_v3_0": (10 * WAD, 17_200 * 10**6)}
 """Of the night, where a loan is not 10 WETH against 18,800 dollars."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Night:
-    """One keeper over both."""
+    """One keeper over all of them."""
 
     at: Guarded
     stages: Mapping[str, VenueExecutor]
@@ -74,9 +83,22 @@ def built(upstream: Anvil, deployment: Deployment) -> Iterator[Ground]:
     snapshot = client.snapshot()
     site, comet = deploy_morpho(client, deployment), deploy_compound_v3_on(client, deployment)
     vaults, pooled = deploy_maker_on(client, deployment)
-    yield Ground(chain=client, deployment=pooled, morpho=site, comet=comet, maker=vaults)
+    spark = deploy_aave_v3_0(client, pooled)
+    _borrow_nearly_all(client, spark)
+    yield Ground(chain=client, deployment=pooled, morpho=site, comet=comet, maker=vaults, spark=spark)
     client.revert(snapshot)
     client.close()
+
+
+def _borrow_nearly_all(chain: Chain, spark: Deployment) -> None:
+    units = {
+        symbol: usd * spark.token(symbol).unit // Actors(chain, spark).price_usd8(symbol) * 10**8
+        for symbol, usd in (("wstETH", 10 * LENT_USD), ("WETH", LENT_USD * USED_PCT // 100))
+    }
+    whale = Borrower(
+        account=spark.roles.liquidator, collateral={"wstETH": units["wstETH"]}, debt={"WETH": units["WETH"]}
+    )
+    Actors(chain, spark).open(whale)
 
 
 @pytest.fixture
@@ -102,8 +124,9 @@ def test_rescues__200_random_states__each_way_reaches_what_it_promised(ground: G
             evidence=EVIDENCE[kind], n=STATES, seed=SEED,
         )  # fmt: skip
     gas = int(median(found.gas["deleverage"]))
+    most = GAS_MAX.get(kind, 500_000)
     record(
-        f"deleverage_gas_on_{kind}", gas, unit="gas", bound="<= 500000", holds=gas <= 500_000,
+        f"deleverage_gas_on_{kind}", gas, unit="gas", bound=f"<= {most}", holds=gas <= most,
         evidence=EVIDENCE[kind], n=STATES, seed=SEED,
     )  # fmt: skip
     _held(found, STATES, every)
@@ -116,14 +139,14 @@ def _held(found: Rescued, states: int, ways: tuple[Strategy, ...]) -> None:
 
 @pytest.fixture
 def guarded(tmp_path: Path, upstream: Anvil, ground: Ground) -> Night:
-    """Two borrowers with empty wallets, an Executor each, and a keeper whose wallet holds gas and nothing else."""
+    """Borrowers with empty wallets, an Executor each, and a keeper whose wallet holds gas and nothing else."""
     owners = ground.deployment.roles.actors
     ground.oracles(3_000)
-    kinds = ("morpho_blue", "compound_v3", "maker")
+    kinds = ("morpho_blue", "compound_v3", "maker", "aave_v3_0")
     # the vault is held by its owner's proxy, as most are
     stages = {
         kind: VenueExecutor(ground, kind, owner, proxied=True)
-        for kind, owner in zip(kinds, (*owners[:2], owners[3]), strict=True)
+        for kind, owner in zip(kinds, (*owners[:2], owners[3], owners[2]), strict=True)
     }
     at = home(
         tmp_path,
@@ -159,7 +182,12 @@ def _granted(at: Guarded, stage: VenueExecutor) -> None:
     assert found.refused == ()
     assert found.owner == stage.owner
     permit, before = stage.seat.permit, found.signings[:-1]
-    assert permit is not None
+    if permit is None:  # a finite allowance, and the unit that this line's rounding asks for
+        assert isinstance(stage.reader.venue, AaveV3)
+        assert found.signings[-1].call in [c.gives for c in stage.reader.venue.cushions(stage.executor)]
+        for signing in found.signings:
+            stage.chain.send(stage.owner, signing.call.target, signing.call.data)
+        return
     assert found.signings[-1].call == permit.given(stage.executor, True)
     if found.typed is None:  # Maker knows no signed grant
         assert stage.kind == "maker"
@@ -182,7 +210,7 @@ def _granted(at: Guarded, stage: VenueExecutor) -> None:
 
 
 @pytest.mark.anvil
-def test_daemon__wallet_empty_after_a_crash__both_are_at_target_after_one_transaction_each(
+def test_daemon__wallet_empty_after_a_crash__all_are_at_target_after_one_transaction_each(
     ground: Ground, guarded: Night
 ) -> None:
     at, stages = guarded.at, guarded.stages
@@ -217,10 +245,10 @@ def test_daemon__wallet_empty_after_a_crash__both_are_at_target_after_one_transa
     for kind, stage in stages.items():
         assert at.rescues(stage.account) == ["deleverage"], kind
         assert 1.25 <= stage.health() / WAD <= 1.40, kind
-        assert stage.leftovers() == held[kind] == {}
+        assert stage.leftovers() == held[kind] == ({"aWETH": UNITS} if kind == "aave_v3_0" else {})
         assert stage.seq() == 1
         assert stage.actors.balance("USDC", stage.owner) == 0
-    assert len(at.intents()) == 3
+    assert len(at.intents()) == len(stages)
 
 
 def _refusals(at: Guarded, account: str) -> set[str]:
@@ -232,14 +260,15 @@ def _refusals(at: Guarded, account: str) -> set[str]:
 def _told(at: Guarded, stages: Mapping[str, VenueExecutor]) -> None:
     """What the commands say before the night: code as committed, and nothing that would refuse by night."""
     rows = asyncio.run(verify(at.settings))
-    assert [row[-1] for row in rows] == ["as committed"] * 3
+    assert [row[-1] for row in rows] == ["as committed"] * len(stages)
     for kind, stage in stages.items():
         back = asyncio.run(owner_grant.revoked(at.settings, kind))
-        assert stage.seat.permit is not None
-        assert (back.owner, back.signings[0].call) == (
-            stage.owner,
-            stage.seat.permit.given(stage.executor, False),
-        )
+        permit, taken = stage.seat.permit, back.signings[0].call
+        assert back.owner == stage.owner
+        if permit is not None:
+            assert taken == permit.given(stage.executor, False)
+        else:
+            assert taken.target == stage.seat.receipts[stage.token("WETH")]
     found = asyncio.run(inspect(at.settings))
     wrong = {
         "unreadable",
@@ -279,7 +308,7 @@ def test_refusals__revoked_paused_or_acted_on__are_the_same_here_and_there(groun
     stage.by_owner("pause()")
     assert (_sale(stage, desk)[0], _refusal(stage, call)) == ("paused", "IsPaused")
     stage.by_owner("unpause()")
-    ground.oracles(2_300 if kind == "maker" else 2_700)
+    ground.oracles(2_300 if kind == "maker" else 2_800)
     assert (_sale(stage, desk)[0], _refusal(stage, call)) == ("not_triggered", "NotTriggered")
     if isinstance(stage.reader.venue, Maker):
         # a lower price of the next hour counts here, and the Executor still goes by the Vat's

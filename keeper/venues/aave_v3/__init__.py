@@ -2,7 +2,7 @@
 
 book.py (addresses, signatures) -> layout.py (what one batch asks) -> reserves.py, read.py (words to
 positions) -> encode.py (steps to calls, projections, fills); math.py and rules.py are the protocol's own
-arithmetic.
+arithmetic, cushion.py what an Executor keeps where they round half up.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from keeper.model import (
 )
 from keeper.seams import LiquidationRule, LogFilter, Reading, Seen, Shadow
 from keeper.sockets import Named
-from keeper.venues.aave_v3 import book, encode, events, read, rules, screen, sources
+from keeper.venues.aave_v3 import book, cushion, encode, events, read, rules, screen, sources
 from keeper.venues.aave_v3.book import Market, Read
 from keeper.venues.aave_v3.deployments import known
 from keeper.venues.aave_v3.layout import Layout, layout, position_id
@@ -73,6 +73,10 @@ class AaveV3(AtomicVenue[Market, tuple[tuple[str, ...], Seen], Layout]):
         """The owner's account in the pool, as his Executor sees it: all of it under the pool's address."""
         receipts = {x.token.address: x.a_token for x in self.market.listings}
         return Seat(key=padded(self.market.pool), receipts=receipts)
+
+    def cushions(self, executor: str) -> tuple[cushion.Cushion, ...]:
+        """What that Executor must keep of the aTokens it sells out of, where the pool's rounding asks for it."""
+        return cushion.cushions(self.market, executor)
 
     def calls(self, accounts: Sequence[str], seen: Seen) -> tuple[Call, ...]:
         """The batch that reads the market and ``accounts``."""

@@ -1,0 +1,84 @@
+"""The few units of an aToken that an Executor keeps where the pool rounds half up: are they there, who gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from keeper.executor.grants import Signing
+    from keeper.executor.load import Read
+    from keeper.model import Token
+    from keeper.seams import Venue
+    from keeper.venues.aave_v3.cushion import Cushion
+
+
+async def lacking(venue: Venue, executor: str, read: Read) -> tuple[Cushion, ...]:
+    """Of the venue's tokens those whose aToken the Executor sells out of and keeps nothing of. Raises Transient."""
+    from keeper.executor.read import asset_call
+    from keeper.executor.seat import padded
+    from keeper.model import Side
+    from keeper.venues.aave_v3 import AaveV3
+
+    found = venue.cushions(executor) if isinstance(venue, AaveV3) else ()
+    if not found:
+        return ()
+    key = padded(venue.spender)
+    asked = tuple(c.asks for c in found)
+    listed = tuple(asset_call(executor, key, c.token.address, Side.COLLATERAL) for c in found)
+    words = await read((*asked, *listed))
+    n = len(found)
+    # the third word of what is listed is what may be sold
+    return tuple(c for i, c in enumerate(found) if not words.uint(i) and words.uint(n + i, 2))
+
+
+def without(missing: Sequence[Cushion]) -> str:
+    """What lacks, in words; empty where nothing does."""
+    if not missing:
+        return ""
+    named = " and ".join(f"a{c.token.symbol} ({c.a_token})" for c in missing)
+    return (
+        f"it keeps nothing of {named}: this pool rounds half up, and some sales would lack the last unit; "
+        "`keeper grant --executor` prints what gives it, anybody who holds some may send it"
+    )
+
+
+async def signings(
+    venue: Venue, owner: str, executor: str, sold: Collection[Token], read: Read
+) -> tuple[tuple[Signing, ...], str]:
+    """(What the owner signs once so that sales of those tokens never lack a unit, what he cannot give yet).
+
+    Raises Transient.
+    """
+    from keeper.executor.grants import Signing
+    from keeper.executor.read import BALANCE_OF
+    from keeper.model import Call
+    from keeper.venues.aave_v3 import AaveV3
+    from keeper.venues.aave_v3.book import word
+    from keeper.venues.aave_v3.cushion import UNITS
+
+    every = venue.cushions(executor) if isinstance(venue, AaveV3) else ()
+    found = [c for c in every if c.token in sold]
+    if not found:
+        return (), ""
+    held = [Call(target=c.a_token, data=BALANCE_OF + word(owner)) for c in found]
+    words = await read((*(c.asks for c in found), *held))
+    missing = [(c, words.uint(len(found) + i)) for i, c in enumerate(found) if not words.uint(i)]
+    later = [f"a{c.token.symbol}" for c, has in missing if has < UNITS]
+    signs = tuple(
+        Signing(
+            call=c.gives,
+            signs=f"transfer({executor}, {UNITS}) on {c.a_token}",
+            meaning=f"the Executor keeps {UNITS} of the smallest units of a{c.token.symbol} for good: this pool "
+            "rounds half up, and without them some sales would lack the last one",
+        )
+        for c, has in missing
+        if has >= UNITS
+    )
+    note = (
+        f"the Executor keeps nothing of {', '.join(later)}, and the owner has none to give: some sales would lack "
+        "the last unit; ask again once collateral is supplied"
+        if later
+        else ""
+    )
+    return signs, note
