@@ -1,4 +1,4 @@
-"""When a start should be safe, and what a safe daemon goes without."""
+"""What a safe daemon goes without, and which ends count as crashes."""
 
 from __future__ import annotations
 
@@ -19,67 +19,12 @@ from keeper.daemon.running import run
 from keeper.daemon.safe import simplified
 from keeper.errors import Broken, ConfigError
 from keeper.journal.read import Reader
-from keeper.journal.starts import CRASHES, WITHIN_S, crashes, why_safe
+from keeper.journal.starts import CRASHES, why_safe
 from keeper.journal.write import Journal
 from keeper.model import Entry
 from tests.loop_double import settings
 
 pytestmark = pytest.mark.unit
-NOW_S = 1_800_000_000.0
-
-
-def entry(kind: str, age_s: float) -> Entry:
-    return Entry(kind=kind, chain_id=0, block_number=0, subject="", why="", at_s=NOW_S - age_s)
-
-
-@pytest.mark.parametrize(
-    ("story", "count"),
-    [
-        ([], 0),
-        ([("start", 10)], 1),
-        ([("start", 30), ("start", 20), ("start", 10)], 3),
-        ([("start", 30), ("stop", 25), ("start", 10)], 1),
-        ([("start", 30), ("start", 20), ("stop", 10)], 0),
-        ([("start", WITHIN_S + 1), ("start", WITHIN_S - 1), ("start", 10)], 2),
-        # a clock that was set back: what lies ahead of now tells nothing
-        ([("start", -500), ("start", 10)], 1),
-    ],
-)
-def test_crashes__when_starts_and_stops_are_read__then_only_starts_that_nobody_stopped(
-    story: list[tuple[str, float]], count: int
-) -> None:
-    assert crashes([entry(kind, age_s) for kind, age_s in story], NOW_S) == count
-
-
-def test_crashes__when_chains_tell_of_their_recovery__then_one_start_is_one(tmp_path: Path) -> None:
-    told = [replace(entry("start", 10), subject=about) for about in ("", "0xWallet", "0xWallet", "journal")]
-    assert crashes(told, NOW_S) == 1
-
-
-class At(ManualClock):
-    """A wall clock that stands."""
-
-    def now_s(self) -> float:
-        return NOW_S
-
-
-@pytest.mark.parametrize(("starts", "safe"), [(CRASHES - 1, False), (CRASHES, True)])
-def test_why_safe__when_the_journal_tells_of_crashes__then_a_reason(
-    tmp_path: Path, starts: int, safe: bool
-) -> None:
-    path = tmp_path / "journal.sqlite"
-    with Journal.open(path, At(0.0)) as journal:
-        for _ in range(starts):
-            journal.record(entry("start", 0))
-    assert bool(why_safe(path, NOW_S + 1)) is safe
-    assert why_safe(path, NOW_S + WITHIN_S + 1) == ""
-
-
-def test_why_safe__when_the_journal_is_damaged__then_no_reason(tmp_path: Path) -> None:
-    path = tmp_path / "journal.sqlite"
-    path.write_bytes(b"nonsense" * 1000)
-    path.chmod(0o600)
-    assert why_safe(path, NOW_S) == ""
 
 
 def test_simplified__when_made__then_only_what_no_rescue_needs_is_gone(tmp_path: Path) -> None:
@@ -136,7 +81,7 @@ def test_run__when_the_process_dies_while_it_warms_up__then_that_counts_as_a_cra
     path = settings(tmp_path).journal_path
     with Journal.open(path, SystemClock()) as journal:
         for _ in range(CRASHES - 1):
-            journal.record(entry("start", 0))
+            journal.record(Entry(kind="start", chain_id=0, block_number=0, subject="", why=""))
     code = (
         "import asyncio, os, resource; from pathlib import Path; "
         "resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); "

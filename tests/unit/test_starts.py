@@ -16,7 +16,6 @@ from keeper.daemon.reloading import Current
 from keeper.daemon.stops import PAUSE
 from keeper.daemon.supervise import Ear
 from keeper.errors import Broken, ConfigError, Unwritable, unopened
-from keeper.journal.files import FileLock
 from keeper.journal.write import Journal
 from keeper.model import IntentState
 from keeper.notify import control
@@ -64,21 +63,6 @@ def test_store__when_its_disk_is_unwell__then_it_is_tried_again_and_is_no_wrong_
     monkeypatch.setattr(disk, "refuse_cut", fails)
     with pytest.raises(Unwritable, match=r"signer\.sqlite: signer store cannot be opened"):
         Store.open(path)
-
-
-def test_lock__when_the_disk_fails_under_it__then_it_is_not_left_held(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as failing:
-        failing.setattr(os, "pwrite", full)
-        FileLock(tmp_path / "lock").release()
-        failing.setattr("fcntl.flock", full)
-        with pytest.raises(OSError, match="No space left"):
-            FileLock(tmp_path / "lock")
-    FileLock(tmp_path / "lock").release()
 
 
 def test_adrift__when_asked_to_keep_what_must_outlive_it__then_refused_and_paused(tmp_path: Path) -> None:

@@ -2,78 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pty
-import sqlite3
 import stat
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from eth_account import Account
 
 from keeper.cli import invoke
 from keeper.clock import ManualClock
 from keeper.config import load
-from keeper.errors import ConfigError
-from keeper.journal.copying import copy_to
 from keeper.journal.write import Journal
 from keeper.model import Entry
-from keeper.signer.making import make_keystore
 from tests.unit.cli.test_cli_commands import GOOD
 
 pytestmark = pytest.mark.unit
 PASSWORD = "a horse, a battery and a staple"
-SCRYPT_N = 2**12
-
-
-def test_keystore__when_made__then_only_its_owner_reads_it_and_the_password_opens_it(tmp_path: Path) -> None:
-    out = tmp_path / "k.json"
-    address = make_keystore(out, PASSWORD, scrypt_n=SCRYPT_N)
-    assert stat.S_IMODE(out.stat().st_mode) == 0o600
-    secret = bytes(Account.decrypt(json.loads(out.read_text()), PASSWORD))
-    assert Account.from_key(secret).address == address
-    assert secret.hex() not in out.read_text()
-
-
-def test_keystore__when_made_twice__then_the_keys_differ_and_nothing_is_written_over(tmp_path: Path) -> None:
-    first = make_keystore(tmp_path / "a.json", PASSWORD, scrypt_n=SCRYPT_N)
-    assert first != make_keystore(tmp_path / "b.json", PASSWORD, scrypt_n=SCRYPT_N)
-    kept = (tmp_path / "a.json").read_bytes()
-    with pytest.raises(ConfigError, match="never written over"):
-        make_keystore(tmp_path / "a.json", PASSWORD, scrypt_n=SCRYPT_N)
-    assert (tmp_path / "a.json").read_bytes() == kept
-
-
-@pytest.mark.parametrize("password", ["", "short", "x" * 11, "twelve chars\n"])
-def test_keystore__when_the_password_is_poor__then_refused_without_a_file(
-    tmp_path: Path, password: str
-) -> None:
-    with pytest.raises(ConfigError, match="password") as told:
-        make_keystore(tmp_path / "k.json", password)
-    assert not password.strip() or password.strip() not in str(told.value)
-    assert not list(tmp_path.iterdir())
-
-
-def test_keystore__when_sealing_fails__then_no_file_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Account, "encrypt", fail)
-    with pytest.raises(KeyboardInterrupt):
-        make_keystore(tmp_path / "k.json", PASSWORD)
-    assert not list(tmp_path.iterdir())
-
-
-def test_keystore__when_a_link_lies_in_the_way__then_it_is_not_followed(tmp_path: Path) -> None:
-    (tmp_path / "k.json").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(ConfigError, match="never written over"):
-        make_keystore(tmp_path / "k.json", PASSWORD)
-    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_keystore_command__when_the_file_is_open_to_others_or_there_is_no_terminal__then_it_says_so(
@@ -176,33 +122,3 @@ def test_copy__when_a_daemon_is_writing__then_whole_up_to_its_last_commit(
     assert sorted(p.name for p in tmp_path.glob("copy*")) == ["copy.sqlite"]
     with Journal.open(copy, ManualClock(0.0)) as again:
         assert [e.why for e in again.entries("tick")] == ["kept in the WAL"]
-
-
-def test_copy__when_the_file_is_there_or_its_folder_is_not__then_refused_and_nothing_lost(
-    config: Path, tmp_path: Path
-) -> None:
-    path = written(config)
-    with Journal.open(path, ManualClock(0.0)):
-        (tmp_path / "copy").write_text("mine")
-        with pytest.raises(ConfigError, match="is there already"):
-            copy_to(path, tmp_path / "copy")
-        with pytest.raises(ConfigError, match="No such file"):
-            copy_to(path, tmp_path / "none" / "copy")
-    assert (tmp_path / "copy").read_text() == "mine"
-
-
-def test_copy__when_the_journal_is_damaged__then_no_copy_is_kept(config: Path, tmp_path: Path) -> None:
-    from keeper.errors import Broken
-
-    path = written(config)
-    with Journal.open(path, ManualClock(0.0)) as journal:
-        for i in range(200):
-            journal.record(entry(f"{i} " + "x" * 500))
-    size = path.stat().st_size
-    with path.open("r+b") as file:
-        file.seek(size // 2)
-        file.write(b"\xff" * 4096)
-    with pytest.raises((Broken, ConfigError, sqlite3.DatabaseError)) as told:
-        copy_to(path, tmp_path / "copy")
-    assert isinstance(told.value, Broken)
-    assert not list(tmp_path.glob("copy*"))

@@ -14,7 +14,9 @@ from sqlalchemy.exc import IntegrityError
 
 from keeper.clock import ManualClock
 from keeper.errors import Raced
+from keeper.journal import direct
 from keeper.journal.direct import ready
+from keeper.journal.read import Reader
 from keeper.journal.write import Journal
 from keeper.model import IntentState
 from tests.plans import CHAIN_ID, plan, position_id
@@ -107,3 +109,37 @@ def test_answer__when_a_kept_one_is_part_of_another__then_both_end_with_the_tabl
     assert open_() == ()
     journal.open_intent(plan())
     assert len(open_()) == 1
+
+
+def test_answers__when_more_are_kept_than_a_night_asks_for__then_all_are_forgotten_and_asked_anew(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(direct, "ANSWERS_MAX", 3)
+    asked: list[int] = []
+
+    def ask(number: int) -> int:
+        def question() -> int:
+            asked.append(number)
+            return 10 * number
+
+        return journal._direct.ask(number, question)
+
+    assert [ask(n) for n in (1, 2, 3, 1, 2, 3)] == [10, 20, 30, 10, 20, 30]
+    assert asked == [1, 2, 3]
+    assert [ask(n) for n in (4, 1, 4)] == [40, 10, 40]
+    assert asked == [1, 2, 3, 4, 1]
+    assert len(journal._direct._answers) <= direct.ANSWERS_MAX
+
+
+def test_commit__of_what_was_begun_by_hand__is_seen_by_others_and_without_a_beginning_is_none(
+    journal: Journal,
+) -> None:
+    journal.set_control("armed", "yes", "a test", "")
+    journal._direct.commit()
+    journal._direct.raw.execute("BEGIN IMMEDIATE")
+    journal._direct.exec_driver_sql("DELETE FROM control")
+    with Reader.open(journal.path) as reader:
+        assert reader.control("armed") is not None
+        journal._direct.commit()
+        assert not journal._direct.in_transaction()
+        assert reader.control("armed") is None

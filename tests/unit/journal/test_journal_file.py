@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from keeper.clock import ManualClock
 from keeper.errors import Broken, ConfigError
-from keeper.journal.files import sync_directory
+from keeper.journal.files import FileLock, sync_directory
 from keeper.journal.read import Reader
 from keeper.journal.write import Journal
 from keeper.model import Entry
@@ -241,6 +244,47 @@ def test_memory_and_shadow__when_kept__then_survive_reopening(path: Path) -> Non
         assert journal.wallet_deltas(CHAIN_ID) == {}
         journal.clear_shadow(position_id())
         assert journal.shadow(position_id()) is None
+
+
+@pytest.mark.parametrize("call", ["os.ftruncate", "os.pwrite"])
+def test_lock__when_the_disk_takes_not_even_a_number__then_it_is_held_and_given_up_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    with monkeypatch.context() as failing:
+        failing.setattr(call, full)
+        lock = FileLock(tmp_path / "lock")
+    with pytest.raises(ConfigError, match=r"process unknown\) holds this journal; stop it first"):
+        FileLock(tmp_path / "lock")
+    lock.release()
+    FileLock(tmp_path / "lock").release()
+
+
+def test_lock__when_it_cannot_be_taken__then_the_failure_comes_out_and_no_descriptor_stays_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as failing:
+        failing.setattr("fcntl.flock", full)
+        with pytest.raises(OSError, match="No space left"):
+            FileLock(tmp_path / "lock")
+    assert len(os.listdir("/proc/self/fd")) == before
+    FileLock(tmp_path / "lock").release()
+
+
+def full(*_: object) -> NoReturn:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_sync_directory__when_done__then_the_directory_itself_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without it a new journal may be gone after a power cut, and its nonces with it."""
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.fstat(fd).st_ino))
+    sync_directory(tmp_path)
+    assert synced == [tmp_path.stat().st_ino]
+    open_journal(tmp_path / "journal.sqlite").close()
+    assert synced[1:] == [tmp_path.stat().st_ino]
 
 
 def test_sync_directory__when_done__then_no_descriptor_stays_open(tmp_path: Path) -> None:

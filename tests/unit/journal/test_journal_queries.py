@@ -17,7 +17,7 @@ from keeper.journal import files
 from keeper.journal.read import Inclusion, Reader
 from keeper.journal.tables import Uint
 from keeper.journal.write import Journal
-from keeper.model import Entry, IntentState, Outcome
+from keeper.model import Entry, IntentState, Outcome, PositionId
 from keeper.seams import Shadow
 from tests.plans import CHAIN_ID, WALLET, attempt, block, cancelling, plan, position_id, snapshot
 
@@ -40,11 +40,13 @@ def tick(number: int, *, kind: str = "tick", subject: str = "", chain_id: int = 
     return Entry(kind=kind, chain_id=chain_id, block_number=number, subject=subject, why="w")
 
 
-def ended(journal: Journal, seq: int, state: IntentState, number: int) -> None:
-    """A plan of the main position that ended so in that block."""
-    made = plan(seq, at=block(number))
+def ended(
+    journal: Journal, seq: int, state: IntentState, number: int, position: PositionId | None = None
+) -> None:
+    """A plan of the main position, or of another, that ended so in that block."""
+    made = plan(seq, at=block(number), position=position)
     journal.open_intent(made)
-    journal.add_attempt(attempt(made.key, nonce=seq), WALLET)
+    journal.add_attempt(attempt(made.key, nonce=seq if position is None else number), WALLET)
     journal.record_outcome(
         Outcome(
             key=made.key,
@@ -89,6 +91,18 @@ def test_intents__when_limited__then_the_newest_oldest_first_and_of_one_position
     assert [(i.key.position.key, i.key.seq) for i in journal.intents(limit=2)] == [("main", 3), ("other", 1)]
 
 
+def test_intents_on__when_several_chains_plan__then_the_newest_of_that_chain_oldest_first(
+    journal: Journal,
+) -> None:
+    elsewhere = replace(position_id(), chain_id=1)
+    for seq in (1, 2, 3):
+        journal.open_intent(plan(seq), dry=True)
+    journal.open_intent(plan(position=elsewhere), dry=True)
+    assert [i.key.seq for i in journal.intents_on(CHAIN_ID, limit=2)] == [2, 3]
+    assert [i.key.position for i in journal.intents_on(1)] == [elsewhere]
+    assert journal.intents_on(2) == ()
+
+
 def test_open_and_followed__when_chains_differ__then_each_only_its_own(journal: Journal) -> None:
     ended(journal, 1, S.INCLUDED, 101)
     journal.open_intent(plan(2, at=block(102)))
@@ -117,6 +131,33 @@ def test_reverted_blocks__when_counted__then_only_reverts_after_that_block(journ
     assert journal.reverted_blocks(position_id(), 100) == (101, 103)
     assert journal.reverted_blocks(position_id(), 101) == (103,)
     assert journal.reverted_blocks(position_id("other"), 0) == ()
+
+
+def test_reverted_blocks_each__when_counted__then_of_every_position_of_that_chain_at_once(
+    journal: Journal,
+) -> None:
+    other = position_id("other")
+    ended(journal, 1, S.REVERTED, 101)
+    ended(journal, 2, S.REVERTED, 103)
+    ended(journal, 3, S.INCLUDED, 104)
+    ended(journal, 1, S.REVERTED, 105, position=other)
+    assert journal.reverted_blocks_each(CHAIN_ID, 100) == {position_id(): (101, 103), other: (105,)}
+    assert journal.reverted_blocks_each(CHAIN_ID, 103) == {other: (105,)}
+    assert journal.reverted_blocks_each(1, 0) == {}
+
+
+def test_reader__when_the_daemon_writes_between_two_questions__then_each_is_answered_anew(
+    journal: Journal, path: Path
+) -> None:
+    with Reader.open(path) as reader:
+        assert (reader.next_seq(position_id()), reader.next_nonce(CHAIN_ID, WALLET)) == (1, None)
+        journal.adopt_nonce(CHAIN_ID, WALLET, 7, "test")
+        journal.open_intent(plan())
+        assert (reader.next_seq(position_id()), reader.next_nonce(CHAIN_ID, WALLET)) == (2, 7)
+        assert [i.state for i in reader.open_intents(CHAIN_ID)] == [S.PLANNED]
+        journal.add_attempt(attempt(plan().key, nonce=7), WALLET)
+        assert [i.state for i in reader.open_intents(CHAIN_ID)] == [S.SIGNED]
+        assert reader.next_nonce(CHAIN_ID, WALLET) == 8
 
 
 def test_nonces__when_several_signers_and_chains__then_each_its_own(journal: Journal) -> None:
