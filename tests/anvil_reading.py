@@ -67,6 +67,12 @@ class Reader:
         )
         return snapshot
 
+    def told(self, accounts: Sequence[str]) -> list[int | None]:
+        """Each one's health as the pool tells it alone, at the newest block."""
+        calls = [self.venue.health_call(a) for a in accounts]
+        words = asyncio.run(self._reader(self.block().hash)(calls))
+        return [self.venue.health_told(words.part(i, i + 1)) for i in range(len(accounts))]
+
     def low(self, accounts: Sequence[str], lines_wad: Sequence[int]) -> frozenset[str]:
         """Accounts below their line by the words of the newest block alone."""
         block = self.block()

@@ -1,21 +1,24 @@
 """A plan played on the newest state of another endpoint: is the health promised the health that would be?
 
-``eth_simulateV1`` runs the plan's call and the venue's own reading of the position in one simulated block. Where
-no endpoint offers the method nothing is told, and the plain call decides alone, as it would without this.
+``eth_simulateV1`` runs the plan's call and, in the same simulated block, asks the venue's contract for the position's
+health; where none tells it in a call of its own, the whole reading of the position. Where no endpoint offers the
+method nothing is told, and the plain call decides alone, as it would without this.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 from keeper.chain.batch import Batch
 from keeper.chain.endpoints import Endpoints
 from keeper.daemon.isolation import alone
 from keeper.errors import Rejected, Transient
-from keeper.model import PERP_STEPS, Block, CancelOrder, PlaceStop, Plan, Position, PositionId
+from keeper.model import PERP_STEPS, Block, Call, CancelOrder, PlaceStop, Plan, Position, PositionId
 from keeper.phrases import health_text
 from keeper.seams import Priority, Seen, Venue
+from keeper.words import Words
 
 REHEARSAL_S = 2.0
 _TIMESTAMP, _NUMBER = "0x0f28c97d", "0x42cbb15c"
@@ -29,6 +32,19 @@ _UNKNOWN_WORDS = (
     "not whitelisted",
     "unknown method",
 )
+
+
+@runtime_checkable
+class TellsHealth(Protocol):
+    """A venue whose contract tells an account's health in one call, to the wei as ``decode`` would. Pure."""
+
+    def health_call(self, account: str) -> Call:
+        """The question."""
+        ...
+
+    def health_told(self, words: Words) -> int | None:
+        """The health of its only answer, in wad; None where it tells none."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +80,11 @@ class Rehearsals:
         venue = self.stage.venue_of(id)
         seen = self.stage.seen(venue.id)
         play = _Play(self._endpoints, call)
+        # one word of the protocol's own instead of the whole market: it stands between a head and a signature
+        own = venue if isinstance(venue, TellsHealth) else None
+        calls = venue.calls((id.account,), seen) if own is None else (own.health_call(id.account),)
         try:
-            words = await Batch(venue.calls((id.account,), seen)).read(
+            words = await Batch(calls).read(
                 play, self._endpoints.chain.multicall, plan.block.hash, timeout_s=REHEARSAL_S
             )
         except Rejected as error:
@@ -74,6 +93,9 @@ class Rehearsals:
         except Transient:
             return Promise(broken="")
         block = replace(plan.block, number=play.number, timestamp_s=play.timestamp_s)
+        if own is not None:
+            told_wad = own.health_told(words)
+            return Promise(broken="" if told_wad is None else _broken(plan, told_wad, block))
         # what cannot be decoded here was decoded a moment ago: the plain call decides
         reading, _ = alone(lambda: venue.decode(block, (id.account,), words, seen, {}))
         seen_after = next((p for p in reading.positions if p.id == id), None) if reading else None

@@ -137,6 +137,7 @@ def test_states_exact__1000_random_accounts_of_five_classes__equal_the_pool_to_t
     assert underwater, "no account was ever liquidatable: the prices do not reach the interesting states"
     assert not wrong, f"{len(wrong)} of {len(accounts)} differ, e.g. {sorted(wrong)[0]}"
     assert len(accounts) == 1000
+    assert reader.told(accounts[:40]) == [found[a].health_wad for a in accounts[:40]]
     # a line on each side of the very health: the screen over the words alone tells both apart, for everybody
     healths = [min(found[a].health_wad or 0, 2**64 - 3) for a in accounts]
     assert reader.low(accounts, healths) == frozenset()

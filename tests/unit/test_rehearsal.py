@@ -12,9 +12,10 @@ from eth_abi.abi import encode
 from keeper.chain.endpoints import Endpoints
 from keeper.daemon.rehearsal import Rehearsals, Stage
 from keeper.errors import Rejected, Transient
-from keeper.model import Amount, Plan, PlanKey, Repay
+from keeper.model import Amount, Call, Plan, PlanKey, Repay
 from keeper.seams import Priority, Seen
 from keeper.units import UINT256_MAX, WAD
+from keeper.words import Words
 from tests import build
 from tests.build import USDC, WETH
 from tests.fakes import LendingDouble
@@ -164,3 +165,56 @@ async def test_of__when_the_method_is_unknown__then_it_is_asked_once_only() -> N
     for _ in range(3):
         assert (await made.of(wanted(), {"data": "0x12"})).broken == ""
     assert len(node.asked) == 1
+
+
+class Frank(LendingDouble):
+    """The double, whose contract tells a health itself."""
+
+    def health_call(self, account: str) -> Call:
+        return Call(
+            target=build.POOL, data=bytes.fromhex("bf92857c") + bytes(12) + bytes.fromhex(account[2:])
+        )
+
+    def health_told(self, words: Words) -> int | None:
+        return words.uint(0) if words.ok[0] else None
+
+
+class Small(Node):
+    """A second endpoint that plays two calls and answers the one question of the venue."""
+
+    def __init__(self, health_wad: int | None) -> None:
+        super().__init__()
+        self.health_wad = health_wad
+
+    def played(self) -> object:
+        (block,) = cast(list[dict[str, list[dict[str, str]]]], super().played())
+        told = b"" if self.health_wad is None else encode(["uint256"], [self.health_wad])
+        read = encode(["(bool,bytes)[]"], [[(self.health_wad is not None, told)]])
+        block["calls"][1]["returnData"] = "0x" + read.hex()
+        return [block]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("health_wad", "said"),
+    [
+        (16 * WAD // 10, ""),
+        (16 * WAD // 10 - 1, "below the promised 1.6"),
+        (2 * WAD, ""),
+        (2 * WAD + 1, "above the promised 2"),
+        (UINT256_MAX, "above the promised 2"),
+        (None, ""),
+    ],
+)
+async def test_of__when_the_contract_tells_the_health_itself__then_its_word_alone_is_asked_and_judged(
+    health_wad: int | None, said: str
+) -> None:
+    node = Small(health_wad)
+    made = Rehearsals(cast(Endpoints, node), Stage(venue_of=lambda _: Frank(), seen=lambda _: Seen()))
+    broken = (await made.of(wanted(), {"to": build.POOL, "data": "0x12"})).broken
+    assert said in broken
+    assert bool(broken) is bool(said)
+    ((_, params),) = node.asked
+    asked = str(params[0]["blockStateCalls"][0]["calls"][1]["data"])  # type: ignore[index]
+    assert asked.count("bf92857c") == 1
+    assert len(asked) < 1_000

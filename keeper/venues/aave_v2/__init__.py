@@ -34,7 +34,7 @@ from keeper.venues.aave_v2.deployments import known
 from keeper.venues.aave_v2.layout import Layout, layout, position_id
 from keeper.venues.aave_v3 import encode as v3
 from keeper.venues.aave_v3 import screen, sources
-from keeper.venues.aave_v3.book import Read
+from keeper.venues.aave_v3.book import Read, word
 from keeper.venues.atomic import AtomicVenue
 from keeper.words import Words
 
@@ -91,6 +91,14 @@ class AaveV2(AtomicVenue[Market, tuple[tuple[str, ...], Seen], Layout]):
         """Indices of the accounts whose health, by the pool's own word, is below their line or untold."""
         at = self._layout(accounts, seen)
         return screen.below(at.accounts, at.told_at, words, lines_wad)
+
+    def health_call(self, account: str) -> Call:
+        """``getUserAccountData``."""
+        return Call(target=self.market.pool, data=book.GET_USER_ACCOUNT_DATA + word(account))
+
+    def health_told(self, words: Words) -> int | None:
+        """The pool's own health factor."""
+        return screen.told(words)
 
     def words_of(self, accounts: Sequence[str], words: Words, seen: Seen, chosen: Sequence[int]) -> Words:
         """The words of ``calls`` for the accounts at ``chosen`` alone."""

@@ -100,6 +100,14 @@ class AaveV3(AtomicVenue[Market, tuple[tuple[str, ...], Seen], Layout]):
         at = self._layout(accounts, seen)
         return screen.below(at.accounts, at.accounts_at + 2 * len(at.accounts), words, lines_wad)
 
+    def health_call(self, account: str) -> Call:
+        """``getUserAccountData``."""
+        return Call(target=self.market.pool, data=book.GET_USER_ACCOUNT_DATA + book.word(account))
+
+    def health_told(self, words: Words) -> int | None:
+        """The pool's own health factor."""
+        return screen.told(words)
+
     def words_of(self, accounts: Sequence[str], words: Words, seen: Seen, chosen: Sequence[int]) -> Words:
         """The words of ``calls`` for the accounts at ``chosen`` alone."""
         return words.taken(self._layout(accounts, seen).of(chosen))

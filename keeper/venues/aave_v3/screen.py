@@ -35,3 +35,10 @@ def below(
     # a health of 2**64 and more is above every line that is not above them all
     low[asked] |= ~health[:, :3].any(axis=1) & (health[:, 3] < lines_wad[asked])
     return tuple(low.nonzero()[0].tolist())
+
+
+def told(words: Words) -> int | None:
+    """The health of the one account that ``getUserAccountData`` alone was asked about; None where it told none."""
+    return (
+        words.uint(0, HEALTH) if len(words) == 1 and words.ok[0] and words.count[0] >= ANSWER_WORDS else None
+    )
