@@ -1,4 +1,4 @@
-"""The few units of an aToken that an Executor keeps where the pool rounds half up: are they there, who gives them."""
+"""The few units that an Executor keeps where its pool rounds half up: whether they are there, who gives them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ if TYPE_CHECKING:
     from keeper.executor.load import Read
     from keeper.model import Token
     from keeper.seams import Venue
-    from keeper.venues.aave_v3.cushion import Cushion
+    from keeper.venues.cushion import Cushion
 
 
 async def lacking(venue: Venue, executor: str, read: Read) -> tuple[Cushion, ...]:
-    """Of the venue's tokens those whose aToken the Executor sells out of and keeps nothing of. Raises Transient."""
+    """Of the venue's tokens those that the Executor sells and keeps nothing of. Raises Transient."""
     from keeper.executor.read import asset_call
     from keeper.executor.seat import padded
     from keeper.model import Side
-    from keeper.venues.aave_v3 import AaveV3
+    from keeper.venues.cushion import Cushioned
 
-    found = venue.cushions(executor) if isinstance(venue, AaveV3) else ()
+    found = venue.cushions(executor) if isinstance(venue, Cushioned) else ()
     if not found:
         return ()
     key = padded(venue.spender)
@@ -36,7 +36,7 @@ def without(missing: Sequence[Cushion]) -> str:
     """What lacks, in words; empty where nothing does."""
     if not missing:
         return ""
-    named = " and ".join(f"a{c.token.symbol} ({c.a_token})" for c in missing)
+    named = " and ".join(f"a{c.token.symbol} ({c.receipt})" for c in missing)
     return (
         f"it keeps nothing of {named}: this pool rounds half up, and some sales would lack the last unit; "
         "`keeper grant --executor` prints what gives it, anybody who holds some may send it"
@@ -53,27 +53,27 @@ async def signings(
     from keeper.executor.grants import Signing
     from keeper.executor.read import BALANCE_OF
     from keeper.model import Call
-    from keeper.venues.aave_v3 import AaveV3
-    from keeper.venues.aave_v3.book import word
-    from keeper.venues.aave_v3.cushion import UNITS
+    from keeper.venues.cushion import Cushioned
 
-    every = venue.cushions(executor) if isinstance(venue, AaveV3) else ()
+    every = venue.cushions(executor) if isinstance(venue, Cushioned) else ()
     found = [c for c in every if c.token in sold]
     if not found:
         return (), ""
-    held = [Call(target=c.a_token, data=BALANCE_OF + word(owner)) for c in found]
+    held = [
+        Call(target=c.receipt, data=BALANCE_OF + bytes.fromhex(owner[2:]).rjust(32, b"\0")) for c in found
+    ]
     words = await read((*(c.asks for c in found), *held))
     missing = [(c, words.uint(len(found) + i)) for i, c in enumerate(found) if not words.uint(i)]
-    later = [f"a{c.token.symbol}" for c, has in missing if has < UNITS]
+    later = [f"a{c.token.symbol}" for c, has in missing if has < c.units]
     signs = tuple(
         Signing(
             call=c.gives,
-            signs=f"transfer({executor}, {UNITS}) on {c.a_token}",
-            meaning=f"the Executor keeps {UNITS} of the smallest units of a{c.token.symbol} for good: this pool "
+            signs=f"transfer({executor}, {c.units}) on {c.receipt}",
+            meaning=f"the Executor keeps {c.units} of the smallest units of a{c.token.symbol} for good: this pool "
             "rounds half up, and without them some sales would lack the last one",
         )
         for c, has in missing
-        if has >= UNITS
+        if has >= c.units
     )
     note = (
         f"the Executor keeps nothing of {', '.join(later)}, and the owner has none to give: some sales would lack "

@@ -34,6 +34,7 @@ from keeper.venues.aave_v3.book import Market, Read
 from keeper.venues.aave_v3.deployments import known
 from keeper.venues.aave_v3.layout import Layout, layout, position_id
 from keeper.venues.atomic import AtomicVenue
+from keeper.venues.cushion import Cushion
 from keeper.words import Words
 
 __all__ = ["KIND", "AaveV3", "known", "load"]
@@ -74,7 +75,7 @@ class AaveV3(AtomicVenue[Market, tuple[tuple[str, ...], Seen], Layout]):
         receipts = {x.token.address: x.a_token for x in self.market.listings}
         return Seat(key=padded(self.market.pool), receipts=receipts)
 
-    def cushions(self, executor: str) -> tuple[cushion.Cushion, ...]:
+    def cushions(self, executor: str) -> tuple[Cushion, ...]:
         """What that Executor must keep of the aTokens it sells out of, where the pool's rounding asks for it."""
         return cushion.cushions(self.market, executor)
 

@@ -12,28 +12,15 @@ Sources: ScaledBalanceTokenBase._transfer, SupplyLogic.executeWithdraw, Validati
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from keeper.model import Call, Token
+from keeper.model import Call
 from keeper.venues.aave_v3 import book
 from keeper.venues.aave_v3.book import Market, selector, word
 from keeper.venues.aave_v3.math import LINE_3_0
+from keeper.venues.cushion import Cushion
 
 UNITS = 10
 """What is given: at least one scaled unit at any index below 20."""
 TRANSFER = selector("transfer(address,uint256)")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cushion:
-    """That of one aToken at one Executor."""
-
-    token: Token
-    a_token: str
-    asks: Call
-    """Its first word is what the Executor keeps, scaled: nothing is too little."""
-    gives: Call
-    """What anybody who holds the aToken sends, once."""
 
 
 def cushions(market: Market, executor: str) -> tuple[Cushion, ...]:
@@ -43,7 +30,8 @@ def cushions(market: Market, executor: str) -> tuple[Cushion, ...]:
     return tuple(
         Cushion(
             token=listing.token,
-            a_token=listing.a_token,
+            receipt=listing.a_token,
+            units=UNITS,
             asks=Call(target=listing.a_token, data=book.SCALED_BALANCE_OF + word(executor)),
             gives=Call(target=listing.a_token, data=TRANSFER + word(executor) + word(UNITS)),
         )
