@@ -14,7 +14,7 @@ from keeper.confirmation.receipt import object_of, quantity_of, text_of
 from keeper.confirmation.revival import acted_twice, presumed_vain
 from keeper.errors import Rejected, Transient
 from keeper.journal.write import Journal
-from keeper.model import Attempt, Entry, IntentState, Outcome, PlanKey
+from keeper.model import Attempt, Entry, IntentState, Outcome, Plan, PlanKey, PositionId
 from keeper.transaction.send import Live
 from keeper.units import GWEI, WAD
 from tests.chain_double import ChainDouble, FakeSigner
@@ -36,9 +36,9 @@ class Desk:
         self.live = Live(self.journal, self.chain, FakeSigner())
         self.confirmation = Confirmation(self.journal, self.chain, self.live, WALLET)
 
-    def act(self, *, steps: bool = True) -> None:
+    def act(self, position: PositionId | None = None, *, steps: bool = True) -> None:
         """One plan on the wire."""
-        made = plan(at=self.chain.head)
+        made = plan(at=self.chain.head, position=position)
         made = made if steps else replace(made, steps=())
         taken = snapshot(self.chain.head, nonce=self.chain.nonce)
         assert isinstance(run(self.live.act(made, taken)), Attempt)
@@ -280,3 +280,99 @@ def test_acted_twice__when_the_other_acted_too__then_only_where_the_later_presum
     other = replace(plan(position=position_id("other")).key, seq=9)
     assert acted_twice(journal, first, [other]) is None
     assert not presumed_vain(journal, first, replace(first, seq=7)), "no such plan was ever journaled"
+
+
+class Doubtful:
+    """The lane of a desk, in doubt about its signer."""
+
+    unsure = True
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._live, name)
+
+
+def test_pending__when_nothing_is_under_way__then_no_plan_waits_whatever_the_signer_may_have(
+    desk: Desk,
+) -> None:
+    assert desk.confirmation.pending(CHAIN_ID, 0) == frozenset()
+    desk.confirmation._lane = Doubtful(desk.live)  # type: ignore[assignment]
+    assert desk.confirmation.pending(CHAIN_ID, 0) == frozenset()
+
+
+def test_pending__when_one_is_on_the_wire__then_every_plan_of_it_waits_and_of_no_other_chain(
+    desk: Desk,
+) -> None:
+    desk.act()
+    assert desk.confirmation.pending(CHAIN_ID, 0) == {position_id()}
+    assert desk.confirmation.pending(CHAIN_ID, 99) == {position_id()}
+    assert desk.confirmation.pending(1, 0) == frozenset()
+
+
+def test_pending__when_all_is_included__then_only_a_photograph_that_lacks_one_of_them_waits(
+    desk: Desk,
+) -> None:
+    """What a reorganisation took back must be known before anything is planned beside it."""
+    desk.act()
+    desk.chain.mine()
+    desk.tend()
+    desk.act(position_id("other"))
+    desk.chain.mine()
+    desk.tend()
+    both = {position_id(), position_id("other")}
+    assert desk.confirmation.pending(CHAIN_ID, 2) == frozenset()
+    assert desk.confirmation.pending(CHAIN_ID, 1) == both
+    assert desk.confirmation.pending(CHAIN_ID, 0) == both
+    desk.confirmation._lane = Doubtful(desk.live)  # type: ignore[assignment]
+    assert desk.confirmation.pending(CHAIN_ID, 2) == both
+
+
+def test_concluded__when_it_reverted__then_the_chain_is_asked_why_of_that_very_plan_and_block(
+    desk: Desk,
+) -> None:
+    asked: list[tuple[Plan, int]] = []
+
+    async def why(plan: Plan, block_number: int) -> str:
+        asked.append((plan, block_number))
+        return "PriceOutOfBounds at the end of its block"
+
+    desk.confirmation = Confirmation(desk.journal, desk.chain, desk.live, WALLET, why)
+    desk.act()
+    carried = desk.journal.open_intents()[0].plan
+    desk.chain.fails_on_chain = True
+    mined = desk.chain.mine()
+    [outcome] = desk.tend()
+    assert outcome.state is S.REVERTED
+    assert outcome.surprise == (
+        "the transaction reverted on the chain: PriceOutOfBounds at the end of its block"
+    )
+    assert asked == [(carried, mined.number)]
+    [told] = desk.journal.entries("outcome")
+    assert told.why == outcome.surprise
+
+
+def test_concluded__when_it_acted_or_was_cancelled__then_nobody_is_asked_why(desk: Desk) -> None:
+    async def why(plan: Plan, block_number: int) -> str:
+        raise AssertionError("asked")
+
+    desk.confirmation = Confirmation(desk.journal, desk.chain, desk.live, WALLET, why)
+    desk.act()
+    desk.chain.mine()
+    assert [o.state for o in desk.tend()] == [S.INCLUDED]
+    receipt = desk.chain._receipt
+
+    def failed(tx_hash: str) -> object:
+        found = receipt(tx_hash)
+        return {**found, "status": "0x0"} if isinstance(found, dict) else found
+
+    desk.act(position_id("other"))
+    [intent] = desk.journal.open_intents()
+    while not any(a.cancel for a in desk.journal.open_intents()[0].attempts):
+        assert desk.chain.head.number <= intent.plan.bounds.deadline_block + 1
+        desk.chain.mine(empty=True)
+        desk.tend()
+    desk.chain._receipt = failed  # type: ignore[method-assign,assignment]
+    desk.chain.mine()
+    assert [o.state for o in desk.tend()] == [S.CANCELLED]

@@ -322,6 +322,26 @@ def test_back_up__when_the_source_cannot_be_read__then_broken_and_no_copy_bears_
     assert not old.with_name("signer.sqlite.schema1").exists()
 
 
+def test_open__when_its_log_cannot_be_opened__then_unwritable_by_name_and_on_again_when_it_can(
+    path: Path,
+) -> None:
+    Store.create(path).close()
+    log = path.with_name(f"{path.name}-wal")
+    log.mkdir()
+    for _ in range(2):
+        with pytest.raises(Unwritable, match=f"^{path}: signer store cannot be opened: unable to open"):
+            Store.open(path)
+    log.rmdir()
+    Store.open(path).close()
+
+
+def test_open__when_another_signer_holds_it__then_the_configurations_fault_and_not_the_disks(
+    store: Store, path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=f"^{path}: signer store cannot be opened: database is locked"):
+        Store.open(path)
+
+
 def test_open__when_the_file_cannot_be_read__then_refused_by_name(
     old: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

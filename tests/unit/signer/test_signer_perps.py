@@ -57,7 +57,9 @@ TOP_UP = PerpOrderCall(
 REDUCE = replace(TOP_UP, kind=DECREASE, size_usd=10**33, units=0, worst_price=PRICE * 97 // 100)
 
 
-def refuses(data: bytes, value_wei: int = FEE, to: str = ROUTER) -> str | None:
+def refuses(
+    data: bytes, value_wei: int = FEE, to: str = ROUTER, policy: SigningPolicy = POLICY
+) -> str | None:
     tx = TxFields(
         chain_id=1,
         nonce=0,
@@ -68,7 +70,7 @@ def refuses(data: bytes, value_wei: int = FEE, to: str = ROUTER) -> str | None:
         max_fee_wei=10**9,
         tip_wei=1,
     )
-    return POLICY.refuses(tx)
+    return policy.refuses(tx)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +103,51 @@ def test_orders__as_the_keeper_writes_them__signed(order: PerpOrderCall) -> None
 )
 def test_orders__one_argument_wrong__not_signed(order: PerpOrderCall, words: str) -> None:
     assert words in (refuses(perp.calldata(order)) or "")
+
+
+SHORT = replace(
+    POLICY, calls=calls_of("gmx_v2", replace(VENUE, terms=(*VENUE.terms[:4], 0, *VENUE.terms[5:])))
+)
+BACK = replace(REDUCE, long=False, worst_price=PRICE * 103 // 100)
+
+
+@pytest.mark.parametrize(
+    ("policy", "order"),
+    [
+        (POLICY, replace(REDUCE, worst_price=PRICE // 4)),
+        (POLICY, replace(TOP_UP, units=5_000 * 10**6, fee_wei=10**17)),
+        (SHORT, replace(BACK, worst_price=1)),
+        (SHORT, replace(BACK, worst_price=PRICE * 4)),
+    ],
+)
+def test_orders__at_their_very_bounds__signed(policy: SigningPolicy, order: PerpOrderCall) -> None:
+    assert refuses(perp.calldata(order), order.fee_wei, policy=policy) is None
+
+
+@pytest.mark.parametrize(
+    ("policy", "order", "words"),
+    [
+        (POLICY, replace(REDUCE, worst_price=PRICE // 4 - 1), "a long may not be closed at"),
+        (POLICY, replace(TOP_UP, units=5_000 * 10**6 + 1), "margin of 5000000001 is not within"),
+        (POLICY, replace(TOP_UP, fee_wei=10**17 + 1), "a fee of 100000000000000001 wei"),
+        (POLICY, replace(TOP_UP, fee_wei=0), "a fee of 0 wei"),
+        (SHORT, replace(BACK, worst_price=PRICE * 4 + 1), "a short may not be closed at"),
+        (SHORT, replace(BACK, worst_price=0), "a short may not be closed at 0"),
+        (SHORT, replace(BACK, long=True), "the long side is not guarded"),
+    ],
+)
+def test_orders__one_step_outside__not_signed(
+    policy: SigningPolicy, order: PerpOrderCall, words: str
+) -> None:
+    assert words in (refuses(perp.calldata(order), order.fee_wei, policy=policy) or "")
+
+
+def test_multicall__of_bytes_that_are_no_order__not_signed_and_spends_nothing() -> None:
+    data = perp.MULTICALL + b"\0" * 64
+    allowed = next(c for c in POLICY.calls if isinstance(c, AllowedPerp))
+    assert allowed.refuses(data) == perp.order_from(data)
+    assert refuses(data, 0) == perp.order_from(data)
+    assert spend_of(data) == ("", 0)
 
 
 def test_value__other_than_the_fee_it_says__not_signed() -> None:
