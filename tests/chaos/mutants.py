@@ -27,7 +27,8 @@ from types import CodeType, ModuleType
 from tests.bench.figures import record
 from tests.chaos.answering import seconds_of, tests_of
 from tests.chaos.campaign import ROOT, STATE, Campaign, Counts, Verdict
-from tests.chaos.coverage_run import MONEY_PATH
+from tests.chaos.coverage_run import MONEY_PATH, ROOMS
+from tests.chaos.judges import judges_of
 
 SEED = 20_260_801
 SAMPLE = 320
@@ -36,72 +37,6 @@ LIMIT_S = 120
 WALL_S = 900
 OTHERS_MAX = 60
 SURVIVORS = STATE / "survivors.txt"
-ROOMS = ("transaction", "signer", "journal", "confirmation")
-_ROOM = "tests/unit/{room}/test_{room}_{about}.py"
-_ABOUT: dict[str, str] = {
-    "signer/store": "store disk",
-    "signer/disk": "disk store",
-    "signer/guarded": "store disk socket",
-    "signer/policy_file": "store socket",
-    "signer/policy": "policy store orders",
-    "signer/key": "key",
-    "signer/keystore": "key socket",
-    "signer/eip1559": "selfcheck bytes policy prepare",
-    "signer/orders": "orders",
-    "signer/vaults": "vaults",
-    "signer/calls": "calls vaults",
-    "signer/selfcheck": "selfcheck",
-    "signer/local": "prepare selfcheck policy local socket",
-    "signer/service": "socket disk",
-    "signer/remote": "socket disk",
-    "signer/__main__": "socket",
-    "journal/codec": "codec codec_edges intents",
-    "journal/files": "queries file migrate",
-    "journal/opening": "queries file migrate",
-    "journal/migrate": "migrate",
-    "journal/moves": "intents life",
-    "journal/tables": "migrate queries intents",
-    "journal/write": "intents queries file retention durable",
-    "journal/read": "queries intents file",
-    "journal/retention": "retention",
-    "journal/recover": "recover",
-    "transaction/answers": "answers send",
-    "transaction/fees": "fees send",
-    "transaction/fees_urgency": "fees_urgency fees",
-    "transaction/nonce": "nonce send",
-    "transaction/simulate": "simulate send",
-    "transaction/dry": "send",
-    "transaction/send": "send replan settle tend meanwhile",
-    "transaction/fields": "send meanwhile",
-    "confirmation/receipt": "receipt tend edges",
-    "confirmation/follow": "tend edges crash revival full_disk",
-    "confirmation/pressing": "tend edges",
-    "confirmation/revival": "revival crash",
-    "confirmation/promise": "tend edges",
-}
-"""File -> the subjects of the tests that answer for it; another file's are all those of its room."""
-_BESIDE = {
-    "bytes": ("tests/property/test_signer_bytes.py",),
-    "codec": ("tests/property/test_journal_codec.py",),
-    "life": ("tests/property/test_journal_life.py",),
-    "tend": ("tests/unit/confirmation/test_confirmation_tend.py",),
-    "recover": (
-        "tests/unit/journal/test_journal_recover.py",
-        "tests/unit/confirmation/test_confirmation_crash.py",
-    ),
-}
-_ROOMS_TESTS: dict[str, tuple[str, ...]] = {
-    "transaction": ("tests/unit/transaction", "tests/unit/confirmation"),
-    "confirmation": ("tests/unit/confirmation",),
-    "signer": ("tests/unit/signer",),
-    "journal": (
-        "tests/unit/journal/test_journal_intents.py",
-        "tests/unit/journal/test_journal_queries.py",
-        "tests/unit/journal/test_journal_file.py",
-        "tests/unit/journal/test_journal_retention.py",
-        "tests/unit/confirmation/test_confirmation_tend.py",
-    ),
-}
 _FLIPS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE,
     ast.LtE: ast.Lt,
@@ -144,33 +79,17 @@ class Mutant:
     @property
     def tests(self) -> tuple[str, ...]:
         """What must notice: the files that answer for it, and quick ones of the others that run its line."""
-        files = self._own_tests
-        others = [t for t in tests_of(self.path, self.line) if t.partition("::")[0] not in files]
-        return (*files, *others[:OTHERS_MAX]) or self._rooms_tests
+        judges = judges_of(self.path.removeprefix("keeper/").removesuffix(".py"))
+        others = [t for t in tests_of(self.path, self.line) if t.partition("::")[0] not in judges]
+        # of none, pytest would run everything that there is
+        assert judges, f"nobody answers for {self.path}"
+        return (*judges, *others[:OTHERS_MAX])
 
     @property
     def limit_s(self) -> int:
         """Longer than its tests ever take without it."""
         told = tests_of(self.path, self.line)
         return min(LIMIT_S, 40 + int(4 * seconds_of(told))) if told else LIMIT_S
-
-    @property
-    def _own_tests(self) -> tuple[str, ...]:
-        room = self._inner.split("/")[0]
-        found = [
-            test
-            for about in _ABOUT.get(self._inner, "").split()
-            for test in _BESIDE.get(about, (_ROOM.format(room=room, about=about),))
-        ]
-        return tuple(t for t in found if (ROOT / t).exists())
-
-    @property
-    def _rooms_tests(self) -> tuple[str, ...]:
-        return tuple(t for t in _ROOMS_TESTS[self._inner.split("/")[0]] if (ROOT / t).exists())
-
-    @property
-    def _inner(self) -> str:
-        return self.path.removeprefix("keeper/").removesuffix(".py")
 
 
 class _Changer(ast.NodeTransformer):
@@ -206,8 +125,9 @@ class _Changer(ast.NodeTransformer):
         return node
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
-        """Decorators say what kind of record it is."""
-        node.body = [self.visit(s) for s in node.body]
+        """Decorators say what kind of record it is. A protocol's body is never run: its defaults are words."""
+        if not any(isinstance(b, ast.Name) and b.id == "Protocol" for b in node.bases):
+            node.body = [self.visit(s) for s in node.body]
         return node
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
@@ -312,9 +232,14 @@ def changed(mutant: Mutant) -> CodeType:
 @cache
 def sample() -> tuple[Mutant, ...]:
     """SAMPLE mutants of the four rooms, drawn by SEED from all of them."""
-    paths = sorted(p.relative_to(ROOT).as_posix() for r in ROOMS for p in (ROOT / "keeper" / r).rglob("*.py"))
-    every = [m for p in paths if "/migrations/" not in p for m in mutants_of(p)]
+    every = [m for p in files() for m in mutants_of(p)]
     return tuple(random.Random(SEED).sample(every, min(SAMPLE, len(every))))
+
+
+def files() -> tuple[str, ...]:
+    """Every file of the four rooms; a migration is released once, and judged by what it leaves behind."""
+    found = (p.relative_to(ROOT).as_posix() for r in ROOMS for p in (ROOT / "keeper" / r).rglob("*.py"))
+    return tuple(sorted(p for p in found if "/migrations/" not in p))
 
 
 class _Planted(importlib.abc.MetaPathFinder, importlib.abc.Loader):

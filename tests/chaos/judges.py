@@ -1,0 +1,83 @@
+"""Who judges a changed line of the rooms that can lose money: of each file, the tests that are about it."""
+
+from __future__ import annotations
+
+_ROOM = "tests/unit/{room}/test_{room}_{about}.py"
+ABOUT: dict[str, str] = {
+    "signer/store": "store disk seq",
+    "signer/disk": "disk store",
+    "signer/guarded": "store disk seq socket",
+    "signer/policy_file": "policy_file store orders",
+    "signer/policy": "policy store orders bounded perps",
+    "signer/key": "key",
+    "signer/keystore": "key making socket",
+    "signer/making": "making",
+    "signer/eip1559": "selfcheck bytes policy prepare",
+    "signer/orders": "orders",
+    "signer/vaults": "vaults",
+    "signer/perps": "perps",
+    "signer/bounded": "bounded",
+    "signer/hedges": "hedges",
+    "signer/calls": "calls vaults perps bounded",
+    "signer/selfcheck": "selfcheck",
+    "signer/local": "prepare selfcheck policy socket",
+    "signer/service": "socket disk",
+    "signer/remote": "socket disk",
+    "signer/__main__": "socket",
+    "journal/codec": "codec codec_edges intents",
+    "journal/files": "queries file migrate",
+    "journal/opening": "queries file adrift migrate",
+    "journal/migrate": "migrate",
+    "journal/moves": "intents life",
+    "journal/tables": "migrate queries intents",
+    "journal/statements": "direct queries intents retention",
+    "journal/direct": "direct undone queries",
+    "journal/write": "intents queries file retention durable undone",
+    "journal/read": "queries intents file",
+    "journal/retention": "retention",
+    "journal/recover": "recover",
+    "journal/adrift": "adrift",
+    "journal/apart": "apart",
+    "journal/copying": "copying",
+    "journal/starts": "starts",
+    "journal/warming": "warming",
+    "transaction/answers": "answers send",
+    "transaction/doubt": "doubt doubt_sales",
+    "transaction/fees": "fees send",
+    "transaction/fees_urgency": "fees_urgency fees",
+    "transaction/nobody": "send meanwhile",
+    "transaction/nonce": "settle send",
+    "transaction/remembered": "settle",
+    "transaction/simulate": "simulate why_reverted send",
+    "transaction/spending": "send",
+    "transaction/dry": "send",
+    "transaction/send": "send replan settle tend meanwhile",
+    "transaction/fields": "send meanwhile",
+    "confirmation/receipt": "tend edges",
+    "confirmation/follow": "tend edges crash revival full_disk",
+    "confirmation/missing": "edges tend",
+    "confirmation/pressing": "tend edges",
+    "confirmation/revival": "revival crash edges",
+    "confirmation/promise": "promise tend",
+}
+"""File -> the subjects of the tests that answer for it; every file of the rooms in which anything can be changed."""
+BESIDE = {
+    "bytes": ("tests/property/test_signer_bytes.py",),
+    "codec": ("tests/property/test_journal_codec.py",),
+    "life": ("tests/property/test_journal_life.py",),
+    "tend": ("tests/unit/confirmation/test_confirmation_tend.py",),
+    "recover": (
+        "tests/unit/journal/test_journal_recover.py",
+        "tests/unit/confirmation/test_confirmation_crash.py",
+    ),
+}
+
+
+def judges_of(file: str) -> tuple[str, ...]:
+    """The tests that judge every change of ``file`` (``room/name``), whichever lines they run."""
+    room = file.split("/")[0]
+    return tuple(
+        test
+        for about in ABOUT.get(file, "").split()
+        for test in BESIDE.get(about, (_ROOM.format(room=room, about=about),))
+    )
