@@ -134,7 +134,10 @@ tests/browser/node_modules/.ready: tests/browser/package.json tests/browser/pack
 	fi
 	touch $@
 
-.PHONY: screenshots
+.PHONY: screenshots strategy-figures
+
+strategy-figures: setup  ## tables and drawings of docs/strategies, written anew from the replays that they show
+	.venv/bin/python -m tests.strategy_pages
 
 screenshots: setup  ## the status page as desktop, dark and phone see it, into build/screenshots
 	$(PY) -m pytest -q -m browser -k screenshots_show tests/browser

@@ -27,6 +27,12 @@ FeedOption = Annotated[
 Hold = Annotated[str, typer.Option("--hold", help="Assets without prices whose first value is held.")]
 Keepers = Annotated[str, typer.Option("--keepers", help="Which of them, by name; all five unless given.")]
 PolicyName = Annotated[str, typer.Option("--policy", help="A policy of the configuration.")]
+BesideName = Annotated[
+    str, typer.Option("--beside", help="Another policy of the configuration, in the same run for comparison.")
+]
+Wallet = Annotated[
+    str, typer.Option("--wallet", help="Tokens that ours has beside each account: USDC=10000,WETH=5.")
+]
 Trigger = Annotated[float, typer.Option("--trigger", help="Health below which keepers act.")]
 Target = Annotated[float, typer.Option("--target", help="Health that they restore.")]
 OwnLevels = Annotated[
@@ -61,6 +67,10 @@ Keep = Annotated[
     Path | None, typer.Option("--keep", help="Results as they come; a killed run goes on there.")
 ]
 Report = Annotated[Path | None, typer.Option("--report", help="Write an HTML page with plots.")]
+Figure = Annotated[
+    Path | None,
+    typer.Option("--figure", help="Write one SVG: price and health of the account that loses most."),
+]
 Sweep = Annotated[bool, typer.Option("--sweep", help="A grid of triggers and targets, and its frontier.")]
 Triggers = Annotated[str, typer.Option("--triggers", help="Of the sweep.")]
 Widths = Annotated[str, typer.Option("--widths", help="Of the sweep: target above trigger.")]
@@ -84,6 +94,8 @@ class Asked:
     hold: str
     keepers: str
     policy: str
+    beside: str
+    wallet: str
     trigger: float
     target: float
     own_levels: bool
@@ -99,6 +111,7 @@ class Asked:
     seed: int
     keep: Path | None
     report: Path | None
+    figure: Path | None
     sweep: bool
     triggers: str
     widths: str
@@ -120,6 +133,8 @@ def command(
     hold: Hold = "",
     keepers: Keepers = "nobody,threshold,cdp_keeper,ladder,ours",
     policy: PolicyName = "",
+    beside: BesideName = "",
+    wallet: Wallet = "",
     trigger: Trigger = 1.25,
     target: Target = 1.40,
     own_levels: OwnLevels = False,
@@ -135,6 +150,7 @@ def command(
     seed: Seed = 0,
     keep: Keep = None,
     report: Report = None,
+    figure: Figure = None,
     sweep: Sweep = False,
     triggers: Triggers = "1.05,1.10,1.15,1.20,1.25,1.30",
     widths: Widths = "0.03,0.06,0.10,0.15,0.25",
@@ -146,8 +162,8 @@ def command(
 
     Each keeper sees only what a feed has said by then; acts land after a delay, pay gas that rises in a fall, and
     sell into a market of stated depth. Liquidators act at once. Every keeper has the same trigger and target, no
-    wallet money (cdp_keeper: a tenth of the debt), and limits that do not bind. Exits with 1 when ours left an
-    account to liquidators, or when the chain disagrees with the paper.
+    wallet money (ours: --wallet; cdp_keeper: a tenth of the debt), and limits that do not bind. Exits with 1 when
+    ours left an account to liquidators, or when the chain disagrees with the paper.
 
     Example: keeper replay --prices eth_1m.parquet --symbol ETH/USDT --accounts accounts.csv.gz --from 2021-05-18
     """

@@ -6,11 +6,11 @@ import hashlib
 import random
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keeper.cli import progress, replay_market, replay_perps, replaying, subject, table
+from keeper.cli import progress, replay_figure, replay_market, replay_perps, replaying, subject, table
 from keeper.cli.endings import say, usage
 from keeper.decision.tighten import wants_warning
 from keeper.errors import ConfigError
@@ -43,6 +43,10 @@ class Scene:
     shop: market.Market
     policy: Policy | None
     perps: tuple[PerpAccount, ...] = ()
+    other: Policy | None = None
+    """Of ``--beside``."""
+    wallet: Mapping[str, float] = field(default_factory=dict)
+    """Tokens beside each account, by asset."""
 
     def levels(self, account: fleet.Account) -> tuple[float, float]:
         """(trigger, target) of an account."""
@@ -56,11 +60,11 @@ def run(asked: Asked) -> int:
 
     names = chosen("--keepers", asked.keepers, compare.NAMES)
     _refuse_unswept(asked)
-    policy = _policy(asked)
+    policy, other = _policy(asked), replay_figure.beside(asked)
     bets = replay_perps.of(asked)
     crew = _fleet(asked, bets)
     kernels.prepare()
-    scene = _scene(asked, crew, policy, bets)
+    scene = _scene(asked, crew, (policy, other), bets)
     if asked.sweep:
         from keeper.cli import replay_sweep
 
@@ -74,11 +78,11 @@ def run(asked: Asked) -> int:
 
 def _compared(asked: Asked, scene: Scene, names: Sequence[str]) -> int:
     """Every keeper over the whole history."""
-    made = compare.makes(names, scene.policy, scene.crew.assets, scene.shop)
+    made = makes(scene, names)
     bets, told = replay_perps.sailed(asked, scene, names)
     made = made if scene.crew.accounts else {}
     with ExitStack() as stack:
-        total = len(names) * len(scene.crew.accounts)
+        total = len(made) * len(scene.crew.accounts)
         advance = stack.enter_context(progress.bar(total, "replay"))
         kept = keep.Kept(asked.keep, _digest(asked, scene)) if asked.keep is not None else None
         if kept is not None:
@@ -93,6 +97,7 @@ def _compared(asked: Asked, scene: Scene, names: Sequence[str]) -> int:
     lines = replaying.said(scene.read, scene.crew, scene.moved, sailed)
     lines += [f"interest {asked.interest}, {replay_market.said(scene.shop)}, feeds {asked.feed}"]
     lines += [*replaying.judgement(judged), *replaying.margins_said(gaps)]
+    lines += replaying.equities(rows)
     lines += [*replaying.unlimited(rows, named=bool(asked.policy)), *told, replaying.FIXED]
     if asked.json:
         body = replaying.document(scene.read, scene.crew, scene.moved, sailed)
@@ -106,7 +111,19 @@ def _compared(asked: Asked, scene: Scene, names: Sequence[str]) -> int:
             subject.say(line)
     if asked.report is not None:
         _report(asked.report, scene, names, (rows, lines))
+    if asked.figure is not None:
+        write(asked.figure, replay_figure.figure(scene, sailed, asked.policy), "figure")
     return int(any(r.liquidated for r in rows if r.keeper == "ours"))
+
+
+def makes(scene: Scene, names: Sequence[str]) -> Mapping[str, sea.Make]:
+    """Every keeper of the run by name, in the order in which they are shown: ``--beside`` before ours."""
+    made = dict(compare.makes(names, scene.policy, scene.crew.assets, scene.shop, scene.wallet))
+    if scene.other is not None:
+        ours = made.pop("ours", None)
+        made[scene.other.name] = compare.under(scene.other, scene.crew.assets, scene.shop, scene.wallet)
+        made |= {"ours": ours} if ours is not None else {}
+    return made
 
 
 def _judged(scene: Scene, sailed: Sequence[sea.Voyage]) -> rescue.Score | None:
@@ -124,11 +141,9 @@ def _report(
     """The page, with the accounts that lost most with nobody acting; their trips are made once more."""
     from keeper.replay.page import Shown, Story, page
 
-    made = compare.makes(names, scene.policy, scene.crew.assets, scene.shop)
+    made = makes(scene, names)
     usd = sea.unit_usd(scene.crew, scene.moved, scene.shop)
-    idle = compare.makes(["nobody"], None, scene.crew.assets, scene.shop)["nobody"]
-    lost = {t.name: t.lost_usd for t in sea.voyage(scene.crew, scene.moved, idle, scene.shop).trips}
-    worst = sorted(scene.crew.accounts, key=lambda a: (-lost[a.name], -a.owed))[:SHOWN_MAX]
+    worst = replay_figure.worst(scene)[:SHOWN_MAX]
     shown = tuple(
         Shown(
             name=a.name,
@@ -159,13 +174,13 @@ def _trip(vessel: Vessel, make: sea.Make, shop: market.Market) -> sea.Trip:
     return sea.trip(vessel, make(vessel), shop)
 
 
-def write(path: Path, text: str) -> None:
+def write(path: Path, text: str, what: str = "report") -> None:
     """The page on disk. ConfigError."""
     try:
         path.write_text(text)
     except OSError as error:
         raise ConfigError((f"{path}: cannot be written: {error.strerror}",)) from error
-    say(f"report: {path}")
+    say(f"{what}: {path}")
 
 
 def chosen(option: str, text: str, known: Sequence[str]) -> list[str]:
@@ -205,12 +220,7 @@ def _policy(asked: Asked) -> Policy | None:
         if not 1.0 < asked.trigger < asked.target <= 100.0:
             raise usage("--trigger", f"{asked.trigger:g} must be above 1 and below --target {asked.target:g}")
         return levels.plain(asked.trigger, asked.target)
-    from keeper.config import load
-
-    found = {p.name: p for p in load(asked.config).policies}
-    if asked.policy not in found:
-        raise usage("--policy", f'"{asked.policy}" is not in {asked.config}: there are {", ".join(found)}')
-    return found[asked.policy]
+    return replay_figure.named("--policy", asked.policy, asked.config)
 
 
 def _fleet(asked: Asked, bets: Sequence[PerpAccount] = ()) -> fleet.Fleet:
@@ -235,12 +245,17 @@ def _fleet(asked: Asked, bets: Sequence[PerpAccount] = ()) -> fleet.Fleet:
 
 
 def _scene(
-    asked: Asked, crew: fleet.Fleet, policy: Policy | None, bets: tuple[PerpAccount, ...] = ()
+    asked: Asked,
+    crew: fleet.Fleet,
+    policies: tuple[Policy | None, Policy | None],
+    bets: tuple[PerpAccount, ...],
 ) -> Scene:
+    policy, other = policies
     if asked.feed not in FEEDS:
         raise usage("--feed", f'"{asked.feed}" is not among {", ".join(FEEDS)}')
     moments = chosen("--field", asked.field, bars.FIELDS)
     replay_market.refused(asked)
+    wallet = replay_figure.wallet(asked, crew.assets)
     borrow, supply = numbers("--interest", asked.interest, 2)
     try:
         pegs = beside.pegs_of(asked.peg)
@@ -252,7 +267,7 @@ def _scene(
     assets = tuple(dict.fromkeys((*crew.assets, *(a for b in bets for a in b.assets))))
     held = [*(x.strip() for x in asked.hold.split(",") if x.strip()), *pegs]
     moved = paths.project(_without(read, pegs), assets, moments, FEEDS[asked.feed], held)
-    follows = policy is not None and wants_warning(policy)
+    follows = any(p is not None and wants_warning(p) for p in (policy, other))
     moved = replace(beside.pegged(moved, read, pegs), omens=_omens(asked) if follows else None)
     rates = paths.Rates(borrow={"*": borrow}, supply={"*": supply})
     shop = replay_market.market_of(asked, moved)
@@ -260,7 +275,9 @@ def _scene(
     paid = shop.gas.notes if shop.gas is not None else ()
     told = (*replaying.coarse(grown, shop), *replaying.foreign(crew), *paid)
     grown = replace(grown, notes=(*grown.notes, *told))
-    return Scene(read=read, crew=crew, moved=grown, shop=shop, policy=policy, perps=bets)
+    return Scene(
+        read=read, crew=crew, moved=grown, shop=shop, policy=policy, perps=bets, other=other, wallet=wallet
+    )
 
 
 def _without(read: bars.Bars, pegs: Mapping[str, Sequence[str]]) -> bars.Bars:
@@ -302,5 +319,12 @@ def _digest(asked: Asked, scene: Scene) -> str:
     """Of what decides the numbers: prices as read, accounts, and the options."""
     body = hashlib.sha256(scene.moved.said.tobytes())
     body.update(scene.moved.market.tobytes())
-    options = (asked.keepers, replay_market.digest(scene.shop), repr(scene.policy), asked.own_levels)
+    options = (
+        asked.keepers,
+        replay_market.digest(scene.shop),
+        repr(scene.policy),
+        repr(scene.other),
+        asked.wallet,
+        asked.own_levels,
+    )
     return keep.digest(body.hexdigest(), repr(scene.crew.accounts), options, keep.code())

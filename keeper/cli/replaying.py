@@ -152,6 +152,12 @@ def document(bars: Bars, fleet: Fleet, paths: Paths, voyages: Sequence[Voyage]) 
     }
 
 
+def equities(rows: Sequence[Row]) -> list[str]:
+    """What is left to the owners at the end, at the feeds' prices, what they paid from their wallets in it."""
+    told = ", ".join(f"{r.keeper} {r.equity_usd:,.0f}" for r in rows)
+    return [f"equity at the end, USD: {told}"] if rows else []
+
+
 def margins(voyages: Sequence[Voyage]) -> dict[str, float | None]:
     """Each keeper's tail margin over the accounts at risk; empty where nobody's was not in the run, or none is."""
     idle = next((v for v in voyages if v.keeper == "nobody"), None)

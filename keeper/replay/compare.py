@@ -10,6 +10,7 @@ from keeper.replay import levels, paper
 from keeper.replay.market import Market
 from keeper.replay.ours import Ours, in_paper
 from keeper.replay.policies import CdpKeeper, Keeper, Ladder, Nobody, Threshold
+from keeper.replay.purse import Purse
 from keeper.replay.run import Make, Voyage
 from keeper.replay.vessel import Vessel
 from keeper.risk.assets import CALM, asset
@@ -48,10 +49,14 @@ def plain_policy(trigger: float, target: float) -> Policy:
 
 
 def makes(
-    names: Sequence[str], policy: Policy | None, assets: Sequence[str], market: Market
+    names: Sequence[str],
+    policy: Policy | None,
+    assets: Sequence[str],
+    market: Market,
+    wallet: Mapping[str, float] | None = None,
 ) -> Mapping[str, Make]:
     """How each of ``names`` is made for one account, all of them at ``policy``'s trigger and target; without one, at
-    the account's own (``levels.thrifty``)."""
+    the account's own (``levels.thrifty``). ``wallet``: tokens that ours has beside each account, by asset."""
     # a token of a thousand dollars is no stable to the rooms, and their stress moves the peg of stables alone
     dollars = frozenset(a for a in assets if asset(a).kind in CALM)
     venue = paper.PaperVenue(assets, round(market.gas_units), dollars)
@@ -64,8 +69,7 @@ def makes(
         return wad_float(found.trigger_wad), wad_float(found.target_wad)
 
     def ours(vessel: Vessel) -> Keeper:
-        found = of(vessel)
-        return Ours(in_paper(found, vessel.paths, venue), resolve(found.strategies), venue)
+        return _ours(of(vessel), vessel, venue, (wallet or {}, "ours"))
 
     every: dict[str, Make] = {
         "nobody": lambda _: Nobody(),
@@ -75,6 +79,21 @@ def makes(
         "ours": ours,
     }
     return {name: every[name] for name in names}
+
+
+def under(policy: Policy, assets: Sequence[str], market: Market, wallet: Mapping[str, float]) -> Make:
+    """Ours under a policy of its own, called by its name: to be seen beside ``ours``."""
+    dollars = frozenset(a for a in assets if asset(a).kind in CALM)
+    venue = paper.PaperVenue(assets, round(market.gas_units), dollars)
+    return lambda vessel: _ours(policy, vessel, venue, (wallet, policy.name))
+
+
+def _ours(
+    policy: Policy, vessel: Vessel, venue: paper.PaperVenue, more: tuple[Mapping[str, float], str]
+) -> Keeper:
+    wallet, name = more
+    held = Purse(wallet, vessel.paths, venue) if wallet else None
+    return Ours(in_paper(policy, vessel.paths, venue), resolve(policy.strategies), venue, name, held)
 
 
 def row(voyage: Voyage) -> Row:

@@ -28,15 +28,17 @@ from keeper.model import (
     Policy,
     Position,
     Proposal,
+    Repay,
     Route,
     Side,
     Snapshot,
     Spent,
     Step,
+    Supply,
     Terms,
     Token,
 )
-from keeper.replay import beside, flight, paper
+from keeper.replay import beside, flight, paper, purse
 from keeper.replay.market import Market
 from keeper.replay.paths import Paths
 from keeper.replay.policies import Act, Order
@@ -89,12 +91,18 @@ class Heard:
 
 
 class Ours:
-    """An owner with an Executor and an empty wallet, under ``policy``; ``said`` keeps every decision."""
+    """An owner with an Executor, under ``policy``, and an empty wallet unless told; ``said`` keeps every decision."""
 
-    name = "ours"
-
-    def __init__(self, policy: Policy, strategies: tuple[Strategy, ...], venue: paper.PaperVenue) -> None:
-        self.policy, self.strategies, self.venue = policy, strategies, venue
+    def __init__(
+        self,
+        policy: Policy,
+        strategies: tuple[Strategy, ...],
+        venue: paper.PaperVenue,
+        name: str = "ours",
+        wallet: purse.Purse | None = None,
+    ) -> None:
+        self.policy, self.strategies, self.venue, self.name = policy, strategies, venue, name
+        self.wallet = wallet
         self.memory = Memory()
         self.said: list[Decision] = []
         self._spent: list[tuple[int, int]] = []
@@ -153,10 +161,7 @@ class Ours:
     def order(self, heard: Heard, before: Memory, here: tuple[Vessel, Market]) -> Order | Act:
         """What was chosen as one transaction. ``before``: the memory whose cooldown holds where it comes to
         nothing."""
-        step = heard.step
-        if not isinstance(step, Deleverage):
-            return Act(why=f"a {type(step).__name__} needs a wallet, which a replay has not")
-        last, (vessel, market) = before.of(paper.ID).last_action_block, here
+        step, last, (vessel, market) = heard.step, before.of(paper.ID).last_action_block, here
 
         def ended(done: Act, landed: Vessel) -> None:
             if not done.why:
@@ -166,6 +171,12 @@ class Ours:
             if done.gas:
                 self._reverted.append(block_number(landed))
 
+        if isinstance(step, Repay | Supply) and self.wallet is not None and step.through is None:
+            return purse.Payment(
+                step=step, gas_usd_max=heard.gas_usd_max, venue=self.venue, purse=self.wallet, ended=ended
+            )
+        if not isinstance(step, Deleverage):
+            return Act(why=f"a {type(step).__name__} needs a wallet (--wallet), which this replay has not")
         return flight.Flight(
             step=step,
             mandate=flight.on_chain(heard.mandate, self.policy, moves=moves(self.policy)),
@@ -222,8 +233,8 @@ def photograph(vessel: Vessel, market: Market, ours: Ours) -> Snapshot:
         wallet=WALLET,
         native_wei=10**20,
         nonce=0,
-        balances=(),
-        allowances=(),
+        balances=ours.wallet.balances if ours.wallet is not None else (),
+        allowances=ours.wallet.allowances if ours.wallet is not None else (),
         reserves=tuple(
             paper.reserve_of(t, round(prices[t.symbol] * 10**paper.BASE_DECIMALS), ours.venue)
             for t in ours.venue.tokens

@@ -68,6 +68,8 @@ def page(story: Story) -> str:
 
 def health_at(made: Trip, paths: Paths, moments: Ints) -> Floats:
     """Health at each of the moments, by the account's course; NaN without debt."""
+    if made.way is not None:
+        return np.asarray(np.where(np.isfinite(made.way[moments]), made.way[moments], math.nan))
     out = np.full(len(moments), math.nan)
     begins = [at for at, _ in made.course]
     which = np.searchsorted(begins, moments, side="right") - 1
@@ -94,15 +96,10 @@ def _account(paths: Paths, shown: Shown) -> str:
     lines = []
     for made in shown.trips:
         health = np.minimum(health_at(made, paths, moments), HEALTH_MAX)
-        marks = tuple(
-            (
-                e.time_s,
-                e.health_after if e.what == "act" else 1.0,
-                _event(made.keeper, e.what, e.usd, e.cost_usd),
-            )
-            for e in [e for e in made.events if e.what != "failed"][:MARKS_MAX]
+        acts, lost = happened(made)
+        lines.append(
+            plots.Line(name=made.keeper, style=made.keeper, y=health.tolist(), marks=acts, crosses=lost)
         )
-        lines.append(plots.Line(name=made.keeper, style=made.keeper, y=health.tolist(), marks=marks))
     known = [v for line in lines for v in line.y if math.isfinite(v)]
     low, high = min([0.95, *known]), max([1.1, *known])
     frame = plots.Frame(
@@ -118,9 +115,21 @@ def _account(paths: Paths, shown: Shown) -> str:
     keys = _keys([(t.keeper, t.keeper) for t in shown.trips])
     head = f"<h2>Health of {escape(shown.name)}</h2>"
     return (
-        f"{head}<p class=small>{escape(facts)}. Circles are acts and liquidations.</p>"
+        f"{head}<p class=small>{escape(facts)}. Circles are acts, crosses are liquidations.</p>"
         f"{keys}{plots.curves(times.tolist(), lines, frame)}"
     )
+
+
+Marks = tuple[tuple[float, float, str], ...]
+
+
+def happened(made: Trip) -> tuple[Marks, Marks]:
+    """(acts at the health that they led to, liquidations at the one that they found), ``MARKS_MAX`` together."""
+    seen = [e for e in made.events if e.what != "failed"][:MARKS_MAX]
+    said = [_event(made.keeper, e.what, e.usd, e.cost_usd) for e in seen]
+    told = list(zip(seen, said, strict=True))
+    acts = tuple((e.time_s, e.health_after, text) for e, text in told if e.what == "act")
+    return acts, tuple((e.time_s, e.health_before, text) for e, text in told if e.what != "act")
 
 
 def _event(keeper: str, what: str, usd: float, cost: float) -> str:
@@ -239,6 +248,7 @@ svg{width:100%;height:auto;display:block;margin-top:6px}.grid{stroke:var(--rule)
 stroke-dasharray:4 4;opacity:.6}.tick{fill:var(--soft);font-size:11px}.label{fill:var(--ink);font-size:13px}
 .line{fill:none;stroke:currentColor;stroke-width:1.8;stroke-linejoin:round}.efficient{color:var(--ink);opacity:.5}
 .mark,.dot{fill:currentColor;fill-opacity:.75;stroke:var(--sheet)}.bar{fill:currentColor}
+.cross{fill:none;stroke:currentColor;stroke-width:2.4}
 .nobody{color:var(--nobody)}.threshold{color:var(--threshold)}.cdp_keeper{color:var(--cdp)}.ladder{color:var(--ladder)}
 .ours{color:var(--ours)}.lost{color:var(--lost)}.cost{color:var(--cost)}.gas{color:var(--gas)}
 .asset0{color:var(--ladder)}.asset1{color:var(--threshold)}.asset2{color:var(--ours)}.asset3{color:var(--cdp)}

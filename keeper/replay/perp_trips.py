@@ -202,6 +202,7 @@ def trip(vessel: PerpVessel, keeper: tuple[str, Guards], market: Market) -> Trip
         _noted(log, vessel, before, found.land(vessel, market))
     log.lowest = min(log.lowest, vessel.sail(moments - 1))
     log.end, log.equity_usd = vessel.health(), float(vessel.equity(moments - 1, moments)[0])
+    log.way = vessel.way
     return log
 
 

@@ -138,6 +138,8 @@ class PerpVessel:
         self.size, self.at = account.size, 0
         self.cash_usd = -account.size * account.entry - account.fees_usd
         self.funding_usd = 0.0
+        self.way = np.full(len(self.price), math.inf)
+        """Health at each moment that it has sailed through."""
 
     def equity(self, first: int, last: int) -> Floats:
         """USD at the moments from ``first`` up to before ``last``, as the position stands."""
@@ -169,7 +171,8 @@ class PerpVessel:
 
     def sail(self, to: int) -> float:
         """On to a moment; what was paid of funding on the way is settled. The lowest health of the way."""
-        lowest = float(self.healths(self.at, to + 1).min())
+        lowest = float((way := self.healths(self.at, to + 1)).min())
+        self.way[self.at : to + 1] = way
         due = self.size * float(self.paid[to] - self.paid[self.at])
         self.cash_usd -= due
         self.funding_usd += due

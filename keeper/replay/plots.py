@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-import numpy as np
-
 from keeper.replay.bars import iso
 
 WIDTH, HEIGHT = 720.0, 260.0
@@ -24,6 +22,8 @@ class Line:
     y: Sequence[float]
     marks: tuple[tuple[float, float, str], ...] = ()
     """(x, y, what happened) of points worth a circle."""
+    crosses: tuple[tuple[float, float, str], ...] = ()
+    """The same of what must not be taken for one of those: a cross."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,26 +35,41 @@ class Frame:
     levels: tuple[tuple[float, str], ...] = ()
     of_time: bool = True
     unit: str = ""
+    tall: float = HEIGHT
+    dated: bool = True
+    """Whether the times stand below; a panel above another one of the same times needs none."""
 
     def at(self, x: float, y: float) -> tuple[float, float]:
         """Where a point lies on the sheet."""
         spans = (self.x[1] - self.x[0] or 1.0, self.y[1] - self.y[0] or 1.0)
         across = LEFT + (x - self.x[0]) / spans[0] * (WIDTH - LEFT - RIGHT)
-        return across, TOP + (self.y[1] - y) / spans[1] * (HEIGHT - TOP - BOTTOM)
+        return across, TOP + (self.y[1] - y) / spans[1] * (self.tall - TOP - BOTTOM)
 
 
 def curves(x: Sequence[float], lines: Sequence[Line], frame: Frame) -> str:
     """Curves over time, with axes, levels and marks."""
+    return _sheet(panel(x, lines, frame))
+
+
+def panel(x: Sequence[float], lines: Sequence[Line], frame: Frame) -> list[str]:
+    """The same as parts of a larger drawing."""
     parts = [*_axes(frame)]
     for line in lines:
         parts += [f'<path class="line {line.style}" d="{d}"/>' for d in _segments(x, line.y, frame)]
+    for line in lines:
         for mx, my, said in line.marks:
-            cx, cy = frame.at(mx, min(max(my, frame.y[0]), frame.y[1]))
+            cx, cy = _within(mx, my, frame)
             parts.append(
                 f'<circle class="mark {line.style}" cx="{cx:.1f}" cy="{cy:.1f}" r="3.2">'
                 f"<title>{escape(said)}</title></circle>"
             )
-    return _sheet(parts)
+        for mx, my, said in line.crosses:
+            cx, cy = _within(mx, my, frame)
+            parts.append(
+                f'<path class="cross {line.style}" d="M{cx - 5:.1f},{cy - 5:.1f} l10,10 m0,-10 l-10,10">'
+                f"<title>{escape(said)}</title></path>"
+            )
+    return parts
 
 
 def scatter(
@@ -97,6 +112,10 @@ def stacks(names: Sequence[str], layers: Sequence[tuple[str, Sequence[float]]]) 
     return f'<svg viewBox="0 0 {WIDTH:g} {height:g}" role="img">{"".join(parts)}</svg>'
 
 
+def _within(x: float, y: float, frame: Frame) -> tuple[float, float]:
+    return frame.at(x, min(max(y, frame.y[0]), frame.y[1]))
+
+
 def _segments(x: Sequence[float], y: Sequence[float], frame: Frame) -> list[str]:
     found: list[list[str]] = [[]]
     for a, b in zip(x, y, strict=True):
@@ -124,15 +143,32 @@ def _axes(frame: Frame) -> list[str]:
         parts.append(
             f'<text class="tick" x="{WIDTH - RIGHT:g}" y="{y - 4:.1f}" text-anchor="end">{escape(name)}</text>'
         )
-    ticks = np.linspace(frame.x[0], frame.x[1], 5).tolist() if frame.of_time else steps(*frame.x)
-    for n, tick in enumerate(ticks):
+    if frame.of_time and not frame.dated:
+        return parts
+    for tick in hours(*frame.x) if frame.of_time else steps(*frame.x):
         x, _ = frame.at(tick, frame.y[0])
         said = iso(tick)[5:] if frame.of_time else f"{tick:g}"
-        anchor = "end" if frame.of_time and n == len(ticks) - 1 else "middle"
+        anchor = "end" if frame.of_time and x > WIDTH - RIGHT - ROOM else "middle"
         parts.append(
-            f'<text class="tick" x="{x:.1f}" y="{HEIGHT - 10:g}" text-anchor="{anchor}">{said}</text>'
+            f'<text class="tick" x="{x:.1f}" y="{frame.tall - 10:g}" text-anchor="{anchor}">{said}</text>'
         )
     return parts
+
+
+HOUR_S = 3_600.0
+ROOM = 32.0
+"""Half a date's width."""
+HOURS = (0.25, 1, 3, 6, 12, 24, 48, 72, 120, 168, 336, 720, 1440, 2160, 4320, 8760)
+
+
+def hours(first_s: float, last_s: float) -> list[float]:
+    """Round times from first to last, at most seven; both ends where the span holds no two."""
+    step = next(
+        (h * HOUR_S for h in HOURS if (last_s - first_s) / (h * HOUR_S) <= 6.0), last_s - first_s or 1.0
+    )
+    begin = math.ceil(first_s / step)
+    found = [n * step for n in range(begin, math.floor(last_s / step) + 1)]
+    return found if len(found) > 1 else [first_s, last_s]
 
 
 def steps(low: float, high: float) -> list[float]:

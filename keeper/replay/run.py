@@ -15,6 +15,7 @@ from keeper.replay.paths import Paths, changes
 from keeper.replay.policies import Act, Keeper
 from keeper.replay.vessel import Vessel
 from keeper.risk import screen
+from keeper.risk.book import Floats
 
 ACTS_MAX = 10_000
 LIQUIDATION = 1.0
@@ -57,6 +58,8 @@ class Trip:
         self.lost_usd = self.cost_usd = self.gas_usd = 0.0
         self.events: list[Event] = []
         self.course: list[Course] = []
+        self.way: Floats | None = None
+        """Health at every moment, of what no course of weights tells: perpetual positions."""
 
     @property
     def acts(self) -> int:

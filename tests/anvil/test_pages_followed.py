@@ -63,7 +63,7 @@ NOT_HERE = {
     "docs/CONTRIBUTING.md": "set-up, lint and this very run of tests",
     "docs/reference/drill.md": "as README's drill; a past liquidation again: test_drill.py",
     "docs/reference/replay.md": "needs a year of bars: test_replay_vectors.py and test_pages_replayed.py replay",
-    "docs/strategies/": "test_pages_replayed.py on bars of its own; what needs those of several exchanges is not run",
+    "docs/strategies/": "test_pages_replayed.py types those with a drawing; what needs real prices is not run",
 }
 """Beginnings of lines, words or pages that are not followed here, and why."""
 ENDS = {"check": {0, 1}, "capacity": {0, 1}}

@@ -1,101 +1,92 @@
-"""The replay of each strategy's page, as a reader types it, on a short fall of his own making."""
+"""The strategies' pages: their commands typed as written, their tables and drawings compared with what comes out."""
 
 from __future__ import annotations
 
-import csv
-import json
+import math
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from tests.command import typed
-from tests.pages import Block, Command, blocks, pages
+from keeper.config.schema import STRATEGIES
+from tests import strategy_fall, strategy_pages
+from tests.pages import ROOT, blocks, pages
+from tests.strategy_pages import FIGURES, Drawn, drawings
 
 pytestmark = pytest.mark.scenario
-ACCOUNT = "0xcA11bde05977b3631167028862bE2a173976CA11"
-BARS, BAR_S, START_S = 72, 300, 1_582_156_800
-HIGH, LOW = 280.0, 120.0
-CONFIG = f"""\
-schema = 1
-state_dir = "state"
-[[chains]]
-name = "ethereum"
-chain_id = 1
-[[chains.endpoints]]
-url = "http://127.0.0.1:1"
-[[venues]]
-name = "aave"
-kind = "aave_v3"
-chain = "ethereum"
-provider = "0x2f39d218133AFaB8F2B819B1066c7E434Ad94E9e"
-[[positions]]
-label = "vault"
-venue = "aave"
-account = "{ACCOUNT}"
-policy = "NAME"
-"""
+DRAWN = drawings()
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+LIGHT_BYTES = 60_000
+NOT_REPLAYED = {
+    "hedge.md": "orders of another key to another venue, which a replay has not",
+    "README.md": "the list",
+}
 
 
-def told(page: Path) -> tuple[Block, Command] | None:
-    """(the policy, the replay) of a strategy's page; None where it has no replay of these bars.
-
-    A warning is measured against a month of funding before it, which these bars do not have: the early warning's own
-    tests play it.
-    """
-    lines = [c for b in blocks(page) if b.language == "sh" for c in b.commands]
-    for line in lines:
-        replays = line.keeper is not None and line.keeper[0] == "replay" and "--funding" not in line.words
-        if replays and "ETH/USDT" in line.words:
-            return next(b for b in blocks(page) if b.language == "toml" and "[policies." in b.text), line
-    return None
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("checkout")
 
 
-REPLAYED = tuple(found for page in pages("docs/strategies/*.md") if (found := told(page)) is not None)
-
-
-def prices(path: Path) -> None:
-    """Five-minute bars: calm, a fall by more than half within two hours, calm."""
-    with path.open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(["ts", "symbol", "open", "high", "low", "close"])
-        last = HIGH
-        for n in range(BARS):
-            share = min(1.0, max(0.0, (n - BARS / 3) / (BARS / 3)))
-            price = HIGH + share * (LOW - HIGH)
-            rows.writerow([START_S + n * BAR_S, "ETH/USDT", last, max(last, price), min(last, price), price])
-            last = price
-
-
-def accounts(path: Path) -> None:
-    with path.open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(["user", "collateral_[asset,value_usd,liq_threshold]", "debt_[asset,value_usd]"])
-        rows.writerow([ACCOUNT, json.dumps([["WETH", 100_000, 0.83]]), json.dumps([["USDC", 45_000]])])
-
-
-@pytest.mark.parametrize(("policy", "line"), REPLAYED, ids=[line.page for _, line in REPLAYED])
-def test_replay__of_a_strategys_page__runs_as_written_and_keeps_what_nobody_would_have(
-    policy: Block, line: Command, tmp_path: Path
+@pytest.mark.parametrize("drawn", DRAWN, ids=[d.figure for d in DRAWN])
+def test_page__when_its_command_is_typed__then_table_and_drawing_are_those_of_the_page(
+    drawn: Drawn, checkout: Path
 ) -> None:
-    said = line.keeper
-    assert said is not None
-    name = said[said.index("--policy") + 1]
-    # as the page says: its policy under the name of the command, deleverage where it names nothing, room for gas and
-    # for a rescue of this size
-    text = policy.text.replace("[policies.default]", f"[policies.{name}]")
-    if "strategies =" not in text:
-        text += '\nstrategies = ["deleverage"]'
-    caps = f"\n[policies.{name}.caps]\ngas_usd_max = 500\nper_action_usd = 100_000\nper_day_usd = 100_000\n"
-    (tmp_path / "keeper.toml").write_text(CONFIG.replace("NAME", name) + text + caps)
-    prices(tmp_path / "bars.csv")
-    accounts(tmp_path / "accounts.csv")
+    told, svg = strategy_pages.ran(drawn, checkout)
+    text = drawn.page.read_text()
+    first, last = drawn.table(text)
 
-    words = tuple("bars.csv" if word.endswith(".parquet") else word for word in said)
-    ran = typed(tmp_path, *words, "--keepers", "nobody,ours")
+    here, there = (strategy_pages.parsed(x) for x in (text[first:last], strategy_pages.rows(drawn, told)))
+    assert [name for name, _ in here] == [name for name, _ in there]
+    for (name, said), (_, found) in zip(here, there, strict=True):
+        # whole dollars, and health to the thousandth
+        assert said == pytest.approx(found, abs=1.0001), name
+        assert said[4] == pytest.approx(found[4], abs=0.0011), name
+        assert said[:2] == found[:2], name
 
-    assert ran.returncode == 0, f"{line.where}: {ran.stdout}{ran.stderr}"
-    rows = {row.split()[0]: row.split() for row in ran.stdout.splitlines() if row}
-    assert rows["keeper"][:2] == ["keeper", "liquidated"]
-    assert rows["nobody"][1] == "1"
-    assert rows["ours"][1] == "0"
-    assert int(rows["ours"][3]) >= 1
+    kept = (FIGURES / drawn.figure).read_text()
+    assert len(kept) < LIGHT_BYTES
+    assert NUMBER.sub("#", kept) == NUMBER.sub("#", svg)
+    points = [[float(x) for x in NUMBER.findall(s)] for s in (kept, svg)]
+    assert max(abs(a - b) for a, b in zip(*points, strict=True)) <= 1.0
+
+
+@pytest.mark.parametrize("drawn", DRAWN, ids=[d.figure for d in DRAWN])
+def test_page__when_it_shows_a_policy__then_it_is_the_one_that_is_replayed(drawn: Drawn) -> None:
+    shown = next(b for b in blocks(drawn.page) if b.language == "toml" and "[policies." in b.text)
+    said = tomllib.loads(shown.text)["policies"]["default"]
+    played = tomllib.loads((strategy_fall.FOLDER / "keeper.toml").read_text())["policies"][drawn.policy]
+    played.pop("caps")
+    apart = {key for key in played if key not in said}
+    assert {key: played[key] for key in said if key in played} == {
+        k: v for k, v in said.items() if k in played
+    }
+    # a page that names none rides beside deleverage; the playbook's needs room above target, which its text says
+    assert apart <= {"strategies", "max_health"}
+    assert set(said) <= set(played)
+
+
+def test_pages__when_counted__then_every_shipped_strategy_has_one_and_every_page_a_drawing() -> None:
+    every = pages("docs/strategies/*.md")
+    drawn = {d.page.name for d in DRAWN}
+    assert {p.name for p in every} - drawn == set(NOT_REPLAYED)
+    text = (ROOT / "docs/strategies/README.md").read_text()
+    assert [s for s in STRATEGIES if f"`{s}`" not in text] == []
+    assert [p.name for p in every if p.name != "README.md" and f"({p.name})" not in text] == []
+    assert {f.name for f in FIGURES.iterdir()} == {d.figure for d in DRAWN}
+
+
+def test_fall__when_its_formulas_are_asked__then_the_files_are_theirs() -> None:
+    for name, text in strategy_fall.files().items():
+        kept = (strategy_fall.FOLDER / name).read_text()
+        words, again = (re.split(r"[,\n]", t) for t in (kept, text))
+        assert len(words) == len(again), name
+        for a, b in zip(words, again, strict=True):
+            # a sine's last digit is the machine's own
+            near = (
+                NUMBER.fullmatch(a)
+                and NUMBER.fullmatch(b)
+                and math.isclose(float(a), float(b), abs_tol=0.011)
+            )
+            assert a == b or near, (name, a, b)
