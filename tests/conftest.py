@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from anvil.tools import ToolMissing, find_anvil
 from keeper.risk import cache
 from tests.order import longest_first
 
@@ -44,6 +45,15 @@ def pytest_collection() -> Generator[None, object, object]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long files first (see tests/order.py)."""
     longest_first(items)
+
+
+@pytest.fixture(scope="session")
+def anvil_binary() -> None:
+    """Skip with the reason where there is no anvil to start."""
+    try:
+        find_anvil()
+    except ToolMissing as missing:
+        pytest.skip(str(missing))
 
 
 @pytest.fixture(autouse=True)

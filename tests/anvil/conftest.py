@@ -19,17 +19,16 @@ from anvil.compile import Artifact, compile_aave
 from anvil.deploy import deploy
 from anvil.deployment import Deployment
 from anvil.node import Anvil, AnvilSettings
-from anvil.tools import HERE, ToolMissing, find_anvil
+from anvil.tools import HERE, ToolMissing
 
 GENESIS_S = 1_750_000_000
 """Start of every test chain, so that timestamps, indices and addresses repeat from run to run."""
 
 
 @pytest.fixture(scope="session")
-def market_code() -> dict[str, Artifact]:
+def market_code(anvil_binary: None) -> dict[str, Artifact]:
     """Compiled protocol code; skips with the reason when the tools for it are not there."""
     try:
-        find_anvil()
         if shutil.which("node") is None:
             pytest.skip("node is not on PATH: the market cannot be compiled")
         if not (HERE / "node_modules").is_dir():

@@ -13,7 +13,6 @@ from anvil.client import Chain, Reverted
 from anvil.compile import own_artifact
 from anvil.deploy_compound_v3 import CometMarket, deploy_compound_v3, set_price, supply
 from anvil.node import Anvil, AnvilSettings
-from anvil.tools import ToolMissing, find_anvil
 from keeper.config import VenueSettings
 from keeper.errors import ConfigError
 from keeper.model import Amount, Repay, Supply
@@ -30,11 +29,7 @@ DAY_S = 86_400
 
 
 @pytest.fixture(scope="module")
-def node() -> Iterator[Anvil]:
-    try:
-        find_anvil()
-    except ToolMissing as missing:
-        pytest.skip(str(missing))
+def node(anvil_binary: None) -> Iterator[Anvil]:
     with Anvil(AnvilSettings(timestamp_s=GENESIS_S, auto_impersonate=True)) as node:
         yield node
 

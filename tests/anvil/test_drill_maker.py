@@ -21,7 +21,6 @@ from anvil.drill.fork import Market, Purse
 from anvil.drill.play import Scene, play
 from anvil.drill.rival import Rival
 from anvil.node import Anvil, AnvilSettings
-from anvil.tools import ToolMissing, find_anvil
 from keeper.config import VenueSettings
 from keeper.errors import ConfigError
 from keeper.model import Shock
@@ -35,11 +34,7 @@ FALL = Shock(name="ETH=-45", moves={"ETH": -0.45})
 
 
 @pytest.fixture(scope="module")
-def node() -> Iterator[Anvil]:
-    try:
-        find_anvil()
-    except ToolMissing as missing:
-        pytest.skip(str(missing))
+def node(anvil_binary: None) -> Iterator[Anvil]:
     with Anvil(AnvilSettings(timestamp_s=GENESIS_S)) as node:
         yield node
 

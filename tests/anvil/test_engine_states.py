@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from anvil.tools import HERE, ToolMissing, find_anvil
+from anvil.tools import HERE
 from tests.engines import perp_v2_crowd, synthetix_crowd
 
 pytestmark = pytest.mark.anvil
@@ -17,12 +17,8 @@ SEED = 20_260_821
 
 
 @pytest.fixture(scope="module", autouse=True)
-def tools() -> None:
+def tools(anvil_binary: None) -> None:
     """Skip with the reason where the engines cannot be stood up."""
-    try:
-        find_anvil()
-    except ToolMissing as missing:
-        pytest.skip(str(missing))
     if shutil.which("node") is None or not (HERE / "node_modules" / "@perp").is_dir():
         pytest.skip("the engines' packages or node are missing: run `make setup`")
 

@@ -28,7 +28,7 @@ from anvil.deploy_gmx_v2 import (
     put,
 )
 from anvil.node import Anvil, AnvilSettings
-from anvil.tools import HERE, ToolMissing, find_anvil
+from anvil.tools import HERE
 from tests.bench.figures import record
 
 GENESIS_S = 1_750_000_000
@@ -53,11 +53,7 @@ BESIDE = {"setUints", "addPlugin", "plugins", "judge", "orderHandler", "orderVau
 
 
 @pytest.fixture(scope="module")
-def chain() -> Iterator[Chain]:
-    try:
-        find_anvil()
-    except ToolMissing as missing:
-        pytest.skip(str(missing))
+def chain(anvil_binary: None) -> Iterator[Chain]:
     with Anvil(AnvilSettings(timestamp_s=GENESIS_S, code_size_max=CODE_SIZE_MAX)) as node:
         client = Chain(node.url)
         try:

@@ -30,7 +30,6 @@ from anvil.deploy_gmx_v2 import (
     quoted,
 )
 from anvil.node import Anvil, AnvilSettings
-from anvil.tools import ToolMissing, find_anvil
 from keeper.errors import ConfigError, Rejected
 from keeper.model import AddMargin, Amount, Position, ReducePerp, Step
 from keeper.seams import LogFilter
@@ -51,11 +50,7 @@ JUDGE = f"executeLiquidation(address,address,address,bool,{PRICES})"
 
 
 @pytest.fixture(scope="module")
-def node() -> Iterator[Anvil]:
-    try:
-        find_anvil()
-    except ToolMissing as missing:
-        pytest.skip(str(missing))
+def node(anvil_binary: None) -> Iterator[Anvil]:
     # by its id the chain is one where the keeper knows where GMX stands
     settings = AnvilSettings(timestamp_s=GENESIS_S, code_size_max=CODE_SIZE_MAX, chain_id=ARBITRUM)
     with Anvil(settings) as node:

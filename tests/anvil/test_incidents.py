@@ -26,7 +26,6 @@ from anvil.deploy_compound_v3 import CURVES, CometMarket, deploy_compound_v3, su
 from anvil.deploy_maker import ILK, PRICE, WAD, VaultSystem, deploy_maker, open_vault, proxy_of
 from anvil.node import Anvil, AnvilSettings
 from anvil.stage import keystore
-from anvil.tools import ToolMissing, find_anvil
 from keeper.config import VenueSettings
 from keeper.inspection import inspect
 from tests.incident_tally import became
@@ -194,11 +193,7 @@ INCIDENTS: tuple[tuple[Callable[[Night], None], str], ...] = (
 
 
 @pytest.fixture
-def night(tmp_path: Path) -> Iterator[Night]:
-    try:
-        find_anvil()
-    except ToolMissing as missing:
-        pytest.skip(str(missing))
+def night(tmp_path: Path, anvil_binary: None) -> Iterator[Night]:
     with Anvil(AnvilSettings(timestamp_s=GENESIS_S, auto_impersonate=True)) as node:
         chain = Chain(node.url)
         try:

@@ -13,7 +13,6 @@ import pytest
 from anvil.client import Chain, Reverted
 from anvil.deploy_maker import ILK, PRICE, RAY, WAD, VaultSystem, deploy_maker, open_vault, proxy_of
 from anvil.node import Anvil, AnvilSettings
-from anvil.tools import ToolMissing, find_anvil
 from keeper.config import VenueSettings
 from keeper.errors import ConfigError
 from keeper.model import Amount, Repay, Supply
@@ -32,11 +31,7 @@ DEBT = 10_000 * WAD
 
 
 @pytest.fixture(scope="module")
-def node() -> Iterator[Anvil]:
-    try:
-        find_anvil()
-    except ToolMissing as missing:
-        pytest.skip(str(missing))
+def node(anvil_binary: None) -> Iterator[Anvil]:
     with Anvil(AnvilSettings(timestamp_s=GENESIS_S)) as node:
         yield node
 

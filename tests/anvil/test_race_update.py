@@ -7,7 +7,6 @@ from random import Random
 
 import pytest
 
-from anvil.tools import ToolMissing, find_anvil
 from tests.chaos import oracle_race
 from tests.chaos.oracle_race import MARGINS, MODES, Race, Update, episodes, path, race, saved_pct, show
 
@@ -15,11 +14,7 @@ pytestmark = pytest.mark.anvil
 
 
 @pytest.fixture(scope="module")
-def on(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Race]:
-    try:
-        find_anvil()
-    except ToolMissing as missing:
-        pytest.skip(str(missing))
+def on(tmp_path_factory: pytest.TempPathFactory, anvil_binary: None) -> Iterator[Race]:
     with race(tmp_path_factory.mktemp("race")) as made:
         yield made
 

@@ -17,7 +17,6 @@ import pytest
 
 from anvil.client import Chain
 from anvil.node import Anvil, AnvilSettings
-from anvil.tools import ToolMissing, find_anvil
 from keeper.clock import SystemClock
 from keeper.confirmation import Confirmation
 from keeper.errors import Broken, Transient
@@ -93,11 +92,7 @@ def signer(tmp_path: Path) -> Iterator[SignerProcess]:
 
 
 @pytest.fixture
-def chain() -> Iterator[Chain]:
-    try:
-        find_anvil()
-    except ToolMissing as missing:
-        pytest.skip(str(missing))
+def chain(anvil_binary: None) -> Iterator[Chain]:
     with Anvil(AnvilSettings(mining=False)) as node:
         client = Chain(node.url)
         client.rpc("anvil_setBalance", address_of(), hex(100 * 10**18))

@@ -16,7 +16,6 @@ from eth_utils.address import to_checksum_address
 
 from anvil.client import Chain
 from anvil.node import Anvil, AnvilSettings
-from anvil.tools import ToolMissing, find_anvil
 from anvil.transport import ChainTransport
 from keeper.clock import SystemClock
 from keeper.confirmation import Confirmation
@@ -130,11 +129,7 @@ class Keeper:
 
 
 @pytest.fixture
-def node() -> Iterator[Anvil]:
-    try:
-        find_anvil()
-    except ToolMissing as missing:
-        pytest.skip(str(missing))
+def node(anvil_binary: None) -> Iterator[Anvil]:
     with Anvil(AnvilSettings(mining=False)) as running:
         yield running
 

@@ -15,7 +15,6 @@ from anvil.compile import own_artifact
 from anvil.deploy_compound_v3 import CometMarket, deploy_compound_v3, set_price, supply
 from anvil.deploy_maker import ILK, PRICE, WAD, VaultSystem, deploy_maker, open_vault
 from anvil.node import Anvil, AnvilSettings
-from anvil.tools import ToolMissing, find_anvil
 from anvil.transport import ChainTransport
 from keeper.config import VenueSettings
 from keeper.model import Position
@@ -30,11 +29,7 @@ USD8 = 10**8
 
 
 @pytest.fixture(scope="module")
-def chain() -> Iterator[Chain]:
-    try:
-        find_anvil()
-    except ToolMissing as missing:
-        pytest.skip(str(missing))
+def chain(anvil_binary: None) -> Iterator[Chain]:
     with Anvil(AnvilSettings(timestamp_s=GENESIS_S, auto_impersonate=True)) as node:
         client = Chain(node.url)
         client.learn(own_artifact("CometDouble"))

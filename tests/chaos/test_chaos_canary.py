@@ -15,7 +15,6 @@ import pytest
 from anvil import shock
 from anvil.scenario import load_scenario
 from anvil.stage import PASSWORD, Stage, stage
-from anvil.tools import ToolMissing, find_anvil
 from keeper.clock import SystemClock
 from keeper.config import load
 from keeper.errors import Transient
@@ -49,11 +48,7 @@ COMMANDS = (
 
 
 @pytest.fixture
-def on(tmp_path: Path) -> Iterator[Stage]:
-    try:
-        find_anvil()
-    except ToolMissing as missing:
-        pytest.skip(str(missing))
+def on(tmp_path: Path, anvil_binary: None) -> Iterator[Stage]:
     with stage(load_scenario("crash"), tmp_path, mode="live") as made:
         # one endpoint whose URL carries a token, one dead one with a token in every part of it
         text = made.config.read_text().replace(made.node.url, f"{made.node.url}/?key={TOKEN}", 1)

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from anvil.tools import ToolMissing, find_anvil
 from keeper.chain.endpoints import Endpoints
 from keeper.chain.head import latest
 from keeper.clock import SystemClock
@@ -22,15 +21,7 @@ from tests.chaos.two_hosts import races
 from tests.keystores import address_of
 from tests.plans import CHAIN_ID, position_id
 
-pytestmark = pytest.mark.anvil
-
-
-@pytest.fixture(autouse=True)
-def _anvil() -> None:
-    try:
-        find_anvil()
-    except ToolMissing as missing:
-        pytest.skip(str(missing))
+pytestmark = [pytest.mark.anvil, pytest.mark.usefixtures("anvil_binary")]
 
 
 def test_two_hosts__when_started_on_one_key__then_a_foreign_nonce_stops_one_and_nothing_is_doubled(

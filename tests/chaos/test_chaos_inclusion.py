@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from anvil.tools import ToolMissing, find_anvil
 from keeper.config import load
 from tests.anvil_daemon import MINED
 from tests.chaos.inclusion import LABEL, TARGET_WAD, Pace, Rig, percentile, rig, tempers, triggers
 from tests.chaos.rpc.faults import Faults, mixed
 from tests.chaos.rpc.pool import Why
 
-pytestmark = pytest.mark.anvil
+pytestmark = [pytest.mark.anvil, pytest.mark.usefixtures("anvil_binary")]
 GWEI = 10**9
 FAST = Pace(block_s=0.6, answer_s=0.2)
 PACES = (FAST, Pace(block_s=2.5, answer_s=0.5))
@@ -25,14 +24,6 @@ CLIMB_BLOCKS = 20
 SHARE = 1.125
 """EIP-1559: full blocks raise the base fee by an eighth each, tenfold in twenty."""
 BAD = (mixed(0.1), mixed(0.1), Faults())
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _anvil() -> None:
-    try:
-        find_anvil()
-    except ToolMissing as missing:
-        pytest.skip(str(missing))
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ from collections import Counter
 
 import pytest
 
-from anvil.tools import ToolMissing, find_anvil
 from tests.chaos.ground import ground
 from tests.chaos.kill9 import KILLS_A_UNIT, kills
 
@@ -14,11 +13,7 @@ MANY = 200
 
 
 @pytest.mark.anvil
-def test_kill_9__when_at_points_and_at_random__then_each_action_happens_once() -> None:
-    try:
-        find_anvil()
-    except ToolMissing as missing:
-        pytest.skip(str(missing))
+def test_kill_9__when_at_points_and_at_random__then_each_action_happens_once(anvil_binary: None) -> None:
     counts: Counter[str] = Counter()
     with ground(seed=1) as on:
         for _ in range(MANY // KILLS_A_UNIT):

@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from anvil.tools import ToolMissing, find_anvil
 from tests.chaos.ground import ground
 from tests.chaos.race import races
 
-pytestmark = pytest.mark.anvil
-
-
-@pytest.fixture(autouse=True)
-def _anvil() -> None:
-    try:
-        find_anvil()
-    except ToolMissing as missing:
-        pytest.skip(str(missing))
+pytestmark = [pytest.mark.anvil, pytest.mark.usefixtures("anvil_binary")]
 
 
 def test_two_workers__when_started_on_one_journal__then_one_goes_and_nothing_is_doubled() -> None:

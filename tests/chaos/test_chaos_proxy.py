@@ -13,7 +13,6 @@ from eth_account import Account
 
 from anvil.client import Chain
 from anvil.node import Anvil, AnvilSettings
-from anvil.tools import ToolMissing, find_anvil
 from keeper.chain.endpoints import Endpoints
 from keeper.chain.head import Heads, Mailbox
 from keeper.chain.line import HeadEvent, HeadKind
@@ -45,11 +44,7 @@ class Ground:
 
 
 @pytest.fixture
-def ground() -> Iterator[Ground]:
-    try:
-        find_anvil()
-    except ToolMissing as missing:
-        pytest.skip(str(missing))
+def ground(anvil_binary: None) -> Iterator[Ground]:
     with Anvil(AnvilSettings(mining=False)) as node, Network(node.url, node.ws_url) as net:
         chain = Chain(node.url)
         chain.rpc("anvil_setBalance", address_of(), hex(10**20))

@@ -6,21 +6,12 @@ from collections import Counter
 
 import pytest
 
-from anvil.tools import ToolMissing, find_anvil
 from tests.chaos.ground import ground
 from tests.chaos.reorg import REORGS_A_UNIT, storm
 from tests.chaos.sim.bugs import BUGS
 
-pytestmark = pytest.mark.anvil
+pytestmark = [pytest.mark.anvil, pytest.mark.usefixtures("anvil_binary")]
 MANY = 500
-
-
-@pytest.fixture(autouse=True)
-def _anvil() -> None:
-    try:
-        find_anvil()
-    except ToolMissing as missing:
-        pytest.skip(str(missing))
 
 
 def test_reorganisation__when_500_come_with_planted_transactions__then_journal_equals_chain() -> None:

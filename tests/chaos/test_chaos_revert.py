@@ -6,17 +6,12 @@ import pytest
 
 from anvil.client import Chain
 from anvil.node import Anvil, AnvilSettings
-from anvil.tools import ToolMissing, find_anvil
 
 ROUNDS = 600
 
 
 @pytest.mark.chaos
-def test_revert__straight_after_a_receipt__then_the_next_of_that_sender_is_mined() -> None:
-    try:
-        find_anvil()
-    except ToolMissing as missing:
-        pytest.skip(str(missing))
+def test_revert__straight_after_a_receipt__then_the_next_of_that_sender_is_mined(anvil_binary: None) -> None:
     with Anvil(AnvilSettings(timestamp_s=1_750_000_000)) as node:
         chain = Chain(node.url)
         sender, receiver = chain.accounts[1:3]
