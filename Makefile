@@ -71,6 +71,9 @@ lock: tools .venv-uv/.ready  ## resolve the locks anew, keeping pins that still 
 	    pyproject.toml -o requirements-runtime.lock
 	printf 'uv\n' | UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal \
 	    --generate-hashes - -o .ci/uv.lock
+	# 0.1 needs a package that not every index carries; the site needs nothing of ours, so it has a lock of its own
+	printf 'zensical>=0.0.73,<0.1\n' | UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal \
+	    --generate-hashes - -o .ci/docs.lock
 	cd anvil && npm install --package-lock-only --omit=optional
 	cd tests/browser && npm install --package-lock-only --omit=optional
 
@@ -171,10 +174,11 @@ halmos: .venv-halmos/bin/halmos setup  ## proofs of contracts/proofs, for every 
 docs: .venv-docs/bin/zensical  ## the documentation as a site, into build/site; fails on a link that leads nowhere
 	.venv-docs/bin/zensical build --strict
 
-# 0.1 needs a package that not every index carries; the site needs nothing of ours, so it has an environment of its own
-.venv-docs/bin/zensical: | .venv/.ready
+.venv-docs/bin/zensical: .ci/docs.lock | .venv/.ready
+	$(STEPS)
 	$(PY) -m venv .venv-docs
-	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check 'zensical>=0.0.73,<0.1'
+	step "install what makes the site from its lock" .venv-docs/bin/python -m pip install --quiet \
+	    --disable-pip-version-check --require-hashes -r .ci/docs.lock
 	touch $@
 
 .PHONY: clean-machine
