@@ -39,6 +39,8 @@ class Thoughtful(GivenFacts):
         super().__init__()
         self.given, self.guess = given, guess
         self.think: Callable[[Snapshot], None] = nothing
+        self.then: Callable[[], None] = lambda: None
+        """What happens between the thought and the whole block."""
         self.guessed = 0
 
     async def take(self, block: Block, venues: Mapping[str, Venue]) -> tuple[Snapshot, tuple[Outcome, ...]]:
@@ -59,6 +61,7 @@ class Thoughtful(GivenFacts):
         await asyncio.sleep(0.004)
         self.guessed += 1
         self.think(self.guess(few))
+        self.then()
         return few, ()
 
 
@@ -185,6 +188,33 @@ def test_rooms__when_the_guess_was_right__then_nothing_is_worked_out_twice(
         assert len(counted) == asked
     finally:
         made.journal.close()
+
+
+def test_rooms__when_an_owner_is_warier_after_the_thought__then_his_word_counts_and_not_the_thought(
+    tmp_path: Path,
+) -> None:
+    low = replace(vault(units="7", account=ACCOUNTS[0]), block_number=101)
+    means = build.means([build.amount(build.USDC, "20000")], native="10")
+    shown = build.snapshot([low], wallet=means, at=build.block(101))
+    ahead = house(tmp_path / "ahead", GUESSES[0])
+    plain, same = house(tmp_path / "plain", None), house(tmp_path / "same", GUESSES[0])
+    warier = build.policy(emergency="1.2")
+
+    def asked(made: Loop) -> None:
+        # as the command does it: in place
+        made.running.policies[low.id] = warier
+
+    facts = ahead.running.parts.facts
+    assert isinstance(facts, Thoughtful)
+    facts.then = lambda: asked(ahead)
+    asked(plain)
+    try:
+        sent = [asyncio.run(lived(made, [shown])) for made in (ahead, plain, same)]
+        assert [[p.urgent for p in block] for (block,) in sent] == [[True], [True], [False]]
+        assert sent[0] == sent[1]
+    finally:
+        for made in (ahead, plain, same):
+            made.journal.close()
 
 
 def laid(rng: random.Random) -> tuple[list[FakeUser], FakeMarket]:

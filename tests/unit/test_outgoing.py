@@ -12,6 +12,7 @@ import pytest
 from keeper.chain.relay import Relays
 from keeper.clock import ManualClock
 from keeper.config import EndpointSettings
+from keeper.daemon import lent, toll
 from keeper.daemon.outgoing import Outgoing, Privacy
 from keeper.daemon.rehearsal import Promise, Rehearsals, Stage
 from keeper.daemon.stops import words_needed
@@ -23,7 +24,7 @@ from tests.fakes import LendingDouble
 from tests.perps import USDC
 from tests.plans import attempt, cancelling, plan, snapshot
 from tests.unit.chain.bodies import SILENT, Answer, Bench, FakeBody
-from tests.virtual_time import virtual
+from tests.virtual_time import now_s, virtual
 
 pytestmark = pytest.mark.unit
 SEND, PRIVATE = "eth_sendRawTransaction", "eth_sendPrivateTransaction"
@@ -337,3 +338,25 @@ async def test_relay__when_used__then_only_its_own_method_is_ever_asked_of_it() 
         await house.outgoing.request("eth_blockNumber", [])
         await house.bench.endpoints.probe()
         assert relay.asked == [PRIVATE]
+
+
+@virtual
+async def test_look__when_it_reverts_without_a_word__then_lender_and_token_are_asked_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def slow(*_: object) -> str:
+        await asyncio.sleep(3)
+        return ""
+
+    monkeypatch.setattr(lent, "short", slow)
+    monkeypatch.setattr(toll, "taken", slow)
+
+    async def said() -> object:
+        raise Rejected(3, "execution reverted")
+
+    async with House(FakeBody(calls("0x"))) as house:
+        before_s = now_s()
+        with pytest.raises(Rejected, match="execution reverted"):
+            await house.outgoing._explained(plan(), {}, said())
+        # the next plan of the lane waits behind this one
+        assert now_s() - before_s == pytest.approx(3, abs=0.1)
