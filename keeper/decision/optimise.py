@@ -29,6 +29,9 @@ from keeper.model import Refusal
 WHO = "optimise"
 CENT_USD = 0.005
 """Less than half a cent moved is nothing moved."""
+UNIT_USD = 1000.0
+"""Amounts are columns of thousands: beside switches of 0 and 1, dollars took the search twice as many nodes. Its own
+tolerance, a millionth of a column, is a tenth of a cent."""
 
 
 def solve(problem: Problem) -> Solution | Refusal:
@@ -102,8 +105,9 @@ def _program(problem: Problem, short: bool = False) -> Program:
     for p, form in enumerate(problem.forms):
         ways = [(way, parts[w]) for w, way in enumerate(problem.ways) if way.position == p]
         mine = [(c, part) for way, cs in ways for c, part in zip(cs, way.parts, strict=True)]
+        closed = [(c, gains(form, part)) for c, part in mine]
         for s, debt in enumerate(form.debt):
-            entries = _scaled([(c, gains(form, part)[s]) for c, part in mine], debt)
+            entries = _scaled([(c, gain[s] * UNIT_USD) for c, gain in closed], debt)
             if short:
                 entries += ((shortfall[p], 1.0),)
             rows.append(Row(entries=entries, lower=missing(form, s) / max(debt, SLACK)))
@@ -119,7 +123,9 @@ def _columns(problem: Problem, priced: bool) -> tuple[list[Column], list[int], l
         switch.append(len(columns))
         columns.append(Column(cost=way.fixed_usd if priced else 0.0, upper=1.0, whole=True))
         parts.append([len(columns) + i for i in range(len(way.parts))])
-        columns += [Column(cost=p.cost if priced else 0.0, upper=p.usd_max) for p in way.parts]
+        columns += [
+            Column(cost=p.cost * UNIT_USD if priced else 0.0, upper=p.usd_max / UNIT_USD) for p in way.parts
+        ]
     return columns, switch, parts
 
 
@@ -127,20 +133,25 @@ def _switched(way: Way, switch: int, parts: Sequence[int]) -> Iterable[Row]:
     """Nothing moves while the switch is off; the least amount, or all of it, moves when it is on."""
     for column, part in zip(parts, way.parts, strict=True):
         least = 0.0 if way.whole else -float("inf")
-        yield Row(entries=((column, 1.0), (switch, -part.usd_max)), lower=least, upper=0.0)
+        yield Row(entries=((column, 1.0), (switch, -part.usd_max / UNIT_USD)), lower=least, upper=0.0)
     if way.usd_min > 0 and not way.whole:
-        yield Row(entries=(*((c, 1.0) for c in parts), (switch, -way.usd_min)), lower=0.0)
+        yield Row(entries=(*((c, 1.0) for c in parts), (switch, -way.usd_min / UNIT_USD)), lower=0.0)
 
 
 def _shared(problem: Problem, switch: Sequence[int], parts: Sequence[Sequence[int]]) -> Iterable[Row]:
-    """What the ways share: resources, and groups of which one is taken."""
+    """What the ways share: resources that all of them together overdraw, and groups of which one is taken."""
     for name in sorted({n for w in problem.ways for n in (*w.uses, *w.takes)}):
-        entries = list[tuple[int, float]]()
+        entries, most, have = list[tuple[int, float]](), 0.0, problem.resources.get(name, 0.0)
         for w, way in enumerate(problem.ways):
-            entries += [(c, way.uses[name]) for c in parts[w] if name in way.uses]
-            entries += [(switch[w], way.takes[name])] if name in way.takes else []
-        scale = max(problem.resources.get(name, 0.0), 1.0)
-        yield Row(entries=_scaled(entries, scale), upper=problem.resources.get(name, 0.0) / scale)
+            if use := way.uses.get(name, 0.0):
+                entries += [(c, use * UNIT_USD) for c in parts[w]]
+                most += max(use, 0.0) * way.usd_max
+            if take := way.takes.get(name, 0.0):
+                entries.append((switch[w], take))
+                most += max(take, 0.0)
+        if not most <= have:
+            scale = max(have, 1.0)
+            yield Row(entries=_scaled(entries, scale), upper=have / scale)
     for group in sorted({w.instead_of for w in problem.ways} - {""}):
         one = tuple((switch[w], 1.0) for w, way in enumerate(problem.ways) if way.instead_of == group)
         yield Row(entries=one, upper=1.0)
@@ -148,13 +159,14 @@ def _shared(problem: Problem, switch: Sequence[int], parts: Sequence[Sequence[in
 
 def _below(form: Form, moved: Sequence[tuple[int, Part]]) -> Row:
     """Base-case health stays at or below the ceiling: W + dW <= C (D + dD)."""
-    entries = [(c, part.weighted[0] - form.ceiling * part.debt[0]) for c, part in moved]
+    entries = [(c, (part.weighted[0] - form.ceiling * part.debt[0]) * UNIT_USD) for c, part in moved]
     room = form.ceiling * form.debt[0] - form.weighted[0]
     return Row(entries=_scaled(entries, form.debt[0]), upper=room / max(form.debt[0], SLACK))
 
 
 def _scaled(entries: Sequence[tuple[int, float]], by: float) -> tuple[tuple[int, float], ...]:
-    return tuple((c, v / max(by, SLACK)) for c, v in entries if v != 0.0)
+    scale = max(by, SLACK)
+    return tuple((c, v / scale) for c, v in entries if v != 0.0)
 
 
 def _solution(problem: Problem, values: Sequence[float]) -> Solution:
@@ -162,9 +174,11 @@ def _solution(problem: Problem, values: Sequence[float]) -> Solution:
     taken, at = list[Taken](), 0
     gaps = [[missing(f, s) for s in range(len(f.debt))] for f in problem.forms]
     for way in problem.ways:
-        amounts = values[at + 1 : at + 1 + len(way.parts)]
+        amounts = [v * UNIT_USD for v in values[at + 1 : at + 1 + len(way.parts)]]
+        # the solver's tolerance lets a millionth of a large sale through a switch that is off
+        off = values[at] < 0.5
         at += 1 + len(way.parts)
-        if sum(amounts) <= CENT_USD:
+        if off or sum(amounts) <= CENT_USD:
             continue
         moved = 0.0
         for amount, part in zip(amounts, way.parts, strict=True):

@@ -82,6 +82,8 @@ _OPTIONS: dict[str, bool | int | float | str] = {
     "time_limit": TIME_S,
     # programs of a hundred columns: what is done for large ones took most of the time, and of the worst half
     "presolve": "off",
+    # trying branches before taking one costs more than the nodes it spares in programs of this size
+    "mip_pscost_minreliable": 0,
     "mip_detect_symmetry": False,
     "mip_heuristic_effort": 0.0,
     "mip_heuristic_run_feasibility_jump": False,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import highspy
+import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from keeper.decision.optimise import solve
-from keeper.decision.problem import Form, Part, Problem, Solution, Way, alone, tightened
+from keeper.decision.problem import Form, Part, Problem, Solution, Way, alone, gains, missing, tightened
+from keeper.decision.program import GAP
 from keeper.model import Refusal
 from tests.rescue_grid import fits, grid, left, portfolio
 
@@ -70,6 +73,65 @@ def test_alone__when_it_does__then_the_solution_is_no_dearer(seed: int) -> None:
     found = solve(problem)
     assert isinstance(found, Solution)
     assert found.cost_usd <= min(singles) * 1.001 + 1e-6
+
+
+def plainly(problem: Problem) -> tuple[float, dict[tuple[int, str], float]] | None:
+    """Least cost and amounts by the same words written down plainly: dollars, every row, no gap; None when none."""
+    parts = [(w, way, part) for w, way in enumerate(problem.ways) for part in way.parts]
+    switches, count = len(parts), len(parts) + len(problem.ways)
+    rows, lower = list[list[float]](), list[float]()
+    for c, (w, _, part) in enumerate(parts):
+        rows.append([0.0] * count)
+        rows[-1][c], rows[-1][switches + w] = -1.0, part.usd_max
+        lower.append(0.0)
+    for name, have in problem.resources.items():
+        rows.append([-way.uses.get(name, 0.0) for _, way, _ in parts] + [0.0] * len(problem.ways))
+        lower.append(-have)
+    for p, form in enumerate(problem.forms):
+        for s in range(len(form.debt)):
+            closed = [gains(form, part)[s] if way.position == p else 0.0 for _, way, part in parts]
+            rows.append(closed + [0.0] * len(problem.ways))
+            lower.append(missing(form, s))
+    highs = highspy.Highs()  # type: ignore[no-untyped-call]
+    highs.setOptionValue("output_flag", False)
+    highs.setOptionValue("threads", 1)
+    highs.setOptionValue("mip_rel_gap", 1e-9)
+    lp = highspy.HighsLp()
+    lp.num_col_, lp.num_row_ = count, len(rows)
+    lp.col_cost_ = np.array([p.cost for _, _, p in parts] + [w.fixed_usd for w in problem.ways])
+    lp.col_lower_ = np.zeros(count)
+    lp.col_upper_ = np.array([p.usd_max for _, _, p in parts] + [1.0] * len(problem.ways))
+    lp.row_lower_, lp.row_upper_ = np.array(lower), np.full(len(rows), np.inf)
+    kinds = highspy.HighsVarType
+    lp.integrality_ = [kinds.kContinuous] * switches + [kinds.kInteger] * len(problem.ways)
+    lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
+    lp.a_matrix_.start_ = np.arange(0, count * len(rows) + 1, count, dtype=np.int32)
+    lp.a_matrix_.index_ = np.tile(np.arange(count, dtype=np.int32), len(rows))
+    lp.a_matrix_.value_ = np.array(rows).ravel()
+    highs.passModel(lp)
+    highs.run()
+    if highs.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+        return None
+    moved = dict[tuple[int, str], float]()
+    for (_, way, _), usd in zip(parts, highs.getSolution().col_value, strict=False):
+        moved[way.position, way.name] = moved.get((way.position, way.name), 0.0) + usd
+    return highs.getInfo().objective_function_value, moved
+
+
+@given(seed=seeds)
+@settings(max_examples=15, deadline=None)
+def test_solution__when_everything_is_written_down_plainly__then_the_same_plan(seed: int) -> None:
+    """What makes the search short (limits, rows left out, thousands, no trials) changes no answer."""
+    problem = portfolio(seed)
+    found, plain = solve(problem), plainly(problem)
+    assert (plain is not None) == (isinstance(found, Solution) and found.stressed)
+    if plain is None or not isinstance(found, Solution):
+        return
+    assert plain[0] * (1 - 1e-6) <= found.cost_usd <= plain[0] * (1 + GAP) + 1e-6
+    if found.cost_usd > plain[0] * (1 + 1e-9) + 1e-6:
+        return  # within the gap at which the search ends
+    amounts = {(t.way.position, t.way.name): t.usd for t in found.taken}
+    assert amounts == pytest.approx({k: v for k, v in plain[1].items() if v > 0.01}, rel=1e-5, abs=0.01)
 
 
 def one(floor: tuple[float, float], wallet: float, ceiling: float = float("inf")) -> Problem:
