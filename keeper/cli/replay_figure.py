@@ -35,6 +35,8 @@ def beside(asked: Asked) -> Policy | None:
     """The policy of ``--beside``. Exit 2 where it could not be told apart, or is not compared."""
     if asked.figure is not None and (asked.sweep or asked.chain):
         raise usage("--figure", "is not drawn of --sweep and --chain")
+    if asked.figure is not None and asked.keep is not None:
+        raise usage("--figure", "is drawn of a whole run: what --keep holds of it has no courses")
     if not asked.beside:
         return None
     if asked.sweep or asked.chain:

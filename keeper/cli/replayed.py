@@ -97,7 +97,7 @@ def _compared(asked: Asked, scene: Scene, names: Sequence[str]) -> int:
     lines = replaying.said(scene.read, scene.crew, scene.moved, sailed)
     lines += [f"interest {asked.interest}, {replay_market.said(scene.shop)}, feeds {asked.feed}"]
     lines += [*replaying.judgement(judged), *replaying.margins_said(gaps)]
-    lines += replaying.equities(rows)
+    lines += [*replaying.equities(rows), *replaying.bad(sailed)]
     lines += [*replaying.unlimited(rows, named=bool(asked.policy)), *told, replaying.FIXED]
     if asked.json:
         body = replaying.document(scene.read, scene.crew, scene.moved, sailed)
@@ -273,7 +273,7 @@ def _scene(
     shop = replay_market.market_of(asked, moved)
     grown = paths.with_interest(moved, rates)
     paid = shop.gas.notes if shop.gas is not None else ()
-    told = (*replaying.coarse(grown, shop), *replaying.foreign(crew), *paid)
+    told = (*replaying.coarse(grown, shop), *replaying.rules(crew), *paid)
     grown = replace(grown, notes=(*grown.notes, *told))
     return Scene(
         read=read, crew=crew, moved=grown, shop=shop, policy=policy, perps=bets, other=other, wallet=wallet

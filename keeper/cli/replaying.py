@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from keeper.cli import subject
-from keeper.replay import compare, frontier
+from keeper.replay import compare, frontier, seizure
 from keeper.replay.bars import Bars, iso
 from keeper.replay.compare import Row
 from keeper.replay.fleet import Fleet
@@ -13,14 +13,9 @@ from keeper.replay.market import Market
 from keeper.replay.paths import Paths
 from keeper.replay.rescue import Score
 from keeper.replay.run import Voyage
-from keeper.risk.loss import AAVE_V3_3
-from keeper.risk.stake import AAVE_LIKE
 
 LISTED_MAX = 12
 """Notes and accounts named under the table; the JSON holds all."""
-
-PLAYED = frozenset(kind for kind, rule in AAVE_LIKE.items() if rule == AAVE_V3_3)
-"""Kinds of venues that liquidate as the paper market does."""
 
 HEADERS = (
     "keeper",
@@ -51,17 +46,35 @@ def coarse(moved: Paths, shop: Market) -> list[str]:
     ]
 
 
-def foreign(crew: Fleet) -> list[str]:
-    """A note where accounts stand on venues whose liquidation is not the paper market's, which is Aave v3's."""
-    kinds = [a.venue for a in crew.accounts if a.venue and a.venue not in PLAYED]
-    if not kinds:
-        return []
-    places = ", ".join(sorted(set(kinds)))
-    return [
-        f"{len(kinds)} of {len(crew.accounts)} accounts stand on {places}, and are liquidated by Aave v3's rule here "
-        "all the same (half of all debt; all of it below health 0.95 or 2,000 USD): a venue that takes all at once "
-        "(Compound v3, Morpho Blue, Maker) takes more than is shown"
-    ]
+RULES = {
+    "aave_v2": "half of a debt a call",
+    "morpho_blue": "all at once, for the incentive of its LLTV",
+    "compound_v3": "absorbed whole, each collateral counted for 1 / (1 + --bonus)",
+    "maker": "auctioned whole for 13 %, a tenth below the market; its oracle is --feed osm",
+}
+"""What is said of rules that are not Aave v3's."""
+
+
+def rules(crew: Fleet) -> list[str]:
+    """By whose rule accounts are liquidated, where a file or configuration names their venues."""
+    kinds = [a.venue for a in crew.accounts]
+    lines = []
+    for kind in sorted(set(kinds)):
+        count = f"{kinds.count(kind)} of {len(kinds)} accounts stand on {kind}"
+        if not seizure.known(kind):
+            lines.append(
+                f"{count}, whose rule is not known here, and are liquidated by Aave v3's (half of all debt; all "
+                "of it below health 0.95 or 2,000 USD)"
+            )
+        elif kind in RULES:
+            lines.append(f"{count} and are liquidated by its rule: {RULES[kind]}")
+    return lines
+
+
+def bad(voyages: Sequence[Voyage]) -> list[str]:
+    """Debt that venues wrote off, by keeper."""
+    told = ", ".join(f"{v.keeper} {v.bad_usd:,.0f}" for v in voyages if v.bad_usd > seizure.LEAST_BAD_USD)
+    return [f"bad debt that venues wrote off, USD: {told}"] if told else []
 
 
 def cells(row: Row) -> tuple[str, ...]:

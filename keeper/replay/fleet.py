@@ -43,7 +43,7 @@ class Account:
     collateral: tuple[Lot, ...]
     debt: tuple[Lot, ...]
     venue: str = field(default="", repr=False)
-    """Kind of the venue that it stands on, empty where nobody says; it decides no number."""
+    """Kind of the venue that it stands on, empty where nobody says; by its rule it is liquidated (``seizure``)."""
 
     @property
     def owed(self) -> float:

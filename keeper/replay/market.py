@@ -1,7 +1,7 @@
-"""The paper market: how the venue liquidates, what a sale brings, what gas costs, how long inclusion takes.
+"""The paper market: what a sale brings, what liquidators are paid, what gas costs, how long inclusion takes.
 
 All values are USD. Formulas: a constant-product pool of reserves R on each side (in USD) gives X R / (R + X) for X,
-before its fee; "USD that move the price by 2 %" is R (1/sqrt(0.98) - 1). The close factor is Aave v3.3's.
+before its fee; "USD that move the price by 2 %" is R (1/sqrt(0.98) - 1).
 """
 
 from __future__ import annotations
@@ -13,16 +13,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from keeper.replay.paths import Paths
-from keeper.replay.vessel import Vessel
 from keeper.risk.assets import CALM, asset
 from keeper.risk.book import Floats
 
 TWO_PERCENT = 1.0 / math.sqrt(0.98) - 1.0
-CLOSE_ALL_BELOW = 0.95
-"""Aave: health below which all of a debt may be repaid at once, otherwise half of all debt."""
-DUST_USD = 2_000.0
-"""Aave v3.3 MIN_BASE_MAX_CLOSE_FACTOR_THRESHOLD: smaller debts or collaterals may be closed whole."""
-ROUNDS_MAX = 40
 ANY = "*"
 
 
@@ -137,44 +131,6 @@ class Market:
         if wanted_usd >= reserves:
             return math.inf
         return wanted_usd / (1.0 - wanted_usd / reserves) / (1.0 - self.pool_fee)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seized:
-    """One liquidation: debt repaid, collateral taken, the owner's loss, all in USD."""
-
-    repaid: float
-    taken: float
-    pair: tuple[str, str]
-    """The collateral taken, the debt repaid."""
-
-    @property
-    def lost(self) -> float:
-        """What the owner lost."""
-        return self.taken - self.repaid
-
-
-def liquidate(vessel: Vessel, market: Market) -> tuple[Seized, ...]:
-    """Liquidators at work at the feed's present prices until health is 1 or nothing is left to take."""
-    done: list[Seized] = []
-    for _ in range(ROUNDS_MAX):
-        health = vessel.health()
-        if health >= 1.0:
-            break
-        i, j = vessel.largest_collateral(), vessel.largest_debt()
-        if i is None or j is None:
-            break
-        bonus = market.bonus_of(vessel.collateral[i].asset)
-        have, owed = vessel.held_usd(i), vessel.owed_usd(j)
-        whole = health < CLOSE_ALL_BELOW or have < DUST_USD or owed < DUST_USD
-        repaid = min(owed, owed if whole else 0.5 * vessel.debt_usd())
-        taken = min(repaid * (1.0 + bonus), have)
-        repaid = taken / (1.0 + bonus)
-        vessel.take(i, taken)
-        vessel.repay(j, repaid)
-        pair = (vessel.collateral[i].asset, vessel.debt[j].asset)
-        done.append(Seized(repaid=repaid, taken=taken, pair=pair))
-    return tuple(done)
 
 
 def calm(name: str) -> bool:

@@ -10,9 +10,10 @@ from typing import Protocol
 import numpy as np
 
 from keeper.replay.fleet import Fleet
-from keeper.replay.market import Market, liquidate
+from keeper.replay.market import Market
 from keeper.replay.paths import Paths, changes
 from keeper.replay.policies import Act, Keeper
+from keeper.replay.seizure import LEAST_BAD_USD, liquidate
 from keeper.replay.vessel import Vessel
 from keeper.risk import screen
 from keeper.risk.book import Floats
@@ -37,6 +38,8 @@ class Event:
     repaid_usd: float = 0.0
     pair: tuple[str, str] = ("", "")
     """What was sold, and the debt that was repaid."""
+    bad_usd: float = 0.0
+    """Of a liquidation: debt that no collateral was left for, and that the venue wrote off."""
 
 
 Course = tuple[int, tuple[list[int], list[float], list[float]]]
@@ -90,6 +93,11 @@ class Voyage:
     def lost_usd(self) -> float:
         """To liquidators."""
         return sum(t.lost_usd for t in self.trips)
+
+    @property
+    def bad_usd(self) -> float:
+        """What venues wrote off."""
+        return sum(e.bad_usd for t in self.trips for e in t.events)
 
     @property
     def cost_usd(self) -> float:
@@ -194,6 +202,8 @@ def _sunk(vessel: Vessel, market: Market, log: Trip) -> int:
             cost_usd=seized.lost,
             repaid_usd=seized.repaid,
             pair=seized.pair,
+            bad_usd=seized.bad,
+            why=f"bad debt: {seized.bearer} bear it" if seized.bad > LEAST_BAD_USD else "",
         )
         log.events.append(event)
     log.course.append((vessel.at, vessel.weights()))

@@ -27,6 +27,8 @@ class Vessel:
         self.debt: tuple[Lot, ...] = account.debt
         self.held = [x.value * usd for x in account.collateral]
         self.owed = [x.value * usd for x in account.debt]
+        self.credits = [0.0] * len(account.debt)
+        """What a venue gave back in the asset of a debt, at the run's first prices."""
         self.paths = paths
         self.at = 0
         self._rows = dict(zip(paths.assets, paths.row.tolist(), strict=True))
@@ -71,8 +73,9 @@ class Vessel:
         return sum(self.owed_usd(j) for j in range(len(self.debt)))
 
     def equity_usd(self) -> float:
-        """Collateral less debt."""
-        return sum(self.held_usd(i) for i in range(len(self.collateral))) - self.debt_usd()
+        """Collateral less debt, and what a venue gave back."""
+        given = sum(x * self._due(j) for j, x in enumerate(self.credits) if x)
+        return sum(self.held_usd(i) for i in range(len(self.collateral))) - self.debt_usd() + given
 
     def health(self) -> float:
         """By the feeds; +inf without debt."""
@@ -93,6 +96,10 @@ class Vessel:
         """``usd`` of debt ``j`` are repaid."""
         self._weighed = self._book = None
         self.owed[j] = max(0.0, self.owed[j] - usd / self._due(j))
+
+    def credit(self, j: int, usd: float) -> None:
+        """``usd`` of the asset of debt ``j`` are the owner's, outside of the loan."""
+        self.credits[j] += usd / self._due(j)
 
     def lots(self, i: int, usd: float) -> float:
         """So much of collateral ``i`` is worth ``usd`` now: an amount that prices do not move."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from keeper.replay import compare, market, paper, run
+from keeper.replay import compare, market, paper, run, seizure
 from keeper.replay.ours import Ours
 from keeper.replay.policies import Act, Order
 from keeper.replay.vessel import Vessel
@@ -24,7 +24,7 @@ def everywhere(vessel: Vessel, ours: Ours, shop: market.Market) -> tuple[list[To
         vessel.at = at
         time_s = float(vessel.paths.times_s[vessel.paths.bar[at]])
         sunk = vessel.health() < 1.0
-        for seized in market.liquidate(vessel, shop) if sunk else ():
+        for seized in seizure.liquidate(vessel, shop) if sunk else ():
             events.append((time_s, "liquidated", seized.repaid, vessel.health()))
         landed = waits is not None and waits[0] == at
         if waits is not None and landed:

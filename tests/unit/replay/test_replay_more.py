@@ -7,7 +7,6 @@ import math
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -364,38 +363,6 @@ def test_command__when_swept_sampled_and_reported__then_frontier_forward_and_pag
     assert isinstance(other.exception, ConfigError)
     assert "or another version" in str(other.exception)
     assert (tmp_path / "k.jsonl").read_text() == kept
-
-
-def test_foreign__when_loans_stand_on_other_venues__then_it_is_said_and_aaves_rule_is_played(
-    tmp_path: Path,
-) -> None:
-    (tmp_path / "eth.csv").write_text(
-        BARS
-        + "".join(f"{300 * n},ETH/USDT,{p},{p},{p},{p}\n" for n, p in enumerate((2_000, 1_900, 1_650), 1))
-    )
-    own = {"aave_v3": {"bonus": 0.05}, "compound_v3": {"liquidation_factor": 0.9}}
-
-    def loan(venue: str) -> dict[str, Any]:
-        held = {"asset": "WETH", "amount": 10, "threshold": 0.8, **own.get(venue, {})}
-        owed = {"asset": "USDC", "amount": 13_500}
-        return {"name": "one", "lending": {"collateral": [held], "debt": [owed], "venue": venue}}
-
-    def played(*venues: str) -> tuple[list[str], list[Any]]:
-        book = {"prices": {"WETH": 2_000, "USDC": 1}, "positions": [loan(v) for v in venues]}
-        (tmp_path / "book.json").write_text(json.dumps(book))
-        given = ["--prices", str(tmp_path / "eth.csv"), "--book", str(tmp_path / "book.json"), "--json"]
-        done = CliRunner().invoke(app, ["replay", *given, "--keepers", "nobody"])
-        assert done.exit_code == 0, done.output
-        found = json.loads(done.stdout)
-        return [n for n in found["notes"] if "by Aave v3's rule" in n], found["keepers"][0]["accounts"]
-
-    said, three = played("aave_v3", "compound_v3", "morpho_blue")
-    assert [n.split(", and")[0] for n in said] == ["2 of 3 accounts stand on compound_v3, morpho_blue"]
-    nothing, (one,) = played("aave_v3")
-    assert nothing == []
-    assert one["lost_usd"] > 0
-    # the same loan ends the same wherever it stands, to the last bit
-    assert three == [one] * 3
 
 
 def test_coarse__when_a_moment_is_no_longer_than_the_delay__then_nothing_is_noted() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from keeper.daemon import stops
-from keeper.replay import compare, fleet, market, paths, run
+from keeper.replay import compare, fleet, market, paths, run, seizure
 from keeper.replay.fleet import Account, Lot
 from keeper.replay.ours import REVERT_WINDOW_BLOCKS, REVERTS_MAX, Ours, photograph
 from keeper.replay.vessel import Vessel
@@ -226,7 +226,7 @@ def test_brings__when_a_pool_is_asked__then_it_is_the_constant_product() -> None
 
 def test_liquidate__when_nothing_is_left_to_take__then_it_stops() -> None:
     vessel = Vessel(account(debt=95.0), path([0.3, 0.3]), 1.0)
-    seized = market.liquidate(vessel, DEEP)
+    seized = seizure.liquidate(vessel, DEEP)
     assert vessel.held[0] == pytest.approx(0.0)
     assert vessel.debt_usd() > 0.0
     assert seized[0].taken == pytest.approx(30_000.0)
