@@ -46,15 +46,6 @@ def coarse(moved: Paths, shop: Market) -> list[str]:
     ]
 
 
-RULES = {
-    "aave_v2": "half of a debt a call",
-    "morpho_blue": "all at once, for the incentive of its LLTV",
-    "compound_v3": "absorbed whole, each collateral counted for 1 / (1 + --bonus)",
-    "maker": "auctioned whole for 13 %, a tenth below the market; its oracle is --feed osm",
-}
-"""What is said of rules that are not Aave v3's."""
-
-
 def rules(crew: Fleet) -> list[str]:
     """By whose rule accounts are liquidated, where a file or configuration names their venues."""
     kinds = [a.venue for a in crew.accounts]
@@ -66,8 +57,8 @@ def rules(crew: Fleet) -> list[str]:
                 f"{count}, whose rule is not known here, and are liquidated by Aave v3's (half of all debt; all "
                 "of it below health 0.95 or 2,000 USD)"
             )
-        elif kind in RULES:
-            lines.append(f"{count} and are liquidated by its rule: {RULES[kind]}")
+        elif kind in seizure.SAID:
+            lines.append(f"{count} and are liquidated by its rule: {seizure.SAID[kind]}")
     return lines
 
 

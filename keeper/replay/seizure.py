@@ -151,5 +151,12 @@ RULES: Mapping[str, Way] = {
     "maker": _auctioned,
 }
 """By kind of venue, as configurations and book files name it."""
+SAID: Mapping[str, str] = {
+    "aave_v2": "half of a debt a call",
+    "morpho_blue": "all at once, for the incentive of its LLTV",
+    "compound_v3": "absorbed whole, each collateral counted for 1 / (1 + --bonus)",
+    "maker": "auctioned whole for 13 %, a tenth below the market; its oracle is --feed osm",
+}
+"""What is said of rules that are not Aave v3's."""
 LEAST_BAD_USD = EMPTY_USD
 """Less is rounding, and no bad debt."""

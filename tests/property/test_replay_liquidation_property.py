@@ -1,4 +1,4 @@
-"""Liquidation rules of the paper market: never more than there is, bad debt named, as the venues' integer rules say."""
+"""Liquidation rules of the paper market: no more than there is, bad debt named, as the venues' integer rules say."""
 
 from __future__ import annotations
 
