@@ -7,7 +7,6 @@ import zlib
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -18,14 +17,12 @@ from keeper.journal import codec, opening
 from keeper.journal import statements as sql
 from keeper.journal.direct import Direct, Row
 from keeper.journal.files import guarded
+from keeper.journal.rows import entry_of, intent_of, object_of, position_of
 from keeper.journal.tables import table
 from keeper.model import (
     HEDGE,
-    Attempt,
     Entry,
-    Fee,
     Intent,
-    IntentState,
     Plan,
     PlanKey,
     PositionId,
@@ -36,8 +33,6 @@ from keeper.seams import Shadow
 REPLAN = "replan"
 """Kind of the diary entries that keep a plan which a larger one replaced."""
 
-PLANS_KEPT = 128
-POSITIONS_KEPT = 4096
 T = TypeVar("T")
 Asked = Mapping[str, object]
 """Values by the names that a statement binds."""
@@ -96,7 +91,7 @@ class Queries:
         query = sql.entries(kind=kind is not None, subject=subject is not None, newest=newest)
         asked = {"at_since": since_id, "at_limit": limit, "at_kind": kind, "at_subject": subject}
         rows = self._all(query, {k: v for k, v in asked.items() if v is not None})
-        found = tuple(_entry(r) for r in rows)
+        found = tuple(entry_of(r) for r in rows)
         return found[::-1] if newest else found
 
     def newest_entry(self, kind: str, chain_id: int) -> Entry | None:
@@ -104,7 +99,7 @@ class Queries:
         t = table("entry")
         of = and_(t.c.kind == kind, t.c.chain_id == chain_id)
         row = self._one(select(t).where(of).order_by(t.c.id.desc()).limit(1))
-        return None if row is None else _entry(row)
+        return None if row is None else entry_of(row)
 
     def next_seq(self, position: PositionId) -> int:
         """The seq that the next plan of ``position`` must carry (1 for the first)."""
@@ -116,7 +111,7 @@ class Queries:
         return dict(self._ask(sql.TOP_SEQS, self._top_seqs))
 
     def _top_seqs(self) -> dict[PositionId, int]:
-        return {_position(r): int(r["seq"]) for r in self._all(sql.TOP_SEQS)}
+        return {position_of(r): int(r["seq"]) for r in self._all(sql.TOP_SEQS)}
 
     def intent(self, key: PlanKey) -> Intent | None:
         """The intent of that key, with its attempts."""
@@ -171,7 +166,7 @@ class Queries:
         asked = {"at_chain": chain_id, "at_block": since_block}
         found: dict[PositionId, tuple[int, ...]] = {}
         for r in self._ask((sql.REVERTED_EACH, *asked.values()), lambda: self._all(sql.REVERTED_EACH, asked)):
-            found[_position(r)] = (*found.get(_position(r), ()), r["included_block"])
+            found[position_of(r)] = (*found.get(position_of(r), ()), r["included_block"])
         return found
 
     def max_nonce(self, chain_id: int, signer: str) -> int | None:
@@ -207,7 +202,7 @@ class Queries:
     def spent_usd_each_since(self, since_s: float) -> dict[PositionId, int]:
         """``spent_usd_since`` of every position that spent something, in one query."""
         rows = self._all(sql.SPENT_EACH, {"at_since_s": since_s})
-        return {_position(r): int(r["usd"]) for r in rows}
+        return {position_of(r): int(r["usd"]) for r in rows}
 
     def spend_usd(self, key: PlanKey) -> int:
         """Whole USD that an intent counts for in ``spent_usd_since``; 0 for one that is not there."""
@@ -233,12 +228,12 @@ class Queries:
         """Decision's memory of ``position`` as plain JSON; None when there is none."""
         t = table("memory")
         row = self._one(select(t.c.data).where(t.c.position == str(position)))
-        return None if row is None else _object(row["data"])
+        return None if row is None else object_of(row["data"])
 
     def memories(self) -> dict[PositionId, dict[str, object]]:
         """Decision's memory of every position."""
         rows = self._all(select(table("memory")))
-        return {_position(r): _object(r["data"]) for r in rows}
+        return {position_of(r): object_of(r["data"]) for r in rows}
 
     def shadow(self, position: PositionId) -> Shadow | None:
         """The dry-run's own version of ``position``; None before its first fill."""
@@ -249,7 +244,7 @@ class Queries:
     def shadows(self) -> dict[PositionId, Shadow]:
         """Every shadow position."""
         rows = self._all(select(table("shadow")))
-        return {_position(r): codec.loads(Shadow, r["data"]) for r in rows}
+        return {position_of(r): codec.loads(Shadow, r["data"]) for r in rows}
 
     def wallet_deltas(self, chain_id: int) -> dict[str, int]:
         """What the dry-run has taken from (negative) or put into the wallet: units by token address."""
@@ -324,7 +319,7 @@ class Queries:
             if rows:
                 for row in self._all(sql.ATTEMPTS, {"at_intents": json.dumps(list(attempts))}):
                     attempts[row["intent_id"]].append(row)
-        return tuple(_intent(r, attempts[r["id"]]) for r in rows)
+        return tuple(intent_of(r, attempts[r["id"]]) for r in rows)
 
 
 class Reader(Queries):
@@ -338,63 +333,3 @@ class Reader(Queries):
 
 def _of(key: PlanKey) -> Asked:
     return {"at_position": str(key.position), "at_seq": key.seq}
-
-
-def _intent(row: Row, attempts: Sequence[Row]) -> Intent:
-    key = PlanKey(position=_position(row), seq=row["seq"])
-    return Intent(
-        key=key,
-        plan=_plan(row["plan"]),
-        state=_state(row),
-        attempts=tuple(_attempt(key, a) for a in attempts),
-        why=row["why"],
-    )
-
-
-@lru_cache(maxsize=PLANS_KEPT)
-def _plan(text: str) -> Plan:
-    """An intent's plan, decoded once while its states pass by."""
-    return codec.plan_from_json(text)
-
-
-def _attempt(key: PlanKey, row: Row) -> Attempt:
-    return Attempt(
-        key=key,
-        nonce=row["nonce"],
-        n=row["n"],
-        raw=bytes(row["raw"]),
-        hash=row["hash"],
-        fee=Fee(gas_limit=row["gas_limit"], max_fee_wei=row["max_fee_wei"], tip_wei=row["tip_wei"]),
-        sent_block=row["sent_block"],
-        cancel=bool(row["cancel"]),
-    )
-
-
-def _entry(row: Row) -> Entry:
-    return Entry(**{**row, "data": _object(row["data"])})
-
-
-def _object(text: str) -> dict[str, object]:
-    found = codec.parse(text)
-    if not isinstance(found, dict):
-        raise Broken(f"stored text is no JSON object: {text[:80]}")
-    return found
-
-
-def _position(row: Row) -> PositionId:
-    return _parsed(row["position"])
-
-
-@lru_cache(maxsize=POSITIONS_KEPT)
-def _parsed(text: str) -> PositionId:
-    try:
-        return PositionId.parse(text)
-    except ValueError as error:
-        raise Broken(f"stored position is none: {error}") from None
-
-
-def _state(row: Row) -> IntentState:
-    try:
-        return IntentState(row["state"])
-    except ValueError as error:
-        raise Broken(f"stored state is none: {error}") from None

@@ -34,6 +34,7 @@ ABOUT: dict[str, str] = {
     "journal/direct": "direct undone queries",
     "journal/write": "intents queries file retention durable undone",
     "journal/read": "queries intents file",
+    "journal/rows": "queries intents file",
     "journal/retention": "retention",
     "journal/recover": "recover",
     "journal/adrift": "adrift",
