@@ -8,7 +8,17 @@ from pathlib import Path
 
 from keeper.chain.endpoint import EndpointEvent, Kind
 from keeper.config import ChainSettings, EndpointSettings, Settings
-from keeper.daemon import bands, executors, governing, moving, oracles, permissions, perp_listed, perp_seats
+from keeper.daemon import (
+    bands,
+    cushions,
+    executors,
+    governing,
+    moving,
+    oracles,
+    permissions,
+    perp_listed,
+    perp_seats,
+)
 from keeper.daemon.canary import calm
 from keeper.daemon.facts import Guarded
 from keeper.daemon.senders import credentials_dir
@@ -49,6 +59,7 @@ async def _chain(settings: Settings, chain: ChainSettings) -> list[Finding]:
             found += await books(settings, chain, site.endpoints)
             found += await permissions.findings(site, settings)
             found += await perp_listed.findings(site, settings)
+            found += await cushions.findings(site, settings)
             view = await site.view()
             found += await oracles.findings(site, view.snapshot)
             found += await governing.findings(site, view.snapshot)

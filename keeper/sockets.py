@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -114,4 +114,15 @@ class InDollars(Protocol):
     @property
     def dollar_oracle(self) -> str:
         """Its address."""
+        ...
+
+
+@runtime_checkable
+class Lined(Protocol):
+    """A venue where a contract that an owner authorised may draw a stricter line than the market's own."""
+
+    async def lines(
+        self, who: Sequence[str], read: Callable[[Sequence[Call]], Awaitable[Words]]
+    ) -> tuple[str, ...]:
+        """Those of them that do so in this market. Raises Transient."""
         ...

@@ -133,7 +133,7 @@ async def _pools(settings: Settings, chain: ChainSettings, read: Read) -> frozen
 
 async def _cushion(executor: str, venue: VenueSettings, chain: ChainSettings, read: Read) -> str:
     """What it does not keep though its pool's rounding asks for it. Raises ConfigError, Transient."""
-    from keeper.cli.owner_cushion import lacking, without
+    from keeper.daemon.cushions import lacking, without
     from keeper.venues import registry
 
     if venue.kind != "aave_v3":

@@ -1,8 +1,8 @@
-"""The few units that an Executor keeps where its pool rounds half up: whether they are there, who gives them."""
+"""The few units that an Executor keeps where its pool rounds half up: what gives them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,37 +10,6 @@ if TYPE_CHECKING:
     from keeper.executor.load import Read
     from keeper.model import Token
     from keeper.seams import Venue
-    from keeper.venues.cushion import Cushion
-
-
-async def lacking(venue: Venue, executor: str, read: Read) -> tuple[Cushion, ...]:
-    """Of the venue's tokens those that the Executor sells and keeps nothing of. Raises Transient."""
-    from keeper.executor.read import asset_call
-    from keeper.executor.seat import padded
-    from keeper.model import Side
-    from keeper.venues.cushion import Cushioned
-
-    found = venue.cushions(executor) if isinstance(venue, Cushioned) else ()
-    if not found:
-        return ()
-    key = padded(venue.spender)
-    asked = tuple(c.asks for c in found)
-    listed = tuple(asset_call(executor, key, c.token.address, Side.COLLATERAL) for c in found)
-    words = await read((*asked, *listed))
-    n = len(found)
-    # the third word of what is listed is what may be sold
-    return tuple(c for i, c in enumerate(found) if not words.uint(i) and words.uint(n + i, 2))
-
-
-def without(missing: Sequence[Cushion]) -> str:
-    """What lacks, in words; empty where nothing does."""
-    if not missing:
-        return ""
-    named = " and ".join(f"a{c.token.symbol} ({c.receipt})" for c in missing)
-    return (
-        f"it keeps nothing of {named}: this pool rounds half up, and some sales would lack the last unit; "
-        "`keeper grant --executor` prints what gives it, anybody who holds some may send it"
-    )
 
 
 async def signings(

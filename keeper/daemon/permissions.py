@@ -26,6 +26,7 @@ async def findings(site: Site, settings: Settings) -> list[Finding]:
             )
             found.append(_said(guarded, "permissions_unread", why))
             continue
+        found += _lines(site, settings, guarded)
         own = (executors.get(guarded.label) or "").lower()
         for who in venue.permitted(logs):
             if who.lower() != own:
@@ -35,6 +36,23 @@ async def findings(site: Site, settings: Settings) -> list[Finding]:
                 )
                 found.append(_said(guarded, "foreign_authorization", why))
     return found
+
+
+def _lines(site: Site, settings: Settings, guarded: Guarded) -> list[Finding]:
+    """Stricter lines that count though the configuration names none of them."""
+    now = site.settings[guarded.venue_id]
+    named = {a.lower() for a in settings.venue(now.name).pre_liquidations}
+    return [
+        Finding(
+            severity=Severity.INFO,
+            code="line_found",
+            subject=guarded.label,
+            why=f"{a}, which the owner authorised, may take a part above its own line (PreLiquidation): that line "
+            f"counts; name it under venues.{now.name}.pre_liquidations, for endpoints that do not search logs",
+        )
+        for a in now.pre_liquidations
+        if a.lower() not in named
+    ]
 
 
 def _said(guarded: Guarded, code: str, why: str) -> Finding:

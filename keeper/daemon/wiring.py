@@ -12,7 +12,7 @@ from keeper.chain.endpoints import Endpoints
 from keeper.chain.head import latest
 from keeper.clock import SystemClock
 from keeper.config import ChainSettings, EndpointSettings, Settings, VenueSettings
-from keeper.daemon import known
+from keeper.daemon import known, lines
 from keeper.daemon.absent import Absent
 from keeper.daemon.camera import Camera
 from keeper.daemon.desks import desk
@@ -119,6 +119,10 @@ async def site(
             venue = await camera.load(venue_settings, block)
             mine = [p.account for p in settings.positions if p.venue == venue_settings.name]
             await proven(venue, venue_settings, mine, (endpoints, block))
+            if not served:
+                # a start in a storm waits for no search of logs: the first look of discovery finds them
+                at = (endpoints, camera, block)
+                venue, venue_settings = await lines.loaded(venue, venue_settings, mine, at)
         except ConfigError as e:
             problems += e.problems
             absent.append(Absent(venue_settings, camera, chain.chain_id, "; ".join(e.problems)))

@@ -17,7 +17,8 @@ from anvil.deploy_executor import Terms
 from anvil.deploy_morpho import deploy_morpho
 from anvil.deployment import Deployment
 from anvil.node import Anvil
-from keeper.cli.owner_cushion import lacking, signings, without
+from keeper.cli.owner_cushion import signings
+from keeper.daemon.cushions import lacking, without
 from keeper.decision import plain_outlook
 from keeper.executor.grants import Signing
 from keeper.model import Call, Policy, Proposal, Refusal, Token

@@ -17,22 +17,27 @@ from anvil.deploy_morpho import MorphoSite, deploy_morpho, open_loan, set_price,
 from anvil.deployment import Deployment
 from anvil.node import Anvil
 from anvil.shock import set_prices
+from keeper.chain.head import latest
 from keeper.cli.template import Guard, from_guards
 from keeper.config import VenueSettings, load
+from keeper.daemon import lines
 from keeper.daemon.known import Wish
-from keeper.daemon.wiring import scan
+from keeper.daemon.wiring import opened, photograph, scan
 from keeper.errors import ConfigError
+from keeper.inspection import inspect
 from keeper.model import IntentState
 from keeper.units import WAD
 from keeper.venues.morpho_blue import deployments
 from tests.command import typed
-from tests.morpho_stage import MorphoReader, settings
+from tests.morpho_stage import MorphoReader, pre_liquidation, settings
 from tests.venue_stage import Guarded, armed, home, running
 
 pytestmark = pytest.mark.anvil
 
 ROOT = Path(__file__).parents[2]
 BLOCKS_MAX = 8
+PRE = "0x9999999999999999999999999999999999999999"
+TERMS = (80 * 10**16, 10**17, 5 * 10**17, 101 * 10**16, 104 * 10**16)
 STRANGER = "0x8888888888888888888888888888888888888888"
 
 
@@ -131,6 +136,39 @@ def _told(at: Guarded) -> None:
     found = {f["code"]: f for f in json.loads(checked.stdout)["findings"]}
     assert "unreadable" not in found
     assert STRANGER in found["foreign_authorization"]["why"]
+
+
+def test_line__of_a_pre_liquidation_that_nobody_named__counts_from_its_owners_word_on(
+    chain: Chain, deployment: Deployment, places: tuple[MorphoSite, Deployment], at: Guarded
+) -> None:
+    site, user = places[0], deployment.roles.actors[0]
+    market = site.market("WETH", "USDC")
+    pre_liquidation(chain, site, market, (PRE, TERMS, market.oracle))
+
+    async def told() -> tuple[list[tuple[str, ...]], int]:
+        async with opened(at.settings, at.settings.chains[0]) as here:
+            guarded = next(g for g in here.guarded if g.id.account == user)
+            before = here.venues[guarded.venue_id]
+            chain.send(user, site.morpho, "setAuthorization(address,bool)", PRE, True)
+            venues, where = dict(here.venues), (here.endpoints, here.camera, await latest(here.endpoints))
+            named = await lines.renewed(venues, here.settings, {guarded.venue_id: [user]}, where)
+            assert venues[guarded.venue_id] is not before
+            again = await lines.renewed(venues, named, {guarded.venue_id: [user]}, where)
+            assert again == named, "found once"
+            return [s.pre_liquidations for s in named.values()], len(here.venues)
+
+    plain = MorphoReader(chain, deployment, settings(deployment, site, market)).position(user)
+    pre, many = asyncio.run(told())
+    assert sorted(pre) == [*[()] * (many - 1), (PRE,)]
+    (view,) = asyncio.run(photograph(at.settings))
+    (lined,) = [p for p in view.snapshot.positions if p.id.account == user]
+    assert lined.collateral[0].threshold_wad == TERMS[0] < plain.collateral[0].threshold_wad
+    assert (lined.health_wad or 0) / (plain.health_wad or 1) == pytest.approx(
+        TERMS[0] / market.lltv_wad, rel=1e-5
+    )
+    found = asyncio.run(inspect(at.settings))
+    assert [f.why.split(",")[0] for f in found if f.code == "line_found"] == [PRE]
+    assert not [f for f in found if f.code == "foreign_authorization" and PRE in f.why]
 
 
 def test_scan__an_account_on_an_unlisted_chain__finds_its_markets_from_its_logs_and_by_id(

@@ -189,6 +189,8 @@ def _granted(at: Guarded, stage: VenueExecutor) -> None:
             stage.chain.send(stage.owner, signing.call.target, signing.call.data)
         (verdict,) = [row[-1] for row in asyncio.run(verify(at.settings)) if row[0] == stage.kind]
         assert verdict.startswith("it keeps nothing of aWETH")
+        told = {f.code for f in asyncio.run(inspect(at.settings)) if f.subject == stage.kind}
+        assert "no_cushion" in told
         stage.chain.send(stage.owner, found.signings[-1].call.target, found.signings[-1].call.data)
         return
     assert found.signings[-1].call == permit.given(stage.executor, True)
@@ -280,6 +282,7 @@ def _told(at: Guarded, stages: Mapping[str, VenueExecutor]) -> None:
         "grant_unlimited",
         "foreign_authorization",
         "executor",
+        "no_cushion",
     }
     assert wrong.isdisjoint(f.code for f in found), found
 

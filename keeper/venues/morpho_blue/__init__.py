@@ -170,6 +170,10 @@ class MorphoBlue(AtomicVenue[Market, tuple[str, ...], Layout]):
         known = {p.address for p in self.market.pre}
         return tuple(who for who in events.permitted(logs) if who not in known)
 
+    async def lines(self, who: Sequence[str], read: Read) -> tuple[str, ...]:
+        """The PreLiquidation contracts of this market among them. Raises Transient."""
+        return await book.lines(self.market, who, read)
+
     def borrow_logs(self) -> tuple[LogFilter, int]:
         """Loans of the market; the second topic is who owes."""
         return LogFilter(target=self.market.morpho, topics=(events.BORROW, self.market.key)), 2

@@ -246,6 +246,21 @@ async def _pre(settings: VenueSettings, market: Market, address: str, read: Read
     return PreLiquidation(address=to_checksum_address(address), terms=terms, oracle=place)
 
 
+async def lines(market: Market, who: Sequence[str], read: Read) -> tuple[str, ...]:
+    """Those of the addresses that say they are PreLiquidation contracts of this market. Raises Transient."""
+    if not who:
+        return ()
+    words = await read(tuple(Call(target=a, data=d) for a in who for d in (MORPHO, ID, PRE_PARAMS)))
+    found = []
+    for i, address in enumerate(who):
+        at = slice(3 * i, 3 * i + 3)
+        if not (words.ok[at].all() and (words.count[at] >= (1, 1, PRE_WORDS)).all()):
+            continue
+        if checksum(words.uint(3 * i)) == market.morpho and words.raw(3 * i + 1)[:32].hex() == market.key[2:]:
+            found.append(to_checksum_address(address))
+    return tuple(found)
+
+
 async def _dollars(settings: VenueSettings, market: Market, read: Read) -> Dollars:
     """A feed of the loan token in dollars, or an Aave oracle that lists it; told apart by what they answer."""
     place = settings.usd_feed or ""
