@@ -39,9 +39,11 @@ class Block:
             if line.endswith("\\"):
                 kept += line[:-1] + " "
                 continue
-            if words := shlex.split(kept + line, comments=True):
-                found.append(Command(page=self.page, line=first, section=self.section, words=tuple(words)))
-            kept = ""
+            whole, kept = (kept + line).strip(), ""
+            if words := shlex.split(whole, comments=True):
+                found.append(
+                    Command(page=self.page, line=first, section=self.section, words=tuple(words), shell=whole)
+                )
         return tuple(found)
 
 
@@ -53,11 +55,18 @@ class Command:
     line: int
     section: str
     words: tuple[str, ...]
+    shell: str
+    """As it stands there, pipes and redirections with it."""
+
+    @property
+    def place(self) -> str:
+        """``page:line``."""
+        return f"{self.page}:{self.line}"
 
     @property
     def where(self) -> str:
         """``page:line: words``, for whoever has to mend it."""
-        return f"{self.page}:{self.line}: {self.text}"
+        return f"{self.place}: {self.text}"
 
     @property
     def text(self) -> str:
@@ -122,6 +131,13 @@ def blocks(page: Path) -> tuple[Block, ...]:
     if opened is not None:
         raise ValueError(f"{name}:{opened[0]}: a block that is never closed")
     return tuple(found)
+
+
+def commands(page: Path, *sections: str) -> tuple[Command, ...]:
+    """The command lines of a page's ``sh`` blocks; of these sections only, where some are named."""
+    told = [b for b in blocks(page) if b.language == "sh" and (not sections or b.section in sections)]
+    assert {b.section for b in told} >= set(sections), (page, sections)
+    return tuple(c for b in told for c in b.commands)
 
 
 def named(page: Path) -> Iterator[Named]:

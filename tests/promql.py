@@ -29,7 +29,7 @@ def selectors(expression: str) -> tuple[Selector, ...]:
         if isinstance(vector, grammar.VectorSelector):
             matchers = vector.matchers.matchers
             told = tuple((m.name, str(m.op).removeprefix("MatchOp."), m.value) for m in matchers)
-            found.append(Selector(name=vector.name, matchers=told))
+            found.append(Selector(name=vector.name or "", matchers=told))
         return True
 
     grammar.walk(_parsed(expression), pre_visit=seen)
@@ -47,7 +47,7 @@ def _parsed(expression: str) -> Any:
 
 def _labels(node: Any, exposed: Mapping[str, Set[str]]) -> Set[str]:
     if isinstance(node, grammar.VectorSelector):
-        return frozenset(exposed[node.name]) | SCRAPED
+        return frozenset(exposed[node.name or ""]) | SCRAPED
     if isinstance(node, grammar.MatrixSelector):
         return _labels(node.vector_selector, exposed)
     if isinstance(node, grammar.ParenExpr):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -16,11 +17,14 @@ from anvil.stage import stage
 from keeper.journal.read import Reader
 from keeper.model import Intent
 from tests.anvil_daemon import Night, armed, keeper, night, rewritten, until
+from tests.command import ROOT
+from tests.pages import blocks, commands
 from tests.sinks import Beside, beside
 
 pytestmark = pytest.mark.anvil
 BLOCKS_MAX = 30
 STAGES = ["plan", "simulation", "signer", "send", "inclusion", "effect", "alarm"]
+PAGE = ROOT / "docs" / "guide" / "canary.md"
 CANARY = """
 [alarms]
 targets_file = "targets"
@@ -29,6 +33,12 @@ position = "tiny"
 value_usd_max = 10000
 within_blocks = 6
 """
+
+
+def worded(told: str) -> list[str]:
+    """Without what differs from night to night: figures, hashes, the width of columns."""
+    plain = re.sub(r"0x[0-9a-f.]+|[\d.,]+", "n", told)
+    return [" ".join(line.split()) for line in plain.splitlines()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +105,12 @@ def test_canary__when_asked_for__then_settled_on_the_real_market_and_told_and_th
     cage: Cage,
 ) -> None:
     before = cage.told.on.actors.account(cage.account).health_wad
+    (line,) = commands(PAGE)
+    assert line.keeper is not None
+    said = line.keeper[: line.keeper.index("--config")] + line.keeper[line.keeper.index("--config") + 2 :]
+    assert said[:2] == ("canary", "--now")
     done: list[Any] = []
-    typed = threading.Thread(target=lambda: done.append(keeper(cage.told.on, "canary", "--now")))
+    typed = threading.Thread(target=lambda: done.append(keeper(cage.told.on, *said)))
     typed.start()
     left, deadline_s = BLOCKS_MAX, time.monotonic() + 240
     while typed.is_alive() and left and time.monotonic() < deadline_s:
@@ -108,8 +122,10 @@ def test_canary__when_asked_for__then_settled_on_the_real_market_and_told_and_th
     (command,) = done
     print(command.stdout, command.stderr)
     assert command.returncode == 0
-    assert [line.split()[0] for line in command.stdout.splitlines()[:7]] == STAGES
-    assert "tiny: succeeded: health " in command.stdout
+    # what the page shows, up to its figures
+    (shown,) = (b for b in blocks(PAGE) if not b.language)
+    assert [told.split()[0] for told in shown.lines[:7]] == STAGES
+    assert worded(command.stdout) == worded(shown.text)
     (intent,) = cage.intents()
     assert intent.state in ("SETTLED", "FINAL")
     assert cage.told.on.actors.account(cage.account).health_wad >= before + 19 * 10**15

@@ -3,7 +3,7 @@
 He has a position there, no configuration and no key, and reads as the pages are meant to be read: look, write a
 configuration, a daemon in dry-run, its alarms and copies; then a key, money, approvals, live, armed, and out again.
 What a page leaves open is filled in by ``Reader.filled``; what cannot be run here stands in ``NOT_HERE`` with its
-reason, and its keeper commands are held against the command line by test_pages_named.py.
+reason. That somebody else runs such a line, if it is README's or the guide's, is held by test_pages_run.py.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ STORY: tuple[tuple[str, str], ...] = (
 )
 """(page, heading) in the order in which one reader does them."""
 NOT_HERE = {
-    "make demo": "test_story_live_and_dry.py plays its story; make itself would set the environment up again",
+    "make demo": "would set the environment up again: .ci/run says it",
     "drill": "a minute of processors: test_pages_drilled.py runs it as written, test_drill.py a smaller one",
-    "docs/guide/install.md": "needs root and systemd: tests/clean_machine.py follows it in an empty root",
-    "docs/guide/service.md": "needs root and systemd: test_pages_named.py reads it, boot_units.sh takes these steps",
-    "sudo": "needs root and systemd, and an installation to be replaced",
+    "docs/guide/install.md": "needs a root of its own, and systemd: clean_machine.py and boot_units.sh have them",
+    "docs/guide/service.md": "needs a root of its own, and systemd: clean_machine.py and boot_units.sh have them",
+    "sudo": "needs an installation to be replaced: clean_machine.py has one",
     "cd": "belongs to the lines after it",
-    "docs/guide/canary.md": "needs a canary of one's own: test_canary_daemon.py rescues one",
+    "docs/guide/canary.md": "needs a canary of one's own: test_canary_daemon.py has one",
     "docs/CONTRIBUTING.md": "set-up, lint and this very run of tests",
     "docs/reference/drill.md": "as README's drill; a past liquidation again: test_drill.py",
     "docs/reference/replay.md": "needs a year of bars: test_replay_vectors.py and test_pages_replayed.py replay",
@@ -234,6 +234,12 @@ def all_lines() -> tuple[Command, ...]:
     return tuple(c for page in found for b in blocks(page) if b.language == "sh" for c in b.commands)
 
 
+def followed() -> tuple[Command, ...]:
+    """The lines that the reader types, in his order."""
+    lines = [c for c in all_lines() if not not_here(c)]
+    return tuple(c for place in STORY for c in lines if (c.page, c.section) == place)
+
+
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     """The chain with his position, and an empty folder."""
@@ -258,9 +264,6 @@ def test_pages__each_command_line__is_followed_or_stands_on_the_list_with_its_re
 
 
 def test_pages__followed_by_one_reader__every_command_does_what_its_page_says(reader: Reader) -> None:
-    lines = [c for c in all_lines() if not not_here(c)]
-    for place in STORY:
-        for line in lines:
-            if (line.page, line.section) == place:
-                reader.does(line)
+    for line in followed():
+        reader.does(line)
     assert not reader.wrong, "\n".join(reader.wrong)

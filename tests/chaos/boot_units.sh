@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# The units as installed, under a real systemd as PID 1, on an overlay of this machine's root (nothing is written back).
-# boot_units.sh WORK TREE VENV BASE: an empty folder, the checkout, its environment, the interpreter's own prefix.
-# Prints KEY=VALUE lines. Ends everything it started.
+# The guide's own lines, and the units that they install, under a real systemd as PID 1, on an overlay of this machine's
+# root (nothing is written back). boot_units.sh WORK TREE VENV BASE: a folder with what the test laid out, the checkout,
+# its environment, the interpreter's own prefix. WORK/pages holds the lines of each section, as `does PLACE LINE`.
+# Prints KEY=VALUE lines, of a page's line its place and how it ended. Ends everything it started.
 set -uo pipefail
 WORK=$1 TREE=$2 VENV=$3 BASE=$4
 PYTHON=$(basename "$(readlink -f "$VENV/bin/python")")
@@ -18,25 +19,26 @@ mkdir -p "$LAYERS" && mount -t tmpfs -o size=1g tmpfs "$LAYERS" || exit 3
 mkdir -p "$LAYERS"/{up,work,root}
 mount -t overlay overlay -o "lowerdir=/,upperdir=$LAYERS/up,workdir=$LAYERS/work" "$ROOT" || exit 3
 
-(cd "$TREE" && "$VENV/bin/python" -m keeper install-service --apply --force --root "$ROOT" >/dev/null 2>&1) || exit 4
+# what the install page's first chapter leaves behind: /opt/keeper and its environment, here without the packages' copies
+OPT=$ROOT/opt/keeper
+mkdir -p "$ROOT"/opt/{py,tree,site} "$OPT/.venv/bin" "$OPT/.venv/lib/$PYTHON/site-packages"
+for part in "$TREE"/*; do ln -s "/opt/tree/$(basename "$part")" "$OPT/"; done
+ln -s "/opt/py/bin/$PYTHON" "$OPT/.venv/bin/python"
+echo 'home = /opt/py/bin' >"$OPT/.venv/pyvenv.cfg"
+printf '/opt/site\n/opt/keeper\n' >"$OPT/.venv/lib/$PYTHON/site-packages/packages.pth"
+printf '#!/opt/keeper/.venv/bin/python\nimport sys\nfrom keeper.cli import main\nsys.exit(main())\n' >"$OPT/.venv/bin/keeper"
+mkdir -p "$ROOT/etc/systemd/system.conf.d" "$ROOT/usr/local/bin" "$ROOT/files"
+# an interpreter whose library lies beside it finds it there
+printf '[Manager]\nDefaultEnvironment=LD_LIBRARY_PATH=/opt/py/lib\n' >"$ROOT/etc/systemd/system.conf.d/test.conf"
+printf '#!/bin/sh\nif [ "$1" = -u ]; then user=$2; shift 2; exec runuser -u "$user" -- "$@"; fi\nexec "$@"\n' \
+    >"$ROOT/usr/local/bin/sudo"
+chmod +x "$OPT/.venv/bin/keeper" "$ROOT/usr/local/bin/sudo"
 UNITS=$ROOT/etc/systemd/system
-sed -i "s#^Exec\(Start\|Reload\)=[^ ]* #Exec\1=/opt/py/bin/$PYTHON #" "$UNITS"/keeper*.service
-systemd-sysusers --root="$ROOT" "$ROOT/etc/sysusers.d/keeper.conf" >/dev/null 2>&1
-for unit in keeper keeper-signer; do
-    printf '[Service]\nEnvironment=PYTHONPATH=/opt/tree:/opt/site PYTHONHOME=/opt/py LD_LIBRARY_PATH=/opt/py/lib\n' \
-        >"$UNITS/$unit.service.d/90-test.conf"
-done
-printf 'WatchdogSec=6\nRestartSec=1\n' >>"$UNITS/keeper.service.d/90-test.conf"
-cp "$TREE/systemd/options/signer.conf" "$UNITS/keeper.service.d/20-signer.conf"
-# the daemon's own sandbox around a question to the signer
-sed -e "s#^ExecStart=.*#ExecStart=/opt/py/bin/$PYTHON /etc/keeper/probe.py#; s/^Type=.*/Type=oneshot/; /^Restart/d; /^Watchdog/d" \
-    "$UNITS/keeper.service" >"$UNITS/probe.service"
-cp -r "$UNITS/keeper.service.d" "$UNITS/probe.service.d"
-sed -i '/^Restart/d; /^Watchdog/d' "$UNITS/probe.service.d/90-test.conf"
-mkdir -p "$ROOT"/etc/{keeper,keeper-signer,credstore.encrypted} "$ROOT"/opt/{py,tree,site} "$ROOT/files"
-cp "$WORK"/files/* "$ROOT/files/"
-cp "$WORK"/files/{keeper.toml,probe.py,address,viewer.py} "$ROOT/etc/keeper/"
+mkdir -p "$UNITS/keeper.service.d"
+printf '[Service]\nWatchdogSec=6\nRestartSec=1\n' >"$UNITS/keeper.service.d/90-test.conf"
 printf '[Unit]\nRequires=sysinit.target basic.target\nAfter=sysinit.target basic.target\n' >"$UNITS/t.target"
+cp "$WORK"/files/* "$ROOT/files/"
+cp "$WORK"/home/* "$ROOT/root/"
 
 systemd-nspawn -q -D "$ROOT" --register=no --keep-unit --private-network --console=pipe \
     --bind-ro="$BASE:/opt/py" --bind-ro="$TREE:/opt/tree" --bind-ro="$SITE:/opt/site" \
@@ -49,7 +51,10 @@ for _ in $(seq 100); do
     sleep 0.1
 done
 [ -n "$LEADER" ] || exit 5
-inside() { nsenter -t "$LEADER" -m -u -i -n -p env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin SYSTEMD_COLORS=0 "$@"; }
+inside() {
+    nsenter -t "$LEADER" -m -u -i -n -p env -i PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
+        LD_LIBRARY_PATH=/opt/py/lib SYSTEMD_COLORS=0 "$@"
+}
 shown() { inside systemctl show "$1" -p "$2" --value; }
 for _ in $(seq 200); do inside systemctl is-active t.target >/dev/null 2>&1 && break; sleep 0.1; done
 again() { # until the daemon is active under another process id than $1
@@ -65,26 +70,49 @@ process() { # the daemon's id; never 0, which would be everybody
     [ "$id" -gt 1 ] || exit 6
     echo "$id"
 }
+does() { # one line of a page, as root at a terminal of that machine
+    inside bash -euo pipefail -c "cd /opt/keeper; $2" >"$WORK/said" 2>&1 </dev/null
+    said=$?
+    echo "$1=$said"
+    [ "$said" = 0 ] || { echo "$1: $2"; tail -20 "$WORK/said"; } >&2
+}
+follow() { . "$WORK/pages/$1"; }
 
-STORE=/etc/credstore.encrypted
-inside systemd-creds setup >/dev/null 2>&1
-for name in keystore keystore_password; do
-    inside systemd-creds encrypt --with-key=host --name=$name "/files/$name" "$STORE/keeper-signer.$name" 2>/dev/null
-done
-inside systemd-creds encrypt --with-key=host --name=endpoint /files/endpoint $STORE/keeper.endpoint 2>/dev/null
-inside install -m 0600 -o keeper-signer /files/policy.json /etc/keeper-signer/policy.json
-inside install -d -m 0700 -o keeper-signer -g keeper-signer /var/lib/keeper-signer
-inside install -m 0600 -o keeper-signer /files/signer.sqlite /var/lib/keeper-signer/signer.sqlite
-inside systemctl start keeper-signer
+# whoever sits there and types the keystore's password when he is asked
+inside sh -c 'while sleep 0.1; do for asked in /run/systemd/ask-password/ask.*; do
+    [ -e "$asked" ] && /lib/systemd/systemd-reply-password 1 "$(sed -n s/^Socket=//p "$asked")" </files/keystore_password
+done; done' 2>/dev/null &
+
+follow install-configuration
+follow install-alarms
+follow service-secrets
+follow install-start
+echo "daemon=$(inside systemctl is-active keeper)"
+# the keystore, which the page's first way has shredded, is the signer's on its second
+cp "$WORK/home/keystore.json" "$ROOT/root/"
+follow service-signer
 echo "signer=$(inside systemctl is-active keeper-signer)"
+echo "plain_secrets=$(inside sh -c 'cd /root; ls keystore.json endpoint.url alarms.txt 2>/dev/null' | tr '\n' ' ')"
+# the daemon's own sandbox around a question to the signer
+sed -e "s#^ExecStart=.*#ExecStart=/opt/keeper/.venv/bin/python /etc/keeper/probe.py#; s/^Type=.*/Type=oneshot/; /^Restart/d; /^Watchdog/d; /^ExecReload/d" \
+    "$UNITS/keeper.service" >"$UNITS/probe.service"
+cp -r "$UNITS/keeper.service.d" "$UNITS/probe.service.d"
+rm "$UNITS/probe.service.d/90-test.conf"
+cp "$WORK"/files/{probe.py,address,viewer.py} "$ROOT/etc/keeper/"
+inside systemctl daemon-reload
 inside systemctl start probe
 echo "probe=$(shown probe Result) $(inside journalctl -u probe -o cat --no-pager | grep -o 'signer answers.*')"
-inside systemctl start keeper 2>/dev/null
-again 0
-echo "daemon=$(inside systemctl is-active keeper)"
+# a second daemon, of another chain
+inside sh -c 'sed "s#^state_dir = .*#state_dir = \"/var/lib/keeper/base\"#; s/:8467/:8468/" /etc/keeper/keeper.toml >/etc/keeper/base.toml'
+inside sh -c 'cd /etc/credstore.encrypted && for name in endpoint alarms; do cp keeper.$name keeper-base.$name; done'
+follow service-instance
+echo "instance=$(inside systemctl is-active keeper@base) $(inside ls /var/lib/keeper/base | grep -o '^control.sock')"
+inside systemctl stop keeper@base
+follow upgrade-restart
+echo "upgraded=$(inside systemctl is-active keeper)"
 echo "status=$(shown keeper StatusText)"
 # the page as a viewer on this machine meets it, and what its own process may do
-viewer() { inside env PYTHONHOME=/opt/py LD_LIBRARY_PATH=/opt/py/lib "/opt/py/bin/$PYTHON" -P /etc/keeper/viewer.py "$@"; }
+viewer() { inside /opt/keeper/.venv/bin/python -P /etc/keeper/viewer.py "$@"; }
 echo "page=$(viewer 127.0.0.1:8467 30)"
 echo "page_stranger=$(viewer stranger.example 0)"
 page=$(inside pgrep -P "$(process)" -f keeper.daemon.paging.process)

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from keeper.signer.__main__ import main as signer
 from keeper.signer.policy_file import to_text
 from tests.keystores import address_of, keystore
-from tests.unit.signer.test_signer_socket import CAPS, CHAIN_ID, POLICY
+from tests.pages import Command, commands
+from tests.unit.signer.test_signer_socket import CAPS, POLICY
 
 pytestmark = pytest.mark.chaos
 ROOT = Path(__file__).parents[2]
+INSTALL, SERVICE, UPGRADE = (
+    ROOT / "docs" / "guide" / f"{name}.md" for name in ("install", "service", "upgrade")
+)
 LACKS = [t for t in ("systemd-nspawn", "systemd-creds", "nsenter", "pgrep") if shutil.which(t) is None]
 CONFIG = """\
 schema = 1
@@ -44,6 +50,8 @@ per_action_usd = 10000
 per_day_usd = 25000
 gas_usd_max = 50
 gas_usd_emergency = 500
+[alarms]
+targets_file = "credential:alarms"
 [page]
 listen = "127.0.0.1:8467"
 """
@@ -81,19 +89,56 @@ print(answer.status, title, next((r for r in rules if r.startswith("default-src"
 """Asks for the page under a host's name; the status, and what it may load by its policy."""
 
 
-def _lay_out(folder: Path) -> None:
-    folder.mkdir()
-    key, password = keystore(folder)
-    key.rename(folder / "keystore")
-    password.rename(folder / "keystore_password")
-    (folder / "policy.json").write_text(to_text(POLICY, CAPS))
-    (folder / "endpoint").write_text("http://127.0.0.1:9/secret-token\n")
-    (folder / "keeper.toml").write_text(CONFIG)
-    (folder / "probe.py").write_text(PROBE)
-    (folder / "viewer.py").write_text(VIEWER)
-    (folder / "address").write_text(address_of())
-    store = ["--store", str(folder / "signer.sqlite"), "--chain-id", str(CHAIN_ID)]
-    assert signer(["adopt", *store, "--nonce", "7", "--why", "test"]) == 0
+FOLLOWED: dict[str, Callable[[], tuple[Command, ...]]] = {
+    "install-configuration": lambda: tuple(
+        c for c in commands(INSTALL, "2. The configuration") if c.keeper is None or c.keeper[0] != "init"
+    ),
+    "install-alarms": lambda: commands(INSTALL, "3. Alarms before anything else"),
+    "install-start": lambda: commands(INSTALL, "4. Start"),
+    "service-secrets": lambda: commands(SERVICE, "Secrets"),
+    "service-signer": lambda: tuple(
+        c
+        for c in commands(SERVICE, "The key in a process of its own")
+        if c.keeper is None or c.keeper[0] != "policy"
+    ),
+    "service-instance": lambda: commands(SERVICE, "One unit a chain"),
+    "upgrade-restart": lambda: tuple(
+        c for c in commands(UPGRADE) if c.shell == "sudo systemctl restart keeper"
+    ),
+}
+"""The guide's lines that are run in the container, by the name under which boot_units.sh follows them.
+
+`init` and `policy` ask a chain, and none is in there: tests/clean_machine.py runs these two.
+"""
+
+
+CHECK = ("check", "--config", "/etc/keeper/keeper.toml")
+FOUND = {CHECK: {"1"}}
+"""It had its credentials (without them 78), and no chain is in there to be asked."""
+
+
+def booted() -> tuple[Command, ...]:
+    """Every line of a page that is run in the container."""
+    return tuple(c for lines in FOLLOWED.values() for c in lines())
+
+
+def _lay_out(work: Path) -> None:
+    files, home, told = work / "files", work / "home", work / "pages"
+    for folder in (files, home, told):
+        folder.mkdir()
+    key, password = keystore(home)
+    key.rename(home / "keystore.json")
+    password.rename(files / "keystore_password")
+    (home / "policy.json").write_text(to_text(replace(POLICY, chain_id=1), CAPS))
+    (home / "endpoint.url").write_text("http://127.0.0.1:9/secret-token\n")
+    (home / "alarms.txt").write_text("critical json://127.0.0.1:9/hook\n")
+    (home / "keeper.toml").write_text(CONFIG)
+    (files / "probe.py").write_text(PROBE)
+    (files / "viewer.py").write_text(VIEWER)
+    (files / "address").write_text(address_of())
+    for name, lines in FOLLOWED.items():
+        steps = [f"does {shlex.quote(c.place)} {shlex.quote(c.shell)}\n" for c in lines()]
+        (told / name).write_text("".join(steps))
 
 
 def _ended(line: list[str]) -> subprocess.CompletedProcess[str]:
@@ -102,7 +147,7 @@ def _ended(line: list[str]) -> subprocess.CompletedProcess[str]:
         line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
-            out, err = process.communicate(timeout=240)
+            out, err = process.communicate(timeout=540)
         except subprocess.TimeoutExpired:
             process.terminate()
             out, err = process.communicate(timeout=60)
@@ -111,10 +156,10 @@ def _ended(line: list[str]) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount an overlay and to boot a container on it")
 @pytest.mark.skipif(bool(LACKS), reason=f"needs {', '.join(LACKS)} (Debian: systemd-container, procps)")
-def test_units__when_systemd_runs_them__then_they_start_hang_restart_stop_and_keep_their_secrets(
+def test_units__when_installed_by_the_guide__then_they_start_hang_restart_stop_and_keep_their_secrets(
     tmp_path: Path,
 ) -> None:
-    _lay_out(tmp_path / "files")
+    _lay_out(tmp_path)
     script = Path(__file__).with_name("boot_units.sh")
     line = ["bash", str(script), str(tmp_path), str(ROOT), sys.prefix, sys.base_prefix]
     done = _ended(line)
@@ -125,10 +170,18 @@ def test_units__when_systemd_runs_them__then_they_start_hang_restart_stop_and_ke
         pytest.skip(f"no container boots here: {log.read_text()[-200:].strip()}")
     told = dict(line.partition("=")[::2] for line in done.stdout.splitlines() if "=" in line)
     print(done.stdout, done.stderr[-2000:], log.read_text()[-2000:] if log.exists() else "")
+    ended = {c: told.pop(c.place, "not run") for c in booted()}
+    wrong = [
+        f"{c.where}: {code}" for c, code in ended.items() if code not in FOUND.get(c.keeper or (), {"0"})
+    ]
+    assert wrong == [], done.stderr
     assert told == {
+        "plain_secrets": "",
         "signer": "active",
         "probe": f"success signer answers {address_of()}",
         "daemon": "active",
+        "instance": "active control.sock",
+        "upgraded": "active",
         "status": "BLIND: m: no endpoint answers: m-1: cannot be reached (ECONNREFUSED)",
         "page": "200 a page default-src 'none'",
         "page_stranger": "403 no page default-src 'none'",
