@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from keeper.chain.endpoint import EndpointStatus, State
 from keeper.clock import SystemClock
 from keeper.daemon.control import Blind
+from keeper.daemon.paging import sheet
 from keeper.daemon.stops import PAUSE
 from tests.bench.figures import ROOT
 from tests.page_browser import AXE, browser
@@ -43,6 +45,18 @@ ENDPOINTS = (
     EndpointStatus(name="home", state=State.UP, latency_ms=11.0, last_error="", head_number=114),
     EndpointStatus(name="backup", state=State.UP, latency_ms=84.0, last_error="", head_number=114),
 )
+COVERED = {
+    "loan": "loan",
+    "short": "hedge",
+    "net_usd": 1_200.0,
+    "short_health": 1.8,
+    "short_health_least": 1.2,
+    "covered": True,
+    "share": 0.95,
+    "why": "the short covers it",
+}
+SHADE = "(({filter, opacity}) => [filter, opacity])(getComputedStyle(document.getElementById('pairs-box')))"
+"""How the box of hedges is drawn."""
 VIEWS: dict[str, dict[str, Any]] = {
     "desktop": {"viewport": {"width": 1360, "height": 1240}, "color_scheme": "light"},
     "dark": {"viewport": {"width": 1360, "height": 1240}, "color_scheme": "dark"},
@@ -181,14 +195,20 @@ async def acknowledged(page: Page, stage: Stage) -> None:
 
 @pytest.mark.asyncio
 async def test_page__when_what_it_is_told_is_markup__then_text__and_when_told_nothing__then_nothing_healthy(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sheet, "pair_rows", lambda watched: [COVERED])
     async with staged(tmp_path, 4, labels=[HOSTILE]) as stage, browser() as on:
         first, *others = crowd(4, "4000")
         await stage.tick(hostile(first), *others)
         async with seen(on, stage) as (page, complaints):
             await until(page, "document.body.dataset.tone === 'calm'")
             await until(page, "document.getElementById('positions').textContent.includes('onerror')")
+            assert await text(page, "#pairs .chip") == "COVERED"
+            assert await page.evaluate(SHADE) == ["none", "1"]
+            await bounded(page, stage)
+            await stage.tick(hostile(first), *others)
+            await until(page, "document.body.dataset.tone === 'calm'")
             await page.click("#positions li[data-id$=':0xb2b2b2b2b2B2b2B2B2b2b2B2B2b2B2B2b2b2b2b2'] >> nth=0")
             stage.on.blind = Blind(why=HOSTILE, since_s=1.0)
             await until(page, "document.body.dataset.tone === 'danger'")
@@ -210,3 +230,21 @@ async def test_page__when_what_it_is_told_is_markup__then_text__and_when_told_no
             await until(page, "document.body.dataset.live === 'no'")
             assert "NOT LIVE" in await text(page, "#sentence")
             assert await page.get_attribute("body", "data-tone") == "lost"
+            # what stood last is no cover now, and looks old
+            assert await text(page, "#pairs .chip") == "NOT KNOWN"
+            shade, opacity = await page.evaluate(SHADE)
+            assert shade == "grayscale(1)"
+            assert float(opacity) < 1
+
+
+async def bounded(page: Page, stage: Stage) -> None:
+    """A sum to which a position is missing is a least; where nothing else fails it is not known, and never 0."""
+    *read, _ = crowd(4, "2400")
+    await stage.tick(*read)
+    await until(page, "document.querySelectorAll('#positions li[data-level=UNKNOWN]').length === 1")
+    await until(page, "document.querySelector('#heat tfoot th').textContent.endsWith('(1 unknown)')")
+    sums = await page.locator("#heat tfoot td").all_text_contents()
+    assert set(sums) > {"?"}
+    assert all(s == "?" or re.fullmatch(r"\u2265 \$[\d.,]+[KMB]?", s) for s in sums), sums
+    hints = await page.locator("#heat tfoot td").evaluate_all("cells => cells.map((c) => c.title)")
+    assert set(hints) == {"1 unknown"}

@@ -47,14 +47,14 @@ function endpoint(e) {
 
 // ---- hedges
 
-export function pairs(told) {
+export function pairs(told, live) {
   const list = told.chains.flatMap((c) => c.pairs || []);
   at("pairs-box").hidden = !list.length;
-  at("pairs").replaceChildren(...list.map((p) => pair(p, told.live)));
+  at("pairs").replaceChildren(...list.map((p) => pair(p, live)));
 }
 
 function pair(p, live) {
-  // what a silent daemon said last is no cover now
+  // what a silent daemon, or one that is not heard, said last is no cover now
   const [tone, word] = p.covered === null || !live ? ["unknown", "NOT KNOWN"] : p.covered ? ["calm", "COVERED"] : ["warn", "NOT COVERED"];
   const facts = [p.share === null ? null : `${(100 * p.share).toFixed(0)} % covered`, p.net_usd === null ? null : `net ${Math.round(p.net_usd).toLocaleString("en")} USD`, p.short_health === null ? null : `the short's health ${p.short_health.toFixed(2)} (at least ${p.short_health_least.toFixed(2)})`];
   return el(

@@ -46,7 +46,7 @@ function draw() {
     say(at("heard"), heard.state.live ? `live \u00b7 ${clock(heard.wall)}` : "the daemon is silent");
   }
   overview.chains(heard.state, drift);
-  overview.pairs(heard.state);
+  overview.pairs(heard.state, heard.state.live && !gone);
   overview.alarms(heard.state, drift, document.body.dataset.writable === "yes");
 }
 
