@@ -63,9 +63,10 @@ def test_copy__when_the_daemon_is_writing__then_whole_up_to_its_last_commit_in_o
     assert names(out) == ["copy.sqlite"]
 
 
-def test_copy__when_the_name_is_taken_or_its_folder_is_not_there__then_refused_and_nothing_lost(
-    path: Path, out: Path
+def test_copy__when_the_name_is_taken_or_its_folder_is_not_there__then_refused_before_a_page_is_copied(
+    path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(copying, "_copy", lambda source, draft: pytest.fail("copied"))
     out.write_text("mine")
     with pytest.raises(ConfigError, match=r"copy\.sqlite: is there already; name a new file"):
         copy_to(path, out)

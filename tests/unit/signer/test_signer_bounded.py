@@ -182,6 +182,10 @@ def test_calls__through_an_executor__are_its_three_for_every_guarded_account_of_
     assert {c.units_max for c in unpriced if isinstance(c, AllowedBounded)} == {UINT256_MAX - 1}
 
 
+def test_calls__of_an_index_that_is_worth_next_to_nothing__are_all_three() -> None:
+    assert len(calls_of("gmx_v2", replace(venue(), prices={INDEX: 1}))) == 3
+
+
 @pytest.mark.parametrize("prices", [{}, {INDEX: 0}, {INDEX: -1}])
 def test_calls__while_the_index_has_no_price__are_taking_back_alone(prices: dict[str, int]) -> None:
     blind = policy(replace(venue(), prices=prices))
@@ -195,8 +199,9 @@ def test_spend__of_margin__is_the_owners_token_of_that_position_and_of_all_else_
     other = replace(venue(), accounts=(THIEF,), terms=(EXECUTOR, VAULT, MARKET, WALLET, 1, INDEX, 1))
     rules = (*calls_of("gmx_v2", other), *LONG.calls)
     assert spend_of(perp_bounded.calldata(ADD), rules) == (USDC, 10**8)
-    # whose token is not known is no token that a day's cap names: such a spend is refused there
+    # of a position that no rule knows nobody can say the token; its policy refuses it before that is asked
     assert spend_of(perp_bounded.calldata(ADD), calls_of("gmx_v2", other)) == ("", 10**8)
+    assert "is not guarded" in (refuses(ADD, policy(other)) or "")
     assert spend_of(perp_bounded.calldata(REDUCE), rules) == ("", 0)
     assert spend_of(perp_bounded.ADD + b"\0", rules) == ("", 0)
     assert spend_of(perp_bounded.take_back(key(), ORDER), rules) == ("", 0)

@@ -66,13 +66,19 @@ def refuses(order: PerpOrderCall | bytes, to: str = ROUTER) -> str | None:
 def test_hedge__opens_within_its_caps_or_closes__is_signed() -> None:
     assert refuses(OPENS) is None
     assert refuses(replace(OPENS, size_usd=RULE.size_usd_max, units=700 * 10**6)) is None
+    assert refuses(replace(OPENS, units=1, size_usd=1)) is None
+    assert refuses(replace(OPENS, worst_price=PRICE // 4, fee_wei=10**17)) is None
     assert refuses(CLOSES) is None
+    assert refuses(replace(CLOSES, size_usd=1, worst_price=PRICE * 4, fee_wei=1)) is None
+    assert refuses(replace(CLOSES, worst_price=1)) is None
 
 
 WRONG = [
     (replace(OPENS, size_usd=RULE.size_usd_max + 1, units=900 * 10**6), "a size of"),
     (replace(OPENS, size_usd=0), "a size of 0"),
     (replace(OPENS, units=RULE.units_max + 1), "margin of"),
+    (replace(OPENS, units=0), "margin of 0"),
+    (replace(OPENS, fee_wei=0), "a fee of 0"),
     (replace(OPENS, size_usd=1_500 * USD + 1), "3 times the margin"),
     (replace(OPENS, worst_price=PRICE // 4 - 1), "may not be opened at"),
     (replace(OPENS, long=True), "a long"),

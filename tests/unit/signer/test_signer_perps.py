@@ -194,6 +194,8 @@ def test_policy__through_its_file__is_the_same() -> None:
 def test_calls__index_without_a_price__nothing_but_taking_back() -> None:
     calls = calls_of("gmx_v2", replace(VENUE, prices={}))
     assert [type(c).__name__ for c in calls] == ["AllowedCancel"]
+    priced = calls_of("gmx_v2", replace(VENUE, prices={INDEX: 1}))
+    assert [type(c).__name__ for c in priced] == ["AllowedPerp", "AllowedCancel"]
 
 
 def test_day__fees_of_executions_sent_with_orders__count_beside_gas(tmp_path: Path) -> None:

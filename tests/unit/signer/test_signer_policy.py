@@ -67,6 +67,22 @@ def test_policy__when_call_is_named__then_allowed(allowed: bytes) -> None:
     assert POLICY.refuses(tx(data=allowed)) is None
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"nonce": 0},
+        {"nonce": 2**64 - 2},
+        {"gas_limit": 21_000},
+        {"gas_limit": 16_777_216, "max_fee_wei": 1, "tip_wei": 0},
+        {"tip_wei": 0},
+        {"tip_wei": 40 * GWEI},
+        {"gas_limit": 10**6, "max_fee_wei": 10**11},
+    ],
+)
+def test_policy__when_a_number_is_at_its_very_bound__then_allowed(changes: dict[str, int]) -> None:
+    assert POLICY.refuses(tx(**changes)) is None
+
+
 REFUSED = {
     "chain": (tx(chain_id=1), "pinned"),
     "value": (tx(value_wei=1), "value 1 wei"),
@@ -91,6 +107,8 @@ REFUSED = {
     "tip above the fee": (tx(tip_wei=41 * GWEI), "tip"),
     "negative tip": (tx(tip_wei=-1), "tip"),
     "nonce": (tx(nonce=2**64 - 1), "nonce"),
+    "nonce below zero": (tx(nonce=-1), "nonce -1 is out of range"),
+    "fee one gas above the cap": (tx(gas_limit=10**6 + 1, max_fee_wei=10**11), "above the cap"),
     "self-send with data": (tx(to=address_of(), data=b"\x01"), "self-send"),
     "self-send with value": (tx(to=address_of(), data=b"", value_wei=1), "value"),
 }

@@ -15,6 +15,7 @@ from keeper.signer.guarded import GuardedSigner
 from keeper.signer.key import Key
 from keeper.signer.local import LocalSigner
 from keeper.signer.policy import SigningPolicy
+from keeper.signer.selfcheck import PROBE
 from tests.keystores import CANARY, address_of
 
 pytestmark = pytest.mark.unit
@@ -24,6 +25,16 @@ NOT_REACHED: Any = None
 
 def test_signer__when_ours_is_eth_accounts_signature__then_it_is_built() -> None:
     assert LocalSigner(Key(CANARY), POLICY).address == address_of()
+
+
+def test_probe__which_the_real_key_signs__could_be_mined_nowhere_and_is_worth_nothing() -> None:
+    assert PROBE.gas_limit < 21_000, "no transaction is that cheap"
+    assert PROBE.nonce == 2**64 - 2, "the last that a chain may count to (EIP-2681)"
+    assert PROBE.chain_id == 2**53 - 1, "no chain has it"
+    assert (PROBE.value_wei, PROBE.tip_wei) == (0, 0)
+    # zero, one byte, a short string, a long one whose length takes two bytes: all that the encoding tells apart
+    assert len(PROBE.data) == 256
+    assert set(PROBE.data) == set(range(256))
 
 
 @pytest.mark.parametrize("wrong", ["nonce", "raise"])
