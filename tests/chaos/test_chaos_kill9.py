@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from tests.chaos.ground import ground
-from tests.chaos.kill9 import KILLS_A_UNIT, kills
+from tests.chaos.kill9 import KILLS_A_UNIT, kills, warm
 
 MANY = 200
 
@@ -16,6 +16,7 @@ MANY = 200
 def test_kill_9__when_at_points_and_at_random__then_each_action_happens_once(anvil_binary: None) -> None:
     counts: Counter[str] = Counter()
     with ground(seed=1) as on:
+        warm(on)
         for _ in range(MANY // KILLS_A_UNIT):
             found = kills(on, KILLS_A_UNIT)
             assert found.failure == ""
