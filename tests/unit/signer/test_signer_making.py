@@ -93,6 +93,21 @@ def test_keystore__when_the_disk_is_full__then_it_says_so_without_the_password_a
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+@pytest.mark.parametrize(
+    ("raised", "told"), [(KeyboardInterrupt(), KeyboardInterrupt), (OSError(5, "I/O error"), ConfigError)]
+)
+def test_keystore__when_its_place_vanishes_under_it__then_what_happened_is_told_and_not_the_clearing_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: BaseException, told: type[BaseException]
+) -> None:
+    def gone(fd: int) -> None:
+        (tmp_path / "k.json").unlink()
+        raise raised
+
+    monkeypatch.setattr(os, "fsync", gone)
+    with pytest.raises(told):
+        make_keystore(tmp_path / "k.json", PASSWORD, scrypt_n=SCRYPT_N)
+
+
 def test_keystore__when_made__then_its_bytes_are_on_the_disk_before_the_address_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -286,7 +286,7 @@ def test_cancel__when_asked__then_an_empty_self_send_under_the_same_nonce(journa
     made = run(live.cancel(plan().key, block(111), None))
     assert isinstance(made, Attempt)
     tx = read_tx(made.raw)[0]
-    assert (tx.nonce, tx.to, tx.data, tx.value_wei) == (0, WALLET, b"", 0)
+    assert (tx.nonce, tx.to, tx.data, tx.value_wei, tx.gas_limit) == (0, WALLET, b"", 0, 60_000)
     assert state(journal) is S.CANCELLING
     again = run(live.bump(plan().key, block(112), None))
     assert isinstance(again, Attempt)
