@@ -113,7 +113,7 @@ FOLLOWED: dict[str, Callable[[], tuple[Command, ...]]] = {
 
 
 CHECK = ("check", "--config", "/etc/keeper/keeper.toml")
-FOUND = {CHECK: {"1"}}
+FOUND: dict[tuple[str, ...], set[str]] = {CHECK: {"1"}}
 """It had its credentials (without them 78), and no chain is in there to be asked."""
 
 
