@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.24;
 
-import {Venues} from "../interfaces/IExecutor.sol";
-import {IVenuesOf} from "../interfaces/IVenuesOf.sol";
 import {Callbacks} from "../libraries/Callbacks.sol";
-import {AaveV3Executor} from "../src/AaveV3Executor.sol";
 
 /// @notice The prover's own cheat codes.
 interface Symbols {
@@ -36,22 +33,16 @@ contract Gate {
 }
 
 /// @title For every caller and all bytes: a callback is taken once, from the caller that is expected, with the bytes
-/// that were sent out; and the Executor takes none while it expects none.
+/// that were sent out.
 /// @dev `make halmos`. Bytes of 0 to 96 in three sizes; a hash is taken to be one-to-one, as the prover takes it.
-contract CallbackCallerProof is IVenuesOf {
+contract CallbackCallerProof {
     Symbols private constant svm = Symbols(0xF3993A62377BCd56AE39D773740A5390411E8BC9);
     Pranks private constant vm = Pranks(address(uint160(uint256(keccak256("hevm cheat code")))));
 
     Gate private _gate;
-    AaveV3Executor private _executor;
 
     function setUp() public {
         _gate = new Gate();
-        _executor = new AaveV3Executor();
-    }
-
-    function parameters() external view returns (address, Venues memory) {
-        return (address(this), Venues(address(0xAA), address(0xBB), address(0xCC), bytes32(uint256(1)), address(0xDD)));
     }
 
     /// @dev Nobody but the expected caller.
@@ -86,32 +77,8 @@ contract CallbackCallerProof is IVenuesOf {
         assert(open);
     }
 
-    /// @dev Nothing is expected: whoever calls whatever callback with whatever it carries is refused.
-    function check_executor_takes_no_callback_when_none_is_expected(address caller) public {
-        vm.assume(caller != address(0));
-        bytes memory data = svm.createBytes(96, "data");
-        uint256 a = svm.createUint256("a");
-        assert(!_taken(caller, abi.encodeCall(_executor.executeOperation, (_who(), a, a, _who(), data))));
-        assert(!_taken(caller, abi.encodeCall(_executor.onMorphoFlashLoan, (a, data))));
-        assert(!_taken(caller, abi.encodeCall(_executor.uniswapV3FlashCallback, (a, a, data))));
-        assert(!_taken(caller, abi.encodeCall(_executor.uniswapV3SwapCallback, (int256(a), int256(a), data))));
-        uint256[] memory one = new uint256[](1);
-        address[] memory token = new address[](1);
-        (one[0], token[0]) = (a, _who());
-        assert(!_taken(caller, abi.encodeCall(_executor.receiveFlashLoan, (token, one, one, data))));
-    }
-
-    function _who() private pure returns (address) {
-        return svm.createAddress("who");
-    }
-
     function _accepted(address caller, bytes memory data) private returns (bool ok) {
         vm.prank(caller);
         (ok,) = address(_gate).call(abi.encodeCall(Gate.accept, (data)));
-    }
-
-    function _taken(address caller, bytes memory data) private returns (bool ok) {
-        vm.prank(caller);
-        (ok,) = address(_executor).call(data);
     }
 }

@@ -1,10 +1,13 @@
-"""What slither says is read as findings, and every explanation names one finding and a reason."""
+"""What slither and halmos say is read as findings and verdicts; each finding that stands has one reason."""
 
 from __future__ import annotations
 
+import tomllib
+
 import pytest
 
-from anvil.analysis import Finding, explained, read_findings
+from anvil.analysis import DEFECTS, EXPLAINED, Finding, explained, read_findings, read_proofs
+from anvil.tools import ROOT
 
 pytestmark = pytest.mark.unit
 
@@ -33,3 +36,29 @@ def test_explanations__each__have_a_reason() -> None:
     known = explained()
     assert Finding(check="calls-loop", where="Executor._swapOnRouter") in known
     assert all(len(why) > 20 for why in known.values())
+    rows = tomllib.loads(EXPLAINED.read_text(encoding="utf-8"))["finding"]
+    assert sum(len(row["where"]) for row in rows) == len(known), "a finding is explained twice"
+
+
+def test_proofs__of_two_contracts__are_told_apart_and_one_that_failed_is_seen() -> None:
+    told = """
+Running 2 tests for contracts/proofs/CallbackCaller.t.sol:CallbackCallerProof
+\x1b[32m[PASS]\x1b[0m check_taken_once(address) (paths: 3, time: 0.20s, bounds: [])
+\x1b[31m[FAIL]\x1b[0m check_stranger_is_refused(address,address) (paths: 4, time: 0.17s, bounds: [])
+Symbolic test result: 1 passed; 1 failed; time: 1.65s
+Running 1 tests for contracts/proofs/CallbackExecutors.t.sol:MakerExecutorProof
+\x1b[33m[TIMEOUT]\x1b[0m check_taken_once(address) (paths: 3, time: 0.20s, bounds: [])
+"""
+    assert read_proofs(told) == {
+        "CallbackCallerProof.check_taken_once": "PASS",
+        "CallbackCallerProof.check_stranger_is_refused": "FAIL",
+        "MakerExecutorProof.check_taken_once": "TIMEOUT",
+    }
+
+
+def test_defects__each__is_of_a_line_that_stands_once_and_names_a_proof() -> None:
+    proofs = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "contracts" / "proofs").glob("*.t.sol"))
+    for defect in DEFECTS:
+        source = (ROOT / "contracts" / defect.file).read_text(encoding="utf-8")
+        assert source.count(defect.line) == 1
+        assert f"function {defect.noticed_by}(" in proofs
