@@ -29,10 +29,6 @@ abstract contract GmxBaseRouterDouble {
         orderHandler = GmxOrderHandlerDouble(handler);
     }
 
-    function orderVault() external view returns (address) {
-        return address(orderHandler.orderVault());
-    }
-
     function eventEmitter() external view returns (address) {
         return address(orderHandler.eventEmitter());
     }
@@ -81,7 +77,8 @@ abstract contract GmxBaseRouterDouble {
     function _mayTouch(bytes32 key) internal virtual;
 }
 
-/// @title What owners call for themselves.
+/// @title What owners call for themselves: the account of an order is whoever calls. As GMX's own, it names its handler
+/// and not the vault.
 contract GmxExchangeRouterDouble is GmxBaseRouterDouble {
     constructor(
         address store,
@@ -113,6 +110,10 @@ contract GmxSubaccountRouterDouble is GmxBaseRouterDouble {
         address router_,
         address payable handler
     ) GmxBaseRouterDouble(store, router_, handler) {}
+
+    function orderVault() external view returns (address) {
+        return address(orderHandler.orderVault());
+    }
 
     function addSubaccount(address subaccount) external payable {
         dataStore.addAddress(Keys.at("SUBACCOUNT_LIST", msg.sender), subaccount);

@@ -74,6 +74,7 @@ async def wanted(settings: Settings, asked: Asked) -> Wanted:
         (gmx,) = site.venues.values()
         assert isinstance(gmx, GmxV2)
         slot, block = gmx.slot, site.block
+        subaccount.needs_grant(slot)
         policy = settings.policy(position.policy)
         words = terms(
             Wished(

@@ -86,8 +86,18 @@ async def wanted(
     async with opened(bare, settings.chain(venue.chain)) as site:
         (gmx,) = site.venues.values()
         assert isinstance(gmx, GmxV2)
+        needs_grant(gmx.slot)
         count = await counted(gmx.slot, position.account, venue.subaccount, site.camera.reader(site.block))
     return calls(position, venue, count.total(actions), until_s), count.note(actions)
+
+
+def needs_grant(slot: Slot) -> None:
+    """Raises ConfigError where nobody orders as a subaccount."""
+    if slot.own:
+        where = f"venues.{slot.name}.provider {slot.target}"
+        why = "is the ExchangeRouter, through which the account itself orders: there is nothing that it grants. Its "
+        why += "margin needs `keeper grant --amount SYMBOL=AMOUNT` alone; for another key name the SubaccountRouter"
+        raise ConfigError((f"{where}: {why}",))
 
 
 def calls(position: PositionSettings, venue: VenueSettings, total: int, until_s: int) -> tuple[Row, ...]:

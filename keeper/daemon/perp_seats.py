@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from keeper.daemon.facts import Guarded
 from keeper.daemon.wiring import Finding, Site
 from keeper.executor import perp_need, perp_rules
-from keeper.model import OrderBounds, Perp, Snapshot
+from keeper.model import OrderBounds, Perp, Position, Snapshot
 from keeper.seams import Severity
 from keeper.units import WAD
+from keeper.venues.gmx_v2 import GmxV2, deployments, encode
+from keeper.venues.gmx_v2.book import Slot
 from strategies.perp import FEE_TIMES, FEE_TIPS
 
 ENDS_SOON_S = 14 * 86_400
@@ -35,19 +37,36 @@ def findings(site: Site, snapshot: Snapshot) -> list[Finding]:
         position = snapshot.position(guarded.id)
         if position is None or position.perp is None:
             continue
-        said = [*_grant(position.perp, snapshot), *_venue(position.perp, snapshot)]
+        slot = _slot(site, guarded)
+        said = [*_grant(position, slot, snapshot), *_venue(position.perp, snapshot)]
         if position.perp.acting.bounds is not None:
             said += _executor(position.perp, position.perp.acting.bounds, guarded, snapshot)
         found += [Finding(severity=s.severity, code=s.code, subject=guarded.label, why=s.why) for s in said]
     return found
 
 
-def _grant(perp: Perp, snapshot: Snapshot) -> list[_Said]:
-    acting, now_s = perp.acting, snapshot.block.timestamp_s
+def _slot(site: Site, guarded: Guarded) -> Slot | None:
+    venue = site.venues.get(guarded.venue_id)
+    return venue.slot if isinstance(venue, GmxV2) else None
+
+
+def _grant(position: Position, slot: Slot | None, snapshot: Snapshot) -> list[_Said]:
+    assert position.perp is not None
+    acting, now_s = position.perp.acting, snapshot.block.timestamp_s
+    wallet, account = snapshot.means.wallet, position.id.account
     if not int(acting.subaccount, 16):
         return [_Said(code="no_subaccount", why="it is watched only: its venue names no subaccount")]
     who = f"{acting.subaccount}"
+    if acting.bounds is None and wallet and wallet.lower() != who.lower() and not (slot and slot.executor):
+        why = f"orders are to be given in the name of {who}, and the keeper's wallet is {wallet}"
+        return [_Said(code="not_subaccount", why=why)]
+    if slot is not None and slot.own:
+        # nobody's leave is needed of the owner's own key; another account's orders it cannot give
+        why = encode.not_account(slot, account)
+        return [] if acting.allowed else [_Said(code="not_account", why=why)]
     if not acting.allowed:
+        if slot is not None and wallet.lower() == account.lower() == who.lower():
+            return [_Said(code="own_account", why=_exchange(slot))]
         return [
             _Said(code="grant_missing", why=f"the owner has not added {who}: `keeper grant --subaccount`")
         ]
@@ -65,6 +84,16 @@ def _grant(perp: Perp, snapshot: Snapshot) -> list[_Said]:
         few = f"{acting.actions_left} actions are left of the owner's grant to {who}: a night may take more"
         said.append(_Said(code="grant_low", why=few, severity=Severity.WARNING))
     return said
+
+
+def _exchange(slot: Slot) -> str:
+    """What a keeper that runs with the owner's own key names in the SubaccountRouter's stead."""
+    known = deployments.exchange(slot.chain_id)
+    where = f' = "{known}"' if known else ": GMX's ExchangeRouter"
+    why = (
+        f"the account is the keeper's own wallet, no subaccount of itself: write venues.{slot.name}.provider"
+    )
+    return f"{why}{where}, through which the account itself orders"
 
 
 def _venue(perp: Perp, snapshot: Snapshot) -> list[_Said]:

@@ -1,9 +1,9 @@
-"""Calldata of the orders that the keeper gives for an owner on GMX v2, as his subaccount.
+"""Calldata of the orders that the keeper gives on GMX v2: as its owner's subaccount, or as the owner himself.
 
 Read back from bytes too, because neither guard nor signer believes whoever encoded them. What is not said here is
 fixed: money goes to the account alone, nobody is called back, nothing is swapped, unwrapped or taken out of the
-margin, and what is paid in comes from the keeper's own wallet. Sources: SubaccountRouter.multicall, sendWnt,
-sendTokens, createOrder and cancelOrder as in the ABI of npm @gmx-io/sdk 1.4.0.
+margin, and what is paid in comes from the keeper's own wallet. Sources: SubaccountRouter and ExchangeRouter, their
+multicall, sendWnt, sendTokens, createOrder and cancelOrder as in the ABI of npm @gmx-io/sdk 1.4.0.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ MULTICALL = keccak(text="multicall(bytes[])")[:4]
 SEND_WNT = keccak(text="sendWnt(address,uint256)")[:4]
 SEND_TOKENS = keccak(text="sendTokens(address,address,uint256)")[:4]
 CREATE = keccak(text=f"createOrder(address,{PARAMS})")[:4]
+CREATE_OWN = keccak(text=f"createOrder({PARAMS})")[:4]
+"""Of the ExchangeRouter: whoever calls is the account."""
 CANCEL = keccak(text="cancelOrder(bytes32)")[:4]
 _ZERO = "0x" + "0" * 40
 
@@ -37,6 +39,7 @@ class PerpOrderCall:
     """One order: margin that comes from the keeper, or a part of the position that is closed."""
 
     account: str
+    """Whose position it is. An order that is ``own`` names him only as the receiver of all that it pays."""
     market: str
     collateral: str
     long: bool
@@ -50,10 +53,12 @@ class PerpOrderCall:
     trigger_price: int
     worst_price: int
     fee_wei: int
+    own: bool = False
+    """By the ExchangeRouter: the account is whoever sends the transaction. Else by the SubaccountRouter."""
 
 
 def calldata(order: PerpOrderCall) -> bytes:
-    """``multicall`` of the SubaccountRouter: pay the fee, send the margin, create the order."""
+    """``multicall`` of the router: pay the fee, send the margin, create the order."""
     account, stops = order.account, order.kind == STOP_LOSS
     addresses: tuple[object, ...] = (account, account, _ZERO, _ZERO, order.market, order.collateral, [])
     numbers = (order.size_usd, 0, order.trigger_price, order.worst_price, order.fee_wei, 0, 0, 0)
@@ -63,7 +68,10 @@ def calldata(order: PerpOrderCall) -> bytes:
     if order.units:
         sent = encode(["address", "address", "uint256"], [order.collateral, order.vault, order.units])
         calls.append(SEND_TOKENS + sent)
-    calls.append(CREATE + encode(["address", PARAMS], [account, params]))
+    if order.own:
+        calls.append(CREATE_OWN + encode([PARAMS], [params]))
+    else:
+        calls.append(CREATE + encode(["address", PARAMS], [account, params]))
     return MULTICALL + encode(["bytes[]"], [calls])
 
 
@@ -73,7 +81,7 @@ def order_from(data: bytes) -> PerpOrderCall | str:
         return f"selector 0x{data[:4].hex()} is not multicall"
     try:
         (calls,) = decode(["bytes[]"], data[4:])
-        if len(calls) not in (2, 3) or calls[0][:4] != SEND_WNT or calls[-1][:4] != CREATE:
+        if len(calls) not in (2, 3) or calls[0][:4] != SEND_WNT or calls[-1][:4] not in (CREATE, CREATE_OWN):
             return "multicall: not a fee, perhaps a margin, and an order"
         vault, fee_wei = decode(["address", "uint256"], calls[0][4:])
         units = 0
@@ -81,11 +89,13 @@ def order_from(data: bytes) -> PerpOrderCall | str:
             if calls[1][:4] != SEND_TOKENS:
                 return "multicall: what stands between fee and order is not sendTokens"
             units = decode(["address", "address", "uint256"], calls[1][4:])[2]
-        account, (addresses, numbers, kind, _, long, *_) = decode(["address", PARAMS], calls[-1][4:])
+        own = calls[-1][:4] == CREATE_OWN
+        *named, params = decode([PARAMS] if own else ["address", PARAMS], calls[-1][4:])
+        addresses, numbers, kind, _, long, *_ = params
     except (DecodingError, OverflowError, ValueError) as error:
         return f"multicall: calldata does not decode ({type(error).__name__})"
     order = PerpOrderCall(
-        account=str(to_checksum_address(account)),
+        account=str(to_checksum_address(named[0] if named else addresses[0])),
         market=str(to_checksum_address(addresses[4])),
         collateral=str(to_checksum_address(addresses[5])),
         long=long,
@@ -96,6 +106,7 @@ def order_from(data: bytes) -> PerpOrderCall | str:
         trigger_price=numbers[2],
         worst_price=numbers[3],
         fee_wei=fee_wei,
+        own=own,
     )
     if calldata(order) != data:
         return "multicall: receiver, callback, swap, amounts or tail are not what the keeper writes"

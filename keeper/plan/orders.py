@@ -63,7 +63,7 @@ def ordered(plan: Plan, step: PerpStep, position: Position, venue: Venue) -> Ref
     target, vault, market, collateral, long, _, *through = venue.terms
     if plan.call.target != target:
         return _no("allow_list", f"the call goes to {plan.call.target}, not to the router {target}")
-    if through:
+    if through == [1]:
         key = perp_bounded.position_key(position.id.account, str(market), str(collateral), bool(long))
         return _through(plan, step, position, key)
     if isinstance(step, CancelOrder):
@@ -78,6 +78,9 @@ def ordered(plan: Plan, step: PerpStep, position: Position, venue: Venue) -> Ref
     )
     if said != wanted:
         return _no("calldata", f"the order names {said}, not {wanted}")
+    if (order.own, through) != ((True, [position.id.account]) if through else (False, [])):
+        whose = "as the account itself" if order.own else "as a subaccount"
+        return _no("calldata", f"the order is given {whose}, which the router {target} does not take")
     if order.fee_wei != step.fee_wei or plan.call.value_wei != step.fee_wei:
         return _no("calldata", f"the call carries {plan.call.value_wei} wei, the step pays {step.fee_wei}")
     if order.kind != _KINDS[type(step)]:

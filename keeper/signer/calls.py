@@ -49,7 +49,8 @@ def _gmx(venue: Venued) -> tuple[AllowedPerp | AllowedCancel | AllowedBounded, .
     """Orders of one slot, and taking one back; nothing while its index has no price."""
     target, vault, market, collateral, long, index, *through = venue.terms
     price = venue.prices.get(str(index), 0)
-    if any(through):
+    own = next((str(t).lower() for t in through if isinstance(t, str)), "")
+    if any(through) and not own:
         return _bounded(venue, price)
     if price <= 0:
         return (AllowedCancel(target=str(target)),)
@@ -59,11 +60,12 @@ def _gmx(venue: Venued) -> tuple[AllowedPerp | AllowedCancel | AllowedBounded, .
         market=str(market),
         collateral=str(collateral),
         long=bool(long),
-        accounts=frozenset(a.lower() for a in venue.accounts),
+        accounts=frozenset(a.lower() for a in venue.accounts if a.lower() == (own or a.lower())),
         units_max=venue.units_max.get(str(collateral)) or UINT256_MAX - 1,
         fee_wei_max=venue.fee_wei_max,
         price_least=price // PRICE_TIMES,
         price_most=price * PRICE_TIMES,
+        own=bool(own),
     )
     return orders, AllowedCancel(target=str(target))
 

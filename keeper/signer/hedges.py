@@ -56,6 +56,8 @@ class AllowedHedge:
         ):
             if said.lower() != right.lower():
                 return f"hedge: {name} {said} is not allowed"
+        if order.own:
+            return "hedge: an order on the key's own account is nobody's hedge"
         if order.long:
             return "hedge: a long is nobody's hedge"
         if not 0 < order.fee_wei <= self.fee_wei_max:

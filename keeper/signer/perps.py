@@ -10,7 +10,7 @@ from keeper.executor.perp import DECREASE, INCREASE, STOP_LOSS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AllowedPerp:
-    """Orders of one slot through the SubaccountRouter. What is not named here the calldata cannot say at all: the
+    """Orders of one slot through GMX's router. What is not named here the calldata cannot say at all: the
     receiver is the account, nobody is called back, nothing is swapped or taken out of the margin.
     """
 
@@ -29,6 +29,8 @@ class AllowedPerp:
     """A long is not closed below, dollars of one smallest unit of the index (30 decimals)."""
     price_most: int
     """A short is not closed above."""
+    own: bool = False
+    """Through the ExchangeRouter, as whoever signs: of the key's own account alone. Else by the SubaccountRouter."""
 
     @property
     def selector(self) -> bytes:
@@ -47,6 +49,9 @@ class AllowedPerp:
         ):
             if said.lower() != right.lower():
                 return f"createOrder: {name} {said} is not allowed"
+        if order.own != self.own:
+            whose = ("a subaccount", "the account itself")
+            return f"createOrder: an order by {whose[order.own]}, where {whose[self.own]} orders"
         if order.account.lower() not in self.accounts:
             return f"createOrder: account {order.account} is not guarded"
         if order.long != self.long:

@@ -99,10 +99,16 @@ class SigningPolicy:
         near = [c for c in every if c.target.lower() == target]
         if not near:
             return f"target {tx.to} is not allowed"
-        whys = [c.refuses(tx.data) for c in near if c.selector == tx.data[:4]]
+        whys = [c.refuses(tx.data) or self._another(c) for c in near if c.selector == tx.data[:4]]
         if not whys:
             return f"selector 0x{tx.data[:4].hex()} on {tx.to} is not allowed"
         return None if None in whys else "; ".join(dict.fromkeys(w for w in whys if w is not None))
+
+    def _another(self, rule: object) -> str | None:
+        """An order that is its sender's own names as its account nobody but this key."""
+        if not isinstance(rule, AllowedPerp) or not rule.own or rule.accounts <= {self.address.lower()}:
+            return None
+        return f"createOrder: {', '.join(sorted(rule.accounts))} is not the key's own account {self.address}"
 
 
 def _malformed(tx: TxFields) -> str | None:

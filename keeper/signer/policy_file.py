@@ -158,8 +158,8 @@ def _perp_out(perp: AllowedPerp) -> dict[str, object]:
 
 
 def _perp_in(body: Any) -> AllowedPerp:
-    if not isinstance(body["long"], bool):
-        raise ValueError("long is neither true nor false")
+    if not isinstance(body["long"], bool) or not isinstance(body.get("own", False), bool):
+        raise ValueError("long is neither true nor false, or own is not")
     numbers = {n: int(body[n]) for n in _PERP_NUMBERS}
     accounts = frozenset(str(a).lower() for a in body["accounts"])
     return AllowedPerp(**{**body, "accounts": accounts, **numbers})

@@ -48,7 +48,7 @@ OURS = {
     "EventEmitter": "GmxEventEmitterDouble",
     "SyntheticsRouter": "GmxRouterDouble",
 }
-BESIDE = {"setUints", "addPlugin", "plugins", "judge", "orderHandler", "orderVault"}
+BESIDE = {"setUints", "addPlugin", "plugins", "judge"}
 """Functions that the doubles have beside those of one contract of the package."""
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from anvil.abi import encode_call
-from anvil.client import Chain
+from anvil.client import Chain, Reverted
 from anvil.deploy_gmx_v2 import (
     CODE_SIZE_MAX,
     DECREASE,
@@ -46,6 +46,8 @@ ARBITRUM = 42161
 SEED = 20_260_313
 ROUNDS = 4
 DAY_S = 86_400
+UNAUTHORIZED = "0xa35b150b"
+"""``Unauthorized(address,string)``."""
 JUDGE = f"executeLiquidation(address,address,address,bool,{PRICES})"
 
 
@@ -211,6 +213,7 @@ def test_load__wrong_addresses__name_what_is_wrong(chain: Chain, built: Gmx) -> 
     for made, words in (
         (replace(good, provider="0x" + "11" * 20), "no contract"),
         (replace(good, provider=built.store), "no SubaccountRouter"),
+        (replace(good, provider=built.handler), "it does not say router"),
         (replace(good, reader=built.store), "no Reader"),
         (replace(good, market=f"{built.usdc}:{built.usdc}:long"), "no such market"),
         (replace(good, market=f"{built.market}:{built.router}:long"), "takes no other"),
@@ -220,26 +223,43 @@ def test_load__wrong_addresses__name_what_is_wrong(chain: Chain, built: Gmx) -> 
             VenueReader(chain, made, built.multicall)
 
 
+@pytest.mark.parametrize("own", [False, True])
 def test_after__reduced_and_topped_up__never_better_than_the_engine_makes_it(
-    chain: Chain, built: Gmx
+    chain: Chain, built: Gmx, own: bool
 ) -> None:
-    account, wallet = chain.accounts[47], chain.accounts[48]
+    """``own``: by the owner's key, which asks the ExchangeRouter, to which nobody granted anything."""
+    account = chain.accounts[47]
+    wallet = account if own else chain.accounts[48]
     open_position(chain, built, account, False, 60_000, 6_000)
     chain.mine(chain.block().timestamp_s + DAY_S // 2)
     market_moves(chain, built, 2_080 * 10**8)
-    allow(chain, built, account, wallet, 9, FOR_LONG)
+    asked = slot(built, False, wallet)
+    if own:
+        asked = replace(asked, provider=built.exchange)
+    else:
+        allow(chain, built, account, wallet, 9, FOR_LONG)
     chain.send(chain.accounts[0], built.usdc, "mint(address,uint256)", wallet, 10**10)
     chain.send(wallet, built.usdc, "approve(address,uint256)", built.router, 10**10)
-    eye = VenueReader(chain, slot(built, False, wallet), built.multicall)
+    eye = VenueReader(chain, asked, built.multicall)
     for make in (lambda p: margin(eye, 700 * 10**6), lambda p: part(p, 3), lambda p: part(p, 1)):
         before = eye.position(account)
         step = make(before)
         promised = eye.venue.after((step,), before)
+        assert refusal(eye, account, wallet, step) == ""
         call = eye.venue.encode(step, before)
+        assert call.target == asked.provider
         chain.send(wallet, call.target, call.data, value_wei=call.value_wei)
         waits = eye.position(account).perp
         assert waits is not None
         assert waits.pending is not None
+        with pytest.raises(Reverted, match=UNAUTHORIZED):
+            # GMX takes whoever calls for the account: another's order is not his to touch
+            chain.send(
+                chain.accounts[3],
+                built.exchange,
+                "cancelOrder(bytes32)",
+                bytes.fromhex(waits.pending.key[2:]),
+            )
         execution = f"executeOrder(bytes32,{PRICES})"
         args = (bytes.fromhex(waits.pending.key[2:]), quoted(chain, built))
         chain.send(chain.accounts[1], built.handler, execution, *args)

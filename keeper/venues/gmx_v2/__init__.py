@@ -55,9 +55,9 @@ class GmxV2:
     @property
     def terms(self) -> tuple[str | int, ...]:
         """What an order is bounded by: target, order vault, market, collateral, side (1: long), index; and a 1 where
-        the target is the owner's Executor."""
+        the target is the owner's Executor, or the account where it is the ExchangeRouter."""
         s = self.slot
-        through = (1,) if s.executor else ()
+        through: tuple[str | int, ...] = (1,) if s.executor else (s.subaccount,) if s.own else ()
         return (s.target, s.vault, s.market, s.collateral.address, int(s.long), s.index.address, *through)
 
     @property
@@ -92,7 +92,7 @@ class GmxV2:
         return encode.can(self.slot, step, position, means)
 
     def encode(self, step: Step, position: Position) -> Call:
-        """An order by the SubaccountRouter, or ``cancelOrder``."""
+        """An order by the router or the owner's Executor, or ``cancelOrder``."""
         return encode.call(self.slot, step, position)
 
     def gas(self, step: Step) -> int:
@@ -117,7 +117,7 @@ class GmxV2:
 
 
 async def load(settings: VenueSettings, chain_id: int, ask: Read) -> GmxV2:
-    """The slot ``market`` of the SubaccountRouter ``provider``. Raises ConfigError, Transient."""
+    """The slot ``market`` of the SubaccountRouter or ExchangeRouter ``provider``. Raises ConfigError, Transient."""
     if settings.reader is None and (known := deployments.reader(chain_id)) is not None:
         settings = replace(settings, reader=known)
     return GmxV2(await book.slot(settings, chain_id, ask))

@@ -29,6 +29,7 @@ DATA_STORE = selector("dataStore()")
 ROUTER = selector("router()")
 ORDER_VAULT = selector("orderVault()")
 EVENT_EMITTER = selector("eventEmitter()")
+ORDER_HANDLER = selector("orderHandler()")
 GET_UINT = selector("getUint(bytes32)")
 GET_INT = selector("getInt(bytes32)")
 GET_BOOL = selector("getBool(bytes32)")
@@ -76,7 +77,7 @@ class Slot:
     name: str
     chain_id: int
     subaccounts: str
-    """The SubaccountRouter: the configured provider, and the target of every rescue."""
+    """The configured provider, and the target of every rescue: the SubaccountRouter; the ExchangeRouter if ``own``."""
     reader: str
     store: str
     router: str
@@ -97,6 +98,9 @@ class Slot:
     """The feeds' answers are widened by so much: signed prices run ahead of them."""
     executor: str = ""
     """The owner's GmxV2Executor, where that is the subaccount: the target of every rescue then; else empty."""
+    own: bool = False
+    """The provider is the ExchangeRouter, which takes whoever calls for the account: only its own key rescues, and
+    ``subaccount`` is the account itself."""
 
     @property
     def target(self) -> str:
@@ -159,7 +163,7 @@ async def slot(settings: VenueSettings, chain_id: int, read: Read) -> Slot:
         raise ConfigError((f"{field}.reader: is required: the address of GMX's Reader on this chain",))
     market, collateral = (str(to_checksum_address(a)) for a in found.groups()[:2])
     provider = settings.provider
-    at = await _contracts(field, settings, read)
+    *at, himself = await _contracts(field, settings, read)
     tokens = await _tokens(
         field, chain_id, await _market(field, settings.reader, (at[0], market), read), read
     )
@@ -190,7 +194,8 @@ async def slot(settings: VenueSettings, chain_id: int, read: Read) -> Slot:
         feeds=await _feeds(field, at[0], tokens, read),
         subaccount=settings.subaccount or ZERO,
         spread_bps=settings.spread_bps,
-        executor=await _executor(field, settings, (at[0], at[2]), read),
+        executor="" if himself else await _executor(field, settings, (at[0], at[2]), read),
+        own=himself,
     )
 
 
@@ -209,26 +214,31 @@ async def _executor(field: str, settings: VenueSettings, at: tuple[str, str], re
     return settings.subaccount
 
 
-async def _contracts(field: str, settings: VenueSettings, read: Read) -> tuple[str, str, str, str]:
-    """(store, router, vault of orders, event emitter) as the SubaccountRouter names them."""
+async def _contracts(field: str, settings: VenueSettings, read: Read) -> tuple[str, str, str, str, bool]:
+    """(store, router, vault of orders, event emitter) as the configured router names them; whether it is the
+    ExchangeRouter, which names its handler in the vault's stead."""
+    provider, where = settings.provider, f"{field}.provider {settings.provider}"
     names = {
         "dataStore": DATA_STORE,
         "router": ROUTER,
-        "orderVault": ORDER_VAULT,
         "eventEmitter": EVENT_EMITTER,
+        "orderVault": ORDER_VAULT,
     }
-    words = await read([ask(settings.provider, f) for f in names.values()])
+    words = await read([ask(provider, f) for f in (*names.values(), ORDER_HANDLER)])
     if words.ok[0] and not words.count[0]:
-        raise ConfigError((f"{field}.provider {settings.provider}: no contract there",))
-    missing = [n for i, n in enumerate(names) if not words.ok[i] or not words.count[i] or not words.uint(i)]
+        raise ConfigError((f"{where}: no contract there",))
+    told = [words.uint(i) if words.ok[i] and words.count[i] else 0 for i in range(len(names) + 1)]
+    handler, own = told.pop(), False
+    if not told[3] and handler:
+        asked = await read([ask(checksum(handler), ORDER_VAULT)])
+        told[3] = asked.uint(0) if asked.ok[0] and asked.count[0] else 0
+        own = bool(told[3])
+    missing = [n for n, address in zip(names, told, strict=True) if not address]
     if missing:
-        raise ConfigError(
-            (
-                f"{field}.provider {settings.provider}: no SubaccountRouter, it does not say {', '.join(missing)}",
-            )
-        )
-    store, router, vault, emitter = (checksum(words.uint(i)) for i in range(4))
-    return store, router, vault, emitter
+        why = f"no SubaccountRouter or ExchangeRouter, it does not say {', '.join(missing)}"
+        raise ConfigError((f"{where}: {why}",))
+    store, router, emitter, vault = (checksum(n) for n in told)
+    return store, router, vault, emitter, own
 
 
 async def _market(field: str, reader: str, at: tuple[str, str], read: Read) -> tuple[str, str, str]:

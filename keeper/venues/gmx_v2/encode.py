@@ -1,4 +1,5 @@
-"""Steps -> an order of the keeper as the owner's subaccount; what it changes, never better than it will be. Pure."""
+"""Steps -> an order of the keeper as the owner's subaccount, or as the owner; what it changes, never better than it
+will be. Pure."""
 
 from __future__ import annotations
 
@@ -39,8 +40,8 @@ MARGIN_SLIP_BPS = 500
 
 
 def call(slot: Slot, step: Step, position: Position) -> Call:
-    """The SubaccountRouter's multicall, worth the fee of its execution; or ``cancelOrder``. The Executor's own calls
-    where the owner has one."""
+    """The router's multicall, worth the fee of its execution; or ``cancelOrder``. The Executor's own calls where the
+    owner has one."""
     if slot.executor:
         return _bounded(slot, step, position)
     if isinstance(step, CancelOrder):
@@ -85,6 +86,7 @@ def _order(slot: Slot, step: Step, position: Position) -> PerpOrderCall:
         trigger_price=step.trigger_price if isinstance(step, PlaceStop) else 0,
         worst_price=_idle_price(position.perp) if isinstance(step, AddMargin) else step.worst_price,
         fee_wei=step.fee_wei,
+        own=slot.own,
     )
 
 
@@ -107,7 +109,7 @@ def can(slot: Slot, step: Step, position: Position, means: Means) -> Refusal | N
         return _no("position_closed", f"{position.id} has no size: it was closed or liquidated")
     if not isinstance(step, AddMargin | ReducePerp | PlaceStop | CancelOrder):
         return _no("not_supported", f"{type(step).__name__} is nothing that a perpetual knows")
-    if (no := forbidden(slot, perp, means)) is not None:
+    if (no := forbidden(slot, perp, means, position.id.account)) is not None:
         return no
     if isinstance(step, CancelOrder):
         return perp_rules.refuses(step, perp, means.wallet) or _uncancellable(perp, step)
@@ -122,8 +124,8 @@ def can(slot: Slot, step: Step, position: Position, means: Means) -> Refusal | N
     return _refused(slot, step, position, perp) or perp_rules.refuses(step, perp, means.wallet)
 
 
-def forbidden(slot: Slot, perp: Perp, means: Means) -> Refusal | None:
-    """Why the owner's grant does not let this wallet order for him."""
+def forbidden(slot: Slot, perp: Perp, means: Means, account: str) -> Refusal | None:
+    """Why neither the owner's grant nor its own key lets this wallet order for the account."""
     acting = perp.acting
     if slot.subaccount == book.ZERO:
         return _no(
@@ -133,11 +135,19 @@ def forbidden(slot: Slot, perp: Perp, means: Means) -> Refusal | None:
         return _no(
             "not_subaccount", f"the keeper's wallet is {means.wallet}, the subaccount {slot.subaccount}"
         )
+    if slot.own and slot.subaccount.lower() != account.lower():
+        return _no("not_account", not_account(slot, account))
     if not acting.allowed:
         return _no("grant_missing", f"the owner has not added {slot.subaccount} as a subaccount")
     if acting.actions_left <= 0:
         return _no("grant_spent", "the owner's grant has no action left; he raises the count")
     return None
+
+
+def not_account(slot: Slot, account: str) -> str:
+    """Why the ExchangeRouter's orders are none for that account."""
+    why = f"the ExchangeRouter {slot.target} takes whoever calls for the account, and that is not {account}"
+    return f"{why} but {slot.subaccount}: name the SubaccountRouter as venues.{slot.name}.provider"
 
 
 def _underpaid(perp: Perp, step: AddMargin | ReducePerp | PlaceStop, means: Means) -> Refusal | None:

@@ -55,14 +55,14 @@ class HedgedSlot(GmxV2):
         kept = []
         for position in found.positions:
             mine = replace(position, id=self.position_id(position.id.account))
-            perp = mine.perp or self._flat(block, words)
+            perp = mine.perp or self._flat(block, words, mine.id.account)
             if isinstance(perp, str):
                 lost.append(Unreadable(id=mine.id, why=perp, since_block=block.number))
                 continue
             kept.append(mine if mine.perp else replace(mine, perp=perp, mode="flat"))
         return replace(found, positions=tuple(kept), unreadable=tuple(lost))
 
-    def _flat(self, block: Block, words: Words) -> Perp | str:
+    def _flat(self, block: Block, words: Words, account: str) -> Perp | str:
         """Nothing held: the market's prices, rates and rules, the account's orders and its grant."""
         slot = self.slot
         head = store.size(slot)
@@ -111,16 +111,19 @@ class HedgedSlot(GmxV2):
             increase_gas=gas + applied(rules.increase_gas, rules.gas_factor),
             decrease_gas=gas + applied(rules.decrease_gas, rules.gas_factor),
             disabled=rules.disabled,
-            acting=orders.granted(slot, own),
+            acting=orders.granted(slot, account, own),
             side=read.side_of(market, slot.long),
         )
 
     def can(self, step: Step, position: Position, means: Means) -> Refusal | None:
         """Why GMX, or the owner's grant, would not let the hedge's key order this now."""
         perp = position.perp
+        if self.slot.own:
+            why = f"a hedge orders as a subaccount: name the SubaccountRouter as venues.{self.slot.name}.provider"
+            return _no("not_supported", why)
         if not isinstance(step, GrowPerp) or perp is None:
             return super().can(step, position, means)
-        if (no := encode.forbidden(self.slot, perp, means)) is not None:
+        if (no := encode.forbidden(self.slot, perp, means, position.id.account)) is not None:
             return no
         if perp.disabled:
             return _no("market_disabled", f"GMX has disabled market {self.slot.market}")

@@ -10,6 +10,7 @@ from eth_abi.exceptions import DecodingError
 from keeper.executor import perp_bounded
 from keeper.model import Acting, Block, PerpOrder
 from keeper.seams import Seen
+from keeper.units import UINT256_MAX
 from keeper.venues.gmx_v2 import book
 from keeper.venues.gmx_v2.book import Slot
 from keeper.words import Words
@@ -80,8 +81,13 @@ def waiting(slot: Slot, block: Block, words: Words, asked: int) -> tuple[PerpOrd
     return tuple(orders)
 
 
-def granted(slot: Slot, words: Words, timestamp_s: int = 0) -> Acting:
+def granted(slot: Slot, account: str, words: Words, timestamp_s: int = 0) -> Acting:
     """What the owner allows; what could not be read is not allowed. ``timestamp_s``: of the words' block."""
+    if slot.own:
+        # nobody's leave is asked of the owner's own key: what it may not is another account's
+        mine = slot.subaccount.lower() == account.lower()
+        most = UINT256_MAX if mine else 0
+        return Acting(subaccount=slot.subaccount, allowed=mine, until_s=most, actions_left=most)
     n = [0] * 4
     if slot.subaccount != book.ZERO:
         n = [words.uint(i) if words.ok[i] and words.count[i] else 0 for i in range(2, 6)]

@@ -75,7 +75,7 @@ def _of_account(slot: Slot, account: str, told: Prices | None, page: int = order
         ask(slot.reader, book.GET_POSITION, word(slot.store), at),
         ask(slot.reader, book.GET_ORDERS, word(slot.store), who, word(0), word(page)),
     ]
-    if slot.subaccount != book.ZERO:
+    if slot.subaccount != book.ZERO and not slot.own:
         listed = key("SUBACCOUNT_LIST", account)
         asked.append(ask(slot.store, book.CONTAINS_ADDRESS, listed, word(slot.subaccount)))
         for field in (
@@ -198,7 +198,7 @@ def _one(frame: Frame, id: PositionId, words: Words, about: About) -> Position |
         return waits
     if told is not None and shadow is None and (why := _worse(frame, held, words, told)):
         return why
-    acting = orders.granted(frame.slot, words, frame.block.timestamp_s)
+    acting = orders.granted(frame.slot, id.account, words, frame.block.timestamp_s)
     return position(frame, id, perp(frame, held, waits, acting))
 
 

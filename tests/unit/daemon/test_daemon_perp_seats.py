@@ -11,13 +11,15 @@ from keeper.daemon.facts import Guarded
 from keeper.daemon.perp_seats import findings
 from keeper.model import Acting, OrderBounds, Position
 from keeper.seams import Severity
+from keeper.venues.gmx_v2 import GmxV2
 from tests import build
-from tests.build import WALLET
-from tests.hedge_relief import ACTING, GMX, PERP
+from tests.build import ALICE, WALLET
+from tests.hedge_relief import ACTING, GMX, PERP, SLOT
 from tests.hedge_relief import short as held
 from tests.hedged import perp
 
 pytestmark = pytest.mark.unit
+BOB = "0x" + "b0" * 20
 BLOCK = build.snapshot([]).block
 NOW_S = BLOCK.timestamp_s
 FINE = replace(ACTING, actions_left=50, until_s=2**40)
@@ -45,23 +47,31 @@ BOUNDS = OrderBounds(
 
 
 def codes(
-    acting: Acting, *, disabled: bool = False, strategies: tuple[str, ...] = ("reduce_perp",)
-) -> set[str]:
+    acting: Acting,
+    *,
+    disabled: bool = False,
+    strategies: tuple[str, ...] = ("reduce_perp",),
+    venue: GmxV2 = GMX,
+    wallet: str = WALLET,
+) -> dict[str, str]:
+    """Code -> why."""
     at = held(2_000)
     assert at.perp is not None
     at = replace(at, perp=replace(at.perp, acting=acting, disabled=disabled))
     policy = replace(PERP, strategies=strategies)
     guarded = Guarded(label="short", policy=policy, venue_id=GMX.id, id=at.id)
     snapshot = build.snapshot([at])
-    site = SimpleNamespace(guarded=(guarded,))
-    return {f.code for f in findings(site, snapshot)}  # type: ignore[arg-type]
+    snapshot = replace(snapshot, means=replace(snapshot.means, wallet=wallet))
+    site = SimpleNamespace(guarded=(guarded,), venues={GMX.id: venue})
+    return {f.code: f.why for f in findings(site, snapshot)}  # type: ignore[arg-type]
 
 
 def late(position: Position, trigger_ppm: int) -> list[tuple[str, Severity]]:
     assert position.perp is not None
     acting = through(trigger_ppm=trigger_ppm)
     at = replace(position, perp=replace(position.perp, acting=acting))
-    site = SimpleNamespace(guarded=(Guarded(label="it", policy=PERP, venue_id=GMX.id, id=at.id),))
+    guarded = Guarded(label="it", policy=PERP, venue_id=GMX.id, id=at.id)
+    site = SimpleNamespace(guarded=(guarded,), venues={GMX.id: GMX})
     return [(f.code, f.severity) for f in findings(site, build.snapshot([at]))]  # type: ignore[arg-type]
 
 
@@ -70,7 +80,7 @@ def through(**wrong: object) -> Acting:
 
 
 def test_grant__that_is_whole__is_not_mentioned() -> None:
-    assert codes(FINE) == codes(through()) == set()
+    assert codes(FINE) == codes(through()) == {}
 
 
 @pytest.mark.parametrize(
@@ -92,7 +102,28 @@ def test_grant__that_is_whole__is_not_mentioned() -> None:
     ],
 )
 def test_grant__that_lacks_something__is_named(named: str, acting: Acting) -> None:
-    assert codes(acting) == {named}
+    assert set(codes(acting)) == {named}
+
+
+def test_wallet__that_is_not_the_one_named__is_told_before_the_night() -> None:
+    told = codes(FINE, wallet=BOB)
+    assert set(told) == {"not_subaccount"}
+    assert BOB in told["not_subaccount"]
+    # an Executor is the subaccount: the wallet is its bot, and that is asked of it
+    assert set(codes(through(), wallet=BOB)) == {"grant_expired"}
+
+
+def test_account__that_is_the_wallet_itself__needs_the_exchange_router_and_there_no_grant() -> None:
+    mine = replace(FINE, subaccount=ALICE, allowed=False)
+    told = codes(mine, wallet=ALICE)
+    assert set(told) == {"own_account"}
+    assert "write venues.gmx.provider: GMX's ExchangeRouter" in told["own_account"]
+    known = codes(mine, wallet=ALICE, venue=GmxV2(replace(SLOT, chain_id=42161)))
+    assert '= "0x1C3fa76e6E1088bCE750f23a5BFcffa1efEF6A41"' in known["own_account"]
+    own = GmxV2(replace(SLOT, subaccount=ALICE, own=True))
+    assert codes(replace(mine, allowed=True), wallet=ALICE, venue=own) == {}
+    other = GmxV2(replace(SLOT, subaccount=BOB, own=True))
+    assert set(codes(replace(mine, subaccount=BOB), wallet=BOB, venue=other)) == {"not_account"}
 
 
 @pytest.mark.parametrize(("long", "needed"), [(True, 60_501), (False, 63_096)])
@@ -109,5 +140,5 @@ def test_trigger__that_what_is_owed_has_passed__is_told_before_it_is_late(long: 
 
 
 def test_market__that_is_disabled_and_a_stop_that_nobody_places__are_named() -> None:
-    assert codes(FINE, disabled=True) == {"market_disabled"}
-    assert codes(through(), strategies=("reduce_perp", "stop_on_venue")) == {"stop_not_supported"}
+    assert set(codes(FINE, disabled=True)) == {"market_disabled"}
+    assert set(codes(through(), strategies=("reduce_perp", "stop_on_venue"))) == {"stop_not_supported"}

@@ -22,7 +22,8 @@ def test_deployments__of_a_known_chain__name_router_reader_and_emitter(chain_id:
     assert known.chain == CHAINS[chain_id][0]
     assert known.reader == deployments.reader(chain_id)
     assert deployments.openings(known.provider, SOMEBODY).target != known.provider
-    assert deployments.contracts(1) == ()
+    assert deployments.openings(str(deployments.exchange(chain_id)), SOMEBODY).target != known.provider
+    assert (deployments.contracts(1), deployments.exchange(1)) == ((), None)
 
 
 @pytest.mark.parametrize("chain_id", CHAINS)
@@ -34,6 +35,8 @@ def test_deployments__of_a_known_chain__are_the_package_s(chain_id: int) -> None
     named = dict(re.findall(r"(\w+): \"(0x[0-9a-fA-F]{40})\"", block))
     (known,) = deployments.contracts(chain_id)
     emitter = deployments.openings(known.provider, SOMEBODY).target
-    told = (known.provider, known.reader, emitter)
-    said = (named["SubaccountRouter"], named["SyntheticsReader"], named["EventEmitter"])
+    exchange = deployments.exchange(chain_id)
+    told = (known.provider, exchange, known.reader, emitter)
+    each = ("SubaccountRouter", "ExchangeRouter", "SyntheticsReader", "EventEmitter")
+    said = tuple(named[n] for n in each)
     assert [str(a).lower() for a in told] == [a.lower() for a in said]
