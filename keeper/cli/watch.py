@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from keeper.cli import arguments
-
-if TYPE_CHECKING:
-    from keeper.config import Settings
 
 HEADERS = ("chain", "position", "level", "health", "to liquidation", "what is known")
 NAMED_MAX = 8
@@ -43,22 +41,23 @@ def command(
     import asyncio
     import sys
 
+    from keeper.cli.arm import socket
     from keeper.cli.endings import drive
-    from keeper.config import load
     from keeper.notify.control import ask
 
-    settings = load(config)
-    first = asyncio.run(ask(settings.control_path, {"do": "status"}))
+    # its secrets may be the unit's alone, or it may be broken by now: the daemon is asked all the same
+    daemon = socket(config)
+    first = asyncio.run(ask(daemon, {"do": "status"}))
     if once or not sys.stdout.isatty():
         from keeper.cli.table import plain
 
         above = [*head_lines(first), *endpoint_lines(first), *alarm_lines(first), *plan_lines(first)]
         print("\n".join([*above, "", plain(HEADERS, rows(first))]))
         return
-    drive(_live(settings, every))
+    drive(_live(daemon, every))
 
 
-async def _live(settings: Settings, every_s: float) -> None:
+async def _live(daemon: Path, every_s: float) -> None:
     """Redraw until interrupted; a daemon that is gone is said, with its age, over what it said last."""
     import asyncio
     import contextlib
@@ -74,7 +73,7 @@ async def _live(settings: Settings, every_s: float) -> None:
     with Live(auto_refresh=False, screen=False) as live:
         while time.monotonic() - seen_s < LOST_S_MAX:
             with contextlib.suppress(Transient):  # the age below says so
-                body, seen_s = await ask(settings.control_path, {"do": "status"}), time.monotonic()
+                body, seen_s = await ask(daemon, {"do": "status"}), time.monotonic()
             live.update(screen(body, time.monotonic() - seen_s), refresh=True)
             await asyncio.sleep(every_s)
 

@@ -190,6 +190,9 @@ def test_policy__when_changed__then_a_reload_shows_it_first_and_the_daemon_goes_
         assert "1.2O" in wrong.stdout
         assert "asked all the same" in wrong.stderr
         assert keeper(on, "ack").returncode == 0
+        watched = keeper(on, "watch", "--once")
+        assert watched.returncode == 0
+        assert "SAFE" in watched.stdout
         on.config.write_text(text)
         rewritten(on, {'mode = "live"': 'mode = "dry-run"'})
         assert "needs a restart, and nothing was taken over: mode" in keeper(on, "reload", "--apply").stderr
