@@ -54,6 +54,21 @@ Interest = Annotated[
 Tell = Annotated[
     Path | None, typer.Option("--tell", help="Write the warning there: STATE_DIR/early-warning.json.")
 ]
+Prepare = Annotated[
+    Path | None,
+    typer.Option("--prepare", help="With --target: write what the OWNER signs to gear one loan up to it."),
+]
+Safe = Annotated[bool, typer.Option("--safe", help="With --prepare: a Safe's batch and its hashes.")]
+Loss = Annotated[
+    float, typer.Option("--loss", help="With --prepare: per cent below the oracle's price at the most.")
+]
+Slippage = Annotated[
+    float, typer.Option("--slippage", help="With --prepare: per cent below the quote of now.")
+]
+Margin = Annotated[
+    float, typer.Option("--margin", help="With --prepare: health above the policy's target at the least.")
+]
+Minutes = Annotated[int, typer.Option("--minutes", help="With --prepare: after so many the swap reverts.")]
 
 
 class Seen(NamedTuple):
@@ -91,6 +106,12 @@ def command(
     mark: Mark = None,
     open_interest: Interest = None,
     tell: Tell = None,
+    prepare: Prepare = None,
+    safe: Safe = False,
+    loss: Loss = 1.0,
+    slippage: Slippage = 0.3,
+    margin: Margin = 0.10,
+    minutes: Minutes = 30,
     json: arguments.Json = False,
 ) -> None:
     """Show the leverage of each position and of the whole book, and of the market it lives in.
@@ -100,12 +121,19 @@ def command(
     from files: regime, funding, basis, open interest, flush, and the early warning with how it fared; these alone
     where there is no book. Exits with 1 when a position cannot be judged or has no equity left.
 
+    With --target and --prepare FILE instead: the calls by which the owner of one Aave v3 loan borrows, buys and
+    supplies up to that leverage, for his own signature and with an expiry. The keeper signs and sends nothing; exits
+    with 1 and the reason where there is no sheet.
+
     Example: keeper leverage --book book.json --floor 5000 --times 3
     """
-    from keeper.cli import leverage_market, table
+    from keeper.cli import leverage_market
 
     files = Files(prices=prices, symbol=symbol, funding=funding, mark=mark, interest=open_interest)
     wish = wished(target, cost, (floor, times), (ratchet, highest))
+    if prepare is not None or safe:
+        asked = (account or [], safe, (loss, slippage, margin, minutes))
+        raise typer.Exit(geared_up(config, wish, asked, prepare))
     crowd = leverage_market.crowd(files) if files.any else None
     if tell is not None:
         told(tell, None if crowd is None else crowd.warning, symbol)
@@ -115,12 +143,48 @@ def command(
     )
     whole = None if alone else venue_book.read(config, wanted)
     seen = None if whole is None else seen_of(only(whole, account or ()), (history, half_life), depends, wish)
+    raise typer.Exit(ended(seen, crowd, json=json))
+
+
+def ended(seen: Seen | None, crowd: Crowd | None, *, json: bool) -> int:
+    """Everything shown; 1 when a position cannot be judged or has no equity left."""
+    from keeper.cli import table
+
     if json:
         print(table.document(document(seen, crowd)))
     else:
         show(seen, crowd)
     bad = seen is not None and (seen.found.unknown or any(not b.equity > 0.0 for b in seen.found.borrowers))
-    raise typer.Exit(int(bool(bad)))
+    return int(bool(bad))
+
+
+def geared_up(
+    config: Path,
+    wish: WhatIf,
+    asked: tuple[Sequence[str], bool, tuple[float, float, float, int]],
+    out: Path | None,
+) -> int:
+    """``--prepare``: the exit code. Exit 2 where it lacks its target or its file."""
+    from keeper.cli import leverage_boost
+    from keeper.cli.endings import usage
+    from keeper.config import load
+
+    labels, safe, (loss, slippage, margin, minutes) = asked
+    if out is None:
+        raise usage("--safe", "goes with --prepare FILE")
+    if math.isnan(wish.target):
+        raise usage("--prepare", "goes with --target L")
+    wanted = leverage_boost.Asked(
+        target=wish.target,
+        labels=labels,
+        cost_pct=wish.cost_pct,
+        loss_pct=loss,
+        slippage_pct=slippage,
+        margin=margin,
+        minutes=minutes,
+        safe=safe,
+    )
+    return leverage_boost.command(load(config), wanted, out)
 
 
 def wished(

@@ -268,7 +268,8 @@ def _band(found: Leverage, wish: WhatIf) -> list[Measure]:
     if ratio < low:
         inside = (
             f"below it: the keeper never borrows. Your own act: {-sale:,.0f} USD borrowed, and as much bought and "
-            f"supplied, restore {wish.target:g}x at health {health_of_ratio(wish.target, weighted):.4f}, costs apart"
+            f"supplied, restore {wish.target:g}x at health {health_of_ratio(wish.target, weighted):.4f}, costs apart "
+            "(--prepare FILE writes it for your signature)"
         )
     if ratio > high:
         inside = f"above it: {sale:,.0f} USD sold against debt restore {wish.target:g}x, costs apart"

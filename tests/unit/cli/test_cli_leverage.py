@@ -15,6 +15,7 @@ from keeper.cli import app
 from keeper.cli.leverage_book import links
 from keeper.errors import ConfigError
 from keeper.replay import series
+from tests.unit.config.test_config_parse import GOOD
 
 pytestmark = pytest.mark.unit
 HOUR, FIRST = 3_600, 1_600_000_000
@@ -236,9 +237,39 @@ def test_depends__when_wrong__then_file_row_and_column_are_told(
         (["--floor", "5", "--times", "0"], "0 is not from 0.1 to 100"),
         (["--ratchet", "100"], "100 is not per cent from 0 to 99"),
         (["--tell", "x.json"], "needs --prices and --funding"),
+        (["--prepare", "x.json"], "goes with --target L"),
+        (["--target", "2", "--safe"], "goes with --prepare FILE"),
     ],
 )
 def test_leverage__when_an_option_is_wrong__then_usage(options: list[str], words: str) -> None:
     code, said = asked(*options)
     assert code == 2
     assert words in " ".join(said.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--loss", "5"], "5 is not from 0.05 to 3"),
+        (["--slippage", "2"], "2 is not from 0 to 1"),
+        (["--margin", "0"], "0 is not from 0.02 to 10"),
+        (["--minutes", "1"], "1 is not from 2 to 1440"),
+        (["--account", "nobody"], "is for one position: name it"),
+    ],
+)
+def test_prepare__when_a_bound_is_wrong__then_usage_before_anything_is_asked(
+    tmp_path: Path, options: list[str], words: str
+) -> None:
+    (tmp_path / "keeper.toml").write_text(GOOD)
+    where = [
+        "--config",
+        str(tmp_path / "keeper.toml"),
+        "--target",
+        "2",
+        "--prepare",
+        str(tmp_path / "s.json"),
+    ]
+    code, said = asked(*where, *options)
+    assert code == 2, said
+    assert words in " ".join(said.replace("│", " ").split())
+    assert not (tmp_path / "s.json").exists()
