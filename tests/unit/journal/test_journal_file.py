@@ -95,7 +95,16 @@ def test_open__when_missing_and_not_to_be_created__then_names_the_file(path: Pat
         Reader.open(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"not a database at all, just text"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"not a database at all, just text",
+        # a header that names no page size
+        b"SQLite format 3\0" + bytes(84),
+        b"SQLite format 3\0" + bytes(65_520),
+    ],
+)
 def test_open__when_file_is_no_database__then_broken_names_it(path: Path, content: bytes) -> None:
     path.parent.mkdir()
     path.write_bytes(content)

@@ -103,6 +103,16 @@ def test_intents_on__when_several_chains_plan__then_the_newest_of_that_chain_old
     assert journal.intents_on(2) == ()
 
 
+def test_intents__when_no_limit_is_named__then_the_newest_hundred(journal: Journal) -> None:
+    with journal.batch():
+        for seq in range(1, 102):
+            journal.open_intent(plan(seq), dry=True)
+    newest = list(range(2, 102))
+    assert [i.key.seq for i in journal.intents()] == newest
+    assert [i.key.seq for i in journal.intents(position_id())] == newest
+    assert [i.key.seq for i in journal.intents_on(CHAIN_ID)] == newest
+
+
 def test_open_and_followed__when_chains_differ__then_each_only_its_own(journal: Journal) -> None:
     ended(journal, 1, S.INCLUDED, 101)
     journal.open_intent(plan(2, at=block(102)))

@@ -156,5 +156,12 @@ def test_pay_in__when_another_position_token_amount_or_byte__then_refused_by_nam
     assert "is not allowed" in (repays.refuses(paid_in(amount=other)) or "")
     huge = Amount(token=WETH, units=10**30)
     assert "allowed are 1.." in (supplies.refuses(paid_in(Side.COLLATERAL, amount=huge)) or "")
+    nothing = Amount(token=USDC, units=0)
+    assert "0 units, allowed are 1.." in (repays.refuses(paid_in(amount=nothing)) or "")
+    most = ORDER.collateral[WETH.address.lower()]
+    assert most is not None
+    for units, fine in ((most, True), (most + 1, False)):
+        paid = paid_in(Side.COLLATERAL, amount=Amount(token=WETH, units=units))
+        assert (supplies.refuses(paid) is None) == fine
     assert "not canonical" in (repays.refuses(paid_in() + b"\0" * 32) or "")
     assert "pays nothing in" in (repays.refuses(abi.DELEVERAGE + paid_in()[4:]) or "")

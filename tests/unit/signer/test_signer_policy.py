@@ -209,6 +209,13 @@ _OTHER = int(STRANGER, 16)
             (_TOKEN, _OTHER, 1, 2, 3, 0, 3 * 10**6 + 1, _OTHER, 9, 0),
             8,
         ),
+        # every bit of the word counts, and none beside it
+        (
+            "repay((address,address,address,address,uint256),uint256,uint256,address,bytes)",
+            (_TOKEN, _OTHER, 1, 2, UINT256_MAX, 0, UINT256_MAX, _OTHER, 9, 0),
+            2 * (UINT256_MAX // 10**6 + 1),
+        ),
+        ("supply(address,uint256,address,uint16)", (_TOKEN, UINT256_MAX, UINT256_MAX, 0), UINT256_MAX),
     ],
 )
 def test_spend_of__when_a_call_pays_out_of_the_wallet__then_token_and_units_of_it(

@@ -175,6 +175,17 @@ def test_open__when_its_pages_are_not_what_was_written__then_damaged_and_nothing
     Store.open(path).close()
 
 
+@pytest.mark.parametrize("content", [b"", bytes(17), bytes(18), bytes(100), bytes(65_536)])
+def test_open__when_its_header_names_no_page_size__then_broken_and_no_traceback(
+    tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "signer.sqlite"
+    path.write_bytes(content)
+    with pytest.raises(Broken, match=f"signer store {path} "):
+        Store.open(path)
+    assert path.read_bytes() == content
+
+
 def test_open__when_it_is_somebody_elses_database__then_refused_untouched(tmp_path: Path) -> None:
     path = tmp_path / "signer.sqlite"
     other = sqlite3.connect(path)
