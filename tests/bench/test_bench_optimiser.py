@@ -78,17 +78,12 @@ def test_time__p99(once: list[Row], solved: list[Row]) -> None:
         f" (the slowest twentieth best of three; all once: p99 {p99_once:.1f} ms, largest {raw[-1]:.1f} ms)"
     )
     record(
-        "optimiser_ms_p99",
-        round(p99, 2),
-        unit="ms CPU, slowest twentieth best of three",
-        bound="< 20",
-        holds=p99 < 20,
-        evidence="generated",
-        n=PORTFOLIOS,
-    )
+        "optimiser_ms_p99", round(p99_once, 2), unit="ms CPU, each once", bound="< 20", holds=p99_once < 20,
+        evidence="generated", n=PORTFOLIOS,
+    )  # fmt: skip
     record(
-        "optimiser_ms_p99_once", round(p99_once, 2), unit="ms CPU, each once", evidence="generated",
-        n=PORTFOLIOS,
+        "optimiser_ms_p99_best_of_three", round(p99, 2), unit="ms CPU, slowest twentieth best of three",
+        evidence="generated", n=PORTFOLIOS,
     )  # fmt: skip
     assert (
         median(spent) < 20
