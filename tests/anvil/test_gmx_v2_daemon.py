@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from anvil.gmx_keepers import Pair, executed, moved, pair, taken
 from anvil.guard import START_S, Guard
 from anvil.node import Anvil
 from anvil.perp_scenario import load_perp_scenario
-from anvil.perp_stage import perp_stage
+from anvil.perp_stage import PerpStage, perp_stage
 from anvil.report import keep
+from keeper.cli.adopt import adopt
 from keeper.config import load
 from keeper.journal.read import Reader
 from tests.bench.figures import record
@@ -68,20 +70,44 @@ def handled(request: pytest.FixtureRequest) -> Iterator[set[str]]:
         )
 
 
+def with_own(on: PerpStage) -> PerpStage:
+    """The story with its long on the keeper's own account, which orders by GMX's ExchangeRouter, granted nothing."""
+    wallet, before = str(load(on.config).wallet.address), on.pairs[0]
+    on.chain.rpc("anvil_impersonateAccount", wallet)
+    mine = pair(on.chain, on.at, (wallet, on.chain.accounts[40]), True, DOLLARS, before.label)
+    on.chain.rpc("anvil_stopImpersonatingAccount", wallet)
+    text = on.config.read_text().replace(before.guarded, wallet)
+    on.config.write_text(text.replace(on.at.subaccounts, on.at.exchange, 1))
+    # what the owner sent with his key before the keeper had it
+    asyncio.run(adopt(load(on.config), accept=True, actor="test", why="the owner opened his position"))
+    return replace(on, pairs=(mine, *on.pairs[1:]))
+
+
 @pytest.mark.anvil
 def test_story__crash_then_squeeze__guarded_stand_and_their_twins_are_liquidated(tmp_path: Path) -> None:
+    """The long is the wallet's own account's, the short one whose owner granted the wallet orders."""
     story = load_perp_scenario("perp")
     assert story is not None
-    with perp_stage(story, tmp_path, mode="live") as on:
+    long, short = story.position
+    # enough for a part of each: what is left must come out of the positions
+    half = replace(story, keeper_usdc=980, position=(long, replace(short, size_usd=10_000, margin_usd=1_000)))
+    with perp_stage(half, tmp_path, mode="live") as bare:
+        on = with_own(bare)
         report = tell(on, Clock(), dry_run=False)
         with Reader.open(load(on.config).journal_path) as journal:
             told = [str(e.data["state"]) for e in journal.entries("order", limit=10_000)]
             alarms = {str(e.data["code"]) for e in journal.entries("alarm", limit=10_000)}
+            sent = [i for i in journal.intents() if i.attempts and not str(i.key).startswith("grant:")]
     keep(report, ())
-    assert report.ok, report
+    assert report.ok, report.lines
+    verbs = [{verb for d in x.done for verb, _ in d.steps} for x in report.lines]
+    assert verbs == [{"addmargin", "reduceperp"}] * 2
+    by_router = {(i.key.position.account, str(i.plan.call.target)) for i in sent}
+    assert by_router == {
+        (p.guarded, r) for p, r in zip(on.pairs, (on.at.exchange, on.at.subaccounts), strict=True)
+    }
     assert all(x.twin_lost_usd > 0 for x in report.lines)
     done = [verb for x in report.lines for d in x.done for verb, _ in d.steps]
-    assert {"addmargin", "reduceperp"} <= set(done)
     # one order a transaction, and each was executed
     assert report.transactions == len(done) == told.count("PENDING") == told.count("EXECUTED")
     assert not alarms & {"order_cancelled", "order_late", "surprise", "unknown"}
