@@ -1,8 +1,9 @@
-"""Whether the contract in whose name the keeper orders on a perpetual venue is proven to be its owner's Executor."""
+"""In whose name the keeper orders on a perpetual venue: one name a slot; of a contract, proven to be the Executor."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from keeper.config import VenueSettings
 from keeper.daemon.desks import code
@@ -25,6 +26,17 @@ async def proven(
     named = f"venues.{settings.name}.subaccount {venue.slot.executor}"
     if wrong := tuple(f"{named}: {w}" for w in why if w):
         raise ConfigError(wrong)
+
+
+def alone(venue: Venue, settings: VenueSettings, named: Mapping[str, VenueSettings]) -> None:
+    """Raises ConfigError where a venue read before is the same slot in another's name: one of the two would order
+    through the other, and be refused in the night. ``named``: venue id -> settings of those read before."""
+    other = named.get(venue.id)
+    if not isinstance(venue, GmxV2) or other is None or replace(other, name=settings.name) == settings:
+        return
+    why = f"is the slot of venues.{other.name} by another router, Reader, subaccount or spread"
+    why += ": a keeper orders in a slot in one name; guard the other account by a keeper of its own"
+    raise ConfigError((f"venues.{settings.name}: {why}",))
 
 
 async def problem(executor: str, owner: str, subaccounts: str, at: tuple[Transport, Block]) -> str:

@@ -18,7 +18,7 @@ from keeper.daemon.camera import Camera
 from keeper.daemon.desks import desk
 from keeper.daemon.facts import Guarded, Lens
 from keeper.daemon.known import Wish
-from keeper.daemon.perp_desks import proven
+from keeper.daemon.perp_desks import alone, proven
 from keeper.daemon.shadow import ShadowBook
 from keeper.errors import ConfigError, KeeperError
 from keeper.model import Block, Outlook, Policy, PositionId, Snapshot
@@ -120,6 +120,7 @@ async def site(
             mine = [p.account for p in settings.positions if p.venue == venue_settings.name]
             await proven(venue, venue_settings, mine, (endpoints, block))
             if not served:
+                alone(venue, venue_settings, named)
                 # a start in a storm waits for no search of logs: the first look of discovery finds them
                 at = (endpoints, camera, block)
                 venue, venue_settings = await lines.loaded(venue, venue_settings, mine, at)

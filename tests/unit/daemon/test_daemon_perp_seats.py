@@ -7,8 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from keeper.config import VenueSettings
 from keeper.daemon.facts import Guarded
+from keeper.daemon.perp_desks import alone
 from keeper.daemon.perp_seats import findings
+from keeper.errors import ConfigError
 from keeper.model import Acting, OrderBounds, Position
 from keeper.seams import Severity
 from keeper.venues.gmx_v2 import GmxV2
@@ -137,6 +140,15 @@ def test_trigger__that_what_is_owed_has_passed__is_told_before_it_is_late(long: 
     more = 20_000 if long else 20_000 * 100 // 105
     assert late(held(2_000, owing), needed + more + 1_998) == [("late_trigger", Severity.WARNING)]
     assert late(held(2_000, owing), needed + more - 2) == [("late_trigger", Severity.CRITICAL)]
+
+
+def test_slot__named_twice_in_other_names__is_refused_and_twice_alike_is_not() -> None:
+    one = VenueSettings(name="a", kind="gmx_v2", chain="local", provider=SLOT.subaccounts, subaccount=WALLET)
+    alone(GMX, one, {})
+    alone(GMX, replace(one, name="b"), {GMX.id: one})
+    for other in (replace(one, name="b", subaccount=BOB), replace(one, name="b", provider=BOB)):
+        with pytest.raises(ConfigError, match=r"venues\.b: is the slot of venues\.a by another"):
+            alone(GMX, other, {GMX.id: one})
 
 
 def test_market__that_is_disabled_and_a_stop_that_nobody_places__are_named() -> None:
