@@ -50,17 +50,21 @@ class Outcome:
     @property
     def wide_enough(self) -> bool:
         """Whether the largest single update survived is as large as demanded."""
-        return self.stated_gap is None or self.largest_step >= self.stated_gap - 1e-9
+        return self.stated_gap is None or self.moved(self.largest_step) >= self.stated_gap - 1e-9
 
     @property
     def saved_usd(self) -> float:
         """What the fall took without a keeper, less what it took with one, its cost included."""
         return self.alone.lost_usd - self.guarded.lost_usd - self.guarded.cost_usd
 
+    def moved(self, share: float) -> float:
+        """A step as its price moves: a rise is measured by the factor of the fall that turns it over, and 0.2 of
+        that is +25 %."""
+        return share / (1.0 - share) if self.rises else share
+
     def step_text(self) -> str:
         """The largest single update in words."""
-        move = self.largest_step / (1.0 - self.largest_step) if self.rises else self.largest_step
-        return f"{self.driver} {'+' if self.rises else '-'}{move:.1%}"
+        return f"{self.driver} {'+' if self.rises else '-'}{self.moved(self.largest_step):.1%}"
 
 
 def rows(found: Outcome) -> list[tuple[str, ...]]:
@@ -77,7 +81,7 @@ def said(found: Outcome) -> list[str]:
     )
     lines.append(
         f"largest single update survived from the start: {found.step_text()}; the largest of this course is "
-        f"{found.largest_update:.1%}"
+        f"{found.moved(found.largest_update):.1%}"
     )
     if found.alone.liquidations:
         lines.append(f"saved: {found.saved_usd:,.2f} USD, the keeper's own cost deducted")
@@ -115,10 +119,12 @@ def _verdict(found: Outcome) -> str:
     if found.guarded.liquidations:
         why = "an update of this course is larger than any that it survives"
         if found.largest_update <= found.largest_step:
-            why = f"though no update is larger than the {found.largest_step:.1%} that it survives at once"
+            most = found.moved(found.largest_step)
+            why = f"though no update is larger than the {most:.1%} that it survives at once"
         return f"NOT PASSED: liquidated {found.guarded.liquidations}x with the keeper ({why})"
     if not found.wide_enough:
-        return f"NOT PASSED: a single update of {found.stated_gap:.1%} is demanded, {found.largest_step:.1%} survived"
+        survived = found.moved(found.largest_step)
+        return f"NOT PASSED: a single update of {found.stated_gap:.1%} is demanded, {survived:.1%} survived"
     return "passed: not liquidated with the keeper"
 
 

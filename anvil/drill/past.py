@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
@@ -20,6 +20,8 @@ from keeper.seams import Venue
 from keeper.venues.aave_v3 import AaveV3
 
 TIMEOUT_S = 20.0
+ANSWER_CHARS = 66
+"""0x and one word."""
 AAVE = "0x" + keccak(text="LiquidationCall(address,address,address,uint256,uint256,address,bool)").hex()
 MORPHO = (
     "0x" + keccak(text="Liquidate(bytes32,address,address,uint256,uint256,uint256,uint256,uint256)").hex()
@@ -84,9 +86,7 @@ async def _told(rpc: Rpc, log: Mapping[str, Any]) -> Liquidation:
     kind = {AAVE: "aave_v3", MORPHO: "morpho_blue", COMPOUND: "compound_v3"}[topic]
     provider = contract
     if topic == AAVE:
-        call = {"to": contract, "data": "0x" + encode_call("ADDRESSES_PROVIDER()").hex()}
-        answer = await rpc.call("eth_call", [call, "latest"], timeout_s=TIMEOUT_S)
-        provider = str(to_checksum_address("0x" + str(answer)[-40:]))
+        provider = await _provider(rpc, contract)
     return Liquidation(
         account=_user(log),
         block=int(log["blockNumber"], 16),
@@ -95,6 +95,37 @@ async def _told(rpc: Rpc, log: Mapping[str, Any]) -> Liquidation:
         provider=provider,
         market=log["topics"][1] if topic == MORPHO else None,
     )
+
+
+class Asks(Protocol):
+    """One endpoint."""
+
+    async def call(self, method: str, params: Sequence[object], *, timeout_s: float) -> object:
+        """Its answer. Raises Rejected or Transient."""
+        ...
+
+
+async def _provider(rpc: Asks, pool: str) -> str:
+    """Of the market whose pool said so. ConfigError for a pool of Aave v2, whose event looks the same."""
+    if (found := await _address(rpc, pool, "ADDRESSES_PROVIDER()")) is not None:
+        return found
+    if await _address(rpc, pool, "getAddressesProvider()") is not None:
+        why = (
+            f"the event is of {pool}, a pool of Aave v2, which is not drilled: its event only looks like v3's"
+        )
+    else:
+        why = f"the event is of {pool}, which answers as no pool of Aave v3"
+    raise ConfigError((f"--liquidation: {why}",))
+
+
+async def _address(rpc: Asks, contract: str, signature: str) -> str | None:
+    """The address that a getter answers; None where the contract has no such getter. Raises Transient."""
+    call = {"to": contract, "data": "0x" + encode_call(signature).hex()}
+    try:
+        answer = str(await rpc.call("eth_call", [call, "latest"], timeout_s=TIMEOUT_S))
+    except Rejected:
+        return None
+    return str(to_checksum_address("0x" + answer[-40:])) if len(answer) == ANSWER_CHARS else None
 
 
 def _user(log: Mapping[str, Any]) -> str:

@@ -121,9 +121,7 @@ def command(
     from files: regime, funding, basis, open interest, flush, and the early warning with how it fared; these alone
     where there is no book. Exits with 1 when a position cannot be judged or has no equity left.
 
-    With --target and --prepare FILE instead: the calls by which the owner of one Aave v3 loan borrows, buys and
-    supplies up to that leverage, for his own signature and with an expiry. The keeper signs and sends nothing; exits
-    with 1 and the reason where there is no sheet.
+    With --target and --prepare FILE instead: what the owner of one Aave v3 loan signs to gear it up; 1 where refused.
 
     Example: keeper leverage --book book.json --floor 5000 --times 3
     """
@@ -132,8 +130,8 @@ def command(
     files = Files(prices=prices, symbol=symbol, funding=funding, mark=mark, interest=open_interest)
     wish = wished(target, cost, (floor, times), (ratchet, highest))
     if prepare is not None or safe:
-        asked = (account or [], safe, (loss, slippage, margin, minutes))
-        raise typer.Exit(geared_up(config, wish, asked, prepare))
+        bounds = (loss, slippage, margin, minutes)
+        raise typer.Exit(geared_up(config, wish, (account or [], safe, bounds), prepare))
     crowd = leverage_market.crowd(files) if files.any else None
     if tell is not None:
         told(tell, None if crowd is None else crowd.warning, symbol)

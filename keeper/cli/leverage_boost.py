@@ -234,10 +234,13 @@ async def doubted(site: Site, view: View, position: Position) -> Refusal | None:
 
 
 async def _quoted(on: _Ground, units: int) -> Quoted | None:
+    from keeper.errors import ConfigError
     from keeper.executor import boost
 
     quoter = on.site.chain.uniswap_quoter
-    if quoter is None or not units:
+    if quoter is None:
+        raise ConfigError((f"chains.{on.site.chain.name}.uniswap_quoter: is not set, and none is known",))
+    if not units:
         return None
     calls = [boost.quote_call(quoter, on.loan, fee, units) for fee in boost.FEES]
     words = await on.site.camera.reader(on.site.block)(calls)

@@ -98,6 +98,18 @@ def test_outcome__a_gap_is_stated__then_it_is_passed_at_the_gap_and_above_and_by
     assert ("is demanded" in verdict) == (not wide and not liquidated)
 
 
+def test_outcome__when_the_price_rises__then_the_gap_is_per_cent_of_the_rise() -> None:
+    # 0.2 by the factor turned over is a rise of a quarter
+    rising = replace(outcome(0.2, 0.25), rises=True, largest_update=0.2)
+    assert rising.wide_enough
+    assert rising.step_text() == "WETH +25.0%"
+    assert any("the largest of this course is 25.0%" in line for line in said(rising))
+    more = replace(rising, stated_gap=0.2501)
+    assert not more.wide_enough
+    assert said(more)[-1] == "NOT PASSED: a single update of 25.0% is demanded, 25.0% survived"
+    assert not replace(more, rises=False).wide_enough
+
+
 @pytest.mark.parametrize(
     ("options", "step", "liquidated", "code"),
     [
