@@ -39,7 +39,7 @@ def _maker(venue: Venued) -> tuple[AllowedVault, ...]:
             join=str(join),
             wipes=wipes,
             numbers=frozenset(int(n) for n in numbers),
-            units_max=venue.units_max.get(str(token)) or UINT256_MAX - 1,
+            units_max=_most(venue, token),
         )
         for join, token, wipes in ((gem_join, gem, False), (dai_join, dai, True))
     )
@@ -61,7 +61,7 @@ def _gmx(venue: Venued) -> tuple[AllowedPerp | AllowedCancel | AllowedBounded, .
         collateral=str(collateral),
         long=bool(long),
         accounts=frozenset(a.lower() for a in venue.accounts if a.lower() == (own or a.lower())),
-        units_max=venue.units_max.get(str(collateral)) or UINT256_MAX - 1,
+        units_max=_most(venue, collateral),
         fee_wei_max=venue.fee_wei_max,
         price_least=price // PRICE_TIMES,
         price_most=price * PRICE_TIMES,
@@ -80,7 +80,7 @@ def _bounded(venue: Venued, price: int) -> tuple[AllowedBounded, ...]:
         collateral=str(collateral),
         long=bool(long),
         positions=frozenset(keys),
-        units_max=venue.units_max.get(str(collateral)) or UINT256_MAX - 1,
+        units_max=_most(venue, collateral),
         fee_wei_max=venue.fee_wei_max,
         price_least=price // PRICE_TIMES,
         price_most=price * PRICE_TIMES,
@@ -88,6 +88,12 @@ def _bounded(venue: Venued, price: int) -> tuple[AllowedBounded, ...]:
     if price <= 0:
         return (rule,)
     return rule, replace(rule, does="addMargin"), replace(rule, does="reduce")
+
+
+def _most(venue: Venued, token: object) -> int:
+    """Units of a token in one call; a bound of nothing is a bound."""
+    found = venue.units_max.get(str(token))
+    return UINT256_MAX - 1 if found is None else found
 
 
 KINDS: dict[str, Callable[[Venued], tuple[Allowed, ...]]] = {

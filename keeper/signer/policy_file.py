@@ -48,7 +48,8 @@ def to_text(policy: SigningPolicy, caps: DayCaps) -> str:
         ]
     if perps := [call for call in policy.calls if isinstance(call, AllowedPerp)]:
         body["perps"] = [_perp_out(p) for p in perps]
-        targets = {call.target for call in policy.calls if isinstance(call, AllowedCancel)}
+    # without a price there is no order to place, and there may be one to take back
+    if targets := {call.target for call in policy.calls if isinstance(call, AllowedCancel)}:
         body["cancels"] = sorted(targets)
     if bounded := [call for call in policy.calls if isinstance(call, AllowedBounded)]:
         body["bounded"] = [_bounded_out(b) for b in bounded]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,22 @@ def test_calls__when_compound__then_supply_to_the_guarded_within_the_bound_only(
     assert (to.kind, to.among) == ("address", frozenset({OWNER.lower()}))
     assert (token.kind, token.among) == ("address", frozenset({TOKEN.lower()}))
     assert (units.kind, units.at_most, units.among) == ("uint256", bound, frozenset())
+
+
+@pytest.mark.parametrize("most, bound", [(7, 7), (None, UINT256_MAX - 1), (0, 0)])
+@pytest.mark.parametrize(
+    "kind, terms",
+    [
+        ("maker", (COMET, COMET, COMET, TOKEN, COMET, TOKEN, 12)),
+        ("gmx_v2", (COMET, COMET, COMET, TOKEN, 1, COMET)),
+        ("gmx_v2", (COMET, COMET, COMET, TOKEN, 1, COMET, 1)),
+    ],
+    ids=["a vault", "an order", "an order through the Executor"],
+)
+def test_calls__when_the_venue_has_a_rule_of_its_own__then_a_bound_of_nothing_is_a_bound(
+    kind: str, terms: tuple[str | int, ...], most: int | None, bound: int
+) -> None:
+    there = replace(venued(most), terms=terms, prices={COMET: 10**15}, fee_wei_max=1)
+    rules = [r for r in calls_of(kind, there) if hasattr(r, "units_max")]
+    assert rules
+    assert {r.units_max for r in rules} == {bound}

@@ -15,7 +15,7 @@ from keeper.errors import ConfigError
 from keeper.executor import perp_bounded
 from keeper.signer.bounded import AllowedBounded
 from keeper.signer.calls import calls_of
-from keeper.signer.perps import AllowedPerp
+from keeper.signer.perps import AllowedCancel, AllowedPerp
 from keeper.signer.policy import SigningPolicy
 from keeper.signer.policy_file import load, to_text
 from keeper.signer.store import DayCaps
@@ -150,6 +150,14 @@ def test_file__of_every_kind_of_rule__reads_back_the_same(file: Callable[[str], 
     assert body["perps"][0]["units_max"] == str(2**70)
     assert [b["does"] for b in body["bounded"]] == ["takeBack", "addMargin", "reduce"]
     assert [v["numbers"] for v in body["vaults"]] == [[9, 13]] * 2
+
+
+def test_file__of_a_slot_whose_index_has_no_price__still_lets_an_order_be_taken_back(
+    file: Callable[[str], Path],
+) -> None:
+    only = replace(FULL, calls=(AllowedCancel(target=ROUTER),), orders=())
+    policy, _ = load(file(to_text(only, CAPS)))
+    assert policy.calls == only.calls
 
 
 def test_file__with_addresses_in_another_case__binds_all_the_same(file: Callable[[str], Path]) -> None:
