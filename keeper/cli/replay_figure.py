@@ -36,7 +36,7 @@ def beside(asked: Asked) -> Policy | None:
     if asked.figure is not None and (asked.sweep or asked.chain):
         raise usage("--figure", "is not drawn of --sweep and --chain")
     if asked.figure is not None and asked.keep is not None:
-        raise usage("--figure", "is drawn of a whole run: what --keep holds of it has no courses")
+        raise usage("--figure", "is drawn of a whole run: leave --keep away, what it holds has no courses")
     if not asked.beside:
         return None
     if asked.sweep or asked.chain:
