@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
 from dataclasses import replace
 
 import highspy
@@ -10,7 +12,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from keeper.decision.optimise import solve
+from keeper.decision.optimise import UNIT_USD, _solution, solve
 from keeper.decision.problem import Form, Part, Problem, Solution, Way, alone, gains, missing, tightened
 from keeper.decision.program import GAP
 from keeper.model import Refusal
@@ -18,6 +20,7 @@ from tests.rescue_grid import fits, grid, left, portfolio
 
 pytestmark = pytest.mark.property
 seeds = st.integers(0, 10**6)
+INF = float("inf")
 
 
 def amounts_of(solution: Solution) -> list[tuple[Way, float]]:
@@ -75,39 +78,45 @@ def test_alone__when_it_does__then_the_solution_is_no_dearer(seed: int) -> None:
     assert found.cost_usd <= min(singles) * 1.001 + 1e-6
 
 
+Rows = list[tuple[float, list[float], float]]
+"""Of each row of a program the least, every column's value, and the most."""
+
+
+def detailed(seed: int) -> Problem:
+    """A portfolio with all that a way can say: least amounts, all or nothing, one of a group, gas money, ceilings."""
+    r, plain = random.Random(seed), portfolio(seed)
+    forms = [replace(f, ceiling=r.choice((INF, f.floor[0] * r.uniform(1.05, 1.4)))) for f in plain.forms]
+    ways = [replace(w, takes={"gas": w.fixed_usd}) if r.random() < 0.5 else w for w in plain.ways]
+    ways = [replace(w, instead_of=r.choice("ab")) if r.random() < 0.3 else w for w in ways]
+    for i, way in enumerate(ways):
+        if r.random() < 0.3:
+            ways[i] = replace(way, usd_min=r.uniform(100, 8_000))
+        elif r.random() < 0.2:
+            parts = tuple(replace(p, usd_max=min(p.usd_max, 4e5) * r.uniform(0.02, 0.2)) for p in way.parts)
+            ways[i] = replace(way, whole=True, parts=parts)
+    have = {**plain.resources, "gas": r.uniform(50, 200)}
+    return replace(plain, forms=tuple(forms), ways=tuple(ways), resources=have)
+
+
 def plainly(problem: Problem) -> tuple[float, dict[tuple[int, str], float]] | None:
     """Least cost and amounts by the same words written down plainly: dollars, every row, no gap; None when none."""
     parts = [(w, way, part) for w, way in enumerate(problem.ways) for part in way.parts]
-    switches, count = len(parts), len(parts) + len(problem.ways)
-    rows, lower = list[list[float]](), list[float]()
-    for c, (w, _, part) in enumerate(parts):
-        rows.append([0.0] * count)
-        rows[-1][c], rows[-1][switches + w] = -1.0, part.usd_max
-        lower.append(0.0)
-    for name, have in problem.resources.items():
-        rows.append([-way.uses.get(name, 0.0) for _, way, _ in parts] + [0.0] * len(problem.ways))
-        lower.append(-have)
-    for p, form in enumerate(problem.forms):
-        for s in range(len(form.debt)):
-            closed = [gains(form, part)[s] if way.position == p else 0.0 for _, way, part in parts]
-            rows.append(closed + [0.0] * len(problem.ways))
-            lower.append(missing(form, s))
-    highs = highspy.Highs()  # type: ignore[no-untyped-call]
-    highs.setOptionValue("output_flag", False)
-    highs.setOptionValue("threads", 1)
-    highs.setOptionValue("mip_rel_gap", 1e-9)
-    lp = highspy.HighsLp()
+    lp, rows = highspy.HighsLp(), [*_switches(problem, parts), *_limits(problem, parts)]
+    count = len(parts) + len(problem.ways)
     lp.num_col_, lp.num_row_ = count, len(rows)
     lp.col_cost_ = np.array([p.cost for _, _, p in parts] + [w.fixed_usd for w in problem.ways])
     lp.col_lower_ = np.zeros(count)
     lp.col_upper_ = np.array([p.usd_max for _, _, p in parts] + [1.0] * len(problem.ways))
-    lp.row_lower_, lp.row_upper_ = np.array(lower), np.full(len(rows), np.inf)
+    lp.row_lower_, lp.row_upper_ = np.array([r[0] for r in rows]), np.array([r[2] for r in rows])
     kinds = highspy.HighsVarType
-    lp.integrality_ = [kinds.kContinuous] * switches + [kinds.kInteger] * len(problem.ways)
+    lp.integrality_ = [kinds.kContinuous] * len(parts) + [kinds.kInteger] * len(problem.ways)
     lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
     lp.a_matrix_.start_ = np.arange(0, count * len(rows) + 1, count, dtype=np.int32)
     lp.a_matrix_.index_ = np.tile(np.arange(count, dtype=np.int32), len(rows))
-    lp.a_matrix_.value_ = np.array(rows).ravel()
+    lp.a_matrix_.value_ = np.array([r[1] for r in rows]).ravel()
+    highs = highspy.Highs()  # type: ignore[no-untyped-call]
+    for name, value in {"output_flag": False, "threads": 1, "mip_rel_gap": 1e-9}.items():
+        highs.setOptionValue(name, value)
     highs.passModel(lp)
     highs.run()
     if highs.getModelStatus() != highspy.HighsModelStatus.kOptimal:
@@ -118,11 +127,46 @@ def plainly(problem: Problem) -> tuple[float, dict[tuple[int, str], float]] | No
     return highs.getInfo().objective_function_value, moved
 
 
-@given(seed=seeds)
-@settings(max_examples=15, deadline=None)
-def test_solution__when_everything_is_written_down_plainly__then_the_same_plan(seed: int) -> None:
+def _switches(problem: Problem, parts: list[tuple[int, Way, Part]]) -> Rows:
+    """What a way moves when it is on, and that one of a group is."""
+    rows, count = Rows(), len(parts) + len(problem.ways)
+    for c, (w, way, part) in enumerate(parts):
+        row = [0.0] * count
+        row[c], row[len(parts) + w] = -1.0, part.usd_max
+        rows.append((0.0, row, 0.0 if way.whole else INF))
+    for w, way in enumerate(problem.ways):
+        row = [float(v == w) for v, _, _ in parts] + [0.0] * len(problem.ways)
+        row[len(parts) + w] = -way.usd_min
+        rows.append((0.0, row, INF))
+    for group in {w.instead_of for w in problem.ways} - {""}:
+        on = [float(w.instead_of == group) for w in problem.ways]
+        rows.append((0.0, [0.0] * len(parts) + on, 1.0))
+    return rows
+
+
+def _limits(problem: Problem, parts: list[tuple[int, Way, Part]]) -> Rows:
+    """Resources, floors and ceilings."""
+    rows, off = Rows(), [0.0] * len(problem.ways)
+    for name, have in problem.resources.items():
+        used = [way.uses.get(name, 0.0) for _, way, _ in parts]
+        rows.append((0.0, used + [w.takes.get(name, 0.0) for w in problem.ways], have))
+    for p, form in enumerate(problem.forms):
+        for s in range(len(form.debt)):
+            closed = [gains(form, part)[s] if way.position == p else 0.0 for _, way, part in parts]
+            rows.append((missing(form, s), closed + off, INF))
+        if form.ceiling < INF:
+            over = [x.weighted[0] - form.ceiling * x.debt[0] if w.position == p else 0.0 for _, w, x in parts]
+            rows.append((-INF, over + off, form.ceiling * form.debt[0] - form.weighted[0]))
+    return rows
+
+
+@given(seed=seeds, of=st.sampled_from([portfolio, detailed]))
+@settings(max_examples=30, deadline=None)
+def test_solution__when_everything_is_written_down_plainly__then_the_same_plan(
+    seed: int, of: Callable[[int], Problem]
+) -> None:
     """What makes the search short (limits, rows left out, thousands, no trials) changes no answer."""
-    problem = portfolio(seed)
+    problem = of(seed)
     found, plain = solve(problem), plainly(problem)
     assert (plain is not None) == (isinstance(found, Solution) and found.stressed)
     if plain is None or not isinstance(found, Solution):
@@ -205,3 +249,12 @@ def test_wallet__when_two_positions_compete__then_it_is_spent_once() -> None:
     assert all(found.reaches)
     assert fits(problem, found.taken)
     assert {t.way.name for t in found.taken} == {"repay", "sell"}
+
+
+def test_switch__when_off_and_the_solver_lets_a_cent_through__then_no_way_is_taken() -> None:
+    """Found among programs that nothing could meet: a way for a cent, with all of its gas in the cost."""
+    problem = one((1.2, 0.5), 1e6)
+    small, all_of_it = 7.7e-6, (60_000 - 66_400 / 1.2) / UNIT_USD
+    assert _solution(problem, [1e-6, small]).taken == ()
+    assert _solution(problem, [1e-6, small]).cost_usd == 0.0
+    assert _solution(problem, [1.0, all_of_it]).reaches == (True,)
