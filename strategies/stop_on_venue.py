@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from keeper.model import Amount, Block, Means, Outlook, PlaceStop, Policy, Position, Proposal, Refusal
+from keeper.model import (
+    Amount,
+    Block,
+    Means,
+    Outlook,
+    PerpOrder,
+    PlaceStop,
+    Policy,
+    Position,
+    Proposal,
+    Refusal,
+)
 from keeper.seams import Venue
 from keeper.units import BPS, WAD, mul_div_down, mul_div_up
 from strategies.drawn import Need
@@ -14,6 +25,12 @@ DRIFT_BPS = 100
 """A stop further than this from where it belongs is taken back, and placed anew."""
 SLIP_BPS = 1_000
 """A stop fires in a fall: it may be filled so much worse than its trigger."""
+
+
+OWNERS = (
+    "the owner's Executor gives two orders, margin in and size out, and no stop: the owner places it himself, by "
+    "what `keeper grant --subaccount LABEL --stop` prints"
+)
 
 
 class StopOnVenue:
@@ -34,6 +51,8 @@ class StopOnVenue:
         at = case(need, self.name)
         if isinstance(at, Refusal):
             return at
+        if at.perp.acting.bounds is not None:
+            return at.refused("stop_not_supported", OWNERS)
         if not at.perp.stable:
             # its margin moves with the index, and the place of a stop with it: one that lies beyond the line is none
             return at.refused(
@@ -80,12 +99,17 @@ def stop_price(at: Case) -> int | None:
     return mul_div_up(worth, 1, perp.tokens) if worth > 0 else None
 
 
+def fits(at: Case, stop: PerpOrder, price: int) -> bool:
+    """Whether a stop covers the position near to where it belongs."""
+    off = abs(stop.trigger_price - price)
+    return off * BPS <= price * DRIFT_BPS and stop.size_usd >= at.perp.size_usd
+
+
 def _renewed(at: Case, price: int) -> Proposal | Refusal:
     stop = at.perp.stop
     assert stop is not None
     if stop.frozen:
         return taken_back(at, stop.key, "the venue froze it")
-    off = abs(stop.trigger_price - price)
-    if off * BPS > price * DRIFT_BPS or stop.size_usd < at.perp.size_usd:
+    if not fits(at, stop, price):
         return taken_back(at, stop.key, "margin or size moved the place where it belongs")
     return at.refused("stop_exists", f"order {stop.key[:10]} rests on the venue")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from keeper.cli import arguments, owner_options
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from keeper.config import Settings
 
 HEADERS = ("token", "amount", "now allowed", "signs", "transaction")
@@ -27,6 +29,7 @@ def command(
     announce: owner_options.Announce = False,
     subaccount: owner_options.Subaccount = None,
     actions: owner_options.Actions = 50,
+    stop: owner_options.Stop = False,
     config: arguments.Config = arguments.CONFIG,
     json: arguments.Json = False,
 ) -> None:
@@ -40,7 +43,8 @@ def command(
     Caps that are not named stay. From an hour after the deployment on, what loosens is announced a day before: sign
     what --announce prints, and a day later the same command without it.
     With --subaccount, what the owner of a GMX position signs, so that the keeper may order for him; with --deploy
-    through an Executor, which bounds each order: --amount USD=SIZE closed, USDC=MARGIN added in a day at the most.
+    through an Executor, which bounds each order: --amount USD=SIZE closed, USDC=MARGIN added in a day at the most;
+    with --stop, the reduce-only stop that he leaves on the venue himself, which an Executor does not place.
 
     Example: keeper grant --amount USDC=5000 --amount WETH=2.5
     """
@@ -53,12 +57,15 @@ def command(
             raise endings.usage(
                 "--announce", "goes with --deploy: GMX's own grant to a subaccount is not announced"
             )
+        if stop:
+            _stopping(config, subaccount, [deploy, until, amount, guardian], json=json)
+            return
         through = (amount or [], guardian, announce) if deploy else None
         _ordering(load(config), (subaccount, actions, owner["until_s"]), through, json=json)
         return
     _together(
         executor,
-        send,
+        (send, stop),
         (reserve, bot, guardian, until, deploy, announce, safe, share != 100.0, slippage != 1.0),
     )
     wanted = amounts(amount or [], needed=executor is None or not (reserve or announce))
@@ -134,10 +141,26 @@ def _ordering(
     perp_grant.show(drive(perp_grant.wanted(settings, wish)), json=json)
 
 
-def _together(executor: str | None, send: bool, owners: tuple[object, ...]) -> None:
-    """Options that do not go together. Exit 2."""
+def _stopping(config: Path, label: str, others: list[object], *, json: bool) -> None:
+    """The owner's own stop. Exit 2 with what belongs to a grant."""
+    from keeper.cli import kernels, perp_stop, subaccount
+    from keeper.cli.endings import drive, usage
+    from keeper.config import load
+
+    if any(others):
+        raise usage("--stop", "stands alone: it is an order of the owner's, and grants nothing")
+    settings = load(config)
+    kernels.prepare()
+    subaccount.show(drive(perp_stop.wanted(settings, label)), json=json, headers=perp_stop.HEADERS)
+
+
+def _together(executor: str | None, others: tuple[bool, bool], owners: tuple[object, ...]) -> None:
+    """Options that do not go together; ``others``: --send, --stop. Exit 2."""
     from keeper.cli.endings import usage
 
+    send, stop = others
+    if stop:
+        raise usage("--stop", "goes with --subaccount LABEL: it is a GMX position's")
     if executor is None and any(owners):
         raise usage(
             "--executor",

@@ -72,6 +72,12 @@ Actions = Annotated[
 ]
 
 
+Stop = Annotated[
+    bool,
+    typer.Option("--stop", help="With --subaccount: a stop that the owner himself leaves on the venue."),
+]
+
+
 class Roles(TypedDict):
     """Who may act, with which share, until when, and who may pause."""
 

@@ -137,7 +137,7 @@ def found(settings: Settings, label: str) -> tuple[PositionSettings, VenueSettin
     return position, venue
 
 
-def show(found: tuple[tuple[Row, ...], str], *, json: bool) -> None:
+def show(found: tuple[tuple[Row, ...], str], *, json: bool, headers: tuple[str, ...] = HEADERS) -> None:
     """A table with its note, or JSON."""
     from keeper.cli import table
 
@@ -145,5 +145,6 @@ def show(found: tuple[tuple[Row, ...], str], *, json: bool) -> None:
     if json:
         print(table.document({"calls": [dict(r) for r in rows], "notes": [note]}))
         return
-    table.show(HEADERS, [tuple(str(r[h]) for h in HEADERS) for r in rows])
+    if rows:
+        table.show(headers, [tuple(str(r[h]) for h in headers) for r in rows])
     print(note)

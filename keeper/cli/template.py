@@ -169,7 +169,8 @@ def _further(market: VenueSettings) -> str:
     """What else a market of such a contract may name."""
     if market.kind == "gmx_v2":
         return """\
-# subaccount = "0x..."    # the keeper's wallet, once added: `keeper grant --subaccount LABEL`; else watched only
+# subaccount = "0x..."    # the keeper's wallet, once added: `keeper grant --subaccount LABEL`; else watched only.
+#                           Where the wallet is the account itself: that, and the ExchangeRouter as provider
 # spread_bps = 5          # how far signed prices may run ahead of the feeds, against you on both sides
 """
     dollars = market.usd_feed or "0x..."

@@ -8,17 +8,21 @@ from keeper.daemon.facts import Guarded
 from keeper.daemon.wiring import Finding, Site
 from keeper.executor import perp_need, perp_rules
 from keeper.model import OrderBounds, Perp, Position, Snapshot
+from keeper.phrases import health_text
 from keeper.seams import Severity
 from keeper.units import WAD
 from keeper.venues.gmx_v2 import GmxV2, deployments, encode
 from keeper.venues.gmx_v2.book import Slot
 from strategies.perp import FEE_TIMES, FEE_TIPS
+from strategies.stop_on_venue import OWNERS
 
 ENDS_SOON_S = 14 * 86_400
 ACTIONS_LEAST = 10
 STOP = "stop_on_venue"
 NEAR_PPM = 2_000
 """A grant that is ahead of what the position owes by no more is named before it is late."""
+TRIGGER_MOST_WAD = 2 * WAD
+"""Health of a position whose size is its margin: below it is every one that can be liquidated in earnest."""
 STORM_TIMES = 5
 """The fee of an execution must be payable at so many times today's base fee."""
 
@@ -38,11 +42,21 @@ def findings(site: Site, snapshot: Snapshot) -> list[Finding]:
         if position is None or position.perp is None:
             continue
         slot = _slot(site, guarded)
-        said = [*_grant(position, slot, snapshot), *_venue(position.perp, snapshot)]
+        said = [*_grant(position, slot, snapshot), *_venue(position.perp, snapshot), *_measure(guarded)]
         if position.perp.acting.bounds is not None:
             said += _executor(position.perp, position.perp.acting.bounds, guarded, snapshot)
         found += [Finding(severity=s.severity, code=s.code, subject=guarded.label, why=s.why) for s in said]
     return found
+
+
+def _measure(guarded: Guarded) -> list[_Said]:
+    """Levels of another measure, equity over maintenance, under which everything would be closed at once."""
+    line = guarded.policy.trigger_wad
+    if line < TRIGGER_MOST_WAD:
+        return []
+    why = f"trigger is {health_text(line)}: on GMX health is near 1 + 1 / leverage, so any position of more"
+    why += f" than {WAD / (line - WAD):.2f} times its margin would be closed; 1.05 is a move of about 5 %"
+    return [_Said(code="policy_measure", why=why)]
 
 
 def _slot(site: Site, guarded: Guarded) -> Slot | None:
@@ -123,10 +137,8 @@ def _executor(perp: Perp, bounds: OrderBounds, guarded: Guarded, snapshot: Snaps
         said.append(
             _Said(code="fee_cap", why=f"{why} today's base fee: raise feeMax", severity=Severity.WARNING)
         )
-    if STOP in guarded.policy.strategies:
-        why = (
-            f"the policy names {STOP}, which the Executor does not place: nothing protects while we are dead"
-        )
+    if STOP in guarded.policy.strategies and perp.stop is None:
+        why = f"the policy names {STOP}, and {OWNERS}; until then nothing protects while we are dead"
         said.append(_Said(code="stop_not_supported", why=why, severity=Severity.WARNING))
     return said + (_late(perp, bounds, guarded) if bounds.expiry_s else [])
 

@@ -13,20 +13,22 @@ from anvil.client import Chain, Reverted
 from anvil.compile import own_artifact
 from anvil.deploy_gmx_executor import PerpTerms
 from anvil.deploy_gmx_v2 import EVER, PARAMS, PRICES, USD, ZERO, Gmx, deploy_gmx_v2, orders_of, size_of
-from anvil.gmx_keepers import executed, moved, pair, taken
+from anvil.gmx_keepers import Pair, executed, moved, pair, taken
 from anvil.guard import START_S, Guard
 from anvil.node import Anvil
-from keeper.cli import perp_grant, subaccount
+from keeper.cli import perp_grant, perp_stop, subaccount
 from keeper.cli.executor import verify as executors
 from keeper.config import Settings, load
-from keeper.executor import verify
+from keeper.errors import ConfigError
+from keeper.executor import perp, verify
+from keeper.executor.perp import STOP_LOSS, PerpOrderCall
 from keeper.executor.perp_bounded import NAME
 from keeper.inspection import inspect
 from keeper.journal.read import Reader
 from tests.bench.figures import record
 from tests.perp_node import client, own_node
 from tests.perp_stage import DEAD, guarded_home
-from tests.venue_stage import armed
+from tests.venue_stage import Guarded, armed
 
 FEE_WEI = 2 * 10**16
 LOW, DEEP = 1_905, 1_800
@@ -88,6 +90,7 @@ def test_executor__granted_by_what_the_command_prints__bounds_a_thief_of_the_key
     plain, note = asyncio.run(subaccount.wanted(home.settings, "long-0", 7, 10**10))
     assert int(str(plain[1]["data"])[-64:], 16) == 7
     assert "0 + 7 = 7 is written, so 7 may follow (100 are left" in note
+    stopped_by_the_owner(home, chain, at, made)
     rows = asyncio.run(perp_grant.wanted(home.settings, asked)).rows
     assert [r["call"] for r in rows if "ubaccount" in str(r["call"])][-1] == "removeSubaccount"
     for row in rows[:-1]:
@@ -170,6 +173,42 @@ def test_executor__granted_by_what_the_command_prints__bounds_a_thief_of_the_key
     renewed(home.settings, asked, chain, at)
     chain.send(owner, executor, "pause()")
     assert "IsPaused" in refused(chain, bot, executor, REDUCE, position, seq, *half[2:], value_wei=FEE_WEI)
+
+
+def stopped_by_the_owner(home: Guarded, chain: Chain, at: Gmx, made: Pair) -> None:
+    """What the command prints, signed by the owner: it rests where health is emergency, and is not printed again
+    until it is out of place; then it is taken back first."""
+    with pytest.raises(ConfigError, match="no ExchangeRouter is known beside"):
+        asyncio.run(perp_stop.wanted(home.settings, "long-0"))
+    text = home.config.read_text().replace(at.subaccounts, at.exchange)
+    himself = home.config.with_name("himself.toml")
+    himself.write_text(text)
+    settings = load(himself)
+    with pytest.raises(ConfigError, match="there is nothing that it grants"):
+        asyncio.run(subaccount.wanted(settings, "long-0", 7, 10**10))
+    ((row,), note) = asyncio.run(perp_stop.wanted(settings, "long-0"))
+    assert "emergency 1.02" in note
+    order = perp.order_from(sent(row)[2])
+    assert isinstance(order, PerpOrderCall)
+    assert (order.kind, order.size_usd, order.own) == (STOP_LOSS, 20_000 * USD, True)
+    # above liquidation, below the trigger
+    assert 1_815 * 10**12 < order.trigger_price < 1_900 * 10**12
+    chain.send(*sent(row), value_wei=int(str(row["value_wei"])))
+    rows, note = asyncio.run(perp_stop.wanted(settings, "long-0"))
+    assert (rows, "rests on the venue already" in note) == ((), True)
+    (resting,) = orders_of(chain, at, made.guarded)
+    # the same key that ordered it moves it away
+    key = (resting, 20_000 * USD, order.worst_price, order.trigger_price * 9 // 10, 0, 0, True)
+    update = "updateOrder(bytes32,uint256,uint256,uint256,uint256,uint256,bool)"
+    chain.send(made.guarded, at.exchange, update, *key)
+    rows, _ = asyncio.run(perp_stop.wanted(settings, "long-0"))
+    assert [r["call"] for r in rows] == ["cancelOrder", "createOrder"]
+    chain.send(*sent(rows[0]))
+    assert orders_of(chain, at, made.guarded) == []
+    chain.send(chain.accounts[0], at.wnt_feed, "set(int256)", LOW * 10**8)
+    with pytest.raises(ConfigError, match="a rescue is due"):
+        asyncio.run(perp_stop.wanted(settings, "long-0"))
+    chain.send(chain.accounts[0], at.wnt_feed, "set(int256)", 2_000 * 10**8)
 
 
 def renewed(settings: Settings, asked: perp_grant.Asked, chain: Chain, at: Gmx) -> None:

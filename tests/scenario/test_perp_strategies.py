@@ -15,6 +15,7 @@ from keeper.model import (
     Amount,
     CancelOrder,
     Level,
+    OrderBounds,
     Outlook,
     Perp,
     PlaceStop,
@@ -49,6 +50,27 @@ from tests.perps import (
 )
 
 pytestmark = pytest.mark.scenario
+BOUNDS = OrderBounds(
+    executor="0x" + "e1" * 20,
+    timestamp_s=BLOCK.timestamp_s,
+    expiry_s=2**39,
+    paused=False,
+    seq=0,
+    ready_s=0,
+    slippage_bps=500,
+    may_close=True,
+    trigger_ppm=900_000,
+    max_ppm=950_000,
+    size_min_usd=1,
+    size_left_usd=2**200,
+    margin_min=1,
+    margin_left=2**100,
+    fee_wei_max=10**18,
+    order="",
+    bots=((WALLET, 2**39),),
+    price=1,
+    equity_ppm=1,
+)
 
 
 def said(way: Strategy, p: Perp, policy: Policy = POLICY, usdc: int = GRANTED.units) -> Proposal | Refusal:
@@ -165,6 +187,14 @@ def test_stop_on_venue__margin_no_dollar_or_few_actions_left__none_is_placed() -
     assert code(said(StopOnVenue(), replace(perp(2_000), stable=False))) == "no_stop_price"
     few = replace(perp(2_000), acting=replace(ACTING, actions_left=5))
     assert code(said(StopOnVenue(), few)) == "actions_kept"
+
+
+def test_stop_on_venue__through_an_executor__is_left_to_the_owner_in_words() -> None:
+    through = replace(perp(2_000), acting=replace(ACTING, bounds=BOUNDS))
+    answer = said(StopOnVenue(), through)
+    assert isinstance(answer, Refusal)
+    assert answer.code == "stop_not_supported"
+    assert "keeper grant --subaccount LABEL --stop" in answer.why
 
 
 @pytest.mark.parametrize("kind", [3, 5, 8])

@@ -104,3 +104,16 @@ def test_announcement__without_an_executor__is_refused() -> None:
     told = CliRunner().invoke(app, ["grant", "--subaccount", "x", "--until", "2027-01-01", "--announce"])
     assert told.exit_code == 2
     assert "goes with --deploy" in told.output
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        (["grant", "--amount", "USDC=1", "--stop"], "goes with --subaccount LABEL"),
+        (["grant", "--subaccount", "x", "--stop", "--deploy"], "stands alone"),
+    ],
+)
+def test_stop__beside_what_belongs_to_a_grant__is_refused(typed: list[str], words: str) -> None:
+    told = CliRunner().invoke(app, typed)
+    assert told.exit_code == 2
+    assert words in told.output

@@ -14,6 +14,7 @@ from keeper.daemon.perp_seats import findings
 from keeper.errors import ConfigError
 from keeper.model import Acting, OrderBounds, Position
 from keeper.seams import Severity
+from keeper.units import WAD
 from keeper.venues.gmx_v2 import GmxV2
 from tests import build
 from tests.build import ALICE, WALLET
@@ -56,12 +57,13 @@ def codes(
     strategies: tuple[str, ...] = ("reduce_perp",),
     venue: GmxV2 = GMX,
     wallet: str = WALLET,
+    trigger_wad: int = PERP.trigger_wad,
 ) -> dict[str, str]:
     """Code -> why."""
     at = held(2_000)
     assert at.perp is not None
     at = replace(at, perp=replace(at.perp, acting=acting, disabled=disabled))
-    policy = replace(PERP, strategies=strategies)
+    policy = replace(PERP, strategies=strategies, trigger_wad=trigger_wad)
     guarded = Guarded(label="short", policy=policy, venue_id=GMX.id, id=at.id)
     snapshot = build.snapshot([at])
     snapshot = replace(snapshot, means=replace(snapshot.means, wallet=wallet))
@@ -140,6 +142,12 @@ def test_trigger__that_what_is_owed_has_passed__is_told_before_it_is_late(long: 
     more = 20_000 if long else 20_000 * 100 // 105
     assert late(held(2_000, owing), needed + more + 1_998) == [("late_trigger", Severity.WARNING)]
     assert late(held(2_000, owing), needed + more - 2) == [("late_trigger", Severity.CRITICAL)]
+
+
+def test_policy__of_another_measure__is_told_before_it_closes_everything() -> None:
+    assert set(codes(FINE, trigger_wad=2 * WAD - 1)) == set()
+    told = codes(FINE, trigger_wad=12 * WAD)
+    assert "more than 0.09 times its margin would be closed" in told["policy_measure"]
 
 
 def test_slot__named_twice_in_other_names__is_refused_and_twice_alike_is_not() -> None:
