@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ import structlog
 from keeper.config import Settings
 from keeper.daemon import showing, touching
 from keeper.daemon.control import ACK, Watched
+from keeper.daemon.isolation import kept
 from keeper.daemon.tick import Tick
 from keeper.daemon.unarmed import Unarmed
 from keeper.errors import Broken
@@ -37,6 +38,8 @@ LOOK_S = 0.25
 ESCALATE_S = 5.0
 AGAIN_S = 60.0
 """Between two tries of what could not be started, and two reminders of what is missing."""
+MENDED_S = 300.0
+"""A part that has not broken for so long is well again."""
 
 
 class Announcer:
@@ -62,6 +65,8 @@ class Announcer:
         self._begun_s = self._fed_s = clock.monotonic_s()
         self._judged_s: dict[str, float] = {}
         self._seen: dict[str, Tick] = {}
+        self._broken_s: dict[str, float] = {}
+        """Parts that broke, and when last."""
         self._log = structlog.get_logger("keeper.announcer")
 
     def tell(self, told: Told) -> None:
@@ -83,18 +88,33 @@ class Announcer:
             self._switch.feed()
 
     async def run(self, chains: Callable[[], Sequence[Watched]]) -> None:
-        """For ever, each part beside the others."""
+        """For ever, each part beside the others: one that breaks begins anew, and takes none of them with it."""
+        parts: dict[str, Callable[[], Awaitable[None]]] = {
+            f"target {route.target.name}": partial(self.courier.carry, route) for route in self.courier.routes
+        }
+        parts |= {"watch": partial(self._watch, chains), "escalation": partial(self._escalate, chains)}
+        if self._switch is not None:
+            parts["dead man's switch"] = partial(self._ping, self._switch)
+        if (minute := self.settings.alarms.summary_minute) is not None:
+            parts["summary"] = partial(self._summaries, chains, minute)
+        if self.settings.metrics.host:
+            parts["metrics"] = partial(self._serve, chains)
         async with asyncio.TaskGroup() as group:
-            for route in self.courier.routes:
-                group.create_task(self.courier.carry(route))
-            group.create_task(self._watch(chains))
-            group.create_task(self._escalate(chains))
-            if self._switch is not None:
-                group.create_task(self._ping(self._switch))
-            if self.settings.alarms.summary_minute is not None:
-                group.create_task(self._summaries(chains, self.settings.alarms.summary_minute))
-            if self.settings.metrics.host:
-                group.create_task(self._serve(chains))
+            for name, part in parts.items():
+                group.create_task(kept(part, partial(self._broke, name)))
+
+    async def _broke(self, name: str, why: str) -> None:
+        told = f"{name}: alarms or figures may not reach anybody: {why}; tried again after {AGAIN_S:.0f} s"
+        self._broken_s[name] = self.clock.monotonic_s()
+        self.alarms.raise_alarm(Severity.CRITICAL, "announcer", name, told)
+        await self.clock.sleep(AGAIN_S)
+
+    def _mended(self) -> None:
+        """Clear what was said of parts that have not broken for a while."""
+        now_s = self.clock.monotonic_s()
+        for name in [n for n, at_s in self._broken_s.items() if now_s - at_s > MENDED_S]:
+            del self._broken_s[name]
+            self.alarms.clear("announcer", name)
 
     def look(self, chains: Sequence[Watched]) -> None:
         """Take notice of each chain's newest tick."""
@@ -182,6 +202,7 @@ class Announcer:
     async def _watch(self, chains: Callable[[], Sequence[Watched]]) -> None:
         while True:
             self.look(chains())
+            self._mended()
             await self.clock.sleep(LOOK_S)
 
     async def _escalate(self, chains: Callable[[], Sequence[Watched]]) -> None:

@@ -103,3 +103,13 @@ async def apart(work: Awaitable[None]) -> str:
         structlog.get_logger("keeper").error("a room beside the watch broke", why=type(e).__name__)
         return f"{type(e).__name__}: {e}"
     return ""
+
+
+async def kept(part: Callable[[], Awaitable[None]], broke: Callable[[str], Awaitable[None]]) -> None:
+    """``part`` for ever: whenever it breaks ``broke`` is told why, and it begins anew once that has returned."""
+    while True:
+        try:
+            await part()
+        except Exception as e:  # the supervisor: one part of many, which go on meanwhile
+            structlog.get_logger("keeper").exception("a part broke")
+            await broke(_words(e))

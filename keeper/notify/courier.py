@@ -21,6 +21,8 @@ BETWEEN_S = 1.0
 """Between two messages to one target; what comes meanwhile is one message."""
 BACK_OFF_S = 5.0
 BACK_OFF_S_MAX = 300.0
+DOUBLINGS_MAX = 10
+"""Beyond these the longest pause stands anyway; a target that is gone for days fails thousands of times."""
 DOWN_TRIES = 3
 """So many failures in a row are told: to the other targets, the log and the journal."""
 ESCALATED = "nobody acknowledged this for {minutes:.0f} min (keeper ack): "
@@ -48,6 +50,8 @@ class Route:
         self.failures = 0
         """In a row."""
         self.delivered = self.failed = 0
+        self.heard: set[tuple[int, str, str]] = set()
+        """Alarms that it was told: it hears as well that they are less severe now, or over."""
         self.proven_s = 0.0
         """Of the newest proof that arrived: when it was told, by wall time."""
 
@@ -84,8 +88,13 @@ class Courier:
         """Put it before every target that wants it; escalated ones also before those kept for that."""
         for route in self.routes:
             wanted = told.proof or route.target.wants(told.severity)
-            if wanted and (escalated or not route.target.escalation):
+            wanted = wanted and (escalated or not route.target.escalation)
+            if wanted or told.key in route.heard:
                 route.outbox.put(told)
+            if wanted and not told.cleared:
+                route.heard.add(told.key)
+            else:
+                route.heard.discard(told.key)
 
     async def carry(self, route: Route) -> None:
         """One route, for ever."""
@@ -127,7 +136,7 @@ class Courier:
             severity = Severity.CRITICAL if alone else Severity.WARNING
             told = f"unreachable: {why}; alarms wait for it, protection goes on"
             self.own.raise_alarm(severity, "alarm_target", route.target.name, told)
-        return float(min(BACK_OFF_S * 2.0 ** (route.failures - 1), BACK_OFF_S_MAX))
+        return float(min(BACK_OFF_S * 2.0 ** min(route.failures - 1, DOUBLINGS_MAX), BACK_OFF_S_MAX))
 
     def _journal(self, route: Route, why: str, data: dict[str, object]) -> None:
         entry = Entry(

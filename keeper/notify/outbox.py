@@ -38,6 +38,8 @@ class Outbox:
 
     def __init__(self) -> None:
         self._waiting: dict[tuple[int, str, str], Told] = {}
+        self._urgent: set[tuple[int, str, str]] = set()
+        """Of what waits: in the place of a CRITICAL that never arrived."""
         self._dropped = 0
 
     def __len__(self) -> int:
@@ -45,23 +47,30 @@ class Outbox:
 
     def put(self, told: Told) -> None:
         """Take it; an older word about the same goes. Over the bound the least severe, oldest one is dropped."""
-        self._waiting.pop(told.key, None)
+        before = self._waiting.pop(told.key, None)
+        if before is not None and before.severity is Severity.CRITICAL:
+            self._urgent.add(told.key)
         self._waiting[told.key] = told
         if len(self._waiting) > OUTBOX_MAX:
             least = min(self._waiting.values(), key=lambda t: (RANK[t.severity], t.at_s))
             del self._waiting[least.key]
+            self._urgent.discard(least.key)
             self._dropped += 1
 
     def due(self, *, quiet: bool) -> tuple[Told, ...]:
         """What may be told now, the most severe first, then the oldest."""
-        may = [t for t in self._waiting.values() if not quiet or t.severity is Severity.CRITICAL or t.proof]
+        may = [t for t in self._waiting.values() if not quiet or self._wakes(t)]
         return tuple(sorted(may, key=lambda t: (-RANK[t.severity], t.at_s)))
+
+    def _wakes(self, told: Told) -> bool:
+        return told.severity is Severity.CRITICAL or told.proof or told.key in self._urgent
 
     def delivered(self, told: tuple[Told, ...]) -> None:
         """These have arrived; a newer word on the same that came meanwhile stays."""
         for one in told:
             if self._waiting.get(one.key) is one:
                 del self._waiting[one.key]
+                self._urgent.discard(one.key)
         self._dropped = 0
 
     def message(self, told: tuple[Told, ...], now_s: float) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Ways out: apprise for people, a plain GET for the dead man's switch. Both bounded, on threads of their own."""
+"""Ways out: apprise for people, a thread a target, and a plain GET for the dead man's switch. All bounded."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from keeper.notify.targets import Target
 from keeper.seams import Clock, Severity
 
 SEND_S_MAX = 20.0
-THREADS = 4
-"""Threads of their own: a target that hangs must not hold up what resolves an endpoint's host."""
 PING_S_MAX = 10.0
 FED_S_MAX = 30.0
 """As long as systemd waits: older signs of life are none."""
@@ -24,26 +22,30 @@ _TYPE = {Severity.INFO: "info", Severity.WARNING: "warning", Severity.CRITICAL: 
 
 
 class ApprisePost:
-    """One target through apprise."""
+    """One target through apprise, on its own thread: one that hangs holds up no other, and no look-up of a host."""
 
-    def __init__(self, plugin: Any, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, plugin: Any, wait_s: float = SEND_S_MAX) -> None:
         self._plugin = plugin
-        self._threads = threads
+        self._wait_s = wait_s
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="alarm")
 
     async def send(self, title: str, body: str, severity: Severity) -> None:
-        """Raises Undelivered: refused, unreachable, or no answer in time."""
+        """Raises Undelivered: refused, unreachable, broken on the way, or no answer in time."""
+        sending = asyncio.get_running_loop().run_in_executor(
+            self._thread,
+            lambda: self._plugin.notify(body=body, title=title, notify_type=_TYPE[severity]),
+        )
         try:
-            async with asyncio.timeout(SEND_S_MAX):
-                loop = asyncio.get_running_loop()
-                took = await loop.run_in_executor(
-                    self._threads,
-                    lambda: self._plugin.notify(body=body, title=title, notify_type=_TYPE[severity]),
-                )
-        except TimeoutError:
-            raise Undelivered(f"no answer within {SEND_S_MAX:.0f} s") from None
-        except (OSError, TypeError, ValueError) as e:
-            raise Undelivered(type(e).__name__) from e
-        if not took:
+            await asyncio.wait([sending], timeout=self._wait_s)
+            if not sending.done():
+                raise Undelivered(f"no answer within {self._wait_s:.0f} s")
+        finally:
+            # behind one that hangs it would be sent late, and again
+            sending.cancel()
+        if (broke := sending.exception()) is not None:
+            # other people's code, which may meet any answer: its words may hold the target's URL
+            raise Undelivered(type(broke).__name__)
+        if not sending.result():
             raise Undelivered("it was refused or cannot be reached (the log names the cause)")
 
 
@@ -55,7 +57,6 @@ def posts_for(
         import apprise
     except ImportError:
         return (), ("apprise is not installed: install keeper[alarms]",) if targets else ()
-    threads = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="alarm")
     found: list[tuple[Target, ApprisePost]] = []
     problems: list[str] = []
     for target in targets:
@@ -65,7 +66,7 @@ def posts_for(
         else:
             # the courier's own pace holds: a second alarm must not wait five seconds for the first
             plugin.request_rate_per_sec = 0
-            found.append((target, ApprisePost(plugin, threads)))
+            found.append((target, ApprisePost(plugin)))
     return tuple(found), tuple(problems)
 
 

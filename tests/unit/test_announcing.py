@@ -8,21 +8,23 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from keeper.chain.endpoint import EndpointStatus, State
 from keeper.config.telling import AlarmSettings, MetricsSettings
 from keeper.daemon import touching
-from keeper.daemon.announcing import ESCALATE_S, Announcer
+from keeper.daemon.announcing import ESCALATE_S, MENDED_S, Announcer
 from keeper.daemon.control import Blind, Controls, Watched
 from keeper.daemon.showing import limit_s_of
 from keeper.daemon.supervise import speak
 from keeper.daemon.unarmed import AGAIN_S, GRACE_S, KNOWN_S
 from keeper.errors import Broken
 from keeper.notify.alarm import REPEAT_CRITICAL_S
+from keeper.notify.courier import Courier
 from keeper.notify.metrics import Exposition
+from keeper.notify.targets import Target
 from keeper.risk.distance import nearest
 from keeper.risk.factors import for_symbols
 from keeper.risk.rows import conservative
@@ -273,6 +275,46 @@ async def test_announcer__when_it_runs_over_a_live_daemon_that_is_not_armed__the
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert heard(on)[:1] == [("CRITICAL", "disarmed")]
+
+
+@pytest.mark.asyncio
+async def test_announcer__when_one_part_breaks__then_the_others_tell_of_it_and_it_is_over_when_it_holds(
+    on: Loop,
+) -> None:
+    class Broken:
+        well = False
+
+        async def send(self, title: str, body: str, severity: Severity) -> None:
+            if not self.well:
+                raise RuntimeError("nobody thought of this")
+
+    class Good:
+        got: ClassVar[list[str]] = []
+
+        async def send(self, title: str, body: str, severity: Severity) -> None:
+            self.got.append(f"{title} {body}")
+
+    made, broken, good = announcer(on), Broken(), Good()
+    routes = [(Target(name=n, url=f"json://{n}"), post) for n, post in (("odd", broken), ("even", good))]
+    made.courier = Courier(routes, on.clock, on.journal.record)
+    task = asyncio.create_task(made.run(lambda: [on]))
+
+    async def stands() -> bool:
+        for _ in range(20):
+            await asyncio.sleep(0)
+        return any((a.code, a.subject) == ("announcer", "target odd") for a in made.alarms.standing)
+
+    try:
+        made.alarms.raise_alarm(Severity.CRITICAL, "blind", "m", "no head for 46 s")
+        assert await stands()
+        assert any("blind" in one for one in good.got)
+        assert any("nobody thought of this" in one for one in good.got)
+        broken.well = True
+        on.clock.advance(2 * MENDED_S)
+        assert not await stands()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 @pytest.mark.asyncio

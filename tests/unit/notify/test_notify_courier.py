@@ -267,3 +267,48 @@ def test_alarms__when_repeated__then_what_is_told_says_so_and_the_end_keeps_its_
         (WARNING, False, False, 9),
         (WARNING, False, True, 9),
     ]
+
+
+@pytest.mark.asyncio
+async def test_courier__when_a_target_is_gone_for_weeks__then_it_is_tried_every_few_minutes_for_ever() -> (
+    None
+):
+    d = desk(PHONE)
+    (phone,) = d.courier.routes
+    d.courier.tell(told())
+    d.sinks[0].why = "revoked"
+    # a float overflows at the 1,025th doubling: three and a half days of five minutes
+    assert [await d.courier.step(phone) for _ in range(3_000)][-1] == BACK_OFF_S_MAX
+    d.sinks[0].why = ""
+    assert await d.courier.step(phone) == BETWEEN_S
+    assert len(d.sinks[0].got) == 1
+
+
+@pytest.mark.asyncio
+async def test_courier__when_only_the_critical_is_heard__then_its_end_is_heard_too_however_it_was_lowered() -> (
+    None
+):
+    d = desk(MAIL)
+    (mail,) = d.courier.routes
+    assert not mail.target.wants(INFO)
+    for one in (told(CRITICAL, "urgent"), told(INFO, "urgent")):
+        d.courier.tell(one)
+        await d.courier.step(mail)
+    assert [t.split()[1] for t, _, _ in d.sinks[0].got] == ["CRITICAL", "INFO"]
+    # lowered once, what becomes of it is no longer of that target's concern
+    d.courier.tell(told(INFO, "urgent", why="still"))
+    d.courier.tell(told(INFO, "watch"))
+    assert len(mail.outbox) == 0
+
+
+def test_outbox__when_an_undelivered_critical_is_lowered_or_over__then_it_does_not_wait_for_morning() -> None:
+    box = Outbox()
+    box.put(told(CRITICAL, "urgent"))
+    box.put(told(WARNING, "urgent"))
+    box.put(told(WARNING, "act"))
+    assert [t.code for t in box.due(quiet=True)] == ["urgent"]
+    box.put(told(INFO, "urgent", cleared=True))
+    assert [t.code for t in box.due(quiet=True)] == ["urgent"]
+    box.delivered(box.due(quiet=True))
+    box.put(told(WARNING, "urgent"))
+    assert box.due(quiet=True) == ()
