@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from keeper.config import Settings, load
 from keeper.config.changes import Changes, changes
+from keeper.daemon import starts
 from keeper.daemon.safe import simplified
 from keeper.errors import ConfigError
 from keeper.journal.write import Journal
@@ -67,6 +68,11 @@ class Reloading:
         why = why or "; ".join(found.lines)
         with self._journal.batch():
             self._journal.set_control(KEY, new.digest, actor, why)
+            if found.disarms and starts.known(self._journal, self._current.settings.digest):
+                # other numbers of a policy, the same chain: a venue that is away now must not cost the others
+                self._journal.set_control(
+                    starts.JUDGED, new.digest, "keeper", "reload of one that has served"
+                )
             if found.disarms:
                 # else the way back to a configuration that was armed once would arm it without a look
                 self._journal.set_control("armed", None, actor, f"reload: {why}")

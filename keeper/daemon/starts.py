@@ -11,12 +11,11 @@ import contextlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
 from keeper.config import Settings
-from keeper.daemon.reloading import Current
 from keeper.daemon.stops import PAUSE, PAUSE_S_MAX
 from keeper.errors import Broken, KeeperError, Unwritable, unopened
 from keeper.journal import adrift as memory
@@ -27,6 +26,9 @@ from keeper.notify.log import redact_text
 from keeper.notify.post import posts_for
 from keeper.notify.targets import targets_from
 from keeper.seams import Alarm, Clock, Severity
+
+if TYPE_CHECKING:
+    from keeper.daemon.reloading import Current
 
 JUDGED = "judged"
 """Control key: digest of the configuration under which a block was judged last."""

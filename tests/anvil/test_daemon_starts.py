@@ -185,6 +185,14 @@ def test_venue__when_it_cannot_be_loaded_after_a_restart__then_its_positions_alo
         )
         assert "no contract at" in lives.position("second", view)["unreadable"]
         until(lambda: alarmed(lives.guard, "market_changed") == ["CRITICAL"])
+        # a policy taken over meanwhile costs the venue that is there nothing
+        rewritten(on, {"cooldown_blocks = 2": "cooldown_blocks = 3"})
+        assert lives.guard.ask({"do": "reload", "apply": True})["ok"] is True
+        until(lambda: lives.guard.ask({"do": "arm", "accept_immediate": True})["ok"] is True)
+        # armed is the new one alone: it has judged a block
+        until(lambda: lives.block()["armed"] is True)
+        assert lives.position("second", lives.block())["level"] == "UNKNOWN"
+        assert alarmed(lives.guard, "chain_failed") == []
         lives.falls(WETH=0.7, wstETH=0.7)
         lives.block()
         assert lives.nonce > sent

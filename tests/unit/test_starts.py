@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from keeper.clock import ManualClock, SystemClock
+from keeper.config import Settings
 from keeper.daemon import starts
 from keeper.daemon.announcing import Announcer
-from keeper.daemon.reloading import Current
+from keeper.daemon.reloading import Current, Reloading
 from keeper.daemon.stops import PAUSE
 from keeper.daemon.supervise import Ear
 from keeper.errors import Broken, ConfigError, Unwritable, unopened
@@ -97,6 +99,30 @@ def test_known__when_a_block_was_judged_or_a_person_armed_it__then_for_that_conf
         journal.set_control(key, value, "test", "")
         assert starts.known(journal, DIGEST)
         assert not starts.known(journal, "another")
+
+
+class Rewritten(Current):
+    """A configuration whose file says something else by now."""
+
+    def read(self) -> Settings:
+        loose = replace(self.settings.policies[0], cooldown_blocks=99)
+        return replace(self.settings, policies=(loose,), digest="another")
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("served", [False, True])
+async def test_reload__when_the_one_before_has_served__then_so_has_the_new_one_and_neither_is_armed(
+    tmp_path: Path, served: bool
+) -> None:
+    with Journal.open(tmp_path / "journal.sqlite", ManualClock()) as journal:
+        if served:
+            journal.set_control(starts.JUDGED, DIGEST, "keeper", "a block was judged")
+            journal.set_control(starts.ARMED, DIGEST, "alice", "")
+        reloading = Reloading(Rewritten(settings(tmp_path)), journal, lambda: None)
+        assert (await reloading.answer({"do": "reload", "apply": True}))["ok"] is True
+        assert starts.known(journal, "another") is served
+        armed = journal.control(starts.ARMED)
+        assert armed is None or armed.value is None
 
 
 class Judging:
