@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import os
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +12,7 @@ import structlog
 
 from keeper.config.telling import TelegramSettings
 from keeper.daemon.loop import ChainLoop
+from keeper.daemon.secrecy import exposed
 from keeper.daemon.tick import Tick
 from keeper.daemon.watched import Watched, stopped, why_not_sent
 from keeper.model import Level, PositionId
@@ -222,22 +222,16 @@ def _factor(path: Path, problems: list[str]) -> SecondFactor | None:
 
 def _read(path: Path, field: str, problems: list[str]) -> str:
     try:
-        mode, text = path.stat().st_mode, path.read_text(encoding="utf-8").strip()
+        why, text = exposed(path), path.read_text(encoding="utf-8").strip()
     except (OSError, ValueError) as e:
-        why = e.strerror if isinstance(e, OSError) else "is not UTF-8 text"
-        problems.append(f"{field}: {path}: {why}")
+        told = e.strerror if isinstance(e, OSError) else "is not UTF-8 text"
+        problems.append(f"{field}: {path}: {told}")
         return ""
-    if mode & 0o077 and not _credential(path):
+    if why:
         # who reads it commands the keeper: not used at all, unlike an alarm's target
-        problems.append(f"{field}: {path}: mode {mode & 0o777:04o} lets others read it; chmod 600 {path}")
+        problems.append(f"{field}: {path}: {why}")
         return ""
     if not text or (field == "token_file" and any(c.isspace() for c in text)):
         problems.append(f"{field}: {path}: holds no token")
         return ""
     return text
-
-
-def _credential(path: Path) -> bool:
-    """Whether it is one of the unit's own credentials: systemd lets nobody else in, and shows a wider mode."""
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    return bool(folder) and path.resolve().is_relative_to(Path(str(folder)).resolve())

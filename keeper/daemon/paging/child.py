@@ -20,6 +20,7 @@ from keeper.config import Settings
 from keeper.daemon.announcing import Announcer
 from keeper.daemon.paging import sheet
 from keeper.daemon.paging.sheet import Shown
+from keeper.daemon.secrecy import exposed
 from keeper.seams import Clock, Severity
 
 LOOK_S = 0.25
@@ -103,8 +104,7 @@ class PageChild:
         try:
             token = path.read_text(encoding="ascii").strip()
             why = "" if len(token) >= TOKEN_MIN else f"holds fewer than {TOKEN_MIN} characters"
-            if not why and (mode := path.stat().st_mode) & 0o077:
-                why = f"mode {mode & 0o777:04o} lets others read it; chmod 600"
+            why = why or exposed(path)
         except (OSError, ValueError) as e:
             why = (e.strerror or type(e).__name__) if isinstance(e, OSError) else "is not ASCII text"
         if why:
