@@ -379,6 +379,30 @@ async def test_canary__when_the_daemon_ends_in_the_middle__then_followed_on_if_s
 
 
 @pytest.mark.asyncio
+async def test_canary__when_cut_short_and_its_position_renamed__then_failed_and_alarmed_once_all_are_watched(
+    bird: Bird, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bird.tick()
+    looking = await bird.begun()
+    looking.cancel()
+    with suppress(asyncio.CancelledError):
+        await looking
+    bird.on.journal.set_control(LAST, to_text(replace(bird.last, position="old name")), "test", "")
+    after, watched = Bird(bird.on), bird.on.loop
+    # it may be on a chain that has not started yet
+    monkeypatch.setattr(bird.on, "loop", None)
+    await after.cage.look()
+    assert (after.state, after.standing) == (State.RUNNING, {})
+    monkeypatch.setattr(bird.on, "loop", watched)
+    await after.cage.look()
+    assert after.state is State.FAILED
+    assert "no position of that name" in after.standing["canary_failed"]
+    assert "keeper ack" in str((await after.cage.answer({"now": True}))["why"])
+    bird.on.journal.set_control(ACK, repr(bird.on.clock.now_s() + 1), "ann", "renamed")
+    assert (await after.cage.answer({"now": True}))["ok"] is True
+
+
+@pytest.mark.asyncio
 async def test_canary__when_it_is_due_in_quiet_hours_or_waits_a_day__then_nobody_is_woken_or_it_is_told(
     bird: Bird,
 ) -> None:

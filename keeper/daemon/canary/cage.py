@@ -256,6 +256,10 @@ class Cage:
     async def _resumed(self, run: Run) -> None:
         """One that was under way when the daemon ended: followed on if anything was signed, else put off."""
         place = calm.found(self._chains(), run.position)
+        if place is None and all(w.loop is not None for w in self._chains()):
+            # under way for ever it would be silent, and the last of its kind
+            why = "the daemon ended in the middle, and no position of that name is guarded any more"
+            self._end(replace(run, why=why), State.FAILED)
         if place is None or place[1].last is None:
             return
         _, loop, mine = place
