@@ -142,6 +142,9 @@ class Hedger:
                     given_up = f"given up: {why}"
                     hedge.journal.set_state(intent.key, IntentState.CANCELLING, given_up, tick.block.number)
             return _no("waits", f"it waits: {why}")
+        if low := _endangered(tick):
+            # blocks went on while this one was looked at: what it shows is no ground for an order any more
+            return _no("waits", f"it waits: in block {tick.block.number} {low}")
         if under_way:
             return _no("under_way", f"{under_way[0].key} is under way: one order at a time")
         short = snapshot.position(hedge.id)
@@ -278,12 +281,16 @@ def danger(loop: ChainLoop) -> str:
         return "no block has been judged, or the daemon is stopping"
     if not loop.idle or tick.plans:
         return "a rescue goes first"
-    low = next((o for o in tick.outlooks if o.level in DANGER), None)
-    if low is not None:
-        return f"{low.id} is {low.level}"
+    if low := _endangered(tick):
+        return low
     if loop.parts.journal.open_intents(tick.block.chain_id):
         return "a rescue is under way"
     return ""
+
+
+def _endangered(tick: Tick) -> str:
+    low = next((o for o in tick.outlooks if o.level in DANGER), None)
+    return "" if low is None else f"{low.id} is {low.level}"
 
 
 def step_of(order: Order, position: Position, block: Block, means: Means) -> Step:

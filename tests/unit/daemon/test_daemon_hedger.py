@@ -161,6 +161,22 @@ async def test_hedge__while_the_loan_is_below_its_trigger__waits(tmp_path: Path)
 
 
 @pytest.mark.asyncio
+async def test_hedge__looking_at_a_block_that_was_dangerous__waits_though_a_newer_one_is_not(
+    tmp_path: Path,
+) -> None:
+    house = House(tmp_path)
+    loop = house.made.running
+    low = await loop.tick(shown(house.made, "1500", short(1500)))
+    await loop.tick(shown(house.made, "2000", short(2000)))
+    # as at a start, when the blocks go on while the hedge is opened
+    await house.hedger.look(low, loop, armed=True)
+    assert house.sent.plans == []
+    assert house.journal.entries(KIND)[-1].data["code"] == "waits"
+    await house.look()
+    assert len(house.sent.plans) == 1
+
+
+@pytest.mark.asyncio
 async def test_hedge__not_mined_when_danger_comes__is_given_up(tmp_path: Path) -> None:
     house = House(tmp_path)
     await house.look()
