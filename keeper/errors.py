@@ -2,6 +2,7 @@
 
     KeeperError
     ├─ ConfigError    refuse to start, list every problem at once, exit 78
+    │   └─ Held       another process has what it needs: under a unit, of one that has served, tried again
     ├─ Transient      retry inside the tick's deadline, then the position becomes Unreadable
     │   └─ Rejected   the node answered, with an error; its code, message and data are kept
     ├─ Unread         this position is UNKNOWN: keep the rest going, alarm by age, never healthy
@@ -33,6 +34,10 @@ class ConfigError(KeeperError):
     def __init__(self, problems: tuple[str, ...]) -> None:
         self.problems = problems
         super().__init__("\n".join(problems))
+
+
+class Held(ConfigError):
+    """Another process holds the journal or listens at the control socket; its end makes way, however it comes."""
 
 
 class Transient(KeeperError):

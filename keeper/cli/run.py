@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from keeper.cli import arguments
+
+if TYPE_CHECKING:
+    from keeper.config import Settings
+    from keeper.errors import ConfigError
 
 
 def command(
@@ -28,7 +32,7 @@ def command(
 
     from keeper.cli.endings import drive, say
     from keeper.config import load
-    from keeper.errors import ConfigError
+    from keeper.errors import EXIT_BROKEN, ConfigError
 
     try:
         settings = load(config)  # before the slow imports: a wrong file is told at once
@@ -52,12 +56,28 @@ def command(
     try:
         ended = drive(daemon.run(settings, once=once, dry_run=dry))
     except ConfigError as e:
+        if _again(config, settings, e):
+            raise typer.Exit(EXIT_BROKEN) from None
         _farewell(config, str(e))
         raise
     raise typer.Exit(ended)
 
 
-def _farewell(config: Path, why: str) -> None:
+def _again(config: Path, settings: Settings, refused: ConfigError) -> bool:
+    """Whether systemd is to try it again, as after any failure; then that is said, and told now and then."""
+    from keeper.cli.endings import say
+    from keeper.clock import SystemClock
+    from keeper.daemon import starts
+
+    if not starts.again(settings, refused):
+        return False
+    say(f"{refused}; it is tried again")
+    if starts.due(settings, SystemClock()):
+        _farewell(config, str(refused), starts.FOR_NOW)
+    return True
+
+
+def _farewell(config: Path, why: str, how: str = "") -> None:
     """Under systemd nobody reads what is said next, and exit 78 is for good: the alarm targets are told before."""
     import asyncio
     import os
@@ -65,10 +85,11 @@ def _farewell(config: Path, why: str) -> None:
     if "NOTIFY_SOCKET" not in os.environ:
         return
     from keeper.config.anyhow import targets_file
-    from keeper.daemon.starts import farewell
+    from keeper.daemon.starts import FOR_GOOD, farewell
 
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-    asyncio.run(farewell(targets_file(config, Path(credentials) if credentials else None), why))
+    targets = targets_file(config, Path(credentials) if credentials else None)
+    asyncio.run(farewell(targets, why, how or FOR_GOOD))
 
 
 def _crashed(journal: Path) -> str:

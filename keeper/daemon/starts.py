@@ -1,7 +1,8 @@
 """Starts at which nobody is there: what the disk or the chain says then must not end protection.
 
 Exit 78, after which systemd tries no more, is kept for what the configuration alone proves wrong, and for the first
-start of a configuration, which a person makes. Whoever can be told is told before it.
+start of a configuration, which a person makes. Whoever can be told is told before it. Where only another process is
+in the way of one that has served, it is 70, and tried again.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import structlog
 
 from keeper.config import Settings
 from keeper.daemon.stops import PAUSE, PAUSE_S_MAX
-from keeper.errors import Broken, KeeperError, Unwritable, unopened
+from keeper.errors import Broken, ConfigError, Held, KeeperError, Unwritable, unopened
 from keeper.journal import adrift as memory
+from keeper.journal.read import Queries, Reader
 from keeper.journal.write import Journal
 from keeper.model import Entry
 from keeper.notify.courier import Post, Undelivered
@@ -38,6 +40,10 @@ AGAIN_S = 10.0
 """Between two tries of a journal that cannot be opened."""
 LOOK_S = 1.0
 FAREWELL_S = 12.0
+HELD_S = 300.0
+"""Between two words of starts that another process is in the way of, which are tried every few seconds."""
+FOR_GOOD = "keeper does not start, and is not started again"
+FOR_NOW = "keeper does not start and protects nothing; it is tried again every few seconds"
 
 
 class Judging(Protocol):
@@ -121,7 +127,34 @@ def _tried(settings: Settings, clock: Clock) -> None:
         _keep(journal, "start", "journal", "the disk takes it again")
 
 
-def known(journal: Journal, digest: str) -> bool:
+def again(settings: Settings, refused: ConfigError) -> bool:
+    """Whether the unit is to try it again: only another process is in its way, which may end without being looked at,
+    and this configuration has served before."""
+    if not (isinstance(refused, Held) and under_systemd()):
+        return False
+    try:
+        with Reader.open(settings.journal_path) as journal:
+            return known(journal, settings.digest)
+    except KeeperError:
+        # damaged, or of an older keeper: that somebody served is all that can be told
+        return settings.journal_path.exists()
+
+
+def due(settings: Settings, clock: Clock) -> bool:
+    """Whether the alarm targets are told of it by this start: the first one, and every HELD_S; remembered beside the
+    journal, which another holds."""
+    stamp, now_s = settings.state_dir / "held", clock.now_s()
+    try:
+        if 0 <= now_s - float(stamp.read_text(encoding="ascii")) < HELD_S:
+            return False
+    except (OSError, ValueError):  # never told, or nothing that tells when
+        pass
+    with contextlib.suppress(OSError):
+        stamp.write_text(repr(now_s), encoding="ascii")
+    return True
+
+
+def known(journal: Queries, digest: str) -> bool:
     """Whether this configuration has served before: then what speaks against it is the world's, and nobody may be
     there to mend it."""
     try:
@@ -143,11 +176,11 @@ async def witness(
                 journal.set_control(JUDGED, digest, "keeper", "a block was judged")
 
 
-async def farewell(targets_file: Path | None, why: str) -> None:
-    """Tell every alarm target that the daemon goes and does not come back; as well as that can be done."""
+async def farewell(targets_file: Path | None, why: str, how: str = FOR_GOOD) -> None:
+    """Tell every alarm target that the daemon goes, and ``how``; as well as that can be done."""
     targets, _ = targets_from(_text(targets_file))
     routes, _ = posts_for(targets)
-    told = f"keeper does not start, and is not started again: {redact_text(why)}"
+    told = f"{how}: {redact_text(why)}"
     sending = [asyncio.create_task(_told(post, told)) for _, post in routes]
     if sending:
         await asyncio.wait(sending, timeout=FAREWELL_S)

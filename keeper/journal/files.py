@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from keeper.errors import Broken, ConfigError, Unwritable, unopened
+from keeper.errors import Broken, ConfigError, Held, Unwritable, unopened
 
 _MAGIC = b"SQLite format 3\x00"
 _HEAD_BYTES = 100
@@ -34,16 +34,15 @@ class FileLock:
     """An exclusive flock on a sidecar file; the kernel drops it when the process dies, however it dies."""
 
     def __init__(self, path: Path) -> None:
-        """Takes the lock. Raises ConfigError when another process holds it, OSError when the disk takes nothing."""
+        """Takes the lock. Raises Held when another process holds it, OSError when the disk takes nothing."""
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             holder = os.pread(self._fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(self._fd)
-            raise ConfigError(
-                (f"{path}: another keeper (process {holder}) holds this journal; stop it first",)
-            ) from error
+            why = f"{path}: another keeper (process {holder}) holds this journal; stop it first"
+            raise Held((why,)) from error
         except OSError:
             self.release()
             raise

@@ -9,7 +9,7 @@ import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from keeper.errors import ConfigError, KeeperError, Transient, unopened
+from keeper.errors import Held, KeeperError, Transient, unopened
 
 Handler = Callable[[dict[str, object]], Awaitable[dict[str, object]]]
 LINE_MAX = 64 * 1024
@@ -20,8 +20,8 @@ ANSWER_MAX = 16 * 1024 * 1024
 async def serve(path: Path, handler: Handler) -> asyncio.Server:
     """Listen at ``path``; the stale socket of a dead daemon is replaced, that of a living one never.
 
-    Raises ConfigError when another daemon (a dry-run beside a live one) listens there or no socket can be at that
-    place, Unwritable when its disk takes none now.
+    Raises Held when another daemon (a dry-run beside a live one) listens there, ConfigError when no socket can be at
+    that place, Unwritable when its disk takes none now.
     """
 
     async def on_client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -32,9 +32,7 @@ async def serve(path: Path, handler: Handler) -> asyncio.Server:
         writer.close()
 
     if await _listens(path):
-        raise ConfigError(
-            (f"{path}: another keeper answers here; stop it, or give this one its own state_dir",)
-        )
+        raise Held((f"{path}: another keeper answers here; stop it, or give this one its own state_dir",))
     old = os.umask(0o177)
     try:
         with contextlib.suppress(FileNotFoundError):

@@ -5,14 +5,22 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import typer
 
+from keeper import config
+from keeper.cli import kernels
+from keeper.cli.endings import exit_code_of
+from keeper.cli.run import command
 from keeper.clock import ManualClock, SystemClock
 from keeper.config import Settings
-from keeper.daemon import starts
+from keeper.daemon import running, starts
 from keeper.daemon.announcing import Announcer
 from keeper.daemon.reloading import Current, Reloading
 from keeper.daemon.stops import PAUSE
@@ -20,7 +28,7 @@ from keeper.daemon.supervise import Ear
 from keeper.errors import Broken, ConfigError, Unwritable, unopened
 from keeper.journal.write import Journal
 from keeper.model import IntentState
-from keeper.notify import control
+from keeper.notify import control, log
 from keeper.seams import Severity
 from keeper.signer import disk
 from keeper.signer.store import Store
@@ -220,3 +228,68 @@ def test_waits__when_the_journal_is_damaged__then_only_where_nobody_reads_the_te
     assert not starts.waits(Broken("damaged"))
     monkeypatch.setenv("NOTIFY_SOCKET", "/run/nobody")
     assert starts.waits(Broken("damaged"))
+
+
+Holding = Callable[[Path], AbstractContextManager[object]]
+
+
+@contextmanager
+def journal_held(home: Path) -> Iterator[None]:
+    with Journal.open(settings(home).journal_path, SystemClock()) as journal:
+        journal.set_control(starts.JUDGED, DIGEST, "keeper", "a block was judged")
+        yield
+
+
+@contextmanager
+def socket_held(home: Path) -> Iterator[None]:
+    with journal_held(home):
+        pass
+    with closing(socket.socket(socket.AF_UNIX)) as held:
+        held.bind(str(settings(home).control_path))
+        held.listen()
+        yield
+
+
+@pytest.mark.parametrize("held", [journal_held, socket_held])
+@pytest.mark.parametrize(
+    ("unit", "digest", "code"), [(True, DIGEST, 70), (True, "never served", 78), (False, DIGEST, 78)]
+)
+def test_run__when_another_process_is_in_the_way__then_a_unit_that_has_served_is_tried_again_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: Holding, unit: bool, digest: str, code: int
+) -> None:
+    told: list[str] = []
+
+    async def farewell(_: Path | None, why: str, how: str) -> None:
+        told.append(f"{how}: {why}")
+
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    if unit:
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody"))
+    for where, name in ((kernels, "prepare"), (running, "_warm"), (log, "configure"), (log, "last_words")):
+        monkeypatch.setattr(where, name, lambda *_, **__: None)
+    monkeypatch.setattr(config, "load", lambda _: replace(settings(tmp_path), digest=digest))
+    monkeypatch.setattr(starts, "farewell", farewell)
+    with held(tmp_path):
+        for _ in range(2):
+            with pytest.raises((typer.Exit, ConfigError)) as ended:
+                command(tmp_path / "keeper.toml")
+            error = ended.value
+            assert (error.exit_code if isinstance(error, typer.Exit) else exit_code_of(error)) == code
+    hows = [x.split(":")[0] for x in told]
+    assert hows == {70: [starts.FOR_NOW], 78: [starts.FOR_GOOD] * 2 * unit}[code]
+    assert all("another keeper" in x for x in told)
+
+
+def test_due__when_told_lately__then_again_after_a_while_or_when_the_clock_was_set_back(
+    tmp_path: Path,
+) -> None:
+    given = settings(tmp_path)
+    for at_s, is_due in (
+        (1e9, True),
+        (1e9 + starts.HELD_S - 1, False),
+        (1e9 + starts.HELD_S, True),
+        (1e9, True),
+    ):
+        assert starts.due(given, ManualClock(at_s)) is is_due
+    gone = replace(given, state_dir=tmp_path / "nowhere")
+    assert [starts.due(gone, ManualClock()) for _ in range(2)] == [True, True]
