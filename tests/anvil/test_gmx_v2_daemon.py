@@ -113,6 +113,8 @@ def test_story__crash_then_squeeze__guarded_stand_and_their_twins_are_liquidated
     assert not alarms & {"order_cancelled", "order_late", "surprise", "unknown"}
 
 
+BLOCKS_MOST = 12
+"""In which the keeper has done what it is to do, on a machine with other work; it takes two or three."""
 LOW = 1_905
 """Below trigger, and far above liquidation."""
 FAR_BELOW = ((16 * 10**14,) * 2, (16 * 10**14,) * 2, (10**24,) * 2)
@@ -161,7 +163,7 @@ class Night:
         if price is not None:
             self.price(price)
             block()
-        for _ in range(6):
+        for _ in range(BLOCKS_MOST):
             if found := self.orders():
                 return found
             block()
@@ -291,10 +293,10 @@ def test_order__nobody_executes_it__taken_back_and_issued_anew(
         (first,) = on.ordered(block)
         block()
         if not dead:
-            second = _grown_old(on, block)
+            second = _grown_old(on, block, first)
     if dead:
         with on.awake() as block:
-            second = _grown_old(on, block)
+            second = _grown_old(on, block, first)
     assert first not in second
     assert len(second) == 1
     assert on.states() == ["PENDING", "TIMEOUT", "CANCELLED", "PENDING", "EXECUTED"]
@@ -302,13 +304,14 @@ def test_order__nobody_executes_it__taken_back_and_issued_anew(
     handled.add(request.node.name)
 
 
-def _grown_old(on: Night, block: Callable[[], Any]) -> list[bytes]:
+def _grown_old(on: Night, block: Callable[[], Any], first: bytes) -> list[bytes]:
     """Nobody executes for longer than the venue's own time; then somebody does. Orders that wait before that."""
     on.chain.rpc("evm_increaseTime", 400)
-    for _ in range(6):
+    for _ in range(BLOCKS_MOST):
         on.price(LOW)
         block()
-    found = on.orders()
+        if (found := on.orders()) and first not in found:
+            break
     on.executed()
     block()
     block()
@@ -352,8 +355,11 @@ def test_stop__frozen_by_the_venue__said_taken_back_after_a_kill_and_placed_anew
         assert "order_frozen" in on.alarms()
         assert on.orders() == [stop], "nothing is given beside it"
     with on.awake() as block:
-        for _ in range(6):
+        for _ in range(BLOCKS_MOST):
             block()
+            if on.orders() not in ([stop], []):
+                break
+        block()
     (fresh,) = on.orders()
     assert fresh != stop
     assert on.states() == ["PENDING", "FROZEN", "CANCELLED", "PENDING"]
