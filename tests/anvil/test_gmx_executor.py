@@ -186,6 +186,8 @@ def stopped_by_the_owner(home: Guarded, chain: Chain, at: Gmx, made: Pair) -> No
     settings = load(himself)
     with pytest.raises(ConfigError, match="there is nothing that it grants"):
         asyncio.run(subaccount.wanted(settings, "long-0", 7, 10**10))
+    # the wallet is not the account: by that router it could help nobody, and that is told beforehand
+    assert "not_account" in {f.code for f in asyncio.run(inspect(settings))}
     ((row,), note) = asyncio.run(perp_stop.wanted(settings, "long-0"))
     assert "emergency 1.02" in note
     order = perp.order_from(sent(row)[2])

@@ -24,6 +24,7 @@ from anvil.perp_stage import PerpStage, perp_stage
 from anvil.report import keep
 from keeper.cli.adopt import adopt
 from keeper.config import load
+from keeper.inspection import inspect
 from keeper.journal.read import Reader
 from tests.bench.figures import record
 from tests.perp_node import client, own_node
@@ -93,6 +94,15 @@ def test_story__crash_then_squeeze__guarded_stand_and_their_twins_are_liquidated
     half = replace(story, keeper_usdc=980, position=(long, replace(short, size_usd=10_000, margin_usd=1_000)))
     with perp_stage(half, tmp_path, mode="live") as bare:
         on = with_own(bare)
+        lacks = {f.code for f in asyncio.run(inspect(load(on.config)))}
+        assert not lacks & {
+            "contract",
+            "grant_missing",
+            "own_account",
+            "not_account",
+            "not_subaccount",
+            "policy_measure",
+        }
         report = tell(on, Clock(), dry_run=False)
         with Reader.open(load(on.config).journal_path) as journal:
             told = [str(e.data["state"]) for e in journal.entries("order", limit=10_000)]
