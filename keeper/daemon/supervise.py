@@ -161,13 +161,16 @@ async def serve(current: Current, journal: Journal, make: Make, announcer: Annou
     reloading = Reloading(current, journal, fleet.renew)
     cage = _caged(current, journal, announcer, fleet)
 
-    async def answer(request: dict[str, object]) -> dict[str, object]:
+    async def decided(request: dict[str, object]) -> dict[str, object]:
         if request.get("do") == "reload":
             return await reloading.answer(request)
         if request.get("do") == "canary":
             return {"ok": False, "why": NO_CANARY} if cage is None else await cage.answer(request)
         controls = Controls(current.settings, journal, fleet.chains, own=announcer.alarms)
         return await controls.answer(request)
+
+    async def answer(request: dict[str, object]) -> dict[str, object]:
+        return await control.answered(request, decided)
 
     ear = Ear(settings.control_path, answer, announcer)
     await ear.open()
@@ -239,15 +242,21 @@ class Ear:
                 self._path.unlink(missing_ok=True)
 
 
-async def speak(announcer: Announcer, fleet: Fleet, rest_s: float = BACK_OFF_S_MAX) -> None:
-    """Alarms, figures and summaries, for ever: a fault in them is alarmed and never ends protection."""
+async def speak(
+    announcer: Announcer, fleet: Fleet, rest_s: float = BACK_OFF_S_MAX, well_s: float = BACK_OFF_S_MAX
+) -> None:
+    """Alarms, figures and summaries, for ever: a fault in them is alarmed until they have gone on for ``well_s``, and
+    never ends protection."""
     while True:
+        over = asyncio.get_running_loop().call_later(well_s, announcer.alarms.clear, "announcer", "")
         try:
             await announcer.run(lambda: fleet.chains)
         except Exception as e:  # the supervisor
             structlog.get_logger("keeper").exception("announcer failed")
             why = f"alarms may not reach anybody: {_words(e)}; tried again after {rest_s:.0f} s"
             announcer.alarms.raise_alarm(Severity.CRITICAL, "announcer", "", why)
+        finally:
+            over.cancel()
         await asyncio.sleep(rest_s)
 
 
@@ -308,6 +317,8 @@ async def heed(told: TelegramSettings, announcer: Announcer, fleet: Fleet, answe
                 announcer.alarms.raise_alarm(
                     Severity.WARNING, CODE, "setup", f"telegram: {'; '.join(problems)}"
                 )
+            else:
+                announcer.alarms.clear(CODE, "setup")
             if commander is not None:
                 await commander.run(answer, lambda: fleet.chains)
         except Exception as e:  # the supervisor

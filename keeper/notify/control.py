@@ -61,10 +61,15 @@ async def _answer(reader: asyncio.StreamReader, handler: Handler) -> dict[str, o
         return {"ok": False, "why": "the request is not one line of JSON"}
     if not isinstance(request, dict):
         return {"ok": False, "why": "the request is not a JSON object"}
+    # a dropped connection would read as "no daemon runs", and somebody would start a second one
+    return await answered(request, handler)
+
+
+async def answered(request: dict[str, object], handler: Handler) -> dict[str, object]:
+    """What ``handler`` answers, or why it could not: a disk that takes nothing is no end of whoever passes it on."""
     try:
         return await handler(request)
     except KeeperError as e:
-        # a dropped connection would read as "no daemon runs", and somebody would start a second one
         return {"ok": False, "why": str(e) or type(e).__name__}
 
 

@@ -8,19 +8,30 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
+import orjson
 import pytest
 
 from keeper.chain.endpoint import EndpointStatus
-from keeper.clock import ManualClock
+from keeper.clock import ManualClock, SystemClock
 from keeper.config import ChainSettings
+from keeper.config.telling import PageSettings, TelegramSettings
+from keeper.daemon import starts, supervise
+from keeper.daemon.announcing import Announcer
+from keeper.daemon.commanding import Commander
 from keeper.daemon.control import Blind
 from keeper.daemon.loop import ChainLoop
+from keeper.daemon.paging.child import PageChild
+from keeper.daemon.reloading import Current
 from keeper.daemon.supervise import Chain, Fleet
 from keeper.errors import Broken, ConfigError
 from keeper.journal.write import Journal
 from keeper.notify.alarm import Alarms
+from keeper.notify.chat import STEP_S, SecondFactor, code_at
+from keeper.seams import Alarm, Clock
 from keeper.watchdog import Listener
-from tests.loop_double import CHAIN
+from tests.loop_double import CHAIN, settings
+from tests.patience import becomes
+from tests.unit.notify.test_notify_chat import ME, NOW_S, SECRET, Room, said
 
 pytestmark = pytest.mark.unit
 Life = Callable[["FakeChain", Listener], Awaitable[None]]
@@ -206,6 +217,108 @@ async def test_fleet__when_renewed__then_each_chain_is_made_anew_without_an_alar
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert len(asyncio.all_tasks()) == 1
+
+
+class Pipe:
+    """One acknowledgement of the page's process, and what it is answered."""
+
+    def __init__(self) -> None:
+        self.stdin, self.stdout, self.got = self, asyncio.StreamReader(), b""
+        self.stdout.feed_data(b'{"kind": "ack", "n": 7}\n')
+
+    def write(self, line: bytes) -> None:
+        self.got += line
+
+    async def drain(self) -> None:
+        return None
+
+
+@pytest.mark.asyncio
+async def test_serve__when_the_disk_takes_no_acknowledgement__then_chat_and_page_say_so_and_live_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, factor = SystemClock(), SecondFactor(SECRET)
+    text = f"/ack {code_at(SECRET, int(NOW_S // STEP_S))}"
+    room, pipe = Room([said(text)]), Pipe()
+
+    class Pressed(PageChild):
+        async def run(self, chains: object) -> None:
+            await self._heed(pipe)  # type: ignore[arg-type]
+
+    def heard(_: object, __: Clock, alarms: Alarm) -> tuple[Commander, tuple[str, ...]]:
+        return Commander(room, [ME], factor, ManualClock(NOW_S), alarms), ()
+
+    monkeypatch.setattr(supervise, "PageChild", Pressed)
+    monkeypatch.setattr(supervise, "commander_for", heard)
+    given = replace(
+        settings(tmp_path),
+        page=PageSettings(host="127.0.0.1"),
+        telegram=TelegramSettings(token_file=tmp_path / "token", chats=(ME,)),
+    )
+    with starts.adrift(given, "the disk is full", clock) as journal:
+        announcer, ends = Announcer(given, journal, clock), supervise.Ends(stop=asyncio.Event())
+        current = Current(given)
+
+        def made(chain: ChainSettings, alarms: Alarms | None) -> Chain:
+            return FakeChain(chain, alarms or announcer.alarms, waits)
+
+        serving = asyncio.create_task(supervise.serve(current, journal, made, announcer, ends))
+        await becomes(lambda: bool(room.said and pipe.got))
+        ends.stop.set()
+        assert await serving == 0
+        alarmed = {a.why for a in announcer.alarms.standing}
+    assert room.said == [(ME, "the disk is full")]
+    assert orjson.loads(pipe.got) == {"kind": "answer", "n": 7, "ok": False, "why": "the disk is full"}
+    assert not any("Unwritable" in why for why in alarmed)
+
+
+@pytest.mark.asyncio
+async def test_speak__when_the_announcer_goes_on_after_a_fault__then_its_alarm_is_over(
+    tmp_path: Path,
+) -> None:
+    clock = ManualClock()
+    with Journal.open(tmp_path / "journal.sqlite", clock) as journal:
+        announcer, runs = Announcer(settings(tmp_path), journal, clock), list[int]()
+
+        async def run(_: object) -> None:
+            runs.append(1)
+            if len(runs) == 1:
+                raise RuntimeError("apprise changed its mind")
+            await asyncio.Event().wait()
+
+        announcer.run = run  # type: ignore[method-assign,assignment]
+        fleet = House(tmp_path / "house").fleet
+        task = asyncio.create_task(supervise.speak(announcer, fleet, rest_s=0.0, well_s=0.0))
+        await becomes(lambda: len(journal.entries("alarm")) == 2)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert [e.data["severity"] for e in journal.entries("alarm")] == ["CRITICAL", "CLEARED"]
+
+
+@pytest.mark.asyncio
+async def test_heed__when_the_files_that_were_wrong_are_mended__then_its_alarm_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, looks = ManualClock(), list[int]()
+
+    def found(*_: object) -> tuple[None, tuple[str, ...]]:
+        looks.append(1)
+        return None, ("token_file: no such file",) if len(looks) == 1 else ()
+
+    monkeypatch.setattr(supervise, "commander_for", found)
+    with Journal.open(tmp_path / "journal.sqlite", clock) as journal:
+        announcer = Announcer(settings(tmp_path), journal, clock)
+        fleet = House(tmp_path / "house").fleet
+        task = asyncio.create_task(supervise.heed(TelegramSettings(), announcer, fleet, nobody))
+        await becomes(lambda: len(looks) > 2)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        told = [(e.data["severity"], e.subject) for e in journal.entries("alarm")]
+    assert told == [("WARNING", "setup"), ("CLEARED", "setup")]
+
+
+async def nobody(_: dict[str, object]) -> dict[str, object]:
+    return {}
 
 
 @pytest.mark.asyncio
