@@ -19,6 +19,7 @@ from strategies.stop_on_venue import OWNERS
 ENDS_SOON_S = 14 * 86_400
 ACTIONS_LEAST = 10
 STOP = "stop_on_venue"
+NONE = "the account holds nothing in this slot: closed, liquidated, not opened yet, or another market, margin or side"
 NEAR_PPM = 2_000
 """A grant that is ahead of what the position owes by no more is named before it is late."""
 TRIGGER_MOST_WAD = 2 * WAD
@@ -39,9 +40,13 @@ def findings(site: Site, snapshot: Snapshot) -> list[Finding]:
     found: list[Finding] = []
     for guarded in site.guarded:
         position = snapshot.position(guarded.id)
+        slot = _slot(site, guarded)
+        if position is not None and position.perp is None and slot is not None:
+            found.append(
+                Finding(severity=Severity.INFO, code="position_closed", subject=guarded.label, why=NONE)
+            )
         if position is None or position.perp is None:
             continue
-        slot = _slot(site, guarded)
         said = [*_grant(position, slot, snapshot), *_venue(position.perp, snapshot), *_measure(guarded)]
         if position.perp.acting.bounds is not None:
             said += _executor(position.perp, position.perp.acting.bounds, guarded, snapshot)

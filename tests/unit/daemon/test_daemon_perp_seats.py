@@ -15,7 +15,7 @@ from keeper.errors import ConfigError
 from keeper.model import Acting, OrderBounds, Position
 from keeper.seams import Severity
 from keeper.units import WAD
-from keeper.venues.gmx_v2 import GmxV2
+from keeper.venues.gmx_v2 import GmxV2, encode
 from tests import build
 from tests.build import ALICE, WALLET
 from tests.hedge_relief import ACTING, GMX, PERP, SLOT
@@ -142,6 +142,15 @@ def test_trigger__that_what_is_owed_has_passed__is_told_before_it_is_late(long: 
     more = 20_000 if long else 20_000 * 100 // 105
     assert late(held(2_000, owing), needed + more + 1_998) == [("late_trigger", Severity.WARNING)]
     assert late(held(2_000, owing), needed + more - 2) == [("late_trigger", Severity.CRITICAL)]
+
+
+def test_slot__in_which_the_account_holds_nothing__is_named_and_is_no_fault() -> None:
+    at = encode.closed(held(2_000))
+    site = SimpleNamespace(
+        guarded=(Guarded(label="it", policy=PERP, venue_id=GMX.id, id=at.id),), venues={GMX.id: GMX}
+    )
+    (told,) = findings(site, build.snapshot([at]))  # type: ignore[arg-type]
+    assert (told.code, told.severity, told.subject) == ("position_closed", Severity.INFO, "it")
 
 
 def test_policy__of_another_measure__is_told_before_it_closes_everything() -> None:
