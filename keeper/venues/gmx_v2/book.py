@@ -77,7 +77,7 @@ class Slot:
     name: str
     chain_id: int
     subaccounts: str
-    """The configured provider, and the target of every rescue: the SubaccountRouter; the ExchangeRouter if ``own``."""
+    """The configured provider, which every rescue calls: the SubaccountRouter, or the ExchangeRouter if ``own``."""
     reader: str
     store: str
     router: str
