@@ -55,7 +55,8 @@ class Scene:
     """What a unit of gas costs in a crash."""
     gas_wei_max: int | None
     """Most that the gas of one action may cost; None where nothing prices gas."""
-    spent_today_usd: float = 0.0
+    spent_today_usd: float
+    """What the cap of the day has let through already; a stress may come after a first rescue."""
 
 
 def case_of(scene: Scene) -> Case:

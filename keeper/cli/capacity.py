@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,8 +12,10 @@ from keeper.cli import arguments
 if TYPE_CHECKING:
     from keeper.capacity import Reach
     from keeper.config import Settings
+    from keeper.model import PositionId
 
 HEADERS = ("position", "stress", "health", "wanted", "reached", "verdict", "binding", "why")
+UNSPENT = "no journal of this mode yet: the cap of the day is counted as unspent"
 
 
 def command(
@@ -26,9 +29,9 @@ def command(
 
     Falls of 20, 35 and 50 per cent and a lost peg, each with every cap, allowance, the Executor's epoch caps, the
     wallet, what the venue can pay out, the depth of the real pools at the fallen price, and gas at the storm's price
-    (1,000 gwei) against the gas tank. Where the target cannot be reached, the limit that binds is named: relaxing it
-    raises what is reached. Each position as if the others needed nothing. Exits with 1 when one falls short, or
-    could not be read.
+    (1,000 gwei) against the gas tank; what the journal says was moved in the last 24 hours is gone from the cap of
+    the day. Where the target cannot be reached, the limit that binds is named: relaxing it raises what is reached.
+    Each position as if the others needed nothing. Exits with 1 when one falls short, or could not be read.
 
     Example: keeper capacity vault --json
     """
@@ -41,20 +44,39 @@ def command(
     from keeper.cli import kernels
 
     kernels.prepare()
-    rows, unread = drive(measured(settings, position))
+    spent = day_spent(settings)
+    rows, unread = drive(measured(settings, position, spent or {}))
     if json:
-        body = {"capacity": [_document(label, r) for label, r in rows], "unreadable": unread}
+        used = None if spent is None else {label: spent.get(r.id, 0) for label, r in rows}
+        found = [_document(label, r) for label, r in rows]
+        body = {"capacity": found, "unreadable": unread, "spent_usd": used}
         print(table.document(body))
     elif rows:
         table.show(HEADERS, [_row(label, r) for label, r in rows])
     else:
         print("no position with debt could be read" if unread else "no position has debt: nothing is needed")
+    if spent is None:
+        typer.echo(UNSPENT, err=True)
     for label, why in unread.items():
         typer.echo(f"{label}: UNKNOWN: {why}", err=True)
     raise typer.Exit(EXIT_FINDINGS if unread or any(r.short for _, r in rows) else EXIT_OK)
 
 
-async def measured(settings: Settings, label: str | None) -> tuple[list[tuple[str, Reach]], dict[str, str]]:
+def day_spent(settings: Settings) -> Mapping[PositionId, int] | None:
+    """USD moved for each position in the last 24 hours; None where no journal says. Raises ConfigError, Broken."""
+    from keeper.clock import SystemClock
+    from keeper.daemon import capacity
+    from keeper.journal.read import Reader
+
+    if not settings.journal_path.exists():
+        return None
+    with Reader.open(settings.journal_path) as journal:
+        return capacity.spent_usd(journal, SystemClock().now_s())
+
+
+async def measured(
+    settings: Settings, label: str | None, spent: Mapping[PositionId, int]
+) -> tuple[list[tuple[str, Reach]], dict[str, str]]:
     """(label, capacity) of each position and stress; label -> why of those unread. Raises ConfigError, Transient."""
     from keeper.daemon import capacity
     from keeper.daemon.wiring import opened
@@ -73,7 +95,7 @@ async def measured(settings: Settings, label: str | None) -> tuple[list[tuple[st
             snapshot = (await site.view()).snapshot
             labels = {g.id: g.label for g in guarded}
             unread |= {labels[u.id]: u.why for u in snapshot.unreadable if u.id in labels}
-            found = await capacity.look((chain, site.camera, site.venues), guarded, snapshot)
+            found = await capacity.look((chain, site.camera, site.venues), guarded, snapshot, spent)
             rows += [(labels[r.id], r) for r in found]
     return rows, unread
 

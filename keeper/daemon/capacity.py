@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from keeper.capacity import Reach, Scene, Stress, case_of, reach, stressed
 from keeper.config import ChainSettings
+from keeper.daemon.building import DAY_S
 from keeper.daemon.camera import Camera
 from keeper.daemon.facts import Guarded
 from keeper.executor import depth, quotes
@@ -15,7 +16,8 @@ from keeper.executor.desk import Desk
 from keeper.executor.quotes import Way
 from keeper.executor.splits import splits
 from keeper.executor.ticks import Pool
-from keeper.model import Lender, Position, Route, Shock, Snapshot
+from keeper.journal.read import Queries
+from keeper.model import Lender, Position, PositionId, Route, Shock, Snapshot
 from keeper.phrases import health_text
 from keeper.risk import shocks
 from keeper.risk.stake import position_loss_usd
@@ -41,17 +43,26 @@ class Ground:
 
     snapshot: Snapshot
     chain: ChainSettings
+    spent_usd: Mapping[PositionId, int]
+    """What each position's cap of the day has let through already, as ``spent_usd`` gives it."""
     ways: tuple[Way, ...]
     pools: Mapping[str, Pool]
     lenders: tuple[Lender, ...]
     router: str = ""
 
 
-async def ground(chain: ChainSettings, camera: Camera, snapshot: Snapshot) -> Ground:
+def spent_usd(journal: Queries, now_s: float) -> Mapping[PositionId, int]:
+    """USD that the last 24 hours let through for each position, as decision and guard count it."""
+    return journal.spent_usd_each_since(now_s - DAY_S)
+
+
+async def ground(
+    chain: ChainSettings, camera: Camera, snapshot: Snapshot, spent: Mapping[PositionId, int]
+) -> Ground:
     """Pools tick by tick, and lenders. Raises Transient."""
     desk = camera.supplement
     if not isinstance(desk, Desk):
-        return Ground(snapshot=snapshot, chain=chain, ways=(), pools={}, lenders=())
+        return Ground(snapshot=snapshot, chain=chain, spent_usd=spent, ways=(), pools={}, lenders=())
     read = camera.reader(snapshot.block)
     pools = await depth.read_pools([p for way in desk.ways for p in way.pools], read)
     asked = [(w, quotes.lender_calls(w)) for w in desk.windows]
@@ -66,6 +77,7 @@ async def ground(chain: ChainSettings, camera: Camera, snapshot: Snapshot) -> Gr
     return Ground(
         snapshot=snapshot,
         chain=chain,
+        spent_usd=spent,
         ways=desk.ways,
         pools=pools,
         lenders=tuple(lenders),
@@ -120,10 +132,11 @@ async def look(
     around: tuple[ChainSettings, Camera, Mapping[str, Venue]],
     guarded: Sequence[Guarded],
     snapshot: Snapshot,
+    spent: Mapping[PositionId, int],
 ) -> tuple[Reach, ...]:
-    """Capacity as of a snapshot, computed beside the loop. Raises Transient."""
+    """Capacity as of a snapshot, after what was ``spent`` today, computed beside the loop. Raises Transient."""
     chain, camera, venues = around
-    found = await ground(chain, camera, snapshot)
+    found = await ground(chain, camera, snapshot, spent)
     return await asyncio.to_thread(measure, found, tuple(guarded), dict(venues))
 
 
@@ -147,6 +160,7 @@ def _reach(found: Ground, guarded: Guarded, venue: Venue, position: Position, fa
         venue=venue,
         storm_wei=int(found.chain.storm_gwei * GWEI),
         gas_wei_max=gas_wei,
+        spent_today_usd=found.spent_usd.get(there.id, 0),
     )
     return replace(reach(case_of(scene)), stress=fall.name)
 

@@ -90,7 +90,8 @@ class Chores:
         if loop.last is None:
             return
         around = (self._here.chain, self._here.camera, loop.venues)
-        found = await capacity.look(around, self._here.guarded, loop.last.snapshot)
+        spent = capacity.spent_usd(self._journal, SystemClock().now_s())
+        found = await capacity.look(around, self._here.guarded, loop.last.snapshot, spent)
         self._short = capacity.say(found, self._short, self._alarms)
 
     async def _executors(self, loop: ChainLoop) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from anvil.abi import encode_call
 from keeper.capacity import Reach
-from keeper.cli.capacity import measured
+from keeper.cli.capacity import day_spent, measured
 from keeper.config import load
 from tests.anvil_daemon import night, until
 from tests.executor_daemon import WAD, Owned, changed, owned, terms
@@ -22,7 +22,8 @@ TOLERANCE_WAD = 2 * WAD // 100
 
 def promised(there: Owned) -> dict[str, Reach]:
     """By stress, as ``keeper capacity LABEL`` has it."""
-    rows, unread = asyncio.run(measured(load(there.on.config), there.label))
+    settings = load(there.on.config)
+    rows, unread = asyncio.run(measured(settings, there.label, day_spent(settings) or {}))
     assert not unread
     return {r.stress: r for _, r in rows}
 

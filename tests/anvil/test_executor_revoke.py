@@ -60,6 +60,13 @@ class _Tick:
         self.snapshot, self.block = snapshot, block
 
 
+class _Unspent:
+    """A journal in which nothing was moved."""
+
+    def spent_usd_each_since(self, since_s: float) -> dict[object, int]:
+        return {}
+
+
 class _Silent:
     """An alarm that remembers."""
 
@@ -184,7 +191,7 @@ def _listing_while_running(there: Owned) -> None:
             block = await latest(site.endpoints)
             snapshot = (await site.view(block)).snapshot
             alarms = _Silent()
-            chores = Chores(settings, site, None, alarms)  # type: ignore[arg-type]
+            chores = Chores(settings, site, _Unspent(), alarms)  # type: ignore[arg-type]
             loop = _Loop(_Tick(snapshot, block), dict(site.venues))
             await chores.do("executors", loop, None)  # type: ignore[arg-type]
             after = desks.listed(site.camera.supplement)

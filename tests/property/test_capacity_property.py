@@ -86,6 +86,7 @@ def cases(draw: st.DrawFn) -> Case:
             venue=VENUE,
             storm_wei=1_000 * GWEI,
             gas_wei_max=draw(st.sampled_from([None, WAD, WAD, WAD // 2])),
+            spent_today_usd=draw(st.sampled_from([0.0, 0.0, cap / 2])),
         )
     )
 

@@ -88,6 +88,7 @@ def test_sale__when_pool_or_lender_has_only_a_part__then_an_emergency_gets_what_
         venue=VENUE,
         storm_wei=10**9,
         gas_wei_max=None,
+        spent_today_usd=0.0,
     )
     could = reach(case_of(scene))
     answer = asked(position, found, (curve,), loans)
