@@ -25,7 +25,7 @@ from keeper.triggers import crossed, emergency, useful_gain_wad
 from keeper.units import BPS, UINT256_MAX, WAD, mul_div_down, mul_div_up
 
 WAYS_MAX = 7
-"""Of more ways than that, those that can move most value are looked at."""
+"""Of more ways than that the first in order are looked at, and the others named: they may be the better ones."""
 NARROW_BPS = 10
 """What a sale above emergency leaves for the price to worsen."""
 PPM = 1_000_000
@@ -82,11 +82,13 @@ def relaxed(case: Case, keys: frozenset[str]) -> int:
 
 def _why(case: Case, keys: tuple[str, ...], goal: int) -> str:
     barred = "; ".join(dict.fromkeys(f"{r.code}: {r.why}" for r in case.barred))
+    over = ", ".join(w.name for w in _ordered(case)[WAYS_MAX:])
+    left = f"; not looked at, more ways than {WAYS_MAX}: {over}" if over else ""
     if not keys:
         none = f"nothing that is there brings it to {health_text(goal)}"
-        return f"{none}; {barred}" if barred else none
+        return f"{none}; {barred}{left}" if barred else f"{none}{left}"
     told = " and ".join(f"{case.limits[k].code}: {case.limits[k].text}" for k in keys)
-    return f"{told}; besides, {barred}" if barred else told
+    return f"{told}; besides, {barred}{left}" if barred else f"{told}{left}"
 
 
 def binding_keys(case: Case, reached: int) -> tuple[str, ...]:
@@ -120,9 +122,13 @@ def _best(case: Case, free: frozenset[str]) -> tuple[int, tuple[str, ...]]:
 
 def _sets(case: Case) -> Iterator[tuple[Way, ...]]:
     """Small sets first, so that what one action does is not told as two; each ordered by kind."""
-    ways = sorted(case.ways, key=lambda w: (w.kind, -w.held.value_base, w.name))[:WAYS_MAX]
+    ways = _ordered(case)[:WAYS_MAX]
     for n in range(1, len(ways) + 1):
         yield from combinations(ways, n)
+
+
+def _ordered(case: Case) -> list[Way]:
+    return sorted(case.ways, key=lambda w: (w.kind, -w.held.value_base, w.name))
 
 
 def _taken(case: Case, some: tuple[Way, ...], free: frozenset[str]) -> int:

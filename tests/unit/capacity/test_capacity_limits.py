@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from keeper.capacity import Reach, Scene, case_of, reach
+from keeper.capacity.reach import WAYS_MAX
 from keeper.model import Side
 from keeper.units import GWEI, WAD
 from tests import build
-from tests.build import USDC, WETH, amount
+from tests.build import DAI, USDC, WETH, amount, collateral, debt
 from tests.fakes import LendingDouble
 from tests.mandates import asset, borrower, mandate, means, route
 
@@ -98,3 +99,29 @@ def test_reach__when_one_limit_is_in_the_way__then_it_is_named_and_more_of_it_li
     assert tight.binding == (bound.code,)
     assert tight.why.startswith(f"{bound.code}: ")
     assert wide.reached_wad > tight.reached_wad
+
+
+def crowded(debts: int) -> Scene:
+    """Debts of which the wallet and the Executor's reserve can pay a little each, and collateral that may be sold."""
+    tokens = [replace(DAI, address="0x" + f"a{n}" * 20, symbol=f"D{n}") for n in range(debts)]
+    position = build.position(
+        [collateral(WETH, "10")],
+        [replace(debt(DAI, "4000"), amount=replace(debt(DAI, "4000").amount, token=t)) for t in tokens],
+    )
+    assets = (
+        asset(WETH, Side.COLLATERAL),
+        *(asset(t, Side.DEBT, funds=10 * WAD, fund_cap=10 * WAD) for t in tokens),
+    )
+    held = means(mandate(assets=assets), [replace(route(buy=DAI), buy=t) for t in tokens])
+    strategies = ("repay", "repay_from_reserve", "deleverage")
+    return scene(position=position, policy=replace(SELLS, strategies=strategies), means=held)
+
+
+def test_reach__when_there_are_more_ways_than_are_looked_at__then_those_left_out_are_named() -> None:
+    few, many = told(crowded(2)), told(crowded(4))
+    assert len(case_of(crowded(2)).ways) <= WAYS_MAX < len(case_of(crowded(4)).ways)
+    assert "not looked at" not in few.why
+    assert many.short
+    left = many.why.partition("not looked at, more ways than ")[2]
+    assert "sell WETH for D3" in left
+    assert len(left.split(", ")) == len(case_of(crowded(4)).ways) - WAYS_MAX
