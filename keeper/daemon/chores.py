@@ -6,10 +6,11 @@ import structlog
 
 from keeper.clock import SystemClock
 from keeper.config import Settings
-from keeper.daemon import capacity, desks, lines
+from keeper.daemon import capacity, desks
 from keeper.daemon.absent import Absent
 from keeper.daemon.discovery import Discovery, reload_changed
 from keeper.daemon.governing import Governing, Seat
+from keeper.daemon.lined import Lines
 from keeper.daemon.loop import ChainLoop
 from keeper.daemon.oracles import Around, Oracles
 from keeper.daemon.senders import Sending
@@ -48,13 +49,16 @@ class Chores:
         self._short: frozenset[str] = frozenset()
         self._unlisted = ""
         self._doubted: tuple[str, ...] = ()
-        self._named = dict(here.settings)
+        self._lines = Lines(here, journal, alarms)
 
     async def do(self, job: str, loop: ChainLoop, acting: Sending | None) -> None:
         """The job of that name (``EVERY_S``). Raises Transient."""
         if job == "discover":
-            await self._discovery.look(loop.last, loop.venues)
-            await self._lines(loop)
+            try:
+                if loop.last is not None:
+                    await self._lines.look(loop.venues, loop.last.block)
+            finally:
+                await self._discovery.look(loop.last, loop.venues)
         elif job == "prune":
             self._journal.prune(SystemClock().now_s() - KEEP_S)
         elif job == "capacity":
@@ -71,19 +75,9 @@ class Chores:
         elif job == "executors":
             await self._executors(loop)
         else:
-            await reload_changed(loop, self._here.camera, self._named)
+            await reload_changed(loop, self._here.camera, self._lines.named)
             if acting is not None and loop.last is not None:
                 acting.renew(loop.last.snapshot.means)
-
-    async def _lines(self, loop: ChainLoop) -> None:
-        """Contracts that owners authorised since the last look, and whose line counts from now on."""
-        if loop.last is None:
-            return
-        accounts: dict[str, list[str]] = {}
-        for guarded in self._here.guarded:
-            accounts.setdefault(guarded.venue_id, []).append(guarded.id.account)
-        at = (self._here.endpoints, self._here.camera, loop.last.block)
-        self._named = await lines.renewed(loop.venues, self._named, accounts, at)
 
     async def _capacity(self, loop: ChainLoop) -> None:
         """Whether tonight's means would do after a fall, said by day."""

@@ -25,6 +25,7 @@ from keeper.daemon.control import Blind
 from keeper.daemon.events import tell_endpoint, tell_head
 from keeper.daemon.facts import Facts, LiveFacts
 from keeper.daemon.hedges import Hedges
+from keeper.daemon.lined import recalled
 from keeper.daemon.loop import ChainLoop
 from keeper.daemon.orders import with_orders
 from keeper.daemon.pairs import links_of
@@ -102,6 +103,7 @@ class ChainDaemon:
                 here = await site(
                     self.settings, self.chain, endpoints, await latest(endpoints), served=served
                 )
+                here = await recalled(here, self.journal) if served else here
                 parts = await self._parts(here)
                 self.loop, self._here = self._looped(parts, here), here
                 return endpoints, here

@@ -19,13 +19,16 @@ from anvil.node import Anvil
 from anvil.shock import set_prices
 from keeper.chain.head import latest
 from keeper.cli.template import Guard, from_guards
+from keeper.clock import SystemClock
 from keeper.config import VenueSettings, load
-from keeper.daemon import lines
 from keeper.daemon.known import Wish
-from keeper.daemon.wiring import opened, photograph, scan
+from keeper.daemon.lined import Lines, recalled
+from keeper.daemon.wiring import Site, opened, photograph, scan
 from keeper.errors import ConfigError
 from keeper.inspection import inspect
+from keeper.journal.write import Journal
 from keeper.model import IntentState
+from keeper.notify.alarm import Alarms
 from keeper.units import WAD
 from keeper.venues.morpho_blue import deployments
 from tests.command import typed
@@ -139,27 +142,33 @@ def _told(at: Guarded) -> None:
 
 
 def test_line__of_a_pre_liquidation_that_nobody_named__counts_from_its_owners_word_on(
-    chain: Chain, deployment: Deployment, places: tuple[MorphoSite, Deployment], at: Guarded
+    chain: Chain, deployment: Deployment, places: tuple[MorphoSite, Deployment], at: Guarded, tmp_path: Path
 ) -> None:
     site, user = places[0], deployment.roles.actors[0]
     market = site.market("WETH", "USDC")
     pre_liquidation(chain, site, market, (PRE, TERMS, market.oracle))
 
-    async def told() -> tuple[list[tuple[str, ...]], int]:
+    async def told(journal: Journal) -> tuple[list[tuple[str, ...]], Site]:
         async with opened(at.settings, at.settings.chains[0]) as here:
             guarded = next(g for g in here.guarded if g.id.account == user)
             before = here.venues[guarded.venue_id]
             chain.send(user, site.morpho, "setAuthorization(address,bool)", PRE, True)
-            venues, where = dict(here.venues), (here.endpoints, here.camera, await latest(here.endpoints))
-            named = await lines.renewed(venues, here.settings, {guarded.venue_id: [user]}, where)
+            venues, block = dict(here.venues), await latest(here.endpoints)
+            looking = Lines(
+                here, journal, Alarms(journal.record, SystemClock(), block.chain_id, lambda _: None)
+            )
+            for _ in range(2):
+                await looking.look(venues, block)
             assert venues[guarded.venue_id] is not before
-            again = await lines.renewed(venues, named, {guarded.venue_id: [user]}, where)
-            assert again == named, "found once"
-            return [s.pre_liquidations for s in named.values()], len(here.venues)
+            return [s.pre_liquidations for s in looking.named.values()], await recalled(here, journal)
 
     plain = MorphoReader(chain, deployment, settings(deployment, site, market)).position(user)
-    pre, many = asyncio.run(told())
-    assert sorted(pre) == [*[()] * (many - 1), (PRE,)]
+    with Journal.open(tmp_path / "lines.sqlite", SystemClock()) as journal:
+        pre, again = asyncio.run(told(journal))
+    assert sorted(pre) == [*[()] * (len(again.venues) - 1), (PRE,)], "found once"
+    assert sorted(s.pre_liquidations for s in again.settings.values()) == sorted(pre), (
+        "a restart begins with it"
+    )
     (view,) = asyncio.run(photograph(at.settings))
     (lined,) = [p for p in view.snapshot.positions if p.id.account == user]
     assert lined.collateral[0].threshold_wad == TERMS[0] < plain.collateral[0].threshold_wad
