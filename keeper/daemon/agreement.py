@@ -20,7 +20,18 @@ from keeper.daemon.rehearsal import Stage
 from keeper.daemon.triage import Glances
 from keeper.decision import floor
 from keeper.errors import Transient
-from keeper.model import Block, Call, Outcome, Plan, Position, PositionId, ReducePerp, Refusal, Snapshot
+from keeper.model import (
+    Block,
+    Call,
+    Outcome,
+    PlaceStop,
+    Plan,
+    Position,
+    PositionId,
+    ReducePerp,
+    Refusal,
+    Snapshot,
+)
 from keeper.phrases import usd_text
 from keeper.seams import Priority, Venue
 from keeper.units import BPS, WAD, decimal_text
@@ -42,7 +53,7 @@ _TIMESTAMP = bytes.fromhex("0f28c97d")
 def by_price(plan: Plan) -> bool:
     """Whether nothing on chain holds the plan to the price that gave reason to it."""
     names = (*FALLS, exits.PROFIT, *OTHERS)
-    return plan.strategy in names or any(isinstance(step, ReducePerp) for step in plan.steps)
+    return plan.strategy in names or any(isinstance(step, ReducePerp | PlaceStop) for step in plan.steps)
 
 
 def reason_of(plan: Plan) -> int:

@@ -134,6 +134,11 @@ def _within(worst_price: int, trigger_price: int, position: Position) -> Refusal
     perp = position.perp
     if perp is None:
         return None
+    if trigger_price and (trigger_price - perp.index_price) * (1 if perp.long else -1) >= 0:
+        met = (
+            f"the price {perp.index_price} has met the stop's trigger {trigger_price}: it would close at once"
+        )
+        return _no("price_bound", met)
     price = trigger_price or perp.index_price
     low, high = mul_div_down(price, BPS - SLIP_MOST_BPS, BPS), mul_div_up(price, BPS + SLIP_MOST_BPS, BPS)
     if (worst_price >= low) if perp.long else (0 < worst_price <= high):

@@ -226,6 +226,26 @@ def test_decide__stop_is_named_by_the_policy__left_in_calm_times_and_passes_the_
     assert not isinstance(plan, Refusal), plan
 
 
+@pytest.mark.parametrize("long", [True, False])
+def test_guard__a_price_that_has_met_the_stop_already__refused_for_it_would_close_at_once(long: bool) -> None:
+    policy = replace(POLICY, strategies=("add_margin", "stop_on_venue"))
+    shot, outlook, options = world(perp(2_000, long), policy)
+    made, _ = decide(shot, (outlook,), {outlook.id: policy}, Memory(), options)
+    (proposal,) = made[0].chosen
+    (step,) = proposal.steps
+    assert isinstance(step, PlaceStop)
+    venue = next(iter(options.venues.values()))
+    met = step.trigger_price // 10**12 + (0 if long else 1)
+    for price, expected in ((2_000, None), (met, "price_bound")):
+        now = replace(perp(2_000, long), index_price=price * 10**12)
+        later = replace(shot, positions=(replace(shot.positions[0], perp=now),))
+        case = Case(position=later.positions[0], venue=venue, policy=policy, snapshot=shot, seq=1)
+        plan = compile_plan(proposal, replace(case, position=shot.positions[0]))
+        assert not isinstance(plan, Refusal), plan
+        no = check(plan, replace(case, snapshot=later))
+        assert (no.code if no is not None else None) == expected
+
+
 def test_decide__the_core_does_not_vouch_for_the_position__no_stop_is_left() -> None:
     policy = replace(POLICY, strategies=("add_margin", "stop_on_venue"))
     shot, outlook, options = world(perp(2_000), policy)

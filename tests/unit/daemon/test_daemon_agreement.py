@@ -20,7 +20,18 @@ from keeper.daemon.rehearsal import Promise, Stage
 from keeper.decision.memory import PositionMemory
 from keeper.decision.standing import standing
 from keeper.errors import Rejected, Transient
-from keeper.model import Amount, Attempt, Block, Call, Outcome, Plan, ReducePerp, Refusal, Snapshot
+from keeper.model import (
+    Amount,
+    Attempt,
+    Block,
+    Call,
+    Outcome,
+    PlaceStop,
+    Plan,
+    ReducePerp,
+    Refusal,
+    Snapshot,
+)
 from keeper.seams import Reading, Seen, Venue
 from keeper.units import WAD
 from keeper.venues.gmx_v2 import GmxV2
@@ -32,6 +43,7 @@ pytestmark = pytest.mark.unit
 
 TRAILING = replace(POLICY, trail_pct=(("WETH", 50_000),), strategies=(exits.TRAIL, "reduce_perp"))
 PART = ReducePerp(amount=Amount(token=WETH, units=10**18), size_usd=2_000 * USD, worst_price=1, fee_wei=1)
+STOP = PlaceStop(amount=PART.amount, size_usd=1, trigger_price=2, worst_price=1, fee_wei=1)
 
 
 class Market:
@@ -141,6 +153,9 @@ def test_reason__by_strategy() -> None:
     names = ("reduce_perp", "close_perp", "trailing_stop", "take_profit", "floor")
     assert [reason_of(reduction(n)) for n in names] == [1, 1, 1, -1, 0]
     assert by_price(reduction("hedge"))
+    assert by_price(replace(reduction("stop_on_venue"), steps=(STOP,))), (
+        "a price made it up, and it closes at once"
+    )
     assert by_price(replace(plans.plan(), strategy="close_position"))
     # a rescue by the keeper's own money, and a sale that the Executor itself judges on chain
     assert not by_price(plans.plan())
