@@ -82,7 +82,7 @@ def test_executor__signatures_used_in_python__are_those_of_the_abi() -> None:
 
 
 def test_errors__of_the_executor__each_stand_in_the_trust_page() -> None:
-    page = set(re.findall(r"`(\w+)`", (ROOT / "docs" / "TRUST.md").read_text(encoding="utf-8")))
+    page = set(re.findall(r"`(\w+)`", (ROOT / "docs" / "reference" / "trust.md").read_text(encoding="utf-8")))
     names = {str(e["name"]) for e in abi("error")}
     assert names - page == set()
 

@@ -1,4 +1,4 @@
-"""The page on trust names every refusal of a bot call as the daemon does."""
+"""The pages on trust name every refusal of a bot call as the daemon does, and what a stolen key costs at most."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 from keeper.executor.errors import TABLE
 
 pytestmark = pytest.mark.unit
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "TRUST.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "reference" / "trust.md"
+FRONT = PAGE.parents[1] / "TRUST.md"
 _ROW = re.compile(r"^\| ((?:`\w+`(?:, )?)+) \| `(\w+)` \|", re.MULTILINE)
 CONFIGURATION = {
     "NotOwner", "NotGuardian", "BadPolicy", "BadRouter", "BadBot", "TooManyBots", "BadGuardian", "BadAsset",
@@ -27,3 +28,19 @@ def test_page__every_refusal_of_a_bot_call__has_the_reason_that_the_daemon_gives
 def test_page__names_each_error_of_the_configuration() -> None:
     text = PAGE.read_text(encoding="utf-8")
     assert {name for name in CONFIGURATION if f"`{name}`" not in text} == set()
+
+
+def test_front__what_a_stolen_key_costs__stands_on_one_page_and_follows_from_the_formula() -> None:
+    lines = FRONT.read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 75, "what is explained belongs into docs/reference/trust.md"
+    assert max(map(len, lines)) <= 150
+    collateral, cap, allowance, days = 100, 40, 60, 7
+    rows = {cells[1].strip(): cells[2] for line in lines if len(cells := line.split("|")) == 4}
+    for grant, granted in ((f"an allowance of {allowance} WETH", allowance), ("the whole grant", 10**9)):
+        units = min((days + 1) * cap, granted, collateral)
+        told = next(most for what, most in rows.items() if grant in what)
+        assert f"**{units * (0.01 + 0.0005):.2f} WETH**" in told
+        assert f"**{units * 0.005:.2f} WETH**" in told
+    assert round((1.05 * 1.005 - 1) * 100, 1) == 5.5
+    assert "5.5 % of the debt" in "\n".join(lines)
+    assert f"**${10_000 * (0.05 + 0.0006):.0f} an epoch**" in "\n".join(lines)
