@@ -36,7 +36,8 @@ OWNERS = (
 class StopOnVenue:
     """A stop at the price at which health is ``emergency``: the last word when nobody else speaks.
 
-    Placed in calm times, renewed when margin or size moved its place; it never adds, it only closes.
+    Placed in calm times, renewed when margin or size moved its place; it never adds, it only closes. A stop that the
+    owner placed is left alone, and none is placed beside it.
     """
 
     name = "stop_on_venue"
@@ -108,6 +109,11 @@ def fits(at: Case, stop: PerpOrder, price: int) -> bool:
 def _renewed(at: Case, price: int) -> Proposal | Refusal:
     stop = at.perp.stop
     assert stop is not None
+    if not stop.ours:
+        # tighter, or for a part: whoever placed it meant it so
+        return at.refused(
+            "stop_exists", f"{stop.key[:10]} rests on the venue, and is the owner's: left alone"
+        )
     if stop.frozen:
         return taken_back(at, stop.key, "the venue froze it")
     if not fits(at, stop, price):

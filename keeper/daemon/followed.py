@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from keeper.daemon.lastlogs import SPAN_BLOCKS, Span
 from keeper.model import (
@@ -65,6 +65,20 @@ def before_of(position: Position | None, order: str) -> Before | None:
     if perp is None or all(o.key != order for o in perp.orders):
         return None
     return Before(size_usd=perp.size_usd, margin=perp.margin, owed=perp.owed)
+
+
+def with_ours(snapshot: Snapshot, ours: Collection[str]) -> Snapshot:
+    """The same with the orders marked that are ours by their key: the chain lists them among the owner's own."""
+
+    def marked(p: Position) -> Position:
+        if p.perp is None or not any(o.key in ours for o in p.perp.orders):
+            return p
+        orders = tuple(replace(o, ours=o.key in ours) for o in p.perp.orders)
+        return replace(p, perp=replace(p.perp, orders=orders))
+
+    found = tuple(marked(p) for p in snapshot.positions)
+    same = all(a is b for a, b in zip(found, snapshot.positions, strict=True))
+    return snapshot if same else replace(snapshot, positions=found)
 
 
 def plain(before: Before) -> dict[str, str]:

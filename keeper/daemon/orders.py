@@ -24,6 +24,7 @@ from keeper.daemon.followed import (
     resting,
     span_of,
     waiting,
+    with_ours,
 )
 from keeper.daemon.lastlogs import LOGS_S, Log, last_logs
 from keeper.daemon.triage import Glances
@@ -62,6 +63,8 @@ MINED = frozenset({IntentState.INCLUDED, IntentState.SETTLED, IntentState.FINAL}
 UNDER_WAY = frozenset({IntentState.SIGNED, IntentState.SENT, IntentState.CANCELLING})
 INTENTS_MAX = 32
 """Of a position, the newest plans whose orders are looked for after a restart: a stop rests below many rescues."""
+KNOWN_MAX = 1_000
+"""Words of orders in the diary, the newest, by which an order is known for ours after a restart."""
 SILENT_BLOCKS = 3
 """An order that is gone for so many blocks without a log that says how has ended by what the position shows."""
 ALARMS = {
@@ -80,6 +83,9 @@ class OrderFacts:
         self._facts, self._transport, self._journal, self._alarms = facts, transport, journal, alarms
         self._log = structlog.get_logger("keeper")
         self._open: dict[PlanKey, Followed] = {}
+        told = journal.entries(KIND, limit=KNOWN_MAX, newest=True)
+        self._ours = {order for e in told if (order := str(e.data.get("order") or ""))}
+        """Keys of the orders that the journal names."""
         for g in guarded:
             for intent in journal.intents(g.id, limit=INTENTS_MAX):
                 self._remember(intent)
@@ -105,16 +111,18 @@ class OrderFacts:
     async def take(self, block: Block, venues: Mapping[str, Venue]) -> tuple[Snapshot, tuple[Outcome, ...]]:
         """As the facts within, and how orders ended. Raises Transient."""
         snapshot, outcomes = await self._facts.take(block, venues)
-        return snapshot, (*outcomes, *await self._follow(snapshot, outcomes, venues))
+        ended = await self._follow(snapshot, outcomes, venues)
+        return with_ours(snapshot, self._ours), (*outcomes, *ended)
 
     async def glance(
         self, block: Block, venues: Mapping[str, Venue]
     ) -> tuple[Snapshot, tuple[Outcome, ...]] | None:
         """As the facts within. Raises Transient."""
         seen = await self._facts.glance(block, venues) if isinstance(self._facts, Glances) else None
-        if seen is not None:
-            self._begin(seen[1])
-        return seen
+        if seen is None:
+            return None
+        self._begin(seen[1])
+        return with_ours(seen[0], self._ours), seen[1]
 
     def acted(self, plan: Plan) -> None:
         """As the facts within."""
@@ -322,6 +330,7 @@ class OrderFacts:
             )
         )
         self._log.info(KIND, plan=str(key), state=state.value, why=why)
+        self._ours.add(followed.order)
         for _, code in ALARMS.values():
             if state is OrderState.EXECUTED:
                 self._alarms.clear(code, str(id))

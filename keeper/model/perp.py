@@ -29,6 +29,8 @@ class PerpOrder:
     resting: bool
     """It waits for a price, as a stop does; any other is under way."""
     frozen: bool
+    ours: bool = False
+    """Whether the journal names it as one that we gave; the chain lists all as the account's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,8 +162,9 @@ class Perp:
 
     @property
     def stop(self) -> PerpOrder | None:
-        """The stop that rests on the venue; another order of the owner's that waits for a price is none."""
-        return next((o for o in self.orders if o.resting and o.kind == STOP_LOSS), None)
+        """The stop that rests on the venue, ours before the owner's; another order that waits for a price is none."""
+        stops = [o for o in self.orders if o.resting and o.kind == STOP_LOSS]
+        return next((o for o in stops if o.ours), next(iter(stops), None))
 
     @property
     def leverage(self) -> float | None:

@@ -169,18 +169,24 @@ def test_stop_on_venue__in_calm_times__at_the_price_where_health_is_emergency(lo
     safe = step.trigger_price > 1_812 * 10**12 if long else step.trigger_price < 2_190 * 10**12
     assert safe
     resting = replace(
-        perp(2_000, long), orders=(replace(order(0, resting=True), trigger_price=step.trigger_price),)
+        perp(2_000, long),
+        orders=(replace(order(0, resting=True), trigger_price=step.trigger_price, ours=True),),
     )
     assert code(said(StopOnVenue(), resting)) == "stop_exists"
 
 
 @pytest.mark.parametrize("change", [{"frozen": True}, {"trigger_price": 1_500 * 10**12}, {"size_usd": USD}])
 def test_stop_on_venue__frozen_or_out_of_place__taken_back_first(change: dict[str, object]) -> None:
-    stop = replace(replace(order(0, resting=True), trigger_price=1_853 * 10**12), **change)  # type: ignore[arg-type]
-    answer = said(StopOnVenue(), replace(perp(2_000), orders=(stop,)))
+    stop = replace(order(0, resting=True), trigger_price=1_853 * 10**12, ours=True)
+    stop = replace(stop, **change)  # type: ignore[arg-type]
+    owners = replace(stop, ours=False, key="0x" + "ef" * 32)
+    answer = said(StopOnVenue(), replace(perp(2_000), orders=(owners, stop)))
     assert isinstance(answer, Proposal)
     assert isinstance(answer.steps[0], CancelOrder)
     assert not answer.steps[0].late
+    assert answer.steps[0].order == stop.key, "never the owner's own"
+    # the same, placed by the owner: he meant it so, however far from where ours would be
+    assert code(said(StopOnVenue(), replace(perp(2_000), orders=(owners,)))) == "stop_exists"
 
 
 def test_stop_on_venue__margin_no_dollar_or_few_actions_left__none_is_placed() -> None:

@@ -113,13 +113,15 @@ class Watch:
     street: Street
     alarms: Alarms
     facts: OrderFacts
+    shot: Snapshot = field(init=False)
 
     def block(self, now: Perp, logs: Sequence[dict[str, object]] = ()) -> tuple[Outcome, ...]:
         self.street.number += 1
         self.street.perp, self.street.logs = now, list(logs)
         at = replace(BLOCK, number=self.street.number, timestamp_s=BLOCK.timestamp_s + self.street.number)
         venue = GmxV2(slot())
-        return asyncio.run(self.facts.take(at, {venue.id: venue}))[1]
+        self.shot, outcomes = asyncio.run(self.facts.take(at, {venue.id: venue}))
+        return outcomes
 
     def restarted(self) -> None:
         self.facts = facts(self.street, self.alarms)
@@ -293,6 +295,24 @@ def test_stop__renewed_again_and_again__no_alarm_no_outcome_and_no_rescue_waits(
     assert "taken back" in watch.street.journal.entries("order")[-1].why
     assert watch.standing() == set()
     assert [held(watch, s) for s in (TOP_UP, REDUCE, STOP)] == [""] * 3
+
+
+def test_stop__among_the_owner_s_own__is_known_for_ours_by_the_journal_alone_and_after_a_restart(
+    watch: Watch,
+) -> None:
+    watch.block(DONE, [log("OrderExecuted", watch.street.number + 1)])
+    included(watch.street.journal, STOP, "0xb2")
+    watch.street.created = {"0xb2"}
+    watch.restarted()
+    owners, ours = replace(order(3, resting=True), key="0x" + "ef" * 32), order(3, resting=True)
+    for _ in range(2):
+        watch.block(replace(perp(2_000), orders=(owners, ours)))
+        watch.restarted()
+        seen = watch.shot.positions[0].perp
+        assert seen is not None
+        assert [o.ours for o in seen.orders] == [False, True]
+        assert seen.stop is not None
+        assert seen.stop.key == ours.key
 
 
 def test_stop__cancelled_by_its_venue__said_and_holds_no_rescue_up(watch: Watch) -> None:
