@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -71,33 +72,39 @@ class OrderEvent:
     block_number: int
 
 
+_WORD, _NUMBER = re.compile(r"0x[0-9a-f]{64}"), re.compile(r"0x[0-9a-fA-F]{1,64}")
+
+
 def named(text: str) -> str:
     """The topic of an event's name."""
     return "0x" + keccak(text=text).hex()
 
 
+_BY_TOPIC = {named(n): (n, s) for n, s in BY_EVENT.items()}
+
+
 def order_events(logs: Sequence[Mapping[str, object]], emitter: str) -> tuple[OrderEvent, ...]:
-    """What the logs of ``emitter`` tell of orders, in their order; anything else is left out."""
-    by_topic = {named(n): (n, s) for n, s in BY_EVENT.items()}
-    found = []
-    for log in logs:
-        topics = [str(t).lower() for t in _list(log.get("topics"))]
-        if str(log.get("address")).lower() != emitter.lower() or len(topics) != 4 or topics[0] != LOG2:
-            continue
-        name, state = by_topic.get(topics[1], ("", None))
-        if state is None:
-            continue
-        items = fields(str(log.get("data")), name)
-        found.append(
-            OrderEvent(
-                order=topics[2],
-                account=str(to_checksum_address("0x" + topics[3][-40:])),
-                state=state,
-                why=_reason(items),
-                block_number=int(str(log.get("blockNumber") or "0x0"), 16),
-            )
-        )
-    return tuple(found)
+    """What the logs of ``emitter`` tell of orders, in their order; anything else, malformed or not, is left out."""
+    each = (_order_event(log, emitter) for log in logs if isinstance(log, Mapping))
+    return tuple(event for event in each if event is not None)
+
+
+def _order_event(log: Mapping[str, object], emitter: str) -> OrderEvent | None:
+    topics = [str(t).lower() for t in _list(log.get("topics"))]
+    if str(log.get("address")).lower() != emitter.lower() or len(topics) != 4 or topics[0] != LOG2:
+        return None
+    name, state = _BY_TOPIC.get(topics[1], ("", None))
+    number = log.get("blockNumber") or "0x0"
+    # one endpoint's malformed word must not stop the reading of a chain
+    if state is None or not all(_WORD.fullmatch(t) for t in topics) or not _NUMBER.fullmatch(str(number)):
+        return None
+    return OrderEvent(
+        order=topics[2],
+        account=str(to_checksum_address("0x" + topics[3][-40:])),
+        state=state,
+        why=_reason(fields(str(log.get("data")), name)),
+        block_number=int(str(number), 16),
+    )
 
 
 def fields(data: str, name: str) -> dict[str, object]:

@@ -25,6 +25,8 @@ BOUNDS = 6
 """Behind position, orders and the four words of the grant: what an Executor says of itself, where there is one."""
 RESTING = frozenset({3, 5, 6, 8})
 """Order types that wait for a price: limit and stop orders."""
+INCREASES = frozenset({2, 3, 8})
+"""Order types that pay in, at once, at a limit and by a stop."""
 
 
 PAGE, MOST = 32, 256
@@ -64,7 +66,9 @@ def waiting(slot: Slot, block: Block, words: Words, asked: int) -> tuple[PerpOrd
     for at, (addresses, numbers, flags, _) in found:
         if int(addresses[5], 16) != int(slot.market, 16) or bool(flags[0]) != slot.long:
             continue
-        if int(addresses[6], 16) != int(slot.collateral.address, 16):
+        # what is paid in another token and swapped on its way may end in this one: where, the order does not say
+        swapped = numbers[0] in INCREASES and bool(addresses[7])
+        if int(addresses[6], 16) != int(slot.collateral.address, 16) and not swapped:
             continue
         orders.append(
             PerpOrder(
