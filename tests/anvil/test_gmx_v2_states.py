@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,10 +31,12 @@ from anvil.deploy_gmx_v2 import (
     quoted,
 )
 from anvil.node import Anvil, AnvilSettings
+from anvil.transport import ChainTransport
 from keeper.errors import ConfigError, Rejected
 from keeper.model import AddMargin, Amount, Position, ReducePerp, Step
 from keeper.seams import LogFilter
 from keeper.units import WAD
+from keeper.venues.asking import Asking, Fact, facts
 from keeper.venues.gmx_v2 import deployments, events, orders
 from tests.command import typed
 from tests.perp_stage import FOR_LONG, slot
@@ -221,6 +224,45 @@ def test_load__wrong_addresses__name_what_is_wrong(chain: Chain, built: Gmx) -> 
     ):
         with pytest.raises(ConfigError, match=words):
             VenueReader(chain, made, built.multicall)
+
+
+def told(chain: Chain, eye: VenueReader, at: Gmx, account: str, found: Position) -> Mapping[str, Fact]:
+    """What ``keeper verify`` sets side by side."""
+    asking = Asking(ChainTransport(chain), at.multicall, chain.block())
+    return {f.what: f for f in asyncio.run(facts(eye.venue, account, found, asking))}
+
+
+@pytest.mark.parametrize("long", [True, False])
+def test_verify__by_the_readers_own_verdict__equal_alive_and_dead_and_a_wrong_number_of_ours_shows(
+    chain: Chain, built: Gmx, long: bool
+) -> None:
+    account = chain.accounts[53]
+    open_position(chain, built, account, long, 20_000, 2_000)
+    eye = VenueReader(chain, slot(built, long, None), built.multicall)
+    chain.mine(chain.block().timestamp_s + DAY_S // 2)
+    verdicts = []
+    for price in (2_000, 1_700 if long else 2_300):
+        market_moves(chain, built, price * 10**8)
+        chain.send(chain.accounts[0], built.usdc_feed, "set(int256)", 10**8)
+        found = eye.position(account)
+        assert found.perp is not None
+        assert found.perp.owed, "what is not stored yet counts, and the Reader's verdict leaves it out"
+        rows = told(chain, eye, built, account, found)
+        assert [f for f in rows.values() if not f.equal] == []
+        verdicts.append(rows["liquidatable as stored"].venue)
+        for change, what in (
+            ({"minimum_factor": 10**30}, "needed, 1e-30 USD"),
+            ({"remaining_usd": found.perp.remaining_usd + 1}, "remaining as stored, 1e-30 USD"),
+            # an impact of ours that is wrong is in what we count and in what we add to the Reader's accruals
+            (
+                {"impact_usd": -1, "remaining_usd": found.perp.remaining_usd - 1},
+                "remaining as stored, 1e-30 USD",
+            ),
+        ):
+            perp = replace(found.perp, **change)  # type: ignore[arg-type]
+            wrong = told(chain, eye, built, account, replace(found, perp=perp))
+            assert what in [f.what for f in wrong.values() if not f.equal], change
+    assert verdicts == [False, True]
 
 
 @pytest.mark.parametrize("own", [False, True])

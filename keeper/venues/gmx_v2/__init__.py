@@ -13,6 +13,7 @@ from dataclasses import replace
 from keeper.config import VenueSettings
 from keeper.model import Block, Call, Intent, Means, Position, PositionId, Refusal, Snapshot, Step, Token
 from keeper.seams import Effect, LiquidationRule, LogFilter, Reading, Seen, Shadow
+from keeper.sockets import Named
 from keeper.venues.gmx_v2 import book, deployments, effect, encode, events, read
 from keeper.venues.gmx_v2.book import KIND, Read, Slot
 from keeper.venues.gmx_v2.prices import Feeds, Source
@@ -66,6 +67,25 @@ class GmxV2:
         return LiquidationRule(
             close_factor="the whole position, by GMX's own keepers, once less remains than its minimum",
             dust_base=0,
+        )
+
+    @property
+    def priced(self) -> Mapping[str, Token]:
+        """Index, long and short token by their prices."""
+        s = self.slot
+        return {s.feed(t): t for t in (s.index, s.long_token, s.short_token)}
+
+    def feed_calls(self) -> tuple[Call, ...]:
+        """Nothing: the store named the feeds when the slot was loaded."""
+        return ()
+
+    def feeds(self, words: Words) -> tuple[Named, ...]:
+        """Chainlink's, where prices come from them."""
+        named, by_address = dict(self.slot.feeds), {t.address: (id, t) for id, t in self.priced.items()}
+        return tuple(
+            Named(id=id, symbol=t.symbol, address=named[a].address, expected_decimals=named[a].decimals)
+            for a, (id, t) in by_address.items()
+            if a in named and isinstance(self.source, Feeds)
         )
 
     def position_id(self, account: str) -> PositionId:

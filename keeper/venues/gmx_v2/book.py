@@ -44,6 +44,8 @@ GET_INFO = selector(
 LATEST = selector("latestRoundData()")
 DECIMALS = selector("decimals()")
 SYMBOL = selector("symbol()")
+_PRICE_EXPONENT = 60
+"""Of a multiplier: dollars have 30 decimals, and so has the multiplier itself."""
 
 
 def name(words: str) -> bytes:
@@ -68,6 +70,7 @@ class Feed:
     multiplier: int
     """Dollars of one smallest unit (30 decimals) are answer x multiplier / 1e30."""
     heartbeat_s: int
+    decimals: int = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +171,9 @@ async def slot(settings: VenueSettings, chain_id: int, read: Read) -> Slot:
         field, chain_id, await _market(field, settings.reader, (at[0], market), read), read
     )
     index, long_token, short_token = tokens
+    if long_token == short_token:
+        why = f"is backed by {long_token.symbol} alone: how GMX halves its pool and interest is not counted here"
+        raise ConfigError((f"{field}.market: {market} {why}",))
     own = next((t for t in (long_token, short_token) if t.address == collateral), None)
     if own is None:
         raise ConfigError(
@@ -279,15 +285,34 @@ async def _feeds(field: str, store: str, tokens: Sequence[Token], read: Read) ->
             )
         ]
     )
+    told = [tuple(words.uint(3 * i + k) for k in range(3)) for i in range(len(asked))]
+    missing = [
+        t.symbol
+        for t, (feed, multiplier, _) in zip(asked.values(), told, strict=True)
+        if not feed or not multiplier
+    ]
+    if missing:
+        raise ConfigError((f"{field}.market: GMX names no on-chain price feed of {', '.join(missing)}",))
+    counted = await read([ask(checksum(feed), DECIMALS) for feed, _, _ in told])
     found = []
-    for i, token in enumerate(asked.values()):
-        feed, multiplier, heartbeat_s = (words.uint(3 * i + k) for k in range(3))
-        if not feed or not multiplier:
-            raise ConfigError((f"{field}.market: GMX names no on-chain price feed of {token.symbol}",))
-        found.append(
-            (
-                token.address,
-                Feed(address=checksum(feed), multiplier=multiplier, heartbeat_s=heartbeat_s or 86_400),
-            )
+    for i, (token, (at, multiplier, heartbeat_s)) in enumerate(zip(asked.values(), told, strict=True)):
+        decimals = counted.uint(i) if counted.ok[i] and counted.count[i] else -1
+        feed = Feed(
+            address=checksum(at), multiplier=multiplier, heartbeat_s=heartbeat_s or 86_400, decimals=decimals
         )
+        if why := _misread(token, feed):
+            raise ConfigError((f"{field}.market: price feed {feed.address} of {token.symbol} {why}",))
+        found.append((token.address, feed))
     return tuple(found)
+
+
+def _misread(token: Token, feed: Feed) -> str:
+    """Why the store's multiplier is not for a feed of these decimals: every price would be a power of ten off."""
+    if feed.decimals < 0:
+        return "does not say its decimals"
+    exponent = _PRICE_EXPONENT - feed.decimals - token.decimals
+    if exponent >= 0 and feed.multiplier == 10**exponent:
+        return ""
+    return (
+        f"has {feed.decimals} decimals, and GMX multiplies its answer by {feed.multiplier}: not 1e{exponent}"
+    )

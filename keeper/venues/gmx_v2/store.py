@@ -30,9 +30,10 @@ _GLOBALS = (
     "INCREASE_ORDER_GAS_LIMIT",
     "DECREASE_ORDER_GAS_LIMIT",
 )
+_MINIMUM = "MIN_COLLATERAL_FACTOR_FOR_LIQUIDATION"
 _OF_MARKET = (
     "MIN_COLLATERAL_FACTOR",
-    "MIN_COLLATERAL_FACTOR_FOR_LIQUIDATION",
+    _MINIMUM,
     "MAX_POSITION_IMPACT_FACTOR_FOR_LIQUIDATIONS",
     "FUNDING_FACTOR",
     "FUNDING_EXPONENT_FACTOR",
@@ -125,6 +126,9 @@ def market(slot: Slot, words: Words, prices: Prices, block: Block) -> tuple[Mark
     found = _found(words)
     if block.timestamp_s < max(found.clock("FUNDING_UPDATED_AT"), *found.sides(_OF_SIDE[5])):
         return "the market was brought up to date after the block's timestamp"
+    if not found.one[_MINIMUM]:
+        # nothing is healthy by a minimum of nothing: that is a key of another name, or a market of no rule
+        return f"market {slot.market} names no {_MINIMUM} in {slot.store}"
     return _market(found, prices, (block.timestamp_s, 0 if slot.long else 1)), _rules(found)
 
 
@@ -204,7 +208,7 @@ def _market(f: _Found, prices: Prices, at: tuple[int, int]) -> Market:
         borrow_s=now_s - borrowed_s if borrowed_s else 0,
         fund_s=now_s - f.one["FUNDING_UPDATED_AT"] if f.one["FUNDING_UPDATED_AT"] else 0,
         minimum=f.one["MIN_COLLATERAL_FACTOR"],
-        minimum_at_liquidation=f.one["MIN_COLLATERAL_FACTOR_FOR_LIQUIDATION"],
+        minimum_at_liquidation=f.one[_MINIMUM],
         minimum_usd=f.one["MIN_COLLATERAL_USD"],
         in_tokens=bool(f.rest[1]),
         smaller_side_free=bool(f.rest[2]),
