@@ -19,7 +19,7 @@ ANALYSER_halmos := halmos==0.3.3
 # CHAOS="sim kill9 --minutes 5" names campaigns and the time for each; what was done before is not done again
 CHAOS ?=
 
-.PHONY: help tools setup artifacts demo test bench chaos lint format lock clean clean-all
+.PHONY: help tools setup artifacts demo test bench chaos chaos-chain lint format lock clean clean-all
 
 help:  ## this list
 	awk -F':.*## ' '/^[a-z-]+:.*## /{ printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -49,6 +49,10 @@ bench: setup  ## figures of speed, into build/figures.json
 
 chaos: setup  ## processes killed, faults injected, in campaigns of 40 minutes at most; CHAOS="sim --minutes 5" narrows
 	$(PY) -m tests.chaos.campaign $(CHAOS)
+
+chaos-chain: setup  ## daemons on local chains: frozen, late and front-run orders, kill -9, a dead daemon; TESTS narrows
+	# one at a time: they count on blocks in time
+	$(PY) -m pytest -m chaos -p no:xdist $(PYTEST) $(if $(filter tests,$(TESTS)),tests/anvil,$(TESTS))
 
 artifacts: setup  ## compile our own contracts and rewrite contracts/artifacts
 	$(PY) -m anvil.compile --write-artifacts

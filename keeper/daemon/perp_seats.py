@@ -48,6 +48,7 @@ def findings(site: Site, snapshot: Snapshot) -> list[Finding]:
         if position is None or position.perp is None:
             continue
         said = [*_grant(position, slot, snapshot), *_venue(position.perp, snapshot), *_measure(guarded)]
+        said += _spread(slot)
         if position.perp.acting.bounds is not None:
             said += _executor(position.perp, position.perp.acting.bounds, guarded, snapshot)
         found += [Finding(severity=s.severity, code=s.code, subject=guarded.label, why=s.why) for s in said]
@@ -62,6 +63,15 @@ def _measure(guarded: Guarded) -> list[_Said]:
     why = f"trigger is {health_text(line)}: on GMX health is near 1 + 1 / leverage, so any position of more"
     why += f" than {WAD / (line - WAD):.2f} times its margin would be closed; 1.05 is a move of about 5 %"
     return [_Said(code="policy_measure", why=why)]
+
+
+def _spread(slot: Slot | None) -> list[_Said]:
+    """Prices at which nothing stands between a feed and the signed price that runs ahead of it."""
+    if slot is None or slot.spread_bps:
+        return []
+    why = f"venues.{slot.name}.spread_bps is 0: GMX liquidates at signed prices, which run ahead of the feeds that we"
+    why += " read; 30 sees a position so much earlier"
+    return [_Said(code="spread_unset", why=why, severity=Severity.INFO)]
 
 
 def _slot(site: Site, guarded: Guarded) -> Slot | None:

@@ -18,11 +18,14 @@ from keeper.units import WAD
 from keeper.venues.gmx_v2 import GmxV2, encode
 from tests import build
 from tests.build import ALICE, WALLET
-from tests.hedge_relief import ACTING, GMX, PERP, SLOT
+from tests.hedge_relief import ACTING, PERP
+from tests.hedge_relief import SLOT as BARE
 from tests.hedge_relief import short as held
 from tests.hedged import perp
 
 pytestmark = pytest.mark.unit
+SLOT = replace(BARE, spread_bps=30)
+GMX = GmxV2(SLOT)
 BOB = "0x" + "b0" * 20
 BLOCK = build.snapshot([]).block
 NOW_S = BLOCK.timestamp_s
@@ -171,3 +174,10 @@ def test_slot__named_twice_in_other_names__is_refused_and_twice_alike_is_not() -
 def test_market__that_is_disabled_and_a_stop_that_nobody_places__are_named() -> None:
     assert set(codes(FINE, disabled=True)) == {"market_disabled"}
     assert set(codes(through(), strategies=("reduce_perp", "stop_on_venue"))) == {"stop_not_supported"}
+
+
+def test_spread__that_is_not_set__is_said_and_keeps_nobody_from_acting() -> None:
+    assert not BARE.spread_bps
+    told = codes(FINE, venue=GmxV2(BARE))
+    assert set(told) == {"spread_unset"}
+    assert f"venues.{BARE.name}.spread_bps is 0" in told["spread_unset"]

@@ -16,6 +16,7 @@ from keeper.model import Decision, Level, Position, PositionId, Snapshot, Unread
 from keeper.units import wad_from
 from strategies.registry import SHIPPED
 from tests import build, hedged
+from tests.bench.figures import record
 from tests.build import USDC, WETH, amount, means, position_id
 from tests.fakes import LendingDouble
 from tests.hedged import SHORT, loan, perp, short
@@ -188,6 +189,15 @@ def test_weigh__a_key_that_holds_gas_only__pays_the_loan_from_the_hedges_profit(
     assert first.cost_usd == pytest.approx(sold * 0.005 + 0.5)
     assert second.taken == ()
     assert found.saves_usd == pytest.approx(first.cost_usd - found.joint.cost_usd)
+    record(
+        "joint_saving_usd",
+        round(found.saves_usd, 2),
+        unit="USD",
+        bound="= 26.34, as the joint page says",
+        holds=round(found.saves_usd, 2) == 26.34,
+        evidence="generated",
+        n=1,
+    )
     assert found.saves_usd == pytest.approx(26.34, abs=0.01)
 
 
