@@ -27,7 +27,7 @@ def test_events__malformed_logs_of_an_endpoint__are_left_out_and_the_others_told
     topics = cast(list[str], log()["topics"])
     malformed = [
         log(blockNumber="latest"),
-        log(blockNumber=[]) | {"blockNumber": {"at": 16}},
+        log(blockNumber={"at": 16}),
         log(topics=[*topics[:3], "0xzz"]),
         log(topics=[*topics[:2], 7, topics[3]]),
         None,
@@ -43,7 +43,7 @@ def listed(token: str, path: list[str], kind: int) -> Words:
     s = slot()
     addresses = (OWNER, OWNER, OWNER, NOBODY, NOBODY, s.market, token, path)
     numbers = (kind, 0, 10**33, 10**18, 0, 0, 1, 0, 0, BLOCK.timestamp_s, 0, 0)
-    row = (b"\1" * 32, (addresses, numbers, (s.long, False, False, False), []))
+    row: object = (b"\1" * 32, (addresses, numbers, (s.long, False, False, False), []))
     data = encode([orders._ORDERS], [[row]])
     words = SimpleNamespace(ok=[True] * 2, count=[0, 9], uint=lambda i, k: 1, data=lambda i: data)
     return cast(Words, words)
