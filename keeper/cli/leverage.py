@@ -83,6 +83,7 @@ class Seen(NamedTuple):
 
 
 def command(
+    context: typer.Context,
     config: arguments.Config = arguments.CONFIG,
     book: subject.BookOption = None,
     rpc: cascade.Rpc = "",
@@ -129,7 +130,9 @@ def command(
 
     files = Files(prices=prices, symbol=symbol, funding=funding, mark=mark, interest=open_interest)
     wish = wished(target, cost, (floor, times), (ratchet, highest))
-    if prepare is not None or safe:
+    given = [p for p in context.command.params if named(context, p.name)]
+    unmixed([o for p in given for o in p.opts[:1]], prepared=prepare is not None)
+    if prepare is not None:
         bounds = (loss, slippage, margin, minutes)
         raise typer.Exit(geared_up(config, wish, (account or [], safe, bounds), prepare))
     crowd = leverage_market.crowd(files) if files.any else None
@@ -142,6 +145,26 @@ def command(
     whole = None if alone else venue_book.read(config, wanted)
     seen = None if whole is None else seen_of(only(whole, account or ()), (history, half_life), depends, wish)
     raise typer.Exit(ended(seen, crowd, json=json))
+
+
+OF_SHEET = ("--safe", "--loss", "--slippage", "--margin", "--minutes")
+WITH_SHEET = ("--prepare", "--target", "--cost", "--account", "--config", *OF_SHEET)
+
+
+def named(context: typer.Context, name: str | None) -> bool:
+    """Whether an option was given on the command line."""
+    source = context.get_parameter_source(name) if name else None
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def unmixed(given: Sequence[str], *, prepared: bool) -> None:
+    """A sheet reads its own options alone, and nothing else reads them: none is ignored without a word. Exit 2."""
+    from keeper.cli.endings import usage
+
+    if prepared and (other := [o for o in given if o not in WITH_SHEET]):
+        raise usage("--prepare", f"takes no {', '.join(other)}: it reads the configuration's position alone")
+    if not prepared and (lone := [o for o in given if o in OF_SHEET]):
+        raise usage(lone[0], "goes with --prepare FILE")
 
 
 def ended(seen: Seen | None, crowd: Crowd | None, *, json: bool) -> int:
@@ -160,7 +183,7 @@ def geared_up(
     config: Path,
     wish: WhatIf,
     asked: tuple[Sequence[str], bool, tuple[float, float, float, int]],
-    out: Path | None,
+    out: Path,
 ) -> int:
     """``--prepare``: the exit code. Exit 2 where it lacks its target or its file."""
     from keeper.cli import leverage_boost
@@ -168,8 +191,6 @@ def geared_up(
     from keeper.config import load
 
     labels, safe, (loss, slippage, margin, minutes) = asked
-    if out is None:
-        raise usage("--safe", "goes with --prepare FILE")
     if math.isnan(wish.target):
         raise usage("--prepare", "goes with --target L")
     wanted = leverage_boost.Asked(

@@ -36,11 +36,13 @@ class Asked:
 
 
 def command(settings: Settings, asked: Asked, out: Path) -> int:
-    """Writes the sheet and shows it; 1 with the reason where it is refused, and nothing is written."""
+    """Writes the sheet and shows it; 1 with the reason where it is refused, and nothing is written: what an earlier
+    run left there goes first, for it would look fresh."""
     from keeper.cli import endings, kernels, leverage_sheet, owner_grant
     from keeper.model import Refusal
 
     checked(asked)
+    leverage_sheet.clear(out)
     kernels.prepare()
     found = endings.drive(prepared(settings, asked))
     if isinstance(found, Refusal):
@@ -71,6 +73,7 @@ async def prepared(settings: Settings, asked: Asked) -> Sheet | Refusal:
     """The sheet, or why there is none. Raises ConfigError (no such position; with ``safe`` an owner that is none),
     Transient."""
     from keeper.daemon.wiring import opened
+    from keeper.decision.band import banded
     from keeper.executor import boost
 
     named = _named(settings, asked.labels)
@@ -86,12 +89,14 @@ async def prepared(settings: Settings, asked: Asked) -> Sheet | Refusal:
             return loan
         for refused in (
             beside(loan, guarded.policy, asked),
-            warned(settings, guarded.policy, site.block.timestamp_s),
+            warned(settings, site.block.timestamp_s),
             await doubted(site, view, position),
         ):
             if refused is not None:
                 return refused
-        return await _sized(_Ground(site=site, guarded=guarded, loan=loan), position.collateral, asked)
+        trigger = banded(guarded.policy, position).trigger_wad
+        ground = _Ground(site=site, guarded=guarded, loan=loan, trigger_wad=trigger)
+        return await _sized(ground, position.collateral, asked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +104,8 @@ class _Ground:
     site: Site
     guarded: Guarded
     loan: Loan
+    trigger_wad: int
+    """Health below which the daemon acts, by the policy's own band of leverage too."""
 
     @property
     def owner(self) -> str:
@@ -108,6 +115,7 @@ class _Ground:
 
 async def _sized(on: _Ground, pledged: Sequence[Holding], asked: Asked) -> Sheet | Refusal:
     """What the pools of now make of it."""
+    from keeper.cli import leverage_rehearsal
     from keeper.cli.leverage_sheet import NAME, Sheet
     from keeper.cli.owner_grant import Wanted
     from keeper.cli.owner_place import safe_of
@@ -131,13 +139,15 @@ async def _sized(on: _Ground, pledged: Sequence[Holding], asked: Asked) -> Sheet
     if refused is not None:
         return refused
     place = await _place(on)
-    rehearsed = await _rehearsed(on, found, place, terms)
+    sheet = boost.signings(found, place, terms)
+    calls = [s.call for s in sheet]
+    rehearsed = await leverage_rehearsal.rehearsed(on.site.endpoints, on.site.block.number, on.owner, calls)
     if not isinstance(rehearsed, bool):
         return rehearsed
     wanted = Wanted(
         chain_id=on.site.chain.chain_id,
         owner=on.owner,
-        signings=boost.signings(found, place, terms),
+        signings=sheet,
         safe=await safe_of(on.site, on.owner) if asked.safe else None,
         name=NAME,
         notes=_notes(asked, rehearsed=rehearsed),
@@ -167,9 +177,11 @@ def _terms(on: _Ground, asked: Asked) -> Terms:
     from keeper.executor import boost
     from keeper.units import WAD
 
+    margin_wad = round(asked.margin * 10**6) * WAD // 10**6
     return boost.Terms(
         target_wad=round(asked.target * 10**6) * WAD // 10**6,
-        health_min_wad=on.guarded.policy.target_wad + round(asked.margin * 10**6) * WAD // 10**6,
+        health_min_wad=on.guarded.policy.target_wad + margin_wad,
+        between_min_wad=0 if asked.safe else on.trigger_wad + margin_wad,
         loss_bps=round(asked.loss_pct * 100),
         slippage_bps=round(asked.slippage_pct * 100),
         deadline_s=on.site.block.timestamp_s + 60 * asked.minutes,
@@ -198,7 +210,7 @@ def beside(loan: Loan, policy: Policy, asked: Asked) -> Refusal | None:
     return None
 
 
-def warned(settings: Settings, policy: Policy, at_s: int) -> Refusal | None:
+def warned(settings: Settings, at_s: int) -> Refusal | None:
     """Why it is not now: the early warning that stands, where somebody measures it."""
     from keeper.daemon.beside import WARNING_FILE, omen_of
     from keeper.decision.tighten import stale
@@ -260,10 +272,11 @@ async def _barred(on: _Ground, found: Boost, pledged: Sequence[Holding]) -> Refu
     from keeper.executor.quotes import CONFIGURATION
     from keeper.model import Call
 
-    owes = on.loan.owes.amount.token
+    owes, buys = on.loan.owes.amount.token, on.loan.buys.amount.token
     counted = [h.amount.token for h in pledged if h.threshold_wad]
     pool = on.site.venues[on.guarded.venue_id].spender
-    listing = next(x for x in _listings(on) if x.token == owes)
+    listed = {x.token: x for x in _listings(on)}
+    asks = selector("totalSupply()")
     words = await _read(
         on,
         [
@@ -271,11 +284,15 @@ async def _barred(on: _Ground, found: Boost, pledged: Sequence[Holding]) -> Refu
                 Call(target=pool, data=CONFIGURATION + bytes.fromhex(t.address[2:]).rjust(32, b"\0"))
                 for t in (owes, *counted)
             ),
-            Call(target=listing.debt_token, data=selector("totalSupply()")),
+            Call(target=listed[owes].debt_token, data=asks),
+            Call(target=listed[buys].a_token, data=asks),
         ],
     )
-    configs = [words.uint(i) for i in range(1 + len(counted))]
-    return boost.barred(on.loan, configs[0], configs[1:], words.uint(len(configs)), found.borrow_units)
+    *configs, owed, held = (words.uint(i) for i in range(3 + len(counted)))
+    bought = configs[1 + counted.index(buys)]
+    return boost.barred(on.loan, configs[0], configs[1:], owed, found.borrow_units) or boost.unsupplied(
+        on.loan, bought, held, found.least_units
+    )
 
 
 async def _place(on: _Ground) -> Place:
@@ -297,55 +314,6 @@ async def _place(on: _Ground) -> Place:
         ],
     )
     return boost.Place(pool=pool, router=router, owner=on.owner, allowed=(words.uint(0), words.uint(1)))
-
-
-async def _rehearsed(on: _Ground, found: Boost, place: Place, terms: Terms) -> Refusal | bool:
-    """The chain's own word at this block: on the loan (caps, isolation, e-mode, whether one step suffices), and on
-    all of the calls at once, where a MultiSend lies on the chain; whether that was asked."""
-    from eth_abi.abi import encode
-
-    from keeper.executor import boost, safe
-
-    whole = [s.call for s in boost.signings(found, place, terms)]
-    loan = {"from": on.owner, "to": whole[0].target, "data": "0x" + whole[0].data.hex()}
-    why = await _reverts(on, [loan, hex(on.site.block.number)])
-    if why:
-        return boost.refused("pool_refuses", f"the pool refuses the loan: {why}; a smaller --target may pass")
-    code = await _code(on)
-    if not code:
-        return False
-    # the batch as the owner would run it: for this one call his address has MultiSend's code
-    data = safe.MULTI_SEND + encode(["bytes"], [safe.payload(whole)])
-    batch = {"from": on.owner, "to": on.owner, "data": "0x" + data.hex()}
-    why = await _reverts(on, [batch, hex(on.site.block.number), {on.owner: {"code": code}}])
-    return boost.refused("rehearsal_failed", f"all calls together would revert: {why}") if why else True
-
-
-async def _code(on: _Ground) -> str:
-    """MultiSendCallOnly's, wherever it lies; empty where it does not."""
-    from keeper.executor.safe import MULTI_SEND_CALL_ONLY
-
-    for address in MULTI_SEND_CALL_ONLY.values():
-        code = await on.site.endpoints.request("eth_getCode", [address, hex(on.site.block.number)])
-        if isinstance(code, str) and len(code) > 2:
-            return code
-    return ""
-
-
-async def _reverts(on: _Ground, params: list[object]) -> str:
-    """Why the call reverts, in words; empty where it does not, or where no node runs such a call."""
-    from keeper.errors import Rejected
-    from keeper.executor import boost
-    from keeper.executor.abi import selector
-    from keeper.transaction.simulate import revert_reason
-
-    try:
-        await on.site.endpoints.request("eth_call", params)
-    except Rejected as error:
-        if len(params) > 2 and not (error.data or "revert" in error.message.lower()):
-            return ""
-        return revert_reason(error, {selector(f"{n}()"): n for n in boost.POOL_ERRORS}) or "no reason"
-    return ""
 
 
 async def _read(on: _Ground, calls: Sequence[Any]) -> Words:

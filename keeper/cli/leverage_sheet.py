@@ -34,6 +34,7 @@ def promise(found: Sheet) -> dict[str, object]:
         "leverage_before": wad_float(loan.leverage_wad),
         "leverage_after": wad_float(boost.leverage_wad),
         "health_before": loan.weighted_base / loan.debt_base,
+        "health_between": wad_float(boost.between_wad),
         "health_after": wad_float(boost.health_wad),
         "borrow": {"token": loan.owes.amount.token.symbol, "units": str(boost.borrow_units)},
         "supply": {"token": loan.buys.amount.token.symbol, "units": str(boost.least_units)},
@@ -50,9 +51,11 @@ def promise_text(found: Sheet) -> list[str]:
 
     said = promise(found)
     over = amount_text(Amount(token=found.boost.loan.buys.amount.token, units=found.boost.surplus_units))
+    alone = "each call is mined alone: " if found.wanted.safe is None else "in one batch nobody sees it: "
     return [
         f"leverage {said['leverage_before']:.4f} -> {said['leverage_after']:.4f}, health {said['health_before']:.4f} "
         f"-> {said['health_after']:.4f}, at the prices of this block",
+        f"{alone}health {said['health_between']:.4f} once it is borrowed and before it is supplied",
         f"at most {said['lost_pct_max']:g} % of what is borrowed is lost; at the quote of now {over} more stay in "
         "the wallet",
         f"the swap expires {minute_text(found.deadline_s)}",
@@ -82,6 +85,24 @@ def document(found: Sheet) -> dict[str, object]:
         "promise": promise(found),
         "notes": list(found.wanted.notes),
     }
+
+
+def clear(path: Path) -> None:
+    """A sheet of an earlier run goes; any other file is left alone, and refused. ConfigError."""
+    import json
+
+    from keeper.errors import ConfigError
+
+    try:
+        if not path.exists() or not path.stat().st_size:
+            return
+        body = json.loads(path.read_text())
+        if not isinstance(body, dict) or "promise" not in body:
+            raise ConfigError((f"--prepare: {path} is no sheet of an earlier run: name another file",))
+        path.unlink()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "it is no sheet of an earlier run: name another file"
+        raise ConfigError((f"--prepare: {path} cannot be replaced: {why}",)) from error
 
 
 def write(path: Path, body: dict[str, object]) -> None:

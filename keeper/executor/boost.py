@@ -31,8 +31,8 @@ EXACT_INPUT_SINGLE = selector(f"exactInputSingle({SWAP_IN})")
 QUOTE_INPUT = selector("quoteExactInput(bytes,uint256)")
 """QuoterV2; its first word is the amount out."""
 ACTIVE, FROZEN, BORROWING, PAUSED, ISOLATED_TOO, SILOED = 56, 57, 58, 60, 61, 62
-CAP, CEILING = 80, 212
-"""Bits of a reserve's configuration: the borrow cap in whole tokens (36 of them), the debt ceiling (40)."""
+CAP, SUPPLY_CAP, CEILING = 80, 116, 212
+"""Bits of a reserve's configuration: borrow and supply cap in whole tokens (36 each), the debt ceiling (40)."""
 POOL_ERRORS = (
     "BorrowCapExceeded",
     "BorrowingNotEnabled",
@@ -84,6 +84,8 @@ class Terms:
     slippage_bps: int
     """Below the quote of now."""
     deadline_s: int
+    between_min_wad: int = 0
+    """Of health once it is borrowed and before it is supplied; 0 where all of it is one batch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +108,8 @@ class Boost:
     quoted: Quoted
     leverage_wad: int
     health_wad: int
+    between_wad: int
+    """Health once it is borrowed and before it is supplied: the debt is up, the collateral is not."""
     lost_bps: int
     """What the least is worth below what is borrowed, by the oracle."""
 
@@ -187,6 +191,14 @@ def planned(loan: Loan, quoted: Quoted, terms: Terms) -> Boost | Refusal:
     if health < terms.health_min_wad:
         at, wanted = health_text(health), health_text(terms.health_min_wad)
         return refused("health_too_low", f"health after it would be {at}, at least {wanted} is asked for")
+    between = loan.weighted_base * WAD // owed
+    if between < terms.between_min_wad:
+        at, wanted = health_text(between), health_text(terms.between_min_wad)
+        return refused(
+            "health_between",
+            f"each call is mined alone, and between borrow and supply health would be {at}, at least {wanted} is "
+            "asked for: use --safe or a smaller --target",
+        )
     assets = loan.assets_base + gained
     return Boost(
         loan=loan,
@@ -195,6 +207,7 @@ def planned(loan: Loan, quoted: Quoted, terms: Terms) -> Boost | Refusal:
         quoted=quoted,
         leverage_wad=assets * WAD // (assets - owed),
         health_wad=health,
+        between_wad=between,
         lost_bps=BPS - least * BPS // fair,
     )
 
@@ -203,14 +216,10 @@ def barred(loan: Loan, config: int, pledged: Sequence[int], owed_units: int, uni
     """Why the debt's reserve may not be borrowed from: its configuration word, those of the collateral that counts,
     all that is owed of it, and the units wanted."""
     token = loan.owes.amount.token
-    for bit, wanted, code, why in (
-        (ACTIVE, 1, "inactive", "is not active"),
-        (PAUSED, 0, "paused", "is paused"),
-        (FROZEN, 0, "frozen", "is frozen"),
-        (BORROWING, 1, "not_borrowable", "may not be borrowed"),
-    ):
-        if config >> bit & 1 != wanted:
-            return refused(code, f"{token.symbol} {why}")
+    if shut := _shut(token, config):
+        return shut
+    if not config >> BORROWING & 1:
+        return refused("not_borrowable", f"{token.symbol} may not be borrowed")
     if config >> SILOED & 1 and loan.several:
         return refused("siloed", f"{token.symbol} may be owed alone only, and another asset is owed")
     if any(word >> CEILING & (2**40 - 1) for word in pledged) and not config >> ISOLATED_TOO & 1:
@@ -221,6 +230,31 @@ def barred(loan: Loan, config: int, pledged: Sequence[int], owed_units: int, uni
     if cap and owed_units + units > cap:
         room = amount_text(Amount(token=token, units=max(0, cap - owed_units)))
         return refused("borrow_cap", f"under its borrow cap there is room for {room}")
+    return None
+
+
+def unsupplied(loan: Loan, config: int, held_units: int, units: int) -> Refusal | None:
+    """Why what is bought could not be supplied: its reserve's configuration word, all that is supplied of it (without
+    the treasury's share, which the rehearsal counts), and the units wanted."""
+    token = loan.buys.amount.token
+    if shut := _shut(token, config):
+        return shut
+    cap = (config >> SUPPLY_CAP & (2**36 - 1)) * 10**token.decimals
+    if cap and held_units + units > cap:
+        room = amount_text(Amount(token=token, units=max(0, cap - held_units)))
+        return refused("supply_cap", f"under its supply cap there is room for {room}")
+    return None
+
+
+def _shut(token: Token, config: int) -> Refusal | None:
+    """Neither borrowed nor supplied there."""
+    for bit, wanted, code, why in (
+        (ACTIVE, 1, "inactive", "is not active"),
+        (PAUSED, 0, "paused", "is paused"),
+        (FROZEN, 0, "frozen", "is frozen"),
+    ):
+        if config >> bit & 1 != wanted:
+            return refused(code, f"{token.symbol} {why}")
     return None
 
 

@@ -111,12 +111,15 @@ def test_sheet__when_an_owner_with_a_key_sends_it__then_leverage_and_health_are_
     assert (promise["leverage_before"], promise["health_before"]) == pytest.approx(before, rel=NEAR)
     assert promise["leverage_after"] == pytest.approx(TARGET, rel=1e-4)
     assert "borrowed at the variable rate" in said
+    assert f"health {promise['health_between']:.4f} once it is borrowed" in said
     assert [t["signs"].split("(")[0] for t in sheet["transactions"]] == [
         # the pool was allowed everything before: that is taken back first
         *("borrow", "approve", "exactInputSingle", "approve", "approve", "supply")
     ]
     for call in sheet["transactions"]:
         chain.send(me, call["to"], bytes.fromhex(call["data"][2:]))
+        if call["signs"].startswith("borrow("):
+            assert stands(actors, me)[1] == pytest.approx(promise["health_between"], rel=NEAR)
     assert stands(actors, me) == pytest.approx((promise["leverage_after"], promise["health_after"]), rel=NEAR)
     assert int(promise["surplus_units"]) > 0
     nothing_left(chain, deployment, me, held, sheet)
@@ -181,15 +184,16 @@ def test_sheet__when_pool_or_oracle_say_otherwise__then_refused_by_name_and_noth
 ) -> None:
     me, admin = deployment.roles.actors[1], deployment.roles.deployer
     geared(actors, me)
-    usdc = deployment.token("USDC").address
-    for signature, value, back, code in (
-        ("setReserveFreeze(address,bool)", True, False, "frozen"),
-        ("setReserveBorrowing(address,bool)", False, True, "not_borrowable"),
-        ("setBorrowCap(address,uint256)", 9_100, 0, "borrow_cap"),
+    usdc, weth = deployment.token("USDC").address, deployment.token("WETH").address
+    for token, signature, value, back, code in (
+        (usdc, "setReserveFreeze(address,bool)", True, False, "frozen): USDC"),
+        (usdc, "setReserveBorrowing(address,bool)", False, True, "not_borrowable)"),
+        (usdc, "setBorrowCap(address,uint256)", 9_100, 0, "borrow_cap)"),
+        (weth, "setSupplyCap(address,uint256)", 1, 0, "supply_cap)"),
     ):
-        chain.send(admin, deployment.configurator, signature, usdc, value)
-        assert f"refused ({code})" in prepare(me)[1]
-        chain.send(admin, deployment.configurator, signature, usdc, back)
+        chain.send(admin, deployment.configurator, signature, token, value)
+        assert f"refused ({code}" in prepare(me)[1]
+        chain.send(admin, deployment.configurator, signature, token, back)
     # a feed three per cent above the pool, then three below
     for price, code in ((3_090, "oracle_apart"), (2_910, "impact")):
         set_prices(chain, deployment, {"WETH": price * 10**8})
@@ -197,6 +201,10 @@ def test_sheet__when_pool_or_oracle_say_otherwise__then_refused_by_name_and_noth
     set_prices(chain, deployment, {"WETH": 3_000 * 10**8})
     assert "refused (health_too_low)" in prepare(me, "--margin", "2")[1]
     # more than the collateral of now lends is no one step: the pool's own word
-    said = prepare(me, "--target", "2.4", "--margin", "0.02")[1]
+    assert "refused (health_between)" in prepare(me, "--target", "2.0")[1]
+    said = prepare(me, "--target", "2.4", "--margin", "0.02", "--safe")[1]
     assert "refused (pool_refuses)" in said
     assert "HealthFactorLowerThanLiquidationThreshold" in said
+    # last: a reserve that was frozen lends nothing against it any more
+    chain.send(admin, deployment.configurator, "setReserveFreeze(address,bool)", weth, True)
+    assert "refused (frozen): WETH" in prepare(me)[1]

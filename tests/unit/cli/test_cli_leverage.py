@@ -239,6 +239,9 @@ def test_depends__when_wrong__then_file_row_and_column_are_told(
         (["--tell", "x.json"], "needs --prices and --funding"),
         (["--prepare", "x.json"], "goes with --target L"),
         (["--target", "2", "--safe"], "goes with --prepare FILE"),
+        (["--target", "2", "--minutes", "5"], "goes with --prepare FILE"),
+        (["--target", "2", "--prepare", "x", "--json", "--floor", "5"], "takes no --floor, --json"),
+        (["--target", "2", "--prepare", "x", "--book", "b.json", "--rpc", "u"], "takes no --book, --rpc"),
     ],
 )
 def test_leverage__when_an_option_is_wrong__then_usage(options: list[str], words: str) -> None:
