@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from keeper.cli import arguments, cascade, covariance, subject, venue_book
+from keeper.cli import arguments, cascade, covariance, leverage_market, subject, venue_book
 from keeper.cli.leverage_book import WhatIf
 from keeper.cli.leverage_market import Files
 
@@ -126,12 +126,9 @@ def command(
 
     Example: keeper leverage --book book.json --floor 5000 --times 3
     """
-    from keeper.cli import leverage_market
-
     files = Files(prices=prices, symbol=symbol, funding=funding, mark=mark, interest=open_interest)
     wish = wished(target, cost, (floor, times), (ratchet, highest))
-    given = [p for p in context.command.params if named(context, p.name)]
-    unmixed([o for p in given for o in p.opts[:1]], prepared=prepare is not None)
+    unmixed(context, prepared=prepare is not None)
     if prepare is not None:
         bounds = (loss, slippage, margin, minutes)
         raise typer.Exit(geared_up(config, wish, (account or [], safe, bounds), prepare))
@@ -157,10 +154,11 @@ def named(context: typer.Context, name: str | None) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def unmixed(given: Sequence[str], *, prepared: bool) -> None:
+def unmixed(context: typer.Context, *, prepared: bool) -> None:
     """A sheet reads its own options alone, and nothing else reads them: none is ignored without a word. Exit 2."""
     from keeper.cli.endings import usage
 
+    given = [p.opts[0] for p in context.command.params if named(context, p.name) and p.opts]
     if prepared and (other := [o for o in given if o not in WITH_SHEET]):
         raise usage("--prepare", f"takes no {', '.join(other)}: it reads the configuration's position alone")
     if not prepared and (lone := [o for o in given if o in OF_SHEET]):
@@ -282,7 +280,7 @@ def seen_of(named: NamedBook, past: tuple[Path | None, float], depends: Path | N
 
 def show(seen: Seen | None, crowd: Crowd | None) -> None:
     """Tables for a person: positions, what they come to, who falls with whom; the market."""
-    from keeper.cli import leverage_book, leverage_market, measure, table
+    from keeper.cli import leverage_book, measure, table
 
     if seen is not None:
         borrowers = seen.found.borrowers
@@ -349,8 +347,6 @@ def row(b: Borrower) -> tuple[str, ...]:
 
 def document(seen: Seen | None, crowd: Crowd | None) -> dict[str, object]:
     """Everything as JSON; null for what was not asked."""
-    from keeper.cli import leverage_market
-
     return {
         **({} if seen is None else book_document(seen)),
         "warning": None if crowd is None else leverage_market.fared(crowd.warning),

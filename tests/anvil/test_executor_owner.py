@@ -93,7 +93,9 @@ def _deployed_as_printed(there: Owned) -> None:
     found = asyncio.run(owner_grant.wanted(load(on.config), asked))
     assert found.signings[0].signs.startswith("deploy(")
     assert found.refused == ()
-    assert "at most 3 % worse" in next(s.meaning for s in found.signings if s.signs.startswith("setPosition("))
+    assert "at most 3 % worse" in next(
+        s.meaning for s in found.signings if s.signs.startswith("setPosition(")
+    )
     place = executor_address(other.guarded)
     assert place in found.signings[0].meaning
     for signing in found.signings:
