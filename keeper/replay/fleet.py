@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 from keeper.errors import ConfigError
 from keeper.risk.bookfile import NamedBook
@@ -21,7 +22,9 @@ from keeper.risk.bookfile import NamedBook
 PROBLEMS_MAX = 20
 DUST = 1e-9
 """Holdings below this share of an account's own debt and collateral are what rounding left."""
-CSV_FORMAT = 'user, "collateral_[asset,value_eth,liq_threshold]", "debt_[asset,value_eth]" (or value_usd)'
+CSV_FORMAT = (
+    'user, "collateral_[asset,value_eth,liq_threshold]", "debt_[asset,value_eth]" (or value_usd), venue'
+)
 _COLLATERAL = re.compile(r"collateral_\[asset,value_(eth|usd),liq_threshold\]")
 _DEBT = re.compile(r"debt_\[asset,value_(eth|usd)\]")
 
@@ -88,6 +91,7 @@ def read(path: Path) -> Fleet:
     if len({f.unit for f in fleets}) > 1:
         raise ConfigError((f"{path}: its files are in different units; replay them one at a time",))
     left_out = tuple((name, "the file does not say which assets an account holds") for name in other)
+    _once(path, [(a.name, f.path) for f in fleets for a in f.accounts])
     return Fleet(
         path=str(path),
         unit=fleets[0].unit,
@@ -118,7 +122,23 @@ def of_book(book: NamedBook, path: str) -> Fleet:
         debt = [Lot(asset=s, value=b * p) for s, p, b in zip(symbols, prices, row.b, strict=True) if b > 0.0]
         kind = place[0].partition(":")[0]
         accounts.append(Account(name=name, collateral=tuple(collateral), debt=tuple(debt), venue=kind))
+    _once(Path(path), [(a.name, path) for a in accounts])
     return Fleet(path=path, unit="USD", accounts=tuple(accounts), left_out=tuple(left_out))
+
+
+def _once(path: Path, named: Sequence[tuple[str, str]]) -> None:
+    """Refuse one name for two accounts, each (name, file): what became of one would be told of the other."""
+    places: dict[str, list[str]] = {}
+    for name, file in named:
+        places.setdefault(name, []).append(file)
+    wrong = [
+        f"{path}: {name} is the name of {len(where)} positions ({', '.join(dict.fromkeys(where))}); "
+        "each needs its own"
+        for name, where in places.items()
+        if len(where) > 1
+    ]
+    if wrong:
+        raise ConfigError(tuple(wrong[:PROBLEMS_MAX]))
 
 
 def _table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
@@ -148,6 +168,12 @@ def _parsed(path: Path, header: Sequence[str], rows: Sequence[Mapping[str, str]]
     seen: dict[str, int] = {}
     for n, row in enumerate(rows, start=2):
         name = (row["user"] or "").strip()
+        venue = (row.get("venue") or "").strip()
+        # a quote that was forgotten, or a second list of debts: nothing of a row is left unread
+        if (beyond := cast(Mapping[str | None, object], row).get(None)) is not None:
+            problems.append(
+                f"{path}: row {n}: {beyond!r:.60} stands beyond the {len(header)} columns of row 1"
+            )
         if name in seen:
             problems.append(f"{path}: row {n}, column user: {name} is there twice (row {seen[name]})")
         seen[name] = n
@@ -158,6 +184,7 @@ def _parsed(path: Path, header: Sequence[str], rows: Sequence[Mapping[str, str]]
             name=name,
             collateral=tuple(x for x in held if x.value > scale),
             debt=tuple(x for x in owed if x.value > scale),
+            venue=venue,
         )
         if account.debt:
             accounts.append(account)

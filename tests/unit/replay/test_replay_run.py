@@ -303,6 +303,10 @@ def test_fleet__when_a_row_is_wrong__then_named_by_row_and_column(tmp_path: Path
         ),
         ('0x2,"[[""stETH"", 1.0","[[""USDC"", 5.0]]"', "is not JSON"),
         ('0x1,"[[""stETH"", 1.0, 0.8]]","[[""USDC"", 5.0]]"', "0x1 is there twice (row 2)"),
+        (
+            '0x2,"[[""stETH"", 1.0, 0.8]]","[[""USDC"", 5.0]]","[[""DAI"", 40000.0]]"',
+            "stands beyond the 3 columns of row 1",
+        ),
     ):
         path_.write_text("\n".join([header, good, bad]))
         with pytest.raises(ConfigError) as caught:
@@ -317,3 +321,26 @@ def test_fleet__when_a_row_is_wrong__then_named_by_row_and_column(tmp_path: Path
     assert [a.name for a in found.accounts] == ["0x1"]
     assert found.left_out == (("0x3", "owes nothing"),)
     assert found.unit == "ETH"
+    assert [a.venue for a in found.accounts] == [""]
+    # by whose rule it is liquidated, where the file says
+    path_.write_text("\n".join([f"{header},venue", f"{good},maker"]))
+    assert [a.venue for a in fleet.read(path_).accounts] == ["maker"]
+
+
+def test_fleet__when_one_name_is_of_two_positions__then_refused_with_each_file(tmp_path: Path) -> None:
+    from keeper.errors import ConfigError
+    from keeper.risk import bookfile
+
+    header = 'user,"collateral_[asset,value_eth,liq_threshold]","debt_[asset,value_eth]"'
+    row = '0x1,"[[""stETH"", 1.0, 0.8]]","[[""USDC"", 5.0]]"'
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text(f"{header}\n{row}")
+    with pytest.raises(ConfigError, match=r"0x1 is the name of 2 positions \(.*a\.csv, .*b\.csv\)"):
+        fleet.read(tmp_path)
+    lending = {
+        "collateral": [{"asset": "ETH", "amount": 1, "threshold": 0.8}],
+        "debt": [{"asset": "USD", "amount": 9}],
+    }
+    book = {"prices": {"ETH": 2000, "USD": 1}, "positions": [{"name": "me", "lending": lending}] * 2}
+    with pytest.raises(ConfigError, match="me is the name of 2 positions"):
+        fleet.of_book(bookfile.parse(book), "book.json")
