@@ -40,11 +40,11 @@ def test_invariants__65536_calls_of_thieves_and_owners__never_break() -> None:
 
 
 def keep(report: ForgeReport) -> None:
-    """The two figures."""
-    record("executor_invariant_calls", report.calls, bound=">= 65000", holds=report.calls >= 65_000,
+    """The two figures of this sample; the campaign's are the whole."""
+    record("executor_invariant_calls_sample", report.calls, bound=">= 65000", holds=report.calls >= 65_000,
            evidence="real_bytecode", n=report.calls)  # fmt: skip
     broken = len(report.failed)
-    record("executor_invariant_violations", broken, bound="0", holds=broken == 0, evidence="real_bytecode",
+    record("executor_invariant_violations_sample", broken, bound="0", holds=broken == 0, evidence="real_bytecode",
            n=report.calls)  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -41,6 +42,6 @@ def test_front__what_a_stolen_key_costs__stands_on_one_page_and_follows_from_the
         told = next(most for what, most in rows.items() if grant in what)
         assert f"**{units * (0.01 + 0.0005):.2f} WETH**" in told
         assert f"**{units * 0.005:.2f} WETH**" in told
-    assert round((1.05 * 1.005 - 1) * 100, 1) == 5.5
-    assert "5.5 % of the debt" in "\n".join(lines)
+    assert math.ceil((1.05 * 1.005 - 1) * 1_000) / 10 == 5.6, "a bound is rounded up"
+    assert "5.6 % of the debt" in "\n".join(lines)
     assert f"**${10_000 * (0.05 + 0.0006):.0f} an epoch**" in "\n".join(lines)
