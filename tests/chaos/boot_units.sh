@@ -35,7 +35,7 @@ printf '#!/bin/sh\nif [ "$1" = -u ]; then user=$2; shift 2; exec runuser -u "$us
 chmod +x "$OPT/.venv/bin/keeper" "$ROOT/usr/local/bin/sudo"
 UNITS=$ROOT/etc/systemd/system
 mkdir -p "$UNITS/keeper.service.d"
-printf '[Service]\nWatchdogSec=6\nRestartSec=1\n' >"$UNITS/keeper.service.d/90-test.conf"
+printf '[Service]\nWatchdogSec=6\nRestartSec=1\nLoadCredential=page_token:/files/page_token\n' >"$UNITS/keeper.service.d/90-test.conf"
 printf '[Unit]\nRequires=sysinit.target basic.target\nAfter=sysinit.target basic.target\n' >"$UNITS/t.target"
 cp "$WORK"/files/* "$ROOT/files/"
 cp "$WORK"/home/* "$ROOT/root/"
@@ -118,6 +118,7 @@ echo "page_stranger=$(viewer stranger.example 0)"
 page=$(inside pgrep -P "$(process)" -f keeper.daemon.paging.process)
 echo "page_sandbox=$(inside sh -c "grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/$page/status" | tr -s '\t\n' '  ')"
 echo "page_user=$(inside ps -o user= -p "$page")"
+echo "page_token=$(inside ls /run/credentials/keeper.service | grep -c page_token) $(inside journalctl -u keeper -o cat --no-pager | grep -c page_token)"
 # a changed policy is taken over by the same process, a wrong file changes nothing and ends nothing
 id=$(process)
 inside sed -i 's/^trigger = .*/trigger = "1.26"/' /etc/keeper/keeper.toml

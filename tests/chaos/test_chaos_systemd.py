@@ -54,6 +54,7 @@ gas_usd_emergency = 500
 targets_file = "credential:alarms"
 [page]
 listen = "127.0.0.1:8467"
+token_file = "credential:page_token"
 """
 PROBE = """\
 import asyncio
@@ -133,6 +134,7 @@ def _lay_out(work: Path) -> None:
     (home / "endpoint.url").write_text("http://127.0.0.1:9/secret-token\n")
     (home / "alarms.txt").write_text("critical json://127.0.0.1:9/hook\n")
     (home / "keeper.toml").write_text(CONFIG)
+    (files / "page_token").write_text("sixteen characters and more\n")
     (files / "probe.py").write_text(PROBE)
     (files / "viewer.py").write_text(VIEWER)
     (files / "address").write_text(address_of())
@@ -187,6 +189,8 @@ def test_units__when_installed_by_the_guide__then_they_start_hang_restart_stop_a
         "page_stranger": "403 no page default-src 'none'",
         "page_sandbox": "CapEff: 0000000000000000 NoNewPrivs: 1 Seccomp: 2 ",
         "page_user": "keeper",
+        # it is there, and nothing was said against it
+        "page_token": "1 0",
         "reload": "0 active taken over",
         "reload_wrong": "1 active",
         "reload_process": "0",
