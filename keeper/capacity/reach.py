@@ -108,7 +108,8 @@ def binding_keys(case: Case, reached: int) -> tuple[str, ...]:
 
 
 def _best(case: Case, free: frozenset[str]) -> tuple[int, tuple[str, ...]]:
-    """(highest health, the ways taken for it) over every set of ways, each in its order."""
+    """(highest health, the ways taken for it) over every set of ways, each in its order, up to the first that reaches
+    the target."""
     before = case.position.health_wad or 0
     best: tuple[int, tuple[str, ...]] = (before, ())
     for some in _sets(case):

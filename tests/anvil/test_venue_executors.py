@@ -314,7 +314,8 @@ def test_refusals__revoked_paused_or_acted_on__are_the_same_here_and_there(groun
     stage.by_owner("pause()")
     assert (_sale(stage, desk)[0], _refusal(stage, call)) == ("paused", "IsPaused")
     stage.by_owner("unpause()")
-    ground.oracles(2_300 if kind == "maker" else 2_800)
+    # above every trigger and, by more than the interest of a slow hour, below every target
+    ground.oracles(2_300 if kind == "maker" else 2_750)
     assert (_sale(stage, desk)[0], _refusal(stage, call)) == ("not_triggered", "NotTriggered")
     if isinstance(stage.reader.venue, Maker):
         # a lower price of the next hour counts here, and the Executor still goes by the Vat's
