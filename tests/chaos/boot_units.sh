@@ -10,6 +10,8 @@ SITE=$("$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("pureli
 LAYERS=$WORK/layers ROOT=$WORK/layers/root
 NSPAWN=""
 cleanup() {
+    # a halt stops every process first, and who waits for one of them from outside stops with it and waits for ever
+    [ -z "${TYPING:-}" ] || pkill -KILL -P "$TYPING" || true
     if [ -n "$NSPAWN" ]; then kill "$NSPAWN" 2>/dev/null; wait "$NSPAWN" 2>/dev/null; fi
     umount "$ROOT" "$LAYERS" 2>/dev/null || umount -l "$ROOT" "$LAYERS"
 }
@@ -82,6 +84,7 @@ follow() { . "$WORK/pages/$1"; }
 inside sh -c 'while sleep 0.1; do for asked in /run/systemd/ask-password/ask.*; do
     [ -e "$asked" ] && /lib/systemd/systemd-reply-password 1 "$(sed -n s/^Socket=//p "$asked")" </files/keystore_password
 done; done' 2>/dev/null &
+TYPING=$!
 
 follow install-configuration
 follow install-alarms
