@@ -78,8 +78,8 @@ lock: tools .venv-uv/.ready  ## resolve the locks anew, keeping pins that still 
 	# 0.1 needs a package that not every index carries; the site needs nothing of ours, so it has a lock of its own
 	printf 'zensical>=0.0.73,<0.1\n' | UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal \
 	    --generate-hashes - -o .ci/docs.lock
-	cd anvil && npm install --package-lock-only --omit=optional
-	cd tests/browser && npm install --package-lock-only --omit=optional
+	env -C anvil npm install --package-lock-only --omit=optional
+	env -C tests/browser npm install --package-lock-only --omit=optional
 
 clean:  ## caches, compiled contracts, figures
 	rm -rf .cache build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache

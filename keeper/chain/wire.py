@@ -14,10 +14,15 @@ import socket
 import ssl
 from asyncio.trsock import TransportSocket
 from collections.abc import Callable
+from typing import cast
+
+from aiohappyeyeballs import start_connection
 
 from keeper.chain.http1 import Answer, AnswerTooLarge, Buffer, Site, Surprise
 
 CONNECT_TIMEOUT_S = 2.0
+HAPPY_EYEBALLS_S = 0.25
+"""After so long without an answer the host's next address is tried beside (RFC 8305)."""
 KEEPALIVE_S = 30.0
 """Longer than two slots, so that a tick finds its connections open."""
 BUFFER_BYTES = 2**22
@@ -110,12 +115,14 @@ class Wire:
             self._tls.set_alpn_protocols(["http/1.1"])
         loop = asyncio.get_running_loop()
         async with asyncio.timeout_at(min(loop.time() + CONNECT_TIMEOUT_S, deadline_s)):
+            found = await loop.getaddrinfo(site.host, site.port, type=socket.SOCK_STREAM)
+            # not left to create_connection: not every event loop races a host's addresses
+            first = await start_connection(found, happy_eyeballs_delay=HAPPY_EYEBALLS_S)
             _, line = await loop.create_connection(
                 lambda: _Line(self._forget),
-                site.host,
-                site.port,
+                sock=first,
                 ssl=self._tls if site.tls else None,
-                happy_eyeballs_delay=0.25,
+                server_hostname=site.host if site.tls else None,
             )
         self._lines.add(line)
         told = await self._ask(line, self._greeting, deadline_s)
@@ -201,8 +208,8 @@ class _Line(asyncio.BufferedProtocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # whichever loop made it (uvloop's is no asyncio.Transport by class): it writes, aborts and says if it closes
+        self._transport = cast("asyncio.Transport", transport)
         if hasattr(socket, "TCP_CORK") and transport.get_extra_info("ssl_object") is None:
             self._socket = transport.get_extra_info("socket")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import typer
@@ -55,10 +55,10 @@ def say(message: str, *, prefix: str = "keeper: ") -> None:
         print(prefix + _masked(message), file=sys.stderr)
 
 
-def drive(work: Coroutine[Any, Any, T]) -> T:
-    """Run an async body to its end; Ctrl-C ends the command with 130."""
+def drive(work: Coroutine[Any, Any, T], run: Callable[[Coroutine[Any, Any, T]], T] = asyncio.run) -> T:
+    """Run an async body to its end on ``run``'s event loop; Ctrl-C ends the command with 130."""
     try:
-        return asyncio.run(work)
+        return run(work)
     except KeyboardInterrupt:
         say("interrupted")
         raise typer.Exit(EXIT_INTERRUPTED) from None

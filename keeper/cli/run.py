@@ -48,13 +48,14 @@ def command(
     from keeper.cli import kernels
 
     kernels.prepare(compiled=not settings.safe_mode)
+    from keeper import eventloop
     from keeper.daemon import running as daemon
     from keeper.notify import log
 
     log.configure(json_lines=not sys.stderr.isatty())
     log.last_words()
     try:
-        ended = drive(daemon.run(settings, once=once, dry_run=dry))
+        ended = drive(daemon.run(settings, once=once, dry_run=dry), eventloop.run)
     except ConfigError as e:
         if _again(config, settings, e):
             raise typer.Exit(EXIT_BROKEN) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import sys
@@ -14,6 +13,7 @@ def main(config: str, point: str) -> None:
     from keeper.cli import kernels
 
     kernels.prepare()
+    from keeper import eventloop
     from keeper.config import load
     from keeper.daemon import running as daemon
     from keeper.notify import log
@@ -23,7 +23,7 @@ def main(config: str, point: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     log.configure(json_lines=True)
-    asyncio.run(daemon.run(load(Path(config)), once=False, dry_run=False, probe=probe))
+    eventloop.run(daemon.run(load(Path(config)), once=False, dry_run=False, probe=probe))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ on the first action that the chain does not show as done; it dies at a named poi
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import time
@@ -14,6 +13,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from keeper import eventloop
 from keeper.errors import Raced, Transient
 from tests.bench.figures import record
 from tests.chaos.campaign import Campaign, Counts, Verdict
@@ -80,7 +80,7 @@ def _life(on: Ground, point: str, nth: int, after_s: float) -> int:
 
 def warm(on: Ground) -> None:
     """Act once in the parent: what a life imports, compiles and caches is there for all that are forked from it."""
-    asyncio.run(_once(on))
+    eventloop.run(_once(on))
     on.first = on.first_open()
 
 
@@ -108,7 +108,7 @@ def fork(on: Ground, point: str = "", nth: int = 0) -> int:
         with (on.folder / "worker.log").open("w") as log:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
-            asyncio.run(_worker(on, point, nth))
+            eventloop.run(_worker(on, point, nth))
     except BaseException:
         # told by hand: the copy of the parent must not unwind into the parent's own frames
         (on.folder / "worker.log").write_text(traceback.format_exc())

@@ -5,7 +5,6 @@ For tests only: what is printed here is searched for secrets.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
 from pathlib import Path
@@ -20,6 +19,7 @@ def main(config: str, point: str) -> None:
     from keeper.cli import kernels
 
     kernels.prepare()
+    from keeper import eventloop
     from keeper.config import load
     from keeper.daemon import running as daemon
     from keeper.notify import log
@@ -38,7 +38,7 @@ def main(config: str, point: str) -> None:
     logging.getLogger("numba").setLevel(logging.WARNING)
     settings = load(Path(config))
     logging.getLogger("loud").debug("settings: %r", settings)
-    asyncio.run(daemon.run(settings, once=False, dry_run=False, probe=probe), debug=True)
+    eventloop.run(daemon.run(settings, once=False, dry_run=False, probe=probe), debug=True)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,7 @@ transaction what the chain says.
 
 from __future__ import annotations
 
-import asyncio
-
+from keeper import eventloop
 from keeper.errors import Broken, Raced, Transient
 from keeper.journal.write import Journal
 from keeper.model import IntentState
@@ -26,7 +25,7 @@ S = IntentState
 
 def storm(on: Ground, many: int) -> Verdict:
     """``many`` reorganisations while a keeper acts, then quiet, then the comparison."""
-    return asyncio.run(_storm(on, many))
+    return eventloop.run(_storm(on, many))
 
 
 async def _storm(on: Ground, many: int) -> Verdict:

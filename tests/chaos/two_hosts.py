@@ -10,13 +10,13 @@ second host is a mistake that is noticed, not a standby.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import time
 import traceback
 from functools import partial
 
+from keeper import eventloop
 from keeper.errors import Broken, Raced, Transient
 from keeper.model import Attempt
 from tests.bench.figures import record
@@ -85,7 +85,7 @@ def _fork(on: Ground, name: str, used: int) -> int:
         return pid
     status = 3
     try:
-        status = asyncio.run(_host(on, name, used))
+        status = eventloop.run(_host(on, name, used))
     except BaseException:
         # told by hand: the copy of the parent must not unwind into the parent's own frames
         (on.folder / "host.log").write_text(traceback.format_exc())
