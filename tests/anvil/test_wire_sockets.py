@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from keeper.chain.endpoints import EndpointEvent, Endpoints
 from keeper.chain.http1 import Answer, Site
@@ -25,6 +26,14 @@ from tests.anvil.wire_server import Server, ok, told
 from tests.patience import PATIENCE_S, becomes
 
 pytestmark = pytest.mark.anvil
+
+
+@pytest.fixture(params=[uvloop.EventLoopPolicy, asyncio.DefaultEventLoopPolicy], ids=["uvloop", "asyncio"])
+def event_loop_policy(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoopPolicy:
+    """Each test on the daemon's event loop, and on the one that commands ask on."""
+    made: asyncio.AbstractEventLoopPolicy = request.param()
+    return made
+
 
 DATA = Calldata("0x" + "ab" * 300_000)
 PARAMS = [{"to": "0x" + "ca" * 20, "data": DATA}, {"blockHash": "0x" + "b1" * 32, "requireCanonical": True}]
