@@ -7,11 +7,13 @@ synchronous and belong to the test's thread; async code gets ``upstream.url`` an
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
+import uvloop
 
 from anvil.actors import Actors
 from anvil.client import Chain
@@ -23,6 +25,17 @@ from anvil.tools import HERE, ToolMissing
 
 GENESIS_S = 1_750_000_000
 """Start of every test chain, so that timestamps, indices and addresses repeat from run to run."""
+
+
+def pytest_asyncio_loop_factories(
+    item: pytest.Item,
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """asyncio's own loop; in a module that says ``ON_EACH_LOOP`` the daemon's as well."""
+    usual = {"asyncio": asyncio.new_event_loop}
+    module = item.getparent(pytest.Module)
+    if module is None or not hasattr(module.obj, "ON_EACH_LOOP"):
+        return usual
+    return {**usual, "uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import uvloop
 
 from keeper.chain.endpoints import EndpointEvent, Endpoints
 from keeper.chain.http1 import Answer, Site
@@ -27,14 +26,8 @@ from tests.patience import PATIENCE_S, becomes
 
 pytestmark = pytest.mark.anvil
 
-
-@pytest.fixture(params=[uvloop.EventLoopPolicy, asyncio.DefaultEventLoopPolicy], ids=["uvloop", "asyncio"])
-def event_loop_policy(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoopPolicy:
-    """Each test on the daemon's event loop, and on the one that commands ask on."""
-    made: asyncio.AbstractEventLoopPolicy = request.param()
-    return made
-
-
+ON_EACH_LOOP = True
+"""The daemon's event loop, and the one that commands ask on (see conftest)."""
 DATA = Calldata("0x" + "ab" * 300_000)
 PARAMS = [{"to": "0x" + "ca" * 20, "data": DATA}, {"blockHash": "0x" + "b1" * 32, "requireCanonical": True}]
 LONG = "0x" + "5a" * 320_000
