@@ -8,7 +8,18 @@ from typing import Protocol
 
 from keeper.cli.table import Rows
 from keeper.errors import EXIT_FINDINGS, EXIT_OK
-from keeper.model import Block, Holding, Level, Outlook, Perp, Position, PositionId, Snapshot, Unreadable
+from keeper.model import (
+    Block,
+    Holding,
+    Level,
+    Outlook,
+    Perp,
+    PerpOrder,
+    Position,
+    PositionId,
+    Snapshot,
+    Unreadable,
+)
 from keeper.phrases import health_text, usd_text
 from keeper.units import UINT256_MAX, decimal_text
 
@@ -112,10 +123,15 @@ def _perp(p: Perp) -> dict[str, object]:
         "pnl_usd": decimal_text(p.pnl_usd, PERP_DECIMALS),
         "remaining_usd": decimal_text(p.remaining_usd, PERP_DECIMALS),
         "leverage": p.leverage,
-        "orders": [
-            {"key": o.key, "resting": o.resting, "frozen": o.frozen, "age_s": o.age_s} for o in p.orders
-        ],
+        "orders": [_order(p, o) for o in p.orders],
     }
+
+
+def _order(p: Perp, o: PerpOrder) -> dict[str, object]:
+    """One that waits on the venue; its trigger in dollars of a whole token of the index."""
+    head = {"key": o.key, "resting": o.resting, "frozen": o.frozen, "age_s": o.age_s}
+    trigger = decimal_text(o.trigger_price * 10**p.index.decimals, PERP_DECIMALS) if o.trigger_price else None
+    return {**head, "trigger_price_usd": trigger, "size_usd": decimal_text(o.size_usd, PERP_DECIMALS)}
 
 
 def _entry(p: Perp) -> int:
@@ -188,7 +204,11 @@ def _traded(p: Perp) -> tuple[str, str]:
     side, entry = "long" if p.long else "short", usd_text(_entry(p) / 10**PERP_DECIMALS)
     size = f"{side} {_cut(p.tokens, p.index.decimals)} {p.index.symbol} from {entry}"
     word = "profit" if p.pnl_usd >= 0 else "loss"
-    return margin, f"{size}\n{word} {usd_text(abs(p.pnl_usd) / 10**PERP_DECIMALS)}"
+    result = f"{size}\n{word} {usd_text(abs(p.pnl_usd) / 10**PERP_DECIMALS)}"
+    if (stop := p.stop) is None:
+        return margin, result
+    at = usd_text(stop.trigger_price * 10**p.index.decimals / 10**PERP_DECIMALS)
+    return margin, f"{result}\nstop at {at}{' (frozen)' if stop.frozen else ''}"
 
 
 def _amount(h: Holding) -> str:

@@ -20,6 +20,10 @@ from keeper.model import (
 from keeper.venues.gmx_v2.effect import Before
 from keeper.venues.gmx_v2.events import OrderState
 
+UNTOLD_S = 120
+"""By the chain's own seconds: an answer that no endpoint gives for so long is an alarm, and is still asked for. GMX
+executes an order within seconds, and lets it be taken back after minutes."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Followed:
@@ -41,11 +45,36 @@ class Followed:
     """Of how many blocks logs are asked for at once."""
     ours: bool = False
     """Whether it ended because a plan of ours took it back."""
+    asked_s: int = 0
+    """The chain's second since which an answer is asked for that no endpoint gives: the receipt that names it, later
+    the log of its end; 0 while it waits in the photographs."""
+    kept: bool = False
+    """Whether the diary knows that it is gone."""
 
 
 def leaves_order(plan: Plan) -> bool:
     """Whether the plan leaves an order on a venue."""
     return any(isinstance(s, PERP_STEPS) and not isinstance(s, CancelOrder) for s in plan.steps)
+
+
+def untold(followed: Followed, snapshot: Snapshot) -> str:
+    """What to say of an answer that nobody gives for too long; empty before that."""
+    if not followed.asked_s or snapshot.block.timestamp_s - followed.asked_s < UNTOLD_S:
+        return ""
+    sent = " or ".join(h for h in followed.hashes if h) or "unknown"
+    since = (
+        f"since block {followed.gone_block or followed.seen_block} (second {followed.asked_s} of the chain)"
+    )
+    then = (
+        "look the transaction up in an explorer and the orders on the venue's page, see `keeper check` for endpoints "
+        "and add one that keeps receipts and logs; it is asked for in every block, and nothing is given twice "
+        "meanwhile: the venue's own list of orders is in every photograph"
+    )
+    if not followed.order:
+        what = f"no endpoint gives the receipt with the order of transaction {sent}, {since}"
+        return f"{what}: its key, whether it waits and how it ends are not known; {then}"
+    what = f"order {followed.order} of transaction {sent} waits on the venue no more, {since}"
+    return f"{what}: no endpoint gives the log of its end, and the position alone does not tell; {then}"
 
 
 def span_of(followed: Followed, snapshot: Snapshot) -> Span:

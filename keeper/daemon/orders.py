@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import structlog
 
+from keeper.daemon.carried import subjects
 from keeper.daemon.facts import Facts, Guarded
 from keeper.daemon.followed import (
     Followed,
@@ -23,10 +24,12 @@ from keeper.daemon.followed import (
     plain,
     resting,
     span_of,
+    untold,
     waiting,
     with_ours,
 )
 from keeper.daemon.lastlogs import LOGS_S, Log, last_logs
+from keeper.daemon.owner_stops import OwnerStops, known
 from keeper.daemon.triage import Glances
 from keeper.errors import Transient, Unwritable
 from keeper.journal.write import Journal
@@ -63,10 +66,9 @@ MINED = frozenset({IntentState.INCLUDED, IntentState.SETTLED, IntentState.FINAL}
 UNDER_WAY = frozenset({IntentState.SIGNED, IntentState.SENT, IntentState.CANCELLING})
 INTENTS_MAX = 32
 """Of a position, the newest plans whose orders are looked for after a restart: a stop rests below many rescues."""
-KNOWN_MAX = 1_000
-"""Words of orders in the diary, the newest, by which an order is known for ours after a restart."""
 SILENT_BLOCKS = 3
 """An order that is gone for so many blocks without a log that says how has ended by what the position shows."""
+UNTOLD = "order_untold"
 ALARMS = {
     OrderState.CANCELLED: (Severity.CRITICAL, "order_cancelled"),
     OrderState.FROZEN: (Severity.CRITICAL, "order_frozen"),
@@ -83,9 +85,11 @@ class OrderFacts:
         self._facts, self._transport, self._journal, self._alarms = facts, transport, journal, alarms
         self._log = structlog.get_logger("keeper")
         self._open: dict[PlanKey, Followed] = {}
-        told = journal.entries(KIND, limit=KNOWN_MAX, newest=True)
-        self._ours = {order for e in told if (order := str(e.data.get("order") or ""))}
+        self._ours = known(journal)
         """Keys of the orders that the journal names."""
+        self._stops = OwnerStops(guarded, alarms)
+        self._doubted = set(subjects(alarms, UNTOLD))
+        """Positions with an order of which nobody tells."""
         for g in guarded:
             for intent in journal.intents(g.id, limit=INTENTS_MAX):
                 self._remember(intent)
@@ -106,13 +110,20 @@ class OrderFacts:
             hashes=tuple(a.hash for a in intent.attempts),
             seen_block=intent.plan.block.number,
             before=kept_before(told),
+            # how long nobody has answered is not forgotten by a restart
+            asked_s=intent.plan.block.timestamp_s if last is None else int(str(last.data.get("gone_s", 0))),
+            gone_block=0 if last is None else int(str(last.data.get("gone_block", 0))),
+            kept=last is not None and "gone_block" in last.data,
         )
 
     async def take(self, block: Block, venues: Mapping[str, Venue]) -> tuple[Snapshot, tuple[Outcome, ...]]:
         """As the facts within, and how orders ended. Raises Transient."""
         snapshot, outcomes = await self._facts.take(block, venues)
         ended = await self._follow(snapshot, outcomes, venues)
-        return with_ours(snapshot, self._ours), (*outcomes, *ended)
+        self._doubt(snapshot)
+        shown = with_ours(snapshot, self._ours)
+        self._stops.tell(shown, venues, [f.key.position for f in self._open.values() if not f.order])
+        return shown, (*outcomes, *ended)
 
     async def glance(
         self, block: Block, venues: Mapping[str, Venue]
@@ -121,7 +132,7 @@ class OrderFacts:
         seen = await self._facts.glance(block, venues) if isinstance(self._facts, Glances) else None
         if seen is None:
             return None
-        self._begin(seen[1])
+        self._begin(seen[1], block)
         return with_ours(seen[0], self._ours), seen[1]
 
     def acted(self, plan: Plan) -> None:
@@ -136,7 +147,7 @@ class OrderFacts:
     async def _follow(
         self, snapshot: Snapshot, outcomes: Sequence[Outcome], venues: Mapping[str, Venue]
     ) -> list[Outcome]:
-        self._begin(outcomes)
+        self._begin(outcomes, snapshot.block)
         found = await asyncio.gather(*(self._one(f, venues, snapshot) for f in tuple(self._open.values())))
         return [outcome for outcome in found if outcome is not None]
 
@@ -153,7 +164,21 @@ class OrderFacts:
             self._log.info(KIND, plan=str(followed.key), why=f"asked again in the next block: {error}")
             return None
 
-    def _begin(self, outcomes: Sequence[Outcome]) -> None:
+    def _doubt(self, snapshot: Snapshot) -> None:
+        """Say of whose orders no endpoint tells, and end what is answered; they are asked after all the same."""
+        found: dict[str, list[str]] = {}
+        for followed in self._open.values():
+            intent = self._journal.intent(followed.key)
+            # what a reorganisation took out again is watched, and alarmed, by those who follow transactions
+            if intent is not None and intent.state in MINED and (why := untold(followed, snapshot)):
+                found.setdefault(str(followed.key.position), []).append(why)
+        for subject in self._doubted - found.keys():
+            self._alarms.clear(UNTOLD, subject)
+        for subject, whys in found.items():
+            self._alarms.raise_alarm(Severity.WARNING, UNTOLD, subject, "; ".join(whys))
+        self._doubted = set(found)
+
+    def _begin(self, outcomes: Sequence[Outcome], block: Block) -> None:
         """What was included just now: an order each."""
         for outcome in outcomes:
             intent = self._journal.intent(outcome.key)
@@ -164,6 +189,7 @@ class OrderFacts:
                     state=OrderState.PENDING,
                     hashes=(outcome.tx_hash or "",),
                     seen_block=outcome.block_number,
+                    asked_s=block.timestamp_s,
                 )
 
     async def _look(self, followed: Followed, venue: GmxV2, snapshot: Snapshot) -> Outcome | None:
@@ -201,7 +227,9 @@ class OrderFacts:
         """It is there in this photograph."""
         # what rests may rest for weeks, and the position changes meanwhile
         before = resting(position, followed.order) or followed.before
-        seen = replace(followed, seen_block=snapshot.block.number, gone_block=0, before=before)
+        seen = replace(
+            followed, seen_block=snapshot.block.number, gone_block=0, before=before, asked_s=0, kept=False
+        )
         if how is followed.state:
             self._open[followed.key] = seen
         else:
@@ -245,13 +273,18 @@ class OrderFacts:
     def _unsaid(self, followed: Followed, venue: GmxV2, snapshot: Snapshot) -> OrderEvent | None:
         """How an order ended by the position alone, once no log has said it for some blocks."""
         now = snapshot.block.number
-        since = followed.gone_block or now
-        self._open[followed.key] = replace(followed, gone_block=since)
+        since, at_s = followed.gone_block or now, followed.asked_s or snapshot.block.timestamp_s
+        followed = replace(followed, gone_block=since, asked_s=at_s)
+        self._open[followed.key] = followed
         intent = self._journal.intent(followed.key)
         if now - since < SILENT_BLOCKS or intent is None:
             return None
         shown = venue.effect(intent, snapshot)
         if shown.progress is Progress.PENDING:
+            if not followed.kept:
+                self._open[followed.key] = replace(followed, kept=True)
+                why = f"order {followed.order[:10]} waits no more, and nobody tells how it ended: {shown.why}"
+                self._record(replace(followed, kept=True), followed.state, why, snapshot)
             return None
         done = shown.progress is Progress.DONE
         step, position = self._step(followed), snapshot.position(followed.key.position)
@@ -278,7 +311,9 @@ class OrderFacts:
             if created is None:
                 continue
             position = snapshot.position(followed.key.position)
-            named = replace(followed, order=created.order, before=before_of(position, created.order))
+            named = replace(
+                followed, order=created.order, before=before_of(position, created.order), asked_s=0
+            )
             words = f"order {created.order[:10]} was created, and waits"
             return self._tell(named, OrderState.PENDING, words, snapshot)
         return followed
@@ -312,24 +347,7 @@ class OrderFacts:
     def _tell(self, followed: Followed, state: OrderState, why: str, snapshot: Snapshot) -> Followed:
         """Into the journal and to a person; an order that ended is followed no more."""
         key, id = followed.key, followed.key.position
-        self._journal.record(
-            Entry(
-                kind=KIND,
-                chain_id=id.chain_id,
-                block_number=snapshot.block.number,
-                subject=str(key),
-                why=why,
-                data={
-                    "state": state.value,
-                    "order": followed.order,
-                    "at_s": snapshot.block.timestamp_s,
-                    "step": type(self._step(followed)).__name__,
-                    **({"taken_back": True} if followed.ours else {}),
-                    **({"before": plain(followed.before)} if followed.before is not None else {}),
-                },
-            )
-        )
-        self._log.info(KIND, plan=str(key), state=state.value, why=why)
+        self._record(followed, state, why, snapshot)
         self._ours.add(followed.order)
         for _, code in ALARMS.values():
             if state is OrderState.EXECUTED:
@@ -345,6 +363,29 @@ class OrderFacts:
         else:
             self._open[key] = replace(followed, state=state)
         return replace(followed, state=state)
+
+    def _record(self, followed: Followed, state: OrderState, why: str, snapshot: Snapshot) -> None:
+        """Into the journal and the log."""
+        gone = {"gone_s": followed.asked_s, "gone_block": followed.gone_block}
+        self._journal.record(
+            Entry(
+                kind=KIND,
+                chain_id=followed.key.position.chain_id,
+                block_number=snapshot.block.number,
+                subject=str(followed.key),
+                why=why,
+                data={
+                    "state": state.value,
+                    "order": followed.order,
+                    "at_s": snapshot.block.timestamp_s,
+                    "step": type(self._step(followed)).__name__,
+                    **({"taken_back": True} if followed.ours else {}),
+                    **({"before": plain(followed.before)} if followed.before is not None else {}),
+                    **(gone if followed.kept else {}),
+                },
+            )
+        )
+        self._log.info(KIND, plan=str(followed.key), state=state.value, why=why)
 
 
 def with_orders(

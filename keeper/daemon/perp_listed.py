@@ -1,10 +1,12 @@
-"""Keys that GMX still lets order for an owner beside his Executor: what it bounds, they are not held to."""
+"""What ``check`` asks GMX of an owner besides: keys that may still order beside his Executor, whose bounds they are
+not held to, and stops of his own."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from keeper.config import Settings
+from keeper.daemon import owner_stops
 from keeper.daemon.wiring import Finding, Site
 from keeper.seams import Severity
 from keeper.venues.gmx_v2 import GmxV2, book
@@ -35,11 +37,12 @@ def serving(settings: Settings, account: str, key: str) -> tuple[str, ...]:
 
 
 async def findings(site: Site, settings: Settings) -> list[Finding]:
-    """Positions with an Executor whose owner has not taken the keeper's key off the list. Raises Transient."""
+    """Positions with an Executor whose owner has not taken the keeper's key off the list, and stops of owners' own
+    beside which the keeper places none. Raises Transient."""
+    found = await owner_stops.findings(site, settings)
     wallet = settings.wallet.address
     if wallet is None:
-        return []
-    found = []
+        return found
     for guarded in site.guarded:
         venue, account = site.venues[guarded.venue_id], guarded.id.account
         if not isinstance(venue, GmxV2) or not venue.slot.executor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -236,6 +236,13 @@ def test_rows__when_a_perpetual_is_shown__then_its_side_margin_entry_and_loss_an
         told = body["positions"][0]["perp"]  # type: ignore[index]
         assert (told["side"], told["size_usd"], told["entry_price_usd"]) == (side, "20000", "2000")
         assert told["margin"] == {"token": "USDC", "units": "2000000000"}
+        stop = replace(perps.order(9, resting=True, frozen=not long), trigger_price=1_850 * 10**12)
+        seen = perps.world(replace(perps.perp(1_900, long), orders=(stop,)))[0]
+        (row,) = render.positions_rows([View(snapshot=seen, outlooks=())])  # type: ignore[arg-type]
+        assert row[5].endswith("\nstop at $1,850.00" + ("" if long else " (frozen)"))
+        body = render.positions_document([View(snapshot=seen, outlooks=())])  # type: ignore[arg-type]
+        (order,) = body["positions"][0]["perp"]["orders"]  # type: ignore[index]
+        assert (order["trigger_price_usd"], order["size_usd"]) == ("1850", "20000")
 
 
 def test_symbols__of_a_loan_and_a_perpetual__what_moves_them_and_no_made_up_dollars() -> None:

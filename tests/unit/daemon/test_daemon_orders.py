@@ -13,6 +13,7 @@ from eth_abi.abi import encode
 
 from keeper.clock import ManualClock
 from keeper.daemon.facts import Guarded
+from keeper.daemon.followed import UNTOLD_S
 from keeper.daemon.lastlogs import REORG_BLOCKS, REQUESTS_MAX
 from keeper.daemon.orders import SILENT_BLOCKS, OrderFacts
 from keeper.daemon.stops import ORDERS_MAX, Stops
@@ -342,3 +343,43 @@ def test_reductions__cancelled_three_times__the_next_waits_and_a_top_up_does_not
     for seq in range(5, 5 + ORDERS_MAX):
         ends(watch, seq, TOP_UP)
     assert held(watch, TOP_UP) == "orders_in_vain"
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize("named", [False, True])
+def test_order__no_endpoint_gives_its_receipt_or_its_end__an_alarm_names_it_until_one_does(
+    watch: Watch, restarts: bool, named: bool
+) -> None:
+    """Once named, another order is under way there: what the position shows proves nothing of this one."""
+    now = replace(perp(1_900), orders=(replace(order(3), key="0x" + "ef" * 32),))
+    watch.street.created = {"0xa1"} if named else set()
+    watch.block(WAITS)
+    for _ in range(SILENT_BLOCKS + 1):
+        watch.block(now)
+    # counted from the plan, or from the block in which it was gone, however often the daemon begins anew
+    since = watch.street.number - SILENT_BLOCKS if named else BLOCK.number
+    watch.street.number = UNTOLD_S - 2 + (since if named else 0)
+    if restarts:
+        watch.restarted()
+    watch.block(now)
+    assert watch.standing() == set(), "not before its time"
+    for _ in range(2):
+        watch.block(now)
+        (told,) = watch.alarms.standing
+    assert (told.code, told.subject) == ("order_untold", str(ID))
+    words = [f"since block {since}", "explorer", *([ORDER, "log of its end"] if named else ["0xa1 or 0xa2"])]
+    assert [word for word in words if word not in told.why] == []
+    assert len(watch.street.journal.entries("alarm")) == 1, "said once"
+    watch.street.created = {"0xa1"}
+    watch.block(DONE if named else WAITS, [log("OrderExecuted", watch.street.number + 1)] if named else [])
+    assert watch.standing() == set()
+    assert watch.states()[-1] == ("EXECUTED" if named else "PENDING")
+
+
+def test_order__its_transaction_left_the_chain_again__is_no_doubt_about_an_order(watch: Watch) -> None:
+    watch.street.created, key = set(), plans.plan(position=ID, at=BLOCK).key
+    watch.block(perp(1_900))
+    watch.street.journal.set_state(key, IntentState.SENT, "a reorganisation took it out", 101)
+    watch.street.number = 2 * UNTOLD_S
+    watch.block(perp(1_900))
+    assert watch.standing() == set()
