@@ -6,24 +6,20 @@ odd (gaps, identical repetitions, a low far below its own bar) is kept and said 
 
 from __future__ import annotations
 
-import csv
-import gzip
-import importlib
-import re
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from keeper.errors import ConfigError
-from keeper.replay import prints
+from keeper.replay import barfile, prints, sheet
+from keeper.replay.barfile import Counts, Rows
 from keeper.risk.book import Floats
 
-FIELDS = ("open", "high", "low", "close")
-COLUMNS = ("ts", "symbol", *FIELDS)
+FIELDS = barfile.FIELDS
+EXTRA = sheet.EXTRA
+moment = barfile.moment
 GAPS_MAX = 0.05
 QUIET_S = 3_600.0
 """Share of bars of one symbol that may be missing where a gap is longer than ``QUIET_S``; shorter ones are a market
@@ -32,11 +28,7 @@ PROBLEMS_MAX = 20
 WICK_MAX = 0.35
 """A low (or high) further than this from both its bar's open and close is one venue's print: it is kept, named, and
 not taken for what an oracle that reads several venues would have said."""
-EXTRA = "pip install 'keeper[analysis]'"
-Names = np.ndarray[tuple[int, ...], np.dtype[np.str_]]
-Counts = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 Bools = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
-_ISO = re.compile(r"(\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?)?)(?:Z|\+00:00)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,22 +77,12 @@ class Bars:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Rows:
-    """Rows of one file as columns; ``line`` int64[R] is the row's number as a person counts."""
-
-    line: Counts
-    ts: Floats
-    symbol: Names
-    prices: Mapping[str, Floats]
-
-
 def read(path: Path, symbols: Sequence[str] = ()) -> Bars:
     """The bars of ``symbols`` (default: every one) in a ``.parquet``, ``.csv`` or ``.csv.gz`` file.
 
     ConfigError naming file, row and column of each problem.
     """
-    rows = _parquet(path) if path.suffix == ".parquet" else _text(path)
+    rows = barfile.read(path)
     there = list(dict.fromkeys(rows.symbol.tolist()))
     wanted = list(symbols) or there
     absent = [s for s in wanted if s not in there]
@@ -117,7 +99,7 @@ def read(path: Path, symbols: Sequence[str] = ()) -> Bars:
 
 def symbols_of(path: Path) -> tuple[str, ...]:
     """Which symbols a file has. ConfigError."""
-    rows = _parquet(path) if path.suffix == ".parquet" else _text(path)
+    rows = barfile.read(path)
     return tuple(dict.fromkeys(rows.symbol.tolist()))
 
 
@@ -126,13 +108,7 @@ def iso(time_s: float) -> str:
     return f"{np.datetime64(int(time_s), 's')}"[:16].replace("T", " ")
 
 
-def moment(text: str) -> float:
-    """Epoch seconds of a UTC date, date and time, or number. ValueError."""
-    found = _ISO.fullmatch(text.strip())
-    return float(np.datetime64(found[1], "s").astype(np.int64)) if found else float(text)
-
-
-def _symbol(rows: _Rows, symbol: str, problems: list[str], notes: list[str]) -> _Rows:
+def _symbol(rows: Rows, symbol: str, problems: list[str], notes: list[str]) -> Rows:
     """One symbol's rows, ascending, each time once; what is wrong is appended to ``problems``."""
     mine = np.flatnonzero(rows.symbol == symbol)
     steps = np.diff(rows.ts[mine])
@@ -152,7 +128,7 @@ def _symbol(rows: _Rows, symbol: str, problems: list[str], notes: list[str]) -> 
         said = f"row {rows.line[first]}, column ts: {symbol} at {iso(rows.ts[first])} is there twice, alike"
         notes.append(f"{said}; used once (bars like this: {len(twice)})")
         mine = np.delete(mine, twice + 1)
-    picked = _Rows(
+    picked = Rows(
         line=rows.line[mine],
         ts=rows.ts[mine],
         symbol=rows.symbol[mine],
@@ -162,7 +138,7 @@ def _symbol(rows: _Rows, symbol: str, problems: list[str], notes: list[str]) -> 
     return picked
 
 
-def _check(rows: _Rows, symbol: str, problems: list[str], notes: list[str]) -> None:
+def _check(rows: Rows, symbol: str, problems: list[str], notes: list[str]) -> None:
     """Impossible prices are problems, a print far from its own bar is a note."""
     for name in FIELDS:
         for i in np.flatnonzero(~(np.isfinite(rows.prices[name]) & (rows.prices[name] > 0.0)))[:PROBLEMS_MAX]:
@@ -188,7 +164,7 @@ def _check(rows: _Rows, symbol: str, problems: list[str], notes: list[str]) -> N
             )
 
 
-def _jumps(rows: _Rows, symbol: str, problems: list[str], notes: list[str]) -> None:
+def _jumps(rows: Rows, symbol: str, problems: list[str], notes: list[str]) -> None:
     """What a whole bar cannot be by its neighbours: kept and said, a rise of ``LASTS`` times that stays a problem."""
     opened, close = rows.prices["open"], rows.prices["close"]
 
@@ -212,7 +188,7 @@ def _jumps(rows: _Rows, symbol: str, problems: list[str], notes: list[str]) -> N
             notes.append(f"{named(i)} is {factor:.3g} times the bar before it and stays: taken as it is")
 
 
-def _joined(path: str, parts: Mapping[str, _Rows], notes: list[str]) -> Bars:
+def _joined(path: str, parts: Mapping[str, Rows], notes: list[str]) -> Bars:
     """All symbols on one grid: from where the last begins to where the first ends; gaps hold the last close."""
     first = max(p.ts[0] for p in parts.values())
     last = min(p.ts[-1] for p in parts.values())
@@ -249,7 +225,7 @@ def _joined(path: str, parts: Mapping[str, _Rows], notes: list[str]) -> Bars:
     )
 
 
-def _step(path: str, parts: Mapping[str, _Rows], problems: list[str]) -> float:
+def _step(path: str, parts: Mapping[str, Rows], problems: list[str]) -> float:
     steps: dict[str, float] = {}
     for name, p in parts.items():
         values, counts = np.unique(np.diff(p.ts), return_counts=True)
@@ -289,112 +265,3 @@ def _gaps(
             f"row {line[at + 1]}, column ts: {name}: bars missing: {missing}, the longest gap from {iso(ts[at])} to "
             f"{iso(ts[at + 1])} ends here; its feed holds its last price meanwhile"
         )
-
-
-def _parquet(path: Path) -> _Rows:
-    try:
-        pyarrow: Any = importlib.import_module("pyarrow")
-        parquet: Any = importlib.import_module("pyarrow.parquet")
-    except ImportError as error:
-        raise ConfigError(
-            (f"{path}: reading parquet needs pyarrow, which the extra installs: {EXTRA}",)
-        ) from error
-    try:
-        table = parquet.read_table(path)
-    except (OSError, pyarrow.ArrowInvalid) as error:
-        why = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise ConfigError((f"{path}: cannot be read: {why}",)) from error
-    _shape(path, table.column_names)
-    try:
-        ts = table["ts"].cast("int64", safe=True).to_numpy().astype(np.float64)
-        prices = {f: table[f].to_numpy().astype(np.float64) for f in FIELDS}
-    except (pyarrow.ArrowInvalid, ValueError, TypeError) as error:
-        raise ConfigError((f"{path}: a column is not of numbers: {str(error).splitlines()[0]}",)) from error
-    line = np.arange(1, len(ts) + 1)
-    _seconds(path, ts, line)
-    names = table["symbol"].to_pylist()
-    empty = [n for n, name in enumerate(names, start=1) if not name]
-    if empty:
-        raise ConfigError((f"{path}: row {empty[0]}, column symbol: an empty cell is no symbol",))
-    symbol = np.array(names, np.str_)
-    venue = np.array(table["venue"].to_pylist(), np.str_) if "venue" in table.column_names else None
-    return _Rows(line=line, ts=ts, symbol=_told_apart(symbol, venue), prices=prices)
-
-
-def _told_apart(symbol: Names, venue: Names | None) -> Names:
-    """``symbol@venue`` where one symbol is quoted by several venues in the same file."""
-    if venue is None:
-        return symbol
-    found = symbol.astype(object)
-    for name in dict.fromkeys(symbol.tolist()):
-        mine = symbol == name
-        if len(np.unique(venue[mine])) > 1:
-            found[mine] = [f"{name}@{v}" for v in venue[mine]]
-    return found.astype(np.str_)
-
-
-def _shape(path: Path, there: Sequence[str]) -> None:
-    lacking = [c for c in COLUMNS if c not in there]
-    if lacking:
-        raise ConfigError(
-            (
-                f"{path}: row 1: lacks {', '.join(lacking)}; the columns are {', '.join(there[:20])}. "
-                f"Bars need {', '.join(COLUMNS)}; others are ignored",
-            )
-        )
-
-
-def _seconds(path: Path, ts: Floats, line: Sequence[int] | Counts) -> None:
-    wrong = np.flatnonzero(~((ts > 0.0) & (ts < 1e11)))
-    if len(wrong):
-        i = int(wrong[0])
-        hint = "; milliseconds? write seconds" if 1e11 <= ts[i] < 1e14 else ""
-        raise ConfigError((f"{path}: row {line[i]}, column ts: {ts[i]:g} is no time in seconds, UTC{hint}",))
-
-
-def _text(path: Path) -> _Rows:
-    try:
-        data = path.read_bytes()
-        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
-    except (OSError, EOFError, zlib.error) as error:
-        why = getattr(error, "strerror", None) or error
-        raise ConfigError((f"{path}: cannot be read: {why}",)) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError((f"{path}: is not text: {error.reason} at byte {error.start}",)) from error
-    lines = csv.DictReader(text.splitlines())
-    if not lines.fieldnames:
-        raise ConfigError((f"{path}: is empty; bars need {', '.join(COLUMNS)}",))
-    _shape(path, lines.fieldnames)
-    problems: list[str] = []
-    line: list[int] = []
-    symbol: list[str] = []
-    venue: list[str] = []
-    cells: dict[str, list[float]] = {name: [] for name in ("ts", *FIELDS)}
-    for n, row in enumerate(lines, start=2):
-        for name, column in cells.items():
-            try:
-                column.append(moment(row[name] or "") if name == "ts" else float(row[name] or ""))
-            except ValueError:
-                what = f"{row[name]!r}" if row[name] else "an empty cell"
-                kind = "a time in UTC (epoch seconds, or 2025-01-01T00:00:00Z)" if name == "ts" else "a price"
-                problems.append(f"{path}: row {n}, column {name}: {what} is not {kind}")
-                column.append(np.nan)
-        line.append(n)
-        if not (row["symbol"] or "").strip():
-            problems.append(f"{path}: row {n}, column symbol: an empty cell is no symbol")
-        if more := [str(x) for k, x in row.items() if k is None]:
-            problems.append(f"{path}: row {n}: has cells beyond the columns of row 1: {more[0][:40]}")
-        symbol.append(row["symbol"] or "")
-        venue.append(row.get("venue") or "")
-        if len(problems) >= PROBLEMS_MAX:
-            problems.append(f"{path}: and perhaps more: reading stopped here")
-            break
-    if not line:
-        problems.append(f"{path}: has no bars")
-    if problems:
-        raise ConfigError(tuple(problems))
-    columns = {name: np.array(column, np.float64) for name, column in cells.items()}
-    _seconds(path, columns["ts"], line)
-    ts = columns.pop("ts")
-    told = _told_apart(np.array(symbol, np.str_), np.array(venue, np.str_))
-    return _Rows(line=np.array(line), ts=ts, symbol=told, prices=columns)

@@ -5,18 +5,15 @@ An account is its holdings by value at the start of the run; tokens and prices o
 
 from __future__ import annotations
 
-import csv
-import gzip
 import json
 import math
 import re
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
 
 from keeper.errors import ConfigError
+from keeper.replay import sheet
 from keeper.risk.bookfile import NamedBook
 
 PROBLEMS_MAX = 20
@@ -77,13 +74,13 @@ def read(path: Path) -> Fleet:
     fleets: list[Fleet] = []
     other: list[str] = []
     for file in files:
-        header, rows = _table(file)
+        table = sheet.text(file, f"accounts by asset need {CSV_FORMAT}")
         if path.is_dir() and not (
-            any(map(_COLLATERAL.fullmatch, header)) and any(map(_DEBT.fullmatch, header))
+            any(map(_COLLATERAL.fullmatch, table.columns)) and any(map(_DEBT.fullmatch, table.columns))
         ):
-            other.append(f"{file.name}: {', '.join(header[:6])}")
+            other.append(f"{file.name}: {', '.join(table.columns[:6])}")
             continue
-        fleets.append(_parsed(file, header, rows))
+        fleets.append(_parsed(file, table))
     if not fleets:
         raise ConfigError(
             (f"{path}: holds no accounts by asset ({CSV_FORMAT}); found {'; '.join(other) or 'nothing'}",)
@@ -141,39 +138,32 @@ def _once(path: Path, named: Sequence[tuple[str, str]]) -> None:
         raise ConfigError(tuple(wrong[:PROBLEMS_MAX]))
 
 
-def _table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    try:
-        data = path.read_bytes()
-        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
-    except (OSError, EOFError, zlib.error) as error:
-        why = getattr(error, "strerror", None) or error
-        raise ConfigError((f"{path}: cannot be read: {why}",)) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError((f"{path}: is not text: {error.reason} at byte {error.start}",)) from error
-    lines = csv.DictReader(text.splitlines())
-    return list(lines.fieldnames or []), list(lines)
-
-
-def _parsed(path: Path, header: Sequence[str], rows: Sequence[Mapping[str, str]]) -> Fleet:
+def _parsed(path: Path, table: sheet.Sheet) -> Fleet:
+    header = table.columns
     collateral = next((h for h in header if _COLLATERAL.fullmatch(h)), None)
     debt = next((h for h in header if _DEBT.fullmatch(h)), None)
     if "user" not in header or collateral is None or debt is None:
         raise ConfigError(
-            (f"{path}: row 1: has {', '.join(header[:12])}; accounts by asset need {CSV_FORMAT}",)
+            (
+                f"{path}: row {table.line}: has {', '.join(header[:12])[:300]}; accounts by asset need {CSV_FORMAT}",
+            )
         )
     units = {_unit(_COLLATERAL, collateral), _unit(_DEBT, debt)}
     problems: list[str] = []
     accounts: list[Account] = []
     left_out: list[tuple[str, str]] = []
     seen: dict[str, int] = {}
-    for n, row in enumerate(rows, start=2):
-        name = (row["user"] or "").strip()
-        venue = (row.get("venue") or "").strip()
+    for found in table.rows:
+        n, row = found.line, found.cells
+        name, venue = row["user"].strip(), row.get("venue", "").strip()
         # a quote that was forgotten, or a second list of debts: nothing of a row is left unread
-        if (beyond := cast(Mapping[str | None, object], row).get(None)) is not None:
+        if found.beyond:
             problems.append(
-                f"{path}: row {n}: {beyond!r:.60} stands beyond the {len(header)} columns of row 1"
+                f"{path}: row {n}: {', '.join(found.beyond)!r:.60} stands beyond the {len(header)} columns of row "
+                f"{table.line}"
             )
+        if not name:
+            problems.append(f"{path}: row {n}, column user: an empty cell is no name")
         if name in seen:
             problems.append(f"{path}: row {n}, column user: {name} is there twice (row {seen[name]})")
         seen[name] = n
@@ -194,7 +184,9 @@ def _parsed(path: Path, header: Sequence[str], rows: Sequence[Mapping[str, str]]
             problems.append(f"{path}: and perhaps more: reading stopped here")
             break
     if len(units) > 1:
-        problems.append(f"{path}: row 1: collateral and debt are in different units")
+        problems.append(
+            f"{path}: row {table.line}: collateral and debt are in different units ({collateral}, {debt})"
+        )
     if problems:
         raise ConfigError(tuple(problems))
     return Fleet(path=str(path), unit=units.pop().upper(), accounts=tuple(accounts), left_out=tuple(left_out))
@@ -205,11 +197,11 @@ def _unit(pattern: re.Pattern[str], column: str) -> str:
     return found[1] if found else ""
 
 
-def _lots(where: str, text: str | None, width: int, problems: list[str]) -> Iterator[Lot]:
+def _lots(where: str, text: str, width: int, problems: list[str]) -> Iterator[Lot]:
     try:
-        items = json.loads(text or "")
+        items = json.loads(text)
     except ValueError as error:
-        problems.append(f"{where}: {(text or '')[:40]!r} is not JSON: {error}")
+        problems.append(f"{where}: {text[:40]!r} is not JSON: {error}")
         return
     if not isinstance(items, list):
         problems.append(f"{where}: is no list of lists")

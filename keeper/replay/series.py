@@ -6,27 +6,23 @@ the command with file, row and column; a gap is said, and no number is made up f
 
 from __future__ import annotations
 
-import csv
-import gzip
-import importlib
 import math
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from keeper.errors import ConfigError
-from keeper.replay import bars
-from keeper.replay.bars import EXTRA, iso
+from keeper.replay import sheet
+from keeper.replay.barfile import TIME, moment
+from keeper.replay.bars import iso
 from keeper.risk.book import Floats
 
 PROBLEMS_MAX = 20
 GAPS_MAX = 0.05
-TIME = "a time in UTC (epoch seconds, or 2025-01-01T00:00:00Z)"
+NEEDED = "a series needs ts and named columns, separated by commas"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +62,12 @@ class Series:
 def read(path: Path, symbol: str, columns: Sequence[Column]) -> Series:
     """One symbol's rows; with ``symbol`` "" all of them, of a file that needs no such column. ConfigError naming
     file, row and column of each problem (up to twenty)."""
-    header, rows = _parquet(path) if path.suffix == ".parquet" else _text(path)
+    head, header, rows = _rows(path)
     needed = ["ts", *(["symbol"] if symbol else []), *(c.name for c in columns if not c.optional)]
     lacking = [c for c in needed if c not in header]
     if lacking:
         there = ", ".join(header[:20])[:200] or "none"
-        raise ConfigError((f"{path}: row 1: lacks the column {', '.join(lacking)}; there is {there}",))
+        raise ConfigError((f"{path}: {head}lacks the column {', '.join(lacking)}; there is {there}",))
     wanted = [c for c in columns if c.name in header]
     problems: list[str] = []
     others: dict[str, None] = {}
@@ -101,8 +97,11 @@ def _ordered(
 ) -> Series:
     """Rows by time, each time once, on one beat but for gaps. ConfigError."""
     notes = []
-    if any(b[0] < a[0] for a, b in pairwise(found)):
-        notes.append(f"{path}: rows are not in order of time; sorted")
+    back = next((b for a, b in pairwise(found) if b[0] < a[0]), None)
+    if back is not None:
+        notes.append(
+            f"{path}: row {back[1]}, column ts: {iso(back[0])} is the first not in order of time; sorted"
+        )
         found = sorted(found, key=lambda x: x[0])
     for a, b in pairwise(found):
         if a[0] == b[0]:
@@ -137,7 +136,7 @@ def _ordered(
 
 def _time(cell: object, n: int, problems: list[str]) -> float:
     try:
-        time = bars.moment(str(cell if cell is not None else ""))
+        time = moment(str(cell if cell is not None else ""))
     except ValueError:
         what = repr(str(cell)) if cell not in (None, "") else "an empty cell"
         problems.append(f"row {n}, column ts: {what} is not {TIME}")
@@ -159,31 +158,21 @@ def _number(cell: object, n: int, column: Column, problems: list[str]) -> float:
     return number
 
 
-def _parquet(path: Path) -> tuple[list[str], Iterator[tuple[int, Mapping[str, object]]]]:
-    try:
-        pyarrow: Any = importlib.import_module("pyarrow")
-        parquet: Any = importlib.import_module("pyarrow.parquet")
-    except ImportError as error:
-        raise ConfigError((f"{path}: reading parquet needs pyarrow: {EXTRA}",)) from error
-    try:
-        table = parquet.read_table(path)
-    except (OSError, pyarrow.ArrowInvalid) as error:
-        why = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise ConfigError((f"{path}: cannot be read: {why}",)) from error
+def _rows(path: Path) -> tuple[str, Sequence[str], Iterator[tuple[int, Mapping[str, object]]]]:
+    """Where columns are named, which they are, and each row by its number. ConfigError, also while rows are read."""
+    if path.suffix != ".parquet":
+        found = sheet.text(path, NEEDED)
+        return f"row {found.line}: ", found.columns, _whole(path, found)
+    table = sheet.parquet(path)
     names = list(table.column_names)
     columns = [table[c].to_pylist() for c in names]
     rows = (dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True))
-    return names, enumerate(rows, start=1)
+    return "", names, enumerate(rows, start=1)
 
 
-def _text(path: Path) -> tuple[list[str], Iterator[tuple[int, Mapping[str, object]]]]:
-    try:
-        data = path.read_bytes()
-        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
-    except (OSError, EOFError, zlib.error) as error:
-        why = getattr(error, "strerror", None) or error
-        raise ConfigError((f"{path}: cannot be read: {why}",)) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError((f"{path}: is not text: {error.reason} at byte {error.start}",)) from error
-    lines = csv.DictReader(text.splitlines())
-    return [c.strip() for c in lines.fieldnames or []], enumerate(lines, start=2)
+def _whole(path: Path, found: sheet.Sheet) -> Iterator[tuple[int, Mapping[str, object]]]:
+    for row in found.rows:
+        if row.beyond:
+            said = f"has cells beyond the columns of row {found.line}: {', '.join(row.beyond)[:40]!r}"
+            raise ConfigError((f"{path}: row {row.line}: {said}",))
+        yield row.line, row.cells

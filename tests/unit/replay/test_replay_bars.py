@@ -136,7 +136,7 @@ def test_read__no_symbol_or_a_cell_too_many__then_named_by_row(tmp_path: Path) -
     rows = [row(n) for n in range(5)]
     said = problems(tmp_path, [*rows[:2], row(2, symbol=""), rows[3] + ",9", rows[4]])
     assert "row 4, column symbol: an empty cell is no symbol" in said
-    assert "row 5: has cells beyond the columns of row 1: ['9']" in said
+    assert "row 5: has cells beyond the columns of row 1: '9'" in said
     assert "one bar" not in said
 
 

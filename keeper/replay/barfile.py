@@ -1,0 +1,153 @@
+"""Rows of a file of bars as columns: ``ts, symbol, open, high, low, close`` from parquet or CSV, every cell read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keeper.errors import ConfigError
+from keeper.replay import sheet
+from keeper.risk.book import Floats
+
+FIELDS = ("open", "high", "low", "close")
+COLUMNS = ("ts", "symbol", *FIELDS)
+NEEDED = f"bars need {', '.join(COLUMNS)}, separated by commas"
+PROBLEMS_MAX = 20
+TIME = "a time in UTC (epoch seconds, or 2025-01-01T00:00:00Z)"
+Names = np.ndarray[tuple[int, ...], np.dtype[np.str_]]
+Counts = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+_ISO = re.compile(r"(\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?)?)(?:Z|\+00:00)?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """Rows of one file as columns; ``line`` int64[R] is the row's number as a person counts: in CSV the line of the
+    file, in parquet the row, from 1."""
+
+    line: Counts
+    ts: Floats
+    symbol: Names
+    prices: Mapping[str, Floats]
+
+
+def read(path: Path) -> Rows:
+    """Every row of a ``.parquet``, ``.csv`` or ``.csv.gz`` file. ConfigError naming file, row and column."""
+    return _parquet(path) if path.suffix == ".parquet" else _text(path)
+
+
+def moment(text: str) -> float:
+    """Epoch seconds of a UTC date, date and time, or number. ValueError."""
+    found = _ISO.fullmatch(text.strip())
+    return float(np.datetime64(found[1], "s").astype(np.int64)) if found else float(text)
+
+
+def _parquet(path: Path) -> Rows:
+    table = sheet.parquet(path)
+    _shape(path, "", table.column_names)
+    ts = _numbers(path, table, "ts")
+    prices = {f: _numbers(path, table, f) for f in FIELDS}
+    line = np.arange(1, len(ts) + 1)
+    if not len(line):
+        raise ConfigError((f"{path}: has no bars",))
+    _seconds(path, ts, line)
+    names = [str(name or "").strip() for name in table["symbol"].to_pylist()]
+    empty = [n for n, name in enumerate(names, start=1) if not name]
+    if empty:
+        raise ConfigError((f"{path}: row {empty[0]}, column symbol: an empty cell is no symbol",))
+    venue = table["venue"].to_pylist() if "venue" in table.column_names else [""] * len(names)
+    told = _told_apart(np.array(names, np.str_), np.array([str(v or "") for v in venue], np.str_))
+    return Rows(line=line, ts=ts, symbol=told, prices=prices)
+
+
+def _numbers(path: Path, table: Any, name: str) -> Floats:
+    """One column as float64; of ``ts`` a column of times in UTC as seconds. ConfigError naming row and column."""
+    column = table[name]
+    kind = str(column.type)
+    if name == "ts" and kind.startswith("timestamp"):
+        zone = getattr(column.type, "tz", None)
+        if zone not in (None, "UTC", "Etc/UTC", "+00:00"):
+            raise ConfigError((f"{path}: column ts: is in the time zone {zone}; write UTC",))
+        whole = np.array(column.to_numpy(), "datetime64[ns]")
+        return np.where(np.isnat(whole), np.nan, whole.astype(np.int64) / 1e9)
+    if not kind.startswith(("int", "uint", "float", "double", "halffloat", "decimal")):
+        what = TIME if name == "ts" else "prices"
+        raise ConfigError((f"{path}: column {name}: is of {kind}, which is no number; it must hold {what}",))
+    return np.asarray(column.cast("float64").to_numpy(), np.float64)
+
+
+def _told_apart(symbol: Names, venue: Names) -> Names:
+    """``symbol@venue`` where one symbol is quoted by several venues in the same file."""
+    found = symbol.astype(object)
+    for name in dict.fromkeys(symbol.tolist()):
+        mine = symbol == name
+        if len(np.unique(venue[mine])) > 1:
+            found[mine] = [f"{name}@{v}" for v in venue[mine]]
+    return found.astype(np.str_)
+
+
+def _shape(path: Path, where: str, there: Sequence[str]) -> None:
+    lacking = [c for c in COLUMNS if c not in there]
+    if lacking:
+        raise ConfigError(
+            (
+                f"{path}: {where}lacks {', '.join(lacking)}; the columns are {', '.join(there[:20])[:200]}. "
+                f"Bars need {', '.join(COLUMNS)}, separated by commas; others are ignored",
+            )
+        )
+
+
+def _seconds(path: Path, ts: Floats, line: Sequence[int] | Counts) -> None:
+    wrong = np.flatnonzero(~((ts > 0.0) & (ts < 1e11)))
+    if len(wrong):
+        i = int(wrong[0])
+        hint = "; milliseconds? write seconds" if 1e11 <= ts[i] < 1e14 else ""
+        raise ConfigError((f"{path}: row {line[i]}, column ts: {ts[i]:g} is no time in seconds, UTC{hint}",))
+
+
+def _text(path: Path) -> Rows:
+    found = sheet.text(path, NEEDED)
+    _shape(path, f"row {found.line}: ", found.columns)
+    problems: list[str] = []
+    line: list[int] = []
+    symbol: list[str] = []
+    venue: list[str] = []
+    cells: dict[str, list[float]] = {name: [] for name in ("ts", *FIELDS)}
+    for row in found.rows:
+        for name, column in cells.items():
+            column.append(_cell(f"{path}: row {row.line}, column {name}", row.cells[name], problems))
+        line.append(row.line)
+        if not row.cells["symbol"].strip():
+            problems.append(f"{path}: row {row.line}, column symbol: an empty cell is no symbol")
+        if row.beyond:
+            said = f"has cells beyond the columns of row {found.line}: {', '.join(row.beyond)[:40]!r}"
+            problems.append(f"{path}: row {row.line}: {said}")
+        symbol.append(row.cells["symbol"].strip())
+        venue.append(row.cells.get("venue", "").strip())
+        if len(problems) >= PROBLEMS_MAX:
+            problems.append(f"{path}: and perhaps more: reading stopped here")
+            break
+    if not line:
+        problems.append(f"{path}: has no bars")
+    if problems:
+        raise ConfigError(tuple(problems))
+    columns = {name: np.array(column, np.float64) for name, column in cells.items()}
+    _seconds(path, columns["ts"], line)
+    ts = columns.pop("ts")
+    told = _told_apart(np.array(symbol, np.str_), np.array(venue, np.str_))
+    return Rows(line=np.array(line), ts=ts, symbol=told, prices=columns)
+
+
+def _cell(where: str, text: str, problems: list[str]) -> float:
+    timed = where.endswith("column ts")
+    try:
+        return moment(text) if timed else float(text)
+    except ValueError:
+        problems.append(
+            f"{where}: {repr(text) if text else 'an empty cell'} is not {TIME if timed else 'a price'}"
+        )
+        return np.nan
