@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from keeper.cli.endings import usage
-from keeper.replay import levels, omens, paper_perp, perp_trips, perps
+from keeper.replay import levels, omens, paper_perp, perp_trips, perps, terms
 from keeper.replay import run as sea
-from keeper.risk import bookfile
 from keeper.risk.assets import asset
 from keeper.units import wad_float
 from strategies.registry import resolve
@@ -24,7 +23,7 @@ def of(asked: Asked) -> tuple[perps.PerpAccount, ...]:
     """Those of ``--book``; none where accounts or a configuration are replayed, or a grid or a chain."""
     if asked.book is None or asked.accounts is not None or asked.sweep or asked.chain:
         return ()
-    return perps.of_book(asked.book, bookfile.read(asked.book))
+    return perps.of_book(asked.book, terms.read(asked.book))
 
 
 def sailed(asked: Asked, scene: Scene, names: Sequence[str]) -> tuple[list[sea.Voyage], list[str]]:

@@ -14,7 +14,20 @@ from keeper.cli import progress, replay_figure, replay_market, replay_perps, rep
 from keeper.cli.endings import say, usage
 from keeper.decision.tighten import wants_warning
 from keeper.errors import ConfigError
-from keeper.replay import bars, beside, compare, fleet, keep, levels, market, omens, paths, rescue, together
+from keeper.replay import (
+    bars,
+    beside,
+    compare,
+    fleet,
+    keep,
+    levels,
+    market,
+    omens,
+    paths,
+    rescue,
+    terms,
+    together,
+)
 from keeper.replay import run as sea
 from keeper.replay.vessel import Vessel
 from keeper.units import wad_float
@@ -101,7 +114,7 @@ def _compared(asked: Asked, scene: Scene, names: Sequence[str]) -> int:
     lines += [*replaying.unlimited(rows, named=bool(asked.policy)), *told, replaying.FIXED]
     if asked.json:
         body = replaying.document(scene.read, scene.crew, scene.moved, sailed)
-        body["market"] = replay_market.document(scene.shop)
+        body["market"] = {**replay_market.document(scene.shop), "stated": replaying.stated(scene.crew)}
         body["perps"] = {"positions": len(scene.perps), "said": told}
         body["margins"] = gaps
         print(table.document({**body, "seed": asked.seed, "rule": replaying.rule(judged)}))
@@ -226,11 +239,7 @@ def _policy(asked: Asked) -> Policy | None:
 def _fleet(asked: Asked, bets: Sequence[PerpAccount] = ()) -> fleet.Fleet:
     if asked.accounts is not None and asked.book is not None:
         raise usage("--accounts", "give either --accounts or --book, not both")
-    if asked.accounts is not None:
-        found = fleet.read(asked.accounts)
-    else:
-        named = subject.named_book(asked.config, asked.book)
-        found = fleet.of_book(named, str(asked.book or asked.config))
+    found = fleet.read(asked.accounts) if asked.accounts is not None else _of_book(asked)
     sails = {b.name for b in bets}
     found = replace(found, left_out=tuple(x for x in found.left_out if x[0] not in sails))
     if not found.accounts and not bets:
@@ -242,6 +251,18 @@ def _fleet(asked: Asked, bets: Sequence[PerpAccount] = ()) -> fleet.Fleet:
         picked = random.Random(asked.seed).sample(range(len(found.accounts)), asked.sample)
         return replace(found, accounts=tuple(found.accounts[n] for n in sorted(picked)))
     return found
+
+
+def _of_book(asked: Asked) -> fleet.Fleet:
+    """A book's loans by its own terms, or the configuration's as they stand. A chain has terms of its own."""
+    if asked.book is None:
+        return fleet.of_book(subject.named_book(asked.config, None), str(asked.config))
+    named, own = terms.read(asked.book), terms.of_book(asked.book)
+    if asked.chain:
+        own = tuple(
+            replace(t, bonuses=(None,) * len(t.bonuses), factors=(None,) * len(t.factors)) for t in own
+        )
+    return fleet.of_book(named, str(asked.book), own)
 
 
 def _scene(
@@ -273,7 +294,7 @@ def _scene(
     shop = replay_market.market_of(asked, moved)
     grown = paths.with_interest(moved, rates)
     paid = shop.gas.notes if shop.gas is not None else ()
-    told = (*replaying.coarse(grown, shop), *replaying.rules(crew), *paid)
+    told = (*replaying.coarse(grown, shop), *replaying.rules(crew), *replaying.terms(crew, shop), *paid)
     grown = replace(grown, notes=(*grown.notes, *told))
     return Scene(
         read=read, crew=crew, moved=grown, shop=shop, policy=policy, perps=bets, other=other, wallet=wallet

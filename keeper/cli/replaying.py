@@ -62,6 +62,62 @@ def rules(crew: Fleet) -> list[str]:
     return lines
 
 
+def terms(crew: Fleet, shop: Market) -> list[str]:
+    """Whose bonus liquidators take: the book's own where it states one, else the market's."""
+    if not crew.worded:
+        return []
+    lots = [(a, x) for a in crew.accounts for x in a.collateral]
+    own = [x for a, x in lots if a.venue == "compound_v3" and x.factor is not None]
+    paid = [
+        x for a, x in lots if a.venue not in ("compound_v3", "morpho_blue", "maker") and x.bonus is not None
+    ]
+    lines = []
+    for what, said, some in (
+        ("liquidation_factor", "{:g}", [x.factor for x in own if x.factor is not None]),
+        ("bonus", "{:.4g} %", [100.0 * x.bonus for x in paid if x.bonus is not None]),
+        (
+            "penalty",
+            "{:.4g} %",
+            [100.0 * a.penalty for a, _ in lots if a.venue == "maker" and a.penalty is not None],
+        ),
+    ):
+        if some:
+            span = " to ".join(dict.fromkeys(said.format(x) for x in (min(some), max(some))))
+            lines.append(
+                f"liquidated by the {what} that {crew.path} states: {len(some)} of {len(lots)} ({span})"
+            )
+    rest = [
+        x for a, x in lots if a.venue not in ("morpho_blue", "maker") and x.bonus is None and x.factor is None
+    ]
+    if rest:
+        known = {x.asset: 100.0 * shop.bonus_of(x.asset) for x in rest}
+        shown = ", ".join(f"{name} {bonus:.4g} %" for name, bonus in list(known.items())[:6])
+        lines.append(
+            f"{crew.path} states no bonus of {len(rest)} collaterals: --bonus or its default is taken ({shown})"
+        )
+    if any(a.venue == "morpho_blue" and x.bonus is not None for a, x in lots):
+        lines.append(
+            "a bonus that is stated of a loan on morpho_blue is not used: its threshold gives the incentive"
+        )
+    return lines
+
+
+def stated(crew: Fleet) -> list[dict[str, object]]:
+    """The terms that a book states, as JSON."""
+    return [
+        {
+            "name": a.name,
+            "asset": x.asset,
+            "bonus": x.bonus,
+            "liquidation_factor": x.factor,
+            "penalty": a.penalty,
+        }
+        for a in crew.accounts
+        for x in a.collateral
+        if (x.bonus, x.factor, a.penalty) != (None, None, None)
+    ]
+
+
 def bad(voyages: Sequence[Voyage]) -> list[str]:
     """Debt that venues wrote off, by keeper."""
     told = ", ".join(f"{v.keeper} {v.bad_usd:,.0f}" for v in voyages if v.bad_usd > seizure.LEAST_BAD_USD)

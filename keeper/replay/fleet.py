@@ -14,11 +14,13 @@ from pathlib import Path
 
 from keeper.errors import ConfigError
 from keeper.replay import sheet
+from keeper.replay.terms import Terms
 from keeper.risk.bookfile import NamedBook
 
 PROBLEMS_MAX = 20
 DUST = 1e-9
 """Holdings below this share of an account's own debt and collateral are what rounding left."""
+NONE = (None, None)
 CSV_FORMAT = (
     'user, "collateral_[asset,value_eth,liq_threshold]", "debt_[asset,value_eth]" (or value_usd), venue'
 )
@@ -33,6 +35,10 @@ class Lot:
     asset: str
     value: float
     threshold: float = 0.0
+    bonus: float | None = None
+    """Liquidators' share on top of what they repay, where its file states one."""
+    factor: float | None = None
+    """Compound's liquidationFactor, where its file states one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +48,12 @@ class Account:
     name: str
     collateral: tuple[Lot, ...]
     debt: tuple[Lot, ...]
-    venue: str = field(default="", repr=False)
+    venue: str = ""
     """Kind of the venue that it stands on, empty where nobody says; by its rule it is liquidated (``seizure``)."""
+    penalty: float | None = None
+    """Maker's, a share of the debt, where its file states one."""
+    place: str = field(default="", repr=False, compare=False)
+    """Where it stands in its file, as a person finds it."""
 
     @property
     def owed(self) -> float:
@@ -59,6 +69,8 @@ class Fleet:
     unit: str
     accounts: tuple[Account, ...]
     left_out: tuple[tuple[str, str], ...] = ()
+    worded: bool = False
+    """Its file can state how each account is liquidated."""
 
     @property
     def assets(self) -> tuple[str, ...]:
@@ -97,12 +109,14 @@ def read(path: Path) -> Fleet:
     )
 
 
-def of_book(book: NamedBook, path: str) -> Fleet:
-    """The lending positions of a book, in USD at the book's own prices; others are left out and said."""
+def of_book(book: NamedBook, path: str, stated: Sequence[Terms] = ()) -> Fleet:
+    """The lending positions of a book, in USD at the book's own prices and by its own ``stated`` terms; others are
+    left out and said."""
     accounts: list[Account] = []
     left_out: list[tuple[str, str]] = []
     places = book.places or (("", ""),) * len(book.names)
-    for name, row, tokens, place in zip(book.names, book.rows, book.tokens, places, strict=True):
+    own = stated or [Terms(place="")] * len(book.names)
+    for name, row, tokens, place, terms in zip(book.names, book.rows, book.tokens, places, own, strict=True):
         if not tokens or row.a0 or row.b0:
             left_out.append((name, "not a lending position: the paper market liquidates loans only"))
             continue
@@ -111,16 +125,34 @@ def of_book(book: NamedBook, path: str) -> Fleet:
         if any(not math.isfinite(p) for p in prices):
             left_out.append((name, "a price is missing"))
             continue
+        some = dict(enumerate(zip(terms.bonuses, terms.factors, strict=True)))
         collateral = [
-            Lot(asset=s, value=t * p, threshold=a / t)
-            for s, p, t, a in zip(symbols, prices, tokens, row.a, strict=True)
+            Lot(
+                asset=s, value=t * p, threshold=a / t, bonus=some.get(k, NONE)[0], factor=some.get(k, NONE)[1]
+            )
+            for k, (s, p, t, a) in enumerate(zip(symbols, prices, tokens, row.a, strict=True))
             if t > 0.0
         ]
         debt = [Lot(asset=s, value=b * p) for s, p, b in zip(symbols, prices, row.b, strict=True) if b > 0.0]
-        kind = place[0].partition(":")[0]
-        accounts.append(Account(name=name, collateral=tuple(collateral), debt=tuple(debt), venue=kind))
+        accounts.append(
+            Account(
+                name=name,
+                collateral=tuple(collateral),
+                debt=tuple(debt),
+                # beside a position any name may stand; the rule is the one that its loan names
+                venue=terms.venue or place[0].partition(":")[0],
+                penalty=terms.penalty,
+                place=terms.place,
+            )
+        )
     _once(Path(path), [(a.name, path) for a in accounts])
-    return Fleet(path=path, unit="USD", accounts=tuple(accounts), left_out=tuple(left_out))
+    return Fleet(
+        path=path,
+        unit="USD",
+        accounts=tuple(accounts),
+        left_out=tuple(left_out),
+        worded=bool(stated),
+    )
 
 
 def _once(path: Path, named: Sequence[tuple[str, str]]) -> None:
@@ -175,6 +207,7 @@ def _parsed(path: Path, table: sheet.Sheet) -> Fleet:
             collateral=tuple(x for x in held if x.value > scale),
             debt=tuple(x for x in owed if x.value > scale),
             venue=venue,
+            place=f"{path}: row {n}",
         )
         if account.debt:
             accounts.append(account)

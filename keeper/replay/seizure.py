@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from keeper.replay import liquidation
+from keeper.replay.fleet import Lot
 from keeper.replay.liquidation import Halves
 from keeper.replay.market import Market
 from keeper.replay.vessel import EMPTY_USD, Vessel
@@ -44,6 +45,16 @@ def known(kind: str) -> bool:
     return not kind or kind in RULES
 
 
+def bonus_of(lot: Lot, market: Market) -> float:
+    """Liquidators' bonus on a collateral: its file's own, else the market's."""
+    return market.bonus_of(lot.asset) if lot.bonus is None else lot.bonus
+
+
+def factor_of(lot: Lot, market: Market) -> float:
+    """What Compound credits of a collateral: its file's own liquidationFactor, else what the bonus is one over."""
+    return 1.0 / (1.0 + bonus_of(lot, market)) if lot.factor is None else lot.factor
+
+
 Way = Callable[[Vessel, Market], tuple[Seized, ...]]
 
 
@@ -59,7 +70,7 @@ def _halved(rule: Halves) -> Way:
             i, j = vessel.largest_collateral(), vessel.largest_debt()
             if i is None or j is None:
                 break
-            bonus = market.bonus_of(vessel.collateral[i].asset)
+            bonus = bonus_of(vessel.collateral[i], market)
             side = liquidation.Side(
                 health=health, have=vessel.held_usd(i), owed=vessel.owed_usd(j), all_owed=vessel.debt_usd()
             )
@@ -106,7 +117,7 @@ def _absorbed(vessel: Vessel, market: Market) -> tuple[Seized, ...]:
     if j is None:
         return ()
     have = [vessel.held_usd(i) for i in range(len(vessel.collateral))]
-    factors = [1.0 / (1.0 + market.bonus_of(x.asset)) for x in vessel.collateral]
+    factors = [factor_of(x, market) for x in vessel.collateral]
     # one base asset is owed; a file that names several means that each is paid
     found = liquidation.absorb(have, factors, vessel.debt_usd())
     for i, taken in enumerate(found.taken):
@@ -133,7 +144,10 @@ def _auctioned(vessel: Vessel, market: Market) -> tuple[Seized, ...]:
     if i is None or j is None:
         return ()
     ahead = vessel.ahead(vessel.collateral[i].asset)
-    found = liquidation.auctioned(vessel.held_usd(i) * ahead, vessel.owed_usd(j))
+    rule = liquidation.MAKER
+    if (penalty := vessel.account.penalty) is not None:
+        rule = replace(rule, chop=1.0 + penalty)
+    found = liquidation.auctioned(vessel.held_usd(i) * ahead, vessel.owed_usd(j), rule)
     vessel.take(i, found.taken / ahead)
     vessel.repay(j, found.repaid + found.bad)
     pair = (vessel.collateral[i].asset, vessel.debt[j].asset)
@@ -154,8 +168,8 @@ RULES: Mapping[str, Way] = {
 SAID: Mapping[str, str] = {
     "aave_v2": "half of a debt a call",
     "morpho_blue": "all at once, for the incentive of its LLTV",
-    "compound_v3": "absorbed whole, each collateral counted for 1 / (1 + --bonus)",
-    "maker": "auctioned whole for 13 %, a tenth below the market; its oracle is --feed osm",
+    "compound_v3": "absorbed whole, each collateral counted for its liquidation_factor, else 1 / (1 + --bonus)",
+    "maker": "auctioned whole for its penalty (13 % unless stated), a tenth below market; its oracle is --feed osm",
 }
 """What is said of rules that are not Aave v3's."""
 LEAST_BAD_USD = EMPTY_USD

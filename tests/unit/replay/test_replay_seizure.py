@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from keeper.cli import app
+from keeper.errors import ConfigError
 from keeper.kinds import KINDS
 from keeper.replay import compare, fleet, run, seizure
 from keeper.replay.fleet import Account, Lot
@@ -110,14 +111,24 @@ def test_ours__screened__equals_the_rooms_asked_at_every_moment_on_each_kind_of_
     assert slow
 
 
-def played(folder: Path, *venues: str) -> dict[str, Any]:
-    """Nobody's replay of one loan on each of the venues, from a book file."""
-    own = {"aave_v3": {"bonus": 0.05}, "compound_v3": {"liquidation_factor": 0.9}}
+STATED: dict[str, dict[str, float]] = {"aave_v3": {"bonus": 0.08}, "compound_v3": {"liquidation_factor": 0.9}}
+
+
+def played(
+    folder: Path, *venues: str, own: dict[str, dict[str, float]] | None = None, fails: bool = False
+) -> dict[str, Any]:
+    """Nobody's replay of one loan on each of the venues, from a book file; what went wrong under ``wrong``."""
+    stated = STATED if own is None else own
 
     def loan(venue: str) -> dict[str, Any]:
-        held = {"asset": "WETH", "amount": 10, "threshold": 0.8, **own.get(venue, {})}
-        lent = {"collateral": [held], "debt": [{"asset": "USDC", "amount": 13_500}], "venue": venue}
-        return {"name": venue, "lending": lent}
+        words = dict(stated.get(venue, {}))
+        # a rule of no lending position's that a book file can name stands beside the position
+        beside = {"venue": venue} if venue == "aave_v2" else {}
+        more = {"penalty": words.pop("penalty")} if "penalty" in words else {}
+        named = {"venue": venue} if venue not in ("aave_v2", "none") else {}
+        held = {"asset": "WETH", "amount": 10, "threshold": 0.8, **words}
+        lent = {"collateral": [held], "debt": [{"asset": "USDC", "amount": 13_500}], **named, **more}
+        return {"name": venue, "lending": lent, **beside}
 
     book = {"prices": {"WETH": 2_000, "USDC": 1}, "positions": [loan(v) for v in venues]}
     rows = (f"{300 * n},ETH/USDT,{p},{p},{p},{p}\n" for n, p in enumerate((2_000, 1_900, 1_650), 1))
@@ -125,9 +136,13 @@ def played(folder: Path, *venues: str) -> dict[str, Any]:
     (folder / "book.json").write_text(json.dumps(book))
     given = ["--prices", str(folder / "eth.csv"), "--book", str(folder / "book.json"), "--json"]
     done = CliRunner().invoke(app, ["replay", *given, "--keepers", "nobody"])
-    assert done.exit_code == 0, done.output
-    found: dict[str, Any] = json.loads(done.stdout)
+    assert isinstance(done.exception, ConfigError) if fails else done.exit_code == 0, done.output
+    found: dict[str, Any] = {"wrong": str(done.exception)} if fails else json.loads(done.stdout)
     return found
+
+
+def lost_of(found: dict[str, Any]) -> dict[str, float]:
+    return {a["name"]: a["lost_usd"] for a in found["keepers"][0]["accounts"]}
 
 
 def test_command__when_loans_stand_on_several_venues__then_each_rule_is_played_and_said(
@@ -139,7 +154,53 @@ def test_command__when_loans_stand_on_several_venues__then_each_rule_is_played_a
         "1 of 3 accounts stand on compound_v3",
         "1 of 3 accounts stand on morpho_blue",
     ]
-    lost = {a["name"]: a["lost_usd"] for a in found["keepers"][0]["accounts"]}
-    assert lost["aave_v3"] == pytest.approx(0.05 * 6_750.0)
+    lost = lost_of(found)
+    assert lost["aave_v3"] == pytest.approx(0.08 * 6_750.0)
     assert lost["morpho_blue"] == pytest.approx(13_500.0 * (1.0 / 0.94 - 1.0))
-    assert lost["compound_v3"] == pytest.approx(16_500.0 * (1.0 - 1.0 / 1.05))
+    assert lost["compound_v3"] == pytest.approx(16_500.0 * 0.1)
+    said = [n for n in found["notes"] if "book.json states" in n]
+    assert [n.split("book.json states")[0].split(" that ")[0] for n in said] == [
+        "liquidated by the liquidation_factor",
+        "liquidated by the bonus",
+    ]
+    assert said[1].endswith("1 of 3 (8 %)")
+    stated = {x["name"]: (x["bonus"], x["liquidation_factor"]) for x in found["market"]["stated"]}
+    assert stated == {"aave_v3": (0.08, None), "compound_v3": (None, 0.9)}
+
+
+def test_command__when_a_book_states_terms_on_any_venue__then_they_are_taken_and_else_the_default(
+    tmp_path: Path,
+) -> None:
+    own = {
+        "aave_v2": {"bonus": 0.1},
+        "spark": {"bonus": 0.0},
+        "maker": {"penalty": 0.02},
+        "none": {"bonus": 0.06},
+    }
+    found = played(tmp_path, "aave_v2", "spark", "maker", "none", own=own)
+    lost = lost_of(found)
+    assert lost["aave_v2"] == pytest.approx(0.1 * 6_750.0)
+    assert lost["spark"] == pytest.approx(0.0, abs=1e-6)
+    assert lost["maker"] == pytest.approx(13_500.0 * (1.02 / 0.9 - 1.0))
+    assert lost["none"] == pytest.approx(0.06 * 6_750.0)
+    assert any("the penalty that" in n and n.endswith("(2 %)") for n in found["notes"])
+    plain = played(tmp_path, "aave_v2", "none", own={})
+    assert lost_of(plain) == pytest.approx({"aave_v2": 0.05 * 6_750.0, "none": 0.05 * 6_750.0})
+    said = [n for n in plain["notes"] if "states no bonus of 2 collaterals" in n]
+    assert said
+    assert said[0].endswith("--bonus or its default is taken (WETH 5 %)")
+
+
+def test_command__when_a_share_of_a_book_is_none__then_file_and_field_are_named(tmp_path: Path) -> None:
+    said = played(tmp_path, "none", own={"none": {"bonus": 5.0}}, fails=True)["wrong"]
+    assert "book.json: positions[0].lending.collateral[0].bonus = 5.0: must be a share" in said
+    said = played(tmp_path, "none", own={"none": {"threshold": 83.0}}, fails=True)["wrong"]
+    assert "book.json: positions[0].lending.collateral[0].threshold = 83.0: must be a share" in said
+    said = played(tmp_path, "none", own={"none": {"amount": -1.0}}, fails=True)["wrong"]
+    assert "book.json: positions[0].lending.collateral[0].amount = -1.0" in said
+
+
+def test_account__of_another_rule_or_terms__then_results_that_were_kept_are_of_another_replay() -> None:
+    one = account()
+    for other in (replace(one, venue="morpho_blue"), replace(one, penalty=0.1)):
+        assert repr(one) != repr(other)
