@@ -65,6 +65,7 @@ class Bars:
             raise ConfigError(
                 (f"{self.path}: has {keep.sum()} bars between the times asked; it spans {span}",)
             )
+        said = self._edges(keep)
         columns = {name: np.ascontiguousarray(self.field(name)[keep]) for name in FIELDS}
         return Bars(
             path=self.path,
@@ -72,9 +73,27 @@ class Bars:
             times_s=self.times_s[keep],
             step_s=self.step_s,
             live=self.live[keep],
-            notes=self.notes,
+            notes=(*self.notes, *said),
             **columns,
         )
+
+    def _edges(self, keep: Bools) -> list[str]:
+        """What a cut does to prints: a run that would begin with one begins after it; the last bar waits for one."""
+        first, last, said = int(np.argmax(keep)), int(np.flatnonzero(keep)[-1]), []
+        for k, symbol in enumerate(self.symbols):
+            whole = prints.reverted(self.close[:, k])
+            if whole[first] and keep[first] and keep.sum() > 2:
+                keep[first] = False
+                said.append(
+                    f"{self.path}: {symbol}: the run begins after {iso(self.times_s[first])}, a price of one bar"
+                )
+            if prints.reverted(self.close[keep, k])[-1] and not whole[last]:
+                price = f"{self.close[last, k]:g} at {iso(self.times_s[last])}"
+                said.append(
+                    f"{self.path}: {symbol}: {price} is the run's last bar, beyond {prints.REVERTS:g} times the one "
+                    "before and confirmed by none in it: feeds hold that one"
+                )
+        return said
 
 
 def read(path: Path, symbols: Sequence[str] = ()) -> Bars:
@@ -165,24 +184,31 @@ def _check(rows: Rows, symbol: str, problems: list[str], notes: list[str]) -> No
 
 
 def _jumps(rows: Rows, symbol: str, problems: list[str], notes: list[str]) -> None:
-    """What a whole bar cannot be by its neighbours: kept and said, a rise of ``LASTS`` times that stays a problem."""
+    """What a whole bar cannot be by its neighbours: kept and said; what no market did and yet stays is a problem."""
     opened, close = rows.prices["open"], rows.prices["close"]
 
     def named(i: int) -> str:
         return f"row {rows.line[i]}, column close: {close[i]:g} of {symbol} at {iso(rows.ts[i])}"
 
     spikes = np.flatnonzero(prints.reverted(close))
-    for i in spikes[:5]:
+    last = len(close) - 1
+    for i in spikes[spikes < last][:5]:
         notes.append(
             f"{named(i)} lies between {close[i - 1]:g} and {close[i + 1]:g}: kept, not taken for an oracle's price"
+        )
+    if (spikes == last).any():
+        notes.append(
+            f"{named(last)} is far from the bars before it, and as the last one confirmed by none: kept, not taken "
+            "for an oracle's price"
         )
     if len(spikes) > 5:
         notes.append(f"{symbol}: {len(spikes) - 5} more bars that revert at once")
     for i, factor in list(prints.jumps(opened, close))[:5]:
-        if factor >= prints.LASTS:
+        if prints.absurd(opened, close, i, factor):
+            said = f"{factor:,.0f}" if factor > 1.0 else f"{factor:.3g}"
             problems.append(
-                f"row {rows.line[i]}, column close: {close[i]:g} of {symbol} at {iso(rows.ts[i])} is {factor:,.0f} "
-                "times the bar before it and stays: another unit?"
+                f"{named(i)} is {said} times the bar before it and stays: another unit? Correct the rows, or cut the "
+                "file there"
             )
         else:
             notes.append(f"{named(i)} is {factor:.3g} times the bar before it and stays: taken as it is")

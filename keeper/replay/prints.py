@@ -12,29 +12,43 @@ REVERTS = 2.0
 """A close beyond this factor of the closes on both sides is one bar's print: an oracle that asks several venues for
 longer than a bar does not confirm it. No traded pair halved and doubled again within two bars of the histories."""
 LASTS = 10.0
-"""A rise by this factor from one bar to the next that stays is another unit, or another token. A fall may be a
-collapse: it is kept, and said."""
+"""A rise by this factor from one bar to the next that stays is another unit, or another token. So is a fall by it of
+a bar that opens where it closes: no trade lies between. The largest moves of one bar of the histories: 0.77, 1.54."""
+NEVER = 1e4
+"""A fall by this factor within one bar that stays is no market's, wherever the bar opens: some open each bar at the
+close before it. A smaller fall that opens near that close is a collapse that was traded: it is kept, and said."""
 
 
 def reverted(close: Floats) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-    """bool[T]: closes beyond ``REVERTS`` times, or below its inverse of, both neighbours."""
+    """bool[T]: closes beyond ``REVERTS`` times, or below its inverse of, both neighbours; the last one beyond the one
+    before it that is none of these, for nothing after it confirms what it says."""
     found = np.zeros(len(close), np.bool_)
     if len(close) > 2:
         low = np.minimum(close[:-2], close[2:])
         high = np.maximum(close[:-2], close[2:])
         found[1:-1] = (close[1:-1] * REVERTS < low) | (close[1:-1] > high * REVERTS)
+        before = close[np.flatnonzero(~found[:-1])[-1]]
+        found[-1] = (close[-1] * REVERTS < before) | (close[-1] > before * REVERTS)
     return found
 
 
 def settled(opened: Floats, close: Floats) -> tuple[Floats, Floats]:
     """Opens and closes without what reverts at once: the close before it stands in its place."""
     kept = close.copy()
-    at = np.flatnonzero(reverted(close))
-    kept[at] = close[at - 1]
+    for i in np.flatnonzero(reverted(close)):
+        kept[i] = kept[i - 1]
     before = np.concatenate([kept[:1], kept[:-1]])
     low, high = np.minimum(before, kept), np.maximum(before, kept)
     strays = (opened * REVERTS < low) | (opened > high * REVERTS)
     return np.where(strays, before, opened), kept
+
+
+def absurd(opened: Floats, close: Floats, at: int, factor: float) -> bool:
+    """Whether a close that stays at ``factor`` times the one before it is no market's: see ``LASTS``, ``NEVER``."""
+    if factor >= LASTS or factor * NEVER <= 1.0:
+        return True
+    # the price of a collapse was traded on its way; another unit stands there from one bar to the next
+    return factor * LASTS <= 1.0 and opened[at] * REVERTS < close[at] / factor
 
 
 def jumps(opened: Floats, close: Floats) -> Iterator[tuple[int, float]]:

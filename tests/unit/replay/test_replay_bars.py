@@ -161,13 +161,64 @@ def test_read__a_price_that_changes_its_unit__then_refused_by_row_and_a_collapse
     said = problems(tmp_path, rows + [row(n, 100_000.0) for n in range(5, 10)])
     assert "bars.csv: row 7, column close: 100000 of ETH/USDT" in said
     assert "1,000 times the bar before it and stays" in said
-    found = read(tmp_path, rows + [row(n, 1.0) for n in range(5, 10)])
+    # traded on its way: it opens where the last one closed
+    collapse = row(5, 1.0, open=100.0, high=100.0, low=0.9)
+    found = read(tmp_path, [*rows, collapse, *(row(n, 1.0) for n in range(6, 10))])
     assert any(
         "column close: 1 of ETH/USDT at 2021-05-18 00:05 is 0.01 times the bar" in n for n in found.notes
     )
     assert paths.project(found, ("ETH",), ("close",), {"*": paths.EVERY}, ()).said.min() == 0.01
     crash = read(tmp_path, rows + [row(n, 60.0) for n in range(5, 10)])
     assert crash.notes == ()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        # from one bar to the next, no trade between; and with an open that the maker of the bars put there
+        {"price": 0.0001},
+        {"price": 0.0001, "open": 100.0, "high": 100.0},
+        {"price": 9.0},
+    ],
+)
+def test_read__a_fall_that_no_market_made_and_that_stays__then_refused_by_row(
+    tmp_path: Path, changes: dict[str, float]
+) -> None:
+    rows = [row(n) for n in range(5)] + [row(5, **changes)]
+    said = problems(tmp_path, rows + [row(n, changes["price"]) for n in range(6, 10)])
+    assert "bars.csv: row 7, column close: " in said
+    assert "times the bar before it and stays: another unit? Correct the rows, or cut the file there" in said
+
+
+def test_read__a_print_in_the_last_bar__then_unconfirmed_and_no_feed_says_it(tmp_path: Path) -> None:
+    rows = [row(n) for n in range(10)]
+    for last in (row(9, 0.0001), row(9, 0.0001, open=100.0, high=100.0), row(9, 2e9)):
+        found = read(tmp_path, [*rows[:-1], last])
+        assert any("row 11, column close" in n and "confirmed by none" in n for n in found.notes)
+        moved = paths.project(found, ("ETH",), ("low", "high", "close"), {"*": paths.EVERY}, ())
+        assert 0.98 < moved.said.min() < moved.said.max() < 1.02
+    # the one before it reverts: the last is no print
+    found = read(tmp_path, [*rows[:8], row(8, 0.0001), rows[9]])
+    assert not any("confirmed by none" in n for n in found.notes)
+    moved = paths.project(found, ("ETH",), ("close",), {"*": paths.EVERY}, ())
+    assert moved.said.tolist() == [[1.0] * 10]
+
+
+def test_between__when_a_cut_ends_or_begins_at_a_print__then_no_feed_says_it_and_it_is_said(
+    tmp_path: Path,
+) -> None:
+    rows = [row(n) for n in range(10)]
+    whole = read(tmp_path, [*rows[:5], row(5, 0.0001), *rows[6:]])
+    for first, last in ((BEGIN_S, BEGIN_S + 360), (BEGIN_S + 300, BEGIN_S + 600)):
+        cut = whole.between(first, last)
+        moved = paths.project(cut, ("ETH",), ("low", "close"), {"*": paths.EVERY}, ())
+        assert 0.98 < moved.said.min() < moved.said.max() < 1.02
+        assert moved.usd_of("ETH") == 100.0
+    assert any("the run begins after 2021-05-18 00:05" in n for n in cut.notes)
+    # a fall that stays, cut where nothing confirms it yet
+    fallen = [row(n, 40.0) for n in range(5, 10)]
+    cut = read(tmp_path, [*rows[:5], *fallen]).between(None, BEGIN_S + 360)
+    assert any("40 at 2021-05-18 00:05 is the run's last bar" in n for n in cut.notes)
 
 
 def test_read__two_lengths_or_two_venues__then_told_apart(tmp_path: Path) -> None:
