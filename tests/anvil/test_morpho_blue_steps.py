@@ -53,6 +53,8 @@ class Stage:
         open_loan(chain, deployment, site, self.market, (self.user, 10 * 10**18 + 7, 20_000 * 10**6 + 1))
         chain.mine(chain.block().timestamp_s + 180 * DAY_S)
         me = chain.accounts[0]
+        # a feed that has not answered for half a year prices nothing
+        chain.send(me, deployment.token("USDC").feed, "set(int256)", 10**8)
         for symbol in ("WETH", "USDC"):
             token = deployment.token(symbol)
             chain.send(me, token.address, "mint(address,uint256)", self.keeper, 10**6 * token.unit)

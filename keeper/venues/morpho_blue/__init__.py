@@ -24,8 +24,8 @@ from keeper.model import (
     Token,
 )
 from keeper.seams import LiquidationRule, LogFilter, Reading, Seen, Shadow
-from keeper.sockets import Pair
-from keeper.venues.aave_v3.book import word
+from keeper.sockets import Named, Pair
+from keeper.venues.aave_v3.book import ZERO_ADDRESS, word
 from keeper.venues.atomic import AtomicVenue
 from keeper.venues.morpho_blue import book, encode, events, read, rules
 from keeper.venues.morpho_blue.book import KIND, Market, Read
@@ -191,6 +191,32 @@ class MorphoBlue(AtomicVenue[Market, tuple[str, ...], Layout]):
             )
             for oracle in (m.oracle, *(p.oracle for p in m.pre))
         )
+
+    @property
+    def priced(self) -> Mapping[str, Token]:
+        """Nothing: health is by the oracle alone, and no market is asked what the loan token is worth."""
+        return {}
+
+    def feed_calls(self) -> tuple[Call, ...]:
+        """Whom an Aave oracle asks for the loan token; a feed is itself."""
+        m = self.market
+        if m.dollars is None or m.dollars.aged:
+            return ()
+        return (Call(target=m.dollars.place, data=book.SOURCE_OF + word(m.loan.address)),)
+
+    def feeds(self, words: Words) -> tuple[Named, ...]:
+        """The feed behind ``usd_feed``, by which caps are counted: watched for age and nonsense as any other."""
+        m, dollars = self.market, self.market.dollars
+        if dollars is None:
+            return ()
+        address, told = dollars.place, self.feed_calls()
+        if told:
+            address = book.checksum(words.uint(0)) if words.ok[0] and words.count[0] else ZERO_ADDRESS
+        if address == ZERO_ADDRESS:
+            return ()
+        symbol = f"{m.loan.symbol} in dollars (venues.{m.name}.usd_feed, for caps: not for health)"
+        digits = len(str(dollars.unit)) - 1
+        return (Named(id=f"{m.id}:usd_feed", symbol=symbol, address=address, expected_decimals=digits),)
 
     def _layout(self, accounts: Sequence[str]) -> Layout:
         wanted = tuple(accounts)

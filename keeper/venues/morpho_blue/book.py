@@ -51,7 +51,14 @@ PRE_WORDS = 6
 DECIMALS = selector("decimals()")
 LATEST_ROUND = selector("latestRoundData()")
 ROUND_WORDS = 5
+UPDATED = 3
+"""The word of a round that says when it was answered."""
+DOLLARS_AGE_S_MAX = 7 * 86_400
+"""An answer of the loan token's feed that is older says nothing of today. One past its heartbeat (a day at the most
+with Chainlink; a weekend where a market rests) is named by the oracle's watch and counts on: a rescue that it keeps
+from being sent costs more than a cap that is some per cent off."""
 ASSET_PRICE = selector("getAssetPrice(address)")
+SOURCE_OF = selector("getSourceOfAsset(address)")
 BASE_UNIT = selector("BASE_CURRENCY_UNIT()")
 BASE_CURRENCY = selector("BASE_CURRENCY()")
 BALANCE_OF = selector("balanceOf(address)")
@@ -79,6 +86,8 @@ class Dollars:
     unit: int
     """What one dollar is in it."""
     place: str
+    aged: bool = False
+    """It tells a round, and with it when it was answered; an Aave oracle tells the price alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,7 +281,7 @@ async def _dollars(settings: VenueSettings, market: Market, read: Read) -> Dolla
     if decimals is not None and words.ok[1] and words.count[1] >= ROUND_WORDS:
         if decimals > DECIMALS_MAX:
             raise ConfigError((f"{field}: says it has {decimals} decimals",))
-        return Dollars(call=calls[1], word=1, unit=10**decimals, place=place)
+        return Dollars(call=calls[1], word=1, unit=10**decimals, place=place, aged=True)
     price, unit, base = (_uint(words, i) for i in (2, 3, 4))
     if price and unit and base == 0:
         return Dollars(call=asked, word=0, unit=unit, place=place)

@@ -15,8 +15,11 @@ from keeper.allowed import Venued
 from keeper.config import VenueSettings, parse
 from keeper.errors import ConfigError, Unread
 from keeper.model import Amount, Block, Position, Repay, Step, Supply, Token
+from keeper.oracle import faults, feeds
+from keeper.oracle.feeds import Feed
 from keeper.seams import Delegates, OneOfMany, Seen, TxFields
 from keeper.signer.policy import AllowedCall, SigningPolicy, spend_of
+from keeper.sockets import Fed
 from keeper.units import UINT256_MAX, WAD
 from keeper.venues import registry
 from keeper.venues.aave_v3.book import ZERO_ADDRESS
@@ -76,7 +79,7 @@ def head(price: int | None = PRICE, usd: int = 10**8, pre: tuple[int, ...] = ())
         words(*TOTALS),
         told,
         *(words(p) for p in pre),
-        words(1, usd, 3, 4, 5),
+        words(1, usd, NOW_S, NOW_S, 5),
     ]
 
 
@@ -99,6 +102,81 @@ def test_decode__a_loan__has_the_contracts_integers_in_dollars() -> None:
     assert found.health_wad == 25_800 * WAD // 20_000
     row = found.row
     assert row.a[0] * 3_000 / row.b[1] == pytest.approx(1.29)
+
+
+@pytest.mark.parametrize(
+    ("usd", "age_s", "counts"),
+    [
+        (10**8, 0, True),
+        (10**8, 7 * 86_400, True),
+        (10**8, 7 * 86_400 + 1, False),
+        (10**8, NOW_S, False),
+        (0, 0, False),
+        (2**256 - 1, 0, False),
+    ],
+)
+def test_decode__dollars_of_another_week_or_of_no_time_or_not_positive__health_stands_and_nothing_is_worth_any(
+    usd: int, age_s: int, counts: bool
+) -> None:
+    """``age_s`` of all time: updatedAt is 0, a round that is not complete."""
+    rows = [*head()[:-1], words(1, usd, 0, NOW_S - age_s, 5), words(0, 20_000 * 10**12, 10**19)]
+    found = dated().decode(BLOCK, [ALICE], answer(rows), EMPTY, {})
+    (seen,) = found.positions
+    assert seen.health_wad == position().health_wad
+    assert [h.price_base for h in (*seen.debt, *seen.collateral)] == (
+        [WAD, 3_000 * WAD] if counts else [0, 0]
+    )
+
+
+def test_decode__dollars_that_do_not_divide__are_rounded_up_for_what_may_be_spent() -> None:
+    rows = [*head(price=10**24 + 1, usd=1)[:-1], words(1, 1, 0, NOW_S, 5), words(0, 10**12, 10**19)]
+    feed = replace(dated().market, dollars=replace(dated().market.dollars, unit=3 * 10**18))  # type: ignore[type-var]
+    (seen,) = MorphoBlue(feed).decode(BLOCK, [ALICE], answer(rows), EMPTY, {}).positions
+    assert (seen.debt[0].price_base, seen.collateral[0].price_base) == (1, 2)
+
+
+def test_feeds__behind_usd_feed__are_named_for_the_oracles_watch_and_said_not_to_be_of_health() -> None:
+    (feed,) = dated().feeds(answer([]))
+    assert (feed.address, feed.expected_decimals) == (FEED, 8)
+    assert "venues.m.usd_feed" in feed.symbol
+    assert "not for health" in feed.symbol
+    assert MorphoBlue(MARKET).feeds(answer([])) == ()
+    # an Aave oracle is asked for its source; where it names none, its answer is all there is
+    (asked,) = venue().feed_calls()
+    assert (asked.target, asked.data[-20:].hex()) == (FEED, USDC.address[2:].lower())
+    (behind,) = venue().feeds(answer([words(int(OTHER, 16))]))
+    assert behind.address.lower() == OTHER
+    assert venue().feeds(answer([words(0)])) == venue().feeds(answer([(False, b"")])) == ()
+    # no position leans on it for its health: what it will say next moves nobody's level
+    assert behind.id not in position().row.feeds
+    assert isinstance(venue(), Fed)
+
+
+@pytest.mark.parametrize(
+    ("usd", "age_s", "code"),
+    [(10**8, 2 * 86_400, "feed_stale"), (0, 0, "feed_not_positive"), (2**256 - 1, 0, "feed_not_positive")],
+)
+def test_feeds__stale_zero_or_negative__the_oracles_watch_names_the_setting(
+    usd: int, age_s: int, code: str
+) -> None:
+    (named,) = dated().feeds(answer([]))
+    feed = Feed(
+        id=named.id,
+        symbol=named.symbol,
+        address=FEED,
+        expected_decimals=named.expected_decimals,
+        source=FEED,
+        decimals=8,
+    )
+    (told,) = feeds.answers((feed,), answer([words(1, usd, 0, NOW_S - age_s, 1), words(usd)]))
+    (fault,) = faults.of_answer(told, None, NOW_S)
+    assert fault.code == code
+    assert "venues.m.usd_feed" in fault.why
+
+
+def dated() -> MorphoBlue:
+    """The market by a feed that tells when it was answered."""
+    return MorphoBlue(replace(MARKET, dollars=replace(venue().market.dollars, aged=True)))  # type: ignore[type-var]
 
 
 def test_decode__without_debt_or_collateral__is_endless_or_zero_health() -> None:
