@@ -13,6 +13,9 @@ from keeper.model import Block
 from keeper.seams import Transport, Venue
 from keeper.venues.gmx_v2 import GmxV2
 
+_NAMES = ("provider", "reader", "subaccount", "spread_bps")
+"""What two names of one slot may differ in."""
+
 
 async def proven(
     venue: Venue, settings: VenueSettings, accounts: Sequence[str], at: tuple[Transport, Block]
@@ -34,8 +37,13 @@ def alone(venue: Venue, settings: VenueSettings, named: Mapping[str, VenueSettin
     other = named.get(venue.id)
     if not isinstance(venue, GmxV2) or other is None or replace(other, name=settings.name) == settings:
         return
-    why = f"is the slot of venues.{other.name} by another router, Reader, subaccount or spread"
-    why += ": a keeper orders in a slot in one name; guard the other account by a keeper of its own"
+    differs = [f for f in _NAMES if getattr(other, f) != getattr(settings, f)]
+    shown = ", ".join(f"{f} {getattr(settings, f)} and {getattr(other, f)}" for f in differs)
+    why = f"is the slot of venues.{other.name} in another's name ({shown}): a keeper orders in a slot in one name; "
+    why += (
+        "guard the other owner's account by a keeper of its own: a configuration with state_dir, journal and "
+    )
+    why += "wallet of its own, named as bot of that owner's Executor (`keeper run --config OTHER`)"
     raise ConfigError((f"venues.{settings.name}: {why}",))
 
 

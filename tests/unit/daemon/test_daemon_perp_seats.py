@@ -166,9 +166,12 @@ def test_slot__named_twice_in_other_names__is_refused_and_twice_alike_is_not() -
     one = VenueSettings(name="a", kind="gmx_v2", chain="local", provider=SLOT.subaccounts, subaccount=WALLET)
     alone(GMX, one, {})
     alone(GMX, replace(one, name="b"), {GMX.id: one})
-    for other in (replace(one, name="b", subaccount=BOB), replace(one, name="b", provider=BOB)):
-        with pytest.raises(ConfigError, match=r"venues\.b: is the slot of venues\.a by another"):
-            alone(GMX, other, {GMX.id: one})
+    for field, value in (("subaccount", BOB), ("provider", BOB), ("reader", BOB), ("spread_bps", 7)):
+        with pytest.raises(ConfigError, match=r"venues\.b: is the slot of venues\.a in another's name") as no:
+            alone(GMX, replace(one, **{"name": "b", field: value}), {GMX.id: one})  # type: ignore[arg-type]
+        # what differs, both values, and what to do
+        assert f"({field} {value} and {getattr(one, field)})" in str(no.value)
+        assert "by a keeper of its own: a configuration with state_dir, journal and wallet" in str(no.value)
 
 
 def test_market__that_is_disabled_and_a_stop_that_nobody_places__are_named() -> None:
