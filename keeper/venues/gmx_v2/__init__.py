@@ -16,7 +16,7 @@ from keeper.seams import Effect, LiquidationRule, LogFilter, Reading, Seen, Shad
 from keeper.sockets import Named
 from keeper.venues.gmx_v2 import book, deployments, effect, encode, events, read
 from keeper.venues.gmx_v2.book import KIND, Read, Slot
-from keeper.venues.gmx_v2.prices import Feeds, Source
+from keeper.venues.gmx_v2.prices import SOURCES, USUAL, Feeds, Source
 from keeper.venues.search import Search
 from keeper.words import Words
 
@@ -31,7 +31,7 @@ class GmxV2:
 
     def __init__(self, slot: Slot, source: Source | None = None) -> None:
         self.slot = slot
-        self.source: Source = Feeds() if source is None else source
+        self.source: Source = SOURCES[USUAL]() if source is None else source
 
     @property
     def id(self) -> str:

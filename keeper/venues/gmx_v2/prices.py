@@ -1,10 +1,14 @@
-"""Where a slot's prices come from: GMX itself keeps none on chain. Pure."""
+"""Where a slot's prices come from: GMX itself keeps none on chain. Pure.
+
+``Source`` is the seam, ``SOURCES`` what a slot may be priced by; why a configuration chooses none is in
+docs/decisions/gmx-prices.md.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from keeper.model import Block, Call
 from keeper.units import BPS, mul_div_down, mul_div_up
@@ -13,15 +17,21 @@ from keeper.venues.gmx_v2.layout import FACTOR, Price, Prices
 from keeper.words import Words
 
 
+@runtime_checkable
 class Source(Protocol):
-    """What prices a slot at one block."""
+    """What prices a slot at one block. Pure: what it needs of the chain it asks in the batch, what it needs of
+    elsewhere it was given before, with the second at which that was true.
+    """
 
     def calls(self, slot: Slot) -> tuple[Call, ...]:
-        """Its part of the batch."""
+        """Its part of the batch, the same at each call for one slot: the answers are told apart by their places."""
         ...
 
     def prices(self, slot: Slot, words: Words, block: Block) -> Prices | str:
-        """The three prices from the words of ``calls``, or why there are none."""
+        """The three prices (dollars of one smallest unit x 1e30, lowest and highest) from the words of ``calls``, or
+        why there are none: a price that is missing, crossed, zero or too old for ``block`` makes the slot UNKNOWN by
+        these words, and is never repaired.
+        """
         ...
 
 
@@ -81,6 +91,12 @@ class Told:
             return _three(slot, {t: Price(min=low, max=high) for t, (low, high) in self.quoted.items()})
         except ValueError as error:
             return str(error)
+
+
+SOURCES: Mapping[str, Callable[[], Source]] = {"feeds": Feeds}
+"""By name what a slot of a configuration may be priced by. ``Told`` is not among them: nobody here fetches quotes,
+which whoever embeds the venue hands over by ``GmxV2(slot, Told(...))`` before each reading."""
+USUAL = "feeds"
 
 
 def _three(slot: Slot, found: Mapping[str, Price]) -> Prices:
