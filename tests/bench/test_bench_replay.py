@@ -128,6 +128,7 @@ def test_replay__644_accounts_and_a_year_of_minutes__within_a_minute() -> None:
         record(name, round(value, 1), unit="x faster", evidence="own_double", n=n, seed=SEED)
         print(f"{name}: {value:.1f}x")
     assert linear <= LINEAR_MAX
+    assert whole <= SECONDS_MAX
 
 
 def _against_numpy(accounts: fleet.Fleet, moved: paths.Paths) -> float:

@@ -12,6 +12,10 @@ that it pays for no more safety than ours gave. Apart for loops of one asset and
 trigger and target for all, down to where it loses accounts; and our level of each account, also nearer to 1 by a
 share. Ours has one rule for every event, frozen before (``tuned`` in ``replay_events``).
 
+The bound is asserted of the nine events that were not looked at before. It is missed on the three tuned ones
+(``holds`` false in the figures): there what we order reverts most often, and what reverts is paid for by us, while
+the other keeper's service bears it.
+
 ``_no_less_margin``: the cheapest setting there is with at least that margin, without a hull. ``_any_margin``: the
 cheapest that leaves no more to liquidators, whatever its margin. ``_same_fees``: at no less margin, its service fees
 left away. Settings and margins are printed.
@@ -175,6 +179,8 @@ def test_crash__when_replayed_on_real_accounts__then_none_is_lost_that_could_be_
             n=len(risk),
         )
     assert held
+    # what it was tuned on proves nothing about it: there the figure says that its bound is missed
+    assert event.tuned or ratio <= RATIO_MAX
 
 
 def test_threshold_keeper__when_tuned_on_the_past__then_judged_on_what_came_after(
