@@ -25,7 +25,7 @@ from keeper.model import (
 )
 from keeper.seams import LiquidationRule, LogFilter, Reading, Seen, Shadow
 from keeper.sockets import Named, Pair
-from keeper.venues.aave_v3.book import ZERO_ADDRESS, word
+from keeper.venues.aave_v3.book import ZERO_ADDRESS, checksum, word
 from keeper.venues.atomic import AtomicVenue
 from keeper.venues.morpho_blue import book, encode, events, read, rules
 from keeper.venues.morpho_blue.book import KIND, Market, Read
@@ -211,7 +211,7 @@ class MorphoBlue(AtomicVenue[Market, tuple[str, ...], Layout]):
             return ()
         address, told = dollars.place, self.feed_calls()
         if told:
-            address = book.checksum(words.uint(0)) if words.ok[0] and words.count[0] else ZERO_ADDRESS
+            address = checksum(words.uint(0)) if words.ok[0] and words.count[0] else ZERO_ADDRESS
         if address == ZERO_ADDRESS:
             return ()
         symbol = f"{m.loan.symbol} in dollars (venues.{m.name}.usd_feed, for caps: not for health)"
