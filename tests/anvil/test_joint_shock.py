@@ -1,0 +1,91 @@
+"""``keeper shock`` over a loan on the real Aave v3.6 and its hedge on GMX's double: one grid, as both engines do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from anvil.client import Chain, Reverted
+from anvil.deploy_gmx_v2 import PRICES, size_of
+from anvil.node import Anvil
+from tests.command import typed
+from tests.joint_stage import Joint, joint, joint_home
+from tests.perp_node import client, own_node
+
+pytestmark = pytest.mark.anvil
+
+START = 2_000
+STEPS = (-30, -10, 0, 20, 45)
+BREAKS = {-30: "loan", 45: "hedge"}
+"""Health of the loan is 1.38, the short has 4,000 dollars of margin on 10,000: which leg each move liquidates."""
+
+
+@pytest.fixture
+def node() -> Iterator[Anvil]:
+    with own_node() as made:
+        yield made
+
+
+@pytest.fixture
+def chain(node: Anvil) -> Iterator[Chain]:
+    with client(node) as made:
+        yield made
+
+
+def liquidated(chain: Chain, at: Joint, eth_usd: int) -> bool:
+    """Whether GMX's engine takes the short at that signed price."""
+    eth, usdc = (eth_usd * 10**12,) * 2, (10**24,) * 2
+    signature = f"executeLiquidation(address,address,address,bool,{PRICES})"
+    asked = (at.owner, at.gmx.market, at.gmx.usdc, False, (eth, eth, usdc))
+    try:
+        chain.send(chain.accounts[2], at.gmx.handler, signature, *asked)
+    except Reverted:
+        return False
+    return size_of(chain, at.gmx, at.short)[0] == 0
+
+
+def engines(chain: Chain, at: Joint, eth_usd: int) -> tuple[float, bool]:
+    """(the loan's health by Aave, whether GMX liquidates the short) at that price, and nothing of it remains."""
+    before = chain.snapshot()
+    for feed in (at.market.token("WETH").feed, at.gmx.wnt_feed):
+        chain.send(chain.accounts[0], feed, "set(int256)", eth_usd * 10**8)
+    found = at.health(), liquidated(chain, at, eth_usd)
+    chain.revert(before)
+    return found
+
+
+def test_shock__on_a_loan_and_its_hedge__shows_both_legs_in_one_grid_as_both_engines_judge_them(
+    tmp_path: Path, node: Anvil, chain: Chain
+) -> None:
+    at = joint(node, chain)
+    home = joint_home(tmp_path, node, at)
+    chain.rpc("evm_setAutomine", True)
+    chain.mine()
+    line = ("shock", "--config", str(home.config), "--grid", "ETH,USDC", "--steps", ",".join(map(str, STEPS)))
+    told = typed(tmp_path, *line, "--json")
+    assert told.returncode == 0, told.stderr
+    body = json.loads(told.stdout)
+    assert sorted(body["positions"]) == ["hedge", "loan"]
+    places = {name: i for i, name in enumerate(body["positions"])}
+    assert len(body["shocks"]) == len(STEPS) ** 2
+    assert {tuple(s["joint_usd"]) for s in body["shocks"]} == {(at.owner,)}, "one owner, all of his legs"
+    # the dollar stands still: row by row, its column of no move is the third of five
+    still = dict(zip(STEPS, body["shocks"][2 :: len(STEPS)], strict=True))
+    for move, shock in still.items():
+        health, taken = engines(chain, at, START * (100 + move) // 100)
+        loan, hedge = (shock["health"][places[name]] for name in ("loan", "hedge"))
+        assert loan == pytest.approx(health, rel=1e-4), move
+        assert (hedge < 1) == taken, move
+        broken = [n for n, h in (("loan", loan), ("hedge", hedge)) if h < 1]
+        assert broken == ([BREAKS[move]] if move in BREAKS else []), move
+        assert shock["liquidatable"] == len(broken)
+    # five of the ten ether are hedged: the owner feels half of what ether does
+    worth = {move: shock["joint_usd"][at.owner] for move, shock in still.items()}
+    for move in STEPS:
+        assert worth[move] - worth[0] == pytest.approx(5 * START * move / 100, rel=0.02, abs=1.0), move
+    shown = typed(tmp_path, *line)
+    assert shown.returncode == 0
+    assert all(word in shown.stdout for word in ("joint USD", "loan", "hedge"))
