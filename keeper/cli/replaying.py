@@ -66,38 +66,36 @@ def terms(crew: Fleet, shop: Market) -> list[str]:
     """Whose bonus liquidators take: the book's own where it states one, else the market's."""
     if not crew.worded:
         return []
-    lots = [(a, x) for a in crew.accounts for x in a.collateral]
-    own = [x for a, x in lots if a.venue == "compound_v3" and x.factor is not None]
-    paid = [
-        x for a, x in lots if a.venue not in ("compound_v3", "morpho_blue", "maker") and x.bonus is not None
-    ]
+    lots = [(seizure.WORDS.get(a.venue, "bonus"), a, x) for a in crew.accounts for x in a.collateral]
+    own = {
+        "liquidation_factor": [
+            x.factor for w, _, x in lots if w == "liquidation_factor" and x.factor is not None
+        ],
+        "bonus": [x.bonus for w, _, x in lots if w == "bonus" and x.bonus is not None],
+        "penalty": [a.penalty for w, a, _ in lots if w == "penalty" and a.penalty is not None],
+    }
     lines = []
-    for what, said, some in (
-        ("liquidation_factor", "{:g}", [x.factor for x in own if x.factor is not None]),
-        ("bonus", "{:.4g} %", [100.0 * x.bonus for x in paid if x.bonus is not None]),
-        (
-            "penalty",
-            "{:.4g} %",
-            [100.0 * a.penalty for a, _ in lots if a.venue == "maker" and a.penalty is not None],
-        ),
-    ):
+    for word, some in own.items():
         if some:
-            span = " to ".join(dict.fromkeys(said.format(x) for x in (min(some), max(some))))
-            lines.append(
-                f"liquidated by the {what} that {crew.path} states: {len(some)} of {len(lots)} ({span})"
+            ends = (
+                f"{x:g}" if word == "liquidation_factor" else f"{100.0 * x:.4g} %"
+                for x in (min(some), max(some))
             )
-    rest = [
-        x for a, x in lots if a.venue not in ("morpho_blue", "maker") and x.bonus is None and x.factor is None
-    ]
+            span = " to ".join(dict.fromkeys(ends))
+            lines.append(
+                f"liquidated by the {word} that {crew.path} states: {len(some)} of {len(lots)} ({span})"
+            )
+    by_bonus = [(w, x) for w, _, x in lots if w in ("bonus", "liquidation_factor") and x.bonus is None]
+    rest = [x for w, x in by_bonus if w == "bonus" or x.factor is None]
     if rest:
         known = {x.asset: 100.0 * shop.bonus_of(x.asset) for x in rest}
         shown = ", ".join(f"{name} {bonus:.4g} %" for name, bonus in list(known.items())[:6])
         lines.append(
             f"{crew.path} states no bonus of {len(rest)} collaterals: --bonus or its default is taken ({shown})"
         )
-    if any(a.venue == "morpho_blue" and x.bonus is not None for a, x in lots):
+    for venue in dict.fromkeys(a.venue for w, a, x in lots if w == "threshold" and x.bonus is not None):
         lines.append(
-            "a bonus that is stated of a loan on morpho_blue is not used: its threshold gives the incentive"
+            f"a bonus that is stated of a loan on {venue} is not used: its threshold gives the incentive"
         )
     return lines
 

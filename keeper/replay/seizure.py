@@ -172,5 +172,11 @@ SAID: Mapping[str, str] = {
     "maker": "auctioned whole for its penalty (13 % unless stated), a tenth below market; its oracle is --feed osm",
 }
 """What is said of rules that are not Aave v3's."""
+WORDS: Mapping[str, str] = {
+    "compound_v3": "liquidation_factor",
+    "maker": "penalty",
+    "morpho_blue": "threshold",
+}
+"""Which of a book's words its rule goes by; of all others the bonus."""
 LEAST_BAD_USD = EMPTY_USD
 """Less is rounding, and no bad debt."""
