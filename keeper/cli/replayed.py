@@ -30,6 +30,7 @@ from keeper.replay import (
 )
 from keeper.replay import run as sea
 from keeper.replay.vessel import Vessel
+from keeper.risk.assets import asset
 from keeper.units import wad_float
 
 if TYPE_CHECKING:
@@ -287,6 +288,7 @@ def _scene(
     read = _bars(asked, pegs)
     assets = tuple(dict.fromkeys((*crew.assets, *(a for b in bets for a in b.assets))))
     held = [*(x.strip() for x in asked.hold.split(",") if x.strip()), *pegs]
+    _refuse_lacking(_without(read, pegs), crew, bets, held)
     moved = paths.project(_without(read, pegs), assets, moments, FEEDS[asked.feed], held)
     follows = any(p is not None and wants_warning(p) for p in (policy, other))
     moved = replace(beside.pegged(moved, read, pegs), omens=_omens(asked) if follows else None)
@@ -294,11 +296,32 @@ def _scene(
     shop = replay_market.market_of(asked, moved)
     grown = paths.with_interest(moved, rates)
     paid = shop.gas.notes if shop.gas is not None else ()
+    paid = (*paid, *_of_funding(asked, bets))
     told = (*replaying.coarse(grown, shop), *replaying.rules(crew), *replaying.terms(crew, shop), *paid)
     grown = replace(grown, notes=(*grown.notes, *told))
     return Scene(
         read=read, crew=crew, moved=grown, shop=shop, policy=policy, perps=bets, other=other, wallet=wallet
     )
+
+
+def _refuse_lacking(
+    read: bars.Bars, crew: fleet.Fleet, bets: Sequence[PerpAccount], held: Sequence[str]
+) -> None:
+    """ConfigError naming each asset without a price, the files that lack it, and who first needs it, and where."""
+    needs = [(a, x.asset) for a in crew.accounts for x in (*a.collateral, *a.debt)]
+    wrong = []
+    for name in paths.lacking(
+        read, list(dict.fromkeys((*crew.assets, *(a for b in bets for a in b.assets)))), held
+    ):
+        who = [a for a, held_asset in needs if held_asset == name]
+        first = f"{who[0].name}, {who[0].place}" if who else next(b.name for b in bets if name in b.assets)
+        wrong.append(
+            f"{read.path}: column symbol: has no prices of {name} (there are {', '.join(read.symbols[:30])}), which "
+            f"{crew.path} needs (first of {first.rstrip(', ')}); add them with another --prices, leave those "
+            f"accounts out, or hold the price on purpose (--hold {name})"
+        )
+    if wrong:
+        raise ConfigError(tuple(wrong))
 
 
 def _without(read: bars.Bars, pegs: Mapping[str, Sequence[str]]) -> bars.Bars:
@@ -317,6 +340,15 @@ def _omens(asked: Asked) -> omens.Omens | None:
     history = next((p for p in asked.prices if first in bars.symbols_of(p)), asked.prices[0])
     paid = omens.funding(asked.funding, first.split("/")[0])
     return omens.omens(bars.read(history, (first,)), 0, paid)
+
+
+def _of_funding(asked: Asked, bets: Sequence[PerpAccount]) -> list[str]:
+    """What is odd in the funding that perpetual positions or the warning are given."""
+    if asked.funding is None:
+        return []
+    first = asked.symbol.split(",")[0].strip().split("/")[0]
+    names = dict.fromkeys([*(asset(b.index).base for b in bets), *([first] if first and not bets else [])])
+    return [n for name in names for n in omens.funding(asked.funding, name).notes]
 
 
 def _bars(asked: Asked, pegs: Mapping[str, Sequence[str]]) -> bars.Bars:

@@ -40,6 +40,8 @@ class Funding:
     times_s: Floats
     rate: Floats
     step_s: float
+    notes: tuple[str, ...] = ()
+    """What is odd in the file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +101,7 @@ class Omens:
 def funding(path: Path, symbol: str) -> Funding:
     """``ts, symbol, rate`` from parquet or CSV. ConfigError naming file, row and column."""
     found = series.read(path, symbol, (RATE,))
-    return Funding(times_s=found.times_s, rate=found.values["rate"], step_s=found.step_s)
+    return Funding(times_s=found.times_s, rate=found.values["rate"], step_s=found.step_s, notes=found.notes)
 
 
 def omens(

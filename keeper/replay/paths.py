@@ -118,7 +118,7 @@ def project(
     ``hold``."""
     series = {a: _series(bars, a) for a in assets}
     held = tuple(a for a in assets if series[a] is None)
-    _refuse_lacking(bars, [a for a in held if a not in hold and asset(a).kind not in CALM])
+    _refuse_lacking(bars, lacking(bars, assets, hold))
     step = bars.step_s / len(moments)
     # what is held by choice is no dollar: it keeps a row of its own
     columns = {a: -1 - n if series[a] is None and a in hold else series[a] for n, a in enumerate(assets)}
@@ -169,13 +169,18 @@ def with_interest(paths: Paths, rates: Rates) -> Paths:
     )
 
 
-def _refuse_lacking(bars: Bars, lacking: Sequence[str]) -> None:
-    if lacking:
+def lacking(bars: Bars, assets: Sequence[str], hold: Sequence[str]) -> list[str]:
+    """Assets that have no series, are no dollars and are not held on purpose. ConfigError where one has several."""
+    return [a for a in assets if a not in hold and asset(a).kind not in CALM and _series(bars, a) is None]
+
+
+def _refuse_lacking(bars: Bars, names: Sequence[str]) -> None:
+    if names:
         there = ", ".join(bars.symbols)
         raise ConfigError(
             (
-                f"{bars.path}: has no prices of {', '.join(lacking)} (there are {there}); add them, leave those "
-                f"accounts out, or hold the price on purpose (--hold {','.join(lacking)})",
+                f"{bars.path}: has no prices of {', '.join(names)} (there are {there}); add them, leave those "
+                f"accounts out, or hold the price on purpose (--hold {','.join(names)})",
             )
         )
 
