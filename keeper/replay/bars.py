@@ -167,7 +167,9 @@ def _check(rows: Rows, symbol: str, problems: list[str], notes: list[str]) -> No
     low, high = rows.prices["low"], rows.prices["high"]
     body = np.minimum(rows.prices["open"], rows.prices["close"])
     top = np.maximum(rows.prices["open"], rows.prices["close"])
-    for i in np.flatnonzero((low > body) | (high < top))[:PROBLEMS_MAX]:
+    # a price that is none is said once, and not again as a bar of the wrong shape
+    whole = np.all([np.isfinite(p) & (p > 0.0) for p in rows.prices.values()], axis=0)
+    for i in np.flatnonzero(whole & ((low > body) | (high < top)))[:PROBLEMS_MAX]:
         name = "low" if low[i] > body[i] else "high"
         problems.append(
             f"row {rows.line[i]}, column {name}: {rows.prices[name][i]:g} of {symbol} lies inside its open and close"

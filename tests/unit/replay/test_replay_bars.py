@@ -88,6 +88,7 @@ def test_read__bad_cell__then_named_by_row_and_column(
     text = problems(tmp_path, rows)
     assert says in text
     assert "bars.csv" in text
+    assert len(text.splitlines()) == 1, "one wrong cell is one problem"
 
 
 def test_read__shape_is_another__then_says_what_is_there(tmp_path: Path) -> None:
