@@ -51,8 +51,8 @@ def together(parts: Sequence[Bars]) -> Bars:
     if twice := sorted({n for n in names if names.count(n) > 1}):
         raise ConfigError(
             tuple(
-                f"{n}: is in {' and '.join(p.path for p in parts if n in p.symbols)}; say with --symbol which symbols "
-                "are meant, and the file named first gives its prices"
+                f"{n}: is in {' and '.join(p.path for p in parts if n in p.symbols)}; say with --symbol which "
+                "symbols are meant, and the file named first gives its prices"
                 for n in twice
             )
         )
