@@ -360,7 +360,8 @@ def _bars(asked: Asked, pegs: Mapping[str, Sequence[str]]) -> bars.Bars:
             raise usage(option, f'"{text}" is no UTC time: 2021-05-18, or 2021-05-18T12:00:00Z') from None
     wanted = [s.strip() for s in asked.symbol.split(",") if s.strip()]
     wanted += [s for symbols in pegs.values() for s in symbols if wanted and s not in wanted]
-    return together.of_files(asked.prices, wanted).between(moments[0], moments[1])
+    span = (moments[0], moments[1])
+    return together.of_files(asked.prices, wanted, span).between(*span)
 
 
 def _digest(asked: Asked, scene: Scene) -> str:

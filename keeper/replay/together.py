@@ -9,16 +9,21 @@ from pathlib import Path
 import numpy as np
 
 from keeper.errors import ConfigError
-from keeper.replay.bars import FIELDS, Bars, iso, read, symbols_of
+from keeper.replay.bars import ALWAYS, FIELDS, Bars, Span, iso, read, symbols_of
+
+LONGEST_S = 86_400.0
+"""No bar is longer than a day: one that opens before the end of a span holds finer ones of a day at most."""
 
 
-def of_files(paths: Sequence[Path], wanted: Sequence[str]) -> Bars:
+def of_files(paths: Sequence[Path], wanted: Sequence[str], span: Span = ALWAYS) -> Bars:
     """One history out of several files. Each symbol of ``wanted`` is taken from the file named first that has it, and
-    the notes say so; with nothing wanted every symbol of every file, none twice. ConfigError."""
+    the notes say so; with nothing wanted every symbol of every file, none twice. ``span`` is what a caller then takes
+    ``between``: another unit is refused there and said elsewhere. ConfigError."""
     if len(paths) == 1:
-        return read(paths[0], wanted)
+        return read(paths[0], wanted, span)
+    span = (span[0], None if span[1] is None else span[1] + LONGEST_S)
     if not wanted:
-        return together([read(p) for p in paths])
+        return together([read(p, (), span) for p in paths])
     taken: dict[str, Path] = {}
     parts: list[Bars] = []
     notes: list[str] = []
@@ -32,7 +37,7 @@ def of_files(paths: Sequence[Path], wanted: Sequence[str]) -> Bars:
         mine = [s for s in wanted if s in here and s not in taken]
         taken.update(dict.fromkeys(mine, path))
         if mine:
-            parts.append(read(path, mine))
+            parts.append(read(path, mine, span))
         elif not here:
             notes.append(f"{path}: has none of the symbols asked for, and is not read")
     if not parts:
