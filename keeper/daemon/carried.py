@@ -30,8 +30,13 @@ class Diary(Protocol):
 
 def subjects(alarms: object, code: str) -> frozenset[str]:
     """Of whom ``code`` was raised and is not cleared."""
+    return frozenset(whys(alarms, code))
+
+
+def whys(alarms: object, code: str) -> dict[str, str]:
+    """By subject what was said last of each ``code`` that was raised and is not cleared."""
     standing = alarms.standing if isinstance(alarms, Stands) else ()
-    return frozenset(s.subject for s in standing if s.code == code)
+    return {s.subject: s.why for s in standing if s.code == code}
 
 
 def refusals(alarms: object, diary: Diary, ids: Iterable[PositionId]) -> dict[PositionId, frozenset[str]]:

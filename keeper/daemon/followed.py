@@ -20,9 +20,13 @@ from keeper.model import (
 from keeper.venues.gmx_v2.effect import Before
 from keeper.venues.gmx_v2.events import OrderState
 
+MINED = frozenset({IntentState.INCLUDED, IntentState.SETTLED, IntentState.FINAL})
 UNTOLD_S = 120
 """By the chain's own seconds: an answer that no endpoint gives for so long is an alarm, and is still asked for. GMX
 executes an order within seconds, and lets it be taken back after minutes."""
+
+EACH_BLOCKS, THEN_BLOCKS = 10, 10
+"""So many blocks long an answer that is missing is asked for in each, and then once in so many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +54,10 @@ class Followed:
     the log of its end; 0 while it waits in the photographs."""
     kept: bool = False
     """Whether the diary knows that it is gone."""
+    asked_block: int = 0
+    """In which endpoints were asked last for what none of them gives."""
+    broke: str = ""
+    """Why the keeper's own code broke on it, which stops nothing else."""
 
 
 def leaves_order(plan: Plan) -> bool:
@@ -57,8 +65,20 @@ def leaves_order(plan: Plan) -> bool:
     return any(isinstance(s, PERP_STEPS) and not isinstance(s, CancelOrder) for s in plan.steps)
 
 
+def due(followed: Followed, since_block: int, now_block: int) -> bool:
+    """Whether endpoints are asked in this block for what none has given since then: at first in every one, later now
+    and then, for a photograph waits for their answers."""
+    return now_block - since_block <= EACH_BLOCKS or now_block - followed.asked_block >= THEN_BLOCKS
+
+
 def untold(followed: Followed, snapshot: Snapshot) -> str:
-    """What to say of an answer that nobody gives for too long; empty before that."""
+    """What to say of an answer that nobody gives for too long, or that cannot be taken; empty before that."""
+    if followed.broke:
+        what = followed.order or " or ".join(h for h in followed.hashes if h)
+        return (
+            f"what became of order {what} is not known: the keeper broke on what it was told ({followed.broke}); "
+            "look at the orders on the venue's page, and report it"
+        )
     if not followed.asked_s or snapshot.block.timestamp_s - followed.asked_s < UNTOLD_S:
         return ""
     sent = " or ".join(h for h in followed.hashes if h) or "unknown"
@@ -67,7 +87,7 @@ def untold(followed: Followed, snapshot: Snapshot) -> str:
     )
     then = (
         "look the transaction up in an explorer and the orders on the venue's page, see `keeper check` for endpoints "
-        "and add one that keeps receipts and logs; it is asked for in every block, and nothing is given twice "
+        "and add one that keeps receipts and logs; it is asked for again and again, and nothing is given twice "
         "meanwhile: the venue's own list of orders is in every photograph"
     )
     if not followed.order:

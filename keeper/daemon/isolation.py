@@ -105,6 +105,18 @@ async def apart(work: Awaitable[None]) -> str:
     return ""
 
 
+def aside(tell: Callable[[], None]) -> str:
+    """Why a notice on which nothing hangs broke; empty where it did not. Errors that we have names for pass."""
+    try:
+        tell()
+    except KeeperError:
+        raise
+    except Exception as e:  # the supervisor: it ends what was to be said, never the photograph
+        structlog.get_logger("keeper").exception("a notice broke")
+        return _words(e)
+    return ""
+
+
 async def kept(part: Callable[[], Awaitable[None]], broke: Callable[[str], Awaitable[None]]) -> None:
     """``part`` for ever: whenever it breaks ``broke`` is told why, and it begins anew once that has returned."""
     while True:

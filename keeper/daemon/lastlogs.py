@@ -62,6 +62,18 @@ async def last_logs(
     return found, width
 
 
+async def logs_of(transport: Transport, tx_hash: str) -> list[Log]:
+    """The logs of one transaction; none where no endpoint gives its receipt."""
+    try:
+        receipt = await transport.request(
+            "eth_getTransactionReceipt", [tx_hash], priority=Priority.RECEIPT, timeout_s=LOGS_S
+        )
+    except Transient:
+        return []
+    logs = receipt.get("logs") if isinstance(receipt, dict) else None
+    return [log for log in logs if isinstance(log, dict)] if isinstance(logs, list) else []
+
+
 async def _asked(transport: Transport, where: LogFilter, blocks: tuple[int, int], left_s: float) -> list[Log]:
     query = {
         "address": where.target,

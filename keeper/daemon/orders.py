@@ -13,23 +13,25 @@ from dataclasses import replace
 
 import structlog
 
-from keeper.daemon.carried import subjects
 from keeper.daemon.facts import Facts, Guarded
 from keeper.daemon.followed import (
+    MINED,
     Followed,
     before_of,
+    due,
     in_vain,
     kept_before,
     leaves_order,
     plain,
     resting,
     span_of,
-    untold,
     waiting,
     with_ours,
 )
-from keeper.daemon.lastlogs import LOGS_S, Log, last_logs
-from keeper.daemon.owner_stops import OwnerStops, known
+from keeper.daemon.isolation import apart
+from keeper.daemon.lastlogs import Log, last_logs, logs_of
+from keeper.daemon.order_notices import Notices
+from keeper.daemon.owner_stops import known
 from keeper.daemon.triage import Glances
 from keeper.errors import Transient, Unwritable
 from keeper.journal.write import Journal
@@ -49,7 +51,7 @@ from keeper.model import (
     Snapshot,
     Step,
 )
-from keeper.seams import Alarm, Priority, Progress, Severity, Transport, Venue
+from keeper.seams import Alarm, Progress, Severity, Transport, Venue
 from keeper.venues.gmx_v2 import GmxV2
 from keeper.venues.gmx_v2.effect import missed
 from keeper.venues.gmx_v2.events import (
@@ -62,13 +64,11 @@ from keeper.venues.gmx_v2.events import (
 )
 
 KIND = "order"
-MINED = frozenset({IntentState.INCLUDED, IntentState.SETTLED, IntentState.FINAL})
 UNDER_WAY = frozenset({IntentState.SIGNED, IntentState.SENT, IntentState.CANCELLING})
 INTENTS_MAX = 32
 """Of a position, the newest plans whose orders are looked for after a restart: a stop rests below many rescues."""
 SILENT_BLOCKS = 3
 """An order that is gone for so many blocks without a log that says how has ended by what the position shows."""
-UNTOLD = "order_untold"
 ALARMS = {
     OrderState.CANCELLED: (Severity.CRITICAL, "order_cancelled"),
     OrderState.FROZEN: (Severity.CRITICAL, "order_frozen"),
@@ -87,9 +87,7 @@ class OrderFacts:
         self._open: dict[PlanKey, Followed] = {}
         self._ours = known(journal)
         """Keys of the orders that the journal names."""
-        self._stops = OwnerStops(guarded, alarms)
-        self._doubted = set(subjects(alarms, UNTOLD))
-        """Positions with an order of which nobody tells."""
+        self._notices = Notices(guarded, journal, alarms)
         for g in guarded:
             for intent in journal.intents(g.id, limit=INTENTS_MAX):
                 self._remember(intent)
@@ -120,9 +118,8 @@ class OrderFacts:
         """As the facts within, and how orders ended. Raises Transient."""
         snapshot, outcomes = await self._facts.take(block, venues)
         ended = await self._follow(snapshot, outcomes, venues)
-        self._doubt(snapshot)
         shown = with_ours(snapshot, self._ours)
-        self._stops.tell(shown, venues, [f.key.position for f in self._open.values() if not f.order])
+        self._notices.tell(shown, venues, tuple(self._open.values()))
         return shown, (*outcomes, *ended)
 
     async def glance(
@@ -158,25 +155,19 @@ class OrderFacts:
         venue = next((v for v in venues.values() if v.position_id(id.account) == id), None)
         if not isinstance(venue, GmxV2):
             return None
+        found: list[Outcome | None] = []
+
+        async def look() -> None:
+            found.append(await self._look(followed, venue, snapshot))
+
         try:
-            return await self._look(followed, venue, snapshot)
+            broke = await apart(look())
         except (Transient, Unwritable) as error:
             self._log.info(KIND, plan=str(followed.key), why=f"asked again in the next block: {error}")
             return None
-
-    def _doubt(self, snapshot: Snapshot) -> None:
-        """Say of whose orders no endpoint tells, and end what is answered; they are asked after all the same."""
-        found: dict[str, list[str]] = {}
-        for followed in self._open.values():
-            intent = self._journal.intent(followed.key)
-            # what a reorganisation took out again is watched, and alarmed, by those who follow transactions
-            if intent is not None and intent.state in MINED and (why := untold(followed, snapshot)):
-                found.setdefault(str(followed.key.position), []).append(why)
-        for subject in self._doubted - found.keys():
-            self._alarms.clear(UNTOLD, subject)
-        for subject, whys in found.items():
-            self._alarms.raise_alarm(Severity.WARNING, UNTOLD, subject, "; ".join(whys))
-        self._doubted = set(found)
+        if (now := self._open.get(followed.key)) is not None and now.broke != broke:
+            self._open[followed.key] = replace(now, broke=broke)
+        return found[0] if found else None
 
     def _begin(self, outcomes: Sequence[Outcome], block: Block) -> None:
         """What was included just now: an order each."""
@@ -301,22 +292,20 @@ class OrderFacts:
 
     async def _named(self, followed: Followed, venue: GmxV2, snapshot: Snapshot) -> Followed:
         """The order's key, from the receipt of the transaction that created it."""
-        for tx_hash in followed.hashes:
-            receipt = await self._transport.request(
-                "eth_getTransactionReceipt", [tx_hash], priority=Priority.RECEIPT, timeout_s=LOGS_S
-            )
-            logs = receipt.get("logs") if isinstance(receipt, dict) else None
-            made = order_events(logs if isinstance(logs, list) else [], venue.slot.emitter)
-            created = next((e for e in made if e.state is OrderState.PENDING), None)
-            if created is None:
-                continue
-            position = snapshot.position(followed.key.position)
-            named = replace(
-                followed, order=created.order, before=before_of(position, created.order), asked_s=0
-            )
-            words = f"order {created.order[:10]} was created, and waits"
-            return self._tell(named, OrderState.PENDING, words, snapshot)
-        return followed
+        now = snapshot.block.number
+        if not due(followed, followed.seen_block, now):
+            return followed
+        self._open[followed.key] = followed = replace(followed, asked_block=now)
+        told = await asyncio.gather(*(logs_of(self._transport, h) for h in followed.hashes))
+        events = (e for logs in told for e in order_events(logs, venue.slot.emitter))
+        made = next((e for e in events if e.state is OrderState.PENDING), None)
+        if made is None:
+            return followed
+        position = snapshot.position(followed.key.position)
+        named = replace(followed, order=made.order, before=before_of(position, made.order), asked_s=0)
+        return self._tell(
+            named, OrderState.PENDING, f"order {made.order[:10]} was created, and waits", snapshot
+        )
 
     async def _ended(
         self, followed: Followed, venue: GmxV2, snapshot: Snapshot
@@ -326,10 +315,13 @@ class OrderFacts:
         def ended(logs: Sequence[Log]) -> list[OrderEvent]:
             return [e for e in order_events(logs, venue.slot.emitter) if e.state.ended]
 
+        now = snapshot.block.number
+        if not due(followed, followed.gone_block or now, now):
+            return None, followed
         where, span = of_order(venue.slot.emitter, followed.order), span_of(followed, snapshot)
         logs, width = await last_logs(self._transport, where, span, lambda told: bool(ended(told)))
         events = ended(logs)
-        return (events[-1] if events else None), replace(followed, span_blocks=width)
+        return (events[-1] if events else None), replace(followed, span_blocks=width, asked_block=now)
 
     async def _liquidated(self, followed: Followed, venue: GmxV2, snapshot: Snapshot) -> str:
         """Words where a liquidation came before the order."""
@@ -393,4 +385,9 @@ def with_orders(
 ) -> Facts:
     """The same with the ends of orders told; unchanged where no venue acts in two steps."""
     mine = [g for g in guarded if g.id.venue in ("gmx_v2", HEDGE)]
-    return OrderFacts(facts, transport, journal, mine, alarms) if mine else facts
+    if mine:
+        return OrderFacts(facts, transport, journal, mine, alarms)
+    Notices(
+        (), journal, alarms
+    )  # a reload may have taken the last of them, and nobody else clears what stood of it
+    return facts

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from keeper.config import Settings
-from keeper.daemon.carried import subjects
+from keeper.daemon.carried import whys
 from keeper.daemon.facts import Guarded
 from keeper.daemon.followed import with_ours
 from keeper.daemon.wiring import Finding, Site
@@ -45,20 +45,10 @@ IN_PLACE, EARLIER, LATER, BEYOND, FROZEN, NO_PLACE = (
 class Resting:
     """A stop of the owner's own, and what it is against the policy."""
 
-    order: PerpOrder
-    more: int
-    """How many stops of his rest besides."""
     where: str
     """Of the six above."""
-    whole: bool
-    """It covers all of the size."""
     why: str
-
-    @property
-    def told(self) -> tuple[object, ...]:
-        """What is said anew when it differs; where the policy's own would lie moves with every block."""
-        o = self.order
-        return o.key, o.trigger_price, o.size_usd, self.more, self.where, self.whole
+    """``where``, the order, its price and what it covers; behind the first semicolon how that lies to the policy."""
 
     @property
     def severity(self) -> Severity:
@@ -72,9 +62,11 @@ class OwnerStops:
     def __init__(self, guarded: Sequence[Guarded], alarms: Alarm) -> None:
         self._guarded = tuple(g for g in guarded if STRATEGY in g.policy.strategies)
         self._alarms = alarms
-        self._said: dict[PositionId, Resting] = {}
-        for subject in subjects(alarms, CODE) - {str(g.id) for g in self._guarded}:
-            alarms.clear(CODE, subject)  # a reload took the strategy out of its policy
+        self._said = {subject: _head(why) for subject, why in whys(alarms, CODE).items()}
+        """By position what was said and is said anew when it differs, across reloads too."""
+        for subject in self._said.keys() - {str(g.id) for g in self._guarded}:
+            alarms.clear(CODE, subject)  # a reload took the strategy out of its policy, or the position
+            del self._said[subject]
 
     def tell(
         self, snapshot: Snapshot, venues: Mapping[str, Venue], unnamed: Collection[PositionId] = ()
@@ -87,12 +79,13 @@ class OwnerStops:
             venue = venues.get(guarded.venue_id)
             if venue is None or snapshot.position(guarded.id) is None or guarded.id in unnamed:
                 continue
-            before, subject = self._said.pop(guarded.id, None), str(guarded.id)
-            now = resting(guarded, snapshot, venue, before.where if before is not None else "")
-            if now is None or (before is not None and before.told != now.told):
+            subject = str(guarded.id)
+            before = self._said.pop(subject, "")
+            now = resting(guarded, snapshot, venue, before.partition(":")[0])
+            if now is None or (before and before != _head(now.why)):
                 self._alarms.clear(CODE, subject)
             if now is not None:
-                self._said[guarded.id] = now
+                self._said[subject] = _head(now.why)
                 self._alarms.raise_alarm(now.severity, CODE, subject, now.why)
 
 
@@ -119,7 +112,12 @@ def resting(guarded: Guarded, snapshot: Snapshot, venue: Venue, before: str = ""
         f"at {_shown(order.trigger_price, perp)}{part}{rest}; {words}; {STRATEGY} leaves it alone and places none "
         "beside it: to have the keeper's own, cancel it on the venue's page"
     )
-    return Resting(order=order, more=more, where=where, whole=whole, why=why)
+    return Resting(where=where, why=why)
+
+
+def _head(why: str) -> str:
+    """What is said anew when it differs: where the policy's own would lie moves with every block."""
+    return why.partition(";")[0]
 
 
 def _where(at: Case, order: PerpOrder, before: str) -> tuple[str, str]:

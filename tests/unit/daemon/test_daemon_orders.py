@@ -13,9 +13,10 @@ from eth_abi.abi import encode
 
 from keeper.clock import ManualClock
 from keeper.daemon.facts import Guarded
-from keeper.daemon.followed import UNTOLD_S
+from keeper.daemon.followed import EACH_BLOCKS, THEN_BLOCKS, UNTOLD_S
 from keeper.daemon.lastlogs import REORG_BLOCKS, REQUESTS_MAX
-from keeper.daemon.orders import SILENT_BLOCKS, OrderFacts
+from keeper.daemon.orders import SILENT_BLOCKS, OrderFacts, with_orders
+from keeper.daemon.owner_stops import OwnerStops
 from keeper.daemon.stops import ORDERS_MAX, Stops
 from keeper.errors import Rejected, Transient
 from keeper.journal.write import Journal
@@ -36,7 +37,7 @@ from keeper.model import (
     Step,
 )
 from keeper.notify.alarm import Alarms
-from keeper.seams import Priority, Venue
+from keeper.seams import Priority, Severity, Venue
 from keeper.venues.gmx_v2 import GmxV2
 from keeper.venues.gmx_v2.events import _DATA, LOG2, named
 from tests import perps, plans
@@ -74,6 +75,10 @@ class Street:
     asked: list[tuple[int, int]] = field(default_factory=list)
     created: set[str] = field(default_factory=lambda: {"0xa1"})
     """Transactions that created the order."""
+    receipts: list[str] = field(default_factory=list)
+    answered: int = 0
+    together: int = 0
+    """The most receipts that were asked for at one time."""
 
     async def take(self, block: Block, venues: Mapping[str, Venue]) -> tuple[Snapshot, tuple[Outcome, ...]]:
         shot = replace(perps.world(self.perp)[0], block=block)
@@ -93,6 +98,10 @@ class Street:
         weight: int = 1,
     ) -> object:
         if method == "eth_getTransactionReceipt":
+            self.receipts.append(str(params[0]))
+            self.together = max(self.together, len(self.receipts) - self.answered)
+            await asyncio.sleep(0)
+            self.answered += 1
             return {"logs": [log("OrderCreated", self.number)]} if params[0] in self.created else None
         query = cast(dict[str, Any], params[0])
         first, last = int(query["fromBlock"], 16), int(query["toBlock"], 16)
@@ -371,6 +380,7 @@ def test_order__no_endpoint_gives_its_receipt_or_its_end__an_alarm_names_it_unti
     assert [word for word in words if word not in told.why] == []
     assert len(watch.street.journal.entries("alarm")) == 1, "said once"
     watch.street.created = {"0xa1"}
+    watch.street.number += THEN_BLOCKS
     watch.block(DONE if named else WAITS, [log("OrderExecuted", watch.street.number + 1)] if named else [])
     assert watch.standing() == set()
     assert watch.states()[-1] == ("EXECUTED" if named else "PENDING")
@@ -383,3 +393,70 @@ def test_order__its_transaction_left_the_chain_again__is_no_doubt_about_an_order
     watch.street.number = 2 * UNTOLD_S
     watch.block(perp(1_900))
     assert watch.standing() == set()
+
+
+def test_order__its_receipt_is_missing__is_asked_for_at_once_by_all_hashes_and_later_now_and_then(
+    watch: Watch,
+) -> None:
+    watch.street.created = set()
+    for _ in range(EACH_BLOCKS):
+        watch.block(perp(1_900))
+    assert (len(watch.street.receipts), watch.street.together) == (2 * EACH_BLOCKS, 2)
+    watch.street.receipts.clear()
+    for _ in range(5 * THEN_BLOCKS):
+        watch.block(perp(1_900))
+    assert watch.street.receipts == ["0xa1", "0xa2"] * 5
+
+
+def test_order__the_log_of_its_end_is_missing__is_asked_for_now_and_then(watch: Watch) -> None:
+    watch.block(WAITS)
+    now = replace(perp(1_900), orders=(replace(order(3), key="0x" + "ef" * 32),))
+    for _ in range(EACH_BLOCKS + 1):
+        watch.block(now)
+    assert len(watch.street.asked) == EACH_BLOCKS + 1
+    watch.street.asked.clear()
+    for _ in range(5 * THEN_BLOCKS):
+        watch.block(now)
+    assert len(watch.street.asked) == 5
+
+
+def test_order__the_keeper_breaks_on_what_it_is_told__then_the_photograph_is_taken_and_a_person_told(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch.block(WAITS)
+    with monkeypatch.context() as broken:
+        broken.setattr(OrderFacts, "_ended", lambda *_: 1 / 0)
+        for _ in range(2):
+            assert watch.block(DONE, [log("OrderExecuted", watch.street.number + 1)]) == ()
+            assert watch.shot.position(ID) is not None
+        (told,) = watch.alarms.standing
+        assert (told.code, "ZeroDivisionError" in told.why, ORDER in told.why) == ("order_untold", True, True)
+    watch.block(DONE, [log("OrderExecuted", watch.street.number + 1)])
+    assert (watch.standing(), watch.states()[-1]) == (set(), "EXECUTED")
+
+
+def test_notice__when_it_breaks__then_the_photograph_is_taken_and_the_others_are_told(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OwnerStops, "tell", lambda *_: 1 / 0)
+    monkeypatch.setattr("keeper.daemon.order_notices.untold", lambda *_: "nobody tells")
+    watch.block(WAITS)
+    assert watch.shot.position(ID) is not None
+    assert watch.standing() == {"order_untold"}
+    monkeypatch.setattr("keeper.daemon.order_notices.untold", lambda *_: 1 / 0)
+    watch.block(WAITS)
+    assert watch.shot.position(ID) is not None
+
+
+def test_facts__made_anew_without_a_slot__end_what_stood_of_it_and_a_hedge_of_its_own_alone(
+    watch: Watch,
+) -> None:
+    other = f"hedge:{ID.chain_id}:{ID.account}:0x01"
+    for subject in (str(ID), other):
+        for code in ("order_untold", "owner_stop"):
+            watch.alarms.raise_alarm(Severity.WARNING, code, subject, "in place: it stood; before")
+    hedge = Guarded(label="h", policy=perps.POLICY, venue_id="h", id=replace(ID, venue="hedge", key="0x02"))
+    with_orders(watch.street, watch.street, watch.street.journal, [hedge], watch.alarms)
+    assert len(watch.alarms.standing) == 4
+    with_orders(watch.street, watch.street, watch.street.journal, [], watch.alarms)
+    assert [(a.code, a.subject) for a in watch.alarms.standing] == [("order_untold", other)]

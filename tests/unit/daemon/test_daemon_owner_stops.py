@@ -125,6 +125,16 @@ def test_owners_stop__when_it_is_moved_or_cut_or_gone__then_that_is_said(watch: 
     assert watch.block() == []
 
 
+def test_owners_stop__when_it_is_moved_while_the_daemon_reloads__then_that_is_said(watch: Watch) -> None:
+    assert watch.block(own(1_866)) == ["INFO"]
+    again = Watch(journal=watch.journal, alarms=watch.alarms)
+    assert again.block(own(1_866), margin=2_090) == [], "what stays is not said again, at the edge neither"
+    again = Watch(journal=watch.journal, alarms=watch.alarms)
+    assert again.block(own(1_854)) == ["CLEARED", "INFO"]
+    again = Watch(journal=watch.journal, alarms=watch.alarms)
+    assert again.block() == ["CLEARED"]
+
+
 def test_owners_stop__when_its_place_wanders_about_the_edge__then_it_is_not_said_again_and_again(
     watch: Watch,
 ) -> None:
