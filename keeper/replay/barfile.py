@@ -16,11 +16,16 @@ from keeper.risk.book import Floats
 
 FIELDS = ("open", "high", "low", "close")
 COLUMNS = ("ts", "symbol", *FIELDS)
+READ = frozenset((*COLUMNS, "venue"))
 NEEDED = f"bars need {', '.join(COLUMNS)}, separated by commas"
 PROBLEMS_MAX = 20
 TIME = "a time in UTC (epoch seconds, or 2025-01-01T00:00:00Z)"
 Names = np.ndarray[tuple[int, ...], np.dtype[np.str_]]
 Counts = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+EACH_S = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
+LAST_S = 1e11
+"""A larger number is no time in seconds."""
+UNITS = (("milliseconds", LAST_S * 1e3), ("microseconds", LAST_S * 1e6), ("nanoseconds", LAST_S * 1e9))
 _ISO = re.compile(r"(\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?)?)(?:Z|\+00:00)?")
 
 
@@ -47,7 +52,7 @@ def moment(text: str) -> float:
 
 
 def _parquet(path: Path) -> Rows:
-    table = sheet.parquet(path)
+    table = sheet.parquet(path, READ.__contains__)
     _shape(path, "", table.column_names)
     ts = _numbers(path, table, "ts")
     prices = {f: _numbers(path, table, f) for f in FIELDS}
@@ -65,19 +70,32 @@ def _parquet(path: Path) -> Rows:
 
 
 def _numbers(path: Path, table: Any, name: str) -> Floats:
-    """One column as float64; of ``ts`` a column of times in UTC as seconds. ConfigError naming row and column."""
+    """One column as float64; of ``ts`` a column of times in UTC as seconds. ConfigError naming file and column."""
     column = table[name]
     kind = str(column.type)
     if name == "ts" and kind.startswith("timestamp"):
-        zone = getattr(column.type, "tz", None)
-        if zone not in (None, "UTC", "Etc/UTC", "+00:00"):
-            raise ConfigError((f"{path}: column ts: is in the time zone {zone}; write UTC",))
-        whole = np.array(column.to_numpy(), "datetime64[ns]")
-        return np.where(np.isnat(whole), np.nan, whole.astype(np.int64) / 1e9)
+        return seconds(path, column)
     if not kind.startswith(("int", "uint", "float", "double", "halffloat", "decimal")):
         what = TIME if name == "ts" else "prices"
         raise ConfigError((f"{path}: column {name}: is of {kind}, which is no number; it must hold {what}",))
-    return np.asarray(column.cast("float64").to_numpy(), np.float64)
+    # an integer beyond 2**53 becomes the nearest float, as it does from a text: as a time it is none, and is named
+    return np.asarray(column.cast("float64", safe=False).to_numpy(), np.float64)
+
+
+def seconds(path: Path, column: Any) -> Floats:
+    """Epoch seconds of a parquet column of times, NaN where there is none. ConfigError on another zone than UTC."""
+    zone = getattr(column.type, "tz", None)
+    if zone not in (None, "UTC", "Etc/UTC", "+00:00"):
+        raise ConfigError((f"{path}: column ts: is in the time zone {zone}; write UTC",))
+    # by the column's own unit: as nanoseconds a year too large would wrap to one that looks right
+    whole = column.cast("int64").to_numpy()
+    return np.asarray(whole, np.float64) / EACH_S[column.type.unit]
+
+
+def unit_hint(time_s: float) -> str:
+    """In which unit a number that is no time in seconds would be one; empty where in none."""
+    name = next((n for n, most in UNITS if LAST_S <= time_s < most), "")
+    return f"; {name}? write seconds" if name else ""
 
 
 def _told_apart(symbol: Names, venue: Names) -> Names:
@@ -102,15 +120,15 @@ def _shape(path: Path, where: str, there: Sequence[str]) -> None:
 
 
 def _seconds(path: Path, ts: Floats, line: Sequence[int] | Counts) -> None:
-    wrong = np.flatnonzero(~((ts > 0.0) & (ts < 1e11)))
+    wrong = np.flatnonzero(~((ts > 0.0) & (ts < LAST_S)))
     if len(wrong):
         i = int(wrong[0])
-        hint = "; milliseconds? write seconds" if 1e11 <= ts[i] < 1e14 else ""
-        raise ConfigError((f"{path}: row {line[i]}, column ts: {ts[i]:g} is no time in seconds, UTC{hint}",))
+        said = f"{ts[i]:g} is no time in seconds, UTC{unit_hint(ts[i])}"
+        raise ConfigError((f"{path}: row {line[i]}, column ts: {said}",))
 
 
 def _text(path: Path) -> Rows:
-    found = sheet.text(path, NEEDED)
+    found = sheet.text(path, NEEDED, READ.__contains__)
     _shape(path, f"row {found.line}: ", found.columns)
     problems: list[str] = []
     line: list[int] = []

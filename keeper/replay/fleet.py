@@ -86,7 +86,7 @@ def read(path: Path) -> Fleet:
     fleets: list[Fleet] = []
     other: list[str] = []
     for file in files:
-        table = sheet.text(file, f"accounts by asset need {CSV_FORMAT}")
+        table = sheet.text(file, f"accounts by asset need {CSV_FORMAT}", _read)
         if path.is_dir() and not (
             any(map(_COLLATERAL.fullmatch, table.columns)) and any(map(_DEBT.fullmatch, table.columns))
         ):
@@ -223,6 +223,11 @@ def _parsed(path: Path, table: sheet.Sheet) -> Fleet:
     if problems:
         raise ConfigError(tuple(problems))
     return Fleet(path=str(path), unit=units.pop().upper(), accounts=tuple(accounts), left_out=tuple(left_out))
+
+
+def _read(column: str) -> bool:
+    """Whether accounts by asset are read from it."""
+    return column in ("user", "venue") or any(p.fullmatch(column) for p in (_COLLATERAL, _DEBT))
 
 
 def _unit(pattern: re.Pattern[str], column: str) -> str:

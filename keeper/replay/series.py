@@ -7,16 +7,17 @@ the command with file, row and column; a gap is said, and no number is made up f
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from keeper.errors import ConfigError
 from keeper.replay import sheet
-from keeper.replay.barfile import TIME, moment
+from keeper.replay.barfile import LAST_S, TIME, moment, seconds, unit_hint
 from keeper.replay.bars import iso
 from keeper.risk.book import Floats
 
@@ -62,7 +63,7 @@ class Series:
 def read(path: Path, symbol: str, columns: Sequence[Column]) -> Series:
     """One symbol's rows; with ``symbol`` "" all of them, of a file that needs no such column. ConfigError naming
     file, row and column of each problem (up to twenty)."""
-    head, header, rows = _rows(path)
+    head, header, rows = _rows(path, {"ts", *(["symbol"] if symbol else []), *(c.name for c in columns)})
     needed = ["ts", *(["symbol"] if symbol else []), *(c.name for c in columns if not c.optional)]
     lacking = [c for c in needed if c not in header]
     if lacking:
@@ -141,9 +142,8 @@ def _time(cell: object, n: int, problems: list[str]) -> float:
         what = repr(str(cell)) if cell not in (None, "") else "an empty cell"
         problems.append(f"row {n}, column ts: {what} is not {TIME}")
         return math.nan
-    if not 0.0 < time < 1e11:
-        hint = "; milliseconds? write seconds" if 1e11 <= time < 1e14 else ""
-        problems.append(f"row {n}, column ts: {time:g} is no time in seconds, UTC{hint}")
+    if not 0.0 < time < LAST_S:
+        problems.append(f"row {n}, column ts: {time:g} is no time in seconds, UTC{unit_hint(time)}")
     return time
 
 
@@ -158,16 +158,26 @@ def _number(cell: object, n: int, column: Column, problems: list[str]) -> float:
     return number
 
 
-def _rows(path: Path) -> tuple[str, Sequence[str], Iterator[tuple[int, Mapping[str, object]]]]:
-    """Where columns are named, which they are, and each row by its number. ConfigError, also while rows are read."""
+def _rows(
+    path: Path, read: Collection[str]
+) -> tuple[str, Sequence[str], Iterator[tuple[int, Mapping[str, object]]]]:
+    """Where columns are named, which they are, and each row by its number, of parquet what is ``read``. ConfigError,
+    also while rows are read."""
     if path.suffix != ".parquet":
-        found = sheet.text(path, NEEDED)
+        found = sheet.text(path, NEEDED, read.__contains__)
         return f"row {found.line}: ", found.columns, _whole(path, found)
-    table = sheet.parquet(path)
-    names = list(table.column_names)
-    columns = [table[c].to_pylist() for c in names]
+    table = sheet.parquet(path, read.__contains__)
+    names = [c for c in table.column_names if c in read]
+    columns = [_times(path, table[c]) if c == "ts" else list(table[c].to_pylist()) for c in names]
     rows = (dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True))
-    return "", names, enumerate(rows, start=1)
+    return "", table.column_names, enumerate(rows, start=1)
+
+
+def _times(path: Path, column: Any) -> Sequence[object]:
+    """A parquet column of times or numbers; times as seconds. ConfigError."""
+    if not str(column.type).startswith("timestamp"):
+        return list(column.to_pylist())
+    return [None if math.isnan(x) else x for x in seconds(path, column).tolist()]
 
 
 def _whole(path: Path, found: sheet.Sheet) -> Iterator[tuple[int, Mapping[str, object]]]:

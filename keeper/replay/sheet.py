@@ -8,7 +8,7 @@ import importlib
 import io
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,14 @@ from typing import Any
 from keeper.errors import ConfigError
 
 EXTRA = "pip install 'keeper[analysis]'"
+Reads = Callable[[str], bool]
+"""Whether a column is read, by its name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """``line`` is where the row begins in its file, blank lines and cells of several lines counted; a cell that is
-    not there is empty; ``beyond`` stands after the last column."""
+    not there is empty; ``beyond`` stands after the last column, empty where nothing is written there."""
 
     line: int
     cells: Mapping[str, str]
@@ -30,16 +32,17 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sheet:
-    """``columns`` of the row ``line``, and the rows under it. Iterating ``rows`` raises ConfigError on a broken
-    quote."""
+    """``columns`` of the row ``line`` without empty ones at its end, and the rows under it. Iterating ``rows``
+    raises ConfigError on a broken quote."""
 
     line: int
     columns: tuple[str, ...]
     rows: Iterator[Row]
 
 
-def text(path: Path, needed: str) -> Sheet:
-    """A ``.csv`` or ``.csv.gz`` file; ``needed`` is said of one without columns. ConfigError naming file and row."""
+def text(path: Path, needed: str, reads: Reads) -> Sheet:
+    """A ``.csv`` or ``.csv.gz`` file; ``needed`` is said of one without columns, and what it ``reads`` stands there
+    once. ConfigError naming file and row."""
     try:
         data = path.read_bytes()
         body = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
@@ -52,19 +55,22 @@ def text(path: Path, needed: str) -> Sheet:
     lines = _lines(path, body)
     line, first = next(lines, (1, []))
     columns = tuple(c.strip() for c in first)
+    while columns and not columns[-1]:
+        # a spreadsheet writes as many commas as its widest row has; what stands there all the same has no name
+        columns = columns[:-1]
     if not columns:
         raise ConfigError((f"{path}: is empty; {needed}",))
     if len(columns) == 1 and (mark := next((m for m in ";\t|" if m in columns[0]), "")):
         raise ConfigError(
             (f"{path}: row {line}: {mark!r} separates its columns; commas are needed; {needed}",)
         )
-    if twice := [c for c, n in Counter(columns).items() if n > 1]:
-        raise ConfigError((f"{path}: row {line}: the column {twice[0]!r} is there twice; which is meant?",))
+    if twice := _twice(columns, reads):
+        raise ConfigError((f"{path}: row {line}: the column {twice!r} is there twice; which is meant?",))
     return Sheet(line=line, columns=columns, rows=(_row(n, columns, cells) for n, cells in lines))
 
 
-def parquet(path: Path) -> Any:
-    """A ``.parquet`` file as a pyarrow table. ConfigError."""
+def parquet(path: Path, reads: Reads) -> Any:
+    """A ``.parquet`` file as a pyarrow table, in which what is read stands once. ConfigError."""
     try:
         pyarrow: Any = importlib.import_module("pyarrow")
         reader: Any = importlib.import_module("pyarrow.parquet")
@@ -73,21 +79,30 @@ def parquet(path: Path) -> Any:
             (f"{path}: reading parquet needs pyarrow, which the extra installs: {EXTRA}",)
         ) from error
     try:
-        table = reader.read_table(path)
-    except (OSError, pyarrow.ArrowInvalid) as error:
+        names = reader.read_schema(path).names if path.is_file() else []
+        # as a data set, what names come from folders too, no name may be there twice; as a file it may
+        repeated = len(set(names)) < len(names)
+        table = reader.ParquetFile(path).read() if repeated else reader.read_table(path)
+    except (OSError, pyarrow.ArrowException) as error:
         why = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise ConfigError((f"{path}: cannot be read: {why}",)) from error
-    if twice := [c for c, n in Counter(table.column_names).items() if n > 1]:
-        raise ConfigError((f"{path}: the column {twice[0]!r} is there twice; which is meant?",))
+    if twice := _twice(table.column_names, reads):
+        raise ConfigError((f"{path}: the column {twice!r} is there twice; which is meant?",))
     return table
+
+
+def _twice(columns: Sequence[str], reads: Reads) -> str:
+    """The first column that is read and there more than once; what is never read may be called as it likes."""
+    return next((c for c, n in Counter(columns).items() if n > 1 and reads(c)), "")
 
 
 def _row(line: int, columns: Sequence[str], cells: Sequence[str]) -> Row:
     padded = [*cells, *[""] * (len(columns) - len(cells))]
+    beyond = tuple(cells[len(columns) :])
     return Row(
         line=line,
         cells=dict(zip(columns, padded[: len(columns)], strict=True)),
-        beyond=tuple(cells[len(columns) :]),
+        beyond=beyond if any(c.strip() for c in beyond) else (),
     )
 
 
@@ -106,5 +121,5 @@ def _lines(path: Path, body: str) -> Iterator[tuple[int, list[str]]]:
             ) from error
         if cells is None:
             return
-        if len(cells) > 1 or any(c.strip() for c in cells):
+        if any(c.strip() for c in cells):
             yield begins, cells

@@ -20,6 +20,7 @@ BARS = (
     "0,ETH/USDT,9,9,9,",
 )
 GAS = ("ts,gwei", [f"{60 * n},20" for n in range(1, 6)], "360,none")
+BEGIN_S = 1_600_000_200
 USERS = (
     '"user","collateral_[asset,value_usd,liq_threshold]","debt_[asset,value_usd]"',
     [f'{n},"[[""ETH"", 9, 0.8]]","[[""USDC"", 5]]"' for n in range(1, 6)],
@@ -85,8 +86,9 @@ def test_file__of_another_shape__then_refused_and_what_is_wrong_named(
 ) -> None:
     header, rows, _ = file
     path = tmp_path / "table.csv"
-    path.write_text("\n".join([header + ",note,note", *rows]))
-    assert f"{path}: row 1: the column 'note' is there twice" in said(path, read)
+    name = header.split(",")[0]
+    path.write_text("\n".join([f"{header},{name}", *rows]))
+    assert f"{path}: row 1: the column {name.strip(chr(34))!r} is there twice" in said(path, read)
     path.write_text("\n".join([header, rows[0], '"' + rows[1], *rows[2:]]))
     assert f"{path}: row 3: " in said(path, read)
     path.write_text("\n".join([header, rows[0], rows[1] + ",7", *rows[2:]]))
@@ -98,6 +100,25 @@ def test_file__of_another_shape__then_refused_and_what_is_wrong_named(
     assert f"{path}: is empty; " in said(path, read)
     path.write_text("\n".join([header, *rows]).replace(",", ";"))
     assert "commas are needed" in said(path, read) or "do semicolons separate" in said(path, read)
+
+
+@pytest.mark.parametrize(("file", "read"), KINDS)
+def test_columns__that_nobody_reads__then_their_names_and_empty_cells_stop_nothing(
+    tmp_path: Path, file: File, read: Callable[[Path], object]
+) -> None:
+    header, rows, _ = file
+    path = tmp_path / "table.csv"
+    path.write_text("\n".join([header, *rows]))
+    plain = repr(read(path))
+    # what a spreadsheet writes: as many commas everywhere as its widest row has, and rows of nothing else
+    commas = "," * (header.count(",") + 2)
+    for others, cells in ((",note,note", ",a,b"), (",,", ",,"), (",,", ","), ("", ",, "), (",,note", ",a,")):
+        path.write_text("\n".join([commas, header + others, *(r + cells for r in rows), commas]))
+        assert repr(read(path)).replace("row 2", "row 1") == plain
+    # under no name at the end there is no column: what stands there is of another shape
+    path.write_text("\n".join([header + ",,", rows[0] + ",,7", *rows[1:]]))
+    assert f"{path}: row 2" in said(path, read)
+    assert "beyond the" in said(path, read)
 
 
 def test_columns__when_spaces_stand_around_their_names__then_they_are_read(tmp_path: Path) -> None:
@@ -140,6 +161,50 @@ def test_parquet__when_times_are_texts_or_in_another_zone__then_the_column_is_na
     assert f"{path}: row 2, column symbol: an empty cell" in said(path, bars.read)
     write([60, None, 180])
     assert f"{path}: row 2, column ts: nan is no time" in said(path, bars.read)
+    # as nanoseconds, and as the milliseconds of a column that says seconds: a year that no nanoseconds hold
+    for ts in ([k * 10**9 for k in (BEGIN_S, BEGIN_S + 60, BEGIN_S + 120)], [2**63 - 1] * 3):
+        write(ts)
+        assert f"{path}: row 1, column ts: {ts[0]:g} is no time in seconds, UTC; nanoseconds?" in said(
+            path, bars.read
+        )
+    write(
+        pyarrow.array([1000 * BEGIN_S + 1000 * 60 * k for k in range(3)], "int64").cast(
+            pyarrow.timestamp("s")
+        )
+    )
+    assert f"{path}: row 1, column ts: 1.6e+12 is no time in seconds, UTC; milliseconds?" in said(
+        path, bars.read
+    )
+    write([60, 120, 180], high=[2**60 + 1] * 3)
+    assert bars.read(path).high.tolist() == [[float(2**60)]] * 3
+    write([60, 120, 180], high=pyarrow.array([0, 9, 2**63 + 2**62], "uint64"))
+    assert f"{path}: row 1, column high: 0.0 of ETH/USDT is no price" in said(path, bars.read)
     for kind in (pyarrow.timestamp("ms"), pyarrow.timestamp("ns", "UTC")):
         write(times(kind))
         assert bars.read(path).times_s.tolist() == [60.0, 120.0, 180.0]
+
+
+def test_parquet__series_and_columns_that_are_there_twice__then_named_where_they_are_read(
+    tmp_path: Path,
+) -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="parquet is an extra")
+    parquet = pytest.importorskip("pyarrow.parquet", reason="parquet is an extra")
+    path = tmp_path / "gas.parquet"
+    times = pyarrow.array([BEGIN_S, BEGIN_S + 60], "int64")
+
+    def write(ts: object, *more: tuple[str, list[int]]) -> None:
+        names, columns = zip(("ts", ts), ("gwei", [20, 30]), *more, strict=True)
+        parquet.write_table(pyarrow.table(list(columns), names=list(names)), path)
+
+    for ts in (times, times.cast(pyarrow.timestamp("s")).cast(pyarrow.timestamp("ns", "UTC"))):
+        write(ts, ("note", [1, 2]), ("note", [3, 4]))
+        assert series.read(path, "", (GWEI,)).times_s.tolist() == [BEGIN_S, BEGIN_S + 60]
+    write(times, ("gwei", [40, 50]))
+    assert f"{path}: the column 'gwei' is there twice" in said(path, _gas)
+    write([k.as_py() * 10**9 for k in times])
+    assert f"{path}: row 1, column ts: 1.6e+18 is no time in seconds, UTC; nanoseconds?" in said(path, _gas)
+    # as the seconds that the column says these are of the year 52,671
+    write(pyarrow.array([k.as_py() * 1000 for k in times], "int64").cast(pyarrow.timestamp("s")))
+    assert f"{path}: row 1, column ts: 1.6e+12 is no time in seconds, UTC; milliseconds?" in said(path, _gas)
+    write(times.cast(pyarrow.timestamp("s")).cast(pyarrow.timestamp("s", "Europe/Berlin")))
+    assert "time zone Europe/Berlin; write UTC" in said(path, _gas)
