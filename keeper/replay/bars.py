@@ -60,39 +60,40 @@ class Bars:
 
     def between(self, first_s: float | None, last_s: float | None) -> Bars:
         """Bars that open at or after ``first_s`` and before ``last_s``. ConfigError where none does."""
-        keep = np.ones(len(self.times_s), np.bool_)
-        if first_s is not None:
-            keep &= self.times_s >= first_s
-        if last_s is not None:
-            keep &= self.times_s < last_s
-        if keep.sum() < 2:
+        first = 0 if first_s is None else int(np.searchsorted(self.times_s, first_s))
+        end = len(self.times_s) if last_s is None else int(np.searchsorted(self.times_s, last_s))
+        if end - first < 2:
             span = f"{iso(self.times_s[0])} to {iso(self.times_s[-1])}"
-            raise ConfigError(
-                (f"{self.path}: has {keep.sum()} bars between the times asked; it spans {span}",)
-            )
-        said = self._edges(keep)
-        columns = {name: np.ascontiguousarray(self.field(name)[keep]) for name in FIELDS}
+            found = max(end - first, 0)
+            raise ConfigError((f"{self.path}: has {found} bars between the times asked; it spans {span}",))
+        times = self.times_s[first:end]
+        each = [
+            prints.on(times, self.times_s, {f: self.field(f)[:, k] for f in FIELDS})
+            for k in range(len(self.symbols))
+        ]
+        columns = {f: np.stack([one[f] for one in each], axis=1) for f in FIELDS}
         return Bars(
             path=self.path,
             symbols=self.symbols,
-            times_s=self.times_s[keep],
+            times_s=times,
             step_s=self.step_s,
-            live=self.live[keep],
-            notes=(*self.notes, *said),
+            live=self.live[first:end],
+            notes=(*self.notes, *self._edges(first, columns["close"])),
             **columns,
         )
 
-    def _edges(self, keep: Bools) -> list[str]:
-        """What a cut does to prints: a run that would begin with one begins after it; the last bar waits for one."""
-        first, last, said = int(np.argmax(keep)), int(np.flatnonzero(keep)[-1]), []
+    def _edges(self, first: int, close: Floats) -> list[str]:
+        """What a cut that begins at bar ``first`` does to prints, symbol by symbol: one that it begins with is none
+        of its closes, float64[T, K]; one in its last bar waits for the next."""
+        said, last = [], first + len(close) - 1
         for k, symbol in enumerate(self.symbols):
-            whole = prints.reverted(self.close[:, k])
-            if whole[first] and keep[first] and keep.sum() > 2:
-                keep[first] = False
+            if close[0, k] != self.close[first, k]:
+                price = f"{self.close[first, k]:g} at {iso(self.times_s[first])}"
                 said.append(
-                    f"{self.path}: {symbol}: the run begins after {iso(self.times_s[first])}, a price of one bar"
+                    f"{self.path}: {symbol}: {price}, where the run begins, is the price of one bar: feeds hold the "
+                    f"{close[0, k]:g} before it"
                 )
-            if prints.reverted(self.close[keep, k])[-1] and not whole[last]:
+            if prints.reverted(close[:, k])[-1]:
                 price = f"{self.close[last, k]:g} at {iso(self.times_s[last])}"
                 said.append(
                     f"{self.path}: {symbol}: {price} is the run's last bar, beyond {prints.REVERTS:g} times the one "
@@ -245,7 +246,8 @@ def _within(span: Span, before_s: float, time_s: float) -> bool:
 
 
 def _joined(path: str, parts: Mapping[str, Rows], notes: list[str]) -> Bars:
-    """All symbols on one grid: from where the last begins to where the first ends; gaps hold the last close."""
+    """All symbols on one grid: from where the last begins to where the first ends; gaps hold the last close that is
+    no print."""
     first = max(p.ts[0] for p in parts.values())
     last = min(p.ts[-1] for p in parts.values())
     for name, p in parts.items():
@@ -263,10 +265,9 @@ def _joined(path: str, parts: Mapping[str, Rows], notes: list[str]) -> Bars:
     columns = {f: np.empty((len(times), len(parts))) for f in FIELDS}
     live = np.empty((len(times), len(parts)), np.bool_)
     for k, (name, p) in enumerate(parts.items()):
-        at = np.searchsorted(p.ts, times, side="right") - 1
-        live[:, k] = p.ts[at] == times
-        for f in FIELDS:
-            columns[f][:, k] = np.where(live[:, k], p.prices[f][at], p.prices["close"][at])
+        live[:, k] = np.isin(times, p.ts)
+        for f, column in prints.on(times, p.ts, p.prices).items():
+            columns[f][:, k] = column
         _gaps(path, name, (p.ts, p.line, (p.ts >= first) & (p.ts <= last)), step, (problems, notes))
     if problems:
         raise ConfigError(tuple(problems))

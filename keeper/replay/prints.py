@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -24,7 +24,7 @@ def reverted(close: Floats) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
     """bool[T]: closes beyond ``REVERTS`` times, or below its inverse of, both neighbours; the last one beyond the one
     before it that is none of these, for nothing after it confirms what it says."""
     found = np.zeros(len(close), np.bool_)
-    if len(close) > 2:
+    if len(close) > 1:
         low = np.minimum(close[:-2], close[2:])
         high = np.maximum(close[:-2], close[2:])
         found[1:-1] = (close[1:-1] * REVERTS < low) | (close[1:-1] > high * REVERTS)
@@ -42,6 +42,23 @@ def settled(opened: Floats, close: Floats) -> tuple[Floats, Floats]:
     low, high = np.minimum(before, kept), np.maximum(before, kept)
     strays = (opened * REVERTS < low) | (opened > high * REVERTS)
     return np.where(strays, before, opened), kept
+
+
+def on(times_s: Floats, ts: Floats, prices: Mapping[str, Floats]) -> Mapping[str, Floats]:
+    """One symbol's ``open``, ``high``, ``low``, ``close`` (float64[R], of bars that open at ``ts``, ascending) at
+    each of ``times_s``, float64[T], none before ``ts`` begins: its own bar, else the last close that is no print, for
+    a second bar of it would confirm one. Prints that the times begin with are settled: what tells them lies before.
+    """
+    place = np.searchsorted(ts, times_s, side="right") - 1
+    own = ts[place] == times_s
+    columns, first = dict(prices), int(place[0])
+    sound = np.append(~reverted(prices["close"])[first:], True)
+    run = slice(first, first + int(np.argmax(sound)))
+    opened, held = settled(prices["open"], prices["close"])
+    for name, column in (("open", opened), ("close", held)):
+        columns[name] = prices[name].copy()
+        columns[name][run] = column[run]
+    return {name: np.where(own, column[place], held[place]) for name, column in columns.items()}
 
 
 def absurd(opened: Floats, close: Floats, at: int, factor: float, behind_gap: bool) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from keeper.errors import ConfigError
+from keeper.replay import prints
 from keeper.replay.bars import ALWAYS, FIELDS, Bars, Span, iso, read, symbols_of
 
 LONGEST_S = 86_400.0
@@ -68,7 +69,12 @@ def together(parts: Sequence[Bars]) -> Bars:
     if len(times) < 2:
         spans = "; ".join(f"{p.path}: {iso(p.times_s[0])} to {iso(p.times_s[-1])}" for p in parts)
         raise ConfigError((f"the files have no two bars in common: {spans}",))
-    columns = {f: np.concatenate([_at(g, times, f) for g in gathered], axis=1) for f in FIELDS}
+    each = [
+        prints.on(times, g.times_s, {f: g.field(f)[:, k] for f in FIELDS})
+        for g in gathered
+        for k in range(len(g.symbols))
+    ]
+    columns = {f: np.stack([one[f] for one in each], axis=1) for f in FIELDS}
     live = np.concatenate([_live(g, times) for g in gathered], axis=1)
     notes = [n for p in parts for n in p.notes]
     notes += [f"{p.path}: bars of {p.step_s:g} s gathered into {step:g} s" for p in parts if p.step_s != step]
@@ -79,40 +85,32 @@ def together(parts: Sequence[Bars]) -> Bars:
         step_s=step,
         live=live,
         notes=tuple(notes),
-        open=columns["open"],
-        high=columns["high"],
-        low=columns["low"],
-        close=columns["close"],
+        **columns,
     )
 
 
 def _coarser(bars: Bars, step_s: float) -> Bars:
-    """The same in bars of ``step_s``: first open, highest high, lowest low, last close."""
+    """The same in bars of ``step_s``: first open, highest high, lowest low, last close; a print is neither open nor
+    close, for the finer bars beside it tell what the coarser do not."""
     if bars.step_s == step_s:
         return bars
     slots = np.floor(bars.times_s / step_s)
     begins = np.flatnonzero(np.diff(slots, prepend=slots[0] - 1.0))
     ends = np.append(begins[1:], len(slots)) - 1
+    settled = [prints.settled(bars.open[:, k], bars.close[:, k]) for k in range(len(bars.symbols))]
+    opened, close = (np.stack(side, axis=1) for side in zip(*settled, strict=True))
     return Bars(
         path=bars.path,
         symbols=bars.symbols,
         times_s=slots[begins] * step_s,
         step_s=step_s,
-        open=bars.open[begins],
+        open=opened[begins],
         high=np.maximum.reduceat(bars.high, begins, axis=0),
         low=np.minimum.reduceat(bars.low, begins, axis=0),
-        close=bars.close[ends],
+        close=close[ends],
         live=np.logical_or.reduceat(bars.live, begins, axis=0),
         notes=bars.notes,
     )
-
-
-def _at(
-    bars: Bars, times: np.ndarray[tuple[int, ...], np.dtype[np.float64]], name: str
-) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    at = np.searchsorted(bars.times_s, times, side="right") - 1
-    own = (bars.times_s[at] == times)[:, None]
-    return np.asarray(np.where(own, bars.field(name)[at], bars.close[at]))
 
 
 def _live(

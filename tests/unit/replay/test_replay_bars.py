@@ -258,11 +258,100 @@ def test_between__when_a_cut_ends_or_begins_at_a_print__then_no_feed_says_it_and
         moved = paths.project(cut, ("ETH",), ("low", "close"), {"*": paths.EVERY}, ())
         assert 0.98 < moved.said.min() < moved.said.max() < 1.02
         assert moved.usd_of("ETH") == 100.0
-    assert any("the run begins after 2021-05-18 00:05" in n for n in cut.notes)
+    assert len(cut.times_s) == 5
+    assert any(
+        "0.0001 at 2021-05-18 00:05, where the run begins, is the price of one bar: feeds hold the 100" in n
+        for n in cut.notes
+    )
     # a fall that stays, cut where nothing confirms it yet
     fallen = [row(n, 40.0) for n in range(5, 10)]
     cut = read(tmp_path, [*rows[:5], *fallen]).between(None, BEGIN_S + 360)
     assert any("40 at 2021-05-18 00:05 is the run's last bar" in n for n in cut.notes)
+
+
+PRINT = 0.0001
+
+
+def fed(found: bars.Bars, *moments: str) -> list[float]:
+    """The lowest and highest that feeds say of each symbol's asset, over 100."""
+    names = tuple(s.split("/")[0] for s in found.symbols)
+    moved = paths.project(found, names, moments or ("low", "high", "close"), {"*": paths.EVERY}, ())
+    said = [moved.said[moved.row_of(a)] * moved.usd[moved.row_of(a)] / 100.0 for a in names]
+    return [float(x) for one in said for x in (one.min(), one.max())]
+
+
+@pytest.mark.parametrize(
+    ("eth", "btc"),
+    [
+        # the next one's print stands where the first one's ended, either way, and both at once
+        ([5], [6]),
+        ([6], [5]),
+        ([5], [5]),
+        # several, in every other bar: the price between two of them lies as far from its neighbours as they do
+        ([4, 6, 8], [5, 7]),
+        ([5, 7], [4]),
+    ],
+)
+@pytest.mark.parametrize("price", [PRINT, 1e9])
+def test_between__when_prints_of_several_symbols_stand_at_its_edges__then_no_feed_says_any(
+    tmp_path: Path, eth: list[int], btc: list[int], price: float
+) -> None:
+    whole = read(
+        tmp_path,
+        [row(n, price if n in eth else 100.0) for n in range(12)]
+        + [row(n, price if n in btc else 100.0, "BTC/USDT") for n in range(12)],
+    )
+    for first in range(12):
+        for end in range(first + 2, 13):
+            cut = whole.between(BEGIN_S + 60 * first, BEGIN_S + 60 * end)
+            assert len(cut.times_s) == end - first, "no symbol's print takes a bar from another"
+            assert fed(cut) == pytest.approx([1.0] * 4, rel=0.02), (first, end)
+    with pytest.raises(ConfigError, match="has 1 bars between the times asked"):
+        whole.between(BEGIN_S + 60, BEGIN_S + 120)
+
+
+def test_between__when_it_begins_in_a_run_of_prints__then_feeds_say_what_they_say_in_the_whole(
+    tmp_path: Path,
+) -> None:
+    # 70 is a print between two of 30, and beside one of them alone it is none
+    whole = read(tmp_path, [row(n, p) for n, p in enumerate([100, 100, 30, 70, 30, 100, 100])])
+    for first in range(1, 5):
+        assert fed(whole.between(BEGIN_S + 60 * first, None), "close") == [1.0, 1.0], first
+
+
+@pytest.mark.parametrize("price", [PRINT, 1e9])
+def test_grid__when_a_print_is_its_first_or_held_over_a_gap__then_no_feed_says_it(
+    tmp_path: Path, price: float
+) -> None:
+    eth = [row(n, price if n == 4 else 100.0) for n in range(40)]
+    btc = [row(n, symbol="BTC/USDT") for n in range(40)]
+    # bars of the other say nothing of it: where its next one is missing, it is not confirmed by being held
+    gap = eth[:5] + eth[6:]
+    assert fed(read(tmp_path, gap + btc)) == pytest.approx([1.0] * 4, rel=0.02)
+    # and what came before tells what it is, where the other begins later
+    late = read(tmp_path, eth + btc[4:])
+    assert late.times_s[0] == BEGIN_S + 240
+    assert fed(late) == pytest.approx([1.0] * 4, rel=0.02)
+    files = {"a.csv": gap, "b.csv": eth, "c.csv": btc, "d.csv": btc[4:]}
+    for name, rows in files.items():
+        (tmp_path / name).write_text("\n".join([HEADER, *rows]))
+    for one, other in (("a.csv", "c.csv"), ("b.csv", "d.csv")):
+        found = together.together([bars.read(tmp_path / one), bars.read(tmp_path / other)])
+        assert fed(found) == pytest.approx([1.0] * 4, rel=0.02)
+
+
+@pytest.mark.parametrize("at", [4, 9, 39])
+def test_together__when_a_print_ends_a_bar_that_is_gathered__then_no_feed_says_it(
+    tmp_path: Path, at: int
+) -> None:
+    (tmp_path / "a.csv").write_text(
+        "\n".join([HEADER, *(row(n, PRINT if n == at else 100.0) for n in range(40))])
+    )
+    (tmp_path / "b.csv").write_text("\n".join([HEADER, *(row(5 * n, symbol="BTC/USDT") for n in range(8))]))
+    found = together.together([bars.read(tmp_path / "a.csv"), bars.read(tmp_path / "b.csv")])
+    assert found.step_s == 300.0
+    assert found.low[at // 5, 0] == pytest.approx(PRINT, rel=0.02), "what the file says is kept"
+    assert fed(found) == pytest.approx([1.0] * 4, rel=0.02)
 
 
 def test_read__two_lengths_or_two_venues__then_told_apart(tmp_path: Path) -> None:
