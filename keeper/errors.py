@@ -70,6 +70,10 @@ class Unwritable(Broken):
     """A disk is full, read-only or failing: nothing was kept, nothing may be signed until a write succeeds."""
 
 
+class Undecodable(Broken):
+    """Stored text is no record of ours; who knows the file says which it is."""
+
+
 class Unsigned(Broken):
     """The signer refused one request and signed nothing; the plan's position is told, the others go on."""
 

@@ -17,7 +17,7 @@ from enum import Enum
 from functools import cache
 from typing import Any, NewType, TypeVar
 
-from keeper.errors import Broken
+from keeper.errors import Undecodable
 from keeper.model import Plan, PlanKey, PositionId, Snapshot
 
 T = TypeVar("T")
@@ -64,11 +64,11 @@ def to_plain(value: object) -> object:
 
 
 def from_plain(kind: type[T], plain: object) -> T:
-    """Inverse of ``to_plain`` for the annotated type ``kind``. Raises Broken when the data does not fit."""
+    """Inverse of ``to_plain`` for the annotated type ``kind``. Raises Undecodable when the data does not fit."""
     try:
         return typing.cast(T, _decoder(typing.cast(Any, kind))(plain))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise Broken(f"stored data is no {getattr(kind, '__name__', kind)}: {error!r}") from error
+        raise Undecodable(f"stored data is no {getattr(kind, '__name__', kind)}: {error!r}") from error
 
 
 def dumps(value: object) -> str:
@@ -77,16 +77,16 @@ def dumps(value: object) -> str:
 
 
 def loads(kind: type[T], text: str) -> T:
-    """Inverse of ``dumps``. Raises Broken when the text is no such record."""
+    """Inverse of ``dumps``. Raises Undecodable when the text is no such record."""
     return from_plain(kind, parse(text))
 
 
 def parse(text: str) -> object:
-    """JSON text as plain data. Raises Broken when it is not JSON."""
+    """JSON text as plain data. Raises Undecodable when it is not JSON."""
     try:
         return typing.cast(object, json.loads(text))
     except json.JSONDecodeError as error:
-        raise Broken(f"stored text is not JSON: {error}") from error
+        raise Undecodable(f"stored text is not JSON: {error}") from error
 
 
 def plan_to_json(plan: Plan) -> str:
@@ -95,7 +95,7 @@ def plan_to_json(plan: Plan) -> str:
 
 
 def plan_from_json(text: str) -> Plan:
-    """Inverse of ``plan_to_json``. Raises Broken."""
+    """Inverse of ``plan_to_json``. Raises Undecodable."""
     return loads(Plan, text)
 
 
@@ -105,7 +105,7 @@ def snapshot_to_json(snapshot: Snapshot) -> str:
 
 
 def snapshot_from_json(text: str) -> Snapshot:
-    """Inverse of ``snapshot_to_json``. Raises Broken."""
+    """Inverse of ``snapshot_to_json``. Raises Undecodable."""
     return loads(Snapshot, text)
 
 

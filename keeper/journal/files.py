@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from keeper.errors import Broken, ConfigError, Held, Unwritable, unopened
+from keeper.errors import Broken, ConfigError, Held, Undecodable, Unwritable, unopened
 
 _MAGIC = b"SQLite format 3\x00"
 _HEAD_BYTES = 100
@@ -112,7 +112,8 @@ def _inode(path: Path) -> tuple[int, int] | None:
 
 @contextmanager
 def guarded(path: Path) -> Generator[None]:
-    """Turn a database failure into words naming the file; IntegrityError stays, callers know its meaning.
+    """Turn a database failure, and text that is no record, into words naming the file; IntegrityError stays, callers
+    know its meaning.
 
     Unwritable where the disk may take it again later, Broken for everything else.
     """
@@ -120,6 +121,8 @@ def guarded(path: Path) -> Generator[None]:
         yield
     except IntegrityError:
         raise
+    except Undecodable as error:
+        raise Broken(f"journal {path} is damaged: {error}; restore it") from error
     except (SQLAlchemyError, sqlite3.Error, OverflowError) as error:
         # str(error) of SQLAlchemy carries statement and parameters (signed bytes): only its cause is told
         cause = getattr(error, "orig", None) or error

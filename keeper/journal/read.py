@@ -91,7 +91,8 @@ class Queries:
         query = sql.entries(kind=kind is not None, subject=subject is not None, newest=newest)
         asked = {"at_since": since_id, "at_limit": limit, "at_kind": kind, "at_subject": subject}
         rows = self._all(query, {k: v for k, v in asked.items() if v is not None})
-        found = tuple(entry_of(r) for r in rows)
+        with guarded(self.path):
+            found = tuple(entry_of(r) for r in rows)
         return found[::-1] if newest else found
 
     def newest_entry(self, kind: str, chain_id: int) -> Entry | None:
@@ -99,7 +100,8 @@ class Queries:
         t = table("entry")
         of = and_(t.c.kind == kind, t.c.chain_id == chain_id)
         row = self._one(select(t).where(of).order_by(t.c.id.desc()).limit(1))
-        return None if row is None else entry_of(row)
+        with guarded(self.path):
+            return None if row is None else entry_of(row)
 
     def next_seq(self, position: PositionId) -> int:
         """The seq that the next plan of ``position`` must carry (1 for the first)."""
@@ -111,7 +113,8 @@ class Queries:
         return dict(self._ask(sql.TOP_SEQS, self._top_seqs))
 
     def _top_seqs(self) -> dict[PositionId, int]:
-        return {position_of(r): int(r["seq"]) for r in self._all(sql.TOP_SEQS)}
+        with guarded(self.path):
+            return {position_of(r): int(r["seq"]) for r in self._all(sql.TOP_SEQS)}
 
     def intent(self, key: PlanKey) -> Intent | None:
         """The intent of that key, with its attempts."""
@@ -165,8 +168,10 @@ class Queries:
         """``reverted_blocks`` of every position of that chain that has any, in one query."""
         asked = {"at_chain": chain_id, "at_block": since_block}
         found: dict[PositionId, tuple[int, ...]] = {}
-        for r in self._ask((sql.REVERTED_EACH, *asked.values()), lambda: self._all(sql.REVERTED_EACH, asked)):
-            found[position_of(r)] = (*found.get(position_of(r), ()), r["included_block"])
+        rows = self._ask((sql.REVERTED_EACH, *asked.values()), lambda: self._all(sql.REVERTED_EACH, asked))
+        with guarded(self.path):
+            for r in rows:
+                found[position_of(r)] = (*found.get(position_of(r), ()), r["included_block"])
         return found
 
     def max_nonce(self, chain_id: int, signer: str) -> int | None:
@@ -202,7 +207,8 @@ class Queries:
     def spent_usd_each_since(self, since_s: float) -> dict[PositionId, int]:
         """``spent_usd_since`` of every position that spent something, in one query."""
         rows = self._all(sql.SPENT_EACH, {"at_since_s": since_s})
-        return {position_of(r): int(r["usd"]) for r in rows}
+        with guarded(self.path):
+            return {position_of(r): int(r["usd"]) for r in rows}
 
     def spend_usd(self, key: PlanKey) -> int:
         """Whole USD that an intent counts for in ``spent_usd_since``; 0 for one that is not there."""
@@ -212,7 +218,8 @@ class Queries:
         """The plan that attempt ``n`` carries: the intent's own, or one that a larger one replaced."""
         for entry in self.entries(REPLAN, str(intent.key)):
             if n < int(str(entry.data["n"])):
-                return codec.from_plain(Plan, entry.data["was"])
+                with guarded(self.path):
+                    return codec.from_plain(Plan, entry.data["was"])
         return intent.plan
 
     def control(self, key: str) -> Control | None:
@@ -228,23 +235,27 @@ class Queries:
         """Decision's memory of ``position`` as plain JSON; None when there is none."""
         t = table("memory")
         row = self._one(select(t.c.data).where(t.c.position == str(position)))
-        return None if row is None else object_of(row["data"])
+        with guarded(self.path):
+            return None if row is None else object_of(row["data"])
 
     def memories(self) -> dict[PositionId, dict[str, object]]:
         """Decision's memory of every position."""
         rows = self._all(select(table("memory")))
-        return {position_of(r): object_of(r["data"]) for r in rows}
+        with guarded(self.path):
+            return {position_of(r): object_of(r["data"]) for r in rows}
 
     def shadow(self, position: PositionId) -> Shadow | None:
         """The dry-run's own version of ``position``; None before its first fill."""
         t = table("shadow")
         row = self._one(select(t.c.data).where(t.c.position == str(position)))
-        return None if row is None else codec.loads(Shadow, row["data"])
+        with guarded(self.path):
+            return None if row is None else codec.loads(Shadow, row["data"])
 
     def shadows(self) -> dict[PositionId, Shadow]:
         """Every shadow position."""
         rows = self._all(select(table("shadow")))
-        return {position_of(r): codec.loads(Shadow, r["data"]) for r in rows}
+        with guarded(self.path):
+            return {position_of(r): codec.loads(Shadow, r["data"]) for r in rows}
 
     def wallet_deltas(self, chain_id: int) -> dict[str, int]:
         """What the dry-run has taken from (negative) or put into the wallet: units by token address."""
@@ -267,7 +278,8 @@ class Queries:
             text = zlib.decompress(row["body"]).decode()
         except (zlib.error, UnicodeDecodeError) as error:
             raise Broken(f"journal {self.path}: snapshot of block {block_number} is damaged") from error
-        return codec.snapshot_from_json(text)
+        with guarded(self.path):
+            return codec.snapshot_from_json(text)
 
     def digest(self, chain_id: int, block_hash: str) -> str | None:
         """The digest of the snapshot read at that block hash."""
@@ -319,7 +331,8 @@ class Queries:
             if rows:
                 for row in self._all(sql.ATTEMPTS, {"at_intents": json.dumps(list(attempts))}):
                     attempts[row["intent_id"]].append(row)
-        return tuple(intent_of(r, attempts[r["id"]]) for r in rows)
+        with guarded(self.path):
+            return tuple(intent_of(r, attempts[r["id"]]) for r in rows)
 
 
 class Reader(Queries):

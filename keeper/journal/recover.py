@@ -75,7 +75,8 @@ async def recover(
     )
     findings = _reconcile(journal, chain_id, address, latest, pending)
     opened = journal.open_intents(chain_id)
-    for intent in opened:
+    # what was mined and is not final yet may be sent again after a reorganisation
+    for intent in {i.key: i for i in (*opened, *journal.followed_intents(chain_id))}.values():
         _refuse_altered(journal, intent)
     for intent in opened:
         findings.append(await _mend(journal, transport, intent, latest))

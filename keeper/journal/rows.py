@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from keeper.errors import Broken
+from keeper.errors import Undecodable
 from keeper.journal import codec
 from keeper.journal.direct import Row
 from keeper.model import Attempt, Entry, Fee, Intent, IntentState, Plan, PlanKey, PositionId
@@ -15,7 +15,7 @@ POSITIONS_KEPT = 4096
 
 
 def intent_of(row: Row, attempts: Sequence[Row]) -> Intent:
-    """An intent with its attempts. Raises Broken for a position or a state that is none."""
+    """An intent with its attempts. Raises Undecodable for a position or a state that is none."""
     key = PlanKey(position=position_of(row), seq=row["seq"])
     return Intent(
         key=key,
@@ -47,20 +47,20 @@ def attempt_of(key: PlanKey, row: Row) -> Attempt:
 
 
 def entry_of(row: Row) -> Entry:
-    """A line of the diary. Raises Broken."""
+    """A line of the diary. Raises Undecodable."""
     return Entry(**{**row, "data": object_of(row["data"])})
 
 
 def object_of(text: str) -> dict[str, object]:
-    """A stored JSON object. Raises Broken for anything else."""
+    """A stored JSON object. Raises Undecodable for anything else."""
     found = codec.parse(text)
     if not isinstance(found, dict):
-        raise Broken(f"stored text is no JSON object: {text[:80]}")
+        raise Undecodable(f"stored text is no JSON object: {text[:80]}")
     return found
 
 
 def position_of(row: Row) -> PositionId:
-    """Whose row it is. Raises Broken."""
+    """Whose row it is. Raises Undecodable."""
     return _parsed(row["position"])
 
 
@@ -69,12 +69,12 @@ def _parsed(text: str) -> PositionId:
     try:
         return PositionId.parse(text)
     except ValueError as error:
-        raise Broken(f"stored position is none: {error}") from None
+        raise Undecodable(f"stored position is none: {error}") from None
 
 
 def state_of(row: Row) -> IntentState:
-    """An intent's state. Raises Broken for a word that is none."""
+    """An intent's state. Raises Undecodable for a word that is none."""
     try:
         return IntentState(row["state"])
     except ValueError as error:
-        raise Broken(f"stored state is none: {error}") from None
+        raise Undecodable(f"stored state is none: {error}") from None

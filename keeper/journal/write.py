@@ -79,6 +79,10 @@ class Journal(Queries):
         with guarded(self.path):
             return self._direct.ask(key, question)
 
+    def refuse_replaced(self) -> None:
+        """Raises Broken where the file is not the one that was opened: what was kept is lost with it."""
+        self._place.refuse_replaced()
+
     @contextmanager
     def batch(self) -> Generator[None]:
         """Several writes as one durable commit; do not await inside."""

@@ -15,6 +15,10 @@ class Ledger(Protocol):
         """Several writes as one durable commit; nothing is awaited inside."""
         ...
 
+    def refuse_replaced(self) -> None:
+        """Raises Broken where what was kept is kept no more."""
+        ...
+
     def open_intent(self, plan: Plan, *, spend_usd: int | None = None, dry: bool = False) -> Intent:
         """Check and insert in one exclusive transaction. Raises Raced."""
         ...

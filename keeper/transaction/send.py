@@ -271,7 +271,9 @@ class Live:
         self._abandon_unsigned(intent.key, intent.plan.block.number, "not signed")
 
     async def rebroadcast(self, intent: Intent) -> Verdict:
-        """Send the stored bytes of the highest attempt again, unchanged."""
+        """Send the stored bytes of the highest attempt again, unchanged. Raises Broken where no file keeps them."""
+        # no write comes before, which would notice it
+        self._journal.refuse_replaced()
         return await self._broadcast(intent.attempts[-1])
 
     async def _ask_chain(self, plan: Plan) -> tuple[Refusal | None, int]:

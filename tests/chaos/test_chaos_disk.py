@@ -8,7 +8,7 @@ import pytest
 
 from keeper.journal import files
 from keeper.journal.write import Journal
-from tests.chaos.disk import DAMAGES, WEATHER_EVERY, WEATHERS, damage, weather
+from tests.chaos.disk import DAMAGES, WEATHER_EVERY, WEATHERS, damage, unit, weather
 from tests.chaos.sim.quiet import hushed
 
 pytestmark = pytest.mark.scenario
@@ -28,6 +28,20 @@ def test_journal__when_its_files_are_damaged__then_refused_by_name_or_every_need
         found = damage(DAMAGES.index(kind) + turn * len(DAMAGES))
         assert found.failure == ""
         assert found.counts[kind] == 1
+
+
+@pytest.mark.parametrize("seed", [1370, 2042, 3562, 3874, 4114])
+def test_journal__when_a_bit_turns_in_a_plan_or_in_bytes_that_a_reorganisation_would_send__then_refused_by_name(
+    seed: int,
+) -> None:
+    assert unit(seed).failure == ""
+
+
+@pytest.mark.parametrize("seed", [702, 1170])
+def test_keeper__when_its_file_is_deleted_while_a_transaction_waits__then_not_even_stored_bytes_are_sent_again(
+    seed: int,
+) -> None:
+    assert unit(seed).failure == ""
 
 
 @pytest.mark.parametrize("kind", WEATHERS)

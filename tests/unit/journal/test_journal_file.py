@@ -7,6 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NoReturn
 
@@ -302,3 +303,31 @@ def test_sync_directory__when_done__then_no_descriptor_stays_open(tmp_path: Path
     for _ in range(5):
         sync_directory(tmp_path)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("UPDATE intent SET plan = replace(plan, 'gas_', 'gax_')", "stored data is no Plan"),
+        ("UPDATE intent SET plan = 'x' || plan", "stored text is not JSON"),
+        ("UPDATE intent SET position = 'nowhere'", "stored position is none"),
+        ("UPDATE entry SET data = '[1]'", "stored text is no JSON object"),
+    ],
+)
+@pytest.mark.parametrize("reads", [False, True])
+def test_read__when_what_a_row_says_is_no_record__then_broken_names_the_file(
+    path: Path, statement: str, words: str, reads: bool
+) -> None:
+    """``reads``: from beside the daemon."""
+    with open_journal(path) as journal:
+        journal.open_intent(plan())
+        journal.record(tick())
+        raw = journal._connection.connection.driver_connection
+        assert raw is not None
+        raw.execute("DROP TRIGGER IF EXISTS entry_is_not_updated")
+        raw.execute(statement)
+        raw.commit()
+        with Reader.open(path) if reads else nullcontext(journal) as asked:
+            damaged = pytest.raises(Broken, match=f"journal {path} is damaged: {words}.*; restore it")
+            with damaged:
+                asked.entries() if "entry" in statement else asked.open_intents()

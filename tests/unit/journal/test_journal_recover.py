@@ -54,6 +54,14 @@ def lay(journal: Journal, *, name: str = "main", nonce: int = 0, fees: tuple[int
     return found
 
 
+def included(laid: Intent) -> Outcome:
+    """Mined in a block that a reorganisation may take out again."""
+    return Outcome(
+        key=laid.key, state=S.INCLUDED, block_number=103, tx_hash=laid.attempts[-1].hash, gas_used=1,
+        gas_price_wei=1, health_after_wad=None, promised_min_wad=None, surprise="",
+    )  # fmt: skip
+
+
 def start(journal: Journal, chain: ChainDouble) -> list[tuple[str, Remedy, str]]:
     found = asyncio.run(recover(journal, chain, ManualClock(), CHAIN_ID, WALLET))
     return [(f.subject, f.remedy, f.why) for f in found]
@@ -140,11 +148,15 @@ def test_recover__when_mined_or_consumed_meanwhile__then_left_to_confirmation(jo
     assert chain.sent == []
 
 
+@pytest.mark.parametrize("mined", [False, True])
 @pytest.mark.parametrize("statement", ["UPDATE attempt SET raw = x'00'", "UPDATE attempt SET hash = '0x00'"])
 def test_recover__when_stored_bytes_are_not_those_signed__then_broken_and_nothing_is_sent(
-    journal: Journal, statement: str
+    journal: Journal, statement: str, mined: bool
 ) -> None:
-    lay(journal)
+    """``mined``: and not final, so that a reorganisation would have them sent again."""
+    laid = lay(journal)
+    if mined:
+        journal.record_outcome(included(laid), "0xb")
     journal._connection.exec_driver_sql(statement)
     journal._connection.commit()
     chain = ChainDouble()

@@ -336,3 +336,21 @@ def test_spend_usd__when_priced__then_rounded_up_and_else_the_bound() -> None:
     dear = replace(means.reserves[0], price_base=10**8 + 1)
     assert spend_usd_up(plan(), replace(means, reserves=(dear,))) == 2
     assert spend_usd_up(plan(), replace(means, reserves=())) == plan().bounds.cost_usd_max
+
+
+@pytest.mark.parametrize("name", ["journal.sqlite", "journal.sqlite-wal"])
+def test_rebroadcast__when_the_journals_file_is_gone__then_broken_and_nothing_is_sent(
+    tmp_path: Path, name: str
+) -> None:
+    chain = ChainDouble()
+    with Journal.open(tmp_path / "journal.sqlite", ManualClock(1.0)) as journal:
+        journal.adopt_nonce(CHAIN_ID, WALLET, 0, "an unused key")
+        live = Live(journal, chain, FakeSigner())
+        act(live)
+        (waits,) = journal.open_intents(CHAIN_ID)
+        asyncio.run(live.rebroadcast(waits))
+        before = list(chain.sent)
+        (tmp_path / name).unlink()
+        with pytest.raises(Broken, match=f"{name} was replaced or deleted"):
+            asyncio.run(live.rebroadcast(waits))
+    assert (len(before), chain.sent) == (2, before)
