@@ -12,7 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from keeper.config import Settings
-    from keeper.model import Position
+    from keeper.model import Means, Position
     from keeper.risk.bookfile import NamedBook
     from keeper.risk.distance import Nearest
 
@@ -47,7 +47,6 @@ def named_book(config: Path, book: Path | None) -> NamedBook:
     from keeper.daemon.wiring import photograph
     from keeper.model import BookRow
     from keeper.risk import adl
-    from keeper.risk.clocks import position_days
     from keeper.risk.legs import equity
     from keeper.risk.rows import conservative
     from keeper.risk.stake import position_loss_usd
@@ -55,9 +54,7 @@ def named_book(config: Path, book: Path | None) -> NamedBook:
     views = drive(photograph(settings))
     labels = {id: label for v in views for id, label in v.labels.items()}
     positions = [p for v in views for p in v.snapshot.positions]
-    days = [
-        position_days(p, v.snapshot.means, v.snapshot.prices) for v in views for p in v.snapshot.positions
-    ]
+    days = [days_of(p, v.snapshot.means, v.snapshot.prices) for v in views for p in v.snapshot.positions]
     lost = [u for v in views for u in v.snapshot.unreadable]
     ids = [p.id for p in positions] + [u.id for u in lost]
     nothing = BookRow(feeds=(), a=(), b=(), a0=math.nan)
@@ -81,6 +78,23 @@ def named_book(config: Path, book: Path | None) -> NamedBook:
             if (near := adl.of_position(p)) is not None
         ),
     )
+
+
+def days_of(position: Position, means: Means, prices: Mapping[str, float]) -> float | None:
+    """Days until what holding it costs liquidates it, while no price moves: a loan by its market's rates, a perpetual
+    by what its side pays in funding and borrowing. None where it was not read; inf when it never does."""
+    from keeper.model.perp import USD_DECIMALS
+    from keeper.risk import clocks, perp
+
+    found = position.perp
+    if found is None:
+        return clocks.position_days(position, means, prices)
+    if found.side is None or found.side.carry_year is None:
+        return None
+    one = 10**USD_DECIMALS
+    # the venue charges both on the size at entry, which no price moves
+    carry_usd_day = found.size_usd / one * (found.side.carry_year / one) / perp.DAYS_A_YEAR
+    return clocks.funding_clock_days((found.remaining_usd - found.need_usd) / one, carry_usd_day)
 
 
 def collateral_tokens(position: Position) -> tuple[float, ...]:
