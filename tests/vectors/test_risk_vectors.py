@@ -23,6 +23,7 @@ from keeper.risk import kernels
 from keeper.risk.assets import CALM, asset
 from keeper.risk.book import build
 from keeper.risk.loss import morpho_incentive
+from tests.vectors import sdk_terms
 
 pytestmark = pytest.mark.vectors
 
@@ -179,7 +180,7 @@ def gmx_sdk_row(case: Mapping[str, Any]) -> BookRow:
 
     Impact counts only against the trader and no further than the market's cap for liquidations.
     """
-    market, position, expected = case["market"], case["position"], case["expected"]
+    market, position = case["market"], case["position"]
     usd = 1e30
     size = int(position["size_in_usd_1e30"]) / usd
     side = 1.0 if position["is_long"] else -1.0
@@ -187,7 +188,7 @@ def gmx_sdk_row(case: Mapping[str, Any]) -> BookRow:
     cap = -size * int(market["maxPositionImpactFactorForLiquidations"]) / usd
     impact = cap if position["use_max_price_impact"] else case_impact(case, cap)
     fees = int(position["pending_funding_fees_usd_1e30"]) + int(position["pending_borrowing_fees_usd_1e30"])
-    fees = (fees + int(expected["closing_fee_usd_1e30"])) / usd
+    fees = (fees + sdk_terms.closing_fee(case)) / usd
     minimum = max(
         size * int(market["minCollateralFactorForLiquidation"]) / usd,
         int(position["min_collateral_usd_1e30"]) / usd,
@@ -201,10 +202,15 @@ def gmx_sdk_row(case: Mapping[str, Any]) -> BookRow:
 
 
 def case_impact(case: Mapping[str, Any], cap: float) -> float:
+    """USD of impact that a liquidation counts, by the SDK: a gain is capped, and never counts in the end."""
     token = case["index_token"]
     pending = int(case["position"]["pending_impact_amount"]) / 10.0 ** token["decimals"]
     price = int(token["min_price_1e30" if pending > 0 else "max_price_1e30"]) / 1e30
-    return min(0.0, max(cap, int(case["expected"]["close_price_impact_usd_1e30"]) / 1e30 + pending * price))
+    change, size = sdk_terms.closing_impact(case) / 1e30, int(case["position"]["size_in_usd_1e30"]) / 1e30
+    factors = [
+        int(case["market"][f"maxPositionImpactFactor{side}"]) / 1e30 for side in ("Positive", "Negative")
+    ]
+    return min(0.0, max(cap, min(change, size * min(factors)) + pending * price))
 
 
 def test_liquidation_price__gmx_sdk__within_bound():
@@ -226,7 +232,7 @@ def gains_row(case: Mapping[str, Any]) -> BookRow:
     """Liquidated when collateral + PnL - fees falls to (1 - threshold) x collateral; spread moves the open
     price.
     """
-    trade, expected = case["trade"], case["expected"]
+    trade = case["trade"]
     side = 1.0 if trade["long"] else -1.0
     size = trade["collateral"] * trade["leverage"]
     spread, cap = case["spread_p"] / 2 + case["fixed_spread_p"], case["liquidation_params"]["maxLiqSpreadP"]
@@ -243,7 +249,7 @@ def gains_row(case: Mapping[str, Any]) -> BookRow:
         a=(side * size / trade["open_price"],),
         b=(0.0,),
         a0=equity,
-        b0=(1.0 - expected["liq_pnl_threshold_p"]) * trade["collateral"],
+        b0=(1.0 - sdk_terms.threshold(case)) * trade["collateral"],
     )
 
 
