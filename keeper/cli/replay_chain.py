@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keeper.cli import subject, table
+from keeper.cli import replaying, subject, table
 from keeper.cli.endings import say
 from keeper.cli.replayed import Scene
 from keeper.errors import EXIT_UNREACHABLE
@@ -44,12 +44,16 @@ def run(asked: Asked, scene: Scene) -> int:
     if asked.json:
         print(
             table.document(
-                {"chain": [c.document() for c in found.compared], "left_out": list(found.left_out)}
+                {
+                    "chain": [c.document() for c in found.compared],
+                    "left_out": list(found.left_out),
+                    "notes": list(scene.moved.notes),
+                }
             )
         )
     else:
         table.show(HEADERS, [c.cells() for c in found.compared])
-        for line in found.left_out:
-            subject.say(f"left out: {line}")
+        for line in (*replaying.noted(scene.moved), *(f"left out: {x}" for x in found.left_out)):
+            subject.say(line)
         subject.say(found.said())
     return int(not found.ok)

@@ -10,7 +10,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keeper.cli import progress, replay_figure, replay_market, replay_perps, replaying, subject, table
+from keeper.cli import (
+    progress,
+    replay_figure,
+    replay_live,
+    replay_market,
+    replay_perps,
+    replaying,
+    subject,
+    table,
+)
 from keeper.cli.endings import say, usage
 from keeper.decision.tighten import wants_warning
 from keeper.errors import ConfigError
@@ -255,15 +264,10 @@ def _fleet(asked: Asked, bets: Sequence[PerpAccount] = ()) -> fleet.Fleet:
 
 
 def _of_book(asked: Asked) -> fleet.Fleet:
-    """A book's loans by its own terms, or the configuration's as they stand. A chain has terms of its own."""
+    """A book's loans by its own terms, or the configuration's as they stand, by what was read of their venues."""
     if asked.book is None:
-        return fleet.of_book(subject.named_book(asked.config, None), str(asked.config))
-    named, own = terms.read(asked.book), terms.of_book(asked.book)
-    if asked.chain:
-        own = tuple(
-            replace(t, bonuses=(None,) * len(t.bonuses), factors=(None,) * len(t.factors)) for t in own
-        )
-    return fleet.of_book(named, str(asked.book), own)
+        return replay_live.of_config(asked.config)
+    return fleet.of_book(terms.read(asked.book), str(asked.book), terms.of_book(asked.book))
 
 
 def _scene(
@@ -297,8 +301,10 @@ def _scene(
     grown = paths.with_interest(moved, rates)
     paid = shop.gas.notes if shop.gas is not None else ()
     paid = (*paid, *_of_funding(asked, bets))
-    told = (*replaying.coarse(grown, shop), *replaying.rules(crew), *replaying.terms(crew, shop), *paid)
-    grown = replace(grown, notes=(*grown.notes, *told))
+    rules = (*replaying.coarse(grown, shop), *replaying.rules(crew), *replaying.terms(crew, shop))
+    told = (*(replaying.unlike(crew) if asked.chain else rules), *paid)
+    # by which rules it was played comes before what is odd in the files, of which a table shows a few
+    grown = replace(grown, notes=(*told, *grown.notes))
     return Scene(
         read=read, crew=crew, moved=grown, shop=shop, policy=policy, perps=bets, other=other, wallet=wallet
     )

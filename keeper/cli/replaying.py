@@ -83,7 +83,7 @@ def terms(crew: Fleet, shop: Market) -> list[str]:
             )
             span = " to ".join(dict.fromkeys(ends))
             lines.append(
-                f"liquidated by the {word} that {crew.path} states: {len(some)} of {len(lots)} ({span})"
+                f"liquidated by the {word} that {crew.worded} states: {len(some)} of {len(lots)} ({span})"
             )
     by_bonus = [(w, x) for w, _, x in lots if w in ("bonus", "liquidation_factor") and x.bonus is None]
     rest = [x for w, x in by_bonus if w == "bonus" or x.factor is None]
@@ -91,11 +91,36 @@ def terms(crew: Fleet, shop: Market) -> list[str]:
         known = {x.asset: 100.0 * shop.bonus_of(x.asset) for x in rest}
         shown = ", ".join(f"{name} {bonus:.4g} %" for name, bonus in list(known.items())[:6])
         lines.append(
-            f"{crew.path} states no bonus of {len(rest)} collaterals: --bonus or its default is taken ({shown})"
+            f"{crew.worded} states no bonus of {len(rest)} collaterals: --bonus or its default is taken ({shown})"
         )
     for venue in dict.fromkeys(a.venue for w, a, x in lots if w == "threshold" and x.bonus is not None):
         lines.append(
             f"a bonus that is stated of a loan on {venue} is not used: its threshold gives the incentive"
+        )
+    return lines
+
+
+def unlike(crew: Fleet) -> list[str]:
+    """What of the accounts a chain does not play: it has one venue, and that one's own bonus."""
+    kinds = [a.venue for a in crew.accounts]
+    lines = [
+        f"{kinds.count(kind)} of {len(kinds)} accounts stand on {kind}: on the chain they are liquidated by Aave "
+        "v3.6's rule, whatever theirs is"
+        for kind in sorted({*kinds} - {"", seizure.CHAINED})
+    ]
+    words = [
+        word
+        for word, some in (
+            ("bonus", any(x.bonus is not None for a in crew.accounts for x in a.collateral)),
+            ("liquidation_factor", any(x.factor is not None for a in crew.accounts for x in a.collateral)),
+            ("penalty", any(a.penalty is not None for a in crew.accounts)),
+        )
+        if some
+    ]
+    if words:
+        lines.append(
+            f"the {' and '.join(words)} that {crew.worded} states is not used: on the chain, and on the paper beside "
+            "it, liquidators take the bonus that its own Aave v3.6 has"
         )
     return lines
 
@@ -142,9 +167,7 @@ def said(bars: Bars, fleet: Fleet, paths: Paths, voyages: Sequence[Voyage]) -> l
     """What the table does not hold."""
     span = f"{iso(bars.times_s[0])} to {iso(bars.times_s[-1])} UTC, {len(bars.times_s)} bars of {bars.step_s:g} s"
     lines = [f"{len(fleet.accounts)} accounts, {span}, prices of {', '.join(bars.symbols)}"]
-    lines += [f"note: {n}" for n in paths.notes[:LISTED_MAX]]
-    if len(paths.notes) > LISTED_MAX:
-        lines.append(f"note: and {len(paths.notes) - LISTED_MAX} more; --json has them all")
+    lines += noted(paths)
     left = fleet.left_out[:3]
     lines += [f"left out: {name}: {why}" for name, why in left]
     if len(fleet.left_out) > len(left):
@@ -156,6 +179,14 @@ def said(bars: Bars, fleet: Fleet, paths: Paths, voyages: Sequence[Voyage]) -> l
                 f"{subject.cut(t.name, subject.NAME_MAX)} ({t.lost_usd:,.0f} USD)" for t in lost[:4]
             )
             lines.append(f"ours left to liquidators: {some}{' and more' if len(lost) > 4 else ''}")
+    return lines
+
+
+def noted(paths: Paths) -> list[str]:
+    """What is odd in what was read, or only taken to be so."""
+    lines = [f"note: {n}" for n in paths.notes[:LISTED_MAX]]
+    if len(paths.notes) > LISTED_MAX:
+        lines.append(f"note: and {len(paths.notes) - LISTED_MAX} more; --json has them all")
     return lines
 
 

@@ -69,8 +69,8 @@ class Fleet:
     unit: str
     accounts: tuple[Account, ...]
     left_out: tuple[tuple[str, str], ...] = ()
-    worded: bool = False
-    """Its file can state how each account is liquidated."""
+    worded: str = ""
+    """Who can state how each account is liquidated, in a person's words; empty where nobody can."""
 
     @property
     def assets(self) -> tuple[str, ...]:
@@ -109,9 +109,9 @@ def read(path: Path) -> Fleet:
     )
 
 
-def of_book(book: NamedBook, path: str, stated: Sequence[Terms] = ()) -> Fleet:
-    """The lending positions of a book, in USD at the book's own prices and by its own ``stated`` terms; others are
-    left out and said."""
+def of_book(book: NamedBook, path: str, stated: Sequence[Terms] = (), teller: str = "") -> Fleet:
+    """The lending positions of a book, in USD at the book's own prices and by the terms that ``teller``, else its
+    file, ``stated``; others are left out and said."""
     accounts: list[Account] = []
     left_out: list[tuple[str, str]] = []
     places = book.places or (("", ""),) * len(book.names)
@@ -151,7 +151,7 @@ def of_book(book: NamedBook, path: str, stated: Sequence[Terms] = ()) -> Fleet:
         unit="USD",
         accounts=tuple(accounts),
         left_out=tuple(left_out),
-        worded=bool(stated),
+        worded=(teller or path) if stated else "",
     )
 
 

@@ -165,6 +165,8 @@ RULES: Mapping[str, Way] = {
     "maker": _auctioned,
 }
 """By kind of venue, as configurations and book files name it."""
+CHAINED = "aave_v3"
+"""The only rule that the chain beside the paper has; accounts of no named venue are taken for its."""
 SAID: Mapping[str, str] = {
     "aave_v2": "half of a debt a call",
     "morpho_blue": "all at once, for the incentive of its LLTV",
