@@ -16,7 +16,17 @@ from anvil import deploy_perp_v2 as perp_v2
 from anvil import deploy_synthetix_v3 as synthetix
 from anvil.client import Chain, Reverted
 from anvil.deploy_multicall3 import deploy_multicall3
-from keeper.model import AddMargin, Amount, Intent, IntentState, PlanKey, Position, ReducePerp, Refusal
+from keeper.model import (
+    AddMargin,
+    Amount,
+    Intent,
+    IntentState,
+    PlanKey,
+    Position,
+    Proposal,
+    ReducePerp,
+    Refusal,
+)
 from keeper.seams import Progress
 from keeper.units import WAD
 from tests.anvil.test_engine_states import tools
@@ -32,6 +42,7 @@ __all__ = ["tools"]
 
 DOWN = tuple(1 - 0.018 * n for n in range(1, 8))
 UP = tuple(1 + 0.018 * n for n in range(1, 8))
+FINELY = tuple(1 - 0.006 * n for n in range(1, 22))
 
 
 class Synthetix:
@@ -179,6 +190,48 @@ def test_perp_v2__the_price_runs__protected_accounts_stand_and_their_twin_is_liq
 ) -> None:
     accounts = on_perp.open(size)
     told("perp_v2", rescue.run(on_perp, accounts, on_perp.lines, way), accounts)
+
+
+@pytest.mark.parametrize("engine", ["synthetix", "perp_v2"])
+def test_one_policy_of_both_ways__reduces_at_its_trigger_and_from_emergency_on_gives_margin_alone(
+    engine: str, on_synthetix: Synthetix, on_perp: Perp
+) -> None:
+    stage: Any = on_synthetix if engine == "synthetix" else on_perp
+    accounts = stage.open(5 * WAD if engine == "synthetix" else 4 * WAD)
+    reduced, given, _ = accounts
+    policy = rescue.both(stage.lines)
+    assert policy.trigger_wad > policy.emergency_wad > WAD
+    seen: dict[str, int] = {}
+    for factor in FINELY:
+        stage.move(factor)
+        said, held = rescue.decided(stage, given, policy)
+        health = held.health_wad or 0
+        if health >= policy.trigger_wad:
+            assert said is None or not said.chosen, said
+            continue
+        assert said is not None
+        (way,) = said.chosen
+        codes = {r.strategy: r.code for r in said.rejected}
+        if health >= policy.emergency_wad:
+            # first, though margin would reach target as well
+            assert way.strategy == "reduce_perp", said
+            assert way.health_after_wad >= policy.target_wad
+            other = rescue.proposed(stage, given, policy, rescue.Added())
+            assert isinstance(other, Proposal)
+            assert other.health_after_wad >= policy.target_wad
+            if "first" not in seen:
+                early, its = rescue.decided(stage, reduced, policy)
+                assert early is not None
+                rescue.act(stage, early.chosen[0].steps[0], its)
+            seen["first"] = health
+            continue
+        assert (way.strategy, codes["reduce_perp"]) == ("add_margin", "margin_only"), said
+        seen["under" if health < WAD else "late"] = health
+        if health < WAD:
+            break
+    assert set(seen) == {"first", "late", "under"}, seen
+    rescue.act(stage, way.steps[0], held)
+    assert [stage.liquidate(account) for account in accounts] == [False, False, True]
 
 
 def refusal(stage: Any, step: AddMargin | ReducePerp, held: Position) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from anvil.client import Chain, Reverted
-from keeper.model import Amount, Policy, Position, Proposal, ReducePerp, Refusal, Step
+from keeper.decision import Memory, Options, decide
+from keeper.model import Amount, Decision, Policy, Position, Proposal, ReducePerp, Refusal, Step
 from keeper.seams import Strategy, Venue
 from keeper.units import WAD, wad_from
 from strategies.add_margin import AddMargin as Added
@@ -96,6 +97,23 @@ def size_to_close(stage: Stage, account: str, lines: Lines) -> Proposal | Refusa
     """What the shipped strategy closes while the engine still lets it."""
     early = replace(policy(lines), trigger_wad=wad_from(lines.reduce_below))
     return proposed(stage, account, early, Reduced())
+
+
+def both(lines: Lines) -> Policy:
+    """One policy that names both strategies: reduced at its trigger, given margin below its emergency."""
+    early, late = wad_from(lines.reduce_below), wad_from(lines.add_below)
+    names = (Added.name, Reduced.name)
+    return replace(policy(lines), trigger_wad=early, emergency_wad=late, strategies=names)
+
+
+def decided(stage: Stage, account: str, wished: Policy) -> tuple[Decision | None, Position]:
+    """What the shipped decision takes of both strategies in the newest block, and of what; None where nothing is
+    to be said."""
+    snapshot = stage.reader.snapshot([account])
+    (position,), venue = snapshot.positions, stage.reader.venue
+    options = Options(venues={venue.id: venue}, strategies=(Added(), Reduced()))
+    said, _ = decide(snapshot, [build.outlook(position)], {position.id: wished}, Memory(), options)
+    return next(iter(said), None), position
 
 
 def proposed(stage: Stage, account: str, wished: Policy, strategy: Strategy) -> Proposal | Refusal:
