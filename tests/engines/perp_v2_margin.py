@@ -1,5 +1,8 @@
 """Perpetual Protocol v2's margins to the last digit, from balances and prices; written from its published formulas.
 
+Inputs are the engine's own views of what is owed for funding (``getPendingFundingPayment``) and of the market's and
+the index' averages; what is recomputed here is the mark, the account's value, the requirement and the verdict.
+
 Dollars, sizes and prices have 18 decimals, ratios 6; the vault's token has 6 decimals.
 """
 

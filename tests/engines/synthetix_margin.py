@@ -1,5 +1,7 @@
 """Synthetix v3 perps' margins to the last digit, from what its contracts store; by their published formulas.
 
+Held against the market's published sources, compiled here, on our own double of the core system.
+
 Every number is wad (1e18) unless said, every division goes towards zero, as Solidity's does.
 """
 
