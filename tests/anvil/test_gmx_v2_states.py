@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from eth_abi.abi import encode
+from eth_utils.crypto import keccak
 
 from anvil.abi import encode_call
 from anvil.client import Chain, Reverted
@@ -26,8 +28,10 @@ from anvil.deploy_gmx_v2 import (
     deploy_gmx_v2,
     key,
     market_moves,
+    name,
     open_position,
     order,
+    put,
     quoted,
 )
 from anvil.node import Anvil, AnvilSettings
@@ -192,6 +196,40 @@ def test_steps__each_wrong_input__is_refused_by_name(chain: Chain, built: Gmx) -
     assert "pending" in eye.position(account).mode
     bare = VenueReader(chain, slot(built, True, None), built.multicall)
     assert refusal(bare, account, wallet, good) == "no_subaccount"
+
+
+@pytest.mark.parametrize("increases", [True, False])
+def test_fee__of_one_wei_less_than_the_gas_that_we_count__is_what_the_venue_refuses(
+    chain: Chain, built: Gmx, increases: bool
+) -> None:
+    account, wallet, price = chain.accounts[50], chain.accounts[51], 3 * 10**9
+    open_position(chain, built, account, True, 20_000, 2_000)
+    allow(chain, built, account, wallet, 9, FOR_LONG)
+    # the two kinds of order cost differently
+    put(
+        chain,
+        built,
+        {name("INCREASE_ORDER_GAS_LIMIT"): 3_210_987, name("DECREASE_ORDER_GAS_LIMIT"): 2_109_876},
+    )
+    chain.send(chain.accounts[0], built.usdc, "mint(address,uint256)", wallet, 10**9)
+    chain.send(wallet, built.usdc, "approve(address,uint256)", built.router, 10**9)
+    eye = VenueReader(chain, slot(built, True, wallet), built.multicall)
+    held = eye.position(account)
+    assert held.perp is not None
+    gas = held.perp.increase_gas if increases else held.perp.decrease_gas
+    fee = gas * price
+
+    def created(fee_wei: int) -> None:
+        step = margin(eye) if increases else replace(part(held, 3), worst_price=1)
+        call = eye.venue.encode(replace(step, fee_wei=fee_wei), held)
+        asked = {"from": wallet, "to": call.target, "data": "0x" + call.data.hex()}
+        chain.rpc("eth_call", {**asked, "value": hex(call.value_wei), "gasPrice": hex(price)}, "latest")
+
+    with pytest.raises(Rejected) as no:
+        created(fee - 1)
+    error = keccak(text="InsufficientExecutionFee(uint256,uint256)")[:4]
+    assert f"0x{error.hex()}: {encode(['uint256'] * 2, [fee, fee - 1]).hex()}" in str(no.value)
+    created(fee)
 
 
 def test_prices__missing_old_or_void__position_is_unreadable_never_healthy(chain: Chain, built: Gmx) -> None:
