@@ -41,19 +41,20 @@ def run(asked: Asked, scene: Scene) -> int:
     from anvil.replayed import compared
 
     found = compared(scene.crew, scene.moved, scene.policy)
+    left_out = [*(f"{name}: {why}" for name, why in scene.crew.left_out), *found.left_out]
     if asked.json:
         print(
             table.document(
                 {
                     "chain": [c.document() for c in found.compared],
-                    "left_out": list(found.left_out),
+                    "left_out": left_out,
                     "notes": list(scene.moved.notes),
                 }
             )
         )
     else:
         table.show(HEADERS, [c.cells() for c in found.compared])
-        for line in (*replaying.noted(scene.moved), *(f"left out: {x}" for x in found.left_out)):
+        for line in (*replaying.noted(scene.moved), *(f"left out: {x}" for x in left_out)):
             subject.say(line)
         subject.say(found.said())
     return int(not found.ok)

@@ -38,7 +38,8 @@ def run(asked: Asked, scene: Scene, names: Sequence[str]) -> int:
         for name, points in found.items()
     }
     if asked.json:
-        print(table.document(document(found, walked)))
+        notes = list(scene.moved.notes)
+        print(table.document({**document(found, walked), "notes": notes}))
     else:
         _show(found, walked, scene, asked.folds)
     if asked.report is not None:

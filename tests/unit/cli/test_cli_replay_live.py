@@ -223,9 +223,12 @@ def test_chain__when_a_book_or_a_venue_states_terms__then_it_is_said_that_the_ch
     assert "note: the bonus that" in said
     assert "book.json states is not used: on the chain, and on the paper beside it" in said
     assert "left out: aave: too many" in said
-    read(monkeypatch, [loan("aave_v3", 10_800), loan("maker", 11_300), loan("compound_v3", 11_111)])
+    gone = PositionId(venue="aave_v3", chain_id=1, account="0xb", key="gone")
+    loans = [loan("aave_v3", 10_800, "a"), loan("maker", 11_300, "m"), loan("compound_v3", 11_111, "c")]
+    read(monkeypatch, loans, Unreadable(id=gone, why="no answer", since_block=1))
     found = json.loads(CliRunner().invoke(app, [*given, "--chain", "--json"]).stdout)
     assert any(
         "the bonus and liquidation_factor and penalty that the reading of" in n for n in found["notes"]
     )
+    assert found["left_out"] == [f"{gone}: could not be read: no answer", "aave: too many"]
     assert not any("on aave_v3:" in n or "--bonus" in n for n in found["notes"])

@@ -341,7 +341,9 @@ def test_command__when_swept_sampled_and_reported__then_frontier_forward_and_pag
     ]  # fmt: skip
     found = CliRunner().invoke(app, sweep)
     assert found.exit_code == 0, found.output
-    body = json.loads(found.stdout)["sweep"]
+    document = json.loads(found.stdout)
+    assert any("an act lands 150 s after what it saw" in n for n in document["notes"])
+    body = document["sweep"]
     assert [k["keeper"] for k in body] == ["threshold", "ours"]
     assert all(len(k["points"]) == 2 and k["efficient"] and len(k["forward"]) == 1 for k in body)
     swept = (tmp_path / "sweep.html").read_text()
