@@ -1,0 +1,98 @@
+"""No combination relies on collateral that cannot leave: a market's cash is one resource of all who would sell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from keeper.decision import Memory, Options, decide
+from keeper.decision.optimise import solve
+from keeper.decision.problem import Problem, Solution
+from keeper.model import Decision, Deleverage, Means, Policy, Refusal, Repay, Side
+from keeper.units import WAD
+from strategies.registry import SHIPPED
+from tests import build, mandates
+from tests.build import ALICE, TOKENS, USDC, WETH, amount, collateral, debt, position
+from tests.fakes import LendingDouble
+
+pytestmark = pytest.mark.unit
+
+POLICY = build.policy(target="1.40", strategies=("repay", "add_collateral", "deleverage"))
+CASH = f"cash:{build.VENUE}:{WETH.address}"
+LOAN = position([collateral(WETH, "8.2")], [debt(USDC, "12000")])
+
+
+def wallet(usdc: str, cash: str) -> Means:
+    """So many dollars, an Executor that may sell eight ETH, and a market that can pay out so many."""
+    listed = (mandates.asset(WETH, Side.COLLATERAL, granted=8 * WAD), mandates.asset(USDC, Side.DEBT))
+    found = mandates.means(mandates.mandate(assets=listed), [mandates.route(most="20000")])
+    reserves = [
+        replace(build.reserve(t), cash_units=build.units(t, cash)) if t == WETH else build.reserve(t)
+        for t in TOKENS
+    ]
+    money = (amount(USDC, usdc),)
+    return replace(found, balances=money, allowances=build.means(money).allowances, reserves=tuple(reserves))
+
+
+class Solver:
+    """The shipped one; keeps what it was asked and what it said."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[Problem, Solution | Refusal]] = []
+
+    def __call__(self, problem: Problem) -> Solution | Refusal:
+        found = solve(problem)
+        self.said.append((problem, found))
+        return found
+
+
+def decided(means: Means, solver: Solver, policy: Policy = POLICY) -> Decision:
+    """Alice's decision."""
+    venue = LendingDouble()
+    options = Options(venues={venue.id: venue}, strategies=SHIPPED, solver=solver)
+    outlook = replace(build.outlook(LOAN), loss_usd=0.0)
+    snapshot = build.snapshot([LOAN], wallet=means)
+    (found,), _ = decide(snapshot, [outlook], {LOAN.id: policy}, Memory(), options)
+    assert found.id.account == ALICE
+    return found
+
+
+def drawn(problem: Problem, found: Solution) -> float:
+    """Dollars of the market's ETH that a solution takes out."""
+    uses: Mapping[str, float] = {w.name: w.uses.get(CASH, 0.0) for w in problem.ways}
+    return sum(t.usd * uses[t.way.name] for t in found.taken)
+
+
+def test_ways__when_a_part_of_the_collateral_can_leave__then_the_solver_takes_no_more_and_the_wallet_the_rest() -> (
+    None
+):
+    solver = Solver()
+    found = decided(wallet("800", "2"), solver)
+    problem, said = solver.said[0]
+    assert isinstance(said, Solution), said
+    assert problem.resources[CASH] == pytest.approx(2 * 2_000.0)
+    assert 0 < drawn(problem, said) <= 2 * 2_000.0 * (1 + 1e-6)
+    assert all(said.reaches)
+    assert "FIRST OF 2 STEPS" in found.why
+    assert isinstance(found.chosen[0].steps[0], Repay)
+
+
+def test_ways__when_nothing_can_leave__then_no_solution_sells_and_what_is_left_is_the_wallet() -> None:
+    solver = Solver()
+    found = decided(wallet("800", "0"), solver)
+    for problem, said in solver.said:
+        assert not isinstance(said, Solution) or drawn(problem, said) == 0.0
+    assert solver.said[0][0].resources[CASH] == 0.0
+    assert not any(isinstance(s, Deleverage) for p in found.chosen for s in p.steps)
+    refused = next(r for r in found.rejected if r.strategy == "deleverage")
+    assert "no_cash: WETH cannot be paid out" in refused.why
+
+
+def test_ways__when_all_can_leave__then_one_sale_does_it() -> None:
+    solver = Solver()
+    found = decided(wallet("0", "1000"), solver)
+    (step,) = found.chosen[0].steps
+    assert isinstance(step, Deleverage)
+    assert step.sell_max.units > 2 * WAD
