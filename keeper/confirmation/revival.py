@@ -54,4 +54,4 @@ def presumed_vain(journal: Record, early: PlanKey, late: PlanKey) -> bool:
     if not planned:
         return False
     told = [e for e in journal.entries("outcome", str(early), limit=_OUTCOMES_MAX) if e.id < planned[0].id]
-    return bool(told) and IntentState(str(told[-1].data["state"])).in_vain
+    return bool(told) and told[-1].told("state", IntentState).in_vain

@@ -98,19 +98,19 @@ class OrderFacts:
             return
         told = self._journal.entries(KIND, str(intent.key), limit=100)
         last = max(told, key=lambda e: e.id, default=None)
-        state = OrderState(str(last.data["state"])) if last is not None else OrderState.PENDING
+        state = last.told("state", OrderState) if last is not None else OrderState.PENDING
         if state.ended:
             return
         self._open[intent.key] = Followed(
             key=intent.key,
-            order=str(last.data["order"]) if last is not None else "",
+            order=last.told("order", str) if last is not None else "",
             state=state,
             hashes=tuple(a.hash for a in intent.attempts),
             seen_block=intent.plan.block.number,
             before=kept_before(told),
             # how long nobody has answered is not forgotten by a restart
-            asked_s=intent.plan.block.timestamp_s if last is None else int(str(last.data.get("gone_s", 0))),
-            gone_block=0 if last is None else int(str(last.data.get("gone_block", 0))),
+            asked_s=intent.plan.block.timestamp_s if last is None else _kept(last, "gone_s"),
+            gone_block=0 if last is None else _kept(last, "gone_block"),
             kept=last is not None and "gone_block" in last.data,
         )
 
@@ -378,6 +378,10 @@ class OrderFacts:
             )
         )
         self._log.info(KIND, plan=str(followed.key), state=state.value, why=why)
+
+
+def _kept(last: Entry, key: str) -> int:
+    return last.told(key, int) if key in last.data else 0
 
 
 def with_orders(

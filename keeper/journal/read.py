@@ -216,10 +216,10 @@ class Queries:
 
     def carried(self, intent: Intent, n: int) -> Plan:
         """The plan that attempt ``n`` carries: the intent's own, or one that a larger one replaced."""
-        for entry in self.entries(REPLAN, str(intent.key)):
-            if n < int(str(entry.data["n"])):
-                with guarded(self.path):
-                    return codec.from_plain(Plan, entry.data["was"])
+        with guarded(self.path):
+            for entry in self.entries(REPLAN, str(intent.key)):
+                if n < entry.told("n", int):
+                    return codec.from_plain(Plan, entry.data.get("was"))
         return intent.plan
 
     def control(self, key: str) -> Control | None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypeVar
 
+from keeper.errors import Undecodable
 from keeper.model.wish import Plan, PlanKey
+
+T = TypeVar("T")
 
 
 class IntentState(StrEnum):
@@ -109,3 +113,11 @@ class Entry:
     """Plain JSON; integers beyond 2**53 as strings."""
     id: int = 0
     at_s: float = 0.0
+
+    def told(self, key: str, kind: Callable[[str], T]) -> T:
+        """What ``kind`` makes of the word at ``key``. Raises Undecodable where a damaged file has none."""
+        try:
+            return kind(str(self.data[key]))
+        except (KeyError, ValueError) as error:
+            of = f"{self.kind} {self.id} of {self.subject or 'the daemon'}"
+            raise Undecodable(f"the journal is damaged: {key} of its {of}: {error!r}") from error

@@ -30,7 +30,7 @@ def test_journal__when_its_files_are_damaged__then_refused_by_name_or_every_need
         assert found.counts[kind] == 1
 
 
-@pytest.mark.parametrize("seed", [1370, 2042, 3562, 3874, 4114])
+@pytest.mark.parametrize("seed", [1370, 2042, 3562, 3874, 4114, 5890])
 def test_journal__when_a_bit_turns_in_a_plan_or_in_bytes_that_a_reorganisation_would_send__then_refused_by_name(
     seed: int,
 ) -> None:

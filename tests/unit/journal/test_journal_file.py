@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,7 +19,7 @@ from keeper.errors import Broken, ConfigError
 from keeper.journal.files import FileLock, sync_directory
 from keeper.journal.read import Reader
 from keeper.journal.write import Journal
-from keeper.model import Entry
+from keeper.model import Entry, IntentState
 from keeper.seams import Shadow
 from tests.plans import CHAIN_ID, attempt, plan, position_id
 
@@ -331,3 +332,10 @@ def test_read__when_what_a_row_says_is_no_record__then_broken_names_the_file(
             damaged = pytest.raises(Broken, match=f"journal {path} is damaged: {words}.*; restore it")
             with damaged:
                 asked.entries() if "entry" in statement else asked.open_intents()
+
+
+@pytest.mark.parametrize("data", [{}, {"state": "INCLUDeD"}])
+def test_entry__when_a_word_of_it_is_none__then_undecodable_says_which(data: dict[str, object]) -> None:
+    entry = replace(tick(), kind="outcome", data=data, subject="x#1", id=7)
+    with pytest.raises(Broken, match=r"damaged: state of its outcome 7 of x#1: .*(INCLUDeD|'state')"):
+        entry.told("state", IntentState)
