@@ -30,8 +30,9 @@ tools:
 setup: tools .venv/.ready anvil/node_modules/.ready tests/browser/node_modules/.ready  ## everything the other targets need; instant when it is there
 	$(STEPS)
 	# instant when cached, so its state lives in the cache and not in a stamp
-	if ! $(PY) -m anvil.compile --cached; then
+	if ! $(PY) -m anvil.compile --cached || ! $(PY) -m anvil.renewal --cached; then
 	    step "compile the contracts" $(PY) -m anvil.compile --quiet
+	    step "compile the module of Safes" $(PY) -m anvil.renewal --quiet
 	fi
 	table
 
@@ -56,6 +57,7 @@ chaos-chain: setup  ## daemons on local chains: frozen, late and front-run order
 
 artifacts: setup  ## compile our own contracts and rewrite contracts/artifacts
 	$(PY) -m anvil.compile --write-artifacts
+	$(PY) -m anvil.renewal --write-artifacts
 
 lint: setup  ## ruff and mypy
 	.venv/bin/ruff check

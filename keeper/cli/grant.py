@@ -30,6 +30,8 @@ def command(
     subaccount: owner_options.Subaccount = None,
     actions: owner_options.Actions = 50,
     stop: owner_options.Stop = False,
+    module: owner_options.Module = False,
+    period: owner_options.Period = None,
     config: arguments.Config = arguments.CONFIG,
     json: arguments.Json = False,
 ) -> None:
@@ -42,6 +44,8 @@ def command(
     collateral named by --amount, and what --reserve lets it pay in. The keeper has no key for that and sends nothing.
     Caps that are not named stay. From an hour after the deployment on, what loosens is announced a day before: sign
     what --announce prints, and a day later the same command without it.
+    With --module besides, of a Safe: the file that enables a module which renews --amount and --reserve, once in
+    --period hours and until --until, whoever sends `keeper renew`; signed after the grant itself.
     With --subaccount, what the owner of a GMX position signs, so that the keeper may order for him; with --deploy
     through an Executor, which bounds each order: --amount USD=SIZE closed, USDC=MARGIN added in a day at the most;
     with --stop, the reduce-only stop that he leaves on the venue himself, which an Executor does not place.
@@ -52,6 +56,20 @@ def command(
     from keeper.config import load
 
     owner = owner_options.read(share, bot or [], guardian, until, slippage)
+    if module or period is not None:
+        others: list[object] = [
+            send,
+            bot,
+            guardian,
+            deploy,
+            announce,
+            subaccount,
+            stop,
+            share != 100.0,
+            slippage != 1.0,
+        ]
+        _renewing(config, (module, executor, period), (amount, reserve, owner["until_s"]), others)
+        return
     if subaccount is not None:
         if announce and not deploy:
             raise endings.usage(
@@ -139,6 +157,43 @@ def _ordering(
         announce=through[2],
     )
     perp_grant.show(drive(perp_grant.wanted(settings, wish)), json=json)
+
+
+def _renewing(
+    config: Path,
+    asked: tuple[bool, str | None, float | None],
+    what: tuple[list[str] | None, list[str] | None, int | None],
+    others: list[object],
+) -> None:
+    """A Safe's module; ``asked``: whether, of which position, hours; ``what``: sold, paid in, until. Exit 2."""
+    from keeper.cli import kernels, owner_grant, owner_module
+    from keeper.cli.endings import drive, usage
+    from keeper.config import load
+
+    (module, label, hours), (sold, paid, until_s) = asked, what
+    if not module:
+        raise usage("--period", "goes with --module")
+    if label is None:
+        raise usage("--module", "goes with --executor LABEL: it renews what that Executor may take")
+    if any(others):
+        raise usage(
+            "--module", "goes with --amount, --reserve, --period and --until alone: grant the rest first"
+        )
+    if until_s is None:
+        raise usage("--module", "needs --until, within a year: a module that outlives its use is a door")
+    period_s = 24 * 3_600 if hours is None else hours * 3_600
+    if not 0 < period_s < 2**32:
+        raise usage("--period", f"{hours:g} is no number of hours")
+    wish = owner_module.Asked(
+        label=label,
+        amounts=amounts(sold or [], needed=not paid),
+        reserve=amounts(paid or [], "--reserve", needed=False),
+        until_s=until_s,
+        period_s=round(period_s),
+    )
+    settings = load(config)
+    kernels.prepare()
+    owner_grant.show(drive(owner_module.wanted(settings, wish)), json=True)
 
 
 def _stopping(config: Path, label: str, others: list[object], *, json: bool) -> None:

@@ -99,8 +99,8 @@ async def wanted(settings: Settings, asked: Asked) -> Wanted:
             bots={at.bot: asked.share_bps, **asked.others},
             policy=at.guarded.policy,
             until_s=_until(asked, now_s, until(now_s)),
-            collateral=_units(at.venue, asked.amounts, "--amount"),
-            reserve=_units(at.venue, asked.reserve, "--reserve"),
+            collateral=units(at.venue, asked.amounts, "--amount"),
+            reserve=units(at.venue, asked.reserve, "--reserve"),
             receipts=receipts(at.venue, at.seat),
             permit=at.seat.permit,
             debt=await owed(at),
@@ -154,17 +154,23 @@ def _notes(found: Wanted, asked: Asked, until_s: int) -> tuple[str, ...]:
 
 
 async def revoked(settings: Settings, label: str, *, safe: bool = False) -> Wanted:
-    """What the owner of ``label`` signs to take everything back. Raises as ``wanted``."""
+    """What the owner of ``label`` signs to take everything back: a module first, which could undo the rest.
+
+    Raises as ``wanted``.
+    """
+    from keeper.cli import owner_module
     from keeper.executor.revoking import remains, signings
 
     async with placed(settings, label) as at:
         found, unsearched = await _standing(at)
+        done = frozenset(of for _, of, _ in found.allowed)
+        renewed = await owner_module.forbidding(at, done)
         return Wanted(
             chain_id=at.site.chain.chain_id,
             owner=at.owner,
             safe=await safe_of(at.site, at.owner) if safe else None,
-            signings=signings(found),
-            remains=(*unsearched, *remains(found)),
+            signings=(*await owner_module.ending(at), *renewed, *signings(found)),
+            remains=(*unsearched, *await owner_module.strangers(at), *remains(found)),
             name="keeper: take everything back",
         )
 
@@ -314,7 +320,8 @@ def safe_file(found: Wanted) -> dict[str, object]:
     return {**body, "signersSee": hashes, **left}
 
 
-def _units(venue: Venue, amounts: Mapping[str, str], option: str) -> dict[Token, int]:
+def units(venue: Venue, amounts: Mapping[str, str], option: str) -> dict[Token, int]:
+    """Whole tokens by symbol as units, exactly. Raises ConfigError naming ``option``."""
     from keeper.errors import ConfigError
 
     by_symbol = {t.symbol: t for t in venue.tokens}
@@ -326,10 +333,10 @@ def _units(venue: Venue, amounts: Mapping[str, str], option: str) -> dict[Token,
     found = {}
     for symbol, number in amounts.items():
         token = by_symbol[symbol]
-        units = Decimal(number) * 10**token.decimals
-        if units != units.to_integral_value():
+        exact = Decimal(number) * 10**token.decimals
+        if exact != exact.to_integral_value():
             raise ConfigError((f"{option} {symbol}={number}: {symbol} has {token.decimals} decimals",))
-        found[token] = int(units)
+        found[token] = int(exact)
     return found
 
 

@@ -1,0 +1,77 @@
+"""``keeper renew``: ask a Safe's module to renew what the Executor may take; with a key that is nobody else's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from keeper.cli import arguments
+
+if TYPE_CHECKING:
+    from keeper.cli.renewing import Due
+    from keeper.config import Settings
+    from keeper.signer.key import Key
+
+HEADERS = ("token", "renews", "now allowed", "from", "module", "transaction")
+
+
+def command(
+    executor: Annotated[
+        str, typer.Option("--executor", metavar="LABEL", help="The position whose Executor it is.")
+    ],
+    keystore: Annotated[
+        Path | None,
+        typer.Option("--keystore", help="Sign and send with this key: any with gas but the keeper's own."),
+    ] = None,
+    password_file: Annotated[
+        Path | None,
+        typer.Option("--password-file", help="A file of mode 0600 with its password, instead of asking."),
+    ] = None,
+    config: arguments.Config = arguments.CONFIG,
+    json: arguments.Json = False,
+) -> None:
+    """Renew the allowances that a Safe's module may renew now.
+
+    Shows each token that a module of the owner's Safe renews, and whether it can be renewed; with --keystore, sends
+    what can. Anybody may: it needs gas and no right. The keeper's own wallet is refused by name, because its nonces
+    belong to the daemon, which does not renew by itself.
+
+    Example: keeper renew --executor vault --keystore renewer.json
+    """
+    from keeper.cli import kernels, table
+    from keeper.cli.endings import drive, usage
+    from keeper.config import load
+
+    if keystore is None and password_file is not None:
+        raise usage("--password-file", "goes with --keystore")
+    settings = load(config)
+    kernels.prepare()
+    from keeper.cli.renewing import renewals
+
+    rows = drive(renewals(settings, executor, _key(settings, keystore, password_file)))
+    shown = [_row(due) for due in rows]
+    if json:
+        print(table.document({"renewals": [dict(zip(HEADERS, row, strict=True)) for row in shown]}))
+    elif shown:
+        table.show(HEADERS, shown)
+    else:
+        print(f"{executor}: its owner has no module that renews allowances to its Executor")
+
+
+def _row(due: Due) -> tuple[str, ...]:
+    from keeper.executor.grants import day
+
+    ready = day(due.ready_s)
+    return (due.symbol, due.shown(due.units), due.shown(due.standing), ready, due.module, due.transaction)
+
+
+def _key(settings: Settings, keystore: Path | None, password_file: Path | None) -> Key | None:
+    """The caller's own key; None without one. Raises ConfigError for the daemon's."""
+    from keeper.cli.keystore import asked_once
+    from keeper.cli.renewing import opened
+
+    if keystore is None:
+        return None
+    return opened(settings, keystore, lambda: asked_once(password_file))
