@@ -52,34 +52,17 @@ def command(
 
     Example: keeper grant --amount USDC=5000 --amount WETH=2.5
     """
-    from keeper.cli import endings
     from keeper.config import load
 
     owner = owner_options.read(share, bot or [], guardian, until, slippage)
     if module or period is not None:
-        others: list[object] = [
-            send,
-            bot,
-            guardian,
-            deploy,
-            announce,
-            subaccount,
-            stop,
-            share != 100.0,
-            slippage != 1.0,
-        ]
+        others = (send, bot, guardian, deploy, announce, subaccount, stop, share != 100.0, slippage != 1.0)
         _renewing(config, (module, executor, period), (amount, reserve, owner["until_s"]), others)
         return
     if subaccount is not None:
-        if announce and not deploy:
-            raise endings.usage(
-                "--announce", "goes with --deploy: GMX's own grant to a subaccount is not announced"
-            )
-        if stop:
-            _stopping(config, subaccount, [deploy, until, amount, guardian], json=json)
-            return
         through = (amount or [], guardian, announce) if deploy else None
-        _ordering(load(config), (subaccount, actions, owner["until_s"]), through, json=json)
+        if _subaccounted(config, subaccount, (announce, stop), [deploy, until, amount, guardian], json=json):
+            _ordering(load(config), (subaccount, actions, owner["until_s"]), through, json=json)
         return
     _together(
         executor,
@@ -163,7 +146,7 @@ def _renewing(
     config: Path,
     asked: tuple[bool, str | None, float | None],
     what: tuple[list[str] | None, list[str] | None, int | None],
-    others: list[object],
+    others: tuple[object, ...],
 ) -> None:
     """A Safe's module; ``asked``: whether, of which position, hours; ``what``: sold, paid in, until. Exit 2."""
     from keeper.cli import kernels, owner_grant, owner_module
@@ -194,6 +177,23 @@ def _renewing(
     settings = load(config)
     kernels.prepare()
     owner_grant.show(drive(owner_module.wanted(settings, wish)), json=True)
+
+
+def _subaccounted(
+    config: Path, label: str, asked: tuple[bool, bool], others: list[object], *, json: bool
+) -> bool:
+    """Whether a grant is asked for, and not the owner's own stop, which is printed; ``asked``: --announce, --stop.
+
+    Exit 2 for what does not go together.
+    """
+    from keeper.cli.endings import usage
+
+    (announce, stop), deploy = asked, others[0]
+    if announce and not deploy:
+        raise usage("--announce", "goes with --deploy: GMX's own grant to a subaccount is not announced")
+    if stop:
+        _stopping(config, label, others, json=json)
+    return not stop
 
 
 def _stopping(config: Path, label: str, others: list[object], *, json: bool) -> None:

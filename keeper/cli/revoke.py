@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from keeper.cli import arguments
+
+if TYPE_CHECKING:
+    from keeper.config import Settings
 
 
 def command(
@@ -43,7 +46,6 @@ def command(
 
     Example: keeper revoke --executor vault
     """
-    from keeper.cli import table
     from keeper.cli.endings import drive, usage
     from keeper.config import load
 
@@ -58,11 +60,18 @@ def command(
 
         if module:
             owner_grant.show(drive(owner_module.revoked(settings, executor)), json=json)
-            return
-        owner_grant.show(drive(owner_grant.revoked(settings, executor, safe=safe)), json=json)
+        else:
+            owner_grant.show(drive(owner_grant.revoked(settings, executor, safe=safe)), json=json)
         return
     if safe or module:
         raise usage("--safe" if safe else "--module", "goes with --executor LABEL")
+    _approvals(settings, send, json=json)
+
+
+def _approvals(settings: Settings, send: bool, *, json: bool) -> None:
+    """The wallet's own."""
+    from keeper.cli import table
+    from keeper.cli.endings import drive
     from keeper.cli.grant import HEADERS
     from keeper.granting import take_back
 

@@ -131,7 +131,7 @@ def test_module__through_a_night_and_after__renews_once_a_period_and_only_while_
         rescued(on)
         assert 0 < on.standing(on.a_weth) < AMOUNT
         on.later(HOUR_S)
-        executor.chain.send(executor.guardian, executor.executor, "pause()")
+        executor.by_owner("pause()")
         with pytest.raises(Reverted, match="ExecutorPaused"):
             on.renew(on.a_weth)
         executor.by_owner("unpause()")
@@ -241,7 +241,7 @@ def by_command(on: Renewed) -> None:
 
 def replaced(on: Renewed) -> None:
     """Another module for the same Executor takes the place of the first: two would add up."""
-    there, executor = on.there, on.there.executor
+    there = on.there
     line = ("grant", "--executor", there.label, "--module", "--amount", "WETH=5", "--until", str(on.until_s))
     file = on.typed(*line)
     signs = [s.split("(")[0] for s in _numbered(dict(file["meta"])["description"])]  # type: ignore[call-overload]
@@ -258,7 +258,7 @@ def taken_back(on: Renewed) -> None:
     there, executor = on.there, on.there.executor
     executor.chain.send(executor.owner, executor.owner, "enableModule(address)", executor.token("USDC"))
     whole = on.typed("revoke", "--executor", there.label, "--safe")
-    first = list(whole["transactions"])[0]  # type: ignore[call-overload]
+    first = next(iter(whole["transactions"]))  # type: ignore[call-overload]
     file = on.typed("revoke", "--executor", there.label, "--module")
     calls = list(file["transactions"])  # type: ignore[call-overload]
     # the Safe lists the newest first: what lies before ours is the other one

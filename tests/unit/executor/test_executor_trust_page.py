@@ -37,7 +37,13 @@ def test_front__what_a_stolen_key_costs__stands_on_one_page_and_follows_from_the
     assert max(map(len, lines)) <= 150
     collateral, cap, allowance, days = 100, 40, 60, 7
     rows = {cells[1].strip(): cells[2] for line in lines if len(cells := line.split("|")) == 4}
-    for grant, granted in ((f"an allowance of {allowance} WETH", allowance), ("the whole grant", 10**9)):
+    renewed = 8
+    grants = (
+        (f"an allowance of {allowance} WETH", allowance),
+        ("the whole grant", 10**9),
+        (f"renews {renewed} WETH a day", renewed * (days + 2)),
+    )
+    for grant, granted in grants:
         units = min((days + 1) * cap, granted, collateral)
         told = next(most for what, most in rows.items() if grant in what)
         assert f"**{units * (0.01 + 0.0005):.2f} WETH**" in told
