@@ -279,6 +279,20 @@ contract SafeRenewalTest is SafeStage {
         require(_other.approvals() == 0, "the other's allowance");
     }
 
+    function test_renew__in_the_last_second__is_done() public {
+        vm.warp(START_S + TERM);
+        _renewal.renew(address(_coin));
+        require(_standing() == AMOUNT, "amount");
+    }
+
+    function test_renew__one_unit_used_and_none__are_told_apart() public {
+        _allowed(AMOUNT);
+        _refused(abi.encodeWithSelector(ISafeRenewal.NotUsed.selector, address(_coin), AMOUNT));
+        _used(1);
+        _renewal.renew(address(_coin));
+        require(_standing() == AMOUNT, "amount");
+    }
+
     function test_renew__from_a_revoked_allowance__allows_again() public {
         _allowed(0);
         _renewal.renew(address(_coin));

@@ -37,15 +37,14 @@ def command(
 ) -> None:
     """Print or send the wallet's approvals.
 
-    Shows the ERC-20 approvals that rescues need, exactly as they would be signed; --send sends them.
-    Amounts are finite on purpose: an approval is the most a broken venue could take.
+    Shows the ERC-20 approvals that rescues need, as they would be signed; --send sends them. Amounts are finite on
+    purpose: an approval is the most a broken venue could take.
 
     With --executor, what the position's owner signs instead: the Executor's terms, a finite allowance of the
     collateral named by --amount, and what --reserve lets it pay in. The keeper has no key for that and sends nothing.
     Caps that are not named stay. From an hour after the deployment on, what loosens is announced a day before: sign
     what --announce prints, and a day later the same command without it.
-    With --module besides, of a Safe: the file that enables a module which renews --amount and --reserve, once in
-    --period hours and until --until, whoever sends `keeper renew`; signed after the grant itself.
+    With --module, of a Safe: what enables a module that renews --amount and --reserve, once in --period hours.
     With --subaccount, what the owner of a GMX position signs, so that the keeper may order for him; with --deploy
     through an Executor, which bounds each order: --amount USD=SIZE closed, USDC=MARGIN added in a day at the most;
     with --stop, the reduce-only stop that he leaves on the venue himself, which an Executor does not place.
@@ -54,9 +53,12 @@ def command(
     """
     from keeper.config import load
 
-    owner = owner_options.read(share, bot or [], guardian, until, slippage)
+    owner, plain = (
+        owner_options.read(share, bot or [], guardian, until, slippage),
+        (share, slippage) == (100.0, 1.0),
+    )
     if module or period is not None:
-        others = (send, bot, guardian, deploy, announce, subaccount, stop, share != 100.0, slippage != 1.0)
+        others = (send, bot, guardian, deploy, announce, subaccount, stop, not plain)
         _renewing(config, (module, executor, period), (amount, reserve, owner["until_s"]), others)
         return
     if subaccount is not None:
@@ -64,11 +66,8 @@ def command(
         if _subaccounted(config, subaccount, (announce, stop), [deploy, until, amount, guardian], json=json):
             _ordering(load(config), (subaccount, actions, owner["until_s"]), through, json=json)
         return
-    _together(
-        executor,
-        (send, stop),
-        (reserve, bot, guardian, until, deploy, announce, safe, share != 100.0, slippage != 1.0),
-    )
+    owners = (reserve, bot, guardian, until, deploy, announce, safe, not plain)
+    _together(executor, (send, stop), owners)
     wanted = amounts(amount or [], needed=executor is None or not (reserve or announce))
     settings = load(config)  # before the slow imports: a wrong file is told at once
     if executor is None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from eth_utils.address import to_checksum_address
 
 from anvil.client import Reverted
 from anvil.compile import own_artifact
@@ -103,7 +104,7 @@ def module_of(there: Owned) -> str:
         there.executor.owner, "getModulesPaginated(address,uint256)(address[],address)", HEAD, 10
     )
     assert len(found) == 1
-    return str(found[0])
+    return str(to_checksum_address(found[0]))
 
 
 def signed(there: Owned, file: dict[str, object]) -> None:
@@ -183,7 +184,7 @@ def verified(on: Renewed) -> None:
         lines=((on.a_weth, 1),),
     )
     receipt = there.on.chain.send(executor.stranger, None, wish.creation)
-    other = there.on.chain.deploy(own_artifact("PriceFeed"), 1)
+    other = there.on.chain.deploy(own_artifact("ExecutorFactory"))
     for module in (str(receipt["contractAddress"]), other):
         executor.chain.send(executor.owner, executor.owner, "enableModule(address)", module)
     done = keeper(there.on, "executor", "verify", "--json")
