@@ -19,7 +19,7 @@ contract RenewedWeeks is LeakDrill, SafeStage {
     function _grant(uint256 units) internal override {
         _becomesSafe(OWNER, address(0x519));
         uint256 period = [uint256(4 hours), 8 hours, 1 days, 2 days, 4 days][_draw(0, 5)];
-        uint256 amount = units / _draw(1, 12) + 1;
+        uint256 amount = units / _draw(1, 40) + 1;
         uint256 now_s = block.timestamp;
         vm.warp(now_s - period);
         _renewal = _module(OWNER, address(executor), now_s + 30 days, period, _line(address(aWeth), amount));

@@ -16,7 +16,8 @@ from tests.bench.figures import record
 from tests.chaos.leak import Week, read_weeks
 
 pytestmark = pytest.mark.anvil
-WEEKS = 3
+FIRST, WEEKS = 9, 3
+"""Seeds whose caps and collateral leave room for more than the module's own bound."""
 PLANTED = "renewal_at_any_time"
 
 
@@ -38,22 +39,18 @@ def weeks(first: int, many: int, artifact: Path | None = None) -> tuple[Week, ..
 
 
 def test_leaked_key__weeks_of_a_thief_who_renews__never_take_more_than_the_bound() -> None:
-    found = weeks(0, WEEKS)
+    found = weeks(FIRST, WEEKS)
     over = [w.seed for w in found if w.over]
     record("leak_drill_renewed_over_bound", len(over), bound="0", holds=not over, evidence="real_bytecode",
            n=len(found))  # fmt: skip
     assert over == []
-    assert all(w.acts for w in found), "nobody did anything"
+    assert max(w.share_of("slippage") for w in found) > 0.5, "a bound that nobody comes near is no bound"
 
 
 def test_leaked_key__a_module_that_renews_at_any_time__is_noticed() -> None:
     artifact = build(next(m for m in read_mutants(LIST) if m.name == PLANTED))
     try:
-        found = weeks(NOTICED, 1, artifact)
+        found = weeks(FIRST, 1, artifact)
     finally:
         artifact.unlink()
     assert [w.over for w in found] == [True]
-
-
-NOTICED = 4
-"""A seed whose caps and collateral leave room for more than the module's own bound."""
