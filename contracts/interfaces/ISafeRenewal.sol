@@ -60,7 +60,8 @@ interface ISafeRenewal {
     error ExecutorPaused();
     /// @notice The Safe does not have this module, or has it no more.
     error NotEnabled();
-    /// @notice Nothing was used of it, or the Safe allows more by itself: a renewal would be wasted, or would take away.
+    /// @notice More than half of the amount stands, or the Safe allows more by itself: a renewal would be wasted, or would
+    /// take away.
     error NotUsed(address token, uint256 allowance);
     /// @notice The token refused, also after an allowance of nothing.
     error ApproveFailed(address token);

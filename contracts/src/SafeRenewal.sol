@@ -62,7 +62,8 @@ contract SafeRenewal is ISafeRenewal, ReentrancyGuardTransient {
         if (IExecutorState(EXECUTOR).paused()) revert ExecutorPaused();
         if (!ISafeModules(SAFE).isModuleEnabled(address(this))) revert NotEnabled();
         uint256 standing = IERC20(token).allowance(SAFE, EXECUTOR);
-        if (standing >= amount) revert NotUsed(token, standing);
+        // a renewal that anybody may ask for after a unit's use would start the clock for nothing
+        if (standing > amount / 2) revert NotUsed(token, standing);
 
         line.renewedAt = uint40(block.timestamp);
         // some tokens change an allowance to nothing and from nothing only

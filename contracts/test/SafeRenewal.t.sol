@@ -16,6 +16,7 @@ contract SafeRenewalTest is SafeStage {
     uint256 private constant PERIOD = 1 days;
     uint256 private constant TERM = 90 days;
     uint112 private constant AMOUNT = 8e18;
+    uint256 private constant ODD = 5_000_001;
 
     ExecutorStub private _executor;
     CoinOfModes private _coin;
@@ -30,7 +31,7 @@ contract SafeRenewalTest is SafeStage {
         _coin.mint(SAFE, 1e24);
         _other.mint(SAFE, 1e24);
         Line[] memory lines = new Line[](2);
-        (lines[0], lines[1]) = (Line(address(_coin), AMOUNT), Line(address(_other), 5e6));
+        (lines[0], lines[1]) = (Line(address(_coin), AMOUNT), Line(address(_other), ODD));
         _renewal = _module(SAFE, address(_executor), START_S + TERM, PERIOD, lines);
         _enable(SAFE, _renewal);
         _allowed(AMOUNT);
@@ -193,7 +194,7 @@ contract SafeRenewalTest is SafeStage {
         uint256 first = START_S + PERIOD + after_ % 10 days;
         vm.warp(first);
         _renewal.renew(address(_coin));
-        _used(1);
+        _used(AMOUNT);
         vm.warp(first + again % PERIOD);
         _refused(abi.encodeWithSelector(ISafeRenewal.TooEarly.selector, address(_coin), first + PERIOD));
         vm.warp(first + PERIOD);
@@ -213,8 +214,8 @@ contract SafeRenewalTest is SafeStage {
         _refused(abi.encodeWithSelector(ISafeRenewal.NotEnabled.selector));
     }
 
-    function testFuzz_renew__nothing_used__is_refused_and_takes_nothing_away(uint256 more) public {
-        uint256 standing = AMOUNT + more % 1e30;
+    function testFuzz_renew__more_than_half_stands__is_refused_and_takes_nothing_away(uint256 more) public {
+        uint256 standing = AMOUNT / 2 + 1 + more % (more % 2 == 0 ? AMOUNT / 2 : 1e30);
         _allowed(standing);
         _refused(abi.encodeWithSelector(ISafeRenewal.NotUsed.selector, address(_coin), standing));
     }
@@ -268,7 +269,7 @@ contract SafeRenewalTest is SafeStage {
     function testFuzz_renew__by_anybody__allows_exactly_the_amount(address who, uint256 used, uint256 when) public {
         vm.assume(who != address(vm));
         _allowed(AMOUNT);
-        _used(1 + used % AMOUNT);
+        _used(AMOUNT / 2 + used % (AMOUNT / 2 + 1));
         when = START_S + PERIOD + when % (TERM - PERIOD + 1);
         vm.warp(when);
         vm.prank(who);
@@ -285,12 +286,28 @@ contract SafeRenewalTest is SafeStage {
         require(_standing() == AMOUNT, "amount");
     }
 
-    function test_renew__one_unit_used_and_none__are_told_apart() public {
+    /// @dev Or a liquidator would start the clock for cents, and the second fall of a night would find one amount less.
+    function test_renew__half_used_and_a_unit_less__are_told_apart() public {
         _allowed(AMOUNT);
         _refused(abi.encodeWithSelector(ISafeRenewal.NotUsed.selector, address(_coin), AMOUNT));
         _used(1);
+        _refused(abi.encodeWithSelector(ISafeRenewal.NotUsed.selector, address(_coin), AMOUNT - 1));
+        _used(AMOUNT / 2 - 2);
+        _refused(abi.encodeWithSelector(ISafeRenewal.NotUsed.selector, address(_coin), AMOUNT / 2 + 1));
+        require(_renewal.readyAt(address(_coin)) == START_S + PERIOD, "clock");
+        _used(1);
         _renewal.renew(address(_coin));
         require(_standing() == AMOUNT, "amount");
+    }
+
+    function test_renew__half_of_an_odd_amount__is_rounded_down() public {
+        vm.prank(SAFE);
+        _other.approve(address(_executor), ODD / 2 + 1);
+        vm.expectRevert(abi.encodeWithSelector(ISafeRenewal.NotUsed.selector, address(_other), ODD / 2 + 1));
+        _renewal.renew(address(_other));
+        _executor.take(_other, 1);
+        _renewal.renew(address(_other));
+        require(_other.allowance(SAFE, address(_executor)) == ODD, "amount");
     }
 
     function test_renew__from_a_revoked_allowance__allows_again() public {
@@ -332,7 +349,7 @@ contract RenewalHandler is SafeStage {
     ISafeRenewal private immutable RENEWAL;
     ExecutorStub private immutable EXECUTOR;
     CoinOfModes[2] private _coins;
-    uint256[2] private _amounts = [uint256(8e18), 5e6];
+    uint256[2] private _amounts = [uint256(8e18), 5_000_001];
     uint256[2] private _taken;
     uint256[2] private _given;
     uint256[2] private _last;
@@ -366,7 +383,7 @@ contract RenewalHandler is SafeStage {
         uint256 i = which % 2;
         uint256 standing = _standing(i);
         bool may = block.timestamp <= STARTED_S + TERM && block.timestamp >= _last[i] + PERIOD && !EXECUTOR.paused()
-            && ISafe(SAFE).isModuleEnabled(address(RENEWAL)) && standing < _amounts[i];
+            && ISafe(SAFE).isModuleEnabled(address(RENEWAL)) && standing <= _amounts[i] / 2;
         vm.prank(who);
         (bool ok,) = address(RENEWAL).call(abi.encodeCall(ISafeRenewal.renew, (address(_coins[i]))));
         if (ok != may) broken = may ? "refused what may be renewed" : "renewed what may not be";
