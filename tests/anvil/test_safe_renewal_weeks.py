@@ -15,7 +15,8 @@ from anvil.tools import ToolMissing
 from tests.bench.figures import record
 from tests.chaos.leak import Week, read_weeks
 
-pytestmark = pytest.mark.anvil
+pytestmark = pytest.mark.chaos
+"""Minutes of compiling: the bound's arithmetic alone is part of `make test` (tests/unit/executor)."""
 FIRST, WEEKS = 9, 3
 """Seeds whose caps and collateral leave room for more than the module's own bound."""
 PLANTED = "renewal_at_any_time"
