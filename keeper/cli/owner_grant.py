@@ -86,7 +86,7 @@ async def wanted(settings: Settings, asked: Asked) -> Wanted:
     """What the owner of ``asked.label`` signs. Raises ConfigError (no such position, token or executor;
     with ``safe``, an owner that is no Safe), Transient.
     """
-    from keeper.cli import owner_cushion
+    from keeper.cli import owner_cushion, owner_module
     from keeper.executor import granted
     from keeper.executor.grants import Wish, announcements, signings, until
 
@@ -112,7 +112,7 @@ async def wanted(settings: Settings, asked: Asked) -> Wanted:
         if at.deployed:
             wish = replace(wish, stands=await _stands(at, wish))
         wish = replace(wish, routers=await unlisted_routers(at) if wish.collateral or at.sells else {})
-        signs = signings(wish)
+        signs, renewed = await owner_module.marked(at, asked.label, signings(wish))
         read = at.site.camera.reader(at.site.block)
         late = granted.ready_calls(signs)
         sold = [token for token, units in wish.collateral.items() if units]
@@ -126,7 +126,8 @@ async def wanted(settings: Settings, asked: Asked) -> Wanted:
             now_s=now_s,
             typed=await typed(at) if wish.collateral and not asked.safe else None,
         )
-        found = replace(found, notes=(*_notes(found, asked, wish.until_s), *([later] if later else [])))
+        notes = (*_notes(found, asked, wish.until_s), *([later] if later else []), *renewed)
+        found = replace(found, notes=notes)
         if asked.announce:
             return replace(found, signings=announcements(found.refused), name="keeper: announce", notes=())
         return found
@@ -163,15 +164,15 @@ async def revoked(settings: Settings, label: str, *, safe: bool = False) -> Want
 
     async with placed(settings, label) as at:
         found, unsearched = await _standing(at)
-        done = frozenset(of for _, of, _ in found.allowed)
-        renewed = await owner_module.forbidding(at, done)
+        ended, left = await owner_module.ending(at, frozenset(of for _, of, _ in found.allowed))
         return Wanted(
             chain_id=at.site.chain.chain_id,
             owner=at.owner,
             safe=await safe_of(at.site, at.owner) if safe else None,
-            signings=(*await owner_module.ending(at), *renewed, *signings(found)),
-            remains=(*unsearched, *await owner_module.strangers(at), *remains(found)),
+            signings=(*ended, *signings(found)),
+            remains=(*unsearched, *left, *remains(found)),
             name="keeper: take everything back",
+            notes=(owner_module.AGAIN,) if ended else (),
         )
 
 

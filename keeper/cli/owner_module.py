@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from keeper.config import Settings
     from keeper.executor.grants import Signing
     from keeper.executor.load import Read
-    from keeper.executor.renewal import Enabled, Renewal
+    from keeper.executor.renewal import Enabled, Listed, Renewal
     from keeper.model import Token
 
+AGAIN = "if the Safe's modules or allowances changed since, print it again"
+"""Each call names what lies before it in the Safe's list as it was read."""
 Code = Callable[[str], Awaitable[bytes]]
 """The code at an address, at one block. Raises Transient."""
 
@@ -36,7 +38,7 @@ async def wanted(settings: Settings, asked: Asked) -> Wanted:
     """What the owners of the Safe sign: deployment, the Safe's yes, first allowances; what is there is left out.
 
     Raises ConfigError (an owner that is no Safe, an amount of nothing or without limit, a term that the module would
-    refuse, a token that is not listed), Transient.
+    refuse, a token that is not listed, one that an older module renews and this one would not), Transient.
     """
     from keeper.cli.owner_grant import Wanted
     from keeper.cli.owner_place import placed, safe_of
@@ -64,7 +66,11 @@ async def wanted(settings: Settings, asked: Asked) -> Wanted:
             safe=safe,
             signings=await _signings(at, wish, {address: row[0] for address, row in tokens.items()}),
             name="keeper: let a module renew allowances",
-            notes=("keeper run does not renew by itself: `keeper renew` does, with a key of your own",),
+            notes=(
+                "keeper run does not renew by itself: `keeper renew` does, with a key of your own",
+                "throw away every older file of this command that is not signed: two modules would add up",
+                AGAIN,
+            ),
         )
 
 
@@ -78,71 +84,126 @@ async def revoked(settings: Settings, label: str) -> Wanted:
 
     async with placed(settings, label) as at:
         safe = await safe_of(at.site, at.owner, "--module")
-        ended = await ending(at)
+        signs, remains = await ending(at, frozenset())
         return Wanted(
             chain_id=at.site.chain.chain_id,
             owner=at.owner,
             safe=safe,
-            signings=(*ended, *await forbidding(at, frozenset())),
-            remains=await strangers(at),
+            signings=signs,
+            remains=remains,
             name="keeper: take the module back",
+            notes=(AGAIN,) if signs else (),
         )
 
 
-async def ending(at: Placed) -> tuple[Signing, ...]:
-    """What disables every module that renews allowances to that Executor; nothing without one. Raises Transient."""
-    from keeper.executor.renewal import disabling
+async def ending(at: Placed, done: frozenset[str]) -> tuple[tuple[Signing, ...], tuple[str, ...]]:
+    """(What disables every module that renews to that Executor and takes its allowances away, what remains).
 
-    rows = await _at(at)
-    return disabling(at.owner, [r.module for r in rows], [r.module for r in rows if _renews(r, at)])
+    An allowance is taken away whatever stands now: until the module is disabled anybody may renew it. ``done``: the
+    tokens whose allowance is taken away besides. Raises Transient.
+    """
+    from keeper.executor.renewal import allowance_call, allowing, disabling
+
+    found = await listed(at)
+    ours = [row for row in found.rows if row.feeds(at.executor)]
+    signs = list(disabling(at.owner, [r.module for r in found.rows], [r.module for r in ours]))
+    remains = [f"{found.unread}: this may not be all; print it again"] if found.unread else []
+    tokens = {token: r.terms for r in ours if r.terms is not None for token, _ in r.terms.lines}
+    rows = [(t, terms) for t, terms in tokens.items() if t.lower() not in {d.lower() for d in done}]
+    if rows:
+        words = await at.site.camera.reader(at.site.block)(tuple(allowance_call(x, t) for t, x in rows))
+        for i, (token, terms) in enumerate(rows):
+            if words.ok[i] and words.count[i]:
+                signs.append(allowing(terms, token, 0, f"of {token}"))
+            else:
+                # in one batch with the rest a token that refuses would keep the module alive
+                remains.append(
+                    f"what {at.owner} allows {terms.executor} of {token}, which does not answer: "
+                    f"approve({terms.executor}, 0) on it, by itself"
+                )
+    return tuple(signs), (*remains, *(_stays(r) for r in found.rows if not r.feeds(at.executor)))
 
 
-async def forbidding(at: Placed, done: frozenset[str]) -> tuple[Signing, ...]:
-    """An allowance of nothing for what those modules renew and still stands, ``done`` left out. Raises Transient."""
-    from keeper.executor.renewal import allowance_call, allowing
-
-    found = {
-        token: r.terms for r in await _at(at) if r.terms and _renews(r, at) for token, _ in r.terms.lines
-    }
-    rows = [(token, terms) for token, terms in found.items() if token not in done]
-    if not rows:
-        return ()
-    words = await at.site.camera.reader(at.site.block)(tuple(allowance_call(t, token) for token, t in rows))
-    return tuple(allowing(t, token, 0, f"of {token}") for i, (token, t) in enumerate(rows) if words.uint(i))
-
-
-async def strangers(at: Placed) -> tuple[str, ...]:
-    """The Safe's other modules, in words. Raises Transient."""
-    return tuple(
-        f"another module of the Safe, {r.module}, which may send whatever its code says"
-        for r in await _at(at)
-        if not _renews(r, at)
+def _stays(row: Enabled) -> str:
+    """A module that is not this Executor's, in words."""
+    if row.terms is None:
+        return f"another module of the Safe, {row.module}, which may send whatever its code says"
+    return (
+        f"another module of the Safe, {row.module}, which says that it renews what {row.terms.safe} allows another "
+        f"Executor, {row.terms.executor}: `keeper revoke --module` with that one's label ends it"
     )
 
 
-async def enabled(safe: str, read: Read, code: Code) -> tuple[Enabled, ...]:
-    """Every module of a Safe, in its order; none of an owner that is no Safe. Raises Transient."""
-    from keeper.executor.renewal import TERMS, Enabled, modules, modules_call, terms
+async def marked(
+    at: Placed, label: str, signs: tuple[Signing, ...]
+) -> tuple[tuple[Signing, ...], tuple[str, ...]]:
+    """(Those calls, with what an allowance means that a module renews; what is said of that). Raises Transient."""
+    from dataclasses import replace
+
+    from keeper.executor.grants import APPROVE, day
+
+    found = await listed(at)
+    modules = {
+        token.lower(): (row.module, row.terms.until_s)
+        for row in found.rows
+        if row.terms is not None and row.feeds(at.executor) and at.site.block.timestamp_s <= row.terms.until_s
+        for token, _ in row.terms.lines
+    }
+    shown, notes = list[Signing](), list[str]()
+    for sign in signs:
+        module, until_s = modules.get(sign.call.target.lower(), ("", 0))
+        if sign.call.data[:4] == APPROVE and module:
+            ends = f"`keeper revoke --executor {label} --module`"
+            notes.append(
+                f"a module of the Safe, {module}, renews the allowance of {sign.call.target} until {day(until_s)}, "
+                f"whatever is approved: {ends} ends that"
+            )
+            now = sign.meaning.partition(", all in all")[0]
+            sign = replace(sign, meaning=f"{now}, until a module renews it: {ends} ends that, 0 does not")
+        shown.append(sign)
+    if found.unread and found.safe:
+        notes.append(f"{found.unread}: one of them may renew these allowances")
+    return tuple(shown), tuple(notes)
+
+
+async def enabled(owner: str, read: Read, code: Code) -> Listed:
+    """The modules of a Safe; none of an owner without code. Raises Transient."""
+    from keeper.executor.renewal import (
+        MODULES_MAX,
+        TERMS,
+        Enabled,
+        Listed,
+        modules,
+        modules_call,
+        more,
+        terms,
+    )
+    from keeper.executor.safe import VERSION
     from keeper.model import Call
 
-    found = modules(await read((modules_call(safe),)), 0)
+    words = await read((modules_call(owner), Call(target=owner, data=VERSION)))
+    safe = bool(words.ok[1] and words.count[1] >= 3)
+    found = modules(words, 0)
+    if found is None:
+        there = await code(owner)
+        return Listed(unread=f"the modules of {owner} could not be read" if there else "", safe=safe)
+    many = more(words, 0)
+    unread = f"{owner} has more than {MODULES_MAX} modules, of which the rest was not read" if many else ""
     if not found:
-        return ()
+        return Listed(unread=unread, safe=safe)
     told = await read(tuple(Call(target=module, data=TERMS) for module in found))
-    return tuple([Enabled(module=m, code=await code(m), terms=terms(told, i)) for i, m in enumerate(found)])
+    rows = tuple([Enabled(module=m, code=await code(m), terms=terms(told, i)) for i, m in enumerate(found)])
+    return Listed(rows=rows, unread=unread, safe=safe)
 
 
-async def _at(at: Placed) -> tuple[Enabled, ...]:
+async def listed(at: Placed) -> Listed:
+    """The modules of that position's owner, at the site's block. Raises Transient."""
+
     async def code(address: str) -> bytes:
         told = await at.site.endpoints.request("eth_getCode", [address, hex(at.site.block.number)])
         return bytes.fromhex(str(told or "0x")[2:])
 
     return await enabled(at.owner, at.site.camera.reader(at.site.block), code)
-
-
-def _renews(row: Enabled, at: Placed) -> bool:
-    """Whether a module says that it renews allowances to this Executor: what is said is ended, proven or not."""
-    return row.terms is not None and row.terms.executor.lower() == at.executor.lower()
 
 
 def _lines(at: Placed, asked: Asked) -> dict[str, tuple[Token, int, str]]:
@@ -165,33 +226,79 @@ def _lines(at: Placed, asked: Asked) -> dict[str, tuple[Token, int, str]]:
     }
 
 
-async def _signings(at: Placed, wish: Renewal, tokens: Mapping[str, Token]) -> tuple[Signing, ...]:
-    """In the order of signing. Raises Transient."""
-    from keeper.cli.owner_place import code_at
-    from keeper.executor import renewal, verify
-    from keeper.executor.deploying import _factory as factory_signing
+def _lost(at: Placed, wish: Renewal, older: Sequence[Enabled]) -> tuple[str, ...]:
+    """What an older module renews and the new one would not, with what to type."""
+    from keeper.cli.owner_place import receipts
     from keeper.units import decimal_text
 
-    rows = await _at(at)
-    others = [r.module for r in rows if _renews(r, at) and r.module != wish.address]
-    shown = {
-        address: f"{decimal_text(units, tokens[address].decimals)} {tokens[address].symbol} "
-        + ("from the Safe" if tokens[address].address == address else "out of the position")
-        for address, units in wish.lines
-    }
+    kept = {token.lower() for token, _ in wish.lines}
+    named = {t.address.lower(): (f"--reserve {t.symbol}", t.decimals) for t in at.venue.tokens}
+    named |= {a.lower(): (f"--amount {t.symbol}", t.decimals) for t, a in receipts(at.venue, at.seat).items()}
+    told = list[str]()
+    for row in older:
+        for token, units in row.terms.lines if row.terms is not None else ():
+            if token.lower() in kept:
+                continue
+            option, decimals = named.get(token.lower(), ("", 0))
+            again = f"name it again ({option}={decimal_text(units, decimals)}), or " if option else ""
+            told.append(
+                f"--module: module {row.module}, which this one would replace, renews {token} and this one does not: "
+                f"{again}sign `keeper revoke --executor {at.guarded.label} --module` first to end it"
+            )
+    return tuple(dict.fromkeys(told))
+
+
+async def _signings(at: Placed, wish: Renewal, tokens: Mapping[str, Token]) -> tuple[Signing, ...]:
+    """In the order of signing. Raises ConfigError, Transient."""
+    from keeper.cli.owner_place import code_at
+    from keeper.errors import ConfigError
+    from keeper.executor import renewal, verify
+    from keeper.executor.deploying import _factory as factory_signing
+
+    found = await listed(at)
+    if found.unread:
+        raise ConfigError((f"--module: {found.unread}: another may renew the same, and two would add up",))
+    older = [r for r in found.rows if r.feeds(at.executor) and r.module != wish.address]
+    if lost := _lost(at, wish, older):
+        raise ConfigError(lost)
+    enabled = [r.module for r in found.rows]
+    shown = {address: _shown(tokens[address], address, units) for address, units in wish.lines}
     read = at.site.camera.reader(at.site.block)
     words = await read(tuple(renewal.allowance_call(wish, address) for address, _ in wish.lines))
     there = await code_at(at.site, wish.address)
     factory = await code_at(at.site, verify.factory_address(renewal.NAME))
+    week, total = wish.times(at.site.block.timestamp_s, there=there)
+    bounds = [
+        f"{shown[a]} ({a}: at most {_number(tokens[a], units * week)} in any week, "
+        f"{_number(tokens[a], units * total)} until the end)"
+        for a, units in wish.lines
+    ]
+    allowances = list[Signing]()
+    for i, (address, units) in enumerate(wish.lines):
+        now, token = words.uint(i), tokens[address]
+        if now == units:
+            continue
+        told = f"now allowed {_number(token, now)}, will be {_number(token, units)}"
+        allowances += [renewal.clearing(wish, address, told)] if now else []
+        lower = f" ({told})" if now > units else ""
+        allowances.append(renewal.allowing(wish, address, units, shown[address] + lower))
     return (
         # two modules would add up
-        *renewal.disabling(at.owner, [r.module for r in rows], others),
+        *renewal.disabling(at.owner, enabled, [r.module for r in older]),
         *([] if there or factory else [factory_signing(renewal.NAME)]),
         *([] if there else [renewal.made(wish, tuple(shown.values()))]),
-        *([] if wish.address in [r.module for r in rows] else [renewal.enabling(wish)]),
-        *(
-            renewal.allowing(wish, address, units, shown[address])
-            for i, (address, units) in enumerate(wish.lines)
-            if words.uint(i) != units
-        ),
+        *([] if wish.address in enabled else [renewal.enabling(wish, bounds)]),
+        *allowances,
     )
+
+
+def _shown(token: Token, address: str, units: int) -> str:
+    return f"{_number(token, units)} {token.symbol} " + (
+        "from the Safe" if token.address == address else "out of the position"
+    )
+
+
+def _number(token: Token, units: int) -> str:
+    from keeper.units import decimal_text
+
+    return "without limit" if units >= 2**128 else decimal_text(units, token.decimals)

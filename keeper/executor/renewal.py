@@ -31,6 +31,9 @@ HEAD = "0x" + "00" * 19 + "01"
 """The Safe's list of modules begins after it."""
 MODULES_MAX = 32
 """Modules of one Safe that are looked at."""
+IS_OWNER = selector("isOwner(address)")
+GUARDIAN = selector("guardian()")
+WEEK_S = 7 * DAY_S
 HOUR_S = 3_600
 PERIOD_S_MIN, TERM_S_MAX, LINES_MAX = HOUR_S, 365 * DAY_S, 8
 """SafeRenewal.PERIOD_MIN, TERM_MAX, TOKENS_MAX."""
@@ -43,7 +46,7 @@ _ERRORS = {
     "TooEarly": "renewed less than a period ago",
     "ExecutorPaused": "owner or guardian stopped the Executor",
     "NotEnabled": "the Safe does not have this module, or has it no more",
-    "NotUsed": "nothing of the allowance was used",
+    "NotUsed": "more than half of the allowance stands",
     "ApproveFailed": "the token refused the approval",
     "AllowanceWrong": "the token said yes and allows another amount",
 }
@@ -59,6 +62,15 @@ class Renewal:
     period_s: int
     lines: tuple[tuple[str, int], ...]
     """(token, units that the Executor may be allowed at a time)."""
+
+    def times(self, now_s: int, *, there: bool) -> tuple[int, int]:
+        """How often each amount can be taken: (in any week, from now until the end).
+
+        ``there``: the module lies there already, so that its first renewal may be due at once.
+        """
+        left_s = max(self.until_s - now_s, 0)
+        total = 1 + left_s // self.period_s + there
+        return min(WEEK_S // self.period_s + 2, total), total
 
     @property
     def creation(self) -> bytes:
@@ -103,6 +115,31 @@ class Enabled:
     def _code_differs(self) -> str:
         return verify.differs(self.code, verify.artifact(NAME), "the module")
 
+    def feeds(self, executor: str) -> bool:
+        """Whether it says that it renews allowances to that Executor."""
+        return self.terms is not None and self.terms.executor.lower() == executor.lower()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """The modules of one owner."""
+
+    rows: tuple[Enabled, ...] = ()
+    """In the Safe's order."""
+    unread: str = ""
+    """Why these may not be all; empty when they are."""
+    safe: bool = True
+    """Whether the owner answers as a Safe does."""
+
+    def adding_up(self) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
+        """(Executor, token, modules) of what more than one of them renews, on the Safe where they stand."""
+        found = dict[tuple[str, str], list[str]]()
+        for row in self.rows:
+            for token, _ in row.terms.lines if row.terms is not None else ():
+                assert row.terms is not None  # told in the line above
+                found.setdefault((row.terms.executor.lower(), token.lower()), []).append(row.module)
+        return tuple((*key, tuple(many)) for key, many in found.items() if len(many) > 1)
+
 
 def problems(wish: Renewal, now_s: int, names: Mapping[str, str]) -> tuple[str, ...]:
     """What the constructor would refuse of ``wish``, by the option that says it; ``names``: token -> option."""
@@ -128,14 +165,19 @@ def modules_call(safe: str) -> Call:
     return Call(target=safe, data=PAGE + encode(["address", "uint256"], [HEAD, MODULES_MAX]))
 
 
-def modules(words: Words, i: int) -> tuple[str, ...]:
-    """The modules that call ``i`` answered, in the Safe's order; none where it is no Safe. Raises Transient."""
+def modules(words: Words, i: int) -> tuple[str, ...] | None:
+    """The modules that call ``i`` answered, in the Safe's order; None where it did not answer as a Safe does."""
     if not words.ok[i] or words.count[i] < 3:
-        return ()
+        return None
     many = words.uint(i, 2)
     if many > MODULES_MAX or words.count[i] < 3 + many:
-        return ()
+        return None
     return tuple(_address(words.uint(i, 3 + k)) for k in range(many))
+
+
+def more(words: Words, i: int) -> bool:
+    """Whether the Safe has more modules than it told in call ``i``, which ``modules`` could read."""
+    return words.uint(i, 1) > 1
 
 
 def terms(words: Words, i: int) -> Renewal | None:
@@ -189,25 +231,39 @@ def made(wish: Renewal, shown: Sequence[str]) -> Signing:
     )
 
 
-def enabling(wish: Renewal) -> Signing:
-    """The Safe's own yes."""
+def enabling(wish: Renewal, lines: Sequence[str]) -> Signing:
+    """The Safe's own yes, with all that it is a yes to; ``lines``: each token in words, with its bounds."""
     return Signing(
         call=Call(target=wish.safe, data=ENABLE + encode(["address"], [wish.address])),
         signs=f"enableModule({wish.address}) on the Safe itself",
-        meaning="the Safe carries out what this module sends, past its threshold: by its code the renewals above and "
-        "nothing else; its address proves code and terms",
+        meaning=f"the Safe {wish.safe} carries out what this module sends, past its threshold; by its code that is "
+        f"to allow the Executor {wish.executor} again, once in {wish.period_s / HOUR_S:g} hours each, whoever asks, "
+        f"until {day(wish.until_s)}: {' and '.join(lines)}; nothing else. Its address proves code and terms",
     )
 
 
 def allowing(wish: Renewal, token: str, units: int, shown: str) -> Signing:
     """The first allowance, or with 0 its end."""
     return Signing(
-        call=Call(target=token, data=APPROVE + encode(["address", "uint256"], [wish.executor, units])),
+        call=_approve(wish, token, units),
         signs=f"approve({wish.executor}, {units}) on {token}",
         meaning=f"the Executor may take {shown}, as the module will renew it"
         if units
         else f"the Executor may take no {shown} any more",
     )
+
+
+def clearing(wish: Renewal, token: str, shown: str) -> Signing:
+    """What comes before another allowance than the one that stands."""
+    return Signing(
+        call=_approve(wish, token, 0),
+        signs=f"approve({wish.executor}, 0) on {token}",
+        meaning=f"{shown}; nothing first: some tokens change an allowance to nothing and from nothing only",
+    )
+
+
+def _approve(wish: Renewal, token: str, units: int) -> Call:
+    return Call(target=token, data=APPROVE + encode(["address", "uint256"], [wish.executor, units]))
 
 
 def disabling(safe: str, enabled: Sequence[str], ending: Sequence[str]) -> tuple[Signing, ...]:
