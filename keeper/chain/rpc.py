@@ -59,6 +59,8 @@ _CAUSES: tuple[tuple[type[BaseException], str], ...] = (
     (EOFError, "cut its answer off"),
     (ConnectionError, "closed the connection"),
     (OSError, "cannot be reached"),
+    # the daemon's event loop says so of a connection that ended a moment ago, where asyncio's has an OSError
+    (RuntimeError, "closed the connection"),
 )
 _NO_ERRNO = (ssl.SSLError, socket.gaierror)
 """Their numbers are not the system's."""
@@ -149,7 +151,7 @@ class Rpc:
             self._wired = False
         except AnswerTooLarge:
             why = ""
-        except (OSError, EOFError, ValueError) as error:
+        except (OSError, EOFError, ValueError, RuntimeError) as error:
             why = _cause(error)
         # raised outside the handler, so that no traceback holds a text with the URL's host
         if why is not None:
@@ -202,7 +204,7 @@ class Rpc:
                 return response.status, response.headers.get("Retry-After"), answer
         except TooLarge:
             why: str | None = None
-        except (aiohttp.ClientError, OSError, ValueError, EOFError) as error:
+        except (aiohttp.ClientError, OSError, ValueError, EOFError, RuntimeError) as error:
             why = _cause(error)
         # raised outside the handler, so that no traceback holds aiohttp's text with the URL
         if why is None:

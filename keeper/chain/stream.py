@@ -83,7 +83,7 @@ async def _open(endpoint: EndpointSettings) -> ClientConnection:
             proxy=None,
             logger=_QUIET,
         )
-    except (WebSocketException, OSError, ValueError) as error:
+    except (WebSocketException, OSError, ValueError, RuntimeError) as error:
         why = _cause(error)
     # raised outside the handler: the library's exceptions hold the URL
     raise Transient(f"{endpoint.name}: stream cannot be opened ({why})")
@@ -106,7 +106,7 @@ async def _answer(
     body = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
     try:
         await ws.send(orjson.dumps(body).decode())
-    except WebSocketException:
+    except (WebSocketException, RuntimeError):
         raise Transient(f"{name}: stream closed") from None
     deadline_s = asyncio.get_running_loop().time() + OPEN_TIMEOUT_S
     while True:
@@ -123,7 +123,7 @@ async def _receive(ws: ClientConnection, name: str, deadline_s: float) -> dict[s
             message = orjson.loads(await ws.recv())
     except TimeoutError:
         message, why = None, "silent for too long"
-    except WebSocketException as error:
+    except (WebSocketException, RuntimeError) as error:
         message, why = None, f"broke ({_cause(error)})"
     except ValueError:
         message, why = None, "answered no JSON"

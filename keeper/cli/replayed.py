@@ -360,12 +360,8 @@ def _bars(asked: Asked, pegs: Mapping[str, Sequence[str]]) -> bars.Bars:
             raise usage(option, f'"{text}" is no UTC time: 2021-05-18, or 2021-05-18T12:00:00Z') from None
     wanted = [s.strip() for s in asked.symbol.split(",") if s.strip()]
     wanted += [s for symbols in pegs.values() for s in symbols if wanted and s not in wanted]
-    if len(asked.prices) == 1:
-        return bars.read(asked.prices[0], wanted).between(moments[0], moments[1])
-    parts = [
-        bars.read(p, [s for s in wanted if s in bars.symbols_of(p)] if wanted else ()) for p in asked.prices
-    ]
-    return together.together(parts).between(moments[0], moments[1])
+    span = (moments[0], moments[1])
+    return together.of_files(asked.prices, wanted, span).between(*span)
 
 
 def _digest(asked: Asked, scene: Scene) -> str:

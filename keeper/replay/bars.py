@@ -29,6 +29,11 @@ WICK_MAX = 0.35
 """A low (or high) further than this from both its bar's open and close is one venue's print: it is kept, named, and
 not taken for what an oracle that reads several venues would have said."""
 Bools = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+Span = tuple[float | None, float | None]
+"""Bars that open at or after the first time and before the second, both epoch seconds; None has no end."""
+ALWAYS: Span = (None, None)
+Said = tuple[list[str], list[str]]
+"""Problems, and notes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,9 +101,10 @@ class Bars:
         return said
 
 
-def read(path: Path, symbols: Sequence[str] = ()) -> Bars:
+def read(path: Path, symbols: Sequence[str] = (), span: Span = ALWAYS) -> Bars:
     """The bars of ``symbols`` (default: every one) in a ``.parquet``, ``.csv`` or ``.csv.gz`` file.
 
+    All of the file is read; a price that changes its unit where ``span`` does not reach is a note and no problem.
     ConfigError naming file, row and column of each problem.
     """
     rows = barfile.read(path)
@@ -109,7 +115,7 @@ def read(path: Path, symbols: Sequence[str] = ()) -> Bars:
         raise ConfigError((f"{path}: has no {', '.join(absent)}; there are {', '.join(there[:30])}",))
     notes: list[str] = []
     problems: list[str] = []
-    parts = {s: _symbol(rows, s, problems, notes) for s in wanted}
+    parts = {s: _symbol(rows, s, span, (problems, notes)) for s in wanted}
     if problems:
         raise ConfigError(tuple(f"{path}: {p}" for p in problems[:PROBLEMS_MAX]))
     found = _joined(str(path), parts, notes)
@@ -127,8 +133,9 @@ def iso(time_s: float) -> str:
     return f"{np.datetime64(int(time_s), 's')}"[:16].replace("T", " ")
 
 
-def _symbol(rows: Rows, symbol: str, problems: list[str], notes: list[str]) -> Rows:
-    """One symbol's rows, ascending, each time once; what is wrong is appended to ``problems``."""
+def _symbol(rows: Rows, symbol: str, span: Span, said_of: Said) -> Rows:
+    """One symbol's rows, ascending, each time once; what is wrong is appended to the problems."""
+    problems, notes = said_of
     mine = np.flatnonzero(rows.symbol == symbol)
     steps = np.diff(rows.ts[mine])
     if (steps < 0).any():
@@ -153,12 +160,13 @@ def _symbol(rows: Rows, symbol: str, problems: list[str], notes: list[str]) -> R
         symbol=rows.symbol[mine],
         prices={f: rows.prices[f][mine] for f in FIELDS},
     )
-    _check(picked, symbol, problems, notes)
+    _check(picked, symbol, span, said_of)
     return picked
 
 
-def _check(rows: Rows, symbol: str, problems: list[str], notes: list[str]) -> None:
+def _check(rows: Rows, symbol: str, span: Span, said_of: Said) -> None:
     """Impossible prices are problems, a print far from its own bar is a note."""
+    problems, notes = said_of
     for name in FIELDS:
         for i in np.flatnonzero(~(np.isfinite(rows.prices[name]) & (rows.prices[name] > 0.0)))[:PROBLEMS_MAX]:
             problems.append(
@@ -176,7 +184,8 @@ def _check(rows: Rows, symbol: str, problems: list[str], notes: list[str]) -> No
         )
     if problems:
         return
-    _jumps(rows, symbol, problems, notes)
+    _spikes(rows, symbol, notes)
+    _jumps(rows, symbol, span, said_of)
     for name, share in (("low", 1.0 - low / body), ("high", high / top - 1.0)):
         for i in np.flatnonzero(share > WICK_MAX)[:5]:
             notes.append(
@@ -185,35 +194,54 @@ def _check(rows: Rows, symbol: str, problems: list[str], notes: list[str]) -> No
             )
 
 
-def _jumps(rows: Rows, symbol: str, problems: list[str], notes: list[str]) -> None:
-    """What a whole bar cannot be by its neighbours: kept and said; what no market did and yet stays is a problem."""
-    opened, close = rows.prices["open"], rows.prices["close"]
+def _named(rows: Rows, symbol: str, i: int) -> str:
+    return f"row {rows.line[i]}, column close: {rows.prices['close'][i]:g} of {symbol} at {iso(rows.ts[i])}"
 
-    def named(i: int) -> str:
-        return f"row {rows.line[i]}, column close: {close[i]:g} of {symbol} at {iso(rows.ts[i])}"
 
+def _spikes(rows: Rows, symbol: str, notes: list[str]) -> None:
+    """What a whole bar cannot be by its neighbours: kept and said."""
+    close = rows.prices["close"]
     spikes = np.flatnonzero(prints.reverted(close))
     last = len(close) - 1
     for i in spikes[spikes < last][:5]:
         notes.append(
-            f"{named(i)} lies between {close[i - 1]:g} and {close[i + 1]:g}: kept, not taken for an oracle's price"
+            f"{_named(rows, symbol, i)} lies between {close[i - 1]:g} and {close[i + 1]:g}: kept, not taken for an "
+            "oracle's price"
         )
     if (spikes == last).any():
         notes.append(
-            f"{named(last)} is far from the bars before it, and as the last one confirmed by none: kept, not taken "
-            "for an oracle's price"
+            f"{_named(rows, symbol, last)} is far from the bars before it, and as the last one confirmed by none: "
+            "kept, not taken for an oracle's price"
         )
     if len(spikes) > 5:
         notes.append(f"{symbol}: {len(spikes) - 5} more bars that revert at once")
-    for i, factor in list(prints.jumps(opened, close))[:5]:
-        if prints.absurd(opened, close, i, factor):
-            said = f"{factor:,.0f}" if factor > 1.0 else f"{factor:.3g}"
-            problems.append(
-                f"{named(i)} is {said} times the bar before it and stays: another unit? Correct the rows, or cut the "
-                "file there"
-            )
+
+
+def _jumps(rows: Rows, symbol: str, span: Span, said_of: Said) -> None:
+    """What moves far and stays: taken and said; what no market did is a problem where both bars are in ``span``."""
+    problems, notes = said_of
+    opened, close = rows.prices["open"], rows.prices["close"]
+    taken: list[str] = []
+    found = list(prints.jumps(opened, close))
+    behind_gap = prints.behind_gaps(rows.ts, close) if found else np.zeros(0, np.bool_)
+    for i, factor in found:
+        times = f"{factor:,.0f}" if factor >= prints.LASTS else f"{factor:.3g}"
+        said = f"{_named(rows, symbol, i)} is {times} times the bar before it and stays"
+        if not prints.absurd(opened, close, i, factor, bool(behind_gap[i])):
+            taken.append(f"{said}: taken as it is")
+        elif _within(span, rows.ts[i - 1], rows.ts[i]):
+            problems.append(f"{said}: another unit? Correct the rows, or cut the file there")
         else:
-            notes.append(f"{named(i)} is {factor:.3g} times the bar before it and stays: taken as it is")
+            taken.append(f"{said}: another unit? It is outside the times asked, and is not used")
+    notes += taken[:5]
+    if len(taken) > 5:
+        notes.append(f"{symbol}: {len(taken) - 5} more moves that stay")
+
+
+def _within(span: Span, before_s: float, time_s: float) -> bool:
+    """Whether a run over ``span`` has the bars that open at both times."""
+    first, last = span
+    return (first is None or before_s >= first) and (last is None or time_s < last)
 
 
 def _joined(path: str, parts: Mapping[str, Rows], notes: list[str]) -> Bars:
@@ -256,11 +284,10 @@ def _joined(path: str, parts: Mapping[str, Rows], notes: list[str]) -> Bars:
 def _step(path: str, parts: Mapping[str, Rows], problems: list[str]) -> float:
     steps: dict[str, float] = {}
     for name, p in parts.items():
-        values, counts = np.unique(np.diff(p.ts), return_counts=True)
-        if not len(values):
+        if len(p.ts) < 2:
             problems.append(f"{path}: {name} has one bar; two are the least")
             continue
-        steps[name] = float(values[counts.argmax()])
+        steps[name] = prints.beat(p.ts)
     if len(set(steps.values())) > 1:
         said = ", ".join(f"{n} {s:g} s" for n, s in steps.items())
         problems.append(f"{path}: bars are of different lengths ({said}); choose symbols of one length")

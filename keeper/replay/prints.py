@@ -16,7 +16,8 @@ LASTS = 10.0
 a bar that opens where it closes: no trade lies between. The largest moves of one bar of the histories: 0.77, 1.54."""
 NEVER = 1e4
 """A fall by this factor within one bar that stays is no market's, wherever the bar opens: some open each bar at the
-close before it. A smaller fall that opens near that close is a collapse that was traded: it is kept, and said."""
+close before it. A smaller fall that opens near that close is a collapse that was traded: it is kept, and said. So is
+any move behind missing bars, up or down, that is smaller than this: there nobody wrote how it was traded."""
 
 
 def reverted(close: Floats) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
@@ -43,12 +44,30 @@ def settled(opened: Floats, close: Floats) -> tuple[Floats, Floats]:
     return np.where(strays, before, opened), kept
 
 
-def absurd(opened: Floats, close: Floats, at: int, factor: float) -> bool:
-    """Whether a close that stays at ``factor`` times the one before it is no market's: see ``LASTS``, ``NEVER``."""
-    if factor >= LASTS or factor * NEVER <= 1.0:
+def absurd(opened: Floats, close: Floats, at: int, factor: float, behind_gap: bool) -> bool:
+    """Whether a close that stays at ``factor`` times the one before it is no market's: see ``LASTS``, ``NEVER``.
+    ``behind_gap``: bars are missing between the two."""
+    if factor >= NEVER or factor * NEVER <= 1.0:
         return True
+    if behind_gap:
+        # what was traded meanwhile nobody wrote: every bar opens where the price then stands
+        return False
     # the price of a collapse was traded on its way; another unit stands there from one bar to the next
-    return factor * LASTS <= 1.0 and opened[at] * REVERTS < close[at] / factor
+    return factor >= LASTS or (factor * LASTS <= 1.0 and opened[at] * REVERTS < close[at] / factor)
+
+
+def behind_gaps(ts: Floats, close: Floats) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    """bool[T]: bars are missing between a bar and the one before it that is no print; T at least 2."""
+    missing = np.cumsum(np.diff(ts, prepend=ts[0]) > 1.5 * beat(ts))
+    sound = np.maximum.accumulate(np.where(reverted(close), 0, np.arange(len(ts))))
+    before = np.concatenate([[0], sound[:-1]])
+    return np.asarray(missing > missing[before])
+
+
+def beat(ts: Floats) -> float:
+    """Seconds that most bars stand apart; ``ts`` float64[T] ascending, T at least 2."""
+    values, counts = np.unique(np.diff(ts), return_counts=True)
+    return float(values[counts.argmax()])
 
 
 def jumps(opened: Floats, close: Floats) -> Iterator[tuple[int, float]]:

@@ -3,11 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from keeper.errors import ConfigError
-from keeper.replay.bars import FIELDS, Bars, iso
+from keeper.replay.bars import ALWAYS, FIELDS, Bars, Span, iso, read, symbols_of
+
+LONGEST_S = 86_400.0
+"""No bar is longer than a day: one that opens before the end of a span holds finer ones of a day at most."""
+
+
+def of_files(paths: Sequence[Path], wanted: Sequence[str], span: Span = ALWAYS) -> Bars:
+    """One history out of several files. Each symbol of ``wanted`` is taken from the file named first that has it, and
+    the notes say so; with nothing wanted every symbol of every file, none twice. ``span`` is what a caller then takes
+    ``between``: another unit is refused there and said elsewhere. ConfigError."""
+    if len(paths) == 1:
+        return read(paths[0], wanted, span)
+    span = (span[0], None if span[1] is None else span[1] + LONGEST_S)
+    if not wanted:
+        return together([read(p, (), span) for p in paths])
+    taken: dict[str, Path] = {}
+    parts: list[Bars] = []
+    notes: list[str] = []
+    for path in paths:
+        here = set(symbols_of(path)).intersection(wanted)
+        notes += [
+            f"{s}: prices of {taken[s]}, named before {path}, which has it too"
+            for s in wanted
+            if s in here and s in taken
+        ]
+        mine = [s for s in wanted if s in here and s not in taken]
+        taken.update(dict.fromkeys(mine, path))
+        if mine:
+            parts.append(read(path, mine, span))
+        elif not here:
+            notes.append(f"{path}: has none of the symbols asked for, and is not read")
+    if not parts:
+        raise ConfigError((f"{', '.join(wanted)}: in none of {', '.join(map(str, paths))}; see --symbol",))
+    found = together(parts)
+    return replace(found, notes=(*found.notes, *notes))
 
 
 def together(parts: Sequence[Bars]) -> Bars:
@@ -16,10 +52,15 @@ def together(parts: Sequence[Bars]) -> Bars:
     if len(parts) == 1:
         return parts[0]
     names = [s for p in parts for s in p.symbols]
-    twice = sorted({n for n in names if names.count(n) > 1})
     step = max(p.step_s for p in parts)
-    if twice:
-        raise ConfigError((f"{', '.join(twice)}: is in several of the files; choose with --symbol",))
+    if twice := sorted({n for n in names if names.count(n) > 1}):
+        raise ConfigError(
+            tuple(
+                f"{n}: is in {' and '.join(p.path for p in parts if n in p.symbols)}; say with --symbol which "
+                "symbols are meant, and the file named first gives its prices"
+                for n in twice
+            )
+        )
     gathered = [_coarser(p, step) for p in parts]
     first, last = max(g.times_s[0] for g in gathered), min(g.times_s[-1] for g in gathered)
     every = np.unique(np.concatenate([g.times_s for g in gathered]))

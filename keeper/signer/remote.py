@@ -64,7 +64,7 @@ class RemoteSigner:
             try:
                 async with asyncio.timeout(TIMEOUT_S):
                     return _accepted(await self._exchange(request))
-            except (OSError, TimeoutError, ValueError) as error:
+            except (OSError, TimeoutError, ValueError, RuntimeError) as error:
                 last = error
         raise Transient(f"no signer answers at {self._path} ({type(last).__name__})")
 
@@ -76,7 +76,7 @@ class RemoteSigner:
             answer = json.loads(await reader.readline())
         finally:
             writer.close()
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, RuntimeError):
                 await writer.wait_closed()
         if not isinstance(answer, dict):
             raise ValueError("no object")

@@ -466,3 +466,33 @@ async def test_small__when_it_is_a_transaction__then_never_where_it_could_be_ask
         await r.read()
         assert await r.rpc.call("eth_sendRawTransaction", ["0x00"], timeout_s=PATIENCE_S) == "0x7"
         assert r.rpc.connects == 1
+
+
+@pytest.mark.asyncio
+async def test_read__when_the_loop_calls_a_connection_closed__then_transient_as_of_any_lost_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # uvloop's word where asyncio raises ConnectionResetError
+    async def closed(*_: object, **__: object) -> None:
+        raise RuntimeError("unable to perform operation on <TCPTransport>; the handler is closed")
+
+    async with Reading() as r:
+        monkeypatch.setattr("keeper.chain.wire.start_connection", closed)
+        with pytest.raises(Transient, match=r"^a: closed the connection$"):
+            await r.read()
+        monkeypatch.setattr(r.rpc._session, "post", _Closed)
+        with pytest.raises(Transient, match=r"^a: closed the connection$"):
+            await r.rpc.call("eth_sendRawTransaction", ["0x02"], timeout_s=PATIENCE_S)
+
+
+class _Closed:
+    """What the session's request is then."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        pass
+
+    async def __aenter__(self) -> None:
+        raise RuntimeError("the handler is closed")
+
+    async def __aexit__(self, *exc: object) -> None:
+        raise AssertionError("never entered")

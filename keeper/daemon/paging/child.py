@@ -176,7 +176,7 @@ class PageChild:
                 await process.stdin.drain()
         except TimeoutError as e:
             raise PageFailed(f"it took nothing for {TAKES_S_MAX:.0f} s") from e
-        except ConnectionError as e:
+        except (ConnectionError, RuntimeError) as e:
             raise PageFailed("it has ended") from e
 
 

@@ -214,7 +214,8 @@ class MorphoBlue(AtomicVenue[Market, tuple[str, ...], Layout]):
             address = checksum(words.uint(0)) if words.ok[0] and words.count[0] else ZERO_ADDRESS
         if address == ZERO_ADDRESS:
             return ()
-        symbol = f"{m.loan.symbol} in dollars (venues.{m.name}.usd_feed, for caps: not for health)"
+        hangs = "not for health: day caps and costs in dollars are counted by it, at an old price while it is stale"
+        symbol = f"{m.loan.symbol} in dollars (venues.{m.name}.usd_feed, {hangs})"
         digits = len(str(dollars.unit)) - 1
         return (Named(id=f"{m.id}:usd_feed", symbol=symbol, address=address, expected_decimals=digits),)
 

@@ -51,12 +51,6 @@ PRE_WORDS = 6
 DECIMALS = selector("decimals()")
 LATEST_ROUND = selector("latestRoundData()")
 ROUND_WORDS = 5
-UPDATED = 3
-"""The word of a round that says when it was answered."""
-DOLLARS_AGE_S_MAX = 7 * 86_400
-"""An answer of the loan token's feed that is older says nothing of today. One past its heartbeat (a day at the most
-with Chainlink; a weekend where a market rests) is named by the oracle's watch and counts on: a rescue that it keeps
-from being sent costs more than a cap that is some per cent off."""
 ASSET_PRICE = selector("getAssetPrice(address)")
 SOURCE_OF = selector("getSourceOfAsset(address)")
 BASE_UNIT = selector("BASE_CURRENCY_UNIT()")

@@ -95,7 +95,7 @@ def _now(market: Market, at: Layout, block: Block, words: Words) -> Now:
         rate_wad, _ = math.borrow_rate(words.uint(lay.RATE), stored, age_s)
     totals = math.accrue(stored, rate_wad, block.timestamp_s)
     _held_against(totals, stored, words)
-    usd_wad = _dollars(market, at, words, block)
+    usd_wad = _dollars(market, at, words)
     oracles = ((market.lltv_wad, market.oracle), *((p.terms.line_wad, p.oracle) for p in market.pre))
     return Now(
         market=market,
@@ -140,16 +140,16 @@ def _held_against(ours: Totals, stored: Totals, words: Words) -> None:
         raise Unread(f"our totals with interest {ours} differ from the contract's {theirs} at the same block")
 
 
-def _dollars(market: Market, at: Layout, words: Words, block: Block) -> int:
-    """Dollars of one whole loan token, BASE_DECIMALS, up: caps are counted by it; 0 where nothing says it, or what
-    says it is nonsense or of another week. Nothing is spent then, and the oracle's watch has named it before."""
+def _dollars(market: Market, at: Layout, words: Words) -> int:
+    """Dollars of one whole loan token, BASE_DECIMALS, up: caps are counted by it. 0 where nothing says it, or what
+    says it is not positive: nothing is spent then.
+
+    An answer counts whatever its age, and where it tells none: the oracle's watch names that, and a rescue that it
+    kept from being sent would cost more than a cap that is some per cent off.
+    """
     dollars, i = market.dollars, at.positions_at - 1
     if dollars is None or not words.ok[i] or words.count[i] <= dollars.word:
         return 0
-    if dollars.aged:
-        updated_s = words.uint(i, book.UPDATED) if words.count[i] > book.UPDATED else 0
-        if not updated_s or block.timestamp_s - updated_s > book.DOLLARS_AGE_S_MAX:
-            return 0
     answer = words.uint(i, dollars.word)
     # a feed's answer is signed
     return -(-answer * 10**BASE_DECIMALS // dollars.unit) if answer < 2**255 else 0

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from keeper.errors import ConfigError
-from keeper.replay import bars, paths
+from keeper.replay import bars, paths, together
 
 pytestmark = pytest.mark.unit
 
@@ -189,6 +189,49 @@ def test_read__a_fall_that_no_market_made_and_that_stays__then_refused_by_row(
     said = problems(tmp_path, rows + [row(n, changes["price"]) for n in range(6, 10)])
     assert "bars.csv: row 7, column close: " in said
     assert "times the bar before it and stays: another unit? Correct the rows, or cut the file there" in said
+
+
+def test_read__a_collapse_behind_a_gap__then_kept_and_said_and_a_ten_thousandth_refused(
+    tmp_path: Path,
+) -> None:
+    rows = [row(n) for n in range(100)]
+    # three bars of an outage: the price was traded down where nobody wrote it, and a bar opens near its close
+    fallen = [row(103, 7.0, open=8.0, high=8.1), *(row(n, 7.0) for n in range(104, 200))]
+    found = read(tmp_path, [*rows, *fallen])
+    assert any("row 102, column close: 7 of ETH/USDT" in n and "0.07 times the bar" in n for n in found.notes)
+    assert paths.project(found, ("ETH",), ("close",), {"*": paths.EVERY}, ()).said.min() == 0.07
+    said = problems(tmp_path, rows + [row(n, 0.009) for n in range(103, 200)])
+    assert "row 102, column close: 0.009 of ETH/USDT" in said
+    assert "another unit?" in said
+    # the bars of the jump stand side by side, the gap lies elsewhere
+    said = problems(tmp_path, [*rows[:50], *rows[53:], *(row(n, 7.0) for n in range(100, 200))])
+    assert "row 99, column close: 7 of ETH/USDT" in said
+
+
+def test_read__another_unit_outside_the_times_asked__then_said_and_inside_refused(tmp_path: Path) -> None:
+    rows = [row(n, 100_000.0) for n in range(5)] + [row(n) for n in range(5, 200)]
+    path, other = tmp_path / "bars.csv", tmp_path / "other.csv"
+    path.write_text("\n".join([HEADER, *rows]))
+    other.write_text("\n".join([HEADER, *(row(n, symbol="BTC/USDT") for n in range(200))]))
+    for files in ([path], [path, other]):
+        wanted = ["ETH/USDT", "BTC/USDT"][: len(files)]
+        cut = together.of_files(files, wanted, (BEGIN_S + 300, None)).between(BEGIN_S + 300, None)
+        assert any(
+            "row 7, column close: 100 of ETH/USDT" in n and "outside the times" in n for n in cut.notes
+        )
+        assert set(cut.close[:, 0].tolist()) == {100.0}
+        with pytest.raises(ConfigError, match="row 7, column close: 100 of ETH/USDT"):
+            together.of_files(files, wanted, (BEGIN_S + 240, None))
+        with pytest.raises(ConfigError, match="row 7, column close: 100 of ETH/USDT"):
+            together.of_files(files, wanted)
+    assert bars.read(path, (), (None, BEGIN_S + 300)).between(None, BEGIN_S + 300).close.min() == 100_000.0
+    with pytest.raises(ConfigError, match="another unit"):
+        bars.read(path, (), (None, BEGIN_S + 360))
+
+
+def test_read__another_unit_behind_many_doublings__then_refused_all_the_same(tmp_path: Path) -> None:
+    doubled = [row(n, 100.0 * 2.0 ** (n // 3)) for n in range(24)]
+    assert "row 26, column close" in problems(tmp_path, [*doubled, *(row(n, 1e6) for n in range(24, 30))])
 
 
 def test_read__a_print_in_the_last_bar__then_unconfirmed_and_no_feed_says_it(tmp_path: Path) -> None:

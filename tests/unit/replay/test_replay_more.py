@@ -272,8 +272,23 @@ def test_together__when_lengths_differ__then_the_finer_is_gathered(tmp_path: Pat
     assert (one.step_s, one.symbols) == (3_600.0, ("ETH/USDT", "BTC/USDT"))
     # half hours 6 and 7: open 6, high 10, low 4, close 8
     assert [one.field(f)[0, 1] for f in bars.FIELDS] == [6.0, 10.0, 4.0, 8.0]
-    with pytest.raises(ConfigError, match="several of the files"):
+    with pytest.raises(ConfigError, match=r"ETH/USDT: is in .*a\.csv and .*a\.csv; say with --symbol"):
         together.together([bars.read(tmp_path / "a.csv"), bars.read(tmp_path / "a.csv")])
+
+
+def test_files__when_two_have_a_symbol__then_the_first_gives_it_and_that_is_said(tmp_path: Path) -> None:
+    a, b, c = (tmp_path / f"{n}.csv" for n in "abc")
+    a.write_text(BARS + "".join(f"{3_600 * n},ETH/USDT,10,12,9,11\n" for n in range(3, 7)))
+    both = (f"{3_600 * n},{s},5,6,4,5\n" for s in ("ETH/USDT", "BTC/USDT") for n in range(3, 7))
+    b.write_text(BARS + "".join(both))
+    c.write_text(BARS + "".join(f"{3_600 * n},SOL/USDT,5,6,4,5\n" for n in range(3, 7)))
+    one = together.of_files([a, b, c], ["BTC/USDT", "ETH/USDT"])
+    assert one.symbols == ("ETH/USDT", "BTC/USDT")
+    assert one.close[0].tolist() == [11.0, 5.0]
+    assert f"ETH/USDT: prices of {a}, named before {b}, which has it too" in one.notes
+    assert f"{c}: has none of the symbols asked for, and is not read" in one.notes
+    with pytest.raises(ConfigError, match=r"XRP/USDT: in none of .*a\.csv"):
+        together.of_files([a, b], ["XRP/USDT"])
 
 
 @pytest.mark.parametrize(

@@ -430,3 +430,19 @@ def test_run__when_systemd_listens__then_it_is_told_ready_alive_and_stopping(
             told.append(systemd.recv(300).decode().partition("\n")[0])
     # a slow machine is told alive more than once
     assert told == ["READY=1", *["WATCHDOG=1"] * max(1, len(told) - 2), "STOPPING=1"]
+
+
+@pytest.mark.asyncio
+async def test_remote__when_the_loop_calls_the_socket_closed__then_asked_again_and_transient(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tried: list[str] = []
+
+    async def closed(path: str, **_: object) -> None:
+        tried.append(path)
+        raise RuntimeError("unable to perform operation; the handler is closed")
+
+    monkeypatch.setattr(asyncio, "open_unix_connection", closed)
+    with pytest.raises(Transient, match=r"no signer answers .*RuntimeError"):
+        await RemoteSigner.open(tmp_path / "signer.sock", address_of())
+    assert len(tried) == remote.TRIES

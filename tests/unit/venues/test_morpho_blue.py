@@ -108,14 +108,14 @@ def test_decode__a_loan__has_the_contracts_integers_in_dollars() -> None:
     ("usd", "age_s", "counts"),
     [
         (10**8, 0, True),
-        (10**8, 7 * 86_400, True),
-        (10**8, 7 * 86_400 + 1, False),
-        (10**8, NOW_S, False),
+        (10**8, 7 * 86_400 + 1, True),
+        (10**8, 400 * 86_400, True),
+        (10**8, NOW_S, True),
         (0, 0, False),
         (2**256 - 1, 0, False),
     ],
 )
-def test_decode__dollars_of_another_week_or_of_no_time_or_not_positive__health_stands_and_nothing_is_worth_any(
+def test_decode__dollars_of_any_age_or_of_no_time__count_on_and_only_what_is_not_positive_counts_as_none(
     usd: int, age_s: int, counts: bool
 ) -> None:
     """``age_s`` of all time: updatedAt is 0, a round that is not complete."""
@@ -154,9 +154,14 @@ def test_feeds__behind_usd_feed__are_named_for_the_oracles_watch_and_said_not_to
 
 @pytest.mark.parametrize(
     ("usd", "age_s", "code"),
-    [(10**8, 2 * 86_400, "feed_stale"), (0, 0, "feed_not_positive"), (2**256 - 1, 0, "feed_not_positive")],
+    [
+        (10**8, 2 * 86_400, "feed_stale"),
+        (10**8, NOW_S, "feed_stale"),
+        (0, 0, "feed_not_positive"),
+        (2**256 - 1, 0, "feed_not_positive"),
+    ],
 )
-def test_feeds__stale_zero_or_negative__the_oracles_watch_names_the_setting(
+def test_feeds__stale_untimed_zero_or_negative__the_oracles_watch_names_the_setting(
     usd: int, age_s: int, code: str
 ) -> None:
     (named,) = dated().feeds(answer([]))
@@ -172,6 +177,8 @@ def test_feeds__stale_zero_or_negative__the_oracles_watch_names_the_setting(
     (fault,) = faults.of_answer(told, None, NOW_S)
     assert fault.code == code
     assert "venues.m.usd_feed" in fault.why
+    assert "day caps and costs in dollars" in fault.why
+    assert ("at an old price" in fault.why, "updatedAt 0" in fault.why) == (True, age_s == NOW_S)
 
 
 def dated() -> MorphoBlue:
