@@ -140,7 +140,7 @@ async def marked(
     """(Those calls, with what an allowance means that a module renews; what is said of that). Raises Transient."""
     from dataclasses import replace
 
-    from keeper.executor.grants import APPROVE, day
+    from keeper.executor.grants import APPROVE, Signing, day
 
     found = await listed(at)
     modules = {
@@ -254,6 +254,7 @@ async def _signings(at: Placed, wish: Renewal, tokens: Mapping[str, Token]) -> t
     from keeper.errors import ConfigError
     from keeper.executor import renewal, verify
     from keeper.executor.deploying import _factory as factory_signing
+    from keeper.executor.grants import Signing
 
     found = await listed(at)
     if found.unread:

@@ -16,6 +16,7 @@ from keeper.executor.renewal import (
     Enabled,
     Renewal,
     disabling,
+    enabling,
     errors,
     made,
     modules,
@@ -76,8 +77,8 @@ def test_terms__as_the_contract_tells_them__are_read_back() -> None:
 
 def test_modules__of_a_safe_and_of_what_is_none__are_read() -> None:
     page = encode(["address[]", "address"], [[TOKEN, OTHER], HEAD])
-    assert [m.lower() for m in modules(answered(page), 0)] == [TOKEN, OTHER]
-    assert modules(answered(b""), 0) == ()
+    assert [m.lower() for m in modules(answered(page), 0) or ()] == [TOKEN, OTHER]
+    assert modules(answered(b""), 0) is None
     assert modules(answered(encode(["address[]", "address"], [[], HEAD])), 0) == ()
 
 
@@ -89,6 +90,16 @@ def test_disabling__neighbours_in_the_list__names_what_lies_before_by_then() -> 
     assert told == [(one, two), (one, three)]
     (alone,) = disabling(EXECUTOR, [one], [one])
     assert decode(["address", "address"], alone.call.data[4:]) == (HEAD, one)
+
+
+def test_enabling__whoever_signs__sees_whom_what_how_often_and_until_when() -> None:
+    meaning = enabling(WISH, ("8 WETH", "5 USDC")).meaning
+    for part in (SAFE, EXECUTOR, "8 WETH and 5 USDC", "once in 24 hours", "2027-04-15"):
+        assert part in meaning
+    # the page on trust: floor(week / period) + 2, and a renewal for each period that is left
+    assert WISH.times(NOW_S, there=False) == (9, 91)
+    assert WISH.times(NOW_S, there=True) == (9, 92)
+    assert WISH.times(WISH.until_s - 86_400, there=False) == (2, 2)
 
 
 def test_enabled__of_other_code_or_at_another_address__is_wrong_by_name() -> None:
