@@ -18,7 +18,7 @@ RUNS = 256
 RENEWED_WEEK = 9
 """A seed whose caps and collateral leave room for more than the module's own bound."""
 MODULE_DEFECTS = ("renewal_for_whoever_asks", "renewal_clock_on_a_grid")
-"""Of contracts/mutants/renewal.toml: another spender, and twice within a period; `make renewal-mutants` plants all."""
+"""Of contracts/mutants/renewal.toml: another spender, twice within a period; `make renewal-mutants` plants all."""
 
 
 @pytest.fixture(scope="module", autouse=True)
