@@ -78,8 +78,9 @@ def command(
 def _row(due: Due) -> tuple[str, ...]:
     from keeper.executor.grants import day
 
-    ready = day(due.ready_s)
-    return (due.symbol, due.shown(due.units), due.shown(due.standing), ready, due.module, due.transaction)
+    ready = "-" if due.ready_s is None else day(due.ready_s)
+    standing = "-" if due.standing is None else due.shown(due.standing)
+    return (due.symbol, due.shown(due.units), standing, ready, due.module, due.transaction)
 
 
 def _purse(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from keeper.chain.head import latest
+from keeper.cli.endings import say
 from keeper.cli.owner_module import listed
 from keeper.cli.owner_place import Placed, placed
 from keeper.config import Settings
@@ -25,11 +26,13 @@ from keeper.signer.policy import AllowedCall, Argument, SigningPolicy
 from keeper.transaction.answers import best
 from keeper.transaction.simulate import revert_reason
 from keeper.units import GWEI, decimal_text, mul_div_up
+from keeper.words import Words
 
 GAS_SPARE_PCT = 30
 """Above the estimate: between it and the block the token may come to be set to nothing first."""
 RECEIPT_S = 180.0
 POLL_S = 0.5
+UNANSWERED = "the token or the module does not answer"
 TIP_WEI_LEAST = 2 * GWEI
 """A node's suggestion counts up to this, and above it up to the base fee: a tip is a bid, not the node's to name."""
 BUMP_PERMILLE = 1_125
@@ -47,9 +50,10 @@ class Due:
     symbol: str
     decimals: int
     units: int
-    standing: int
-    """Units that the Executor may take now."""
-    ready_s: int
+    standing: int | None
+    """Units that the Executor may take now; None: the token did not answer."""
+    ready_s: int | None
+    """None: the module did not answer."""
     until_s: int
     transaction: str = ""
     """The hash of its renewal, or why there is none."""
@@ -95,6 +99,7 @@ class Purse:
 async def renewals(settings: Settings, label: str, purse: Purse | None) -> tuple[Due, ...]:
     """Every token that is renewed for that position; with a key, what can be renewed is sent.
 
+    The first nonce is read once: a block between two sends must leave no gap before the second.
     All of it is sent before any receipt is waited for: one that hangs keeps no other waiting.
     Raises ConfigError (no such position, a module that is not proven, the key), Transient (nothing could be read).
     """
@@ -106,20 +111,22 @@ async def renewals(settings: Settings, label: str, purse: Purse | None) -> tuple
                 replace(row, transaction=why or "not sent: add --keystore")
                 for row, why in zip(rows, waits, strict=True)
             )
+        sent, nonce = list[Due](), 0
         if not all(waits):
             await _strange(at, purse.key.address)
-        sent, used = list[Due](), 0
+            nonce = await _count(at, purse.key.address, "latest")
         for row, why in zip(rows, waits, strict=True):
-            told = replace(row, transaction=why) if why else await _tried(at, row, purse, used)
-            used += told.transaction.startswith("0x")
+            told = replace(row, transaction=why, failed=why == UNANSWERED)
+            told = told if why else await _tried(at, row, purse, nonce)
+            nonce += told.transaction.startswith("0x")
             sent.append(told)
         return tuple([await _ended(at, row) for row in sent])
 
 
-async def _tried(at: Placed, due: Due, purse: Purse, used: int) -> Due:
+async def _tried(at: Placed, due: Due, purse: Purse, nonce: int) -> Due:
     """It with the hash of what was sent, or with why nothing was: the next one is tried all the same."""
     try:
-        return await _send(at, due, purse, used)
+        return await _send(at, due, purse, nonce)
     except (Transient, ConfigError) as e:
         return replace(due, transaction=f"not sent: {e}", failed=True)
 
@@ -138,6 +145,8 @@ def _waits(due: Due, now_s: int) -> str:
     """Why it is not asked for now; the module itself has the last word."""
     if now_s > due.until_s:
         return "its term is over"
+    if due.standing is None or due.ready_s is None:
+        return UNANSWERED
     if now_s < due.ready_s:
         return "not yet"
     return "not needed: more than half of it stands" if due.standing > due.units // 2 else ""
@@ -149,6 +158,8 @@ async def _due(at: Placed) -> tuple[Due, ...]:
     modules = await listed(at)
     if modules.unread and not modules.rows:
         raise Transient(modules.unread)
+    if modules.unread:
+        say(f"{modules.unread}: what those renew is not shown")
     found = list[tuple[Enabled, str, int]]()
     for row in modules.rows:
         terms = row.terms
@@ -170,13 +181,23 @@ async def _due(at: Placed) -> tuple[Due, ...]:
             symbol=names.get(token, (token, 0))[0],
             decimals=names.get(token, (token, 0))[1],
             units=units,
-            standing=words.uint(2 * i),
-            ready_s=words.uint(2 * i + 1),
+            standing=_told(words, 2 * i),
+            ready_s=_told(words, 2 * i + 1),
             until_s=row.terms.until_s,
         )
         for i, (row, token, units) in enumerate(found)
         if words is not None and row.terms is not None
     )
+
+
+def _told(words: Words, i: int) -> int | None:
+    """One word; None where it did not come: the other tokens are renewed all the same."""
+    return words.uint(i) if words.ok[i] and words.count[i] else None
+
+
+async def _count(at: Placed, address: str, block: str) -> int:
+    """How many transactions that address has sent by ``block``. Raises Transient."""
+    return int(str(await at.site.endpoints.request("eth_getTransactionCount", [address, block])), 16)
 
 
 def _names(at: Placed) -> dict[str, tuple[str, int]]:
@@ -227,8 +248,8 @@ def fees(
     return (most, tip) if most <= limit_wei else None
 
 
-async def _send(at: Placed, due: Due, purse: Purse, used: int) -> Due:
-    """It with the hash of what a pool took, or with why not; ``used``: nonces taken by this run already.
+async def _send(at: Placed, due: Due, purse: Purse, nonce: int) -> Due:
+    """It with the hash of what a pool took under that nonce, or with why not.
 
     Raises ConfigError, Transient.
     """
@@ -239,13 +260,10 @@ async def _send(at: Placed, due: Due, purse: Purse, used: int) -> Due:
     except Rejected as error:
         why = revert_reason(error, renewal.errors())
         return replace(due, transaction=f"refused: {why}", failed=True)
-    block = await latest(at.site.endpoints)
-    tip = int(str(await ask("eth_maxPriorityFeePerGas", [])), 16)
-    mined, pending = [
-        int(str(await ask("eth_getTransactionCount", [key.address, which])), 16)
-        for which in ("latest", "pending")
-    ]
-    nonce = mined + used
+    block, tip = await latest(at.site.endpoints), TIP_WEI_LEAST
+    with contextlib.suppress(Transient):  # not every node suggests one
+        tip = int(str(await ask("eth_maxPriorityFeePerGas", [])), 16)
+    pending = await _count(at, key.address, "pending")
     stuck = await _stuck(at, key.address, nonce) if pending > nonce else None
     gas_limit = gas * (100 + GAS_SPARE_PCT) // 100
     cap_wei = purse.cap_wei(gas_limit, at.site.chain.storm_gwei)
@@ -269,7 +287,7 @@ async def _send(at: Placed, due: Due, purse: Purse, used: int) -> Due:
         if verdict.reached:
             return replace(due, transaction=signed.hash)
         if not verdict.wants_more:
-            raise Transient(f"no endpoint took the renewal ({verdict}): {told[0]}")
+            raise Transient(f"no endpoint is known to have taken it ({verdict}): {told[0]}")
         stuck = bid
     most = decimal_text(cap_wei, 18)
     why = f"waits: it would cost more than {most} now, which is the most it may (--fee-max)"
