@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 AGAIN = "if the Safe's modules or allowances changed since, print it again"
 """Each call names what lies before it in the Safe's list as it was read."""
+_FINAL = (", all in all: the most that can ever be sold", ", all in all", "; 0 revokes")
+"""What an allowance says of itself (keeper.executor.grants) that is false where a module renews it."""
 Code = Callable[[str], Awaitable[bytes]]
 """The code at an address, at one block. Raises Transient."""
 
@@ -60,13 +62,15 @@ async def wanted(settings: Settings, asked: Asked) -> Wanted:
         )
         if wrong:
             raise ConfigError(wrong)
+        signs, replaced = await _signings(at, wish, {address: row[0] for address, row in tokens.items()})
         return Wanted(
             chain_id=at.site.chain.chain_id,
             owner=at.owner,
             safe=safe,
-            signings=await _signings(at, wish, {address: row[0] for address, row in tokens.items()}),
+            signings=signs,
             name="keeper: let a module renew allowances",
             notes=(
+                *replaced,
                 "keeper run does not renew by itself: `keeper renew` does, with a key of your own",
                 "throw away every older file of this command that is not signed: two modules would add up",
                 AGAIN,
@@ -107,7 +111,8 @@ async def ending(at: Placed, done: frozenset[str]) -> tuple[tuple[Signing, ...],
     found = await listed(at)
     ours = [row for row in found.rows if row.feeds(at.executor)]
     signs = list(disabling(at.owner, [r.module for r in found.rows], [r.module for r in ours]))
-    remains = [f"{found.unread}: this may not be all; print it again"] if found.unread else []
+    again = ": this may not be all; print it again" if found.safe else ""
+    remains = [found.unread + again] if found.unread else []
     tokens = {token: r.terms for r in ours if r.terms is not None for token, _ in r.terms.lines}
     rows = [(t, terms) for t, terms in tokens.items() if t.lower() not in {d.lower() for d in done}]
     if rows:
@@ -140,29 +145,32 @@ async def marked(
     """(Those calls, with what an allowance means that a module renews; what is said of that). Raises Transient."""
     from dataclasses import replace
 
-    from keeper.executor.grants import APPROVE, Signing, day
+    from keeper.executor.grants import APPROVE
 
     found = await listed(at)
     modules = {
-        token.lower(): (row.module, row.terms.until_s)
+        token.lower(): (row.module, row.terms)
         for row in found.rows
-        if row.terms is not None and row.feeds(at.executor) and at.site.block.timestamp_s <= row.terms.until_s
+        if row.terms is not None and row.feeds(at.executor) and not row.terms.over(at.site.block.timestamp_s)
         for token, _ in row.terms.lines
     }
-    shown, notes = list[Signing](), list[str]()
+    ends = f"`keeper revoke --executor {label} --module` ends that"
+    shown: list[Signing] = []
+    notes: dict[str, None] = {}
     for sign in signs:
-        module, until_s = modules.get(sign.call.target.lower(), ("", 0))
-        if sign.call.data[:4] == APPROVE and module:
-            ends = f"`keeper revoke --executor {label} --module`"
-            notes.append(
-                f"a module of the Safe, {module}, renews the allowance of {sign.call.target} until {day(until_s)}, "
-                f"whatever is approved: {ends} ends that"
-            )
-            now = sign.meaning.partition(", all in all")[0]
-            sign = replace(sign, meaning=f"{now}, until a module renews it: {ends} ends that, 0 does not")
+        module, its = modules.get(sign.call.target.lower(), ("", None))
+        if sign.call.data[:4] == APPROVE and its is not None:
+            notes[
+                f"what you grant here is renewed on top: a module of the Safe, {module}, lets the Executor take "
+                f"{_renewed(at, its)}, whatever is approved: {ends}"
+            ] = None
+            now = sign.meaning
+            for words in _FINAL:
+                now = now.replace(words, "")
+            sign = replace(sign, meaning=f"{now}, until a module renews it: {ends}, 0 does not")
         shown.append(sign)
     if found.unread and found.safe:
-        notes.append(f"{found.unread}: one of them may renew these allowances")
+        notes[f"{found.unread}: one of them may renew these allowances"] = None
     return tuple(shown), tuple(notes)
 
 
@@ -186,7 +194,10 @@ async def enabled(owner: str, read: Read, code: Code) -> Listed:
     found = modules(words, 0)
     if found is None:
         there = await code(owner)
-        return Listed(unread=f"the modules of {owner} could not be read" if there else "", safe=safe)
+        why = f"the modules of {owner} could not be read"
+        if not safe:
+            why = f"{owner} does not answer as a Safe does: whom it lets act for it is not named here"
+        return Listed(unread=why if there else "", safe=safe)
     many = more(words, 0)
     unread = f"{owner} has more than {MODULES_MAX} modules, of which the rest was not read" if many else ""
     if not found:
@@ -226,21 +237,45 @@ def _lines(at: Placed, asked: Asked) -> dict[str, tuple[Token, int, str]]:
     }
 
 
-def _lost(at: Placed, wish: Renewal, older: Sequence[Enabled]) -> tuple[str, ...]:
-    """What an older module renews and the new one would not, with what to type."""
+def _named(at: Placed) -> dict[str, tuple[Token, str]]:
+    """Contract whose allowance it is, in lower case -> (token, the option that names it)."""
     from keeper.cli.owner_place import receipts
+
+    own = {a.lower(): (t, f"--amount {t.symbol}") for t, a in receipts(at.venue, at.seat).items()}
+    return {t.address.lower(): (t, f"--reserve {t.symbol}") for t in at.venue.tokens} | own
+
+
+def _renewed(at: Placed, terms: Renewal) -> str:
+    """What a module renews, how often and until when, in words."""
+    from keeper.executor.grants import day
+    from keeper.executor.renewal import HOUR_S
+
+    named = _named(at)
+    rows = [
+        _shown(named[token.lower()][0], token, units)
+        if token.lower() in named
+        else f"{units} units of {token}"
+        for token, units in terms.lines
+    ]
+    return f"{' and '.join(rows)}, once in {terms.period_s / HOUR_S:g} hours each, until {day(terms.until_s)}"
+
+
+def _lost(at: Placed, wish: Renewal, older: Sequence[Enabled]) -> tuple[str, ...]:
+    """What an older module still renews and the new one would not, with what to type."""
     from keeper.units import decimal_text
 
     kept = {token.lower() for token, _ in wish.lines}
-    named = {t.address.lower(): (f"--reserve {t.symbol}", t.decimals) for t in at.venue.tokens}
-    named |= {a.lower(): (f"--amount {t.symbol}", t.decimals) for t, a in receipts(at.venue, at.seat).items()}
-    told = list[str]()
+    named, told = _named(at), list[str]()
     for row in older:
-        for token, units in row.terms.lines if row.terms is not None else ():
+        if row.terms is None or row.terms.over(at.site.block.timestamp_s):
+            continue
+        for token, units in row.terms.lines:
             if token.lower() in kept:
                 continue
-            option, decimals = named.get(token.lower(), ("", 0))
-            again = f"name it again ({option}={decimal_text(units, decimals)}), or " if option else ""
+            again = ""
+            if token.lower() in named:
+                its, option = named[token.lower()]
+                again = f"name it again ({option}={decimal_text(units, its.decimals)}), or "
             told.append(
                 f"--module: module {row.module}, which this one would replace, renews {token} and this one does not: "
                 f"{again}sign `keeper revoke --executor {at.guarded.label} --module` first to end it"
@@ -248,13 +283,14 @@ def _lost(at: Placed, wish: Renewal, older: Sequence[Enabled]) -> tuple[str, ...
     return tuple(dict.fromkeys(told))
 
 
-async def _signings(at: Placed, wish: Renewal, tokens: Mapping[str, Token]) -> tuple[Signing, ...]:
-    """In the order of signing. Raises ConfigError, Transient."""
+async def _signings(
+    at: Placed, wish: Renewal, tokens: Mapping[str, Token]
+) -> tuple[tuple[Signing, ...], tuple[str, ...]]:
+    """(In the order of signing, what is said of a module that is replaced). Raises ConfigError, Transient."""
     from keeper.cli.owner_place import code_at
     from keeper.errors import ConfigError
     from keeper.executor import renewal, verify
     from keeper.executor.deploying import _factory as factory_signing
-    from keeper.executor.grants import Signing
 
     found = await listed(at)
     if found.unread:
@@ -264,8 +300,6 @@ async def _signings(at: Placed, wish: Renewal, tokens: Mapping[str, Token]) -> t
         raise ConfigError(lost)
     enabled = [r.module for r in found.rows]
     shown = {address: _shown(tokens[address], address, units) for address, units in wish.lines}
-    read = at.site.camera.reader(at.site.block)
-    words = await read(tuple(renewal.allowance_call(wish, address) for address, _ in wish.lines))
     there = await code_at(at.site, wish.address)
     factory = await code_at(at.site, verify.factory_address(renewal.NAME))
     week, total = wish.times(at.site.block.timestamp_s, there=there)
@@ -274,23 +308,42 @@ async def _signings(at: Placed, wish: Renewal, tokens: Mapping[str, Token]) -> t
         f"{_number(tokens[a], units * total)} until the end)"
         for a, units in wish.lines
     ]
-    allowances = list[Signing]()
-    for i, (address, units) in enumerate(wish.lines):
-        now, token = words.uint(i), tokens[address]
-        if now == units:
-            continue
-        told = f"now allowed {_number(token, now)}, will be {_number(token, units)}"
-        allowances += [renewal.clearing(wish, address, told)] if now else []
-        lower = f" ({told})" if now > units else ""
-        allowances.append(renewal.allowing(wish, address, units, shown[address] + lower))
-    return (
+    signs = (
         # two modules would add up
         *renewal.disabling(at.owner, enabled, [r.module for r in older]),
         *([] if there or factory else [factory_signing(renewal.NAME)]),
         *([] if there else [renewal.made(wish, tuple(shown.values()))]),
         *([] if wish.address in enabled else [renewal.enabling(wish, bounds)]),
-        *allowances,
+        *await _allowances(at, wish, tokens, older),
     )
+    return signs, tuple(
+        f"ends module {r.module}, in whose place this one comes; it renewed {_renewed(at, r.terms)}"
+        for r in older
+        if r.terms is not None
+    )
+
+
+async def _allowances(
+    at: Placed, wish: Renewal, tokens: Mapping[str, Token], older: Sequence[Enabled]
+) -> tuple[Signing, ...]:
+    """The first allowances, by way of nothing where something stands or may stand by then. Raises Transient."""
+    from keeper.executor import renewal
+
+    # until it is disabled anybody may have an older module renew: what stands now may not be what stands then
+    moves = {token.lower() for r in older if r.terms is not None for token, _ in r.terms.lines}
+    read = at.site.camera.reader(at.site.block)
+    words = await read(tuple(renewal.allowance_call(wish, address) for address, _ in wish.lines))
+    signs: list[Signing] = []
+    for i, (address, units) in enumerate(wish.lines):
+        now, token = words.uint(i), tokens[address]
+        if now == units and address.lower() not in moves:
+            continue
+        told = f"now allowed {_number(token, now)}, will be {_number(token, units)}"
+        if now or address.lower() in moves:
+            signs.append(renewal.clearing(wish, address, told))
+        shown = _shown(token, address, units) + (f" ({told})" if now > units else "")
+        signs.append(renewal.allowing(wish, address, units, shown))
+    return tuple(signs)
 
 
 def _shown(token: Token, address: str, units: int) -> str:

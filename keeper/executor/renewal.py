@@ -63,6 +63,10 @@ class Renewal:
     lines: tuple[tuple[str, int], ...]
     """(token, units that the Executor may be allowed at a time)."""
 
+    def over(self, now_s: int) -> bool:
+        """Whether its term is over: it renews nothing any more."""
+        return now_s > self.until_s
+
     def times(self, now_s: int, *, there: bool) -> tuple[int, int]:
         """How often each amount can be taken: (in any week, from now until the end).
 
@@ -131,12 +135,13 @@ class Listed:
     safe: bool = True
     """Whether the owner answers as a Safe does."""
 
-    def adding_up(self) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
-        """(Executor, token, modules) of what more than one of them renews, on the Safe where they stand."""
+    def adding_up(self, now_s: int) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
+        """(Executor, token, modules) of what more than one of them still renews, on the Safe where they stand."""
         found = dict[tuple[str, str], list[str]]()
         for row in self.rows:
-            for token, _ in row.terms.lines if row.terms is not None else ():
-                assert row.terms is not None  # told in the line above
+            if row.terms is None or row.terms.over(now_s):
+                continue
+            for token, _ in row.terms.lines:
                 found.setdefault((row.terms.executor.lower(), token.lower()), []).append(row.module)
         return tuple((*key, tuple(many)) for key, many in found.items() if len(many) > 1)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from eth_utils.address import to_checksum_address
+from eth_utils.crypto import keccak
 
 from anvil.client import Reverted
 from anvil.compile import own_artifact
@@ -136,6 +137,8 @@ def test_module__through_a_night_and_after__renews_once_a_period_and_only_while_
         with pytest.raises(Reverted, match="ExecutorPaused"):
             on.renew(on.a_weth)
         executor.by_owner("unpause()")
+        # no more than half may stand
+        executor.chain.send(executor.owner, on.a_weth, "approve(address,uint256)", executor.executor, WETH)
         on.renew(on.a_weth)
         assert on.standing(on.a_weth) == AMOUNT
         with pytest.raises(Reverted, match="TooEarly"):
@@ -190,7 +193,7 @@ def verified(on: Renewed) -> None:
     done = keeper(there.on, "executor", "verify", "--json")
     rows = json.loads(done.stdout)["modules"]
     assert done.returncode == 1
-    assert [r["verdict"].split(":")[0] for r in rows] == ["another's", "UNPROVEN", "as committed"]
+    assert [r["verdict"].split(":")[0] for r in rows] == ["another's", "UNPROVEN", "ADDS UP"]
     code = there.on.chain.rpc("eth_getCode", on.module, "latest")
     there.on.chain.rpc("anvil_setCode", rows[1]["module"], code[:-4] + "0000")
     rows = asyncio.run(module_verify.modules(load(there.on.config)))
@@ -209,7 +212,7 @@ def by_command(on: Renewed) -> None:
     plain = on.typed("renew", "--executor", there.label, "--json")["renewals"]
     told = {row["token"]: row["transaction"] for row in plain}  # type: ignore[union-attr, attr-defined]
     assert told == {
-        "WETH out of the position": "not needed: nothing was used",
+        "WETH out of the position": "not needed: more than half of it stands",
         "USDC from the Safe": "not sent: add --keystore",
     }
     hot = ("--keystore", str(there.on.folder / "keystore.json"))
@@ -235,18 +238,55 @@ def by_command(on: Renewed) -> None:
         str(secret),
         "--json",
     )
+    executor.chain.send(executor.owner, on.a_weth, "approve(address,uint256)", executor.executor, WETH)
+    cheap = keeper(there.on, *line, "--fee-max", "0.000000001")
+    assert cheap.returncode == 1
+    rows = json.loads(cheap.stdout)["renewals"]
+    assert all("which is the most it may (--fee-max)" in row["transaction"] for row in rows)
+    assert (on.standing(on.a_weth), on.standing(usdc)) == (WETH, 40 * 10**6)
+    strange(on, line)
+    # both in one run, and each mined before the next is sent
     sent = {row["token"]: row["transaction"] for row in on.typed(*line)["renewals"]}  # type: ignore[union-attr, attr-defined]
-    assert sent["USDC from the Safe"].startswith("0x")
-    assert on.standing(usdc) == 100 * 10**6
+    assert all(hash.startswith("0x") for hash in sent.values())
+    assert len(set(sent.values())) == 2
+    assert (on.standing(on.a_weth), on.standing(usdc)) == (AMOUNT, 100 * 10**6)
+
+
+def strange(on: Renewed, line: tuple[str, ...]) -> None:
+    """The renewer's key is refused while it has a right there: on the Safe itself."""
+    there, executor = on.there, on.there.executor
+    at = there.on.chain.rpc("evm_snapshot")
+    executor.chain.send(
+        executor.owner, executor.owner, "addOwnerWithThreshold(address,uint256)", address_of(), 1
+    )
+    done = keeper(there.on, *line)
+    assert done.returncode == 78
+    assert "an owner of the Safe" in done.stderr
+    there.on.chain.rpc("evm_revert", at)
 
 
 def replaced(on: Renewed) -> None:
     """Another module for the same Executor takes the place of the first: two would add up."""
     there = on.there
     line = ("grant", "--executor", there.label, "--module", "--amount", "WETH=5", "--until", str(on.until_s))
-    file = on.typed(*line)
+    done = keeper(there.on, *line)
+    assert done.returncode == 78
+    assert "(--reserve USDC=100)" in done.stderr
+    file = on.typed(*line, "--reserve", "USDC=50")
     signs = [s.split("(")[0] for s in _numbered(dict(file["meta"])["description"])]  # type: ignore[call-overload]
-    assert signs == ["disableModule", "deploy", "enableModule", "approve"]
+    # each allowance by way of nothing: USDT changes it from nothing only
+    assert signs == ["disableModule", "deploy", "enableModule", "approve", "approve", "approve", "approve"]
+    meta = dict(file["meta"])["description"]  # type: ignore[call-overload]
+    assert "now allowed 8, will be 5" in meta
+    # a day's period: floor(7 days / 1 day) + 2 in a week, and the first one and a renewal a day until the end
+    days = (on.until_s - there.executor.now_s()) // DAY_S
+    assert f"at most 45 in any week, {5 * (1 + days)} until the end" in meta
+    said = keeper(there.on, *line, "--reserve", "USDC=50").stderr
+    assert (
+        f"ends module {on.module}, in whose place this one comes; it renewed 8 WETH out of the position"
+        in said
+    )
+    topped(on)
     at = there.on.chain.rpc("evm_snapshot")
     signed(there, file)
     assert module_of(there) != on.module
@@ -254,14 +294,30 @@ def replaced(on: Renewed) -> None:
     there.on.chain.rpc("evm_revert", at)
 
 
+def topped(on: Renewed) -> None:
+    """A plain grant beside a module does not say that it is all, or that nothing revokes it."""
+    done = keeper(on.there.on, "grant", "--executor", on.there.label, "--amount", "WETH=3", "--json")
+    assert done.returncode == 0, done.stderr
+    body = json.loads(done.stdout)
+    approves = [s["meaning"] for s in body["signs"] if s["signs"].startswith("approve(")]
+    assert approves
+    assert not any("all in all" in meaning or "0 revokes" in meaning for meaning in approves)
+    assert any("renewed on top" in note and "8 WETH" in note for note in body["notes"])
+
+
 def taken_back(on: Renewed) -> None:
     """The module alone, and with everything: disabled first, and nobody brings back what was taken away."""
     there, executor = on.there, on.there.executor
     executor.chain.send(executor.owner, executor.owner, "enableModule(address)", executor.token("USDC"))
+    executor.chain.send(executor.owner, on.a_weth, "approve(address,uint256)", executor.executor, 0)
+    on.later(HOUR_S)
     whole = on.typed("revoke", "--executor", there.label, "--safe")
     first = next(iter(whole["transactions"]))  # type: ignore[call-overload]
     file = on.typed("revoke", "--executor", there.label, "--module")
     calls = list(file["transactions"])  # type: ignore[call-overload]
+    # nothing stood when it was printed, and a stranger renewed before it was signed
+    on.renew(on.a_weth)
+    assert on.standing(on.a_weth) == AMOUNT
     # the Safe lists the newest first: what lies before ours is the other one
     assert calls[0] == first
     assert calls[0]["data"].lower()[34:74] == executor.token("USDC").lower()[2:]
@@ -289,6 +345,11 @@ def test_module__asked_for_wrongly__is_refused_by_name(tmp_path: Path) -> None:
         on.chain.rpc("anvil_setCode", executor.owner, code)
         singleton = on.chain.rpc("eth_getStorageAt", safe, "0x0", "latest")
         on.chain.rpc("anvil_setStorageAt", executor.owner, "0x0", singleton)
+        with pytest.raises(ConfigError, match=r"--module: the modules of .* could not be read"):
+            wanted(there, plain)
+        # as setupModules leaves it: a list that begins and ends with its head (ModuleManager.sol, slot 1)
+        slot = "0x" + keccak(bytes.fromhex(HEAD[2:]).rjust(32, b"\0") + (1).to_bytes(32)).hex()
+        on.chain.rpc("anvil_setStorageAt", executor.owner, slot, "0x" + "00" * 31 + "01")
         assert len(wanted(there, plain).signings) == 3
         for asked, why in (
             (replace(plain, until_s=now_s - 1), "--until .*: a module ends between now and a year"),

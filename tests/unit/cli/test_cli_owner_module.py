@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -12,14 +13,26 @@ import pytest
 from eth_abi.abi import decode, encode
 
 from keeper.cli import owner_module, renewing
-from keeper.cli.module_verify import _elsewhere, adds_up, findings
+from keeper.cli.module_verify import Who, _elsewhere, _of, adds_up, findings
 from keeper.cli.renewing import Due, Purse, _waits, fees
 from keeper.errors import ConfigError, Transient
-from keeper.executor.grants import APPROVE, Signing
+from keeper.executor import verify
+from keeper.executor.grants import APPROVE, Signing, _approval, _purse, transaction_builder
 from keeper.executor.read import ALLOWANCE
-from keeper.executor.renewal import DISABLE, HEAD, PAGE, TERMS, Enabled, Listed, Renewal
+from keeper.executor.renewal import (
+    DISABLE,
+    ENABLE,
+    HEAD,
+    NAME,
+    PAGE,
+    READY_AT,
+    TERMS,
+    Enabled,
+    Listed,
+    Renewal,
+)
 from keeper.executor.safe import VERSION
-from keeper.model import Call
+from keeper.model import Call, Token
 from keeper.words import Words
 from tests.aave_market import encode_answers
 
@@ -29,6 +42,7 @@ SAFE, EXECUTOR, TOKEN, DEAF, OTHER, SECOND, STRANGE = (
 )
 NOW_S = 1_800_000_000
 GWEI = 10**9
+USDC = Token(chain_id=1, address=TOKEN, symbol="USDC", decimals=0)
 WISH = Renewal(
     safe=SAFE, executor=EXECUTOR, until_s=NOW_S + 90 * 86_400, period_s=86_400, lines=((TOKEN, 8),)
 )
@@ -42,7 +56,14 @@ def told(terms: Renewal) -> bytes:
     )
 
 
-def placed(modules: dict[str, Renewal | None] | None, *, standing: int = 0, next_: str = HEAD) -> Any:
+def placed(
+    modules: dict[str, Renewal | None] | None,
+    *,
+    standing: int = 0,
+    next_: str = HEAD,
+    safe: bool = True,
+    code: bytes = b"\x01",
+) -> Any:
     """A Safe with these modules, every allowance standing at so much; None: its list does not answer."""
 
     def answer(call: Call) -> bytes | None:
@@ -51,10 +72,12 @@ def placed(modules: dict[str, Renewal | None] | None, *, standing: int = 0, next
                 return None
             return encode(["address[]", "address"], [list(modules), next_])
         if call.data[:4] == VERSION:
-            return encode(["string"], ["1.4.1"])
+            return encode(["string"], ["1.4.1"]) if safe else None
         if call.data[:4] == TERMS:
             terms = (modules or {})[call.target.lower()]
             return None if terms is None else told(terms)
+        if call.data[:4] == READY_AT:
+            return NOW_S.to_bytes(32)
         assert call.data[:4] == ALLOWANCE
         return None if call.target.lower() == DEAF else standing.to_bytes(32)
 
@@ -62,14 +85,22 @@ def placed(modules: dict[str, Renewal | None] | None, *, standing: int = 0, next
         return encode_answers([answer(c) for c in calls])
 
     async def request(*_: object) -> str:
-        return "0x01"
+        return "0x" + code.hex()
 
     site = SimpleNamespace(
         camera=SimpleNamespace(reader=lambda _: read),
         block=SimpleNamespace(number=1, timestamp_s=NOW_S),
         endpoints=SimpleNamespace(request=request),
     )
-    return SimpleNamespace(site=site, owner=SAFE, executor=EXECUTOR)
+    venue: Any = SimpleNamespace(tokens=(USDC,))
+    return SimpleNamespace(
+        site=site,
+        owner=SAFE,
+        executor=EXECUTOR,
+        venue=venue,
+        seat=SimpleNamespace(receipts={}),
+        guarded=SimpleNamespace(label="vault"),
+    )
 
 
 def ending(at: Any, *done: str) -> tuple[tuple[Signing, ...], str]:
@@ -116,39 +147,118 @@ def test_ending__when_not_every_module_was_read__then_it_is_not_said_to_be_all(a
     assert why in ending(at)[1]
 
 
+def test_ending__of_a_contract_that_is_no_safe__says_whom_it_cannot_know() -> None:
+    signs, remains = ending(placed(None, safe=False))
+    assert signs == ()
+    assert remains == f"{SAFE} does not answer as a Safe does: whom it lets act for it is not named here"
+
+
+def granted(units: int = 9) -> tuple[Signing, ...]:
+    """Both allowances of a plain grant, in its own words."""
+    wish: Any = SimpleNamespace(executor=EXECUTOR, receipts={USDC: TOKEN})
+    return (_approval(wish, USDC, units), _purse(wish, USDC, units))
+
+
 def test_grant__of_what_a_module_renews__says_that_nothing_revokes_it() -> None:
-    plain = Signing(
-        call=Call(target=TOKEN, data=APPROVE + bytes(64)),
-        signs="approve",
-        meaning="the Executor may take 8 X, all in all: the most that can ever be sold; 0 revokes",
-    )
-    (sign,), (note,) = asyncio.run(owner_module.marked(placed({OTHER: WISH}), "vault", (plain,)))
-    assert "most that can ever be sold" not in sign.meaning
-    assert "keeper revoke --executor vault --module" in sign.meaning
-    assert "whatever is approved" in note
+    plain = granted()
+    assert all("all in all" in s.meaning and "0 revokes" in s.meaning for s in plain)
+    shown, (note,) = asyncio.run(owner_module.marked(placed({OTHER: WISH}), "vault", plain))
+    for sign in shown:
+        assert "all in all" not in sign.meaning
+        assert "0 revokes" not in sign.meaning
+        assert "until a module renews it: `keeper revoke --executor vault --module` ends that" in sign.meaning
+    assert "pay it into your position" in shown[1].meaning
+    assert [s.call for s in shown] == [s.call for s in plain]
+    for part in ("renewed on top", "8 USDC", "once in 24 hours", "2027-04-15", "whatever is approved"):
+        assert part in note
     ended = replace(WISH, until_s=NOW_S - 1)
-    assert asyncio.run(owner_module.marked(placed({OTHER: ended}), "vault", (plain,))) == ((plain,), ())
+    anothers = replace(WISH, executor=SECOND)
+    for none in (ended, anothers):
+        assert asyncio.run(owner_module.marked(placed({OTHER: none}), "vault", plain)) == (plain, ())
+
+
+def test_grant__while_the_modules_cannot_be_read__says_so_of_a_safe() -> None:
+    _, notes = asyncio.run(owner_module.marked(placed(None), "vault", granted()))
+    assert "one of them may renew these allowances" in " ".join(notes)
+    assert asyncio.run(owner_module.marked(placed(None, safe=False), "vault", granted())) == (granted(), ())
 
 
 def test_older_module__that_renews_more__is_not_ended_silently() -> None:
-    token = SimpleNamespace(address=TOKEN, symbol="USDC", decimals=0)
-    venue, seat = SimpleNamespace(tokens=(token,)), SimpleNamespace(receipts={})
-    at: Any = SimpleNamespace(venue=venue, seat=seat, guarded=SimpleNamespace(label="vault"))
+    at = placed({})
     older = Enabled(module=OTHER, code=b"", terms=WISH)
     (why,) = owner_module._lost(at, replace(WISH, lines=((SECOND, 1),)), [older])
     assert "--reserve USDC=8" in why
     assert "keeper revoke --executor vault --module" in why
     assert owner_module._lost(at, replace(WISH, lines=((TOKEN, 1),)), [older]) == ()
+    over = replace(older, terms=replace(WISH, until_s=NOW_S - 1))
+    assert owner_module._lost(at, replace(WISH, lines=((SECOND, 1),)), [over]) == ()
+
+
+def second(wish: Renewal, at: Any) -> tuple[tuple[Signing, ...], str]:
+    """What a second grant for the same Executor prints, and what it says of the first."""
+    signs, notes = asyncio.run(owner_module._signings(at, wish, {TOKEN: USDC}))
+    return signs, " ".join(notes)
+
+
+def test_second_grant__for_one_executor__ends_the_first_in_one_file_and_says_what_it_was() -> None:
+    more = replace(WISH, lines=((TOKEN, 9),))
+    signs, said = second(more, placed({OTHER: WISH}))
+    assert signs[0].call.data[:4] == DISABLE
+    assert f"ends module {OTHER}" in said.lower()
+    assert "8 USDC from the Safe, once in 24 hours each, until 2027-04-15" in said
+    with pytest.raises(ConfigError, match="another may renew the same, and two would add up"):
+        second(more, placed({OTHER: WISH}, next_=OTHER))
+
+
+def test_enabling__in_the_file__bears_amount_period_end_and_totals() -> None:
+    signs, said = second(WISH, placed({}))
+    (yes,) = (s for s in signs if s.call.data[:4] == ENABLE)
+    for part in ("8 USDC", "once in 24 hours", "2027-04-15", "72 in any week", "736 until the end"):
+        assert part in yes.meaning
+    assert said == ""
+    body = transaction_builder(1, SAFE, signs)
+    assert yes.meaning in str(body["meta"])
+
+
+def test_allowance__that_stands_or_may_stand_by_then__is_set_to_nothing_first() -> None:
+    def approved(at: Any, wish: Renewal = WISH) -> list[int]:
+        calls = [s.call.data for s in second(wish, at)[0] if s.call.data[:4] == APPROVE]
+        return [decode(["address", "uint256"], data[4:])[1] for data in calls]
+
+    assert approved(placed({}, standing=0)) == [8]
+    assert approved(placed({}, standing=3)) == [0, 8]
+    assert approved(placed({}, standing=8)) == []
+    # the one that is replaced may be renewed between the printing and the signatures
+    more = replace(WISH, lines=((TOKEN, 9),))
+    assert approved(placed({OTHER: WISH}, standing=0), more) == [0, 9]
+    assert approved(placed({OTHER: WISH}, standing=9), more) == [0, 9]
 
 
 def test_verify__of_two_modules_for_one_executor_and_token__is_a_finding() -> None:
     one, two = (Enabled(module=m, code=b"", terms=WISH) for m in (OTHER, STRANGE))
     apart = Enabled(module=DEAF, code=b"", terms=replace(WISH, executor=SECOND))
     found = Listed(rows=(one, two, apart))
-    assert STRANGE in adds_up(one, found)
-    assert findings([("vault", adds_up(one, found))])
-    assert adds_up(apart, found) == ""
-    assert adds_up(one, Listed(rows=(one, apart))) == ""
+    assert STRANGE in adds_up(one, found, NOW_S)
+    assert findings([("vault", adds_up(one, found, NOW_S))])
+    assert adds_up(apart, found, NOW_S) == ""
+    assert adds_up(one, Listed(rows=(one, apart)), NOW_S) == ""
+    assert adds_up(one, found, WISH.until_s + 1) == ""
+
+
+def test_verify__of_one_safe_with_two_executors__shows_each_module_under_its_own() -> None:
+    first, twin = replace(WISH), replace(WISH, executor=SECOND)
+    modules = {first.address.lower(): first, twin.address.lower(): twin, STRANGE: None}
+    at = placed(dict(modules))
+    transport: Any = SimpleNamespace(request=at.site.endpoints.request)
+    own = frozenset({EXECUTOR, SECOND})
+
+    def shown(executor: str) -> list[str]:
+        who = Who(label="x", owner=SAFE, executor=executor, own=own)
+        rows = asyncio.run(_of(who, (transport, at.site.block), at.site.camera.reader(at.site.block)))
+        return [row[1].lower() for row in rows]
+
+    assert shown(EXECUTOR) == [first.address.lower(), STRANGE]
+    assert shown(SECOND) == [twin.address.lower(), STRANGE]
 
 
 def test_verify__of_a_module_for_another_executor_of_the_same_safe__is_no_finding() -> None:
@@ -195,6 +305,56 @@ def due(standing: int = 4) -> Due:
 def test_due__while_more_than_half_stands__waits() -> None:
     assert _waits(due(4), NOW_S) == ""
     assert "more than half" in _waits(due(5), NOW_S)
+
+
+def test_due__whose_token_or_module_does_not_answer__is_no_renewal_and_no_end_of_the_others() -> None:
+    assert _waits(replace(due(), standing=None), NOW_S) == renewing.UNANSWERED
+    assert _waits(replace(due(), ready_s=None), NOW_S) == renewing.UNANSWERED
+    both = replace(WISH, lines=((DEAF, 5), (TOKEN, 8)))
+    at = placed({both.address.lower(): both}, code=verify.artifact(NAME).runtime)
+    deaf, well = asyncio.run(renewing._due(at))
+    assert (deaf.standing, well.standing) == (None, 0)
+
+
+def test_due__when_not_every_module_was_read__says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    at = placed({WISH.address.lower(): WISH}, code=verify.artifact(NAME).runtime, next_=OTHER)
+    assert len(asyncio.run(renewing._due(at))) == 1
+    assert "more than 32 modules" in capsys.readouterr().err
+
+
+def test_renewal__of_two_tokens_with_a_block_between__leaves_no_gap_of_nonces(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    both = replace(WISH, lines=((SECOND, 5), (TOKEN, 8)))
+    at = placed({both.address.lower(): both}, code=verify.artifact(NAME).runtime)
+    took, mined = list[int](), 7
+
+    async def sends(at: object, row: Due, purse: object, nonce: int) -> Due:
+        nonlocal mined
+        took.append(nonce)
+        mined += 1
+        return replace(row, transaction="0x01")
+
+    async def counted(*_: object) -> int:
+        return mined
+
+    async def same(_: object, row: Due) -> Due:
+        return row
+
+    async def harmless(*_: object) -> None:
+        pass
+
+    @asynccontextmanager
+    async def here(*_: object) -> AsyncIterator[Any]:
+        yield at
+
+    for name, put in (("_send", sends), ("_count", counted), ("_mined", same), ("_strange", harmless)):
+        monkeypatch.setattr(renewing, name, put)
+    monkeypatch.setattr(renewing, "placed", here)
+    anything: Any = SimpleNamespace(key=SimpleNamespace(address=STRANGE))
+    found = asyncio.run(renewing.renewals(anything, "vault", anything))
+    assert took == [7, 8]
+    assert [d.failed for d in found] == [False, False]
 
 
 def test_renewal__when_the_first_hangs__then_it_is_told_and_not_raised(
