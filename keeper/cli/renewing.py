@@ -100,7 +100,7 @@ async def renewals(settings: Settings, label: str, purse: Purse | None) -> tuple
     """Every token that is renewed for that position; with a key, what can be renewed is sent.
 
     The first nonce is read once: a block between two sends must leave no gap before the second.
-    All of it is sent before any receipt is waited for: one that hangs keeps no other waiting.
+    All of it is sent before any receipt is waited for, and all receipts are waited for at once: RECEIPT_S in all.
     Raises ConfigError (no such position, a module that is not proven, the key), Transient (nothing could be read).
     """
     async with placed(settings, label) as at:
@@ -120,7 +120,7 @@ async def renewals(settings: Settings, label: str, purse: Purse | None) -> tuple
             told = told if why else await _tried(at, row, purse, nonce)
             nonce += told.transaction.startswith("0x")
             sent.append(told)
-        return tuple([await _ended(at, row) for row in sent])
+        return tuple(await asyncio.gather(*(_ended(at, row) for row in sent)))
 
 
 async def _tried(at: Placed, due: Due, purse: Purse, nonce: int) -> Due:

@@ -322,7 +322,7 @@ def test_due__when_not_every_module_was_read__says_so(capsys: pytest.CaptureFixt
     assert "more than 32 modules" in capsys.readouterr().err
 
 
-def test_renewal__of_two_tokens_with_a_block_between__leaves_no_gap_of_nonces(
+def test_renewal__of_two_tokens_with_a_block_between__leaves_no_gap_of_nonces_and_waits_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     both = replace(WISH, lines=((SECOND, 5), (TOKEN, 8)))
@@ -338,7 +338,13 @@ def test_renewal__of_two_tokens_with_a_block_between__leaves_no_gap_of_nonces(
     async def counted(*_: object) -> int:
         return mined
 
-    async def same(_: object, row: Due) -> Due:
+    both_wait = asyncio.Event()
+
+    async def mines(_: object, row: Due) -> Due:
+        # the first receipt comes only once the second is waited for too
+        if row.token.lower() == TOKEN:
+            both_wait.set()
+        await asyncio.wait_for(both_wait.wait(), 5)
         return row
 
     async def harmless(*_: object) -> None:
@@ -348,7 +354,7 @@ def test_renewal__of_two_tokens_with_a_block_between__leaves_no_gap_of_nonces(
     async def here(*_: object) -> AsyncIterator[Any]:
         yield at
 
-    for name, put in (("_send", sends), ("_count", counted), ("_mined", same), ("_strange", harmless)):
+    for name, put in (("_send", sends), ("_count", counted), ("_mined", mines), ("_strange", harmless)):
         monkeypatch.setattr(renewing, name, put)
     monkeypatch.setattr(renewing, "placed", here)
     anything: Any = SimpleNamespace(key=SimpleNamespace(address=STRANGE))
