@@ -30,8 +30,9 @@ tools:
 setup: tools .venv/.ready anvil/node_modules/.ready tests/browser/node_modules/.ready  ## everything the other targets need; instant when it is there
 	$(STEPS)
 	# instant when cached, so its state lives in the cache and not in a stamp
-	if ! $(PY) -m anvil.compile --cached; then
+	if ! $(PY) -m anvil.compile --cached || ! $(PY) -m anvil.renewal --cached; then
 	    step "compile the contracts" $(PY) -m anvil.compile --quiet
+	    step "compile the module of Safes" $(PY) -m anvil.renewal --quiet
 	fi
 	table
 
@@ -48,6 +49,8 @@ bench: setup  ## figures of speed, into build/figures.json
 	$(PY) -m pytest -m bench -s $(PYTEST) $(TESTS)
 
 chaos: setup  ## processes killed, faults injected, in campaigns of 40 minutes at most; CHAOS="sim --minutes 5" narrows
+	# no campaign: a name more in their list would begin the counts of all of them anew
+	$(if $(CHAOS),,$(PY) -m anvil.mutants_renewal)
 	$(PY) -m tests.chaos.campaign $(CHAOS)
 
 chaos-chain: setup  ## daemons on local chains: frozen, late and front-run orders, kill -9, a dead daemon; TESTS narrows
@@ -56,6 +59,7 @@ chaos-chain: setup  ## daemons on local chains: frozen, late and front-run order
 
 artifacts: setup  ## compile our own contracts and rewrite contracts/artifacts
 	$(PY) -m anvil.compile --write-artifacts
+	$(PY) -m anvil.renewal --write-artifacts
 
 lint: setup  ## ruff and mypy
 	.venv/bin/ruff check
@@ -150,7 +154,7 @@ screenshots: setup  ## the status page as desktop, dark and phone see it, into b
 	$(PY) -m pytest -q -m browser -k screenshots_show tests/browser
 	ls -1 build/screenshots
 
-.PHONY: contracts executor-invariants executor-mutants slither halmos
+.PHONY: contracts executor-invariants executor-mutants renewal-mutants slither halmos
 
 contracts: setup  ## forge: unit and fuzz tests of our contracts, on the committed artifacts over the real market
 	$(PY) -m anvil.forge units
@@ -160,6 +164,9 @@ executor-invariants: setup  ## forge: 2.6 million calls of thieves and owners (R
 
 executor-mutants: setup  ## planted defects of the Executor: every one must be noticed
 	$(PY) -m anvil.mutants $(MUTANTS)
+
+renewal-mutants: setup  ## planted defects of a Safe's module: every one must be noticed
+	$(PY) -m anvil.mutants_renewal $(MUTANTS)
 
 slither: .venv-slither/bin/slither setup  ## static analysis of our contracts; each finding is explained or fails
 	$(PY) -m anvil.analysis slither

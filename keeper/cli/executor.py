@@ -28,11 +28,13 @@ def command(
     Byte for byte, immutables apart; whether our factory put it there for the guarded account (CREATE2), or that
     stays UNPROVEN; whether the keeper's wallet is one of its bots, which configured routers its owner has not
     allowed, whether the venues that he named at deployment are those of this chain, and whether it keeps the unit
-    of an aToken that a pool of the 3.0 line asks for. Exits with 1 when anything but the routers differs.
+    of an aToken that a pool of the 3.0 line asks for. Where the owner is a Safe, its modules too: one that renews
+    allowances is held against the committed one, and its terms against its address. Exits with 1 when anything but
+    the routers differs.
 
     Example: keeper executor verify --config keeper.toml
     """
-    from keeper.cli import table
+    from keeper.cli import module_verify, table
     from keeper.cli.endings import drive, usage
     from keeper.config import load
     from keeper.errors import EXIT_FINDINGS, EXIT_OK
@@ -41,14 +43,20 @@ def command(
         raise usage(
             "verify", f'"{act}" is not something to do with an Executor; write: keeper executor verify'
         )
-    rows = drive(verify(load(config)))
+    settings = load(config)
+    rows, modules = drive(verify(settings)), drive(module_verify.modules(settings))
     if json:
-        print(table.document({"executors": [dict(zip(HEADERS, row, strict=True)) for row in rows]}))
+        told = [dict(zip(module_verify.HEADERS, row, strict=True)) for row in modules]
+        body = {"executors": [dict(zip(HEADERS, row, strict=True)) for row in rows]}
+        print(table.document({**body, **({"modules": told} if told else {})}))
     elif rows:
         table.show(HEADERS, rows)
+        if modules:
+            table.show(module_verify.HEADERS, modules)
     else:
         print("no position names an executor")
-    raise typer.Exit(EXIT_FINDINGS if any(row[-1] != "as committed" for row in rows) else EXIT_OK)
+    wrong = any(row[-1] != "as committed" for row in rows) or module_verify.findings(modules)
+    raise typer.Exit(EXIT_FINDINGS if wrong else EXIT_OK)
 
 
 async def verify(settings: Settings) -> list[tuple[str, ...]]:

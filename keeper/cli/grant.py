@@ -30,44 +30,44 @@ def command(
     subaccount: owner_options.Subaccount = None,
     actions: owner_options.Actions = 50,
     stop: owner_options.Stop = False,
+    module: owner_options.Module = False,
+    period: owner_options.Period = None,
     config: arguments.Config = arguments.CONFIG,
     json: arguments.Json = False,
 ) -> None:
     """Print or send the wallet's approvals.
 
-    Shows the ERC-20 approvals that rescues need, exactly as they would be signed; --send sends them.
-    Amounts are finite on purpose: an approval is the most a broken venue could take.
+    Shows the ERC-20 approvals that rescues need, as they would be signed; --send sends them. Amounts are finite on
+    purpose: an approval is the most a broken venue could take.
 
     With --executor, what the position's owner signs instead: the Executor's terms, a finite allowance of the
     collateral named by --amount, and what --reserve lets it pay in. The keeper has no key for that and sends nothing.
     Caps that are not named stay. From an hour after the deployment on, what loosens is announced a day before: sign
     what --announce prints, and a day later the same command without it.
+    With --module, of a Safe: what enables a module that renews --amount and --reserve, once in --period hours.
     With --subaccount, what the owner of a GMX position signs, so that the keeper may order for him; with --deploy
     through an Executor, which bounds each order: --amount USD=SIZE closed, USDC=MARGIN added in a day at the most;
     with --stop, the reduce-only stop that he leaves on the venue himself, which an Executor does not place.
 
     Example: keeper grant --amount USDC=5000 --amount WETH=2.5
     """
-    from keeper.cli import endings
     from keeper.config import load
 
-    owner = owner_options.read(share, bot or [], guardian, until, slippage)
-    if subaccount is not None:
-        if announce and not deploy:
-            raise endings.usage(
-                "--announce", "goes with --deploy: GMX's own grant to a subaccount is not announced"
-            )
-        if stop:
-            _stopping(config, subaccount, [deploy, until, amount, guardian], json=json)
-            return
-        through = (amount or [], guardian, announce) if deploy else None
-        _ordering(load(config), (subaccount, actions, owner["until_s"]), through, json=json)
-        return
-    _together(
-        executor,
-        (send, stop),
-        (reserve, bot, guardian, until, deploy, announce, safe, share != 100.0, slippage != 1.0),
+    owner, plain = (
+        owner_options.read(share, bot or [], guardian, until, slippage),
+        (share, slippage) == (100.0, 1.0),
     )
+    if module or period is not None:
+        others = (send, bot, guardian, deploy, announce, subaccount, stop, not plain)
+        _renewing(config, (module, executor, period), (amount, reserve, owner["until_s"]), others)
+        return
+    if subaccount is not None:
+        through = (amount or [], guardian, announce) if deploy else None
+        if _subaccounted(config, subaccount, (announce, stop), [deploy, until, amount, guardian], json=json):
+            _ordering(load(config), (subaccount, actions, owner["until_s"]), through, json=json)
+        return
+    owners = (reserve, bot, guardian, until, deploy, announce, safe, not plain)
+    _together(executor, (send, stop), owners)
     wanted = amounts(amount or [], needed=executor is None or not (reserve or announce))
     settings = load(config)  # before the slow imports: a wrong file is told at once
     if executor is None:
@@ -139,6 +139,60 @@ def _ordering(
         announce=through[2],
     )
     perp_grant.show(drive(perp_grant.wanted(settings, wish)), json=json)
+
+
+def _renewing(
+    config: Path,
+    asked: tuple[bool, str | None, float | None],
+    what: tuple[list[str] | None, list[str] | None, int | None],
+    others: tuple[object, ...],
+) -> None:
+    """A Safe's module; ``asked``: whether, of which position, hours; ``what``: sold, paid in, until. Exit 2."""
+    from keeper.cli import kernels, owner_grant, owner_module
+    from keeper.cli.endings import drive, usage
+    from keeper.config import load
+
+    (module, label, hours), (sold, paid, until_s) = asked, what
+    if not module:
+        raise usage("--period", "goes with --module")
+    if label is None:
+        raise usage("--module", "goes with --executor LABEL: it renews what that Executor may take")
+    if any(others):
+        raise usage(
+            "--module", "goes with --amount, --reserve, --period and --until alone: grant the rest first"
+        )
+    if until_s is None:
+        raise usage("--module", "needs --until, within a year: a module that outlives its use is a door")
+    period_s = 24 * 3_600 if hours is None else hours * 3_600
+    if not 0 < period_s < 2**32:
+        raise usage("--period", f"{hours:g} is no number of hours")
+    wish = owner_module.Asked(
+        label=label,
+        amounts=amounts(sold or [], needed=not paid),
+        reserve=amounts(paid or [], "--reserve", needed=False),
+        until_s=until_s,
+        period_s=round(period_s),
+    )
+    settings = load(config)
+    kernels.prepare()
+    owner_grant.show(drive(owner_module.wanted(settings, wish)), json=True)
+
+
+def _subaccounted(
+    config: Path, label: str, asked: tuple[bool, bool], others: list[object], *, json: bool
+) -> bool:
+    """Whether a grant is asked for, and not the owner's own stop, which is printed; ``asked``: --announce, --stop.
+
+    Exit 2 for what does not go together.
+    """
+    from keeper.cli.endings import usage
+
+    (announce, stop), deploy = asked, others[0]
+    if announce and not deploy:
+        raise usage("--announce", "goes with --deploy: GMX's own grant to a subaccount is not announced")
+    if stop:
+        _stopping(config, label, others, json=json)
+    return not stop
 
 
 def _stopping(config: Path, label: str, others: list[object], *, json: bool) -> None:

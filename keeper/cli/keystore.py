@@ -57,3 +57,19 @@ def _password(file: Path | None) -> str:
     if first != second:
         raise ConfigError(("password: the two answers differ; nothing was written",))
     return first
+
+
+def asked_once(file: Path | None) -> bytes:
+    """The password of a keystore that is there: of a file, or asked on the terminal. Raises ConfigError; exit 2."""
+    from keeper.cli.endings import usage
+    from keeper.daemon.senders import credentials_dir
+    from keeper.signer.key import find_secret, read_secret
+
+    if file is not None:
+        return read_secret(find_secret(file, credentials_dir()), credentials_dir()).rstrip(b"\r\n")
+    import getpass
+    import sys
+
+    if not sys.stdin.isatty():
+        raise usage("--password-file", "is required where there is no terminal to ask on")
+    return getpass.getpass("password of the keystore: ").encode()

@@ -86,7 +86,7 @@ async def wanted(settings: Settings, asked: Asked) -> Wanted:
     """What the owner of ``asked.label`` signs. Raises ConfigError (no such position, token or executor;
     with ``safe``, an owner that is no Safe), Transient.
     """
-    from keeper.cli import owner_cushion
+    from keeper.cli import owner_cushion, owner_module
     from keeper.executor import granted
     from keeper.executor.grants import Wish, announcements, signings, until
 
@@ -99,8 +99,8 @@ async def wanted(settings: Settings, asked: Asked) -> Wanted:
             bots={at.bot: asked.share_bps, **asked.others},
             policy=at.guarded.policy,
             until_s=_until(asked, now_s, until(now_s)),
-            collateral=_units(at.venue, asked.amounts, "--amount"),
-            reserve=_units(at.venue, asked.reserve, "--reserve"),
+            collateral=units(at.venue, asked.amounts, "--amount"),
+            reserve=units(at.venue, asked.reserve, "--reserve"),
             receipts=receipts(at.venue, at.seat),
             permit=at.seat.permit,
             debt=await owed(at),
@@ -112,7 +112,7 @@ async def wanted(settings: Settings, asked: Asked) -> Wanted:
         if at.deployed:
             wish = replace(wish, stands=await _stands(at, wish))
         wish = replace(wish, routers=await unlisted_routers(at) if wish.collateral or at.sells else {})
-        signs = signings(wish)
+        signs, renewed = await owner_module.marked(at, asked.label, signings(wish))
         read = at.site.camera.reader(at.site.block)
         late = granted.ready_calls(signs)
         sold = [token for token, units in wish.collateral.items() if units]
@@ -126,7 +126,8 @@ async def wanted(settings: Settings, asked: Asked) -> Wanted:
             now_s=now_s,
             typed=await typed(at) if wish.collateral and not asked.safe else None,
         )
-        found = replace(found, notes=(*_notes(found, asked, wish.until_s), *([later] if later else [])))
+        notes = (*_notes(found, asked, wish.until_s), *([later] if later else []), *renewed)
+        found = replace(found, notes=notes)
         if asked.announce:
             return replace(found, signings=announcements(found.refused), name="keeper: announce", notes=())
         return found
@@ -154,18 +155,24 @@ def _notes(found: Wanted, asked: Asked, until_s: int) -> tuple[str, ...]:
 
 
 async def revoked(settings: Settings, label: str, *, safe: bool = False) -> Wanted:
-    """What the owner of ``label`` signs to take everything back. Raises as ``wanted``."""
+    """What the owner of ``label`` signs to take everything back: a module first, which could undo the rest.
+
+    Raises as ``wanted``.
+    """
+    from keeper.cli import owner_module
     from keeper.executor.revoking import remains, signings
 
     async with placed(settings, label) as at:
         found, unsearched = await _standing(at)
+        ended, left = await owner_module.ending(at, frozenset(of for _, of, _ in found.allowed))
         return Wanted(
             chain_id=at.site.chain.chain_id,
             owner=at.owner,
             safe=await safe_of(at.site, at.owner) if safe else None,
-            signings=signings(found),
-            remains=(*unsearched, *remains(found)),
+            signings=(*ended, *signings(found)),
+            remains=(*unsearched, *left, *remains(found)),
             name="keeper: take everything back",
+            notes=(owner_module.AGAIN,) if ended else (),
         )
 
 
@@ -314,7 +321,8 @@ def safe_file(found: Wanted) -> dict[str, object]:
     return {**body, "signersSee": hashes, **left}
 
 
-def _units(venue: Venue, amounts: Mapping[str, str], option: str) -> dict[Token, int]:
+def units(venue: Venue, amounts: Mapping[str, str], option: str) -> dict[Token, int]:
+    """Whole tokens by symbol as units, exactly. Raises ConfigError naming ``option``."""
     from keeper.errors import ConfigError
 
     by_symbol = {t.symbol: t for t in venue.tokens}
@@ -326,10 +334,10 @@ def _units(venue: Venue, amounts: Mapping[str, str], option: str) -> dict[Token,
     found = {}
     for symbol, number in amounts.items():
         token = by_symbol[symbol]
-        units = Decimal(number) * 10**token.decimals
-        if units != units.to_integral_value():
+        exact = Decimal(number) * 10**token.decimals
+        if exact != exact.to_integral_value():
             raise ConfigError((f"{option} {symbol}={number}: {symbol} has {token.decimals} decimals",))
-        found[token] = int(units)
+        found[token] = int(exact)
     return found
 
 

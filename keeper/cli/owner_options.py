@@ -22,9 +22,7 @@ Executor = Annotated[
         "--executor", metavar="LABEL", help="What the owner of that position signs, so that it may be sold."
     ),
 ]
-Safe = Annotated[
-    bool, typer.Option("--safe", help="With --executor: a Safe's file and hashes; no module is enabled.")
-]
+Safe = Annotated[bool, typer.Option("--safe", help="With --executor: a Safe's file and hashes.")]
 Reserve = Annotated[
     list[str] | None,
     typer.Option(
@@ -59,6 +57,19 @@ Announce = Annotated[
     bool, typer.Option("--announce", help="Only what must be announced a day before the rest.")
 ]
 
+Module = Annotated[
+    bool,
+    typer.Option(
+        "--module",
+        help="With --executor, of a Safe: enable a module that renews --amount and --reserve, until --until.",
+    ),
+]
+Period = Annotated[
+    float | None,
+    typer.Option(
+        "--period", metavar="HOURS", help="With --module: hours between two renewals, 24 unless named."
+    ),
+]
 Subaccount = Annotated[
     str | None,
     typer.Option(

@@ -173,8 +173,9 @@ def receipts(venue: Venue, seat: Seat) -> dict[Token, str]:
     return {t: seat.receipts[t.address] for t in venue.tokens if t.address in seat.receipts}
 
 
-async def safe_of(site: Site, owner: str) -> Safe:
-    """The owner as a Safe at the site's block. Raises ConfigError when it is none, or of a version not known."""
+async def safe_of(site: Site, owner: str, option: str = "--safe") -> Safe:
+    """The owner as a Safe at the site's block. Raises ConfigError naming ``option`` when it is none, or of a version
+    not known."""
     from keeper.errors import ConfigError, Transient
     from keeper.executor.safe import MULTI_SEND_CALL_ONLY, NONCE, VERSION, Safe
     from keeper.model import Call
@@ -186,11 +187,11 @@ async def safe_of(site: Site, owner: str) -> Safe:
         length, nonce = words.uint(0, 1), words.uint(1)
         version = words.uint(0, 2).to_bytes(32)[:length].decode()
     except (Transient, UnicodeDecodeError) as e:
-        raise ConfigError((f"--safe: {owner} does not answer VERSION() and nonce(): it is no Safe",)) from e
+        raise ConfigError((f"{option}: {owner} does not answer VERSION() and nonce(): it is no Safe",)) from e
     plain = version.partition("+")[0]  # a layer 2 variant says 1.4.1+L2
     if plain not in MULTI_SEND_CALL_ONLY:
         known = ", ".join(MULTI_SEND_CALL_ONLY)
-        raise ConfigError((f"--safe: {owner} is of version {version}; its hashes are known for {known}",))
+        raise ConfigError((f"{option}: {owner} is of version {version}; its hashes are known for {known}",))
     return Safe(
         chain_id=site.chain.chain_id,
         address=owner,

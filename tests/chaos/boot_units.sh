@@ -111,6 +111,10 @@ inside sh -c 'cd /etc/credstore.encrypted && for name in endpoint alarms; do cp 
 follow service-instance
 echo "instance=$(inside systemctl is-active keeper@base) $(inside ls /var/lib/keeper/base | grep -o '^control.sock')"
 inside systemctl stop keeper@base
+follow service-renew
+inside systemctl start keeper-renew@vault 2>/dev/null
+echo "renew=$(inside systemctl is-active keeper-renew@vault.timer) $(shown keeper-renew@vault ExecMainStatus) $(inside journalctl -u keeper-renew@vault -o cat --no-pager | grep -o -m1 -e '--executor vault: no position')"
+inside journalctl -u keeper-renew@vault -o cat --no-pager >&2
 follow upgrade-restart
 echo "upgraded=$(inside systemctl is-active keeper)"
 echo "status=$(shown keeper StatusText)"

@@ -103,6 +103,7 @@ FOLLOWED: dict[str, Callable[[], tuple[Command, ...]]] = {
         if c.keeper is None or c.keeper[0] != "policy"
     ),
     "service-instance": lambda: commands(SERVICE, "One unit a chain"),
+    "service-renew": lambda: commands(SERVICE, "Renewals by a timer"),
     "upgrade-restart": lambda: tuple(
         c for c in commands(UPGRADE) if c.shell == "sudo systemctl restart keeper"
     ),
@@ -130,6 +131,7 @@ def _lay_out(work: Path) -> None:
     key, password = keystore(home)
     key.rename(home / "keystore.json")
     password.rename(files / "keystore_password")
+    shutil.copy(home / "keystore.json", home / "renewer.json")
     (home / "policy.json").write_text(to_text(replace(POLICY, chain_id=1), CAPS))
     (home / "endpoint.url").write_text("http://127.0.0.1:9/secret-token\n")
     (home / "alarms.txt").write_text("critical json://127.0.0.1:9/hook\n")
@@ -183,6 +185,8 @@ def test_units__when_installed_by_the_guide__then_they_start_hang_restart_stop_a
         "probe": f"success signer answers {address_of()}",
         "daemon": "active",
         "instance": "active control.sock",
+        # the key was opened by its credentials, and no position of that label is there
+        "renew": "active 78 --executor vault: no position",
         "upgraded": "active",
         "status": "BLIND: m: no endpoint answers: m-1: cannot be reached (ECONNREFUSED)",
         "page": "200 a page default-src 'none'",

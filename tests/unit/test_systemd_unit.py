@@ -156,6 +156,40 @@ def test_exposure__when_systemd_scores_the_units__then_no_more_is_open_than_acce
     assert _exposure(installed, "keeper.service") > 5
 
 
+@needs_systemd
+def test_renewing__when_systemd_reads_its_unit_and_timer__then_it_has_nothing_to_say(installed: Path) -> None:
+    assert _renewing(installed, "") == ""
+    assert "lacks value setting" in _renewing(installed, "never or so")
+
+
+def test_renewing__its_unit__holds_a_key_of_its_own_and_never_the_keepers() -> None:
+    lines = (FOLDER / "options" / "keeper-renew@.service").read_text().splitlines()
+    given = {x.partition("=")[2] for x in lines if x.startswith("LoadCredentialEncrypted=")}
+    daemons = {
+        x for x in (FOLDER / "keeper.service").read_text().splitlines() if x.startswith("LoadCredentialEnc")
+    }
+    keys = {"keystore:keeper.keystore", "keystore_password:keeper.keystore_password"}
+    own = {"renewer:keeper-renew.renewer", "renewer_password:keeper-renew.renewer_password"}
+    # an endpoint of keeper.toml that it cannot name would be a configuration that it cannot read
+    assert given == ({x.partition("=")[2] for x in daemons} - keys) | own
+
+
+def _renewing(folder: Path, calendar: str) -> str:
+    for kind in ("service", "timer"):
+        text = (
+            (FOLDER / "options" / f"keeper-renew@.{kind}").read_text().replace(SHIPPED_PYTHON, sys.executable)
+        )
+        text = text.replace("OnCalendar=hourly", f"OnCalendar={calendar or 'hourly'}")
+        (folder / f"keeper-renew@vault.{kind}").write_text(text)
+    line = [
+        "systemd-analyze",
+        "verify",
+        *(str(folder / f"keeper-renew@vault.{k}") for k in ("service", "timer")),
+    ]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=600)
+    return done.stdout + done.stderr
+
+
 def _verified(folder: Path) -> str:
     units = [str(folder / unit) for unit in EXPOSURE_MAX]
     done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True, timeout=600)

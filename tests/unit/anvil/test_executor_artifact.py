@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 import pytest
 from eth_utils.crypto import keccak
 
+from anvil import mutants_renewal
 from anvil.compile import own_artifact
 from anvil.deploy_executor import (
     ADD_COLLATERAL,
@@ -22,6 +24,8 @@ from anvil.tools import ROOT
 
 pytestmark = pytest.mark.unit
 CODE_SIZE_MAX = 24_576
+FORBIDDEN = {0xF4, 0xF2, 0xFF, 0xF0, 0xF5}
+"""DELEGATECALL, CALLCODE, SELFDESTRUCT, CREATE, CREATE2."""
 BOTS = {"deleverage", "addCollateral", "repayFromReserve"}
 CALLBACKS = {
     "executeOperation", "onMorphoFlashLoan", "receiveFlashLoan", "uniswapV3FlashCallback", "uniswapV3SwapCallback",
@@ -37,13 +41,25 @@ def abi(kind: str) -> list[dict[str, object]]:
     return [dict(entry) for entry in own_artifact("AaveV3Executor").abi if entry["type"] == kind]
 
 
-def opcodes(code: bytes) -> set[int]:
-    """Every instruction, pushed data skipped."""
-    found, at = set(), 0
+def opcodes(code: bytes) -> Counter[int]:
+    """Every instruction and how often it stands there, pushed data skipped."""
+    found, at = Counter[int](), 0
     while at < len(code):
-        found.add(code[at])
+        found[code[at]] += 1
         at += 1 + (code[at] - 0x5F if 0x60 <= code[at] <= 0x7F else 0)
     return found
+
+
+def code_alone(contract: str) -> bytes:
+    """The runtime code without what the compiler puts behind it."""
+    runtime = bytes.fromhex(own_artifact(contract).runtime[2:])
+    assert len(runtime) <= CODE_SIZE_MAX
+    # the last 2 bytes tell how long the metadata before them is: no code
+    body = runtime[: -2 - int.from_bytes(runtime[-2:], "big")]
+    # and before that, behind the INVALID that ends the code, one constant that the compiler keeps as data
+    end = body.rindex(0xFE)
+    assert len(body) - end <= 33
+    return body[:end]
 
 
 def test_executor__its_doors__are_these_and_no_more() -> None:
@@ -54,16 +70,19 @@ def test_executor__its_doors__are_these_and_no_more() -> None:
 
 
 def test_executor__its_code__fits_and_never_delegates() -> None:
-    runtime = bytes.fromhex(own_artifact("AaveV3Executor").runtime[2:])
-    assert len(runtime) <= CODE_SIZE_MAX
-    # the last 2 bytes tell how long the metadata before them is: no code
-    body = runtime[: -2 - int.from_bytes(runtime[-2:], "big")]
-    # and before that, behind the INVALID that ends the code, one constant that the compiler keeps as data
-    end = body.rindex(0xFE)
-    assert len(body) - end <= 33
-    body = body[:end]
-    delegatecall, callcode, selfdestruct, create, create2 = 0xF4, 0xF2, 0xFF, 0xF0, 0xF5
-    assert not opcodes(body) & {delegatecall, callcode, selfdestruct, create, create2}
+    assert not set(opcodes(code_alone("AaveV3Executor"))) & FORBIDDEN
+
+
+def test_renewal__its_one_door_and_its_code__leave_one_call_and_one_write() -> None:
+    entries = own_artifact("SafeRenewal").abi
+    doors = {f["name"]: f["stateMutability"] for f in entries if f["type"] == "function"}
+    assert doors == {"renew": "nonpayable", "terms": "view", "readyAt": "view"}
+    assert not [e for e in entries if e["type"] in ("receive", "fallback")]
+    code = opcodes(code_alone("SafeRenewal"))
+    call, sstore = 0xF1, 0x55
+    # the Safe is asked to send, and the clock is set: all else that it does is to look
+    assert (code[call], code[sstore]) == (1, 1)
+    assert not set(code) & FORBIDDEN
 
 
 def test_executor__signatures_used_in_python__are_those_of_the_abi() -> None:
@@ -99,6 +118,14 @@ def test_mutants__of_the_list__still_fit_the_sources() -> None:
     mutants = read_mutants()
     assert len(mutants) >= 25
     assert len({m.name for m in mutants}) == len(mutants)
+
+
+def test_mutants__of_a_safes_module__fit_its_source_and_are_as_many_as_its_page_says() -> None:
+    mutants = read_mutants(mutants_renewal.LIST)
+    assert {m.file for m in mutants} == {"src/SafeRenewal.sol"}
+    assert len({m.name for m in mutants}) == len(mutants)
+    page = (ROOT / "docs" / "decisions" / "executor.md").read_text(encoding="utf-8")
+    assert f"{len(mutants)} planted defects" in page
 
 
 def test_forge_report__without_its_closing_line__is_a_failure() -> None:

@@ -124,6 +124,7 @@ def test_commands__when_listed__then_they_are_the_documented_ones() -> None:
                 "journal",
                 "grant",
                 "revoke",
+                "renew",
                 "executor",
                 "adopt",
                 "policy",
