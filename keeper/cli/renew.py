@@ -46,12 +46,13 @@ def command(
     what can. Anybody may: it needs gas and no right. The keeper's own wallet is refused by name, because its nonces
     belong to the daemon, which does not renew by itself; so is a bot, the guardian, and an owner of the Safe. A
     renewal of that key that is stuck is replaced at higher fees, up to --fee-max: keep the key for this alone.
-    Exit 1 when something was due, asked for with --keystore, and is not renewed.
+    Exit 1 when a module is not proven, and with --keystore when something was due and is not renewed, when a token's
+    term is over, or when there is no module: a timer must not go on in silence.
 
     Example: keeper renew --executor vault --keystore renewer.json
     """
     from keeper.cli import kernels, table
-    from keeper.cli.endings import drive, usage
+    from keeper.cli.endings import drive, say, usage
     from keeper.config import load
     from keeper.errors import EXIT_FINDINGS
 
@@ -63,15 +64,17 @@ def command(
     kernels.prepare()
     from keeper.cli.renewing import renewals
 
-    rows = drive(renewals(settings, executor, _purse(settings, keystore, password_file, fee_max)))
-    shown = [_row(due) for due in rows]
+    found = drive(renewals(settings, executor, _purse(settings, keystore, password_file, fee_max)))
+    shown = [_row(due) for due in found.rows]
     if json:
         print(table.document({"renewals": [dict(zip(HEADERS, row, strict=True)) for row in shown]}))
     elif shown:
         table.show(HEADERS, shown)
     else:
         print(f"{executor}: its owner has no module that renews allowances to its Executor")
-    if any(due.failed for due in rows):
+    for why in found.wrong:
+        say(why)
+    if found.wrong or (keystore is not None and found.failed):
         raise typer.Exit(EXIT_FINDINGS)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from keeper.config import Settings
 from keeper.daemon.senders import credentials_dir
 from keeper.errors import ConfigError, Rejected, Transient
 from keeper.executor import renewal
+from keeper.executor.grants import day
 from keeper.executor.read import BOT_OF
 from keeper.executor.renewal import Enabled
 from keeper.model import Call
@@ -33,6 +34,10 @@ GAS_SPARE_PCT = 30
 RECEIPT_S = 180.0
 POLL_S = 0.5
 UNANSWERED = "the token or the module does not answer"
+NOT_SENT = "not sent: add --keystore"
+OVER = "its term is over"
+ENDS_S = 14 * 86_400
+"""Before a module's end its owners are told: they need time to sign another."""
 TIP_WEI_LEAST = 2 * GWEI
 """A node's suggestion counts up to this, and above it up to the base fee: a tip is a bid, not the node's to name."""
 BUMP_PERMILLE = 1_125
@@ -63,6 +68,20 @@ class Due:
     def shown(self, units: int) -> str:
         """So many units as people write them."""
         return decimal_text(units, self.decimals)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renewals:
+    """What modules of one owner renew for one Executor."""
+
+    rows: tuple[Due, ...] = ()
+    wrong: tuple[str, ...] = ()
+    """Modules that say so and are not proven: nothing of theirs is asked for."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether something that should be renewed is not, or somebody must look."""
+        return bool(self.wrong) or not self.rows or any(row.failed for row in self.rows)
 
 
 def opened(settings: Settings, keystore: Path, password: Callable[[], bytes]) -> Key:
@@ -96,31 +115,43 @@ class Purse:
         return int(storm_gwei * GWEI) * gas_limit if self.fee_wei_max is None else self.fee_wei_max
 
 
-async def renewals(settings: Settings, label: str, purse: Purse | None) -> tuple[Due, ...]:
+async def renewals(settings: Settings, label: str, purse: Purse | None) -> Renewals:
     """Every token that is renewed for that position; with a key, what can be renewed is sent.
 
     The first nonce is read once: a block between two sends must leave no gap before the second.
     All of it is sent before any receipt is waited for, and all receipts are waited for at once: RECEIPT_S in all.
-    Raises ConfigError (no such position, a module that is not proven, the key), Transient (nothing could be read).
+    Raises ConfigError (no such position, the key), Transient (nothing could be read).
     """
     async with placed(settings, label) as at:
-        rows = await _due(at)
-        waits = [_waits(row, at.site.block.timestamp_s) for row in rows]
+        found = await _due(at)
+        rows, now_s = found.rows, at.site.block.timestamp_s
+        waits = [_waits(row, now_s) for row in rows]
         if purse is None:
-            return tuple(
-                replace(row, transaction=why or "not sent: add --keystore")
-                for row, why in zip(rows, waits, strict=True)
-            )
+            shown = (replace(r, transaction=why or NOT_SENT) for r, why in zip(rows, waits, strict=True))
+            return replace(found, rows=tuple(shown))
+        _say_ending(rows, now_s)
         sent, nonce = list[Due](), 0
+        lasting = {row.token for row in rows if now_s <= row.until_s}
         if not all(waits):
             await _strange(at, purse.key.address)
             nonce = await _count(at, purse.key.address, "latest")
         for row, why in zip(rows, waits, strict=True):
-            told = replace(row, transaction=why, failed=why == UNANSWERED)
+            gone = why == OVER and row.token not in lasting
+            told = replace(row, transaction=why, failed=gone or why == UNANSWERED)
             told = told if why else await _tried(at, row, purse, nonce)
             nonce += told.transaction.startswith("0x")
             sent.append(told)
-        return tuple(await asyncio.gather(*(_ended(at, row) for row in sent)))
+        return replace(found, rows=tuple(await asyncio.gather(*(_ended(at, row) for row in sent))))
+
+
+def _say_ending(rows: Sequence[Due], now_s: int) -> None:
+    """Tell of what nothing renews any more in two weeks."""
+    lasting = {row.token for row in rows if row.until_s - now_s > ENDS_S}
+    for row in rows:
+        if row.token not in lasting and now_s <= row.until_s:
+            say(
+                f"module {row.module} renews {row.symbol} until {day(row.until_s)}: its owners must sign another"
+            )
 
 
 async def _tried(at: Placed, due: Due, purse: Purse, nonce: int) -> Due:
@@ -144,7 +175,7 @@ async def _ended(at: Placed, due: Due) -> Due:
 def _waits(due: Due, now_s: int) -> str:
     """Why it is not asked for now; the module itself has the last word."""
     if now_s > due.until_s:
-        return "its term is over"
+        return OVER
     if due.standing is None or due.ready_s is None:
         return UNANSWERED
     if now_s < due.ready_s:
@@ -152,21 +183,23 @@ def _waits(due: Due, now_s: int) -> str:
     return "not needed: more than half of it stands" if due.standing > due.units // 2 else ""
 
 
-async def _due(at: Placed) -> tuple[Due, ...]:
-    """Raises ConfigError for a module that says it renews and is not proven, Transient when none could be read."""
+async def _due(at: Placed) -> Renewals:
+    """Raises Transient when no module could be read."""
     read = at.site.camera.reader(at.site.block)
     modules = await listed(at)
     if modules.unread and not modules.rows:
         raise Transient(modules.unread)
     if modules.unread:
         say(f"{modules.unread}: what those renew is not shown")
-    found = list[tuple[Enabled, str, int]]()
+    found, wrong = list[tuple[Enabled, str, int]](), list[str]()
     for row in modules.rows:
         terms = row.terms
         if terms is None or not row.feeds(at.executor):
             continue
         if row.wrong:
-            raise ConfigError((f"module {row.module} of {at.owner}: {row.wrong}; disable it",))
+            # a look-alike keeps no proven one from renewing
+            wrong.append(f"module {row.module} of {at.owner}: {row.wrong}; disable it")
+            continue
         found += [(row, token, units) for token, units in terms.lines]
     calls = list[Call]()
     for row, token, _ in found:
@@ -174,7 +207,7 @@ async def _due(at: Placed) -> tuple[Due, ...]:
         calls += [renewal.allowance_call(row.terms, token), renewal.ready_call(row.module, token)]
     words = await read(tuple(calls)) if calls else None
     names = _names(at)
-    return tuple(
+    rows = tuple(
         Due(
             module=row.module,
             token=token,
@@ -188,6 +221,7 @@ async def _due(at: Placed) -> tuple[Due, ...]:
         for i, (row, token, units) in enumerate(found)
         if words is not None and row.terms is not None
     )
+    return Renewals(rows=rows, wrong=tuple(wrong))
 
 
 def _told(words: Words, i: int) -> int | None:

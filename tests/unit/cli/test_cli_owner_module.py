@@ -312,14 +312,74 @@ def test_due__whose_token_or_module_does_not_answer__is_no_renewal_and_no_end_of
     assert _waits(replace(due(), ready_s=None), NOW_S) == renewing.UNANSWERED
     both = replace(WISH, lines=((DEAF, 5), (TOKEN, 8)))
     at = placed({both.address.lower(): both}, code=verify.artifact(NAME).runtime)
-    deaf, well = asyncio.run(renewing._due(at))
+    deaf, well = asyncio.run(renewing._due(at)).rows
     assert (deaf.standing, well.standing) == (None, 0)
 
 
 def test_due__when_not_every_module_was_read__says_so(capsys: pytest.CaptureFixture[str]) -> None:
     at = placed({WISH.address.lower(): WISH}, code=verify.artifact(NAME).runtime, next_=OTHER)
-    assert len(asyncio.run(renewing._due(at))) == 1
+    assert len(asyncio.run(renewing._due(at)).rows) == 1
     assert "more than 32 modules" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("left_s", "lasting_s", "failed", "told"),
+    [
+        (-1, None, True, False),
+        (-1, 30 * 86_400, False, False),
+        (renewing.ENDS_S, None, False, True),
+        (renewing.ENDS_S, 30 * 86_400, False, False),
+        (renewing.ENDS_S + 1, None, False, False),
+    ],
+)
+def test_renewals__of_a_term_that_ends__are_told_before_and_fail_after_unless_another_lasts(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    left_s: int,
+    lasting_s: int | None,
+    failed: bool,
+    told: bool,
+) -> None:
+    rows = [replace(due(9), until_s=NOW_S + s) for s in (left_s, lasting_s) if s is not None]
+    found = asked(monkeypatch, renewing.Renewals(rows=tuple(rows)))
+    assert found.failed is failed
+    assert ("its owners must sign another" in capsys.readouterr().err) is told
+
+
+def test_renewals__of_no_module_or_of_one_not_proven__fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert asked(monkeypatch, renewing.Renewals()).failed
+    lasts = replace(due(9), until_s=NOW_S + 30 * 86_400)
+    assert not asked(monkeypatch, renewing.Renewals(rows=(lasts,))).failed
+    assert asked(monkeypatch, renewing.Renewals(rows=(lasts,), wrong=("another's",))).failed
+
+
+def test_due__of_a_look_alike_beside_a_proven_one__the_proven_one_is_renewed() -> None:
+    liar = replace(WISH, lines=((TOKEN, 9),))
+    at = placed({WISH.address.lower(): WISH, OTHER.lower(): liar}, code=verify.artifact(NAME).runtime)
+    found = asyncio.run(renewing._due(at))
+    assert [d.module.lower() for d in found.rows] == [WISH.address.lower()] * len(WISH.lines)
+    (why,) = found.wrong
+    assert ("UNPROVEN" in why, "disable it" in why) == (True, True)
+
+
+def asked(monkeypatch: pytest.MonkeyPatch, found: renewing.Renewals) -> renewing.Renewals:
+    """What a run with a key makes of them, where nothing is due now."""
+
+    async def read(*_: object) -> renewing.Renewals:
+        return found
+
+    async def harmless(*_: object) -> int:
+        return 0
+
+    @asynccontextmanager
+    async def here(*_: object) -> AsyncIterator[Any]:
+        yield placed({})
+
+    for name, put in (("_due", read), ("_strange", harmless), ("_count", harmless)):
+        monkeypatch.setattr(renewing, name, put)
+    monkeypatch.setattr(renewing, "placed", here)
+    anything: Any = SimpleNamespace(key=SimpleNamespace(address=STRANGE))
+    return asyncio.run(renewing.renewals(anything, "vault", anything))
 
 
 def test_renewal__of_two_tokens_with_a_block_between__leaves_no_gap_of_nonces_and_waits_once(
@@ -360,7 +420,7 @@ def test_renewal__of_two_tokens_with_a_block_between__leaves_no_gap_of_nonces_an
     anything: Any = SimpleNamespace(key=SimpleNamespace(address=STRANGE))
     found = asyncio.run(renewing.renewals(anything, "vault", anything))
     assert took == [7, 8]
-    assert [d.failed for d in found] == [False, False]
+    assert [d.failed for d in found.rows] == [False, False]
 
 
 def test_renewal__when_the_first_hangs__then_it_is_told_and_not_raised(
