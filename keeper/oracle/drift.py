@@ -61,6 +61,7 @@ def _of(position: Position, before: Was | None, means: Means) -> Iterator[Fault]
     if before is not None:
         yield from _cut(position, before)
         yield from _mode(position, before)
+    yield from _worthless(position)
     yield from _shut(position, means)
     yield from _locked(position, means)
     yield from _clock(position, means)
@@ -91,6 +92,16 @@ def _mode(position: Position, before: Was) -> Iterator[Fault]:
     if old != new:
         why = f"e-mode {old} -> {new}; health {health_text(position.health_wad)}"
         yield Fault(severity=Severity.WARNING, code="mode_changed", subject=str(position.id), why=why)
+
+
+def _worthless(position: Position) -> Iterator[Fault]:
+    """Collateral at an oracle's price of 0: venues that do not refuse such an answer let it be liquidated at once."""
+    if position.health_wad:
+        return  # a dollar feed that is silent leaves no price either, and health stands
+    for h in position.collateral:
+        if h.threshold_wad and h.amount.units and not h.price_base:
+            why = f"{h.amount.token.symbol}: its oracle answers 0; nothing of it counts, and it can be liquidated"
+            yield Fault(severity=Severity.CRITICAL, code="feed_not_positive", subject=h.feed, why=why)
 
 
 def _shut(position: Position, means: Means) -> Iterator[Fault]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import pytest
 
@@ -12,12 +12,14 @@ from anvil.deploy_morpho import PARAMS, MorphoSite, deploy_morpho, open_loan, se
 from anvil.deployment import Deployment
 from anvil.node import Anvil
 from keeper.errors import ConfigError
-from keeper.model import Amount, Position, Repay, Step, Supply, Token
+from keeper.model import Amount, Position, Refusal, Repay, Step, Supply, Token
+from keeper.oracle import drift
 from keeper.seams import Delegates, Shadow
 from keeper.units import BPS, UINT256_MAX, WAD
 from keeper.venues.morpho_blue import math, rules
 from keeper.venues.morpho_blue.math import Totals
 from keeper.venues.morpho_blue.rules import Case, Liquidation, PreTerms
+from tests.morpho_pre import HEALTHY, Borrower, Published, verdict
 from tests.morpho_stage import MorphoReader, pre_liquidation, settings
 
 pytestmark = pytest.mark.anvil
@@ -215,15 +217,26 @@ def test_pre_liquidation__only_when_authorised__is_the_line_that_counts(
     # at the exact price below which PreLiquidation.preLiquidate would no longer call it healthy
     needed = -(-lined.debt[0].amount.units * WAD // LINE)
     edge = -(-needed * math.ORACLE_SCALE // lined.collateral[0].amount.units)
+    published = Published(pre_lltv=LINE, lcf=TERMS[1:3], lif=TERMS[3:5], lltv=market.lltv_wad)
     chain.rpc("anvil_setBlockTimestampInterval", 0)
     for price, healthy in ((edge, True), (edge - 1, False)):
         set_price(chain, market, price)
         at = stage.now()
+        assert ((at.health_wad or 0) >= WAD) == healthy
+        # by the published formulas, on the real contract's totals: the PreLiquidation is a double
         case = replace(stage.case(), price=price)
+        borrower = Borrower(
+            assets=case.totals.borrow_assets,
+            shares=case.totals.borrow_shares,
+            owes=case.borrow_shares,
+            collateral=case.collateral,
+            price=price,
+        )
+        said = verdict(borrower, published, case.borrow_shares // 20)
+        assert (said == HEALTHY) if healthy else isinstance(said, tuple)
         terms = PreTerms(line_wad=LINE, close_wad=TERMS[1:3], incentive_wad=TERMS[3:5])
         taken = rules.pre_liquidate(case, terms, shares=case.borrow_shares // 20)
-        assert ((at.health_wad or 0) >= WAD) == healthy
-        assert isinstance(taken, Liquidation) is not healthy
+        assert (taken.code if isinstance(taken, Refusal) else astuple(taken)[:3]) == said
     venue = stage.venue
     assert isinstance(venue, Delegates)
     logs = venue.permission_logs(stage.user)
@@ -238,6 +251,10 @@ def test_oracle__zero_huge_broken_or_gone__is_never_a_healthy_reading(stage: Sta
     empty = stage.now()
     assert empty.health_wad == 0
     assert rules.liquidatable(stage.case())
+    (named,) = [
+        f for f in drift.faults(stage.reader.snapshot([stage.user]), None) if f.subject == empty.row.feeds[0]
+    ]
+    assert (named.code, named.why[:26]) == ("feed_not_positive", "WETH: its oracle answers 0")
     # the largest that the contract can multiply, and one more
     limit = UINT256_MAX // stage.now().collateral[0].amount.units
     set_price(chain, market, limit)

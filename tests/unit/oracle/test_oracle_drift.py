@@ -114,3 +114,18 @@ def test_faults__when_everything_comes_at_once__then_every_code_once() -> None:
     now = replace(now, means=replace(now.means, reserves=costly))
     found: Sequence[Fault] = drift.faults(now, seen(loan()))
     assert [f.code for f in found] == list(drift.CODES)
+
+
+@pytest.mark.parametrize(
+    ("price", "health", "codes"),
+    [("0", 0, ["feed_not_positive"]), ("0", 12 * 10**17, []), ("2000", 0, [])],
+    ids=["zero", "only dollars are missing", "worth something"],
+)
+def test_faults__when_an_oracle_answers_zero__then_it_is_named_and_a_silent_dollar_feed_is_not(
+    price: str, health: int, codes: list[str]
+) -> None:
+    held = collateral(WETH, "10", price=price)
+    now = replace(build.position([held], [debt(USDC, "8000")]), health_wad=health)
+    found = drift.faults(seen(now), None)
+    assert [f.code for f in found] == codes
+    assert all(f.severity is Severity.CRITICAL and f.subject == held.feed for f in found)
