@@ -18,6 +18,7 @@ from anvil.deploy_aave_v3_0 import shipped
 from anvil.deployment import Deployment
 from anvil.node import Anvil, AnvilSettings
 from keeper.config import VenueSettings, load
+from keeper.model import Entry
 from tests.venue_stage import Guarded, armed, home, running
 
 GENESIS_S = 1_750_000_000
@@ -71,6 +72,8 @@ class Night:
     lands_s: int
     uptime: str
     """A double of Chainlink's sequencer uptime feed: 0 up, 1 down; the market's real sentinel asks it as well."""
+    since_id: int = 0
+    """What was journaled up to here was before the incident."""
 
     def submit(self, to: str, signature: str, *arguments: object) -> None:
         """A transaction of the market's owner, for the next block."""
@@ -88,11 +91,22 @@ class Night:
         """The next block comes so late."""
         self.chain.rpc("evm_setNextBlockTimestamp", self.chain.block().timestamp_s + seconds)
 
-    def told(self, code: str, text: str = "") -> None:
-        """Wait until the alarm of that name was journaled, with ``text`` in its why."""
+    def begun(self) -> Night:
+        """The same, where only what is journaled from here on counts as told."""
+        return replace(self, since_id=max((e.id for e in self.at.entries("alarm")), default=0))
+
+    def told(self, code: str, text: str = "", *, about: str = "") -> Entry:
+        """Wait for the first such alarm since the incident began, ``text`` in its why; ``about``: an account."""
         deadline_s = time.monotonic() + TOLD_S
-        while not any(e.data["code"] == code and text in e.why for e in self.at.entries("alarm")):
-            assert time.monotonic() < deadline_s, f"{code} {text} was never said: {self.at.alarms()}"
+        while True:
+            for e in self.at.entries("alarm"):
+                named = e.data["code"] == code and text in e.why and about in e.subject
+                if named and e.id > self.since_id:
+                    return e
+            heard = [
+                (e.data["code"], e.subject, e.why) for e in self.at.entries("alarm") if e.id > self.since_id
+            ]
+            assert time.monotonic() < deadline_s, f"{code} {text} {about} was never said: {heard}"
             time.sleep(0.1)
 
     def lost(self, account: str) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,8 @@ class Night:
     block: Callable[[], dict[str, Any]]
     bounded: str
     capped: str
+    since_id: int = 0
+    """What was journaled up to here was before the incident."""
 
     def submit(self, to: str, signature: str, *arguments: object) -> None:
         """A transaction of the market's owner, for the next block."""
@@ -60,11 +62,30 @@ class Night:
         for _ in range(n):
             self.block()
 
-    def told(self, code: str) -> None:
-        """Wait until the alarm of that name was journaled."""
+    def begun(self) -> Night:
+        """The same, where only what is journaled from here on counts as told."""
+        return replace(self, since_id=max((e.id for e in self.at.entries("alarm")), default=0))
+
+    def told(self, code: str, text: str = "", *, about: str = "") -> None:
+        """Wait until that alarm was journaled since the incident began; ``about``: a name of an account."""
         deadline_s = time.monotonic() + TOLD_S
-        while code not in {c for c, _ in self.at.alarms()}:
-            assert time.monotonic() < deadline_s, f"{code} was never said: {self.at.alarms()}"
+        account = self.accounts.get(about, "")
+        while True:
+            since = [e for e in self.at.entries("alarm") if e.id > self.since_id]
+            if any(e.data["code"] == code and text in e.why and account in e.subject for e in since):
+                return
+            heard = [(e.data["code"], e.subject, e.why) for e in since]
+            assert time.monotonic() < deadline_s, f"{code} {text} {about} was never said: {heard}"
+            time.sleep(0.2)
+
+    def over(self, code: str) -> Night:
+        """The same, once the newest alarm of that name is over."""
+        deadline_s = time.monotonic() + TOLD_S
+        while True:
+            told = [e.why for e in self.at.entries("alarm") if e.data["code"] == code]
+            if not told or told[-1].startswith("over after"):
+                return self
+            assert time.monotonic() < deadline_s, f"{code} still stands: {told[-1]}"
             time.sleep(0.2)
 
     def lost(self, name: str) -> bool:
@@ -110,7 +131,7 @@ def black_thursday(on: Night) -> None:
     on.chain.rpc("evm_setNextBlockTimestamp", on.chain.block().timestamp_s + 3_600)
     on.submit(on.maker.osm, "poke()")
     on.block()
-    on.told("osm_ahead")
+    on.told("osm_ahead", "(-30.0 %)")
     on.blocks()
     assert on.rescued("vault"), "nothing was done in the hour in which it could be"
     on.chain.rpc("evm_setNextBlockTimestamp", on.chain.block().timestamp_s + 3_600)
@@ -149,8 +170,8 @@ def kelp(on: Night) -> None:
     on.submit(on.comet.comet, "setPauseFlags(uint8)", 4)
     on.submit(on.comet.comet, "setCurves(uint256[8])", curves)
     on.block()
-    on.told("no_cash")
-    on.told("rate_clock")
+    on.told("no_cash", about="kelp")
+    on.told("rate_clock", about="kelp")
     for _ in range(4):
         on.chain.rpc("evm_setNextBlockTimestamp", on.chain.block().timestamp_s + 3 * DAY_S)
         on.blocks(3)
@@ -172,11 +193,16 @@ def depeg(on: Night) -> None:
 
 def stall(on: Night) -> None:
     """15 December 2023: no block for ninety minutes, and in the first one after it the price is another."""
+    for _ in range(30):
+        # the hops of the incident before are stalls too, and stand for ten minutes: these come at a chain's own pace
+        on.chain.rpc("evm_setNextBlockTimestamp", on.chain.block().timestamp_s + 24)
+        on.block()
+    on = on.over("sequencer_grace").begun()
     before = len(on.rescued("plain"))
     on.submit(on.comet.token("WETH").feed, "set(int256)", 1_950 * USD)
     on.chain.rpc("evm_setNextBlockTimestamp", on.chain.block().timestamp_s + 5_400)
     on.block()
-    on.told("sequencer_grace")
+    on.told("sequencer_grace", "no block for 5")
     on.blocks(2)
     assert len(on.rescued("plain")) > before
     assert not on.lost("plain")
@@ -272,7 +298,7 @@ def _played(night: Night, incidents: tuple[tuple[Callable[[Night], None], str], 
     crash(night)
     lost = []
     for incident, name in incidents:
-        incident(night)
+        incident(night.begun())
         kept = not night.lost(name)
         suffix = "" if incident is black_thursday else "_compound_v3"
         became(f"{incident.__name__}{suffix}", kept=kept, evidence="own_double")

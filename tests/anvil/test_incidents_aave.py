@@ -9,6 +9,7 @@ named ones, Maker's Black Thursday, is played elsewhere, on a double; the two fi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from eth_abi.abi import encode
 
 from anvil.actors import Actors, Borrower
 from anvil.compile import Artifact
-from tests.incident_stage import CONFIGURE, DAY_S, GRACE_S, SWAP, Night, night
+from tests.incident_stage import CONFIGURE, DAY_S, GRACE_S, SWAP, USD, Night, night
 from tests.incident_tally import became
 
 pytestmark = pytest.mark.anvil
@@ -26,7 +27,7 @@ def luna(on: Night) -> None:
     """May 2022: the market is at a cent, the feed stays at its minimum."""
     on.price("DAI", 0.01)
     on.block()
-    on.told("feed_at_bound")
+    on.told("feed_at_bound", "DAI")
     on.blocks()
 
 
@@ -35,13 +36,14 @@ def capo(on: Night) -> None:
     now_s = on.chain.block().timestamp_s
     on.submit(on.feeds["wstETH"], "setSnapshot(uint256,uint256)", 12 * 10**17 * 9_715 // 10_000, now_s)
     on.block()
-    on.told("capo_capped")
+    on.told("capo_capped", "wstETH")
     on.blocks()
 
 
 def vote(on: Night) -> None:
     """A cut of a liquidation threshold waits behind a timelock, and lands; the alarm came before anything changed."""
-    on.told("pending_governance_change")
+    # queued before the daemon ran: said at its start
+    replace(on, since_id=0).told("pending_governance_change", about=on.accounts["vote"])
     before = [(c, s) for c, s in on.at.alarms() if c in ("pending_governance_change", "threshold_cut")]
     assert before, on.at.alarms()
     assert "threshold_cut" not in {c for c, _ in before}
@@ -49,12 +51,16 @@ def vote(on: Night) -> None:
     on.chain.rpc("evm_setNextBlockTimestamp", on.lands_s + 60)
     on.submit(on.timelock, "executePayload(uint40)", 0)
     on.block()
-    on.told("threshold_cut")
+    on.told("threshold_cut", about=on.accounts["vote"])
     on.blocks()
 
 
 def depeg(on: Night) -> None:
-    """11 March 2023: the dollar that is collateral goes to 0.87, in a pool first, then step by step in its feed."""
+    """11 March 2023: the dollar that is collateral goes to 0.87, in a pool first, then step by step in its feed.
+
+    The position's own alarm comes while its feed still says a dollar. How long before is the script's:
+    one block before the feed's first update, and two updates before the first twin can be taken.
+    """
     me, router = on.chain.accounts[0], on.market.uniswap.router
     usdc, dai = on.market.token("USDC"), on.market.token("DAI")
     units = 700_000 * usdc.unit
@@ -68,10 +74,18 @@ def depeg(on: Night) -> None:
     on.block()
     on.later(400)
     on.blocks(2)
-    on.told("predicted")
+    said = on.told("predicted", about=on.accounts["depeg"])
+    # while every feed still says a dollar, and before a dollar was spent or could be taken
+    assert "USDC 1 -> " in said.why, said.why
+    assert on.chain.call(on.market.oracle, "getAssetPrice(address)(uint256)", usdc.address) == USD
+    assert not on.rescued("depeg")
+    assert not on.lost(on.twins["depeg"])
     for price in (0.99, 0.975, 0.96, 0.945, 0.92, 0.895, 0.87):
         on.price("USDC", price)
         on.blocks(3)
+        if price == 0.975:
+            assert not on.lost(on.twins["depeg"]), "the first that it takes falls two updates after the alarm"
+            assert on.rescued("depeg"), "the keeper has acted by then"
 
 
 def stall(on: Night) -> None:
@@ -124,7 +138,7 @@ def kelp(on: Night) -> None:
     on.price("WBTC", 87_400)
     on.blocks(2)
     for code in ("no_cash", "ltv_zero", "rate_clock"):
-        on.told(code)
+        on.told(code, about=on.accounts["kelp"])
     for _ in range(4):
         on.later(15 * DAY_S // 2)
         on.blocks(3)
@@ -152,7 +166,7 @@ def test_incidents_on_aave__one_after_the_other__no_guarded_position_is_lost_and
     assert not stage.at.intents()
     for incident, name in INCIDENTS:
         before = len(stage.rescued(name))
-        incident(stage)
+        incident(stage.begun())
         kept = not stage.lost(stage.accounts[name])
         assert stage.lost(stage.twins[name]), f"{name}: the danger took nobody, this shows nothing"
         assert len(stage.rescued(name)) > before, f"{name}: nothing was done: {stage.at.alarms()}"
