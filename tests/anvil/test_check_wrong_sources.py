@@ -35,6 +35,8 @@ class Place:
         actors = Actors(chain, market)
         owed = {"USDC": 12_000 * 10**6}
         actors.open(Borrower(account=self.user, collateral={"WETH": 10 * 10**18}, debt=owed))
+        # pools tell an average once they are older than it
+        chain.mine(chain.block().timestamp_s + 3_600)
         self.venues = f"""[[venues]]
 name = "market"
 kind = "aave_v3"
@@ -51,6 +53,7 @@ name = "local"
 chain_id = {self.market.chain_id}
 multicall = "{self.market.multicall}"
 native_token = "{self.market.token("WETH").address}"
+uniswap_quoter = "{self.market.uniswap.quoter}"
 {chain}
 [[chains.endpoints]]
 name = "first"
@@ -79,7 +82,7 @@ def pool_moved(at: Place) -> dict[str, str]:
     at.chain.send(at.me, weth, "mint(address,uint256)", at.me, units)
     at.chain.send(at.me, weth, "approve(address,uint256)", router, units)
     at.chain.send(at.me, router, SWAP, (weth, usdc, 500, at.me, 2**40, units, 0, 0))
-    return {"chain": f'uniswap_quoter = "{at.market.uniswap.quoter}"'}
+    return {}
 
 
 def exchange_dead(at: Place) -> dict[str, str]:
