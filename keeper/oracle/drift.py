@@ -52,19 +52,19 @@ def faults(now: Snapshot, before: Snapshot | None) -> tuple[Fault, ...]:
 
 def since(now: Snapshot, old: Mapping[PositionId, Was]) -> tuple[Fault, ...]:
     """The same; ``old``: each position as when it could be read last, whatever was between."""
-    return tuple(f for p in now.positions for f in _of(p, old.get(p.id), now.means))
+    return tuple(f for p in now.positions for f in _of(p, old.get(p.id), now))
 
 
-def _of(position: Position, before: Was | None, means: Means) -> Iterator[Fault]:
+def _of(position: Position, before: Was | None, now: Snapshot) -> Iterator[Fault]:
     if position.health_wad is None or position.health_wad == UINT256_MAX or not position.debt:
         return
     if before is not None:
         yield from _cut(position, before)
         yield from _mode(position, before)
-    yield from _worthless(position)
-    yield from _shut(position, means)
-    yield from _locked(position, means)
-    yield from _clock(position, means)
+    yield from _worthless(position, now.prices)
+    yield from _shut(position, now.means)
+    yield from _locked(position, now.means)
+    yield from _clock(position, now.means)
 
 
 def _cut(position: Position, before: Was) -> Iterator[Fault]:
@@ -94,12 +94,13 @@ def _mode(position: Position, before: Was) -> Iterator[Fault]:
         yield Fault(severity=Severity.WARNING, code="mode_changed", subject=str(position.id), why=why)
 
 
-def _worthless(position: Position) -> Iterator[Fault]:
+def _worthless(position: Position, prices: Mapping[str, float]) -> Iterator[Fault]:
     """Collateral at an oracle's price of 0: venues that do not refuse such an answer let it be liquidated at once."""
     if position.health_wad:
-        return  # a dollar feed that is silent leaves no price either, and health stands
+        return
     for h in position.collateral:
-        if h.threshold_wad and h.amount.units and not h.price_base:
+        # without dollars (Morpho's usd_feed) price_base is 0 too; a price that the oracle told is there all the same
+        if h.threshold_wad and h.amount.units and not h.price_base and not prices.get(h.feed):
             why = f"{h.amount.token.symbol}: its oracle answers 0; nothing of it counts, and it can be liquidated"
             yield Fault(severity=Severity.CRITICAL, code="feed_not_positive", subject=h.feed, why=why)
 

@@ -117,15 +117,21 @@ def test_faults__when_everything_comes_at_once__then_every_code_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("price", "health", "codes"),
-    [("0", 0, ["feed_not_positive"]), ("0", 12 * 10**17, []), ("2000", 0, [])],
-    ids=["zero", "only dollars are missing", "worth something"],
+    ("base", "told", "health", "codes"),
+    [
+        ("0", False, 0, ["feed_not_positive"]),
+        ("0", True, 0, []),
+        ("0", False, 12 * 10**17, []),
+        ("2000", True, 0, []),
+    ],
+    ids=["zero", "only dollars are missing", "something else counts", "worth something"],
 )
 def test_faults__when_an_oracle_answers_zero__then_it_is_named_and_a_silent_dollar_feed_is_not(
-    price: str, health: int, codes: list[str]
+    base: str, told: bool, health: int, codes: list[str]
 ) -> None:
-    held = collateral(WETH, "10", price=price)
-    now = replace(build.position([held], [debt(USDC, "8000")]), health_wad=health)
-    found = drift.faults(seen(now), None)
+    held = collateral(WETH, "10", price=base)
+    now = seen(replace(build.position([held], [debt(USDC, "8000")]), health_wad=health))
+    prices = {feed: price for feed, price in now.prices.items() if told or feed != held.feed}
+    found = drift.faults(replace(now, prices=prices), None)
     assert [f.code for f in found] == codes
     assert all(f.severity is Severity.CRITICAL and f.subject == held.feed for f in found)

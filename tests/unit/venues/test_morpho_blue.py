@@ -15,7 +15,7 @@ from keeper.allowed import Venued
 from keeper.config import VenueSettings, parse
 from keeper.errors import ConfigError, Unread
 from keeper.model import Amount, Block, Position, Repay, Step, Supply, Token
-from keeper.oracle import faults, feeds
+from keeper.oracle import drift, faults, feeds
 from keeper.oracle.feeds import Feed
 from keeper.seams import Delegates, OneOfMany, Seen, TxFields
 from keeper.signer.policy import AllowedCall, SigningPolicy, spend_of
@@ -28,6 +28,7 @@ from keeper.venues.morpho_blue.book import Dollars, Market, PreLiquidation
 from keeper.venues.morpho_blue.layout import PRICES
 from keeper.venues.morpho_blue.rules import PreTerms
 from keeper.words import Words
+from tests import build
 
 pytestmark = pytest.mark.unit
 
@@ -179,6 +180,19 @@ def test_feeds__stale_untimed_zero_or_negative__the_oracles_watch_names_the_sett
     assert "venues.m.usd_feed" in fault.why
     assert "day caps and costs in dollars" in fault.why
     assert ("at an old price" in fault.why, "updatedAt 0" in fault.why) == (True, age_s == NOW_S)
+
+
+@pytest.mark.parametrize("usd", [10**8, 0], ids=["dollars", "no dollars"])
+@pytest.mark.parametrize(("price", "named"), [(0, True), (PRICE, False)], ids=["zero", "well"])
+def test_drift__of_dust_that_carries_no_health__an_oracle_is_said_to_answer_0_only_where_it_does(
+    price: int, named: bool, usd: int
+) -> None:
+    # one wei of collateral is worth no unit of the loan: health is 0 at any price
+    rows = [*head(price, usd), words(0, 20_000 * 10**12, 1)]
+    read = venue().decode(BLOCK, [ALICE], answer(rows), EMPTY, {})
+    assert read.positions[0].health_wad == 0
+    found = drift.faults(replace(build.snapshot(read.positions), prices=read.prices), None)
+    assert [f.code for f in found] == ["feed_not_positive"] * named
 
 
 def dated() -> MorphoBlue:
