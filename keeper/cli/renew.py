@@ -10,7 +10,8 @@ import typer
 from keeper.cli import arguments
 
 if TYPE_CHECKING:
-    from keeper.cli.renewing import Due, Purse
+    from keeper.cli.renew_rows import Due
+    from keeper.cli.renewing import Purse
     from keeper.config import Settings
 
 HEADERS = ("token", "renews", "now allowed", "from", "module", "transaction")
@@ -46,8 +47,8 @@ def command(
     what can. Anybody may: it needs gas and no right. The keeper's own wallet is refused by name, because its nonces
     belong to the daemon, which does not renew by itself; so is a bot, the guardian, and an owner of the Safe. A
     renewal of that key that is stuck is replaced at higher fees, up to --fee-max: keep the key for this alone.
-    Exit 1 when a module is not proven, and with --keystore when something was due and is not renewed, when a token's
-    term is over, or when there is no module: a timer must not go on in silence.
+    Exit 1 when a module is not proven or does not tell its terms, and with --keystore when something was due and is
+    not renewed, a term is over, there is no module, or not every module was read: a timer must not go on in silence.
 
     Example: keeper renew --executor vault --keystore renewer.json
     """
@@ -67,23 +68,25 @@ def command(
     found = drive(renewals(settings, executor, _purse(settings, keystore, password_file, fee_max)))
     shown = [_row(due) for due in found.rows]
     if json:
-        print(table.document({"renewals": [dict(zip(HEADERS, row, strict=True)) for row in shown]}))
+        print(table.document({"renewals": shown, "problems": list(found.problems)}))
     elif shown:
-        table.show(HEADERS, shown)
-    else:
+        table.show(HEADERS, [tuple(row.values()) for row in shown])
+    elif not found.problems:
         print(f"{executor}: its owner has no module that renews allowances to its Executor")
-    for why in found.wrong:
+    for why in found.problems:
         say(why)
     if found.wrong or (keystore is not None and found.failed):
         raise typer.Exit(EXIT_FINDINGS)
 
 
-def _row(due: Due) -> tuple[str, ...]:
+def _row(due: Due) -> dict[str, str]:
+    """What is shown of one token, by its header."""
     from keeper.executor.grants import day
 
     ready = "-" if due.ready_s is None else day(due.ready_s)
     standing = "-" if due.standing is None else due.shown(due.standing)
-    return (due.symbol, due.shown(due.units), standing, ready, due.module, due.transaction)
+    cells = (due.symbol, due.shown(due.units), standing, ready, due.module, due.transaction)
+    return dict(zip(HEADERS, cells, strict=True))
 
 
 def _purse(

@@ -12,6 +12,7 @@ from keeper.chain.head import latest
 from keeper.cli.endings import say
 from keeper.cli.owner_module import listed
 from keeper.cli.owner_place import Placed, placed
+from keeper.cli.renew_rows import Due, Renewals
 from keeper.config import Settings
 from keeper.daemon.senders import credentials_dir
 from keeper.errors import ConfigError, Rejected, Transient
@@ -36,6 +37,10 @@ POLL_S = 0.5
 UNANSWERED = "the token or the module does not answer"
 NOT_SENT = "not sent: add --keystore"
 OVER = "its term is over"
+_MUTE = (
+    "it has the module's code and does not tell its terms, so that nothing of it is renewed: run it again, and if it "
+    "stays so, look at it (keeper executor verify) and at the endpoints"
+)
 ENDS_S = 14 * 86_400
 """Before a module's end its owners are told: they need time to sign another."""
 TIP_WEI_LEAST = 2 * GWEI
@@ -44,44 +49,6 @@ BUMP_PERMILLE = 1_125
 """What a pool asks of both fields before it replaces a transaction."""
 BUMPS_MAX = 60
 """1.125 to the power of it is a thousand: from any fee to any cap."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Due:
-    """One token that a module renews."""
-
-    module: str
-    token: str
-    symbol: str
-    decimals: int
-    units: int
-    standing: int | None
-    """Units that the Executor may take now; None: the token did not answer."""
-    ready_s: int | None
-    """None: the module did not answer."""
-    until_s: int
-    transaction: str = ""
-    """The hash of its renewal, or why there is none."""
-    failed: bool = False
-    """It was due and asked for, and is not renewed."""
-
-    def shown(self, units: int) -> str:
-        """So many units as people write them."""
-        return decimal_text(units, self.decimals)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Renewals:
-    """What modules of one owner renew for one Executor."""
-
-    rows: tuple[Due, ...] = ()
-    wrong: tuple[str, ...] = ()
-    """Modules that say so and are not proven: nothing of theirs is asked for."""
-
-    @property
-    def failed(self) -> bool:
-        """Whether something that should be renewed is not, or somebody must look."""
-        return bool(self.wrong) or not self.rows or any(row.failed for row in self.rows)
 
 
 def opened(settings: Settings, keystore: Path, password: Callable[[], bytes]) -> Key:
@@ -126,10 +93,10 @@ async def renewals(settings: Settings, label: str, purse: Purse | None) -> Renew
         found = await _due(at)
         rows, now_s = found.rows, at.site.block.timestamp_s
         waits = [_waits(row, now_s) for row in rows]
+        _say_ending(rows, now_s)
         if purse is None:
             shown = (replace(r, transaction=why or NOT_SENT) for r, why in zip(rows, waits, strict=True))
             return replace(found, rows=tuple(shown))
-        _say_ending(rows, now_s)
         sent, nonce = list[Due](), 0
         lasting = {row.token for row in rows if now_s <= row.until_s}
         if not all(waits):
@@ -189,11 +156,12 @@ async def _due(at: Placed) -> Renewals:
     modules = await listed(at)
     if modules.unread and not modules.rows:
         raise Transient(modules.unread)
-    if modules.unread:
-        say(f"{modules.unread}: what those renew is not shown")
     found, wrong = list[tuple[Enabled, str, int]](), list[str]()
     for row in modules.rows:
         terms = row.terms
+        if terms is None and row.ours:
+            # whose Executor it renews for is not known: it may be this one
+            wrong.append(f"module {row.module} of {at.owner}: {_MUTE}")
         if terms is None or not row.feeds(at.executor):
             continue
         if row.wrong:
@@ -221,7 +189,7 @@ async def _due(at: Placed) -> Renewals:
         for i, (row, token, units) in enumerate(found)
         if words is not None and row.terms is not None
     )
-    return Renewals(rows=rows, wrong=tuple(wrong))
+    return Renewals(rows=rows, wrong=tuple(wrong), unread=modules.unread)
 
 
 def _told(words: Words, i: int) -> int | None:

@@ -20,7 +20,8 @@ from keeper.cli.owner_grant import Wanted
 from keeper.cli.owner_module import Asked
 from keeper.config import load
 from keeper.errors import ConfigError
-from keeper.executor.renewal import HEAD, Renewal
+from keeper.executor.renewal import HEAD, NAME, Renewal
+from keeper.executor.verify import artifact
 from tests.anvil.test_executor_safe import held_by_a_safe
 from tests.anvil_daemon import keeper, night
 from tests.executor_daemon import Owned, owned, terms
@@ -200,8 +201,17 @@ def verified(on: Renewed) -> None:
     assert rows[1][-1].startswith("other code than the module's")
     done = keeper(there.on, "renew", "--executor", there.label, "--json")
     assert done.returncode == 1
-    assert done.stderr.count("disable it") == 1
-    assert {r["module"] for r in json.loads(done.stdout)["renewals"]} == {on.module}, "a look-alike stops nothing"
+    body = json.loads(done.stdout)
+    assert ["disable it" in why for why in body["problems"]] == [True]
+    assert body["problems"][0] in done.stderr
+    assert {r["module"] for r in body["renewals"]} == {on.module}, "a look-alike stops nothing"
+    # the committed code without what its constructor wrote has no terms to tell
+    there.on.chain.rpc("anvil_setCode", other, "0x" + artifact(NAME).runtime.hex())
+    done = keeper(there.on, "renew", "--executor", there.label, "--json")
+    body = json.loads(done.stdout)
+    (mute,) = [why for why in body["problems"] if other in why]
+    assert (done.returncode, "does not tell its terms" in mute, "disable" in mute) == (1, True, False)
+    assert {r["module"] for r in body["renewals"]} == {on.module}
     there.on.chain.rpc("evm_revert", at)
 
 

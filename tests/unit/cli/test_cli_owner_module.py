@@ -14,7 +14,8 @@ from eth_abi.abi import decode, encode
 
 from keeper.cli import owner_module, renewing
 from keeper.cli.module_verify import Who, _elsewhere, _of, adds_up, findings
-from keeper.cli.renewing import Due, Purse, _waits, fees
+from keeper.cli.renew_rows import Due, Renewals
+from keeper.cli.renewing import Purse, _waits, fees
 from keeper.errors import ConfigError, Transient
 from keeper.executor import verify
 from keeper.executor.grants import APPROVE, Signing, _approval, _purse, transaction_builder
@@ -316,10 +317,13 @@ def test_due__whose_token_or_module_does_not_answer__is_no_renewal_and_no_end_of
     assert (deaf.standing, well.standing) == (None, 0)
 
 
-def test_due__when_not_every_module_was_read__says_so(capsys: pytest.CaptureFixture[str]) -> None:
+def test_due__when_not_every_module_was_read__says_so() -> None:
     at = placed({WISH.address.lower(): WISH}, code=verify.artifact(NAME).runtime, next_=OTHER)
-    assert len(asyncio.run(renewing._due(at)).rows) == 1
-    assert "more than 32 modules" in capsys.readouterr().err
+    found = asyncio.run(renewing._due(at))
+    assert len(found.rows) == 1
+    assert "more than 32 modules" in found.unread
+    with pytest.raises(Transient, match="could not be read"):
+        asyncio.run(renewing._due(placed(None)))
 
 
 @pytest.mark.parametrize(
@@ -341,16 +345,17 @@ def test_renewals__of_a_term_that_ends__are_told_before_and_fail_after_unless_an
     told: bool,
 ) -> None:
     rows = [replace(due(9), until_s=NOW_S + s) for s in (left_s, lasting_s) if s is not None]
-    found = asked(monkeypatch, renewing.Renewals(rows=tuple(rows)))
+    found = asked(monkeypatch, Renewals(rows=tuple(rows)))
     assert found.failed is failed
     assert ("its owners must sign another" in capsys.readouterr().err) is told
 
 
 def test_renewals__of_no_module_or_of_one_not_proven__fail(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert asked(monkeypatch, renewing.Renewals()).failed
+    assert asked(monkeypatch, Renewals()).failed
     lasts = replace(due(9), until_s=NOW_S + 30 * 86_400)
-    assert not asked(monkeypatch, renewing.Renewals(rows=(lasts,))).failed
-    assert asked(monkeypatch, renewing.Renewals(rows=(lasts,), wrong=("another's",))).failed
+    assert not asked(monkeypatch, Renewals(rows=(lasts,))).failed
+    assert asked(monkeypatch, Renewals(rows=(lasts,), wrong=("another's",))).failed
+    assert asked(monkeypatch, Renewals(rows=(lasts,), unread="more than 32")).failed
 
 
 def test_due__of_a_look_alike_beside_a_proven_one__the_proven_one_is_renewed() -> None:
@@ -362,10 +367,10 @@ def test_due__of_a_look_alike_beside_a_proven_one__the_proven_one_is_renewed() -
     assert ("UNPROVEN" in why, "disable it" in why) == (True, True)
 
 
-def asked(monkeypatch: pytest.MonkeyPatch, found: renewing.Renewals) -> renewing.Renewals:
+def asked(monkeypatch: pytest.MonkeyPatch, found: Renewals) -> Renewals:
     """What a run with a key makes of them, where nothing is due now."""
 
-    async def read(*_: object) -> renewing.Renewals:
+    async def read(*_: object) -> Renewals:
         return found
 
     async def harmless(*_: object) -> int:
