@@ -87,11 +87,16 @@ async def adopt(settings: Settings, *, accept: bool, actor: str, why: str) -> tu
 
 
 def _hedges(settings: Settings, journal: Journal, chain: str) -> list[tuple[Journal, str]]:
-    """The keys of the hedges on that chain, with the journal as they see it."""
+    """The keys of the hedges on that chain, with the journal as each sees it."""
+    from keeper.daemon.hedges import hedge_ids
     from keeper.journal.apart import of_hedges
 
-    homes = {p.label: settings.venue(p.venue).chain for p in settings.positions}
-    return [(of_hedges(journal), k.address) for k in settings.hedge_keys if homes.get(k.short) == chain]
+    ids, here = hedge_ids(settings), next(c.chain_id for c in settings.chains if c.name == chain)
+    return [
+        (of_hedges(journal, id), k.address)
+        for k in settings.hedge_keys
+        if (id := ids.get(k.short)) is not None and id.chain_id == here
+    ]
 
 
 def row(stands: Standing, *, accept: bool) -> dict[str, object]:

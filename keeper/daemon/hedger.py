@@ -75,7 +75,7 @@ class Hedge:
     venue: HedgedSlot
     camera: Camera
     journal: Journal
-    """As the hedges' keys see it."""
+    """As this hedge's key sees it."""
     alarms: Alarm
 
     @property
@@ -134,7 +134,7 @@ class Hedger:
 
     def _wish(self, tick: Tick, snapshot: Snapshot, why: str) -> Order | Back | Refusal:
         hedge = self._hedge
-        under_way = [i for i in hedge.journal.open_intents(tick.block.chain_id) if i.key.position == hedge.id]
+        under_way = hedge.journal.open_intents(tick.block.chain_id)
         if why:
             for intent in under_way:
                 # what is not mined yet is not to land in the middle of a rescue

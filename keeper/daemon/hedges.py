@@ -19,10 +19,12 @@ from keeper.config import Settings
 from keeper.config.pairing import HedgeKey
 from keeper.confirmation import Confirmation
 from keeper.daemon.camera import Camera
+from keeper.daemon.carried import subjects
 from keeper.daemon.facts import Guarded
-from keeper.daemon.hedger import Hedge, HedgeFacts, Hedger, danger
-from keeper.daemon.isolation import apart
+from keeper.daemon.hedger import NOT_SENT, Hedge, HedgeFacts, Hedger, danger
+from keeper.daemon.isolation import apart, aside
 from keeper.daemon.loop import ChainLoop
+from keeper.daemon.order_notices import UNTOLD
 from keeper.daemon.orders import with_orders
 from keeper.daemon.senders import FEE_WEI_MAX_UNPRICED, PRICE_FALL, Renewable, credentials_dir
 from keeper.daemon.unpooled import Unpooled
@@ -32,7 +34,7 @@ from keeper.executor.errors import NAMES
 from keeper.journal.apart import of_hedges
 from keeper.journal.recover import recover
 from keeper.journal.write import Journal
-from keeper.model import Means, Plan, Refusal, Snapshot
+from keeper.model import HEDGE, Means, Plan, PositionId, Refusal, Snapshot
 from keeper.notify.alarm import Alarms
 from keeper.seams import Clock, Priority, Severity, Signer
 from keeper.transaction.send import Live
@@ -120,6 +122,21 @@ class Hedges:
         self._again_s: dict[str, float] = {}
         """By label: not before; infinity of one that stopped for good."""
         self._log = structlog.get_logger("keeper")
+        # the chain's daemon is being made: no rescue waits for, or ends by, what is only said
+        aside(self._end_dropped)
+
+    def _end_dropped(self) -> None:
+        """What still stands here of hedges that a reload took away: nobody else would ever end it."""
+        chain_id = self._alarms.chain_id
+        kept = {label: id for label, id in hedge_ids(self._settings).items() if id.chain_id == chain_id}
+        told = {str(id) for id in kept.values()}
+        for code in (UNTOLD, NOT_SENT):
+            for subject in subjects(self._alarms, code) - told:
+                if subject.startswith(f"{HEDGE}:"):
+                    self._alarms.clear(code, subject)
+        for code in (STOPPED, UNREAD):
+            for subject in subjects(self._alarms, code) - kept.keys():
+                self._alarms.clear(code, subject)
 
     def see(self, loop: ChainLoop) -> None:
         """A block was judged and handed over."""
@@ -200,13 +217,14 @@ class Hedges:
         slot = await camera.load(replace(here.settings[guarded.venue_id], subaccount=key.address), tick.block)
         if not isinstance(slot, GmxV2):
             raise ConfigError((f"{key.short}: {slot.kind} cannot be hedged on",))
+        venue = HedgedSlot(slot.slot, slot.source)
         hedge = Hedge(
             link=link,
             settings=link.settings.hedge,
             policy=guarded.policy,
-            venue=HedgedSlot(slot.slot, slot.source),
+            venue=venue,
             camera=camera,
-            journal=of_hedges(self._journal),
+            journal=of_hedges(self._journal, venue.position_id(link.short.account)),
             alarms=self._alarms,
         )
         if loop.parts.dry:
@@ -250,6 +268,19 @@ class Hedges:
             return Refusal(who=WHO, code="waits", why="disarmed, paused or stopped meanwhile")
         why = danger(now)
         return Refusal(who=WHO, code="waits", why=why) if why else None
+
+
+def hedge_ids(settings: Settings) -> dict[str, PositionId]:
+    """By the label of its short, under which position each hedge with a key is journaled; the chain is not asked."""
+    keyed = {k.short for k in settings.hedge_keys}
+    chains = {c.name: c.chain_id for c in settings.chains}
+    # a slot is written MARKET:COLLATERAL:short with checksums, and known as market/collateral/short
+    slots = {v.name: (chains[v.chain], v.market.replace(":", "/")) for v in settings.venues if v.market}
+    return {
+        p.label: PositionId(venue=HEDGE, chain_id=slots[p.venue][0], account=p.account, key=slots[p.venue][1])
+        for p in settings.positions
+        if p.label in keyed and p.venue in slots
+    }
 
 
 async def _signer(key: HedgeKey, policy: SigningPolicy) -> Signer:

@@ -62,8 +62,8 @@ class Queries:
 
     def __init__(self, path: Path, connection: Connection | Direct) -> None:
         self.path = path
-        self.hedges = False
-        """Whose intents are open or followed here: a hedge's own key's, or (False) those of the rescue's."""
+        self.hedge: PositionId | None = None
+        """Whose intents are open or followed here: this hedge's own key's, or (None) those of the rescue's."""
         self._connection = connection
 
     def __enter__(self) -> Self:
@@ -144,7 +144,9 @@ class Queries:
         return self._of_key(self._intents(sql.INTENTS_FOLLOWED_ON_CHAIN, {"at_chain": chain_id}))
 
     def _of_key(self, found: tuple[Intent, ...]) -> tuple[Intent, ...]:
-        return tuple([i for i in found if (i.key.position.venue == HEDGE) is self.hedges])
+        if (mine := self.hedge) is not None:
+            return tuple([i for i in found if i.key.position == mine])
+        return tuple([i for i in found if i.key.position.venue != HEDGE])
 
     def inclusion(self, key: PlanKey) -> Inclusion | None:
         """Where the intent was last seen included; None while it was not."""

@@ -107,7 +107,7 @@ class House:
     def __init__(self, folder: Path, eth: float = 0.0) -> None:
         link = replace(LINK, settings=replace(SETTINGS, hedge=ASKED), keyed=True)
         self.made = paired(folder, link)
-        self.journal = of_hedges(self.made.journal)
+        self.journal = of_hedges(self.made.journal, VENUE.position_id(link.short.account))
         self.hedge = Hedge(
             link=link,
             settings=ASKED,
