@@ -16,7 +16,7 @@ from keeper.daemon.nearest import Glimpse, Nearest, Ranks, Thinks, glimpsed, not
 from keeper.daemon.pace import Pace
 from keeper.daemon.shadow import ShadowBook, Shadowed
 from keeper.daemon.triage import few_of, line_wad, lines_of
-from keeper.errors import Unwritable
+from keeper.errors import Broken
 from keeper.journal.write import Journal
 from keeper.model import (
     Block,
@@ -139,7 +139,7 @@ async def _so_far(looking: Sequence[asyncio.Future[Glimpse | None]]) -> Glimpse 
     return None
 
 
-def _raised(error: Unwritable) -> None:
+def _raised(error: Broken) -> None:
     raise error
 
 
@@ -158,8 +158,9 @@ class LiveFacts:
         self._slow = bool(carried.subjects(alarms, "tending_slow"))
         self._tended = ""
         """Hash of the block whose few were shown with what was sent tended already; empty after ``take``."""
-        self.on_full: Callable[[Unwritable], None] = _raised
-        """Told where the disk takes no note of what became of a transaction: the photograph is true all the same."""
+        self.on_full: Callable[[Broken], None] = _raised
+        """Told where the disk takes no note of what became of a transaction, or the journal is gone or damaged: the
+        photograph is true all the same."""
         self.think: Thinks = nothing
         """Told of those in need before everybody is seen, where nothing is to be tended first."""
 
@@ -221,8 +222,8 @@ class LiveFacts:
             # whom the time did not suffice for is asked in the next block
             self._pace.reset()
             self._slow = True
-        except Unwritable as e:
-            # every open transaction was pressed, and is asked about again; nothing new may be signed meanwhile
+        except Broken as e:
+            # what a full disk kept from the journal is asked about again, and nothing new may be signed meanwhile
             self._pace.reset()
             self.on_full(e)
         else:

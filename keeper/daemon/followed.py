@@ -10,6 +10,7 @@ from keeper.model import (
     PERP_STEPS,
     CancelOrder,
     Entry,
+    Intent,
     IntentState,
     Outcome,
     Plan,
@@ -58,6 +59,32 @@ class Followed:
     """In which endpoints were asked last for what none of them gives."""
     broke: str = ""
     """Why the keeper's own code broke on it, which stops nothing else."""
+
+
+def recalled(intent: Intent, told: Sequence[Entry]) -> Followed:
+    """An order as the diary tells of it. Raises Undecodable."""
+    last = max(told, key=lambda e: e.id, default=None)
+    at = Followed(
+        key=intent.key,
+        order="",
+        state=OrderState.PENDING,
+        hashes=tuple(a.hash for a in intent.attempts),
+        seen_block=intent.plan.block.number,
+        asked_s=intent.plan.block.timestamp_s,
+    )
+    if last is None:
+        return at
+    # how long nobody has answered is not forgotten by a restart
+    gone_s, gone_block = (last.told(k, int) if k in last.data else 0 for k in ("gone_s", "gone_block"))
+    return replace(
+        at,
+        order=last.told("order", str),
+        state=last.told("state", OrderState),
+        before=kept_before(told),
+        asked_s=gone_s,
+        gone_block=gone_block,
+        kept="gone_block" in last.data,
+    )
 
 
 def leaves_order(plan: Plan) -> bool:
@@ -138,7 +165,12 @@ def plain(before: Before) -> dict[str, str]:
 def kept_before(told: Sequence[Entry]) -> Before | None:
     """Inverse of ``plain``, of the first entry of an order that has it."""
     found = next((e.data["before"] for e in told if "before" in e.data), None)
-    return Before(**{k: int(str(v)) for k, v in found.items()}) if isinstance(found, Mapping) else None
+    if not isinstance(found, Mapping):
+        return None
+    try:
+        return Before(**{k: int(str(v)) for k, v in found.items()})
+    except (TypeError, ValueError):  # damaged: what it was to change is not known
+        return None
 
 
 def waiting(position: Position, key: str) -> OrderState | None:

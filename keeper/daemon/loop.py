@@ -319,10 +319,10 @@ class ChainLoop:
         return made.plans, made.refusals
 
     def _write(self, tick: Tick) -> None:
-        """The tick into the journal; where the disk takes none it counts all the same, and nothing is signed."""
+        """The tick into the journal; where that takes none it counts all the same, and nothing is signed."""
         try:
             self._keep(tick)
-        except Unwritable as e:
+        except Broken as e:
             self.stop_acting(e)
         else:
             self.permit.kept()
@@ -334,7 +334,7 @@ class ChainLoop:
                 self._refused = raise_for(tick, self.parts.alarms, self._refused)
                 self.pairs.tell(tick, self.policies, self.parts.alarms)
                 self.beside.tell(self._moved(tick.snapshot), tick.block.timestamp_s, self.parts.alarms)
-        except Unwritable as e:
+        except Broken as e:
             self.stop_acting(e)
         self._log.info("tick", **ticks.summary(tick))
 

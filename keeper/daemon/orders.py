@@ -20,9 +20,9 @@ from keeper.daemon.followed import (
     before_of,
     due,
     in_vain,
-    kept_before,
     leaves_order,
     plain,
+    recalled,
     resting,
     span_of,
     waiting,
@@ -33,7 +33,7 @@ from keeper.daemon.lastlogs import Log, last_logs, logs_of
 from keeper.daemon.order_notices import Notices
 from keeper.daemon.owner_stops import known
 from keeper.daemon.triage import Glances
-from keeper.errors import Transient, Unwritable
+from keeper.errors import Transient, Undecodable, Unwritable
 from keeper.journal.write import Journal
 from keeper.model import (
     HEDGE,
@@ -97,22 +97,14 @@ class OrderFacts:
         if intent.state not in MINED or not leaves_order(intent.plan) or not intent.attempts:
             return
         told = self._journal.entries(KIND, str(intent.key), limit=100)
-        last = max(told, key=lambda e: e.id, default=None)
-        state = last.told("state", OrderState) if last is not None else OrderState.PENDING
-        if state.ended:
-            return
-        self._open[intent.key] = Followed(
-            key=intent.key,
-            order=last.told("order", str) if last is not None else "",
-            state=state,
-            hashes=tuple(a.hash for a in intent.attempts),
-            seen_block=intent.plan.block.number,
-            before=kept_before(told),
-            # how long nobody has answered is not forgotten by a restart
-            asked_s=intent.plan.block.timestamp_s if last is None else _kept(last, "gone_s"),
-            gone_block=0 if last is None else _kept(last, "gone_block"),
-            kept=last is not None and "gone_block" in last.data,
-        )
+        try:
+            found = recalled(intent, told)
+        except Undecodable as error:
+            # its receipt still tells which order it was, and the venue how it ended
+            self._log.error(KIND, plan=str(intent.key), why=str(error))
+            found = recalled(intent, ())
+        if not found.state.ended:
+            self._open[intent.key] = found
 
     async def take(self, block: Block, venues: Mapping[str, Venue]) -> tuple[Snapshot, tuple[Outcome, ...]]:
         """As the facts within, and how orders ended. Raises Transient."""
@@ -295,11 +287,11 @@ class OrderFacts:
         now = snapshot.block.number
         if not due(followed, followed.seen_block, now):
             return followed
-        self._open[followed.key] = followed = replace(followed, asked_block=now)
         told = await asyncio.gather(*(logs_of(self._transport, h) for h in followed.hashes))
         events = (e for logs in told for e in order_events(logs, venue.slot.emitter))
         made = next((e for e in events if e.state is OrderState.PENDING), None)
         if made is None:
+            self._open[followed.key] = followed = replace(followed, asked_block=now)
             return followed
         position = snapshot.position(followed.key.position)
         named = replace(followed, order=made.order, before=before_of(position, made.order), asked_s=0)
@@ -378,10 +370,6 @@ class OrderFacts:
             )
         )
         self._log.info(KIND, plan=str(followed.key), state=state.value, why=why)
-
-
-def _kept(last: Entry, key: str) -> int:
-    return last.told(key, int) if key in last.data else 0
 
 
 def with_orders(

@@ -272,12 +272,12 @@ class ChainDaemon:
             self.jobs.ask(*(job for job in FIRST if not self.settings.safe_mode))
 
     def _handed(self, loop: ChainLoop, tick: Tick) -> None:
-        """Its plans to the lane, or on paper; a disk that takes no note of that stops signing, and no watching."""
+        """Its plans to the lane, or on paper; a journal that takes no note of that stops signing, and no watching."""
         try:
             # one commit: in a crash a thousand plans may stay on paper at once
             with self.journal.batch():
                 loop.hand(tick)
-        except Unwritable as e:
+        except Broken as e:
             loop.stop_acting(e)
 
     def _unseen(self, loop: ChainLoop, block: Block, why: str) -> None:

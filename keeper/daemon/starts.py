@@ -21,6 +21,7 @@ from keeper.daemon.stops import PAUSE, PAUSE_S_MAX
 from keeper.errors import Broken, ConfigError, Held, KeeperError, Unwritable, unopened
 from keeper.journal import adrift as memory
 from keeper.journal.read import Queries, Reader
+from keeper.journal.whole import refuse_damaged
 from keeper.journal.write import Journal
 from keeper.model import Entry
 from keeper.notify.courier import Post, Undelivered
@@ -60,7 +61,7 @@ def under_systemd() -> bool:
 def opened(settings: Settings, clock: Clock) -> Journal:
     """The journal, in which this start is kept: a crash from here on is counted.
 
-    Raises ConfigError, Unwritable (the disk takes nothing) or Broken.
+    Raises ConfigError, Unwritable (the disk takes nothing) or Broken (a row of it that a start reads is none).
     """
     try:
         settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -69,6 +70,7 @@ def opened(settings: Settings, clock: Clock) -> Journal:
     journal = Journal.open(settings.journal_path, clock)
     kept = False
     try:
+        refuse_damaged(journal)
         _keep(journal, "start", "", f"{settings.mode} start")
         kept = True
     finally:
@@ -124,6 +126,7 @@ def _tried(settings: Settings, clock: Clock) -> None:
     """One row, which with its subject counts as no start."""
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with Journal.open(settings.journal_path, clock) as journal:
+        refuse_damaged(journal)
         _keep(journal, "start", "journal", "the disk takes it again")
 
 

@@ -18,6 +18,7 @@ from keeper.journal import statements as sql
 from keeper.journal.direct import Direct, Row
 from keeper.journal.files import guarded
 from keeper.journal.rows import entry_of, intent_of, object_of, position_of
+from keeper.journal.tables import Row as Stored
 from keeper.journal.tables import table
 from keeper.model import (
     HEDGE,
@@ -232,6 +233,11 @@ class Queries:
     def controls(self) -> dict[str, Control]:
         """Every switch by key."""
         return {r["key"]: Control(**r) for r in self._ask(sql.CONTROLS, lambda: self._all(sql.CONTROLS))}
+
+    def refuse_unreadable(self) -> None:
+        """Raises Broken where a column of any table cannot be asked for: its name is in the file too."""
+        for asked in Stored.metadata.sorted_tables:
+            self._one(select(asked).limit(1))
 
     def memory(self, position: PositionId) -> dict[str, object] | None:
         """Decision's memory of ``position`` as plain JSON; None when there is none."""

@@ -10,10 +10,9 @@ import asyncio
 from dataclasses import dataclass
 from enum import StrEnum
 
-from eth_utils.crypto import keccak
-
 from keeper.errors import Broken, Transient
 from keeper.journal.read import Queries
+from keeper.journal.whole import refuse_altered, sendable
 from keeper.journal.write import Journal
 from keeper.model import Attempt, Entry, Intent, IntentState, PlanKey
 from keeper.seams import Clock, Priority, Transport
@@ -75,9 +74,8 @@ async def recover(
     )
     findings = _reconcile(journal, chain_id, address, latest, pending)
     opened = journal.open_intents(chain_id)
-    # what was mined and is not final yet may be sent again after a reorganisation
-    for intent in {i.key: i for i in (*opened, *journal.followed_intents(chain_id))}.values():
-        _refuse_altered(journal, intent)
+    for intent in sendable(journal, chain_id):
+        refuse_altered(journal, intent)
     for intent in opened:
         findings.append(await _mend(journal, transport, intent, latest))
     journal.record(
@@ -185,16 +183,6 @@ async def standing(journal: Queries | None, transport: Transport, chain_id: int,
         passed=tuple(passed),
         taken=None if journal is None else journal.taken_nonce(chain_id, address),
     )
-
-
-def _refuse_altered(journal: Queries, intent: Intent) -> None:
-    """Stored bytes that are not what was signed: a page that a checksum would have caught, SQLite has none."""
-    for attempt in intent.attempts:
-        if "0x" + keccak(attempt.raw).hex() != attempt.hash.lower():
-            raise Broken(
-                f"journal {journal.path} is damaged: the bytes of {intent.key} attempt {attempt.n} are not "
-                f"those of {attempt.hash}; restore it"
-            )
 
 
 async def _mend(journal: Journal, transport: Transport, intent: Intent, latest: int) -> RecoverFinding:

@@ -120,4 +120,4 @@ class Entry:
             return kind(str(self.data[key]))
         except (KeyError, ValueError) as error:
             of = f"{self.kind} {self.id} of {self.subject or 'the daemon'}"
-            raise Undecodable(f"the journal is damaged: {key} of its {of}: {error!r}") from error
+            raise Undecodable(f"the journal is damaged: {key} of its {of}: {error!r}; restore it") from error

@@ -10,7 +10,9 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from keeper.errors import Broken, Raced, Transient, Unwritable
+from eth_utils.crypto import keccak
+
+from keeper.errors import Broken, Raced, Transient, Unsigned, Unwritable
 from keeper.model import (
     Attempt,
     Block,
@@ -271,9 +273,18 @@ class Live:
         self._abandon_unsigned(intent.key, intent.plan.block.number, "not signed")
 
     async def rebroadcast(self, intent: Intent) -> Verdict:
-        """Send the stored bytes of the highest attempt again, unchanged. Raises Broken where no file keeps them."""
+        """Send the stored bytes of the highest attempt again, unchanged.
+
+        Raises Broken where no file keeps them, Unsigned where they are not what was signed.
+        """
         # no write comes before, which would notice it
         self._journal.refuse_replaced()
+        top = intent.attempts[-1]
+        if "0x" + keccak(top.raw).hex() != top.hash.lower():
+            # the others are sent all the same
+            raise Unsigned(
+                f"the journal is damaged: bytes of {intent.key} are not those of {top.hash}; restore it"
+            )
         return await self._broadcast(intent.attempts[-1])
 
     async def _ask_chain(self, plan: Plan) -> tuple[Refusal | None, int]:

@@ -154,11 +154,15 @@ def _lives_on(world: DiskWorld, kind: str, essence: object) -> Verdict:
         world.blocks(SERVED_BLOCKS + 4)
     except (Broken, ConfigError) as error:
         counts["refused"] = 1
+        if world.whole:
+            return Verdict(counts=counts, failure=f"{kind}: nobody watches the chain: {error}")
         named = MAIN in str(error) or "foreign nonce" in str(error)
         new = [r for r in world.chain.sent[sent:] if r not in world.chain.sent[:sent]]
         why = "" if named else f"{kind}: refused without a name: {error}"
         return Verdict(counts=counts, failure=why or (f"{kind}: signed before refusing" if new else ""))
-    stopped = world.stopped
+    stopped, last = world.stopped, world.loop.last
+    if last is None or last.block.number != world.chain.head.number:
+        return Verdict(counts=counts, failure=f"{kind}: blocks are judged no more")
     if stopped:
         counts["refused"] = 1
         if "broken" not in world.standing:
@@ -236,7 +240,7 @@ def _weather(seed: int, folder: Path) -> Verdict:
     if not lasts and world.stopped:
         return Verdict(counts=counts, failure=f"{kind}: stopped for good: {world.stopped}")
     last = world.loop.last
-    if not lasts and (last is None or last.block.number != world.chain.head.number):
+    if last is None or last.block.number != world.chain.head.number:
         return Verdict(counts=counts, failure=f"{kind}: blocks are judged no more")
     counts["held"] = int("unwritable" in world.standing or lasts)
     _heal(world, kind, real)

@@ -18,6 +18,7 @@ from keeper.daemon.facts import Guarded
 from keeper.daemon.loop import ChainLoop, Parts
 from keeper.errors import Broken, Unwritable
 from keeper.journal.recover import recover
+from keeper.journal.whole import refuse_damaged
 from keeper.journal.write import Journal
 from keeper.model import Block, Outcome, Plan, Snapshot
 from keeper.notify.alarm import Alarms
@@ -73,7 +74,7 @@ class Shown:
         taken = replace(taken, prices={**taken.prices, "WETH": float(price)})
         try:
             return taken, await world.confirmation.tend(block, taken)
-        except Unwritable as error:
+        except Broken as error:  # as the daemon's own facts take it
             world.loop.stop_acting(error)
             return taken, ()
 
@@ -93,6 +94,8 @@ class DiskWorld:
         self.signer = FakeSigner(build.WALLET)
         self.journal: Journal | None = None
         self.number = self.chain.head.number
+        self.whole = False
+        """The last start took the journal for one to build on: what breaks behind that leaves a chain unwatched."""
 
     @property
     def effects(self) -> int:
@@ -111,7 +114,10 @@ class DiskWorld:
 
     def start(self) -> None:
         """Open and recover as ``keeper run`` does. Raises Broken or ConfigError: then nothing was signed."""
+        self.whole = False
         self.journal = Journal.open(self.path, self.clock)
+        refuse_damaged(self.journal)
+        self.whole = True
         live = Live(self.journal, self.chain, self.signer)
         self.confirmation = Confirmation(self.journal, self.chain, live, build.WALLET)
         self.alarms = Alarms(self.journal.record, self.clock, build.CHAIN_ID)
@@ -134,7 +140,10 @@ class DiskWorld:
             {venue.id: venue},
         )
         live.may_send = self.loop.may_send
-        asyncio.run(recover(self.journal, self.chain, self.clock, build.CHAIN_ID, build.WALLET))
+        try:
+            asyncio.run(recover(self.journal, self.chain, self.clock, build.CHAIN_ID, build.WALLET))
+        except Broken as error:
+            self.loop.stop_acting(error)
         if self.journal.control("armed") is None:
             self.journal.set_control("armed", DIGEST, "test", "from the start")
 

@@ -14,7 +14,7 @@ from keeper.confirmation import Confirmation
 from keeper.daemon.facts import DryFacts, Guarded, Lens, LiveFacts
 from keeper.daemon.pace import Pace
 from keeper.daemon.shadow import ShadowBook
-from keeper.errors import Unwritable
+from keeper.errors import Broken, Unwritable
 from keeper.journal.write import Journal
 from keeper.model import (
     Block,
@@ -278,26 +278,31 @@ async def test_live__when_a_sent_plan_is_stuck__then_critical_until_it_is_not() 
 
 
 class Full(Troubled):
-    """A confirmation whose disk takes no note of what it found."""
+    """A confirmation whose journal takes no note of what it found."""
+
+    def __init__(self, error: Broken) -> None:
+        super().__init__()
+        self.error = error
 
     async def tend(self, block: Block, snapshot: Snapshot) -> tuple[object, ...]:
         await super().tend(block, snapshot)
-        raise Unwritable("journal failed: database or disk is full")
+        raise self.error
 
 
+@pytest.mark.parametrize("error", [Unwritable("disk is full"), Broken("journal.sqlite was replaced")])
 @virtual
-async def test_live__when_the_disk_takes_no_note_of_what_was_sent__then_told_and_the_photograph_is_shown() -> (
-    None
-):
-    chain, told, venue = Chain(), list[Unwritable](), LendingDouble()
+async def test_live__when_the_journal_takes_no_note_of_what_was_sent__then_told_and_the_photograph_is_shown(
+    error: Broken,
+) -> None:
+    chain, told, venue = Chain(), list[Broken](), LendingDouble()
     guarded = (Guarded(label="vault", policy=build.policy(), venue_id=build.VENUE, id=ID),)
-    facts = LiveFacts(Lens(chain, guarded), _as_confirmation(Full()), heard())  # type: ignore[arg-type]
-    with pytest.raises(Unwritable):  # nobody is there to be told
+    facts = LiveFacts(Lens(chain, guarded), _as_confirmation(Full(error)), heard())  # type: ignore[arg-type]
+    with pytest.raises(Broken):  # nobody is there to be told
         await facts.take(build.block(101), {venue.id: venue})
     facts.on_full = told.append
     snapshot, outcomes = await facts.take(build.block(102), {venue.id: venue})
     assert (snapshot.block.number, outcomes) == (102, ())
-    assert ["full" in str(e) for e in told] == [True]
+    assert told == [error]
 
 
 class Slow(Troubled):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -433,6 +434,36 @@ def test_order__the_keeper_breaks_on_what_it_is_told__then_the_photograph_is_tak
         assert (told.code, "ZeroDivisionError" in told.why, ORDER in told.why) == ("order_untold", True, True)
     watch.block(DONE, [log("OrderExecuted", watch.street.number + 1)])
     assert (watch.standing(), watch.states()[-1]) == (set(), "EXECUTED")
+
+
+def test_order__the_keeper_breaks_on_its_receipt__then_one_alarm_stands_and_is_not_told_again_and_again(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keeper.daemon.orders.order_events", lambda *_: 1 / 0)
+    for _ in range(UNTOLD_S + 5 * THEN_BLOCKS):
+        watch.block(perp(1_900))
+    assert len(watch.street.journal.entries("alarm")) == 1
+    assert "ZeroDivisionError" in watch.alarms.standing[0].why
+
+
+@pytest.mark.parametrize("word", ["state", "order", "gone_s", "before"])
+def test_order__whose_row_of_the_diary_is_damaged__is_found_again_by_its_receipt(
+    watch: Watch, word: str
+) -> None:
+    watch.block(WAITS)
+    raw = watch.street.journal._connection.connection.driver_connection
+    assert raw is not None
+    raw.execute("DROP TRIGGER entry_is_not_updated")
+    told = {"state": "PENDONG", "order": None, "gone_s": "1e9x", "before": {"mbrgin": "1"}}[word]
+    kept = f"$.{word}", json.dumps(told)
+    raw.execute("UPDATE entry SET data = json_set(data, ?, json(?)) WHERE kind = 'order'", kept)
+    if told is None:
+        raw.execute("UPDATE entry SET data = json_remove(data, '$.order') WHERE kind = 'order'")
+    raw.commit()
+    watch.restarted()
+    watch.block(WAITS)
+    watch.block(DONE, [log("OrderExecuted", watch.street.number + 1)])
+    assert (watch.states()[-1], watch.standing()) == ("EXECUTED", set())
 
 
 def test_notice__when_it_breaks__then_the_photograph_is_taken_and_the_others_are_told(

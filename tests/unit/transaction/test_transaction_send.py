@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from keeper.clock import ManualClock
-from keeper.errors import Broken, Raced, Rejected, Transient
+from keeper.errors import Broken, Raced, Rejected, Transient, Unsigned
 from keeper.journal.write import Journal
 from keeper.model import Attempt, IntentState, Outcome, Plan, Refusal, Snapshot
 from keeper.seams import Signed, TxFields
@@ -354,3 +354,18 @@ def test_rebroadcast__when_the_journals_file_is_gone__then_broken_and_nothing_is
         with pytest.raises(Broken, match=f"{name} was replaced or deleted"):
             asyncio.run(live.rebroadcast(waits))
     assert (len(before), chain.sent) == (2, before)
+
+
+def test_rebroadcast__of_bytes_that_are_not_what_was_signed__is_refused_for_this_one_and_nothing_is_sent(
+    journal: Journal,
+) -> None:
+    chain = ChainDouble()
+    live = Live(journal, chain, FakeSigner())
+    act(live)
+    (waits,) = journal.open_intents(CHAIN_ID)
+    top = waits.attempts[-1]
+    altered = replace(waits, attempts=(replace(top, raw=top.raw[:-1] + bytes([top.raw[-1] ^ 1])),))
+    before = list(chain.sent)
+    with pytest.raises(Unsigned, match=f"damaged: bytes of .* are not those of {top.hash}"):
+        asyncio.run(live.rebroadcast(altered))
+    assert chain.sent == before
