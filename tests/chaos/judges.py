@@ -37,6 +37,7 @@ ABOUT: dict[str, str] = {
     "journal/rows": "queries intents file",
     "journal/retention": "retention",
     "journal/recover": "recover",
+    "journal/whole": "whole recover",
     "journal/adrift": "adrift",
     "journal/apart": "apart",
     "journal/copying": "copying",
