@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from keeper.journal import files
 from keeper.journal.write import Journal
 from tests.chaos.disk import DAMAGES, WEATHER_EVERY, WEATHERS, damage, unit, weather
+from tests.chaos.disk_world import DiskWorld
 from tests.chaos.sim.quiet import hushed
 
 pytestmark = pytest.mark.scenario
@@ -49,6 +52,23 @@ def test_keeper__when_its_disk_fails_under_it__then_nothing_unkept_is_sent_and_i
     found = weather(WEATHERS.index(kind) * WEATHER_EVERY)
     assert found.failure == ""
     assert found.counts[kind] == 1
+
+
+@pytest.mark.parametrize("name", ["journal.sqlite", "journal.sqlite-wal"])
+def test_judging__when_the_journal_goes_under_it__then_each_block_is_judged_and_none_ends_in_an_error(
+    tmp_path: Path, name: str
+) -> None:
+    world = DiskWorld(tmp_path)
+    world.start()
+    world.blocks(2)
+    world.path.with_name(name).unlink()
+    for _ in range(2):
+        head = world.chain.mine()
+        tick = asyncio.run(world.loop.tick(head))
+        assert (tick.block.number, world.loop.last) == (head.number, tick)
+    assert f"{name} was replaced or deleted" in world.stopped
+    assert "broken" in world.standing
+    world.stop()
 
 
 def test_campaign__when_nobody_watches_the_files__then_it_finds_that(monkeypatch: pytest.MonkeyPatch) -> None:

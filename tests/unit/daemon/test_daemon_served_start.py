@@ -12,6 +12,7 @@ import pytest
 from keeper.clock import ManualClock
 from keeper.daemon import service
 from keeper.daemon.service import ChainDaemon
+from keeper.errors import Broken
 from keeper.journal.write import Journal
 from keeper.transaction.nobody import silent
 from tests.loop_double import settings
@@ -53,3 +54,15 @@ async def test_start__when_the_configuration_has_served__then_lines_found_before
     monkeypatch.setattr(daemon, "_looped", lambda parts, here: cast(Any, (parts, here)))
     _, here = await daemon.start()
     assert cast(Any, here) is (lined if served else plain)
+
+
+def test_plans__when_the_journal_went_under_the_keeper__then_signing_stops_and_the_block_counts_as_judged(
+    tmp_path: Path, journal: Journal
+) -> None:
+    given, stopped = settings(tmp_path), list[Broken]()
+    daemon = ChainDaemon(given, given.chains[0], journal, silent)
+    journal.path.unlink()
+    loop = SimpleNamespace(hand=lambda _: (), stop_acting=stopped.append)
+    daemon._handed(cast(Any, loop), cast(Any, None))
+    (why,) = stopped
+    assert "was replaced or deleted" in str(why)
