@@ -22,7 +22,7 @@ from keeper.executor.read import BOT_OF
 from keeper.executor.renewal import Enabled
 from keeper.model import Call
 from keeper.seams import TxFields
-from keeper.signer.key import Key, _decrypt, _keystore, find_secret, read_secret
+from keeper.signer.key import Key, decrypted, find_secret, keystore_content, read_secret
 from keeper.signer.local import LocalSigner
 from keeper.signer.policy import AllowedCall, Argument, SigningPolicy
 from keeper.transaction.answers import best
@@ -57,7 +57,7 @@ def opened(settings: Settings, keystore: Path, password: Callable[[], bytes]) ->
     if keystore.resolve() in own:
         raise ConfigError((f"--keystore {keystore}: {_OWN}",))
     where = find_secret(keystore, credentials_dir())
-    key = _decrypt(_keystore(read_secret(where, credentials_dir()), keystore), password(), keystore)
+    key = decrypted(keystore_content(read_secret(where, credentials_dir()), keystore), password(), keystore)
     hot = {
         a.lower() for a in (settings.wallet.address, *(p.hedge.key for p in settings.pairs if p.hedge)) if a
     }

@@ -25,7 +25,7 @@ def without_culprits(
     """
     try:
         return run(keys), {}
-    except Exception:
+    except Exception:  # the supervisor: passed on where nobody alone is to blame
         culprits = {key: why for key in keys if (why := _why(run, key))}
         if not culprits:
             raise
@@ -55,7 +55,7 @@ async def read_alone(run: Callable[[], Awaitable[Result | None]]) -> Result | No
         return await run()
     except Transient:
         raise
-    except Exception:
+    except Exception:  # the supervisor: the full look finds the culprit and says so
         return None
 
 

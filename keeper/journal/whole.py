@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from eth_utils.crypto import keccak
-
 from keeper.errors import Broken
 from keeper.journal.read import Queries
 from keeper.model import PERP_STEPS, Intent
@@ -35,7 +33,7 @@ def sendable(journal: Queries, chain_id: int | None = None) -> tuple[Intent, ...
 def refuse_altered(journal: Queries, intent: Intent) -> None:
     """Raises Broken for stored bytes that are not what was signed."""
     for attempt in intent.attempts:
-        if "0x" + keccak(attempt.raw).hex() != attempt.hash.lower():
+        if attempt.altered:
             raise Broken(
                 f"journal {journal.path} is damaged: the bytes of {intent.key} attempt {attempt.n} are not "
                 f"those of {attempt.hash}; restore it"

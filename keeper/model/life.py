@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeVar
 
+from eth_utils.crypto import keccak
+
 from keeper.errors import Undecodable
 from keeper.model.wish import Plan, PlanKey
 
@@ -68,6 +70,11 @@ class Attempt:
     sent_block: int
     cancel: bool = False
     """True for the self-send that frees the nonce of a plan whose time has passed."""
+
+    @property
+    def altered(self) -> bool:
+        """Whether the bytes are not those that were signed: the file that keeps them has no checksums."""
+        return "0x" + keccak(self.raw).hex() != self.hash.lower()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

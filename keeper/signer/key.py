@@ -70,8 +70,8 @@ async def load_key(
     """
     sealed = read_secret(find_secret(keystore, credentials_dir), credentials_dir)
     password = read_secret(find_secret(password_file, credentials_dir), credentials_dir)
-    content = _keystore(sealed, keystore)
-    key = await asyncio.to_thread(_decrypt, content, password.rstrip(b"\r\n"), keystore)
+    content = keystore_content(sealed, keystore)
+    key = await asyncio.to_thread(decrypted, content, password.rstrip(b"\r\n"), keystore)
     if key.address.lower() != address.lower():
         raise ConfigError((f"{keystore}: holds the key of {key.address}, {configured} is {address}",))
     return key
@@ -104,7 +104,8 @@ def _refuse_open(path: Path, facts: os.stat_result, credentials_dir: Path | None
         raise ConfigError((f"{path}: is owned by user {facts.st_uid}, not by the keeper's user",))
 
 
-def _keystore(sealed: bytes, path: Path) -> dict[str, object]:
+def keystore_content(sealed: bytes, path: Path) -> dict[str, object]:
+    """The keystore's JSON. Raises ConfigError naming ``path``, which is told and not read."""
     """The keystore's JSON. Raises ConfigError; never repeats the content."""
     if _RAW_KEY.fullmatch(sealed):
         raise ConfigError((f"{path}: is a raw private key; keeper takes only an encrypted keystore v3",))
@@ -117,7 +118,8 @@ def _keystore(sealed: bytes, path: Path) -> dict[str, object]:
     return content
 
 
-def _decrypt(content: dict[str, object], password: bytes, path: Path) -> Key:
+def decrypted(content: dict[str, object], password: bytes, path: Path) -> Key:
+    """The key within. Raises ConfigError naming ``path`` and no secret."""
     try:
         return Key(bytes(Account.decrypt(content, password.decode())))
     except (ValueError, TypeError, KeyError, NotImplementedError) as error:

@@ -10,8 +10,6 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from eth_utils.crypto import keccak
-
 from keeper.errors import Broken, Raced, Transient, Unsigned, Unwritable
 from keeper.model import (
     Attempt,
@@ -280,7 +278,7 @@ class Live:
         # no write comes before, which would notice it
         self._journal.refuse_replaced()
         top = intent.attempts[-1]
-        if "0x" + keccak(top.raw).hex() != top.hash.lower():
+        if top.altered:
             # the others are sent all the same
             raise Unsigned(
                 f"the journal is damaged: bytes of {intent.key} are not those of {top.hash}; restore it"
