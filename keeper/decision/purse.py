@@ -10,11 +10,13 @@ from keeper.model import (
     Allowance,
     Amount,
     Block,
+    Deleverage,
     Mandate,
     Means,
     Proposal,
     Repay,
     Reserve,
+    Step,
     Supply,
     from_wallet,
 )
@@ -41,7 +43,7 @@ class Purse:
         )
 
     def paying(self, chosen: Sequence[Proposal], venue: Venue | None, block: Block) -> Purse:
-        """The purse after a choice: tokens, the venue's supply room, and gas at twice the base fee."""
+        """The purse after a choice: tokens, the venue's supply room and its cash, and gas at twice the base fee."""
         steps = [step for p in chosen for step in p.steps]
         left = self.without(from_wallet(steps)).means
         if venue is None:
@@ -51,8 +53,7 @@ class Purse:
         left = (
             replace(left, mandates=tuple(_funds_less(m, paid_in) for m in left.mandates)) if paid_in else left
         )
-        supplied = [s.amount for s in steps if isinstance(s, Supply)]
-        reserves = tuple(_room_less(r, supplied) if r.venue == venue.id else r for r in left.reserves)
+        reserves = tuple(_taken_up(r, steps) if r.venue == venue.id else r for r in left.reserves)
         return Purse(means=replace(left, native_wei=max(0, left.native_wei - gas_wei), reserves=reserves))
 
 
@@ -78,8 +79,13 @@ def _funds_less(mandate: Mandate, paid_in: Sequence[Supply | Repay]) -> Mandate:
     return replace(mandate, assets=assets)
 
 
-def _room_less(reserve: Reserve, supplied: Sequence[Amount]) -> Reserve:
-    gone = sum(s.units for s in supplied if s.token == reserve.token)
-    if reserve.supply_room_units is None or not gone:
-        return reserve
-    return replace(reserve, supply_room_units=max(0, reserve.supply_room_units - gone))
+def _taken_up(reserve: Reserve, steps: Sequence[Step]) -> Reserve:
+    """Room that supplies fill, and cash that sold collateral leaves with: what the step before took is not there."""
+    filled = sum(s.amount.units for s in steps if isinstance(s, Supply) and s.amount.token == reserve.token)
+    left = sum(s.amount.units for s in steps if isinstance(s, Deleverage) and s.amount.token == reserve.token)
+    room = reserve.supply_room_units
+    return replace(
+        reserve,
+        supply_room_units=None if room is None else max(0, room - filled),
+        cash_units=max(0, reserve.cash_units - left),
+    )

@@ -10,7 +10,8 @@ import pytest
 from keeper.decision import Memory, Options, decide
 from keeper.decision.optimise import solve
 from keeper.decision.problem import Problem, Solution
-from keeper.model import Decision, Deleverage, Means, Policy, Refusal, Repay, Side
+from keeper.decision.purse import Purse
+from keeper.model import Decision, Deleverage, Means, Policy, Refusal, Repay, Side, Token
 from keeper.units import WAD
 from strategies.registry import SHIPPED
 from tests import build, mandates
@@ -96,3 +97,25 @@ def test_ways__when_all_can_leave__then_one_sale_does_it() -> None:
     (step,) = found.chosen[0].steps
     assert isinstance(step, Deleverage)
     assert step.sell_max.units > 2 * WAD
+
+
+def test_purse__after_a_sale__then_the_cash_that_it_takes_is_not_there_for_the_next_position() -> None:
+    solver = Solver()
+    means = wallet("0", "1000")
+    (chosen,) = decided(means, solver).chosen
+    (sale,) = chosen.steps
+    assert isinstance(sale, Deleverage)
+    venue = LendingDouble()
+    after = Purse(means=means).paying((chosen,), venue, build.block()).means
+    assert cash(after, WETH) == 1_000 * WAD - sale.sell_max.units
+    assert cash(after, USDC) == cash(means, USDC)
+    elsewhere = replace(means, reserves=tuple(replace(r, venue="another") for r in means.reserves))
+    untouched = Purse(means=elsewhere).paying((chosen,), venue, build.block()).means
+    assert cash(untouched, WETH) == 1_000 * WAD
+    twice = Purse(means=after).paying((chosen,) * 400, venue, build.block()).means
+    assert cash(twice, WETH) == 0
+
+
+def cash(means: Means, token: Token) -> int:
+    """Units of it that the one market lists as paid out at once."""
+    return next(r.cash_units for r in means.reserves if r.token == token)
