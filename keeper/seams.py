@@ -113,8 +113,8 @@ class LiquidationRule:
     """Human words and the source; ``rules.py`` of the venue holds the exact function."""
     dust_base: int
     reduces_below: bool = True
-    """A perpetual may be reduced below maintenance, too; False: there only margin helps, so that at the trigger a reduction
-    comes before every other way."""
+    """A perpetual may be reduced below maintenance, too; False: there only margin helps, so that at the trigger
+    a reduction comes before every other way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

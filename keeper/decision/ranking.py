@@ -101,7 +101,9 @@ def _outranked(p: Proposal, grade: int, top: Graded, policy: Policy) -> Rejectio
             p, "limit", f"would cost {cost}, but {best.strategy} rescues as well, and comes first"
         )
     if best.first:
-        return _rejected(p, "stop_loss", f"would cost {cost}, but {best.strategy} comes before every other way")
+        return _rejected(
+            p, "stop_loss", f"would cost {cost}, but {best.strategy} comes before every other way"
+        )
     if p.first:
         after = health_text(p.health_after_wad)
         return _rejected(p, "lower", f"would cost {cost} and reach {after}, which is less safe")
