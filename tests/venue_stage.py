@@ -146,7 +146,7 @@ url = {json.dumps(node.url)}
 ws_url = {json.dumps(node.ws_url)}
 rate_per_s = 1000
 """
-    text += "".join(_venue_text(venue, accounts, tight) for venue, accounts in venues)
+    text += "".join(venue_text(venue, accounts, tight) for venue, accounts in venues)
     for name, told in (("default", terms), ("tight", TIGHT)):
         text += f"[policies.{name}]\n{told}\ncooldown_blocks = 2\n[policies.{name}.caps]\n"
         text += "\n".join(CAPS) + "\n"
@@ -155,7 +155,8 @@ rate_per_s = 1000
     return Guarded(folder=folder, node=node, chain=chain, wallet=wallet, config=config, settings=load(config))
 
 
-def _venue_text(venue: VenueSettings, accounts: Mapping[str, str], tight: Sequence[str]) -> str:
+def venue_text(venue: VenueSettings, accounts: Mapping[str, str], tight: Sequence[str]) -> str:
+    """A venue with its guarded accounts by label, as a configuration names them."""
     extra = "".join(
         f"{key} = {json.dumps(list(value) if isinstance(value, tuple) else value)}\n"
         for key in ("market", "usd_feed", "proxy", "vaults", "reader", "subaccount")
@@ -167,7 +168,7 @@ def _venue_text(venue: VenueSettings, accounts: Mapping[str, str], tight: Sequen
     text = f"""[[venues]]
 name = {json.dumps(venue.name)}
 kind = {json.dumps(venue.kind)}
-chain = "local"
+chain = {json.dumps(venue.chain)}
 provider = {json.dumps(venue.provider)}
 {extra}"""
     for label, account in accounts.items():

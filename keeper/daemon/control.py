@@ -70,7 +70,7 @@ class Controls:
     def _status(self, _: dict[str, object]) -> dict[str, object]:
         chains = [self._chain(watched) for watched in self._chains]
         drills = {"never_drilled": missing(self._settings)}
-        joint = {"joint": joint_rows(self._chains)}
+        joint = {"joint": joint_rows(self._settings, self._chains)}
         own = {"alarms": [] if self._own is None else _alarms(self._own)}
         return {
             "ok": True,

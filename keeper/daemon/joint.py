@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from keeper.config import Settings
 from keeper.daemon.pairs import Link, Pairs
 from keeper.daemon.watched import Watched, why_not_known
 from keeper.decision.legs import collateral_usd, short_usd
@@ -52,19 +53,19 @@ class Joint:
         return min(known, key=lambda x: x.health_wad or 0, default=None)
 
 
-def joined(chains: Sequence[Watched]) -> tuple[Joint, ...]:
+def joined(settings: Settings, chains: Sequence[Watched]) -> tuple[Joint, ...]:
     """Owners of two guarded positions and more, over every chain of the process."""
     owned: dict[str, list[Leg]] = {}
     for watched in chains:
-        for leg in _legs(watched):
+        for leg in _legs(settings, watched):
             owned.setdefault(leg.owner, []).append(leg)
     return tuple(Joint(owner=o, legs=tuple(legs)) for o, legs in owned.items() if len(legs) > 1)
 
 
-def _legs(watched: Watched) -> list[Leg]:
+def _legs(settings: Settings, watched: Watched) -> list[Leg]:
     loop = watched.loop
     if loop is None:
-        return []
+        return _never_seen(settings, watched)
     tick = loop.last
     positions = tick.snapshot.by_id() if tick else {}
     outlooks = {o.id: o for o in tick.outlooks} if tick else {}
@@ -89,9 +90,26 @@ def _legs(watched: Watched) -> list[Leg]:
     return made
 
 
-def joint_figures(chains: Sequence[Watched]) -> JointFigures:
+def _never_seen(settings: Settings, watched: Watched) -> list[Leg]:
+    """Legs of a chain that has not answered since the start: without them the owner's others would be the whole."""
+    names = {v.name for v in settings.venues if v.chain == watched.chain.name}
+    return [
+        Leg(
+            owner=p.account,
+            label=p.label,
+            chain=watched.chain.name,
+            worth_usd=math.nan,
+            health_wad=None,
+            why=why_not_known(None, watched.blind, "", None),
+        )
+        for p in settings.positions
+        if p.venue in names
+    ]
+
+
+def joint_figures(settings: Settings, chains: Sequence[Watched]) -> JointFigures:
     """The same as figures; what is not known at this moment is left out."""
-    worth = [(j.owner, j.worth_usd) for j in joined(chains) if math.isfinite(j.worth_usd)]
+    worth = [(j.owner, j.worth_usd) for j in joined(settings, chains) if math.isfinite(j.worth_usd)]
     seen = [(w.chain.name, w.loop) for w in chains if w.loop is not None and w.blind is None]
     cover = [
         ((chain, x.settings.loan, x.settings.short), now.share, now.holds)
@@ -112,7 +130,7 @@ def joint_figures(chains: Sequence[Watched]) -> JointFigures:
     )
 
 
-def joint_rows(chains: Sequence[Watched]) -> list[dict[str, object]]:
+def joint_rows(settings: Settings, chains: Sequence[Watched]) -> list[dict[str, object]]:
     """``joined`` as JSON."""
     return [
         {
@@ -121,7 +139,7 @@ def joint_rows(chains: Sequence[Watched]) -> list[dict[str, object]]:
             "weakest": j.weakest.label if j.weakest is not None else None,
             "legs": [_leg_row(x) for x in j.legs],
         }
-        for j in joined(chains)
+        for j in joined(settings, chains)
     ]
 
 

@@ -37,7 +37,7 @@ def figures(
             )
             for r in courier.routes
         ),
-        joint=joint_figures(chains),
+        joint=joint_figures(settings, chains),
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from keeper.cli.watch import pair_line
+from keeper.config import PositionSettings, VenueSettings
 from keeper.daemon.joint import adl_rows, joined, joint_figures, joint_rows, pair_rows
 from keeper.daemon.pairs import KIND, Pairs, say_adl
 from keeper.daemon.stops import PAUSE
@@ -17,10 +18,13 @@ from keeper.model import Block, Position, SideProfit, Snapshot
 from keeper.seams import Severity
 from tests import build, hedged
 from tests.hedge_relief import SHORT, short
-from tests.loop_double import Heard
+from tests.loop_double import Heard, settings
 from tests.unit_pairs import HELPED, LINK, LOAN, PAYS, paired, shown
 
 pytestmark = pytest.mark.unit
+
+TOLD = settings(Path("/nowhere"))
+UNSEEN = Blind(why="no endpoint answers", since_s=0.0)
 
 
 @pytest.mark.asyncio
@@ -165,19 +169,19 @@ def test_adl__when_little_of_the_way_is_left__then_told_and_louder_when_the_venu
 async def test_joint__when_a_leg_cannot_be_read__then_nothing_together_is_told(tmp_path: Path) -> None:
     made = paired(tmp_path)
     await made.running.tick(shown(made, "1700", winning(0.2)))
-    (whole,) = joint_rows([made])
+    (whole,) = joint_rows(TOLD, [made])
     assert whole["owner"] == build.ALICE
     assert whole["weakest"] == "loan"
     assert whole["worth_usd"] == pytest.approx(17_000 - 12_000 + 2_000 + 8 * 300)
     (near,) = adl_rows(made)
     assert (near["position"], near["enabled"], near["left"]) == ("hedge", False, 0.2)
     await made.running.tick(shown(made, "1700", None))
-    figures = joint_figures([made])
+    figures = joint_figures(TOLD, [made])
     assert (figures.worth_usd, figures.adl_left) == ((), ())
     assert [(at[1:], covered) for at, _, covered in figures.cover] == [(("loan", "hedge"), False)]
-    (half,) = joint_rows([made])
+    (half,) = joint_rows(TOLD, [made])
     assert half["worth_usd"] is None
-    assert [x.label for x in joined([made])[0].legs if x.why] == ["hedge"]
+    assert [x.label for x in joined(TOLD, [made])[0].legs if x.why] == ["hedge"]
 
 
 @pytest.mark.asyncio
@@ -190,7 +194,7 @@ async def test_joint__when_legs_are_on_two_chains__then_one_view_holds_both(tmp_
     made[1].chain = replace(made[1].chain, name="other")
     for each in made:
         await each.running.tick(shown(each, "2000", short(2000)))
-    (whole,) = joined(made)
+    (whole,) = joined(TOLD, made)
     assert [(x.chain, x.label) for x in whole.legs] == [
         ("local", "loan"),
         ("local", "hedge"),
@@ -198,10 +202,31 @@ async def test_joint__when_legs_are_on_two_chains__then_one_view_holds_both(tmp_
         ("other", "hedge"),
     ]
     assert whole.worth_usd == pytest.approx(2 * (20_000 - 12_000 + 2_000))
-    made[1].blind = Blind(why="no endpoint answers", since_s=0.0)
-    (half,) = joint_rows(made)
+    made[1].blind = UNSEEN
+    (half,) = joint_rows(TOLD, made)
     assert half["worth_usd"] is None
     assert [r["covered"] for r in pair_rows(made[1])] == [None]
+
+
+@pytest.mark.asyncio
+async def test_joint__when_a_chain_has_never_answered__then_its_legs_are_there_and_the_whole_is_not_known(
+    tmp_path: Path,
+) -> None:
+    made = paired(tmp_path)
+    await made.running.tick(shown(made, "2000", short(2000)))
+    asleep = replace(made, loop=None, chain=replace(made.chain, name="other"), blind=UNSEEN)
+    venue = VenueSettings(name="afar", kind="aave_v3", chain="other", provider=build.POOL)
+    third = PositionSettings(label="third", venue="afar", account=build.ALICE, policy="default")
+    told = replace(TOLD, venues=(*TOLD.venues, venue), positions=(*TOLD.positions, third))
+    (row,) = joint_rows(told, [made, asleep])
+    assert [(leg["label"], leg["worth_usd"]) for leg in row["legs"]] == [  # type: ignore[attr-defined]
+        ("loan", 8_000.0),
+        ("hedge", 2_000.0),
+        ("third", None),
+    ]
+    assert row["worth_usd"] is None
+    assert "no endpoint answers" in joined(told, [made, asleep])[0].legs[2].why
+    assert joint_figures(told, [made, asleep]).worth_usd == ()
 
 
 @pytest.mark.asyncio
