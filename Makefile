@@ -40,6 +40,8 @@ demo: setup  ## a crash on a local chain: guarded positions and their unprotecte
 	.venv/bin/keeper demo $(DEMO)
 
 test: setup  ## all tests but chaos and bench
+	# 33 MB that only tests need, once and not in a test's own time; where it cannot be had they fail and say so
+	$(PY) -m anvil.deploy_aave_v3_2 || true
 	# a third worker for two cores: much of the time goes in waiting for daemons, blocks and chains of their own
 	mkdir -p build && rm -f build/test-status
 	$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not chaos and not bench" $(PYTEST) $(TESTS) \

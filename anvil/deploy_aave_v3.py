@@ -122,7 +122,7 @@ def deploy_aave_v3(chain: Chain, code: Mapping[str, Artifact], treasury: str) ->
     chain.send(me, core.provider, "setPoolDataProvider(address)", data_provider)
     _list_reserves(chain, code, core, assets, treasury)
     for mode in EMODES:
-        _set_emode(chain, core.configurator, mode, assets)
+        set_emode(chain, core.configurator, mode, assets)
     return AaveMarket(
         provider=core.provider,
         pool=core.pool,
@@ -227,9 +227,10 @@ def _list_reserves(
     chain.send(me, core.configurator, "updateFlashloanPremium(uint128)", 5)
 
 
-def _set_emode(
+def set_emode(
     chain: Chain, configurator: str, mode: EModeSettings, assets: Mapping[str, tuple[str, str]]
 ) -> None:
+    """One liquid e-mode over ``assets``: (token, feed) by symbol."""
     me = chain.accounts[0]
     chain.send(
         me, configurator, "setEModeCategory(uint8,uint16,uint16,uint16,string)",

@@ -82,24 +82,29 @@ def deploy_aave_v3_0(chain: Chain, deployment: Deployment) -> Deployment:
     )
     _list(chain, code, market)
     _modes(chain, market)
-    market = replace(market, tokens=tuple(_listed(chain, market.pool, t) for t in tokens))
-    _lend(chain, market)
+    market = replace(market, tokens=tuple(listed(chain, market.pool, t) for t in tokens))
+    lend(chain, market)
     return market
 
 
 def _core(chain: Chain, code: Mapping[str, Artifact]) -> tuple[str, dict[str, str]]:
     """(provider with its ACL, libraries by name)."""
-    me = chain.accounts[0]
     libs: dict[str, str] = {}
     for name in LIBRARIES:
         libs[name] = chain.deploy(code[name], libs=libs)
-    provider = chain.deploy(code["PoolAddressesProvider"], "Keeper test market 3.0", me)
+    return ruled(chain, code, "Keeper test market 3.0"), libs
+
+
+def ruled(chain: Chain, code: Mapping[str, Artifact], name: str) -> str:
+    """A provider with its ACL manager; the deployer has every role."""
+    me = chain.accounts[0]
+    provider = chain.deploy(code["PoolAddressesProvider"], name, me)
     chain.send(me, provider, "setACLAdmin(address)", me)
     acl = chain.deploy(code["ACLManager"], provider)
     chain.send(me, provider, "setACLManager(address)", acl)
     for role in ("addPoolAdmin", "addEmergencyAdmin", "addRiskAdmin", "addAssetListingAdmin"):
         chain.send(me, acl, f"{role}(address)", me)
-    return provider, libs
+    return provider
 
 
 def _list(chain: Chain, code: Mapping[str, Artifact], market: Deployment) -> None:
@@ -109,8 +114,11 @@ def _list(chain: Chain, code: Mapping[str, Artifact], market: Deployment) -> Non
     fields = "address,address,address,uint8,address,address,address,address" + ",string" * 6 + ",bytes"
     chain.send(me, market.configurator, f"initReserves(({fields})[])", inputs)
     for r in RESERVES:
-        for signature, values in _switches(r):
+        for signature, values in switches(r):
             chain.send(me, market.configurator, signature, market.token(r.symbol).address, *values)
+    for symbol in STABLE_RATES:
+        signature, token = "setReserveStableRateBorrowing(address,bool)", market.token(symbol).address
+        chain.send(me, market.configurator, signature, token, True)
 
 
 def _input(
@@ -124,7 +132,7 @@ def _input(
     return (*made, r.decimals, strategy, token, market.roles.treasury, ZERO, *names, b"\x10")
 
 
-def _switches(r: ReserveSettings) -> list[tuple[str, tuple[object, ...]]]:
+def switches(r: ReserveSettings) -> list[tuple[str, tuple[object, ...]]]:
     """What the configurator is told of a reserve: a new one starts with everything off and without caps."""
     out: list[tuple[str, tuple[object, ...]]] = [
         ("setReserveBorrowing(address,bool)", (True,)),
@@ -140,8 +148,6 @@ def _switches(r: ReserveSettings) -> list[tuple[str, tuple[object, ...]]]:
         out.append(("setDebtCeiling(address,uint256)", (CEILING_USD * 100,)))
     if r.symbol in BORROWABLE_IN_ISOLATION:
         out.append(("setBorrowableInIsolation(address,bool)", (True,)))
-    if r.symbol in STABLE_RATES:
-        out.append(("setReserveStableRateBorrowing(address,bool)", (True,)))
     return out
 
 
@@ -165,13 +171,15 @@ def _modes(chain: Chain, market: Deployment) -> None:
             chain.send(me, market.configurator, "setAssetEModeCategory(address,uint8)", token, mode.id)
 
 
-def _listed(chain: Chain, pool: str, token: DeployedToken) -> DeployedToken:
+def listed(chain: Chain, pool: str, token: DeployedToken) -> DeployedToken:
+    """The token with what that pool calls its aToken and its variable debt."""
     words = ",".join(["uint256"] * 7 + ["uint16"] + ["address"] * 4 + ["uint256"] * 3)
     data = chain.call(pool, f"getReserveData(address)({words})", token.address)
     return replace(token, a_token=data[8], debt_token=data[10])
 
 
-def _lend(chain: Chain, market: Deployment) -> None:
+def lend(chain: Chain, market: Deployment) -> None:
+    """The lender supplies so many dollars of each token."""
     me, lender = chain.accounts[0], market.roles.lender
     for token in market.tokens:
         units = LENT_USD * USD * token.unit // chain.call(token.feed, "latestAnswer()(int256)")
