@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from keeper.model import Block, Call
 from keeper.units import RAY
 from keeper.venues.aave_v3 import AaveV3, book
-from keeper.venues.aave_v3.math import LINE_3_0, LINE_3_5, supply_index, value_down
+from keeper.venues.aave_v3.math import LINE_3_5, RELEASES, Line, supply_index, value_down
 from keeper.words import Words
 
 NOW_S = 1_750_000_000
@@ -181,6 +181,11 @@ class FakeMarket:
             return self._account_data(first, user)
         return self._mode(name, self.modes.get(number))
 
+    @property
+    def line(self) -> Line:
+        """The arithmetic of its release; of one to come, the newest."""
+        return next((line for revision, _, line in RELEASES if revision == self.revision), LINE_3_5)
+
     def _mode(self, name: bytes, mode: FakeMode | None) -> bytes | None:
         if mode is None:
             return None
@@ -192,7 +197,7 @@ class FakeMarket:
         return {
             book.GET_EMODE_CONFIG: words(mode.ltv, mode.threshold, mode.bonus),
             book.GET_EMODE_BITMAP: words(sum(1 << i for i in mode.collateral)),
-            book.GET_EMODE_LTVZERO: words(0),
+            **({book.GET_EMODE_LTVZERO: words(0)} if self.line.modes_have_ltv_zero else {}),
         }.get(name)
 
     def _reserve_data(self, id: int) -> bytes:
@@ -215,7 +220,7 @@ class FakeMarket:
 
     def _account_data(self, account: str, user: FakeUser) -> bytes | None:
         c = d = by_threshold = by_ltv = 0
-        line = LINE_3_0 if self.revision == 1 else LINE_3_5
+        line = self.line
         for id, r in enumerate(self.reserves):
             unit, age = 10**r.decimals, self.now_s - r.updated_s
             mode = self.modes.get(user.mode)
@@ -223,7 +228,9 @@ class FakeMarket:
             ltv, threshold = (mode.ltv, mode.threshold) if special and mode else (r.ltv, r.threshold)
             if user.config >> 2 * id & 3 and r.price < 0:
                 return None
-            if user.config >> 2 * id & 2:
+            if not line.modes_have_ltv_zero and not r.ltv:
+                ltv = 0
+            if user.config >> 2 * id & 2 and (r.threshold or line.bare_threshold_counts):
                 index = supply_index(r.supply_index, r.supply_rate, age)
                 base = value_down(line.collateral(user.collateral[id], index), r.price, unit)
                 c, by_threshold, by_ltv = c + base, by_threshold + base * threshold, by_ltv + base * ltv

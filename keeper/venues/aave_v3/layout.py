@@ -110,7 +110,7 @@ def position_id(market: Market, account: str) -> PositionId:
 
 def calls_per_mode(market: Market) -> int:
     """How many calls describe one e-mode category."""
-    return 4 if market.line.modes_are_liquid else 1
+    return len(_mode_names(market))
 
 
 def _head(market: Market) -> tuple[Call, ...]:
@@ -145,10 +145,15 @@ def _cash(market: Market, listing: Listing, token: bytes) -> Call:
 
 def _mode(market: Market, mode: int) -> tuple[Call, ...]:
     """The parameters of one e-mode category."""
+    return tuple(Call(target=market.pool, data=name + book.word(mode)) for name in _mode_names(market))
+
+
+def _mode_names(market: Market) -> tuple[bytes, ...]:
+    """What one category is asked for; the bitmap of LTV 0 comes last, because not every release has it."""
     if not market.line.modes_are_liquid:
-        return (Call(target=market.pool, data=book.GET_EMODE_DATA + book.word(mode)),)
-    names = (book.GET_EMODE_CONFIG, book.GET_EMODE_BITMAP, book.GET_EMODE_LTVZERO, book.GET_EMODE_LABEL)
-    return tuple(Call(target=market.pool, data=name + book.word(mode)) for name in names)
+        return (book.GET_EMODE_DATA,)
+    names = (book.GET_EMODE_CONFIG, book.GET_EMODE_BITMAP, book.GET_EMODE_LABEL)
+    return (*names, book.GET_EMODE_LTVZERO) if market.line.modes_have_ltv_zero else names
 
 
 def _balance(listing: Listing, bit: int, account: bytes) -> Call:

@@ -1,10 +1,11 @@
 """The pool's integer arithmetic, exact to the wei, selected by POOL_REVISION.
 
-Two lines of Aave v3 differ in rounding and in the health factor (the fourth digit, for mixed collateral):
+The lines of Aave v3 differ in rounding and in the health factor (the fourth digit, for mixed collateral):
 
-    line   balances        base value                    health factor
-    3.0    half-up         floor, both sides             wadDiv(percentMul(C, floor(S/C)), D)
-    3.5    floor / ceil    floor collateral, ceil debt   wadDiv(S, D) // 10_000
+    line   balances        base value                    health factor                          e-modes
+    3.0    half-up         floor, both sides             wadDiv(percentMul(C, floor(S/C)), D)   categories
+    3.2    half-up         floor, both sides             wadDiv(percentMul(C, floor(S/C)), D)   bitmaps
+    3.5    floor / ceil    floor collateral, ceil debt   wadDiv(S, D) // 10_000                 bitmaps
 
 with C collateral, D debt, S = sum(collateral_i * threshold_i). Sources: Aave v3 WadRayMath, PercentageMath,
 MathUtils, TokenMath and GenericLogic.calculateUserAccountData of the respective release.
@@ -13,7 +14,7 @@ MathUtils, TokenMath and GenericLogic.calculateUserAccountData of the respective
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keeper.errors import ConfigError
 from keeper.units import BPS, RAY, UINT256_MAX, WAD, YEAR_S
@@ -139,6 +140,10 @@ class Line:
     """Whether collateral whose own threshold is 0 is counted as collateral at all."""
     modes_are_liquid: bool
     """E-modes are bitmaps over reserves (since 3.2) instead of one category in a reserve's configuration."""
+    modes_have_ltv_zero: bool
+    """An e-mode says by a bitmap of its own which collateral has LTV 0 in it (3.6), not the reserve for all."""
+    transfers_half_up: bool
+    """A transfer of aTokens may bring one unit less than was sent, so that a withdrawal of all of it lacks one."""
 
     def borrow_index(self, index_ray: int, rate_ray: int, age_s: int) -> int:
         """The variable borrow index compounded over ``age_s`` (ReserveLogic.getNormalizedDebt)."""
@@ -156,6 +161,8 @@ LINE_3_5 = Line(
     burn_debt=ray_div_down,
     bare_threshold_counts=True,
     modes_are_liquid=True,
+    modes_have_ltv_zero=True,
+    transfers_half_up=False,
 )
 LINE_3_0 = Line(
     name="3.0",
@@ -168,21 +175,22 @@ LINE_3_0 = Line(
     burn_debt=ray_div,
     bare_threshold_counts=False,
     modes_are_liquid=False,
+    modes_have_ltv_zero=False,
+    transfers_half_up=True,
 )
+LINE_3_2 = replace(LINE_3_0, name="3.2", modes_are_liquid=True)
 
 RELEASES = (
     (1, "3.0.x", LINE_3_0),
     *((revision, "3.0.x, SparkLend", LINE_3_0) for revision in (2, 3, 4)),
+    (5, "3.2", LINE_3_2),
     (10, "3.6", LINE_3_5),
     (11, "3.7", LINE_3_5),
 )
 """Revisions whose arithmetic is known. SparkLend's pool counts its own upgrades of the 3.0 line (POOL_REVISION 2 at
 077cc8c, 4 at 724971b of sparkdotfi/sparklend-v1-core) and was verified at 1 alone: like every position's, its
-numbers count only where they are the pool's own six words. Aave's 3.1 to 3.4 mix the two lines: refused."""
-
-
-UNVERIFIED = {5: "3.2"}
-"""Revisions whose release is known and whose formulas were never held against its code (web3-ethereum-defi 1.2)."""
+numbers count only where they are the pool's own six words. Aave's 3.1 and 3.3 to 3.5 mix the lines in ways that no
+code was had to verify: refused."""
 
 
 def line_of(revision: int) -> Line:
@@ -191,6 +199,5 @@ def line_of(revision: int) -> Line:
         if known == revision:
             return line
     names = ", ".join(f"{known} ({name})" for known, name, _ in RELEASES)
-    release = f" (release {UNVERIFIED[revision]})" if revision in UNVERIFIED else ""
-    why = f"unknown POOL_REVISION {revision}{release}: its formulas are not verified; known: {names}"
+    why = f"unknown POOL_REVISION {revision}: its formulas are not verified; known: {names}"
     raise ConfigError((why,))

@@ -208,7 +208,7 @@ def position(frame: Frame, account: Account) -> tuple[AccountData, Position] | s
             return f"reserve {reserve.listing.token.symbol}: {reserve.why or 'the balance could not be read'}"
         if bit & 1:
             counts = bool(on and (reserve.threshold or line.bare_threshold_counts))
-            holding, ltv = _collateral(line, reserve, scaled, mode, bool(on))
+            holding, ltv = _collateral(line, reserve, scaled, mode, counts)
             collateral.append(replace(holding, ltv_zero=True) if counts and not ltv else holding)
             if counts:
                 c += holding.value_base
@@ -238,7 +238,9 @@ def position(frame: Frame, account: Account) -> tuple[AccountData, Position] | s
     )
 
 
-def _collateral(line: Line, reserve: ReserveNow, scaled: int, mode: ModeNow, on: bool) -> tuple[Holding, int]:
+def _collateral(
+    line: Line, reserve: ReserveNow, scaled: int, mode: ModeNow, counts: bool
+) -> tuple[Holding, int]:
     """A holding of collateral, and the loan-to-value that applies to it."""
     listing = reserve.listing
     ltv, threshold, bonus = reserve.ltv, reserve.threshold, reserve.bonus
@@ -250,7 +252,7 @@ def _collateral(line: Line, reserve: ReserveNow, scaled: int, mode: ModeNow, on:
         stored=scaled,
         price_base=reserve.price,
         value_base=units * reserve.price // listing.unit,
-        threshold_wad=threshold * BPS_WAD if on else 0,
+        threshold_wad=threshold * BPS_WAD if counts else 0,
         feed=listing.feed,
         bonus_bps=bonus,
         bonus_fee_bps=reserve.bonus_fee,
@@ -298,7 +300,7 @@ def book_row(line: Line, collateral: Iterable[Holding], debt: Iterable[Holding])
     """The position as a.p over b.p, in USD prices of one whole token.
 
     Coefficients come from the protocol's own rounded values, so that the row equals health at today's prices
-    even for dust. The 3.0 line cuts the average threshold to whole bps, which no affine form holds: flagged.
+    even for dust. Lines up to 3.2 cut the average threshold to whole bps, which no affine form holds: flagged.
     """
     a: dict[str, float] = {}
     b: dict[str, float] = {}

@@ -187,41 +187,47 @@ def modes(market: Market, at: Layout, words: Words, now: tuple[ReserveNow, ...])
     """Every e-mode category that the batch asked for."""
     step = calls_per_mode(market)
     one = _liquid_mode if market.line.modes_are_liquid else _category_mode
-    return {mode: one(words, at.modes_at + i * step, mode, now) for i, mode in enumerate(at.modes)}
+    return {
+        mode: one(words, range(at.modes_at + i * step, at.modes_at + (i + 1) * step), mode, now)
+        for i, mode in enumerate(at.modes)
+    }
 
 
-def _liquid_mode(words: Words, at: int, mode: int, now: tuple[ReserveNow, ...]) -> ModeNow:
-    """A category whose assets stand in bitmaps (since 3.2)."""
-    if not (
-        words.ok[at : at + 3].all() and words.count[at] >= 3 and (words.count[at + 1 : at + 3] >= 1).all()
-    ):
+def _liquid_mode(words: Words, at: range, mode: int, now: tuple[ReserveNow, ...]) -> ModeNow:
+    """A category whose assets stand in bitmaps (since 3.2): numbers, collateral, label, and since 3.6 LTV 0."""
+    needed = [(at[0], 3), (at[1], 1), *((i, 1) for i in at[3:])]
+    if not all(words.ok[i] and words.count[i] >= least for i, least in needed):
         return ModeNow(why=f"e-mode {mode} could not be read")
-    label = book.text(words.raw(at + 3)) if words.ok[at + 3] else ""
+    label = book.text(words.raw(at[2])) if words.ok[at[2]] else ""
     return ModeNow(
         label=label or f"e-mode {mode}",
-        ltv=words.uint(at, 0),
-        threshold=words.uint(at, 1),
-        bonus=words.uint(at, 2),
-        collateral=words.uint(at + 1),
-        ltv_zero=words.uint(at + 2),
+        ltv=words.uint(at[0], 0),
+        threshold=words.uint(at[0], 1),
+        bonus=words.uint(at[0], 2),
+        collateral=words.uint(at[1]),
+        ltv_zero=words.uint(at[3]) if len(at) > 3 else _without_ltv(now),
     )
 
 
-def _category_mode(words: Words, at: int, mode: int, now: tuple[ReserveNow, ...]) -> ModeNow:
+def _without_ltv(now: tuple[ReserveNow, ...]) -> int:
+    """Before 3.6 a mode lends nothing on what its own configuration gives no loan-to-value."""
+    return sum(1 << r.listing.id for r in now if not r.ltv)
+
+
+def _category_mode(words: Words, at: range, mode: int, now: tuple[ReserveNow, ...]) -> ModeNow:
     """A category named in its assets' configuration (3.0): offset, ltv, threshold, bonus, source, label."""
-    if not words.ok[at] or words.count[at] < 7:
+    if not words.ok[at[0]] or words.count[at[0]] < 7:
         return ModeNow(why=f"e-mode {mode} could not be read")
-    answer = words.uints(at)
-    mine = [r for r in now if r.category == mode]
+    answer = words.uints(at[0])
+    mine = tuple(r for r in now if r.category == mode)
     if answer[4]:
         source = book.checksum(answer[4])
         return ModeNow(why=f"e-mode {mode} is priced by a source of its own, {source}: that is not read")
     return ModeNow(
-        label=book.text(words.raw(at)[160:]) or f"e-mode {mode}",
+        label=book.text(words.raw(at[0])[160:]) or f"e-mode {mode}",
         ltv=answer[1],
         threshold=answer[2],
         bonus=answer[3],
         collateral=sum(1 << r.listing.id for r in mine),
-        # a category lends nothing on what its own configuration gives no loan-to-value
-        ltv_zero=sum(1 << r.listing.id for r in mine if not r.ltv),
+        ltv_zero=_without_ltv(mine),
     )

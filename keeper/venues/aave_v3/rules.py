@@ -1,6 +1,6 @@
 """How the pool liquidates, as pure integer functions; shared with paper markets and the loss estimate.
 
-Sources: LiquidationLogic.executeLiquidationCall and _calculateAvailableCollateralToLiquidate, v3.6 and v3.0.
+Sources: LiquidationLogic.executeLiquidationCall and _calculateAvailableCollateralToLiquidate, v3.6, v3.2 and v3.0.
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ def rule(line: Line) -> LiquidationRule:
             dust_base=LEFTOVER_USD * 10**8,
         )
     return LiquidationRule(
-        close_factor="half of a reserve's debt; all of it at health 0.95 or below (LiquidationLogic, v3.0)",
+        close_factor=(
+            "half of a reserve's debt; all of it at health 0.95 or below (LiquidationLogic, v3.0 to v3.2)"
+        ),
         dust_base=0,
     )
 

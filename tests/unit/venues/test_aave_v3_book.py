@@ -10,7 +10,7 @@ from keeper.config import VenueSettings
 from keeper.errors import ConfigError
 from keeper.venues import registry
 from keeper.venues.aave_v3 import book
-from keeper.venues.aave_v3.math import LINE_3_0, LINE_3_5, line_of
+from keeper.venues.aave_v3.math import LINE_3_0, LINE_3_2, LINE_3_5, line_of
 from tests.aave_market import ORACLE, POOL, PROVIDER, market
 
 pytestmark = pytest.mark.unit
@@ -51,11 +51,11 @@ def test_load__oracle_without_code__names_the_oracle() -> None:
     assert f"oracle {ORACLE}: BASE_CURRENCY() answered nothing: no contract" in said
 
 
-@pytest.mark.parametrize("revision", [0, 5, 6, 9, 12])
+@pytest.mark.parametrize("revision", [0, 6, 7, 8, 9, 12])
 def test_load__revision_not_verified__is_refused_by_name(revision: int) -> None:
     said = problem(PROVIDER, revision=revision)
     assert f"unknown POOL_REVISION {revision}" in said
-    assert "10 (3.6)" in said
+    assert "5 (3.2), 10 (3.6)" in said
 
 
 def test_load__base_currency_not_usd__is_refused() -> None:
@@ -63,7 +63,8 @@ def test_load__base_currency_not_usd__is_refused() -> None:
 
 
 def test_line__by_revision__selects_the_arithmetic() -> None:
-    assert (line_of(1), line_of(10), line_of(11)) == (LINE_3_0, LINE_3_5, LINE_3_5)
+    assert (line_of(1), line_of(5)) == (LINE_3_0, LINE_3_2)
+    assert (line_of(10), line_of(11)) == (LINE_3_5, LINE_3_5)
     assert {line_of(revision) for revision in (2, 3, 4)} == {LINE_3_0}  # SparkLend's pool as it was upgraded
 
 

@@ -325,3 +325,33 @@ def test_position__e_mode_of_the_3_0_line__is_named_by_the_reserves_configuratio
     found = position(chain)
     assert [h.threshold_wad for h in found.collateral] == [95 * 10**16, 78 * 10**16]
     assert found.mode == "ETH correlated"
+
+
+@pytest.mark.parametrize("revision", [1, 5])
+def test_position__bare_threshold_in_an_e_mode_up_to_3_2__counts_neither_there_nor_here(
+    revision: int,
+) -> None:
+    mode = FakeMode(
+        label="ETH correlated", ltv=9_300, threshold=9_500, bonus=10_100, collateral=frozenset({0})
+    )
+    user = FakeUser(collateral={0: 10**18, 2: 10**7}, debt={1: 10**9}, mode=3)
+    chain = market(users={ALICE: user}, modes={3: mode}, revision=revision)
+    chain.set(0, category=3, threshold=0, ltv=0)
+    found = position(chain)
+    # no row may read healthier than its chain
+    assert [h.threshold_wad for h in found.collateral] == [0, 78 * 10**16]
+    assert found.collateral[0].feed not in found.row.feeds
+
+
+def test_position__e_mode_of_3_2__is_a_bitmap_and_lends_nothing_on_what_has_no_ltv() -> None:
+    mode = FakeMode(
+        label="ETH correlated", ltv=9_300, threshold=9_500, bonus=10_100, collateral=frozenset({0, 2})
+    )
+    user = FakeUser(collateral={0: 10**18, 2: 10**7}, debt={1: 10**9}, mode=3)
+    chain = market(users={ALICE: user}, modes={3: mode}, revision=5)
+    chain.set(2, ltv=0)
+    found = position(chain)
+    assert [h.threshold_wad for h in found.collateral] == [95 * 10**16] * 2
+    assert [h.ltv_zero for h in found.collateral] == [False, True]
+    assert found.mode == "ETH correlated"
+    assert found.row.flags == (WHOLE_BPS_AVERAGE,)
