@@ -29,7 +29,14 @@ DAY_S = 86_400
 COOLED = 6
 PPM = 10
 """What a promise may miss: interest until inclusion, and rounding."""
-FACTOR = {"aave_v3": 0.83, "aave_v3_0": 0.83, "morpho_blue": 0.86, "compound_v3": 0.90, "maker": 1 / 1.45}
+FACTOR = {
+    "aave_v3": 0.83,
+    "aave_v3_0": 0.83,
+    "aave_v3_2": 0.83,
+    "morpho_blue": 0.86,
+    "compound_v3": 0.90,
+    "maker": 1 / 1.45,
+}
 SIZES = {"maker": (1.4, 2.0)}
 """Powers of ten of ether, where it is not 0 to 1.1: a vault owes nothing or at least 7,500 Dai."""
 

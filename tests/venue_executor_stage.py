@@ -1,4 +1,4 @@
-"""Both lines of Aave v3 and Morpho Blue (real), Compound v3 and Maker (doubles) on one chain, each an Executor."""
+"""Three lines of Aave v3 and Morpho Blue (real), Compound v3 and Maker (doubles) on one chain, each an Executor."""
 
 from __future__ import annotations
 
@@ -29,11 +29,12 @@ from tests.venue_stage import VenueReader
 ARTIFACTS = {
     "aave_v3": "AaveV3Executor",
     "aave_v3_0": "AaveV3Executor",
+    "aave_v3_2": "AaveV3Executor",
     "morpho_blue": "MorphoBlueExecutor",
     "compound_v3": "CompoundV3Executor",
     "maker": "MakerExecutor",
 }
-AAVE = {"aave_v3": "aave", "aave_v3_0": "spark"}
+AAVE = {"aave_v3": "aave", "aave_v3_0": "spark", "aave_v3_2": "middle"}
 """Lines of Aave v3, one kind to the daemon, each with a name for its venue."""
 OWES = {"maker": "DAI"}
 """What is lent where it is not USDC."""
@@ -52,13 +53,17 @@ class Ground:
     maker: VaultSystem | None = None
     spark: Deployment | None = None
     """The deployment with the market of Aave v3.0 in place of its own."""
+    middle: Deployment | None = None
+    """The same with that of v3.2."""
 
     def market(self, kind: str) -> Deployment:
         """Where tokens, feeds and Uniswap are, with the Aave market of that kind."""
-        if kind != "aave_v3_0":
+        own = {"aave_v3_0": self.spark, "aave_v3_2": self.middle}
+        if kind not in own:
             return self.deployment
-        assert self.spark is not None
-        return self.spark
+        market = own[kind]
+        assert market is not None
+        return market
 
     @property
     def ether(self) -> MorphoMarket:

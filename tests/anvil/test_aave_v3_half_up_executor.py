@@ -1,10 +1,14 @@
-"""The Executor on the 3.0 line's real bytecode: the unit that its rounding takes, e-mode, debt at a stable rate."""
+"""The Executor on the real bytecode of the lines that round half up, 3.0 and 3.2: the unit that their rounding takes,
+e-mode, debt at a stable rate; on 3.2 random states besides, rescued every way.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
+from statistics import median
+from typing import Any
 
 import pytest
 
@@ -12,6 +16,7 @@ from anvil.abi import encode_call
 from anvil.actors import Actors, Borrower
 from anvil.client import Chain, Reverted
 from anvil.deploy_aave_v3_0 import LENT_USD, deploy_aave_v3_0
+from anvil.deploy_aave_v3_2 import deploy_aave_v3_2
 from anvil.deploy_compound_v3 import deploy_compound_v3_on
 from anvil.deploy_executor import Terms
 from anvil.deploy_morpho import deploy_morpho
@@ -26,10 +31,10 @@ from keeper.units import WAD
 from keeper.venues.cushion import Cushion
 from strategies.deleverage import Deleverage
 from tests import build
-from tests.rescue_states import PPM, policy
+from tests.bench.figures import record
+from tests.rescue_states import PPM, WALLET, WAYS, policy, rescued
 from tests.venue_executor_stage import Ground, VenueExecutor
 
-pytestmark = pytest.mark.anvil
 DAY_S = 86_400
 YEAR_S = 365 * DAY_S
 USED_PCT = 99
@@ -43,37 +48,50 @@ TIGHT = build.policy(
     trigger="1.03", target="1.04", max_health="1.08", emergency="1.01", warn="1.05", hysteresis="0.005"
 )
 
+BOTH = pytest.mark.parametrize("kind", ["aave_v3_0", "aave_v3_2"])
+OLD = pytest.mark.parametrize("kind", ["aave_v3_0"])
+SAMPLE = 3
+STATES = 200
+SEED = 20_261_126
+GAS_MAX = 620_000
+"""Of a sale, as on the 3.0 line."""
+
 
 @pytest.fixture(scope="module")
 def built(upstream: Anvil, deployment: Deployment) -> Iterator[Ground]:
-    """The 3.0 market with an index of ether well above 1, for this file."""
+    """Both markets with an index of ether well above 1, for this file."""
     client = deployment.chain(upstream.url)
     snapshot = client.snapshot()
     site, comet = deploy_morpho(client, deployment), deploy_compound_v3_on(client, deployment)
-    spark = deploy_aave_v3_0(client, deployment)
-    units = {
-        symbol: usd * spark.token(symbol).unit // Actors(client, spark).price_usd8(symbol) * 10**8
-        for symbol, usd in (("wstETH", 10 * LENT_USD), ("WETH", LENT_USD * USED_PCT // 100))
-    }
-    whale = Borrower(
-        account=spark.roles.liquidator, collateral={"wstETH": units["wstETH"]}, debt={"WETH": units["WETH"]}
-    )
-    Actors(client, spark).open(whale)
+    spark, middle = deploy_aave_v3_0(client, deployment), deploy_aave_v3_2(client, deployment)
+    for market in (spark, middle):
+        units = {
+            symbol: usd * market.token(symbol).unit // Actors(client, market).price_usd8(symbol) * 10**8
+            for symbol, usd in (("wstETH", 10 * LENT_USD), ("WETH", LENT_USD * USED_PCT // 100))
+        }
+        whale = Borrower(
+            account=market.roles.liquidator,
+            collateral={"wstETH": units["wstETH"]},
+            debt={"WETH": units["WETH"]},
+        )
+        Actors(client, market).open(whale)
     client.mine(client.block().timestamp_s + YEAR_S)
-    yield Ground(chain=client, deployment=deployment, morpho=site, comet=comet, spark=spark)
+    yield Ground(chain=client, deployment=deployment, morpho=site, comet=comet, spark=spark, middle=middle)
     client.revert(snapshot)
     client.close()
 
 
 @pytest.fixture
-def stage(built: Ground, chain: Chain) -> VenueExecutor:
+def stage(built: Ground, chain: Chain, kind: str) -> VenueExecutor:
     """An owner with an Executor, before he granted anything."""
-    found = VenueExecutor(replace(built, chain=chain), "aave_v3_0", built.deployment.roles.actors[0])
+    found = VenueExecutor(replace(built, chain=chain), kind, built.deployment.roles.actors[0])
     found.ground.oracles(3_000)
     found.configure(found.terms())
     return found
 
 
+@pytest.mark.anvil
+@BOTH
 def test_sale__that_would_lack_the_last_unit__reverts_until_the_executor_keeps_what_is_asked_for(
     stage: VenueExecutor,
 ) -> None:
@@ -123,6 +141,8 @@ def _sold(stage: VenueExecutor, first: Call, n: int) -> str:
     return ""
 
 
+@pytest.mark.anvil
+@BOTH
 def test_sale__in_an_e_mode__is_by_its_threshold_and_stays_in_it(stage: VenueExecutor) -> None:
     terms = Terms(
         trigger=103 * WAD // 100, target=104 * WAD // 100, max=110 * WAD // 100,
@@ -145,6 +165,8 @@ def test_sale__in_an_e_mode__is_by_its_threshold_and_stays_in_it(stage: VenueExe
     assert (after.health_wad or 0) >= said.health_after_wad * (10**6 - PPM) // 10**6
 
 
+@pytest.mark.anvil
+@OLD
 def test_sale__beside_debt_at_a_stable_rate__repays_the_variable_part_alone(stage: VenueExecutor) -> None:
     stage.open({"WETH": 10 * WAD}, {"USDC": 12_000 * 10**6})
     usdc = stage.token("USDC")
@@ -161,6 +183,8 @@ def test_sale__beside_debt_at_a_stable_rate__repays_the_variable_part_alone(stag
     assert (left.health_wad or 0) >= policy().target_wad
 
 
+@pytest.mark.anvil
+@OLD
 def test_sale__where_all_debt_is_at_a_stable_rate__is_refused_here_and_there(stage: VenueExecutor) -> None:
     stage.open({"WETH": 10 * WAD}, {})
     usdc = stage.token("USDC")
@@ -170,6 +194,33 @@ def test_sale__where_all_debt_is_at_a_stable_rate__is_refused_here_and_there(sta
     assert isinstance(_proposed(stage, policy()), Refusal)
     with pytest.raises(Reverted, match="39"):  # NO_DEBT_OF_SELECTED_TYPE
         stage.deleverage(stage.order(6_000 * 10**6, 5 * WAD))
+
+
+@pytest.mark.anvil
+def test_rescues__random_states_on_3_2__each_way_reaches_what_it_promised(
+    built: Ground, chain: Chain
+) -> None:
+    found = rescued(replace(built, chain=chain), "aave_v3_2", SAMPLE, seed=SEED)
+    assert found.wrong == []
+    assert found.done == {way.name: SAMPLE for way in WAYS}, found.refused
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(3_600)
+def test_rescues__200_random_states_on_3_2__each_way_reaches_what_it_promised(
+    built: Ground, chain: Chain
+) -> None:
+    every = (*WAYS, *WALLET)
+    found = rescued(replace(built, chain=chain), "aave_v3_2", STATES, seed=SEED, ways=every)
+    proof: dict[str, Any] = {"evidence": "real_bytecode", "n": STATES, "seed": SEED}
+    for way, done in sorted(found.done.items()):
+        name = f"rescues_{way}_aave_v3_2"
+        record(name, done, unit="states", bound=f"= {STATES}", holds=done == STATES, **proof)
+    gas = int(median(found.gas["deleverage"]))
+    bound = f"<= {GAS_MAX}"
+    record("deleverage_gas_on_aave_v3_2", gas, unit="gas", bound=bound, holds=gas <= GAS_MAX, **proof)
+    assert found.wrong == []
+    assert found.done == {way.name: STATES for way in every}, found.refused
 
 
 def _proposed(stage: VenueExecutor, terms: Policy) -> Proposal | Refusal:
