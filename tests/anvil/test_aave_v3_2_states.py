@@ -202,3 +202,31 @@ def test_cash__sent_to_the_pool_past_its_books__is_not_counted(
     chain.send(chain.accounts[0], usdc.address, "mint(address,uint256)", usdc.a_token, 10**15)
     assert chain.call(usdc.address, "balanceOf(address)(uint256)", usdc.a_token) == before + 10**15
     assert cash() == before
+
+
+def test_threshold__that_a_reserve_has_not_of_its_own__no_e_mode_gives_it(
+    chain: Chain, middle: Deployment, loan: Reader
+) -> None:
+    """No vote gets there while somebody supplies it: its configuration is written past the configurator's checks."""
+    user, token = middle.roles.actors[2], middle.token("wstETH").address
+    Actors(chain, middle).open(
+        Borrower(
+            account=user,
+            collateral={"wstETH": 10**19, "DAI": 10**22},
+            debt={"WETH": 10**18},
+            emode=2,
+        )
+    )
+    stripped = chain.call(middle.pool, "getConfiguration(address)(uint256)", token) & ~(2**32 - 1)
+    chain.rpc("anvil_impersonateAccount", middle.configurator)
+    chain.rpc("anvil_setBalance", middle.configurator, hex(10**20))
+    chain.send(middle.configurator, middle.pool, "setConfiguration(address,(uint256))", token, (stripped,))
+    found = loan.position(user)
+    assert {h.amount.token.symbol: bool(h.threshold_wad) for h in found.collateral} == {
+        "wstETH": False,
+        "DAI": True,
+    }
+    (dai,) = (h for h in found.collateral if h.threshold_wad)
+    answer = "(uint256,uint256,uint256,uint256,uint256,uint256)"
+    six = chain.call(middle.pool, f"getUserAccountData(address){answer}", user)
+    assert (six[0], six[5]) == (dai.value_base, found.health_wad)
