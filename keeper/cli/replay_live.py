@@ -6,34 +6,35 @@ from dataclasses import replace
 from pathlib import Path
 
 from keeper.cli import subject
-from keeper.replay import fleet, live
-from keeper.risk.bookfile import NamedBook
+from keeper.replay import fleet, live, live_perps
+from keeper.replay.perps import PerpAccount
+
+FLAT = "not a lending position: a sweep and a chain know loans only"
 
 
-def of_config(config: Path) -> fleet.Fleet:
-    """The loans of the configuration's chains, each liquidated for what its own venue says now; a position that could
-    not be read is left out and said. ConfigError, or Transient where a chain does not answer."""
-    from keeper.cli import kernels
-    from keeper.cli.endings import drive
-    from keeper.config import load
-    from keeper.daemon.touching import symbols_of
-    from keeper.daemon.wiring import photograph
-    from keeper.risk.rows import conservative
-
-    settings = load(config)
-    kernels.prepare()
-    views = drive(photograph(settings))
-    labels = {id: label for v in views for id, label in v.labels.items()}
-    positions = [p for v in views for p in v.snapshot.positions]
-    book = NamedBook(
-        names=tuple(labels.get(p.id) or str(p.id) for p in positions),
-        rows=tuple(conservative(p) for p in positions),
-        prices={feed: price for v in views for feed, price in v.snapshot.prices.items()},
-        symbols=symbols_of(positions),
-        tokens=tuple(subject.collateral_tokens(p) for p in positions),
-        places=tuple((p.id.venue, str(p.id.chain_id)) for p in positions),
+def of_config(config: Path, *, sails: bool, policy: str) -> tuple[fleet.Fleet, tuple[PerpAccount, ...]]:
+    """The loans and (where ``sails``) the perpetual positions of the configuration's chains, each liquidated for what
+    its own venue says now; what could not be read or is not replayed is left out and said. Levels of a ``policy`` of
+    the configuration are held to health as its venue tells it. ConfigError, or Transient where a chain does not
+    answer."""
+    read = subject.guarded(config)
+    loans = [p for p in read.positions if not live_perps.is_perp(p)]
+    named = [(read.name(p.id), p) for p in read.positions if live_perps.is_perp(p)]
+    bets, left = live_perps.accounts(named, by_price=bool(policy))
+    if not sails:
+        bets, left = (), tuple((name, FLAT) for name, _ in named)
+    found = fleet.of_book(read.book(loans), str(config), live.terms(loans), f"the reading of {config}")
+    policies = {p.label: p.policy for p in read.settings.positions}
+    lost = ((u.id, u.why) for v in read.views for u in v.snapshot.unreadable)
+    unread = ((read.name(id), f"could not be read: {why}") for id, why in lost)
+    return replace(found, left_out=(*found.left_out, *left, *unread)), tuple(
+        _under(b, own, policy) for b in bets for own in (policies.get(b.name, policy),)
     )
-    found = fleet.of_book(book, str(config), live.terms(positions), f"the reading of {config}")
-    lost = ((u.id, u.why) for v in views for u in v.snapshot.unreadable)
-    unread = ((labels.get(id) or str(id), f"could not be read: {why}") for id, why in lost)
-    return replace(found, left_out=(*found.left_out, *unread))
+
+
+def _under(bet: PerpAccount, own: str, policy: str) -> PerpAccount:
+    """Said where it is replayed by another policy than the one that guards it."""
+    if not policy or own == policy:
+        return bet
+    other = f"the configuration guards it by policy {own}, and it is replayed by {policy}"
+    return replace(bet, note="; ".join(x for x in (bet.note, other) if x))

@@ -1,4 +1,4 @@
-"""The perpetual positions of a book in ``keeper replay``: read, checked against funding, sailed beside the loans."""
+"""The perpetual positions of a book in ``keeper replay``: checked against funding, sailed beside the loans."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from keeper.cli.endings import usage
-from keeper.replay import levels, omens, paper_perp, perp_trips, perps, terms
+from keeper.replay import levels, omens, paper_perp, perp_trips, perps
 from keeper.replay import run as sea
 from keeper.risk.assets import asset
 from keeper.units import wad_float
@@ -17,13 +17,6 @@ if TYPE_CHECKING:
     from keeper.cli.replayed import Scene
     from keeper.model import Policy
     from keeper.replay.paths import Paths
-
-
-def of(asked: Asked) -> tuple[perps.PerpAccount, ...]:
-    """Those of ``--book``; none where accounts or a configuration are replayed, or a grid or a chain."""
-    if asked.book is None or asked.accounts is not None or asked.sweep or asked.chain:
-        return ()
-    return perps.of_book(asked.book, terms.read(asked.book))
 
 
 def sailed(asked: Asked, scene: Scene, names: Sequence[str]) -> tuple[list[sea.Voyage], list[str]]:
@@ -81,5 +74,5 @@ def _ours(vessel: perps.PerpVessel, policy: Policy, scene: Scene) -> perp_trips.
     if policy.trail_pct or policy.take_profit or policy.close_prices:
         raise usage("--policy", f"{policy.name} leaves by price, which a replay knows of loans only")
     names = perp_trips.for_perps(policy)
-    venue = paper_perp.PaperPerps(vessel.account.assets, round(scene.shop.gas_units))
+    venue = paper_perp.PaperPerps(vessel.account, round(scene.shop.gas_units))
     return perp_trips.Ours(replace(policy, strategies=names), resolve(names), venue)

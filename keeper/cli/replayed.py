@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import random
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -12,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from keeper.cli import (
     progress,
+    replay_crew,
     replay_figure,
-    replay_live,
     replay_market,
     replay_perps,
     replaying,
@@ -34,7 +33,6 @@ from keeper.replay import (
     omens,
     paths,
     rescue,
-    terms,
     together,
 )
 from keeper.replay import run as sea
@@ -84,8 +82,7 @@ def run(asked: Asked) -> int:
     names = chosen("--keepers", asked.keepers, compare.NAMES)
     _refuse_unswept(asked)
     policy, other = _policy(asked), replay_figure.beside(asked)
-    bets = replay_perps.of(asked)
-    crew = _fleet(asked, bets)
+    crew, bets = replay_crew.of(asked)
     kernels.prepare()
     scene = _scene(asked, crew, (policy, other), bets)
     if asked.sweep:
@@ -246,30 +243,6 @@ def _policy(asked: Asked) -> Policy | None:
     return replay_figure.named("--policy", asked.policy, asked.config)
 
 
-def _fleet(asked: Asked, bets: Sequence[PerpAccount] = ()) -> fleet.Fleet:
-    if asked.accounts is not None and asked.book is not None:
-        raise usage("--accounts", "give either --accounts or --book, not both")
-    found = fleet.read(asked.accounts) if asked.accounts is not None else _of_book(asked)
-    sails = {b.name for b in bets}
-    found = replace(found, left_out=tuple(x for x in found.left_out if x[0] not in sails))
-    if not found.accounts and not bets:
-        why = "; ".join(f"{n}: {w}" for n, w in found.left_out[:3])
-        raise ConfigError(
-            (f"{found.path}: no lending position with debt to replay{': ' + why if why else ''}",)
-        )
-    if asked.sample and asked.sample < len(found.accounts):
-        picked = random.Random(asked.seed).sample(range(len(found.accounts)), asked.sample)
-        return replace(found, accounts=tuple(found.accounts[n] for n in sorted(picked)))
-    return found
-
-
-def _of_book(asked: Asked) -> fleet.Fleet:
-    """A book's loans by its own terms, or the configuration's as they stand, by what was read of their venues."""
-    if asked.book is None:
-        return replay_live.of_config(asked.config)
-    return fleet.of_book(terms.read(asked.book), str(asked.book), terms.of_book(asked.book))
-
-
 def _scene(
     asked: Asked,
     crew: fleet.Fleet,
@@ -290,8 +263,9 @@ def _scene(
     if pegs and (asked.sweep or asked.chain):
         raise usage("--peg", "is not swept, and not driven through a chain")
     read = _bars(asked, pegs)
-    assets = tuple(dict.fromkeys((*crew.assets, *(a for b in bets for a in b.assets))))
     held = [*(x.strip() for x in asked.hold.split(",") if x.strip()), *pegs]
+    crew, bets = replay_crew.priced(asked, crew, bets, (_without(read, pegs), held))
+    assets = tuple(dict.fromkeys((*crew.assets, *(a for b in bets for a in b.assets))))
     _refuse_lacking(_without(read, pegs), crew, bets, held)
     moved = paths.project(_without(read, pegs), assets, moments, FEEDS[asked.feed], held)
     follows = any(p is not None and wants_warning(p) for p in (policy, other))

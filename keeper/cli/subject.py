@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,8 @@ import typer
 
 if TYPE_CHECKING:
     from keeper.config import Settings
-    from keeper.model import Means, Position
+    from keeper.daemon.wiring import View
+    from keeper.model import Means, Position, PositionId
     from keeper.risk.bookfile import NamedBook
     from keeper.risk.distance import Nearest
 
@@ -38,33 +40,24 @@ def named_book(config: Path, book: Path | None) -> NamedBook:
         found = bookfile.read(book)
         kernels.prepare()
         return found
-    from keeper.cli.endings import drive
-    from keeper.config import load
-
-    settings = load(config)
-    kernels.prepare()
-    from keeper.daemon.touching import symbols_of
-    from keeper.daemon.wiring import photograph
     from keeper.model import BookRow
     from keeper.risk import adl
     from keeper.risk.legs import equity
-    from keeper.risk.rows import conservative
     from keeper.risk.stake import position_loss_usd
 
-    views = drive(photograph(settings))
-    labels = {id: label for v in views for id, label in v.labels.items()}
-    positions = [p for v in views for p in v.snapshot.positions]
+    read = guarded(config)
+    views, positions = read.views, read.positions
     days = [days_of(p, v.snapshot.means, v.snapshot.prices) for v in views for p in v.snapshot.positions]
     lost = [u for v in views for u in v.snapshot.unreadable]
     ids = [p.id for p in positions] + [u.id for u in lost]
     nothing = BookRow(feeds=(), a=(), b=(), a0=math.nan)
-    return bookfile.NamedBook(
-        names=tuple(labels.get(id) or str(id) for id in ids),
-        rows=tuple(conservative(p) for p in positions) + (nothing,) * len(lost),
-        prices={feed: price for v in views for feed, price in v.snapshot.prices.items()},
-        symbols=symbols_of(positions),
-        levels=_levels(settings),
-        tokens=tuple(collateral_tokens(p) for p in positions) + ((),) * len(lost),
+    read_now = read.book(positions)
+    return replace(
+        read_now,
+        names=tuple(read.name(id) for id in ids),
+        rows=read_now.rows + (nothing,) * len(lost),
+        levels=_levels(read.settings),
+        tokens=read_now.tokens + ((),) * len(lost),
         losses=tuple(position_loss_usd(p) for p in positions) + (None,) * len(lost),
         days=tuple(days) + (None,) * len(lost),
         equities=tuple(equity(p) for p in positions) + (None,) * len(lost),
@@ -72,11 +65,52 @@ def named_book(config: Path, book: Path | None) -> NamedBook:
         owners=tuple(id.account for id in ids),
         places=tuple((id.venue, str(id.chain_id)) for id in ids),
         oracles={f: oracle_of(f) for v in views for f in v.snapshot.prices},
-        adl=tuple(
-            (labels.get(p.id) or str(p.id), near)
-            for p in positions
-            if (near := adl.of_position(p)) is not None
-        ),
+        adl=tuple((read.name(p.id), near) for p in positions if (near := adl.of_position(p)) is not None),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guarded:
+    """The guarded positions of a configuration, as they stand now."""
+
+    settings: Settings
+    views: tuple[View, ...]
+    positions: tuple[Position, ...]
+    """Those that could be read, of every chain."""
+
+    def name(self, id: PositionId) -> str:
+        """Its label, else its identity."""
+        return next((found for v in self.views if (found := v.labels.get(id))), str(id))
+
+    def book(self, positions: Sequence[Position]) -> NamedBook:
+        """Some of them as a book, by what their venues say."""
+        from keeper.daemon.touching import symbols_of
+        from keeper.risk.bookfile import NamedBook
+        from keeper.risk.rows import conservative
+
+        return NamedBook(
+            names=tuple(self.name(p.id) for p in positions),
+            rows=tuple(conservative(p) for p in positions),
+            prices={feed: price for v in self.views for feed, price in v.snapshot.prices.items()},
+            symbols=symbols_of(positions),
+            tokens=tuple(collateral_tokens(p) for p in positions),
+            places=tuple((p.id.venue, str(p.id.chain_id)) for p in positions),
+        )
+
+
+def guarded(config: Path) -> Guarded:
+    """What stands on the configuration's chains now. Prepares the kernel cache. ConfigError, or Transient where a
+    chain does not answer."""
+    from keeper.cli import kernels
+    from keeper.cli.endings import drive
+    from keeper.config import load
+    from keeper.daemon.wiring import photograph
+
+    settings = load(config)
+    kernels.prepare()
+    views = drive(photograph(settings))
+    return Guarded(
+        settings=settings, views=views, positions=tuple(p for v in views for p in v.snapshot.positions)
     )
 
 

@@ -18,7 +18,7 @@ from keeper.model import (
     Step,
 )
 from keeper.replay import paper
-from keeper.replay.perps import CLOSE_FEE, PerpVessel
+from keeper.replay.perps import PerpAccount, PerpVessel
 from keeper.risk.assets import CALM, asset
 from keeper.seams import LiquidationRule
 from keeper.units import UINT256_MAX, WAD, mul_div_down, mul_div_up
@@ -30,7 +30,11 @@ FOREVER_S = 10**12
 
 
 class PaperPerps(paper.PaperVenue):
-    """One isolated position; health is what remains over what must. A reduction is filled at the feed's price."""
+    """One isolated position, its health as its account's is told. A reduction is filled at the feed's price."""
+
+    def __init__(self, account: PerpAccount, gas_units: int) -> None:
+        super().__init__(account.assets, gas_units)
+        self.account = account
 
     @property
     def rules(self) -> LiquidationRule:
@@ -54,14 +58,33 @@ class PaperPerps(paper.PaperVenue):
             left = max(0, perp.size_usd - step.size_usd)
             tokens = mul_div_down(perp.tokens, left, perp.size_usd)
             fee = (perp.tokens - tokens) * perp.index_price * perp.fee_factor // USD
+            spared = round((perp.size_usd - left) * self.account.closing)
             perp = replace(
                 perp,
                 size_usd=left,
                 tokens=tokens,
-                remaining_usd=perp.remaining_usd - fee,
-                minimum_factor=_factor(perp.minimum_factor_after, perp.minimum_usd, left),
+                remaining_usd=perp.remaining_usd - fee + spared,
+                minimum_factor=_factor(perp.minimum_factor_after, self.fixed_usd, left),
             )
-        return stated(replace(position, perp=perp))
+        return self.stated(replace(position, perp=perp))
+
+    @property
+    def fixed_usd(self) -> int:
+        """What must remain beside the share of the size."""
+        return round(self.account.minimum_usd * 10**9) * 10**21
+
+    def stated(self, position: Position) -> Position:
+        """The position with its own health; none without a size."""
+        perp = position.perp
+        assert perp is not None
+        if not perp.size_usd:
+            return replace(position, health_wad=UINT256_MAX)
+        need = perp.need_usd
+        if not self.account.by_price:
+            return replace(position, health_wad=max(0, perp.remaining_usd) * WAD // need)
+        gone = round(perp.size_usd * self.account.closing)
+        weight = need + perp.size_usd + gone if perp.long else perp.tokens * perp.index_price
+        return replace(position, health_wad=max(0, WAD + (perp.remaining_usd - need) * WAD // weight))
 
 
 def _factor(share: int, minimum_usd: int, size_usd: int) -> int:
@@ -69,22 +92,14 @@ def _factor(share: int, minimum_usd: int, size_usd: int) -> int:
     return share + (mul_div_up(minimum_usd, USD, size_usd) if size_usd else 0)
 
 
-def stated(position: Position) -> Position:
-    """The position with its own health; none without a size."""
-    perp = position.perp
-    assert perp is not None
-    health = max(0, perp.remaining_usd) * WAD // perp.need_usd if perp.size_usd else UINT256_MAX
-    return replace(position, health_wad=health)
-
-
 def position_of(vessel: PerpVessel, venue: PaperPerps, number: int) -> Position:
     """What a venue would say of the vessel at its present moment."""
     account, tokens = vessel.account, {t.symbol: t for t in venue.tokens}
     price, equity = float(vessel.price[vessel.at]), float(vessel.equity(vessel.at, vessel.at + 1)[0])
     size_usd = round(abs(vessel.size) * account.entry * 10**6) * 10**24
-    need = float(vessel.need(vessel.at, vessel.at + 1)[0]) - account.minimum_usd
-    minimum_usd = round(account.minimum_usd * 10**9) * 10**21
-    share = round(need / max(size_usd / USD, 1e-9) * 10**18) * UNIT
+    on = account.entry if account.on_entry else price
+    share = round(abs(vessel.size) * account.rate * on / max(size_usd / USD, 1e-9) * 10**18) * UNIT
+    least_usd = max(venue.fixed_usd, round(account.floor_usd * 10**9) * 10**21)
     held = account.margin[0][0] if account.margin else account.index
     index_price = round(price * UNIT)
     perp = Perp(
@@ -104,12 +119,12 @@ def position_of(vessel: PerpVessel, venue: PaperPerps, number: int) -> Position:
         impact_usd=0,
         impact_least_usd=0,
         closing_usd=0,
-        fee_factor=round(CLOSE_FEE * 10**18) * UNIT,
+        fee_factor=round(account.close_fee * 10**18) * UNIT,
         owed=0,
         remaining_usd=round(equity * 10**9) * 10**21,
-        minimum_factor=_factor(share, minimum_usd, size_usd),
+        minimum_factor=_factor(share, venue.fixed_usd, size_usd),
         minimum_factor_after=share,
-        minimum_usd=minimum_usd,
+        minimum_usd=least_usd,
         size_least_usd=0,
         orders=(),
         order_expires_s=0,
@@ -129,16 +144,26 @@ def position_of(vessel: PerpVessel, venue: PaperPerps, number: int) -> Position:
         row=_row(vessel, price),
         perp=perp,
     )
-    return stated(bare)
+    return venue.stated(bare)
 
 
 def _row(vessel: PerpVessel, price: float) -> BookRow:
-    """Equity and need as affine forms of the index, margin at its present value."""
-    account, size = vessel.account, vessel.size
-    equity = float(vessel.equity(vessel.at, vessel.at + 1)[0])
-    fixed = account.minimum_usd + (abs(size) * account.rate * account.entry if account.on_entry else 0.0)
-    b = 0.0 if account.on_entry else abs(size) * account.rate
-    return BookRow(feeds=(account.index,), a=(size,), b=(b,), a0=equity - size * price, b0=fixed)
+    """Health's two sides as affine forms of the index, margin at its present value."""
+    account, size, now = vessel.account, vessel.size, (vessel.at, vessel.at + 1)
+    equity, need = float(vessel.equity(*now)[0]), float(vessel.need(*now)[0])
+    share = 0.0 if account.on_entry else abs(size) * account.rate
+    if need <= account.floor_usd:
+        # the floor binds: no price moves it
+        share = 0.0
+    fixed, rest = need - share * price, equity - size * price
+    feeds = (account.index,)
+    if not account.by_price:
+        return BookRow(feeds=feeds, a=(size,), b=(share,), a0=rest, b0=fixed)
+    if size > 0.0:
+        whole = size * account.entry * (1.0 + account.closing)
+        return BookRow(feeds=feeds, a=(size,), b=(share,), a0=rest + whole, b0=fixed + whole)
+    # what it is short of costs the price, and the spare equity pays for more of it
+    return BookRow(feeds=feeds, a=(-share,), b=(-size,), a0=rest - fixed, b0=0.0)
 
 
 def reserve_of(venue: PaperPerps, name: str, price: float) -> Reserve:

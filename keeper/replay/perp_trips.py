@@ -14,7 +14,7 @@ from keeper.model import Block, Means, Policy, ReducePerp, Snapshot
 from keeper.replay import beside, paper, paper_perp
 from keeper.replay.market import Market
 from keeper.replay.ours import BLOCK_S, EVERY_HEALTH, TIP_WEI, WALLET
-from keeper.replay.perps import CLOSE_FEE, PerpVessel
+from keeper.replay.perps import PerpVessel
 from keeper.replay.policies import Act
 from keeper.replay.run import ACTS_MAX, LIQUIDATION, Event, Trip
 from keeper.risk.outlook import assess
@@ -55,7 +55,7 @@ class Reduction:
         if (price < self.worst) if vessel.size > 0.0 else (price > self.worst):
             return Act(why="the price is worse where it lands than the order takes", gas=gas)
         sold = self.share * vessel.notional_usd
-        cost = vessel.cut(self.share, CLOSE_FEE)
+        cost = vessel.cut(self.share, vessel.account.close_fee)
         return Act(sold=sold, cost=cost, gas=gas, pair=(vessel.account.index, ""))
 
 
@@ -72,8 +72,10 @@ class Nobody:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Threshold:
-    """Below ``line`` it closes what brings health to ``target``: s = (T n - E) / (T (n - m) - f N), n the need of
-    which m is fixed, E equity, N notional, f the fee.
+    """Below ``line`` it closes what brings health to ``target``:
+    s = (n + (T - 1) w - E) / (n - m + (T - 1) (w - k) - f N + c), n the need and w the weight of health, of which m
+    and k are fixed, E equity, N notional, f the fee, c what the venue no longer counts as gone by closing. Where
+    health is equity over need, w is n and k is m.
     """
 
     line: float
@@ -81,15 +83,19 @@ class Threshold:
 
     def plan(self, vessel: PerpVessel, market: Market) -> Reduction | Act:
         """One reduction, its worst price as far away as ours."""
-        now = slice(vessel.at, vessel.at + 1)
-        equity, need = (
-            float(x[0]) for x in (vessel.equity(now.start, now.stop), vessel.need(now.start, now.stop))
-        )
-        room = self.target * (need - vessel.account.minimum_usd) - CLOSE_FEE * vessel.notional_usd
+        now, account = (vessel.at, vessel.at + 1), vessel.account
+        equity, need, weight = (float(f(*now)[0]) for f in (vessel.equity, vessel.need, vessel.weight))
+        fixed = account.floor_usd if need <= account.floor_usd else account.minimum_usd
+        held = 0.0 if account.by_price and vessel.size < 0.0 else fixed
+        over = self.target - 1.0
+        spared = abs(vessel.size) * account.entry * account.closing
+        room = need - fixed + over * (weight - held) - account.close_fee * vessel.notional_usd + spared
         if room <= 0.0:
             return Act(why="closing costs more than it frees")
         slip = SLIP_BPS / BPS if vessel.size > 0.0 else -SLIP_BPS / BPS
-        return _reduction((self.target * need - equity) / room, float(vessel.price[vessel.at]) * (1.0 - slip))
+        return _reduction(
+            (need + over * weight - equity) / room, float(vessel.price[vessel.at]) * (1.0 - slip)
+        )
 
 
 class Ours:
@@ -244,11 +250,20 @@ def notes(vessels: Sequence[PerpVessel], *, counted: bool) -> list[str]:
     if not vessels:
         return []
     paid = sum(v.funding_usd for v in vessels)
-    told = (
-        f"funding paid by them with nobody acting {paid:,.0f} USD"
-        if counted
-        else "no funding is counted (--funding)"
-    )
+    rated = [v for v in vessels if v.account.carry_year is not None]
+    told = "no funding is counted (--funding)"
+    if counted:
+        told = f"funding paid by them with nobody acting {paid:,.0f} USD"
+        told += ", and no borrowing fee beside it" if rated else ""
+    elif rated:
+        told = f"funding and borrowing at the rates of now, {paid:,.0f} USD with nobody acting"
+        told += f", of {len(rated)} of them: no rates were read of the others" * (len(rated) < len(vessels))
+    kept = "margin is not added in a replay, a part is closed for a fee"
     return [
-        f"{len(vessels)} perpetual positions: {told}; margin is not added in a replay, a part is closed for a fee"
+        f"{len(vessels)} perpetual positions: {told}; {kept}",
+        "health of perpetual positions is "
+        + (
+            "their venue's: how far the price may move" if vessels[0].account.by_price else "equity over need"
+        ),
+        *(f"{v.name}: {v.account.note}" for v in vessels if v.account.note),
     ]

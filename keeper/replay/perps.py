@@ -1,9 +1,11 @@
 """Perpetual positions along a price history: margin, profit, and funding as it was paid; each isolated.
 
-    equity(t) = margin at its haircut + size (p(t) - entry) - fees - size (F(t) - F(0))
+    equity(t) = margin at its haircut + size (p(t) - entry) - fees - |size| entry closing - size (F(t) - F(0))
     F(t)      = sum of rate x p over the funding times up to t, dollars for one token of a long
-    need(t)   = |size| x rate x (p(t) or entry) + minimum
-    health    = equity / need, liquidated below 1
+    need(t)   = |size| x rate x (p(t) or entry) + minimum, the floor at the least
+    health    = 1 + (equity - need) / weight, liquidated below 1
+    weight    = need: health is equity / need. By price, as GMX v2's reader tells it (``gmx_v2.forms``):
+                need + |size| entry (1 + closing) of a long, |size| p(t) of a short
 
 A positive rate is paid by longs to shorts. Whoever is liquidated loses ``LIQUIDATION_FEE`` of the notional, at most
 what is left; the rest goes back to him.
@@ -29,6 +31,7 @@ from keeper.risk.bookfile import NamedBook
 LIQUIDATION_FEE = 0.003
 """Of the notional, as ``book-file`` takes it for GMX v2 unless given."""
 CLOSE_FEE = 0.0006
+YEAR_S = 31_536_000.0
 GAP_STEPS = 3.0
 """Funding that is missing for longer than so many of its own intervals is no funding."""
 
@@ -49,6 +52,18 @@ class PerpAccount:
     margin: tuple[tuple[str, float, float], ...]
     prices: Mapping[str, float]
     """The book's, by asset: where the path begins."""
+    floor_usd: float = 0.0
+    """No need is below it, whatever the size."""
+    closing: float = 0.0
+    """Share of the size at entry that its venue counts as gone by closing: less as the size is."""
+    close_fee: float = CLOSE_FEE
+    """Of what is closed."""
+    carry_year: float | None = None
+    """What holding it costs a year, share of the size at entry, where its venue told its rates; 0 or more."""
+    by_price: bool = False
+    """Health is told by how far the price may move."""
+    note: str = ""
+    """What of its venue a replay does not play."""
 
     @property
     def assets(self) -> tuple[str, ...]:
@@ -122,19 +137,26 @@ def covered(path: Path, symbol: str, paid: Funding, times_s: Floats) -> None:
         )
 
 
+def _carried(account: PerpAccount, times_s: Floats) -> Floats:
+    """float64[M] F by the rates that were read: either side pays them, so a short's token is paid for below 0."""
+    a_second = (account.carry_year or 0.0) * account.entry / YEAR_S
+    return np.asarray(math.copysign(a_second, account.size) * (times_s - times_s[0]))
+
+
 class PerpVessel:
     """One position under way; ``at`` is its present moment. Only ``cut`` and ``liquidate`` change it."""
 
     def __init__(self, account: PerpAccount, paths: Paths, paid: Funding | None) -> None:
-        """Without ``paid`` no funding is counted, which whoever shows it says."""
+        """Without ``paid`` the account's own rates are charged, or nothing, which whoever shows it says."""
         self.name, self.account, self.paths = account.name, account, paths
         self.times_s = times_of(paths)
         self.price = account.prices[account.index] * paths.said[paths.row_of(account.index)]
         self.margin_usd = np.zeros(len(self.price))
         for asset, amount, haircut in account.margin:
             self.margin_usd += amount * haircut * account.prices[asset] * paths.said[paths.row_of(asset)]
-        none = np.zeros(len(self.price))
-        self.paid = none if paid is None else funding_of(self.price, self.times_s, paid)
+        self.paid = _carried(account, self.times_s)
+        if paid is not None:
+            self.paid = funding_of(self.price, self.times_s, paid)
         self.size, self.at = account.size, 0
         self.cash_usd = -account.size * account.entry - account.fees_usd
         self.funding_usd = 0.0
@@ -145,20 +167,30 @@ class PerpVessel:
         """USD at the moments from ``first`` up to before ``last``, as the position stands."""
         span = slice(first, last)
         owed = self.size * (self.paid[span] - self.paid[self.at])
-        return np.asarray(self.margin_usd[span] + self.cash_usd + self.size * self.price[span] - owed)
+        gone = abs(self.size) * self.account.entry * self.account.closing
+        return np.asarray(self.margin_usd[span] + self.cash_usd + self.size * self.price[span] - gone - owed)
 
     def need(self, first: int, last: int) -> Floats:
         """Least equity at the same moments."""
         price = self.account.entry if self.account.on_entry else self.price[first:last]
-        return np.asarray(
-            abs(self.size) * self.account.rate * price + self.account.minimum_usd + np.zeros(last - first)
-        )
+        share = abs(self.size) * self.account.rate * price + self.account.minimum_usd
+        return np.asarray(np.maximum(share, self.account.floor_usd) + np.zeros(last - first))
+
+    def weight(self, first: int, last: int) -> Floats:
+        """What health counts the spare equity by."""
+        need = np.maximum(self.need(first, last), 1e-9)
+        if not self.account.by_price:
+            return np.asarray(need)
+        if self.size > 0.0:
+            return np.asarray(need + self.size * self.account.entry * (1.0 + self.account.closing))
+        return np.asarray(-self.size * self.price[first:last])
 
     def healths(self, first: int, last: int) -> Floats:
-        """Equity over need; +inf once closed."""
+        """By the module's formula; +inf once closed."""
         if not self.size:
             return np.full(last - first, math.inf)
-        return np.asarray(self.equity(first, last) / np.maximum(self.need(first, last), 1e-9))
+        equity, need, weight = (f(first, last) for f in (self.equity, self.need, self.weight))
+        return np.asarray(1.0 + (equity - need) / weight if self.account.by_price else equity / weight)
 
     def health(self) -> float:
         """Now."""

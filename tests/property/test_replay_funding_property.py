@@ -128,7 +128,7 @@ def test_paper__when_the_rooms_see_a_position__then_its_health_is_the_paths_to_a
     account = bet(-size if short else size, 2_000.0, 2_500.0 * size, on_entry=on_entry, minimum_usd=5.0)
     vessel = PerpVessel(account, paths(prices), None)
     vessel.sail(1)
-    venue = paper_perp.PaperPerps(account.assets, 500_000)
+    venue = paper_perp.PaperPerps(account, 500_000)
     found = paper_perp.position_of(vessel, venue, 7)
     assert (found.health_wad or 0) / WAD == pytest.approx(vessel.health(), rel=1e-6)
     row = found.row
