@@ -26,15 +26,24 @@ FeedOption = Annotated[
 ]
 Hold = Annotated[str, typer.Option("--hold", help="Assets without prices whose first value is held.")]
 Keepers = Annotated[str, typer.Option("--keepers", help="Which of them, by name; all five unless given.")]
-PolicyName = Annotated[str, typer.Option("--policy", help="A policy of the configuration.")]
+PolicyName = Annotated[
+    str, typer.Option("--policy", help="A policy of the configuration, for all positions.")
+]
 BesideName = Annotated[
     str, typer.Option("--beside", help="Another policy of the configuration, in the same run for comparison.")
 ]
 Wallet = Annotated[
     str, typer.Option("--wallet", help="Tokens that ours has beside each account: USDC=10000,WETH=5.")
 ]
-Trigger = Annotated[float, typer.Option("--trigger", help="Health below which keepers act.")]
-Target = Annotated[float, typer.Option("--target", help="Health that they restore.")]
+OF_POLICY = "with --config alone each position's policy says"
+Trigger = Annotated[
+    float | None,
+    typer.Option("--trigger", help="Health below which keepers act.", show_default=f"1.25; {OF_POLICY}"),
+]
+Target = Annotated[
+    float | None,
+    typer.Option("--target", help="Health that they restore.", show_default=f"1.4; {OF_POLICY}"),
+]
 OwnLevels = Annotated[
     bool, typer.Option("--own-levels", help="Each account's own, by what its assets can do.")
 ]
@@ -96,8 +105,8 @@ class Asked:
     policy: str
     beside: str
     wallet: str
-    trigger: float
-    target: float
+    trigger: float | None
+    target: float | None
     own_levels: bool
     gas: str
     gas_file: Path | None
@@ -135,8 +144,8 @@ def command(
     policy: PolicyName = "",
     beside: BesideName = "",
     wallet: Wallet = "",
-    trigger: Trigger = 1.25,
-    target: Target = 1.40,
+    trigger: Trigger = None,
+    target: Target = None,
     own_levels: OwnLevels = False,
     gas: Gas = "20:1000",
     gas_file: GasFile = None,
@@ -162,8 +171,9 @@ def command(
 
     Each keeper sees only what a feed has said by then; acts land after a delay, pay gas that rises in a fall, and
     sell into a market of stated depth. Liquidators act at once. Every keeper has the same trigger and target, no
-    wallet money (ours: --wallet; cdp_keeper: a tenth of the debt), and limits that do not bind. Exits with 1 when
-    ours left an account to liquidators, or when the chain disagrees with the paper.
+    wallet money (ours: --wallet; cdp_keeper: a tenth of the debt), and limits that do not bind; each position of
+    --config has those of the policy that guards it, its caps with them. Exits with 1 when ours left an account to
+    liquidators, or when the chain disagrees with the paper.
 
     Example: keeper replay --prices eth_1m.parquet --symbol ETH/USDT --accounts accounts.csv.gz --from 2021-05-18
     """

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keeper.cli import replaying, subject, table
+from keeper.cli import replay_guards, replaying, subject, table
 from keeper.cli.endings import say
 from keeper.cli.replayed import Scene
 from keeper.errors import EXIT_UNREACHABLE
@@ -31,6 +31,7 @@ def run(asked: Asked, scene: Scene) -> int:
     """1 where paper and chain disagree by more than is stated, else 0."""
     import keeper
 
+    policy = replay_guards.chained(scene)
     root = Path(keeper.__file__).resolve().parents[1]
     if not (root / "anvil" / "replayed.py").is_file() or not (root / "anvil" / "node_modules").is_dir():
         say(
@@ -40,7 +41,7 @@ def run(asked: Asked, scene: Scene) -> int:
     sys.path.insert(0, str(root))
     from anvil.replayed import compared
 
-    found = compared(scene.crew, scene.moved, scene.policy)
+    found = compared(scene.crew, scene.moved, policy)
     left_out = [*(f"{name}: {why}" for name, why in scene.crew.left_out), *found.left_out]
     if asked.json:
         print(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from keeper.cli import replay_live
+from keeper.cli import replay_guards, replay_live
 from keeper.cli.endings import usage
 from keeper.errors import ConfigError
 from keeper.replay import fleet, live_perps, perps, terms
@@ -59,7 +59,8 @@ def _found(asked: Asked) -> Crew:
     # a grid and a chain know loans only
     sails = not (asked.sweep or asked.chain)
     if asked.book is None:
-        return replay_live.of_config(asked.config, sails=sails, policy=asked.policy)
+        own = replay_guards.own(asked)
+        return replay_live.of_config(asked.config, sails=sails, policy=asked.policy, own=own)
     book = terms.read(asked.book)
     found = fleet.of_book(book, str(asked.book), terms.of_book(asked.book))
     return found, perps.of_book(asked.book, book) if sails else ()

@@ -11,6 +11,7 @@ from keeper.cli.endings import usage
 from keeper.replay import compare
 from keeper.replay import figure as drawing
 from keeper.replay import run as sea
+from keeper.replay.levels import guarding
 from keeper.risk.assets import CALM, asset
 from keeper.units import wad_float
 
@@ -67,8 +68,9 @@ def worst(scene: Scene) -> list[Account]:
     return sorted(scene.crew.accounts, key=lambda a: (-lost[a.name], -a.owed))
 
 
-def figure(scene: Scene, sailed: Sequence[sea.Voyage], policy: str) -> str:
-    """The picture of the account that loses most, under at most three keepers: nobody, --beside, ours."""
+def figure(scene: Scene, sailed: Sequence[sea.Voyage], held: Mapping[str, str]) -> str:
+    """The picture of the account that loses most, under at most three keepers: nobody, --beside, ours. ``held``: the
+    configuration's policy by position, where one holds it."""
     if not scene.crew.accounts:
         found, title, drawn, levels = _bet(scene, sailed)
     else:
@@ -76,7 +78,7 @@ def figure(scene: Scene, sailed: Sequence[sea.Voyage], policy: str) -> str:
         found, drawn, levels = account.name, _drawn(scene, account), scene.levels(account)
         title = _title(account, sailed[0].usd)
     other = scene.other.name if scene.other is not None else "threshold"
-    names = {"nobody": "nobody", other: other, "ours": f"ours: {policy}" if policy else "ours"}
+    names = {"nobody": "nobody", other: other, "ours": f"ours: {held[found]}" if found in held else "ours"}
     styles = dict(zip(names, drawing.STYLES, strict=True))
     curves = [
         drawing.Curve(name=names[v.keeper], style=styles[v.keeper], trip=t)
@@ -108,7 +110,7 @@ def _bet(scene: Scene, sailed: Sequence[sea.Voyage]) -> tuple[str, str, str, tup
     trip = max(sailed[0].trips, key=lambda t: t.lost_usd)
     bet = next(b for b in scene.perps if b.name == trip.name)
     side, margin = ("long", "short")[bet.size < 0.0], ", ".join(f"{n:,.0f} {a}" for a, n, _ in bet.margin)
-    policy = scene.policy
+    policy = guarding(scene.policy, bet.name)
     levels = (1.0, 1.0) if policy is None else (wad_float(policy.trigger_wad), wad_float(policy.target_wad))
     title = f"A {side} of {abs(bet.size):g} {bet.index} from {bet.entry:,.0f}, margin {margin}"
     return bet.name, title, bet.index, levels

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from keeper.cli import replay_guards
 from keeper.cli.endings import usage
-from keeper.replay import levels, omens, paper_perp, perp_trips, perps
+from keeper.replay import levels, live_perps, omens, paper_perp, perp_trips, perps
 from keeper.replay import run as sea
 from keeper.risk.assets import asset
 from keeper.units import wad_float
@@ -24,11 +25,12 @@ def sailed(asked: Asked, scene: Scene, names: Sequence[str]) -> tuple[list[sea.V
     if not scene.perps:
         return [], []
     paid = {a.index: _paid(asked, a.index, scene.moved) for a in scene.perps}
-    policy = scene.policy or levels.plain(asked.trigger, asked.target)
+    held = {a.name: levels.guarding(scene.policy, a.name) or replay_guards.plain(asked) for a in scene.perps}
     voyages, idle = [], [perps.PerpVessel(a, scene.moved, paid[a.index]) for a in scene.perps]
     for name in names:
         trips = [
-            _trip(perps.PerpVessel(a, scene.moved, paid[a.index]), name, (scene, policy)) for a in scene.perps
+            _trip(perps.PerpVessel(a, scene.moved, paid[a.index]), name, (scene, held[a.name]))
+            for a in scene.perps
         ]
         voyages.append(sea.Voyage(keeper=name, trips=tuple(trips)))
     for vessel in idle:
@@ -71,7 +73,7 @@ def _trip(vessel: perps.PerpVessel, name: str, around: tuple[Scene, Policy]) -> 
 def _ours(vessel: perps.PerpVessel, policy: Policy, scene: Scene) -> perp_trips.Ours:
     from dataclasses import replace
 
-    if policy.trail_pct or policy.take_profit or policy.close_prices:
+    if live_perps.by_price(policy):
         raise usage("--policy", f"{policy.name} leaves by price, which a replay knows of loans only")
     names = perp_trips.for_perps(policy)
     venue = paper_perp.PaperPerps(vessel.account, round(scene.shop.gas_units))

@@ -13,6 +13,7 @@ from keeper.cli import (
     progress,
     replay_crew,
     replay_figure,
+    replay_guards,
     replay_market,
     replay_perps,
     replaying,
@@ -62,7 +63,7 @@ class Scene:
     crew: fleet.Fleet
     moved: paths.Paths
     shop: market.Market
-    policy: Policy | None
+    policy: levels.Rule
     perps: tuple[PerpAccount, ...] = ()
     other: Policy | None = None
     """Of ``--beside``."""
@@ -71,7 +72,7 @@ class Scene:
 
     def levels(self, account: fleet.Account) -> tuple[float, float]:
         """(trigger, target) of an account."""
-        policy = self.policy or levels.thrifty(account)
+        policy = levels.held(self.policy, account)
         return wad_float(policy.trigger_wad), wad_float(policy.target_wad)
 
 
@@ -81,10 +82,10 @@ def run(asked: Asked) -> int:
 
     names = chosen("--keepers", asked.keepers, compare.NAMES)
     _refuse_unswept(asked)
-    policy, other = _policy(asked), replay_figure.beside(asked)
+    policy, other = replay_guards.one(asked), replay_figure.beside(asked)
     crew, bets = replay_crew.of(asked)
     kernels.prepare()
-    scene = _scene(asked, crew, (policy, other), bets)
+    scene = _scene(asked, crew, (crew.policies or policy, other), bets)
     if asked.sweep:
         from keeper.cli import replay_sweep
 
@@ -98,7 +99,7 @@ def run(asked: Asked) -> int:
 
 def _compared(asked: Asked, scene: Scene, names: Sequence[str]) -> int:
     """Every keeper over the whole history."""
-    made = makes(scene, names)
+    made, held = makes(scene, names), replay_guards.names(asked, scene)
     bets, told = replay_perps.sailed(asked, scene, names)
     made = made if scene.crew.accounts else {}
     with ExitStack() as stack:
@@ -118,9 +119,10 @@ def _compared(asked: Asked, scene: Scene, names: Sequence[str]) -> int:
     lines += [f"interest {asked.interest}, {replay_market.said(scene.shop)}, feeds {asked.feed}"]
     lines += [*replaying.judgement(judged), *replaying.margins_said(gaps)]
     lines += [*replaying.equities(rows), *replaying.bad(sailed)]
-    lines += [*replaying.unlimited(rows, named=bool(asked.policy)), *told, replaying.FIXED]
+    lines += [*replaying.unlimited(rows, named=bool(held)), *told, replaying.FIXED]
     if asked.json:
-        body = replaying.document(scene.read, scene.crew, scene.moved, sailed)
+        body = replaying.document(scene.read, scene.crew, scene.moved, sailed, held)
+        body["policies"] = replay_guards.counted(held)
         body["market"] = {**replay_market.document(scene.shop), "stated": replaying.stated(scene.crew)}
         body["perps"] = {"positions": len(scene.perps), "said": told}
         body["margins"] = gaps
@@ -130,9 +132,9 @@ def _compared(asked: Asked, scene: Scene, names: Sequence[str]) -> int:
         for line in lines:
             subject.say(line)
     if asked.report is not None:
-        _report(asked.report, scene, names, (rows, lines))
+        _report(asked.report, scene, (names, held), (rows, lines))
     if asked.figure is not None:
-        write(asked.figure, replay_figure.figure(scene, sailed, asked.policy), "figure")
+        write(asked.figure, replay_figure.figure(scene, sailed, held), "figure")
     return int(any(r.liquidated for r in rows if r.keeper == "ours"))
 
 
@@ -156,11 +158,16 @@ def _judged(scene: Scene, sailed: Sequence[sea.Voyage]) -> rescue.Score | None:
 
 
 def _report(
-    path: Path, scene: Scene, names: Sequence[str], told: tuple[Sequence[compare.Row], Sequence[str]]
+    path: Path,
+    scene: Scene,
+    by: tuple[Sequence[str], Mapping[str, str]],
+    told: tuple[Sequence[compare.Row], Sequence[str]],
 ) -> None:
-    """The page, with the accounts that lost most with nobody acting; their trips are made once more."""
+    """The page, with the accounts that lost most with nobody acting; their trips are made once more. ``by``: the
+    keepers, and the policy of each position."""
     from keeper.replay.page import Shown, Story, page
 
+    names, held = by
     made = makes(scene, names)
     usd = sea.unit_usd(scene.crew, scene.moved, scene.shop)
     worst = replay_figure.worst(scene)[:SHOWN_MAX]
@@ -168,6 +175,7 @@ def _report(
         Shown(
             name=a.name,
             trigger=scene.levels(a)[0],
+            policy=held.get(a.name, ""),
             trips=tuple(_trip(Vessel(a, scene.moved, usd), make, scene.shop) for make in made.values()),
         )
         for a in worst
@@ -231,25 +239,13 @@ def _refuse_unswept(asked: Asked) -> None:
         )
 
 
-def _policy(asked: Asked) -> Policy | None:
-    if asked.own_levels:
-        if asked.policy:
-            raise usage("--own-levels", "give either --own-levels or --policy, not both")
-        return None
-    if not asked.policy:
-        if not 1.0 < asked.trigger < asked.target <= 100.0:
-            raise usage("--trigger", f"{asked.trigger:g} must be above 1 and below --target {asked.target:g}")
-        return levels.plain(asked.trigger, asked.target)
-    return replay_figure.named("--policy", asked.policy, asked.config)
-
-
 def _scene(
     asked: Asked,
     crew: fleet.Fleet,
-    policies: tuple[Policy | None, Policy | None],
+    policies: tuple[levels.Rule, Policy | None],
     bets: tuple[PerpAccount, ...],
 ) -> Scene:
-    policy, other = policies
+    rule, other = policies
     if asked.feed not in FEEDS:
         raise usage("--feed", f'"{asked.feed}" is not among {", ".join(FEEDS)}')
     moments = chosen("--field", asked.field, bars.FIELDS)
@@ -268,7 +264,8 @@ def _scene(
     assets = tuple(dict.fromkeys((*crew.assets, *(a for b in bets for a in b.assets))))
     _refuse_lacking(_without(read, pegs), crew, bets, held)
     moved = paths.project(_without(read, pegs), assets, moments, FEEDS[asked.feed], held)
-    follows = any(p is not None and wants_warning(p) for p in (policy, other))
+    every = (*replay_guards.policies(rule), *([other] if other is not None else []))
+    follows = any(wants_warning(p) for p in every)
     moved = replace(beside.pegged(moved, read, pegs), omens=_omens(asked) if follows else None)
     rates = paths.Rates(borrow={"*": borrow}, supply={"*": supply})
     shop = replay_market.market_of(asked, moved)
@@ -276,11 +273,12 @@ def _scene(
     paid = shop.gas.notes if shop.gas is not None else ()
     paid = (*paid, *_of_funding(asked, bets))
     rules = (*replaying.coarse(grown, shop), *replaying.rules(crew), *replaying.terms(crew, shop))
-    told = (*(replaying.unlike(crew) if asked.chain else rules), *paid)
+    whose = replay_guards.said(asked, rule, crew, bets)
+    told = (*whose, *(replaying.unlike(crew) if asked.chain else rules), *paid)
     # by which rules it was played comes before what is odd in the files, of which a table shows a few
     grown = replace(grown, notes=(*told, *grown.notes))
     return Scene(
-        read=read, crew=crew, moved=grown, shop=shop, policy=policy, perps=bets, other=other, wallet=wallet
+        read=read, crew=crew, moved=grown, shop=shop, policy=rule, perps=bets, other=other, wallet=wallet
     )
 
 

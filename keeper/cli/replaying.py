@@ -190,8 +190,10 @@ def noted(paths: Paths) -> list[str]:
     return lines
 
 
-def document(bars: Bars, fleet: Fleet, paths: Paths, voyages: Sequence[Voyage]) -> dict[str, object]:
-    """The replay as JSON."""
+def document(
+    bars: Bars, fleet: Fleet, paths: Paths, voyages: Sequence[Voyage], held: Mapping[str, str]
+) -> dict[str, object]:
+    """The replay as JSON; ``held``: the configuration's policy by position, where one holds it."""
     return {
         "prices": str(bars.path),
         "from_s": float(bars.times_s[0]),
@@ -214,6 +216,7 @@ def document(bars: Bars, fleet: Fleet, paths: Paths, voyages: Sequence[Voyage]) 
                 "accounts": [
                     {
                         "name": t.name,
+                        "policy": held.get(t.name) if r.keeper in compare.NAMES else r.keeper,
                         "health_start": subject.number(t.start),
                         "health_lowest": subject.number(t.lowest),
                         "health_end": subject.number(t.end),

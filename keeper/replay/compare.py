@@ -50,19 +50,20 @@ def plain_policy(trigger: float, target: float) -> Policy:
 
 def makes(
     names: Sequence[str],
-    policy: Policy | None,
+    policy: levels.Rule,
     assets: Sequence[str],
     market: Market,
     wallet: Mapping[str, float] | None = None,
 ) -> Mapping[str, Make]:
-    """How each of ``names`` is made for one account, all of them at ``policy``'s trigger and target; without one, at
-    the account's own (``levels.thrifty``). ``wallet``: tokens that ours has beside each account, by asset."""
+    """How each of ``names`` is made for one account, all of them at the trigger and target of ``policy``, or of the
+    one that it names for the account; without one, at the account's own (``levels.thrifty``). ``wallet``: tokens that
+    ours has beside each account, by asset."""
     # a token of a thousand dollars is no stable to the rooms, and their stress moves the peg of stables alone
     dollars = frozenset(a for a in assets if asset(a).kind in CALM)
     venue = paper.PaperVenue(assets, round(market.gas_units), dollars)
 
     def of(vessel: Vessel) -> Policy:
-        return levels.thrifty(vessel.account) if policy is None else policy
+        return levels.held(policy, vessel.account)
 
     def at(vessel: Vessel) -> tuple[float, float]:
         found = of(vessel)

@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from keeper.errors import ConfigError
+from keeper.model import Policy
 from keeper.replay import sheet
 from keeper.replay.terms import Terms
 from keeper.risk.bookfile import NamedBook
@@ -71,6 +72,8 @@ class Fleet:
     left_out: tuple[tuple[str, str], ...] = ()
     worded: str = ""
     """Who can state how each account is liquidated, in a person's words; empty where nobody can."""
+    policies: Mapping[str, Policy] = field(default_factory=dict)
+    """By name, where a configuration guards each position, perpetual ones too, by its own."""
 
     @property
     def assets(self) -> tuple[str, ...]:

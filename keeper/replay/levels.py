@@ -14,6 +14,7 @@ A loop of one asset against itself is judged by its ratio alone: what is absurd 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from keeper.decision.defaults import CORRELATED_SHARE, STABLE, VOLATILE
@@ -32,6 +33,19 @@ GAP_LEAST = 0.002
 PART = 0.1
 """Of a collateral or debt that is sold or bought often enough to be foreseen."""
 UNCAPPED_USD = 10**12
+
+Rule = Policy | Mapping[str, Policy] | None
+"""By what positions are held: one policy, each its own by name, or (None) what its assets can do."""
+
+
+def guarding(rule: Rule, name: str) -> Policy | None:
+    """The policy of the position of that name; None where its assets decide."""
+    return rule if rule is None or isinstance(rule, Policy) else rule[name]
+
+
+def held(rule: Rule, account: Account) -> Policy:
+    """What an account is held to."""
+    return guarding(rule, account.name) or thrifty(account)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

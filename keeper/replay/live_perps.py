@@ -7,10 +7,10 @@ need      = size at entry x factor, the venue's minimum at the least
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from keeper.model import Perp, Position
+from keeper.model import Perp, Policy, Position
 from keeper.model.perp import USD_DECIMALS
 from keeper.replay.bars import Bars
 from keeper.replay.paths import lacking
@@ -45,6 +45,28 @@ def accounts(
         else:
             found.append(replace(_account(name, perp), by_price=by_price))
     return tuple(found), tuple(left)
+
+
+def without_leavers(
+    found: Sequence[PerpAccount], policies: Mapping[str, Policy]
+) -> tuple[tuple[PerpAccount, ...], LeftOut]:
+    """Those whose own policy a replay of perpetual positions can follow, and why others cannot."""
+    left = tuple(
+        (
+            x.name,
+            f"its policy {p.name} leaves by price, which a replay knows of loans only (--policy names another)",
+        )
+        for x in found
+        for p in (policies[x.name],)
+        if by_price(p)
+    )
+    gone = {name for name, _ in left}
+    return tuple(x for x in found if x.name not in gone), left
+
+
+def by_price(policy: Policy) -> bool:
+    """Whether it leaves a position where a price stands, whatever its health."""
+    return bool(policy.trail_pct or policy.take_profit or policy.close_prices)
 
 
 def _account(name: str, perp: Perp) -> PerpAccount:

@@ -24,11 +24,13 @@ MARKS_MAX = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """One account of the report: its trips, one a keeper, with their courses; ``trigger`` is drawn as a line."""
+    """One account of the report: its trips, one a keeper, with their courses; ``trigger`` is drawn as a line, and
+    ``policy`` named, where a configuration's holds it."""
 
     name: str
     trips: tuple[Trip, ...]
     trigger: float
+    policy: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +115,8 @@ def _account(paths: Paths, shown: Shown) -> str:
         for t in shown.trips
     )
     keys = _keys([(t.keeper, t.keeper) for t in shown.trips])
-    head = f"<h2>Health of {escape(shown.name)}</h2>"
+    under = f" under policy {escape(shown.policy)}" if shown.policy else ""
+    head = f"<h2>Health of {escape(shown.name)}{under}</h2>"
     return (
         f"{head}<p class=small>{escape(facts)}. Circles are acts, crosses are liquidations.</p>"
         f"{keys}{plots.curves(times.tolist(), lines, frame)}"

@@ -91,15 +91,18 @@ def test_replay__of_a_configured_loan_and_its_hedge__sails_both_and_liquidates_e
     assert health(chain, at, low) < 1 <= health(chain, at, low + STEP)
     assert taken(chain, at, high)
     assert not taken(chain, at, high - STEP)
-    # in the measure of the venue its own levels hold: the short is closed in part before that price
+    # each is held to the policy that guards it: in the measure of its venue the short is closed in part before that
+    told_of = "each position is replayed under the policy that guards it: default: 1 (loan); perp: 1 (hedge)"
+    assert told_of in body["notes"]
+    assert [a["policy"] for a in by["ours"]] == ["default", "perp"]
+    hedge = by["ours"][1]
+    first = next(e for e in hedge["events"] if e["what"] == "act")
+    assert (first["health_before"], first["health_after"]) == pytest.approx((1.03, 1.04), abs=0.008)
+    assert hedge["health_lowest"] > 1
+    # and fares as where all are held to that one by name
     shown = typed(tmp_path, *line, "--policy", "perp")
     assert shown.returncode in (0, 1), shown.stderr
     assert "left out" not in shown.stdout
     assert "1 perpetual positions: funding and borrowing at the rates of now" in shown.stdout
-    own = json.loads(typed(tmp_path, *line, "--policy", "perp", "--json").stdout)
-    (hedge,) = [
-        a for k in own["keepers"] if k["keeper"] == "ours" for a in k["accounts"] if a["name"] == "hedge"
-    ]
-    first = next(e for e in hedge["events"] if e["what"] == "act")
-    assert (first["health_before"], first["health_after"]) == pytest.approx((1.03, 1.04), abs=0.008)
-    assert hedge["health_lowest"] > 1
+    named = json.loads(typed(tmp_path, *line, "--policy", "perp", "--json").stdout)
+    assert [k["accounts"][1] for k in named["keepers"]] == [by["nobody"][1], hedge]

@@ -92,7 +92,9 @@ def given(tmp_path: Path) -> list[str]:
     rows = (f"{300 * n},ETH/USDT,{p},{p},{p},{p}\n" for n, p in enumerate((2_000, 1_900, 1_650), 1))
     (tmp_path / "eth.csv").write_text("ts,symbol,open,high,low,close\n" + "".join(rows))
     (tmp_path / "keeper.toml").write_text(GOOD)
-    return ["replay", "--prices", str(tmp_path / "eth.csv"), "--config", str(tmp_path / "keeper.toml")]
+    line = ["replay", "--prices", str(tmp_path / "eth.csv"), "--config", str(tmp_path / "keeper.toml")]
+    # what stands there is not named by the configuration, which would hold each to a policy
+    return [*line, "--trigger", "1.25"]
 
 
 def read(monkeypatch: pytest.MonkeyPatch, positions: Sequence[Position], *lost: Unreadable) -> None:

@@ -51,7 +51,7 @@ gas_usd_emergency = 500
 FALL = [2_000.0 - 6.0 * n for n in range(50)]
 RISE = [2_000.0 + 6.0 * n for n in range(50)]
 DEEP = ["--trigger", "6", "--target", "10"]
-NOBODY = ["--keepers", "nobody"]
+NOBODY = ["--keepers", "nobody", "--trigger", "1.25"]
 
 
 def free(long: bool) -> Perp:
