@@ -108,8 +108,11 @@ class Rpc:
         trace = aiohttp.TraceConfig()
         trace.on_connection_create_end.append(self._count_connect)
         self._session = aiohttp.ClientSession(
-            # the lane bounds concurrency; a second bound here could hold a SEND back behind slow reads
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S),
+            # the lane bounds concurrency; a second bound here could hold a SEND back behind slow reads; names are
+            # asked of the system as the wire asks, whatever else is installed (aiodns would take its place)
+            connector=aiohttp.TCPConnector(
+                limit=0, keepalive_timeout=KEEPALIVE_S, resolver=aiohttp.ThreadedResolver()
+            ),
             headers={"Content-Type": "application/json"},
             trace_configs=[trace],
             read_bufsize=READ_BYTES,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from keeper.config import schema
 from keeper.config.canary import canary_digest, canary_problems, canary_settings
+from keeper.config.exchanges import ticker_problems
 from keeper.config.files import Files
 from keeper.config.limits import limit_of
 from keeper.config.pairing import Known, PairSettings, hedge_keys, pair_problems, pair_settings
@@ -121,6 +122,7 @@ def _cross(parts: Parts, problems: list[str]) -> None:
     problems += _unknown("venue", positions, _texts(venues, "name"))
     problems += _unknown("policy", positions, parts.broken)
     problems += _private(parts)
+    problems += ticker_problems(chains)
     problems += _twice(chains, "name")
     problems += _twice(chains, "chain_id")
     problems += _twice(venues, "name")
@@ -261,7 +263,10 @@ def _chain(chain: schema.Chain, number: int, urls: Urls) -> ChainSettings:
         timelocks=None
         if chain.timelocks is None
         else tuple(TimelockSettings(kind=t.kind, address=t.address) for t in chain.timelocks),
-        tickers=tuple(TickerSettings(name=t.name, url=t.url) for t in chain.tickers),
+        tickers=tuple(
+            TickerSettings(name=t.name, url=t.url, market=t.market or "", quote=t.quote)
+            for t in chain.tickers
+        ),
     )
 
 

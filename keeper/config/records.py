@@ -52,8 +52,13 @@ class TickerSettings:
     """An exchange that is asked for prices, by nobody's key."""
 
     name: str
+    """One that we read ourselves, or ``ccxt:`` and its id there."""
     url: str | None = field(default=None, repr=False)
     """None: the exchange's public one."""
+    market: str = ""
+    """Through ccxt only: how it names a market; {BASE} and {QUOTE}, in small letters where it writes small ones."""
+    quote: str = "USD"
+    """What its prices are in: a dollar, or a token that stands for one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

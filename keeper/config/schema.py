@@ -237,7 +237,9 @@ class Timelock(Table):
 class Ticker(Table):
     """``[[chains.tickers]]``: an exchange whose public ticker tells the market's price."""
 
-    name: Literal["kraken", "coinbase", "bitstamp", "gemini"]
+    name: str
+    market: str | None = None
+    quote: Literal["USD", "USDC", "USDT"] = "USD"
     url: Annotated[str, Field(pattern=r"^https?://[^\s]+$")] | None = None
 
 

@@ -64,9 +64,8 @@ class Oracles:
         """What was over in the moment in which it was seen -> until when it stands all the same."""
         self._logged: int | None = None
         """Up to which block the feeds' logs are known."""
-        named = ((t.name, t.url) for t in around.chain.tickers)
         self.clock: Clock = SystemClock()
-        self._tickers = Tickers(places(named), self.clock)
+        self._tickers = Tickers(places(around.chain.tickers), self.clock)
         self._unlooked: tuple[Fault, ...] = ()
         """What is wrong with oracles as they were built, and which are not looked into."""
 

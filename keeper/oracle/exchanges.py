@@ -26,6 +26,16 @@ FAR = 0.03
 UNLISTED = "unlisted"
 AGREE_MIN = 2
 """Of one exchange alone nothing is believed: it may be attacked, or its dollar not be a dollar (10 October 2025)."""
+UNREADABLE = (
+    KeyError,
+    TypeError,
+    IndexError,
+    ValueError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
+"""What nonsense in an answer raises in who reads it."""
 ASSETS = {"WETH": "ETH", "CBETH": "", "WSTETH": "", "RETH": "", "WEETH": ""}
 """As feeds name it -> as exchanges list it; empty: nowhere. A token that may lose its peg is never another's name."""
 
@@ -89,15 +99,7 @@ def quoted(exchange: Exchange, asset: str, body: object, now_s: float) -> Quote 
         )
     except Unlisted:
         return unlisted(exchange.name)
-    except (
-        KeyError,
-        TypeError,
-        IndexError,
-        ValueError,
-        AttributeError,
-        ArithmeticError,
-        RecursionError,
-    ) as error:
+    except UNREADABLE as error:
         return no(exchange.name, "garbled", f"its answer cannot be read ({type(error).__name__})")
     return _refused(quote, now_s) or quote
 

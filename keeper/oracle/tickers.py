@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import aiohttp
 import orjson
 
+from keeper.config import TickerSettings
 from keeper.model import Refusal
 from keeper.oracle.exchanges import (
     EXCHANGES,
@@ -21,6 +23,7 @@ from keeper.oracle.exchanges import (
     quoted,
     unlisted,
 )
+from keeper.oracle.library import PREFIX, Library, read_by
 from keeper.seams import Clock
 
 BODY_BYTES_MAX = 256 * 1024
@@ -31,6 +34,8 @@ REST_S = 60.0
 """One that limited or failed us is left alone for so long."""
 REST_UNLISTED_S = 3_600.0
 """An asset that an exchange does not list is asked of it again after so long."""
+NAMED_MAX = 3
+"""Markets that a refusal names."""
 AT_ONCE = 8
 """Questions to one exchange at a time: a slow one holds nobody else up."""
 
@@ -41,14 +46,21 @@ class Where:
 
     exchange: Exchange
     url: str = field(repr=False)
+    library: Library | None = None
+    """What words the question and reads the answer, where we do not."""
 
 
-def places(named: Iterable[tuple[str, str | None]]) -> tuple[Where, ...]:
-    """(name, URL or None for the public one) of each; one named twice counts once: it agrees with itself."""
-    once = dict(named)
-    return tuple(
-        Where(exchange=EXCHANGES[n], url=(url or EXCHANGES[n].url).rstrip("/")) for n, url in once.items()
-    )
+def places(named: Iterable[TickerSettings]) -> tuple[Where, ...]:
+    """Where each is asked; one named twice counts once: it agrees with itself."""
+    return tuple(_place(t) for t in {t.name: t for t in named}.values())
+
+
+def _place(named: TickerSettings) -> Where:
+    if named.name.startswith(PREFIX):
+        library = Library(named)
+        return Where(exchange=read_by(library, named.name), url="", library=library)
+    own = EXCHANGES[named.name]
+    return Where(exchange=own, url=(named.url or own.url).rstrip("/"))
 
 
 class Tickers:
@@ -64,7 +76,8 @@ class Tickers:
         """(exchange, asset) -> until when it is not asked for it."""
 
     async def prices(self, assets: Iterable[str]) -> Mapping[str, Heard]:
-        """What they say of each asset in dollars. Never raises, never later than ``WITHIN_S``."""
+        """What they say of each asset in dollars. Never raises, never later than ``WITHIN_S``, but for the time in
+        which a library is first loaded, aside from the loop."""
         wanted = tuple(dict.fromkeys(assets))
         now_s = self._clock.monotonic_s()
         if not self._where or not wanted:
@@ -73,18 +86,29 @@ class Tickers:
             return self._heard
         self._asked_s = now_s
         gates = {w.exchange.name: asyncio.Semaphore(AT_ONCE) for w in self._where}
+        libraries = [(w.exchange.name, w.library) for w in self._where if w.library is not None]
+        await asyncio.gather(*(library.ready() for _, library in libraries))
         async with aiohttp.ClientSession(trust_env=False, auto_decompress=False) as session:
-            rows = await asyncio.gather(
-                *(
-                    self._one(session, gates[where.exchange.name], where, asset)
-                    for asset in wanted
-                    for where in self._where
-                ),
-                return_exceptions=True,
-            )
+            try:
+                for name, library in libraries:
+                    library.opens(wanted, partial(self._body, session, name))
+                rows = await asyncio.gather(
+                    *(
+                        self._one(session, gates[where.exchange.name], where, asset)
+                        for asset in wanted
+                        for where in self._where
+                    ),
+                    return_exceptions=True,
+                )
+            finally:
+                for _, library in libraries:
+                    library.closes()
         # whatever went wrong with one of them is that one's
-        told = [_told(self._where[i % len(self._where)], row) for i, row in enumerate(rows)]
         n = len(self._where)
+        told = [_told(self._where[i % n], row) for i, row in enumerate(rows)]
+        for k, where in enumerate(self._where):
+            if (why := self._useless(where, wanted, told[k::n])) is not None:
+                told[k::n] = [why] * len(wanted)
         self._heard = {a: consensus(told[i * n : i * n + n]) for i, a in enumerate(wanted)}
         return self._heard
 
@@ -99,36 +123,42 @@ class Tickers:
             return unlisted(name)
         try:
             async with asyncio.timeout(WITHIN_S), gate:
-                body = await self._body(session, where, asset)
+                told = await self._asked(session, where, asset)
         except TimeoutError:
             return self._rest(no(name, "slow", f"no answer within {WITHIN_S:g} s"))
         except (aiohttp.ClientError, OSError) as error:
             return self._rest(no(name, "unreachable", type(error).__name__))
-        if isinstance(body, Refusal):
-            return body
-        try:
-            told = orjson.loads(body)
-        except ValueError:
-            return no(name, "garbled", "its answer is no JSON")
-        said = quoted(where.exchange, asset, told, self._clock.now_s())
+        said = told if isinstance(told, Refusal) else quoted(where.exchange, asset, told, self._clock.now_s())
         if isinstance(said, Refusal) and said.code == UNLISTED:
+            # how an unknown pair is answered; of that asset only, for the others are asked all the same
             self._unlisted[name, asset] = self._clock.monotonic_s() + REST_UNLISTED_S
         return said
 
-    async def _body(self, session: aiohttp.ClientSession, where: Where, asset: str) -> bytes | Refusal:
-        name = where.exchange.name
-        async with session.get(
-            where.url + where.exchange.path(asset),
-            headers={"Accept-Encoding": "identity"},
-            allow_redirects=False,
-        ) as answer:
+    async def _asked(self, session: aiohttp.ClientSession, where: Where, asset: str) -> object:
+        """What it answered, for its ``parse``, or a Refusal."""
+        if where.library is not None:
+            told = await where.library.ticker(asset)
+            rests = isinstance(told, Refusal) and told.code in ("limited", "failing")
+            return self._rest(told) if rests and isinstance(told, Refusal) else told
+        body = await self._body(session, where.exchange.name, where.url + where.exchange.path(asset), {})
+        if isinstance(body, Refusal):
+            return body
+        try:
+            return orjson.loads(body)
+        except ValueError:
+            return no(where.exchange.name, "garbled", "its answer is no JSON")
+
+    async def _body(
+        self, session: aiohttp.ClientSession, name: str, url: str, headers: Mapping[str, str]
+    ) -> bytes | Refusal:
+        """One bounded GET, without redirects."""
+        sent = {**headers, "Accept-Encoding": "identity"}
+        async with session.get(url, headers=sent, allow_redirects=False) as answer:
             if answer.status == 429:
                 return self._rest(no(name, "limited", "it asks to be asked less often"))
             if answer.status >= 500:
                 return self._rest(no(name, "failing", f"status {answer.status}"))
             if answer.status in (400, 404):
-                # how an unknown pair is answered; of that asset only, for the others are asked all the same
-                self._unlisted[name, asset] = self._clock.monotonic_s() + REST_UNLISTED_S
                 return unlisted(name)
             if answer.status != 200:
                 return no(name, "refused", f"status {answer.status}")
@@ -138,6 +168,23 @@ class Tickers:
         return (
             body if len(body) <= BODY_BYTES_MAX else no(name, "garbled", f"more than {BODY_BYTES_MAX} bytes")
         )
+
+    def _useless(
+        self, where: Where, wanted: Sequence[str], told: Sequence[Quote | Refusal]
+    ) -> Refusal | None:
+        """Why one that ccxt reads is of no use as it is named: silence about all would pass for nobody's fault."""
+        if where.library is None:
+            return None
+        name, others = where.exchange.name, (w.library for w in self._where if w.library is not None)
+        for other in others:
+            if other is where.library:
+                break
+            if where.library.same(other):
+                return no(name, "refused", f"is of one house with {other.name}, which counts once")
+        if all(isinstance(t, Refusal) and t.code == UNLISTED for t in told):
+            asked = ", ".join(where.library.market(a) for a in wanted[:NAMED_MAX])
+            return no(name, "refused", f"lists nothing that is asked for ({asked}): is its market right?")
+        return None
 
     def _rest(self, why: Refusal) -> Refusal:
         self._rests[why.who] = self._clock.monotonic_s() + REST_S, why

@@ -83,8 +83,9 @@ class Street:
         await site.start()
         port = runner.addresses[0][1]
         try:
-            urls = [(n, "http://127.0.0.1:1" if n == dead else f"http://127.0.0.1:{port}/{n}") for n in NAMES]
-            tickers = Tickers(places(urls), clock or ManualClock(now_s=NOW_S))
+            urls = {n: "http://127.0.0.1:1" if n == dead else f"http://127.0.0.1:{port}/{n}" for n in NAMES}
+            named = [TickerSettings(name=n, url=url) for n, url in urls.items()]
+            tickers = Tickers(places(named), clock or ManualClock(now_s=NOW_S))
             found: Mapping[str, Heard] = {}
             for _ in range(times):
                 found = await tickers.prices([asset])
@@ -189,7 +190,8 @@ def test_tickers__when_only_one_is_left_or_they_do_not_agree__then_nothing_is_be
 
 
 def test_tickers__when_one_exchange_is_named_twice__then_it_does_not_agree_with_itself() -> None:
-    named = [("kraken", None), ("kraken", "http://127.0.0.1:1"), ("gemini", None)]
+    given = (("kraken", None), ("kraken", "http://127.0.0.1:1"), ("gemini", None))
+    named = [TickerSettings(name=n, url=url) for n, url in given]
     assert [w.exchange.name for w in places(named)] == ["kraken", "gemini"]
     assert "127.0.0.1" not in repr(places(named))
 

@@ -14,6 +14,7 @@ DOORS = {
     "apprise": {"notify"},
     "prometheus_client": {"notify"},
     "jinja2": {"notify"},
+    "ccxt": {"oracle"},
     "web3": {"chain"},
     "aiohttp": {"chain", "notify", "oracle"},
     "websockets": {"chain"},

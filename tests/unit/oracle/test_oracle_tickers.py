@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from keeper.clock import ManualClock
+from keeper.config import TickerSettings
 from keeper.model import Refusal
 from keeper.oracle.exchanges import EXCHANGES, Heard, no, quoted, unlisted
 from keeper.oracle.feeds import Feed
@@ -70,12 +71,12 @@ def test_quoted__when_kraken_knows_no_such_pair__then_it_does_not_list_it() -> N
 
 
 class Breaking(Tickers):
-    async def _body(self, session: object, where: object, asset: str) -> bytes | Refusal:
+    async def _asked(self, session: object, where: object, asset: str) -> object:
         raise RecursionError
 
 
 def test_tickers__when_asking_one_breaks__then_it_is_refused_and_the_look_goes_on() -> None:
-    tickers = Breaking(places([("gemini", None)]), ManualClock(now_s=NOW_S))
+    tickers = Breaking(places([TickerSettings(name="gemini")]), ManualClock(now_s=NOW_S))
     heard = asyncio.run(tickers.prices(["ETH"]))["ETH"]
     assert [(r.who, r.code) for r in heard.refused] == [("gemini", "failed")]
 
