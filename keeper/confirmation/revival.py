@@ -1,7 +1,8 @@
 """What a reorganisation may bring back: a plan that ended in vain, and acts after a later one took its place.
 
-Signed bytes cannot be recalled. So a plan that presumed the failure of an earlier one is given up as soon as
-that failure turns out to be none, and where both have acted it is said. ``docs/decisions/double-act.md``.
+Signed bytes cannot be recalled, nor those that a larger replacement took the place of. So a plan that presumed
+the failure of an earlier one, or an act by its smaller bytes, is given up as soon as that turns out to be otherwise,
+and where both have acted it is said. ``docs/decisions/double-act.md``.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from keeper.confirmation.needs import Record
-from keeper.model import Intent, IntentState, PlanKey, Snapshot
+from keeper.model import Entry, Intent, IntentState, PlanKey, Snapshot, Step
 
 _ACTED = (IntentState.INCLUDED, IntentState.SETTLED)
 _OUTCOMES_MAX = 1000
@@ -30,28 +31,45 @@ def needless(journal: Record, late: Intent, snapshot: Snapshot) -> PlanKey | Non
         return None
     for early in journal.followed_intents(late.key.position.chain_id):
         older = early.key.position == late.key.position and early.key.seq < late.key.seq
-        if older and early.state in _ACTED and presumed_vain(journal, early.key, late.key):
+        if older and early.state in _ACTED and presumed_otherwise(journal, early.key, late.key):
             return early.key
     return None
 
 
 def acted_twice(journal: Record, key: PlanKey, acted: Iterable[PlanKey]) -> PlanKey | None:
     """Another plan of ``key``'s position among ``acted``, where the later of both presumed that the earlier
-    had failed; None when there is none.
+    had failed, or had done less; None when there is none.
     """
     for other in acted:
         if other.position != key.position or other.seq == key.seq:
             continue
         early, late = sorted((key, other), key=lambda k: k.seq)
-        if presumed_vain(journal, early, late):
+        if presumed_otherwise(journal, early, late):
             return other
     return None
 
 
-def presumed_vain(journal: Record, early: PlanKey, late: PlanKey) -> bool:
-    """Whether the last that was known of ``early`` when ``late`` was journaled is an end without effect."""
+def presumed_otherwise(journal: Record, early: PlanKey, late: PlanKey) -> bool:
+    """Whether ``late`` was journaled upon an end of ``early`` that the chain does not hold: an end without effect,
+    or an act of other size than the one since (a replacement in its place may carry more).
+    """
     planned = journal.entries("plan", str(late), limit=1)
     if not planned:
         return False
-    told = [e for e in journal.entries("outcome", str(early), limit=_OUTCOMES_MAX) if e.id < planned[0].id]
-    return bool(told) and told[-1].told("state", IntentState).in_vain
+    told = journal.entries("outcome", str(early), limit=_OUTCOMES_MAX)
+    then = [e for e in told if e.id < planned[0].id]
+    if not then:
+        return False
+    believed = then[-1].told("state", IntentState)
+    if believed not in _ACTED:
+        return believed.in_vain
+    if told[-1].told("state", IntentState) not in _ACTED:
+        return False
+    return _steps(journal, early, then[-1]) != _steps(journal, early, told[-1])
+
+
+def _steps(journal: Record, key: PlanKey, told: Entry) -> tuple[Step, ...] | None:
+    """What the bytes of a journaled outcome carried; None where no attempt has that hash."""
+    intent = next((i for i in journal.intents(key.position) if i.key == key), None)
+    found = [a for a in intent.attempts if a.hash == told.data.get("tx_hash")] if intent is not None else []
+    return journal.carried(intent, found[0].n).steps if intent is not None and found else None

@@ -34,7 +34,7 @@ class Act:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Double:
-    """Two plans that acted, though the later was made when the earlier had failed."""
+    """Two plans that acted, though the later was made when the earlier had failed, or had acted by other bytes."""
 
     early: Act
     late: Act
@@ -73,20 +73,23 @@ def judge(world: World, journal: Journal) -> tuple[Double, ...]:
 
 
 def _doubles(chain: SimChain, journal: Journal, acts: list[Act]) -> tuple[Double, ...]:
-    """By the chain alone: the earlier act is not on the branch on which the later one was planned."""
+    """The earlier act is not on the branch on which the later one was planned, nor any that did the same: by the
+    chain, and by what each attempt carried."""
     found = []
     for late in acts:
         planned = chain.by_hash[journal.carried(late.intent, late.attempt.n).block.hash]
         for early in acts:
             a, b = early.intent.key, late.intent.key
-            if a.position != b.position or a.seq >= b.seq or _acted_before(chain, early.intent, planned):
+            if a.position != b.position or a.seq >= b.seq or _acted_before(chain, journal, (early, planned)):
                 continue
             found.append(Double(early=early, late=late))
     return tuple(found)
 
 
-def _acted_before(chain: SimChain, intent: Intent, tip: SimBlock) -> bool:
-    hashes = {a.hash for a in intent.attempts if not a.cancel}
+def _acted_before(chain: SimChain, journal: Journal, of: tuple[Act, SimBlock]) -> bool:
+    (act, tip), intent = of, of[0].intent
+    did = journal.carried(intent, act.attempt.n).steps
+    hashes = {a.hash for a in intent.attempts if not a.cancel and journal.carried(intent, a.n).steps == did}
     return any(
         m.ok and chain.on_branch(block, tip)
         for h in hashes

@@ -11,7 +11,7 @@ import pytest
 from keeper.clock import ManualClock
 from keeper.confirmation import SETTLED_DEPTH, Confirmation
 from keeper.confirmation.receipt import object_of, quantity_of, text_of
-from keeper.confirmation.revival import acted_twice, presumed_vain
+from keeper.confirmation.revival import acted_twice, presumed_otherwise
 from keeper.errors import Rejected, Transient
 from keeper.journal.write import Journal
 from keeper.model import Attempt, Entry, IntentState, Outcome, Plan, PlanKey, PositionId
@@ -279,7 +279,7 @@ def test_acted_twice__when_the_other_acted_too__then_only_where_the_later_presum
     assert acted_twice(journal, third, [second, first]) == first
     other = replace(plan(position=position_id("other")).key, seq=9)
     assert acted_twice(journal, first, [other]) is None
-    assert not presumed_vain(journal, first, replace(first, seq=7)), "no such plan was ever journaled"
+    assert not presumed_otherwise(journal, first, replace(first, seq=7)), "no such plan was ever journaled"
 
 
 class Doubtful:

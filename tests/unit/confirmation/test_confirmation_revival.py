@@ -11,11 +11,11 @@ import pytest
 from keeper.clock import ManualClock
 from keeper.confirmation import Confirmation
 from keeper.journal.write import Journal
-from keeper.model import Attempt, Intent, IntentState, Outcome
+from keeper.model import Amount, Attempt, Bounds, Intent, IntentState, Outcome, Repay
 from keeper.transaction.send import Live
 from keeper.units import WAD
 from tests.chain_double import ChainDouble, FakeSigner, read_tx
-from tests.plans import CHAIN_ID, POOL, WALLET, plan, position_id, snapshot
+from tests.plans import CHAIN_ID, POOL, USDC, WALLET, plan, position_id, repay_call, snapshot
 from tests.virtual_time import run
 
 pytestmark = pytest.mark.unit
@@ -183,6 +183,40 @@ def test_revival__when_the_earlier_plan_had_acted_before__then_both_are_wanted(k
     keeper.chain.mine()
     keeper.tend(SAFE)
     assert [keeper.intent(n).state for n in (1, 2)] == [S.INCLUDED, S.SENT]
+
+
+@pytest.mark.parametrize(("units", "given_up"), [(3_000_000, True), (1_000_000, False)])
+def test_revival__when_the_earlier_plan_then_acts_by_other_bytes__then_given_up_only_where_they_carried_another_size(
+    keeper: Keeper, units: int, given_up: bool
+) -> None:
+    """The later plan was made when the first, smaller bytes had acted; the chain then holds what replaced them."""
+    keeper.act(1)
+    small, at = dict(keeper.chain.pool), keeper.chain.mine(empty=True)
+    wish, found = plan(1, at=at), Amount(token=USDC, units=units)
+    if given_up:
+        wish = replace(wish, steps=(Repay(amount=found),), call=repay_call(units), bounds=higher(wish.bounds))
+        run(keeper.live.act(wish, snapshot(at, nonce=keeper.chain.nonce)))
+    else:
+        run(keeper.live.bump(wish.key, at, snapshot(at).means))
+    other = dict(keeper.chain.pool)
+    assert small != other
+    keeper.chain.pool = small
+    keeper.chain.mine()
+    keeper.tend(SAFE)
+    keeper.chain.mine(empty=True)
+    keeper.act(2)
+    hold_back(keeper, 1)
+    keeper.chain.reorg(2)
+    keeper.chain.pool = other
+    keeper.chain.mine()
+    keeper.tend(SAFE)
+    assert keeper.intent(1).state is S.INCLUDED
+    assert keeper.intent(2).state is (S.CANCELLING if given_up else S.SENT)
+
+
+def higher(bounds: Bounds) -> Bounds:
+    """What a larger plan promises."""
+    return replace(bounds, health_after_min_wad=WAD * 14 // 10)
 
 
 def test_revival__when_another_position_is_meant__then_untouched(keeper: Keeper) -> None:
