@@ -20,7 +20,7 @@ from keeper.daemon.facts import Guarded, Lens
 from keeper.daemon.known import Wish
 from keeper.daemon.perp_desks import alone, proven
 from keeper.daemon.shadow import ShadowBook
-from keeper.errors import ConfigError, KeeperError
+from keeper.errors import ConfigError, KeeperError, Transient
 from keeper.model import Block, Outlook, Policy, PositionId, Snapshot
 from keeper.risk import shocks as library
 from keeper.risk.outlook import assess
@@ -43,6 +43,15 @@ class View:
     """Of a scan: (kind, key of a position) -> how a configuration names the market."""
     missed: tuple[str, ...] = ()
     """Of a scan: where it could not look."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silent:
+    """A chain that did not answer: of what is guarded there nothing is known."""
+
+    chain: str
+    labels: tuple[str, ...]
+    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,13 +173,36 @@ async def _multicall(chain: ChainSettings, endpoints: Endpoints) -> None:
 
 
 async def photograph(settings: Settings) -> tuple[View, ...]:
-    """Every chain of the configuration as it stands now."""
+    """Every chain of the configuration as it stands now. Raises Transient where one of them does not answer."""
+    return tuple(await asyncio.gather(*(_now(settings, c) for c in settings.chains)))
 
-    async def one(chain: ChainSettings) -> View:
-        async with opened(settings, chain) as here:
-            return await here.view()
 
-    return tuple(await asyncio.gather(*(one(c) for c in settings.chains)))
+async def photographs(settings: Settings) -> tuple[tuple[View, ...], tuple[Silent, ...]]:
+    """The chains of the configuration that answer, and those that do not. Raises Transient where none does."""
+
+    async def one(chain: ChainSettings) -> View | Transient:
+        try:
+            return await _now(settings, chain)
+        except Transient as error:
+            return error
+
+    found = await asyncio.gather(*(one(c) for c in settings.chains))
+    views = tuple(f for f in found if isinstance(f, View))
+    lost = [(c, f) for c, f in zip(settings.chains, found, strict=True) if isinstance(f, Transient)]
+    if lost and not views:
+        raise lost[0][1]
+    return views, tuple(Silent(chain=c.name, labels=_on(settings, c), why=str(f)) for c, f in lost)
+
+
+async def _now(settings: Settings, chain: ChainSettings) -> View:
+    async with opened(settings, chain) as here:
+        return await here.view()
+
+
+def _on(settings: Settings, chain: ChainSettings) -> tuple[str, ...]:
+    """Labels of the positions that are guarded on a chain."""
+    venues = {v.name for v in settings.venues if v.chain == chain.name}
+    return tuple(p.label for p in settings.positions if p.venue in venues)
 
 
 async def scan(wish: Wish, rpc_url: str) -> View:

@@ -284,6 +284,20 @@ def shocked(folder: Path, at: Guarded, two: Two) -> None:
     assert fallen - still == pytest.approx(-START / 10 * sum(HELD.values()), abs=0.1)
 
 
+def half_told(folder: Path, at: Guarded, near_wad: int | None) -> None:
+    """``keeper positions`` shows the chain that answers, names what is guarded on the dead one, and is no success."""
+    told = typed(folder, "positions", "--config", str(at.config), "--json")
+    body = json.loads(told.stdout)
+    assert told.returncode == EXIT_UNREACHABLE
+    assert {p["label"]: int(p["health_wad"]) for p in body["positions"]} == {"near": near_wad}
+    (lost,) = body["unreachable"]
+    assert (lost["chain"], sorted(lost["labels"])) == ("far", ["blue", "far"])
+    assert lost["why"]
+    table = typed(folder, "positions", "--config", str(at.config))
+    assert table.returncode == EXIT_UNREACHABLE
+    assert "chain far does not answer, UNKNOWN: far, blue" in table.stdout
+
+
 def test_joint__over_two_chains_of_which_one_dies__then_it_is_unknown_there_and_the_other_is_acted_on(
     tmp_path: Path, two: Two, at: Guarded
 ) -> None:
@@ -314,6 +328,7 @@ def test_joint__over_two_chains_of_which_one_dies__then_it_is_unknown_there_and_
         near = night.judged(two.near)
         seen = healths(night.joint()[1])
         assert seen["near"] == account(two.near, two.owner, near)[5] >= 13 * WAD // 10
+        half_told(tmp_path, at, seen["near"])
     done = [(i.key.position.chain_id, i.plan.strategy) for i in at.intents()]
     assert done == [(two.near.market.chain_id, "repay")]
     assert ("blind", "far") in at.alarms()
