@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from keeper.confirmation.needs import Record
-from keeper.model import Entry, Intent, IntentState, PlanKey, Snapshot, Step
+from keeper.model import Entry, Intent, IntentState, PlanKey, Snapshot
 
 _ACTED = (IntentState.INCLUDED, IntentState.SETTLED)
 _OUTCOMES_MAX = 1000
@@ -51,7 +51,7 @@ def acted_twice(journal: Record, key: PlanKey, acted: Iterable[PlanKey]) -> Plan
 
 def presumed_otherwise(journal: Record, early: PlanKey, late: PlanKey) -> bool:
     """Whether ``late`` was journaled upon an end of ``early`` that the chain does not hold: an end without effect,
-    or an act of other size than the one since (a replacement in its place may carry more).
+    or an act by smaller bytes than those that have acted since.
     """
     planned = journal.entries("plan", str(late), limit=1)
     if not planned:
@@ -63,13 +63,21 @@ def presumed_otherwise(journal: Record, early: PlanKey, late: PlanKey) -> bool:
     believed = then[-1].told("state", IntentState)
     if believed not in _ACTED:
         return believed.in_vain
-    if told[-1].told("state", IntentState) not in _ACTED:
+    return told[-1].told("state", IntentState) in _ACTED and _larger(journal, early, then[-1], told[-1])
+
+
+def _larger(journal: Record, key: PlanKey, before: Entry, now: Entry) -> bool:
+    """Whether the bytes that acted ``now`` replaced those of ``before`` and carry another size: then a larger one.
+
+    The other way round less was done than the later plan presumed, which is wanted all the more; and of bytes that no
+    attempt has nothing is known.
+    """
+    hashes = [before.data.get("tx_hash"), now.data.get("tx_hash")]
+    if hashes[0] == hashes[1]:
         return False
-    return _steps(journal, early, then[-1]) != _steps(journal, early, told[-1])
-
-
-def _steps(journal: Record, key: PlanKey, told: Entry) -> tuple[Step, ...] | None:
-    """What the bytes of a journaled outcome carried; None where no attempt has that hash."""
     intent = next((i for i in journal.intents(key.position) if i.key == key), None)
-    found = [a for a in intent.attempts if a.hash == told.data.get("tx_hash")] if intent is not None else []
-    return journal.carried(intent, found[0].n).steps if intent is not None and found else None
+    attempts = {} if intent is None else {a.hash: a.n for a in intent.attempts}
+    if intent is None or not all(h in attempts for h in hashes):
+        return False
+    first, second = (attempts[str(h)] for h in hashes)
+    return second > first and journal.carried(intent, first).steps != journal.carried(intent, second).steps

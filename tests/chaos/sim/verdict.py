@@ -34,7 +34,7 @@ class Act:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Double:
-    """Two plans that acted, though the later was made when the earlier had failed, or had acted by other bytes."""
+    """Two plans that acted, though the later was made when the earlier had failed, or had acted by smaller bytes."""
 
     early: Act
     late: Act
@@ -73,7 +73,7 @@ def judge(world: World, journal: Journal) -> tuple[Double, ...]:
 
 
 def _doubles(chain: SimChain, journal: Journal, acts: list[Act]) -> tuple[Double, ...]:
-    """The earlier act is not on the branch on which the later one was planned, nor any that did the same: by the
+    """The earlier act is not on the branch on which the later one was planned, nor any that did as much: by the
     chain, and by what each attempt carried."""
     found = []
     for late in acts:
@@ -88,8 +88,11 @@ def _doubles(chain: SimChain, journal: Journal, acts: list[Act]) -> tuple[Double
 
 def _acted_before(chain: SimChain, journal: Journal, of: tuple[Act, SimBlock]) -> bool:
     (act, tip), intent = of, of[0].intent
-    did = journal.carried(intent, act.attempt.n).steps
-    hashes = {a.hash for a in intent.attempts if not a.cancel and journal.carried(intent, a.n).steps == did}
+    last = act.attempt.n
+    did = journal.carried(intent, last).steps
+    # a replacement is never smaller: what was seen to act by later bytes is not more than was counted on
+    as_much = [a for a in intent.attempts if a.n >= last or journal.carried(intent, a.n).steps == did]
+    hashes = {a.hash for a in as_much if not a.cancel}
     return any(
         m.ok and chain.on_branch(block, tip)
         for h in hashes

@@ -185,29 +185,33 @@ def test_revival__when_the_earlier_plan_had_acted_before__then_both_are_wanted(k
     assert [keeper.intent(n).state for n in (1, 2)] == [S.INCLUDED, S.SENT]
 
 
-@pytest.mark.parametrize(("units", "given_up"), [(3_000_000, True), (1_000_000, False)])
-def test_revival__when_the_earlier_plan_then_acts_by_other_bytes__then_given_up_only_where_they_carried_another_size(
-    keeper: Keeper, units: int, given_up: bool
+@pytest.mark.parametrize(
+    ("units", "first", "given_up"),
+    [(3_000_000, "small", True), (3_000_000, "large", False), (1_000_000, "small", False)],
+)
+def test_revival__when_the_earlier_plan_then_acts_by_other_bytes__then_given_up_only_for_larger_ones(
+    keeper: Keeper, units: int, first: str, given_up: bool
 ) -> None:
-    """The later plan was made when the first, smaller bytes had acted; the chain then holds what replaced them."""
+    """The later plan was made when some bytes of the earlier one had acted; the chain then holds its others."""
     keeper.act(1)
     small, at = dict(keeper.chain.pool), keeper.chain.mine(empty=True)
     wish, found = plan(1, at=at), Amount(token=USDC, units=units)
-    if given_up:
+    if units > 1_000_000:
         wish = replace(wish, steps=(Repay(amount=found),), call=repay_call(units), bounds=higher(wish.bounds))
         run(keeper.live.act(wish, snapshot(at, nonce=keeper.chain.nonce)))
     else:
         run(keeper.live.bump(wish.key, at, snapshot(at).means))
-    other = dict(keeper.chain.pool)
-    assert small != other
-    keeper.chain.pool = small
+    large = dict(keeper.chain.pool)
+    assert small != large
+    acted, then = (small, large) if first == "small" else (large, small)
+    keeper.chain.pool = acted
     keeper.chain.mine()
     keeper.tend(SAFE)
     keeper.chain.mine(empty=True)
     keeper.act(2)
     hold_back(keeper, 1)
     keeper.chain.reorg(2)
-    keeper.chain.pool = other
+    keeper.chain.pool = then
     keeper.chain.mine()
     keeper.tend(SAFE)
     assert keeper.intent(1).state is S.INCLUDED
