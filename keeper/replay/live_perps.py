@@ -3,6 +3,8 @@
 margin    = (stored - owed), in tokens, at the worse price of the two
 closing   = (margin + size (p - entry) - what remains) / size at entry: fee, impact and spread of closing all
 need      = size at entry x factor, the venue's minimum at the least
+
+The profit of a part that is closed is paid to the owner (GMX v2), as ``gmx_v2.encode`` has it.
 """
 
 from __future__ import annotations
@@ -102,6 +104,7 @@ def _account(name: str, perp: Perp) -> PerpAccount:
         # what impact takes of all of it is more than its part of a part
         close_fee=(perp.fee_factor * perp.size_usd // USD - perp.closing_usd) / perp.size_usd,
         carry_year=None if perp.side is None or perp.side.carry_year is None else perp.side.carry_year / USD,
+        pays_out=True,
         note=WAITS if perp.orders else "",
     )
 

@@ -56,14 +56,18 @@ class PaperPerps(paper.PaperVenue):
             if isinstance(step, AddMargin) or not isinstance(step, ReducePerp) or not perp.size_usd:
                 continue
             left = max(0, perp.size_usd - step.size_usd)
+            closed = perp.size_usd - left
             tokens = mul_div_down(perp.tokens, left, perp.size_usd)
             fee = (perp.tokens - tokens) * perp.index_price * perp.fee_factor // USD
-            spared = round((perp.size_usd - left) * self.account.closing)
+            spared = round(closed * self.account.closing)
+            worth = (perp.tokens - tokens) * perp.index_price
+            won = max(0, worth - closed if perp.long else closed - worth)
+            leaves = won if self.account.pays_out else 0
             perp = replace(
                 perp,
                 size_usd=left,
                 tokens=tokens,
-                remaining_usd=perp.remaining_usd - fee + spared,
+                remaining_usd=perp.remaining_usd - fee + spared - leaves,
                 minimum_factor=_factor(perp.minimum_factor_after, self.fixed_usd, left),
             )
         return self.stated(replace(position, perp=perp))

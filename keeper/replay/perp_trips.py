@@ -73,9 +73,9 @@ class Nobody:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Threshold:
     """Below ``line`` it closes what brings health to ``target``:
-    s = (n + (T - 1) w - E) / (n - m + (T - 1) (w - k) - f N + c), n the need and w the weight of health, of which m
-    and k are fixed, E equity, N notional, f the fee, c what the venue no longer counts as gone by closing. Where
-    health is equity over need, w is n and k is m.
+    s = (n + (T - 1) w - E) / (n - m + (T - 1) (w - k) - f N + c - g), n the need and w the weight of health, of which
+    m and k are fixed, E equity, N notional, f the fee, c what the venue no longer counts as gone by closing, g profit
+    that leaves with what is closed. Where health is equity over need, w is n and k is m.
     """
 
     line: float
@@ -89,7 +89,10 @@ class Threshold:
         held = 0.0 if account.by_price and vessel.size < 0.0 else fixed
         over = self.target - 1.0
         spared = abs(vessel.size) * account.entry * account.closing
-        room = need - fixed + over * (weight - held) - account.close_fee * vessel.notional_usd + spared
+        leaves = vessel.size * vessel.won_usd() if account.pays_out else 0.0
+        room = (
+            need - fixed + over * (weight - held) - account.close_fee * vessel.notional_usd + spared - leaves
+        )
         if room <= 0.0:
             return Act(why="closing costs more than it frees")
         slip = SLIP_BPS / BPS if vessel.size > 0.0 else -SLIP_BPS / BPS
@@ -207,7 +210,7 @@ def trip(vessel: PerpVessel, keeper: tuple[str, Guards], market: Market) -> Trip
         before = vessel.health()
         _noted(log, vessel, before, found.land(vessel, market))
     log.lowest = min(log.lowest, vessel.sail(moments - 1))
-    log.end, log.equity_usd = vessel.health(), float(vessel.equity(moments - 1, moments)[0])
+    log.end, log.equity_usd = vessel.health(), vessel.worth_usd()
     log.way = vessel.way
     return log
 

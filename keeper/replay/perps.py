@@ -7,8 +7,8 @@
     weight    = need: health is equity / need. By price, as GMX v2's reader tells it (``gmx_v2.forms``):
                 need + |size| entry (1 + closing) of a long, |size| p(t) of a short
 
-A positive rate is paid by longs to shorts. Whoever is liquidated loses ``LIQUIDATION_FEE`` of the notional, at most
-what is left; the rest goes back to him.
+A positive rate is paid by longs to shorts. Whoever is liquidated loses what his venue counts as gone by closing and
+``LIQUIDATION_FEE`` of the notional, at most what is left; the rest goes back to him.
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ class PerpAccount:
     """What holding it costs a year, share of the size at entry, where its venue told its rates; 0 or more."""
     by_price: bool = False
     """Health is told by how far the price may move."""
+    pays_out: bool = False
+    """Its venue pays the profit of a closed part to the owner: it is margin no more."""
     note: str = ""
     """What of its venue a replay does not play."""
 
@@ -160,6 +162,8 @@ class PerpVessel:
         self.size, self.at = account.size, 0
         self.cash_usd = -account.size * account.entry - account.fees_usd
         self.funding_usd = 0.0
+        self.out_usd = 0.0
+        """Profit that left the position with the parts that were closed: the owner's, and no margin."""
         self.way = np.full(len(self.price), math.inf)
         """Health at each moment that it has sailed through."""
 
@@ -169,6 +173,16 @@ class PerpVessel:
         owed = self.size * (self.paid[span] - self.paid[self.at])
         gone = abs(self.size) * self.account.entry * self.account.closing
         return np.asarray(self.margin_usd[span] + self.cash_usd + self.size * self.price[span] - gone - owed)
+
+    def worth_usd(self) -> float:
+        """What it is to its owner now: equity, and what left it before."""
+        return float(self.equity(self.at, self.at + 1)[0]) + self.out_usd
+
+    def won_usd(self) -> float:
+        """Profit of one token of its size, dollars of a long's and negative of a short's; 0 at a loss. Signed as the
+        size, which it is multiplied by."""
+        moved = float(self.price[self.at]) - self.account.entry
+        return moved if moved * self.size > 0.0 else 0.0
 
     def need(self, first: int, last: int) -> Floats:
         """Least equity at the same moments."""
@@ -217,23 +231,27 @@ class PerpVessel:
         return self.at + int(hits[0]) if len(hits) else len(self.price)
 
     def cut(self, share: float, fee: float) -> float:
-        """``share`` of the size is closed at the present price for ``fee`` of it: profit or loss is realised. The
-        fee."""
+        """``share`` of the size is closed at the present price for ``fee`` of it: a loss comes out of the margin, a
+        profit stays in it or leaves, as the venue has it. The fee."""
         closed = self.size * min(max(share, 0.0), 1.0)
         price = float(self.price[self.at])
         cost = abs(closed) * price * fee
-        self.cash_usd += closed * price - cost
+        leaves = closed * self.won_usd() if self.account.pays_out else 0.0
+        self.out_usd += leaves
+        self.cash_usd += closed * price - cost - leaves
         self.size = 0.0 if share >= 1.0 else self.size - closed
         return cost
 
     def liquidate(self) -> float:
-        """Everything closed by the venue. What it took beyond the market's price."""
+        """Everything closed by the venue. What it took beyond the market's price: its fee and what closing costs, as
+        whoever closes a part pays it."""
         left = float(self.equity(self.at, self.at + 1)[0])
-        lost = min(max(left, 0.0), self.notional_usd * LIQUIDATION_FEE)
+        fee = min(max(left, 0.0), self.notional_usd * LIQUIDATION_FEE)
+        gone = abs(self.size) * self.account.entry * self.account.closing
         self.cut(1.0, 0.0)
         # below zero the venue's insurance bears the rest
-        self.cash_usd -= lost + min(left, 0.0)
-        return lost
+        self.cash_usd -= fee + gone + min(left, 0.0)
+        return max(left + gone, 0.0) - (max(left, 0.0) - fee)
 
 
 def assets_of(accounts: Sequence[PerpAccount]) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from keeper.replay.market import Market
 from keeper.replay.paths import EVERY, Paths, project
 from keeper.replay.perps import YEAR_S, PerpAccount, PerpVessel
 from keeper.units import WAD
+from keeper.venues.gmx_v2 import encode
 from strategies.registry import resolve
 from tests import perps
 
@@ -98,7 +99,7 @@ def test_start__whatever_its_venue_charges__is_what_the_venue_says_remains_and_n
     # closed whole, what was counted as gone is there again, and what is owed is not
     vessel.cut(1.0, 0.0)
     worth = 1_997 * 0.999 + (500 + 10 if long else -500 + 10)
-    assert vessel.equity(0, 1)[0] == pytest.approx(worth, rel=1e-12)
+    assert vessel.worth_usd() == pytest.approx(worth, rel=1e-12)
 
 
 def test_need__of_a_small_rest__is_the_least_collateral_of_its_venue() -> None:
@@ -184,6 +185,70 @@ def test_rates__that_were_read__are_paid_by_either_side_day_by_day(long: bool) -
     due = 20_000 * 0.5 * 24 * 3_600 / YEAR_S
     assert vessel.funding_usd == pytest.approx(due)
     assert vessel.equity(24, 25)[0] == pytest.approx(start - due)
+
+
+@pytest.mark.parametrize(
+    ("long", "price", "ends", "lost"),
+    # 12 of closing, and 0.3 % of what it was worth: at most what is left, and nobody is paid for what is not
+    [
+        (True, 1_811, 110 - 12 - 54.33, 12 + 54.33),
+        (True, 1_803, 0.0, 30.0),
+        (True, 1_800.6, 0.0, 6.0),
+        (True, 1_700, 0.0, 0.0),
+        (False, 2_189, 110 - 12 - 65.67, 12 + 65.67),
+        (False, 2_300, 0.0, 0.0),
+    ],
+)
+def test_liquidated__at_any_price__then_equity_is_what_its_venue_leaves_and_lost_what_it_took(
+    long: bool, price: float, ends: float, lost: float
+) -> None:
+    vessel = PerpVessel(account(perps.perp(2_000, long)), paths(2_000, price, price), None)
+    log = perp_trips.trip(vessel, ("nobody", perp_trips.Nobody()), Market())
+    assert log.liquidations
+    assert (log.equity_usd, log.lost_usd) == (pytest.approx(ends, abs=1e-6), pytest.approx(lost, abs=1e-6))
+
+
+@pytest.mark.parametrize(
+    ("long", "price", "margin", "target", "share"),
+    # by hand, shares of the size: the profit of what is closed leaves, a loss comes out of the margin
+    [
+        (True, 2_100, 2_000, 1.20, 0.363),
+        (False, 1_900, 2_000, 1.20, 0.314),
+        (False, 1_800, 3_000, 1.40, 0.436),
+        (True, 1_850, 2_000, 1.07, 0.676),
+    ],
+)
+def test_part__closed_in_profit_or_loss__then_all_keepers_size_it_as_the_venue_counts_it(
+    long: bool, price: int, margin: int, target: float, share: float
+) -> None:
+    read = perps.perp(price, long, margin)
+    at = account(read, by_price=True)
+    vessel, venue = PerpVessel(at, paths(price, price), None), paper_perp.PaperPerps(at, 500_000)
+    policy = replace(levels.plain(target - 0.005, target), strategies=("reduce_perp",))
+    asked = perp_trips.Ours(policy, resolve(policy.strategies), venue).plan(vessel, Market())
+    order = perp_trips.Threshold(line=target, target=target).plan(vessel, Market())
+    assert isinstance(order, perp_trips.Reduction)
+    assert isinstance(asked, perp_trips.Reduction)
+    assert order.share == pytest.approx(share, abs=6e-4)
+    assert asked.share == pytest.approx(order.share, rel=1e-5)
+    left = encode.after_reduction(read, round(order.share * 20_000) * USD)
+    assert left is not None
+    assert (perps.position(left).health_wad or 0) / WAD == pytest.approx(target, abs=2e-4)
+    before = vessel.worth_usd()
+    order.land(vessel, Market())
+    assert vessel.health() == pytest.approx(target, rel=1e-9)
+    assert vessel.equity(0, 1)[0] == pytest.approx(left.remaining_usd / USD, abs=2.0)
+    # what left is the owner's: only the fee's difference between the price and entry is gone
+    assert vessel.worth_usd() == pytest.approx(before, abs=1.0)
+    assert vessel.out_usd == pytest.approx(max(0, order.share * read.won_usd / USD))
+
+
+def test_part__of_a_book__then_its_profit_stays_in_the_margin() -> None:
+    vessel = PerpVessel(replace(account(perps.perp(2_100)), pays_out=False), paths(2_100, 2_100), None)
+    vessel.cut(0.5, 0.0)
+    # half of what closing takes counts again
+    assert vessel.equity(0, 1)[0] == pytest.approx(2_988 + 6)
+    assert vessel.out_usd == 0.0
 
 
 def test_fee__of_a_part__is_the_venue_s_with_its_impact() -> None:
