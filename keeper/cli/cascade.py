@@ -52,7 +52,10 @@ Mine = Annotated[
     typer.Option("--mine", help="Whose place in the queue: a label or an address; repeat it."),
 ]
 MapOption = Annotated[bool, typer.Option("--map", help="Where along the shock the liquidations lie.")]
-Steps = Annotated[int, typer.Option("--steps", help="Of the map, from nothing to the shock.")]
+Steps = Annotated[
+    int | None, typer.Option("--steps", help="Of the map, from nothing to the shock.", show_default="20")
+]
+STEPS = 20
 Plot = Annotated[
     Path | None, typer.Option("--plot", help="Write the map as .svg, or as .html that needs nothing else.")
 ]
@@ -71,7 +74,7 @@ def command(
     bonus: Bonus = 5.0,
     close: Close = 50.0,
     map: MapOption = False,
-    steps: Steps = 20,
+    steps: Steps = None,
     plot: Plot = None,
     mine: Mine = None,
     json: arguments.Json = False,
@@ -87,36 +90,43 @@ def command(
     """
     from keeper.cli import table
     from keeper.cli.endings import usage
+    from keeper.model import Shock
+    from keeper.risk.portfolio import shock as shocked
+    from keeper.risk.spiral import NoDepth, other_rules, project
 
     depths, asked = depths_of(depth), law(bonus, close)
     started = shock_of(shock)
-    if map or plot is not None:
-        charted(plot, steps)
+    charted(map or plot is not None, plot, steps, mine)
     crowd = venue_book.Wanted(
         rpc=rpc, provider=provider, market=market, first=from_block, accounts=accounts, book=book
     )
     named = venue_book.read(config, crowd)
+    if "=" in shock:
+        refuse_unmoved(named, started)
     if map or plot is not None:
-        raise typer.Exit(mapped(named, (started, depths, asked), Wish(steps, plot, tuple(mine or ()), json)))
-    from keeper.model import Shock
-    from keeper.risk.portfolio import shock as shocked
-    from keeper.risk.spiral import project
-
+        wish = Wish(STEPS if steps is None else steps, plot, tuple(mine or ()), json)
+        raise typer.Exit(mapped(named, (started, depths, asked), wish))
     try:
         found = project(named, started, depths, asked)
-    except ValueError as error:
+    except NoDepth as error:
         raise usage("--depth", f"{error}; write e.g. {depth},*=5e6") from None
     (now,) = shocked(named, (Shock(name="now", moves={}),))
     if json:
-        print(table.document(document(started.name, found)))
+        print(table.document({**document(started.name, found), "other_rules": dict(other_rules(named))}))
     else:
-        names = subject.feed_names(named.symbols)
-        rows = [row(x, names.get(x.feed, x.feed)) for x in found.feeds]
-        table.show(("asset", "price now", "after the shock", "at the end", "sold USD", "2 % depth USD"), rows)
-        subject.say_empty(named)
-        for line in said(found, started.name, len(named.names)):
-            subject.say(line)
+        _show(named, found, started.name)
     raise typer.Exit(int(now.liquidatable > 0 or now.unknown > 0))
+
+
+def _show(named: NamedBook, found: Cascade, shock: str) -> None:
+    from keeper.cli import table
+
+    names = subject.feed_names(named.symbols)
+    rows = [row(x, names.get(x.feed, x.feed)) for x in found.feeds]
+    table.show(("asset", "price now", "after the shock", "at the end", "sold USD", "2 % depth USD"), rows)
+    subject.say_empty(named)
+    for line in (*said(found, shock, len(named.names)), *ruled(named)):
+        subject.say(line)
 
 
 class Wish(NamedTuple):
@@ -128,10 +138,14 @@ class Wish(NamedTuple):
     json: bool
 
 
-def charted(plot: Path | None, steps: int) -> None:
-    """Exit 2 for a map that cannot be drawn."""
+def charted(wanted: bool, plot: Path | None, steps: int | None, mine: Sequence[str] | None) -> None:
+    """Exit 2 for a map that cannot be drawn, and for its options where none is wanted."""
     from keeper.cli.endings import usage
 
+    given = [o for o, there in (("--mine", bool(mine)), ("--steps", steps is not None)) if there]
+    if given and not wanted:
+        raise usage(given[0], "belongs to the map: add --map")
+    steps = STEPS if steps is None else steps
     if not 2 <= steps <= 60:
         raise usage("--steps", f"{steps} is not from 2 to 60")
     if plot is not None and plot.suffix not in (".svg", ".html"):
@@ -143,12 +157,15 @@ def mapped(named: NamedBook, what: tuple[Shock, Mapping[str, float], Law], wish:
     from keeper.cli import heatmap, table
     from keeper.cli.endings import say, usage
     from keeper.risk.heat import SIZE_MAX, heat
+    from keeper.risk.spiral import NoDepth, other_rules
 
     shock, depths, asked = what
     moves = [abs(math.log1p(max(x, -SIZE_MAX))) for x in shock.moves.values()]
     last = -math.expm1(-max(moves, default=0.0))
     try:
         found = heat(named, shock, depths, asked, [last * (i + 1) / wish.steps for i in range(wish.steps)])
+    except NoDepth as error:
+        raise usage("--depth", f"{error}; write e.g. *=5e6") from None
     except ValueError as error:
         raise usage("--shock", f"{shock.name}: {error}") from None
     mine = venue_book.owned(named, wish.mine)
@@ -160,14 +177,40 @@ def mapped(named: NamedBook, what: tuple[Shock, Mapping[str, float], Law], wish:
             raise usage("--plot", f"{wish.plot} cannot be written: {error.strerror}") from None
         say(f"written: {wish.plot}")
     if wish.json:
-        print(table.document({"shock": shock.name, **heatmap.document(found, mine)}))
+        body = {"shock": shock.name, **heatmap.document(found, mine)}
+        print(table.document({**body, "other_rules": dict(other_rules(named))}))
     else:
         table.show(heatmap.HEADERS, heatmap.rows(found))
         subject.say_empty(named)
-        for line in heatmap.said(found, mine):
+        for line in (*heatmap.said(found, mine), *ruled(named)):
             subject.say(line)
     now = any(p.size == 0.0 for p in found.queue)
     return int(now or found.unknown > 0)
+
+
+def refuse_unmoved(named: NamedBook, shock: Shock) -> None:
+    """Exit 2 for a name in a written shock that moves no price of the book: most likely misspelt."""
+    from keeper.cli.endings import usage
+    from keeper.risk.spiral import movable, unmoved
+
+    there = movable(named)
+    wrong = unmoved(named, shock) if named.symbols else ()
+    if wrong:
+        names = ", ".join(subject.cut(s, 16) for s in there[:30]) or "none that may move"
+        raise usage("--shock", f"{', '.join(wrong)} moves none of the book's prices; there are {names}")
+
+
+def ruled(named: NamedBook) -> Sequence[str]:
+    """Whose venue does not liquidate by --close and --bonus, by which it was reckoned all the same."""
+    from keeper.risk.spiral import other_rules
+
+    found = ", ".join(f"{venue} ({count})" for venue, count in other_rules(named))
+    if not found:
+        return ()
+    return (
+        f"liquidated by --close and --bonus, though their venues have other rules: {found}; Morpho and Compound take "
+        "all at once, Maker a whole vault with a penalty: try --close 100 and their bonus",
+    )
 
 
 def depths_of(text: str) -> dict[str, float]:
@@ -256,6 +299,10 @@ def said(found: Cascade, name: str, positions: int) -> Sequence[str]:
         "without collateral",
         _ending(found),
     ]
+    if found.insolvent:
+        some = ", ".join(subject.cut(n, subject.NAME_MAX) for n in found.insolvent[:8])
+        more = " and more" if len(found.insolvent) > 8 else ""
+        lines.append(f"insolvent, owing with nothing left: {some}{more}")
     worst = sorted(found.hits, key=lambda x: -x[1])[:8]
     if worst:
         names = ", ".join(f"{subject.cut(n, subject.NAME_MAX)} {h}x" for n, h in worst)
@@ -270,6 +317,12 @@ def said(found: Cascade, name: str, positions: int) -> Sequence[str]:
 def _ending(found: Cascade) -> str:
     if not found.settled:
         return f"NO fixed point within {found.rounds + 1} rounds: the numbers are a lower bound"
+    if not found.hits and found.insolvent:
+        count = len(found.insolvent)
+        return (
+            f"nobody is liquidated, for nothing is left to take: {count} position{'s' if count > 1 else ''} "
+            f"INSOLVENT, {found.bad_debt_usd:,.0f} USD owed is lost"
+        )
     if not found.hits:
         return "nobody is liquidated: prices stay where the shock put them"
     return (
@@ -289,6 +342,7 @@ def document(name: str, found: Cascade) -> dict[str, object]:
         "repaid_usd": found.repaid_usd,
         "first_repaid_usd": found.first_repaid_usd,
         "bad_debt_usd": found.bad_debt_usd,
+        "insolvent": list(found.insolvent),
         "assets": [
             {
                 "feed": x.feed,

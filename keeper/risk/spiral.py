@@ -13,13 +13,18 @@ from keeper.risk import cascade
 from keeper.risk.assets import ALT, CALM, Asset, asset
 from keeper.risk.book import Floats, Ints, Shelf, build, row_fault, usable
 from keeper.risk.bookfile import NamedBook
-from keeper.risk.shocks import ANY, for_feeds, moved
+from keeper.risk.shocks import ANY, for_feeds, move, moved
+from keeper.risk.stake import AAVE_LIKE
 
 TWO_PERCENT = -math.log(0.98)
 """A market's depth is quoted as what moves its price by 2 %; the kernel wants what moves it by 1/e."""
 _OWED = "|owed"
 """Marks the debt side of a feed that one position both owns and owes: its price is not lowered by selling, which
 would lessen the debt."""
+
+
+class NoDepth(ValueError):
+    """A volatile asset has no market of known depth."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +73,8 @@ class Cascade:
     left_out: tuple[tuple[str, str], ...]
     unknown: int
     """How many of those left out could not be judged."""
+    insolvent: tuple[str, ...] = ()
+    """Who owes at the end and owns nothing any more, whether or not anything was left to liquidate."""
 
     @property
     def amplification(self) -> float:
@@ -129,7 +136,7 @@ def project(book: NamedBook, shock: Shock, depths_usd: Mapping[str, float], law:
 
     ``depths_usd``: USD whose sale lowers the asset's price by 2 %; ``*`` for those not named. What is sold of a
     staked token lowers its base, and with it all that follows the base; its ratio falls only where its own depth is
-    named. Stables, currencies and gold that are not named do not move; nor do fixed feeds. ValueError where a
+    named. Stables, currencies and gold that are not named do not move; nor do fixed feeds. NoDepth where a
     volatile asset has none.
     """
     on = ground(book, depths_usd)
@@ -143,6 +150,7 @@ def project(book: NamedBook, shock: Shock, depths_usd: Mapping[str, float], law:
         repaid_usd=float(fall.total[1]),
         first_repaid_usd=_first(shelf, held, market),
         bad_debt_usd=bad_debt(shelf, fall),
+        insolvent=tuple(n for n, usd in zip(names, stranded_usd(shelf, fall), strict=True) if usd > 0.0),
         feeds=_sold(shelf, market, fall, pools),
         left_out=left_out,
         unknown=on.unknown,
@@ -150,7 +158,7 @@ def project(book: NamedBook, shock: Shock, depths_usd: Mapping[str, float], law:
 
 
 def ground(book: NamedBook, depths_usd: Mapping[str, float]) -> Ground:
-    """The lending positions of a book with debt, and the markets of ``depths_usd`` by asset. ValueError as
+    """The lending positions of a book with debt, and the markets of ``depths_usd`` by asset. NoDepth as
     ``project``.
     """
     rows, tokens, names, left_out, unknown = _eligible(book)
@@ -173,6 +181,30 @@ def run(on: Ground, market: cascade.Market) -> cascade.Fall:
     return fall
 
 
+def unmoved(book: NamedBook, shock: Shock) -> tuple[str, ...]:
+    """Names of the shock that move no price of the book: not there, or fixed. ``*`` is never among them."""
+    symbols = movable(book)
+    alone = ((name, Shock(name=name, moves={name: -0.5})) for name in shock.moves if name != ANY)
+    return tuple(name for name, one in alone if not any(move(one, s) for s in symbols))
+
+
+def movable(book: NamedBook) -> tuple[str, ...]:
+    """Symbols of the book's prices that are not fixed, each once."""
+    return tuple(dict.fromkeys(s for f, s in book.symbols.items() if f not in book.fixed))
+
+
+def other_rules(book: NamedBook) -> tuple[tuple[str, int], ...]:
+    """(venue, positions) of loans whose venue liquidates by another rule than a close share and a bonus: Morpho and
+    Compound take all at once, Maker sells a whole vault with a penalty.
+    """
+    counts: dict[str, int] = {}
+    for row, held, (venue, _) in zip(book.rows, book.tokens, book.places, strict=False):
+        # every line of Aave's has a close share and a bonus
+        if held and any(row.b) and venue and venue not in AAVE_LIKE and not venue.startswith("aave"):
+            counts[venue] = counts.get(venue, 0) + 1
+    return tuple(sorted(counts.items()))
+
+
 def _thresholds(shelf: Shelf, held: Shelf) -> Floats:
     """Each collateral entry's weight over its tokens: both books were built from the same feeds in order."""
     tokens = held.book.a
@@ -193,11 +225,18 @@ def _first(shelf: Shelf, held: Shelf, market: cascade.Market) -> float:
 
 def bad_debt(shelf: Shelf, fall: cascade.Fall) -> float:
     """USD owed at the end by positions that own nothing any more."""
+    return float(stranded_usd(shelf, fall).sum())
+
+
+def stranded_usd(shelf: Shelf, fall: cascade.Fall) -> Floats:
+    """USD that each position owes at the end, float64[U]; 0 where it still owns something. Where a price is nothing,
+    or no collateral ever was, no liquidator comes and the debt is lost all the same.
+    """
     at = fall.price[shelf.book.feed]
     user = np.repeat(np.arange(len(shelf)), np.diff(shelf.book.indptr))
     owned = np.bincount(user, fall.a * at, minlength=len(shelf))
     owed = np.bincount(user, fall.b * at, minlength=len(shelf))
-    return float(owed[(owned <= 0.0) & (fall.hit > 0)].sum())
+    return np.where(owned <= 0.0, owed, 0.0)
 
 
 def _sold(shelf: Shelf, market: cascade.Market, fall: cascade.Fall, pools: Pools) -> tuple[Sold, ...]:
@@ -300,7 +339,7 @@ def _base_depth(symbol: str, known: Asset, depths_usd: Mapping[str, float]) -> f
         return math.inf
     if ANY not in depths_usd:
         follows = f", which {symbol} follows," if known.ratio else ""
-        raise ValueError(
+        raise NoDepth(
             f"no depth of {known.base if known.kind != ALT or known.ratio else symbol}{follows} is given"
         )
     return depths_usd[ANY]

@@ -11,7 +11,7 @@ import pytest
 from keeper.cli import invoke
 from keeper.model import Shock
 from keeper.risk.bookfile import NamedBook, parse
-from keeper.risk.spiral import TWO_PERCENT, Cascade, Law, project
+from keeper.risk.spiral import TWO_PERCENT, Cascade, Law, other_rules, project
 
 pytestmark = pytest.mark.unit
 
@@ -77,6 +77,31 @@ def test_project__under_water__leaves_bad_debt() -> None:
     found = fell(book(loan("one", 15_000)), -0.5, 1e15)
     assert found.repaid_usd == pytest.approx(10_000 / 1.05)
     assert found.bad_debt_usd == pytest.approx(15_000 - 10_000 / 1.05)
+
+
+@pytest.mark.parametrize(("move", "hits"), [(-1.0, 0), (-0.9999999, 3)])
+def test_project__when_the_price_is_nothing__then_every_debt_is_lost_as_just_above_it(
+    move: float, hits: int
+) -> None:
+    found = fell(book(loan("one", 12_800), loan("two", 11_980), loan("three", 100)), move, 1e15)
+    assert len(found.hits) == hits
+    assert found.bad_debt_usd == pytest.approx(12_800 + 11_980 + 100, rel=1e-4)
+    assert found.insolvent == ("one", "two", "three")
+
+
+def test_project__when_a_loan_has_no_collateral__then_its_debt_is_bad_and_it_is_named() -> None:
+    bare: dict[str, object] = {
+        "name": "bare",
+        "lending": {"collateral": [], "debt": [{"asset": "U", "amount": 700}]},
+    }
+    found = fell(book(bare, loan("well", 100)), 0.0)
+    assert (found.bad_debt_usd, found.insolvent, found.hits) == (700.0, ("bare",), ())
+
+
+def test_other_rules__when_venues_take_all_at_once__then_they_are_counted_and_aave_is_not() -> None:
+    places = {"morpho_blue": 2, "maker": 1, "aave_v3": 1, "spark": 1, "aave_v2": 1}
+    loans = [{**loan(f"{v}{n}", 100), "venue": v} for v, count in places.items() for n in range(count)]
+    assert other_rules(book(*loans, loan("nowhere", 100))) == (("maker", 1), ("morpho_blue", 2))
 
 
 def test_project__perps_and_unknown_rows__are_left_out_by_name() -> None:
@@ -180,6 +205,33 @@ def test_command__table_and_json__agree(path: Path, capsys: pytest.CaptureFixtur
     assert found["amplification"] > 1.0
 
 
+def test_command__when_all_is_lost__then_the_insolvent_are_named(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ("cascade", "--book", path, "--shock", "ETH=-100", "--depth", "ETH=1e5")
+    assert run(*line) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "24,780 USD of debt left without collateral" in out
+    assert "2 positions INSOLVENT, 24,780 USD owed is lost" in out
+    assert "with nothing left: one, two" in out
+    assert "prices stay where" not in out
+    assert run(*line, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["insolvent"] == ["one", "two"]
+
+
+@pytest.mark.parametrize("more", [(), ("--map",)])
+def test_command__when_a_venue_has_another_rule__then_it_is_said(
+    more: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "book.json"
+    file.write_text(json.dumps(document({**loan("one", 12_800), "venue": "morpho_blue"})))
+    line = ("cascade", "--book", file, "--shock", "ETH=-25", "--depth", "ETH=1e5", *more)
+    assert run(*line) == 0
+    assert "have other rules: morpho_blue (1)" in " ".join(capsys.readouterr().out.split())
+    assert run(*line, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["other_rules"] == {"morpho_blue": 1}
+
+
 def test_command__named_shock__by_its_beginning(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("cascade", "--book", path, "--shock", "black", "--depth", "*=1e6", "--json") == 0
     assert json.loads(capsys.readouterr().out)["shock"] == "Black Thursday 2020-03-12"
@@ -195,6 +247,11 @@ def test_command__named_shock__by_its_beginning(path: Path, capsys: pytest.Captu
         (("--shock", "ETH=-1", "--depth", "ETH=0"), "--depth"),
         (("--shock", "ETH=-1", "--depth", "ETH=inf"), "--depth"),
         (("--shock", "ETH=-1", "--depth", "BTC=1e6"), "no depth of ETH"),
+        (("--shock", "ETHER=-50", "--depth", "*=1"), "there are ETH, USDC"),
+        (("--shock", "ETH=-50,LINK=-20", "--depth", "*=1"), "LINK moves none"),
+        (("--shock", "ETH=-1", "--depth", "*=1", "--mine", "one"), "--mine"),
+        (("--shock", "ETH=-1", "--depth", "*=1", "--steps", "20"), "--steps"),
+        (("--shock", "ETH=-1", "--depth", "BTC=1e6", "--map"), "'--depth': no depth of ETH"),
         (("--shock", "ETH=-1", "--depth", "*=1", "--bonus", "nan"), "--bonus"),
         (("--shock", "ETH=-1", "--depth", "*=1", "--close", "0"), "--close"),
         (
