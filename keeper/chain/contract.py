@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
+from keeper.dialing import connector
+
 if TYPE_CHECKING:
     from web3 import AsyncWeb3
     from web3.providers.rpc import AsyncHTTPProvider
@@ -29,8 +31,8 @@ async def open_web3(url: str, timeout_s: float = 10.0) -> AsyncWeb3[AsyncHTTPPro
     timeout = aiohttp.ClientTimeout(total=timeout_s)
     # web3's own repetition would send a transaction twice without anybody knowing
     provider = AsyncHTTPProvider(url, {"timeout": timeout}, exception_retry_configuration=None)
-    connector = aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=KEEPALIVE_S)
-    session = aiohttp.ClientSession(connector=connector, timeout=timeout, raise_for_status=True)
+    dialled = connector(limit=CONNECTIONS, keepalive_timeout=KEEPALIVE_S)
+    session = aiohttp.ClientSession(connector=dialled, timeout=timeout, raise_for_status=True)
     await provider.cache_async_session(session)
     return AsyncWeb3(provider)
 

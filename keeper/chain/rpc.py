@@ -25,6 +25,7 @@ from aiohttp.http import SERVER_SOFTWARE
 from keeper.chain.http1 import ANSWER_BYTES_MAX, Answer, AnswerTooLarge, Site, Surprise
 from keeper.chain.payload import Digits, plain_result, read_body
 from keeper.chain.wire import CONNECT_TIMEOUT_S, KEEPALIVE_S, Wire
+from keeper.dialing import connector
 from keeper.errors import Rejected, Transient
 
 RETRY_AFTER_S_MAX = 300.0
@@ -108,11 +109,8 @@ class Rpc:
         trace = aiohttp.TraceConfig()
         trace.on_connection_create_end.append(self._count_connect)
         self._session = aiohttp.ClientSession(
-            # the lane bounds concurrency; a second bound here could hold a SEND back behind slow reads; names are
-            # asked of the system as the wire asks, whatever else is installed (aiodns would take its place)
-            connector=aiohttp.TCPConnector(
-                limit=0, keepalive_timeout=KEEPALIVE_S, resolver=aiohttp.ThreadedResolver()
-            ),
+            # the lane bounds concurrency; a second bound here could hold a SEND back behind slow reads
+            connector=connector(limit=0, keepalive_timeout=KEEPALIVE_S),
             headers={"Content-Type": "application/json"},
             trace_configs=[trace],
             read_bufsize=READ_BYTES,

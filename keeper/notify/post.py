@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 
+from keeper.dialing import connector
 from keeper.notify.courier import Undelivered
 from keeper.notify.targets import Target
 from keeper.seams import Clock, Severity
@@ -97,7 +98,10 @@ class DeadManSwitch:
             return
         try:
             timeout = aiohttp.ClientTimeout(total=PING_S_MAX)
-            async with aiohttp.ClientSession(timeout=timeout) as session, session.get(self._url) as answer:
+            async with (
+                aiohttp.ClientSession(connector=connector(), timeout=timeout) as session,
+                session.get(self._url) as answer,
+            ):
                 if answer.status >= 400:
                     raise Undelivered(f"it answered {answer.status}")
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as e:

@@ -6,6 +6,7 @@ from typing import Any
 
 import aiohttp
 
+from keeper.dialing import connector
 from keeper.notify.chat import Said
 from keeper.notify.courier import Undelivered
 
@@ -45,7 +46,7 @@ class Telegram:
         timeout = aiohttp.ClientTimeout(total=limit_s)
         try:
             async with (
-                aiohttp.ClientSession(timeout=timeout) as session,
+                aiohttp.ClientSession(connector=connector(), timeout=timeout) as session,
                 session.post(f"{self._base}/{method}", json=body, allow_redirects=False) as answer,
             ):
                 raw = b""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import aiohttp
 import orjson
 
+from keeper.dialing import connector
 from keeper.executor.bids import Ask, Bid, no, refused
 from keeper.model import Refusal
 from keeper.oracle.dialects import Dialect
@@ -68,7 +69,9 @@ class Aggregator:
         dialect = self._where.dialect
         path, query = dialect.query(ask)
         if self._session is None:
-            self._session = aiohttp.ClientSession(trust_env=False, auto_decompress=False)
+            self._session = aiohttp.ClientSession(
+                connector=connector(), trust_env=False, auto_decompress=False
+            )
         async with self._session.get(
             self._where.url.rstrip("/") + path,
             params=query,

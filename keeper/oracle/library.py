@@ -1,7 +1,8 @@
 """Exchanges without a reader of ours, through ccxt: it words one public question and reads the answer.
 
 Nothing else of it is used: no key, no order, no list of markets (megabytes, parsed in the loop), no retry, no waiting
-of its own. What it asks with can do one bounded GET and nothing more. A thread imports it, when it is first needed.
+of its own. What it asks with can do one bounded GET and nothing more. A thread imports it, when it is first needed,
+and nobody waits for that thread for long: a look without these exchanges is better than none.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,10 +19,16 @@ import aiohttp
 from keeper.config import TickerSettings
 from keeper.model import Refusal
 from keeper.oracle.exchanges import UNREADABLE, Exchange, no, unlisted
+from keeper.oracle.room import DOLLARS
 
 PREFIX = "ccxt:"
-LOAD_S = 60.0
-"""It takes a second or two, and eight where its bytecode was never compiled."""
+CODE, OURS = "ccxt.async_support.", "ccxt.async_support.base."
+"""Where ccxt keeps its exchanges, and what is none among them."""
+LOAD_S = 8.0
+"""The first look waits no longer, well within what a look of the daemon's may take (20 s); later ones not at all. It
+takes a second or two, and seven where its bytecode was never compiled."""
+POLL_S = 0.02
+LOCK = "requirements-tickers.lock"
 _RATE, _CLOSED, _KEY = (
     ("RateLimitExceeded", "DDoSProtection"),
     ("ExchangeNotAvailable", "OnMaintenance", "NetworkError"),
@@ -38,28 +46,45 @@ class Library:
         self._id = settings.name.removeprefix(PREFIX)
         self._made: Any = None
         self._errors: Any = None
+        self._thread: Thread | None = None
+        self._found: tuple[Any, Any] | str = f"ccxt's {self._id} cannot be made"
+        """What the thread leaves: (library, exchange), or why there is none."""
         self.why = "it was never loaded"
         """Why it cannot be asked; empty when it can."""
 
     async def ready(self) -> None:
-        """Import the library and make the exchange's object, once."""
-        if self._made is not None:
+        """Import the library and make the exchange's object, once, in one thread; waits the first time only,
+        ``LOAD_S`` at the most. Never raises."""
+        if self._thread is None:
+            self._thread = Thread(target=self._load, name=f"load {self._id}", daemon=True)
+            self._thread.start()
+            self.why = "ccxt is not loaded yet"
+            for _ in range(round(LOAD_S / POLL_S)):
+                if not self._thread.is_alive():
+                    break
+                await asyncio.sleep(POLL_S)
+        if self._made is not None or self._thread.is_alive():
+            return
+        # taken over here alone: in the middle of a look it would ask with a session of its own
+        if isinstance(self._found, str):
+            self.why = self._found
+        else:
+            (self._errors, self._made), self.why = self._found, ""
+
+    def _load(self) -> None:
+        try:
+            whole = importlib.import_module(CODE.rstrip("."))
+        except (ImportError, OSError, *UNREADABLE) as error:
+            self._found = f"ccxt cannot be loaded ({type(error).__name__}): is {LOCK} installed?"
             return
         try:
-            async with asyncio.timeout(LOAD_S):
-                self._errors, self._made = await asyncio.to_thread(_made, self._id)
-            self.why = ""
-        except TimeoutError:
-            self.why = f"ccxt was not loaded within {LOAD_S:g} s"
-        except (ImportError, AttributeError, OSError) as error:
-            self.why = f"ccxt cannot be loaded ({type(error).__name__}); pip install 'keeper[tickers]'"
+            self._found = whole, _made(whole, self._id)
+        except (OSError, whole.BaseError, *UNREADABLE) as error:
+            self._found = f"ccxt's {self._id} cannot be made ({type(error).__name__})"
 
     def same(self, other: Library) -> bool:
-        """Whether both are of one house: ccxt derives the one from the other, and they may share their offers."""
-        mine, theirs = type(self._made), type(other._made)
-        return None not in (self._made, other._made) and (
-            issubclass(mine, theirs) or issubclass(theirs, mine)
-        )
+        """Whether both are of one house: ccxt derives them from one exchange, and they may share their offers."""
+        return None not in (self._made, other._made) and _house(self._made) is _house(other._made)
 
     def market(self, asset: str) -> str:
         """What the exchange calls the market of an asset."""
@@ -71,6 +96,12 @@ class Library:
     def symbol(self, asset: str) -> str:
         """What ccxt calls it."""
         return f"{asset}/{self._named.quote}"
+
+    def asks(self, asset: str) -> bool:
+        """Whether it is asked for the asset at all: a dollar in a token, in another, tells which of the two is off
+        only to who knows what the other costs."""
+        quote = self._named.quote
+        return asset != quote and not (quote != "USD" and (asset in DOLLARS or "USD" in asset))
 
     def opens(self, assets: Iterable[str], ask: Ask) -> None:
         """Give ccxt what it asks with, and the markets that may be asked for: it would fetch all that there are."""
@@ -87,7 +118,7 @@ class Library:
     async def ticker(self, asset: str) -> object:
         """The answer as ccxt reads it, for the exchange's ``parse``, or a Refusal. Raises as what asks does."""
         name, made, errors = self._named.name, self._made, self._errors
-        if asset == self._named.quote:
+        if not self.asks(asset):
             return unlisted(name)
         if made is None:
             return no(name, "failed", self.why)
@@ -120,13 +151,20 @@ def read_by(library: Library, name: str) -> Exchange:
     return Exchange(name=name, url="", path=library.market, parse=parse)
 
 
-def _made(id: str) -> tuple[Any, Any]:
-    whole: Any = importlib.import_module("ccxt.async_support")
+def _made(whole: Any, id: str) -> Any:
     # no rate limit: it sleeps in the loop's time, and nobody is asked more often than every ten seconds
     made = getattr(whole, id)({"enableRateLimit": False, "ssl_context": False, "session": object()})
     made.session = None
     made.milliseconds = made.seconds = made.microseconds = lambda: 0
-    return whole, made
+    return made
+
+
+def _house(made: object) -> type:
+    """The exchange that it is derived from in the end: siblings read one order book as well."""
+    line = [
+        c for c in type(made).__mro__ if c.__module__.startswith(CODE) and not c.__module__.startswith(OURS)
+    ]
+    return line[-1] if line else type(made)
 
 
 def _code(error: Exception, errors: Any) -> str:

@@ -11,6 +11,7 @@ import aiohttp
 import orjson
 
 from keeper.config import TickerSettings
+from keeper.dialing import connector
 from keeper.model import Refusal
 from keeper.oracle.exchanges import (
     EXCHANGES,
@@ -76,8 +77,8 @@ class Tickers:
         """(exchange, asset) -> until when it is not asked for it."""
 
     async def prices(self, assets: Iterable[str]) -> Mapping[str, Heard]:
-        """What they say of each asset in dollars. Never raises, never later than ``WITHIN_S``, but for the time in
-        which a library is first loaded, aside from the loop."""
+        """What they say of each asset in dollars. Never raises, never later than ``WITHIN_S``; the first time
+        a library is loaded besides, aside from the loop, and waited for up to ``LOAD_S``."""
         wanted = tuple(dict.fromkeys(assets))
         now_s = self._clock.monotonic_s()
         if not self._where or not wanted:
@@ -88,7 +89,9 @@ class Tickers:
         gates = {w.exchange.name: asyncio.Semaphore(AT_ONCE) for w in self._where}
         libraries = [(w.exchange.name, w.library) for w in self._where if w.library is not None]
         await asyncio.gather(*(library.ready() for _, library in libraries))
-        async with aiohttp.ClientSession(trust_env=False, auto_decompress=False) as session:
+        async with aiohttp.ClientSession(
+            connector=connector(), trust_env=False, auto_decompress=False
+        ) as session:
             try:
                 for name, library in libraries:
                     library.opens(wanted, partial(self._body, session, name))
@@ -181,8 +184,9 @@ class Tickers:
                 break
             if where.library.same(other):
                 return no(name, "refused", f"is of one house with {other.name}, which counts once")
-        if all(isinstance(t, Refusal) and t.code == UNLISTED for t in told):
-            asked = ", ".join(where.library.market(a) for a in wanted[:NAMED_MAX])
+        asked_for = {a: t for a, t in zip(wanted, told, strict=True) if where.library.asks(a)}
+        if asked_for and all(isinstance(t, Refusal) and t.code == UNLISTED for t in asked_for.values()):
+            asked = ", ".join(where.library.market(a) for a in list(asked_for)[:NAMED_MAX])
             return no(name, "refused", f"lists nothing that is asked for ({asked}): is its market right?")
         return None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
 import subprocess
 import sys
@@ -16,14 +15,12 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-import aiohttp
 import pytest
 
 from anvil.actors import Actors, Borrower
 from anvil.client import Chain
 from anvil.deployment import Deployment
 from anvil.node import Anvil
-from keeper.chain.rpc import Rpc
 from keeper.clock import ManualClock
 from keeper.config import TickerSettings
 from keeper.config.exchanges import ccxt_ids
@@ -358,19 +355,31 @@ def test_ccxt__of_all_its_exchanges__as_many_ask_one_get_as_the_pages_say() -> N
     assert f"of its {len(ids)} exchanges {single} ask one GET" in page
 
 
-def test_endpoint__when_the_extra_brings_a_resolver_of_names__then_the_systems_own_is_asked_all_the_same() -> (
-    None
-):
-    assert importlib.util.find_spec("aiodns") is not None, "what ccxt brings"
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("bequant", "fmfwio", True),
+        ("binanceus", "binanceusdm", True),
+        ("kucoineu", "kucoinfutures", True),
+        ("myokx", "okxus", True),
+        ("binance", "binanceus", True),
+        ("okx", "binance", False),
+        ("hitbtc", "kucoin", False),
+    ],
+)
+def test_same__of_ccxts_own_exchanges__siblings_are_of_one_house_too(
+    one: str, other: str, same: bool
+) -> None:
+    async def made(id: str) -> Library:
+        library = Library(TickerSettings(name=f"ccxt:{id}", market="{BASE}-{QUOTE}"))
+        await library.ready()
+        assert library.why == ""
+        return library
 
-    async def used() -> object:
-        rpc = Rpc("a", "https://node.example", 1)
-        try:
-            return rpc._session.connector._resolver  # type: ignore[union-attr]
-        finally:
-            await rpc.close()
+    async def both() -> bool:
+        return (await made(one)).same(await made(other))
 
-    assert type(asyncio.run(used())) is aiohttp.ThreadedResolver
+    assert asyncio.run(both()) is same
 
 
 def test_daemon__when_no_exchange_is_read_through_ccxt__then_it_is_not_imported() -> None:

@@ -16,7 +16,7 @@ DOORS = {
     "jinja2": {"notify"},
     "ccxt": {"oracle"},
     "web3": {"chain"},
-    "aiohttp": {"chain", "notify", "oracle"},
+    "aiohttp": {"chain", "notify", "oracle", "dialing"},
     "websockets": {"chain"},
     "asyncio_throttle": {"chain"},
     "eth_account": {"signer"},
@@ -35,7 +35,17 @@ DOORS = {
 """Third-party package -> the only rooms that may open it."""
 NETWORK = {"socket", "http", "urllib.request", "ssl", "requests", "httpx"}
 VOCABULARY = {"units", "errors", "model", "seams", "clock", "sizing", "words", "config", "keeper"}
-VOCABULARY |= {"phrases", "triggers", "exits", "executor", "issuers", "kinds", "allowed", "sockets"}
+VOCABULARY |= {
+    "phrases",
+    "triggers",
+    "exits",
+    "executor",
+    "issuers",
+    "kinds",
+    "allowed",
+    "sockets",
+    "dialing",
+}
 """What every room may read."""
 ALSO = {"signer": {"watchdog"}}
 """Room -> what it reads besides: the signer's process tells systemd itself that it lives."""
