@@ -79,6 +79,10 @@ lock: tools .venv-uv/.ready  ## resolve the locks anew, keeping pins that still 
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal --generate-hashes --no-annotate \
 	    --constraint requirements.lock --extra alarms --extra metrics --extra page --group build \
 	    pyproject.toml -o requirements-runtime.lock
+	# the same and ccxt, for who reads more exchanges than four
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal --generate-hashes --no-annotate \
+	    --constraint requirements.lock --extra alarms --extra metrics --extra page --extra tickers --group build \
+	    pyproject.toml -o requirements-tickers.lock
 	printf 'uv\n' | UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal \
 	    --generate-hashes - -o .ci/uv.lock
 	# 0.1 needs a package that not every index carries; the site needs nothing of ours, so it has a lock of its own
