@@ -23,6 +23,8 @@ from keeper.errors import (
 
 EXIT_INTERRUPTED = 130
 """128 + SIGINT, as shells have it."""
+FILES = (".csv", ".csv.gz", ".parquet", ".json", ".jsonl", ".toml")
+"""Endings of the files that people give beside a configuration."""
 T = TypeVar("T")
 
 
@@ -31,7 +33,7 @@ def exit_code_of(error: BaseException) -> int:
     error = _first(error)
     if isinstance(error, ConfigError):
         n = len(error.problems)
-        say(error.problems[0] if n == 1 else f"{n} problems in the configuration:")
+        say(error.problems[0] if n == 1 else f"{n} problems in {_file(error.problems)}:")
         for problem in error.problems if n > 1 else ():
             say(f"  {problem}", prefix="")
         return EXIT_CONFIG
@@ -47,6 +49,13 @@ def exit_code_of(error: BaseException) -> int:
     text = " ".join(str(error).split())
     say(f"unexpected {type(error).__name__}: {text or 'no message'}; run with --debug for the traceback")
     return EXIT_BROKEN
+
+
+def _file(problems: tuple[str, ...]) -> str:
+    """The file that every problem begins with, else the configuration, whose problems name keys."""
+    first = problems[0].partition(": ")[0]
+    same = first.endswith(FILES) and all(p.startswith(f"{first}: ") for p in problems)
+    return first if same else "the configuration"
 
 
 def say(message: str, *, prefix: str = "keeper: ") -> None:

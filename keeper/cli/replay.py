@@ -35,6 +35,7 @@ BesideName = Annotated[
 Wallet = Annotated[
     str, typer.Option("--wallet", help="Tokens that ours has beside each account: USDC=10000,WETH=5.")
 ]
+KEEPERS = "nobody,threshold,cdp_keeper,ladder,ours"
 OF_POLICY = "with --config alone each position's policy says"
 Trigger = Annotated[
     float | None,
@@ -140,7 +141,7 @@ def command(
     field: Fields = "low,close",
     feed: FeedOption = "chainlink",
     hold: Hold = "",
-    keepers: Keepers = "nobody,threshold,cdp_keeper,ladder,ours",
+    keepers: Keepers = KEEPERS,
     policy: PolicyName = "",
     beside: BesideName = "",
     wallet: Wallet = "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from keeper.cli.replay import Asked
 
 POINTS = ("keeper", "trigger", "target", "liquidated", "paid USD", "acts", "margin 5 %")
+MOMENTS_MIN = 2
+"""Of a part: one of a single moment has no move to judge by."""
 FORWARD = ("keeper", "judged on part", "trigger", "target", "liquidated", "paid USD", "in hindsight USD")
 
 
@@ -28,6 +31,12 @@ def run(asked: Asked, scene: Scene, names: Sequence[str]) -> int:
     swept = [n for n in names if n in ("threshold", "ours")]
     if not swept:
         raise usage("--keepers", "a sweep needs threshold or ours among them")
+    if asked.folds > 1 and (count := len(scene.moved.bar)) < asked.folds * MOMENTS_MIN:
+        raise usage(
+            "--folds",
+            f"{asked.folds} parts of {count} moments leave some with less than {MOMENTS_MIN}: at most "
+            f"{max(1, count // MOMENTS_MIN)} here",
+        )
     parts = [scene.moved, *(cut(scene.moved, n, asked.folds) for n in range(asked.folds))]
     found: dict[str, list[tuple[Point, ...]]] = {}
     with progress.bar(len(swept) * len(parts) * len(grid), "sweep") as advance:
@@ -113,7 +122,7 @@ def _show(
             str(p.liquidated),
             f"{p.whole_usd:,.0f}",
             str(p.acts),
-            f"{100.0 * p.gap:.1f} %",
+            "-" if math.isnan(p.gap) else f"{100.0 * p.gap:.1f} %",
         )
         for name, points in found.items()
         for p in frontier.efficient(points[0])

@@ -21,6 +21,7 @@ from keeper.cli import (
     table,
 )
 from keeper.cli.endings import say, usage
+from keeper.cli.replay import KEEPERS
 from keeper.decision.tighten import wants_warning
 from keeper.errors import ConfigError
 from keeper.replay import (
@@ -232,11 +233,26 @@ def numbers(option: str, text: str, count: int = 0) -> list[float]:
 
 
 def _refuse_unswept(asked: Asked) -> None:
-    given = [o for o, there in (("--policy", asked.policy), ("--own-levels", asked.own_levels)) if there]
+    """Exit 2 for an option that a sweep, or a run on a chain, would leave aside without a word."""
+    levels_given = (
+        ("--policy", bool(asked.policy)),
+        ("--own-levels", asked.own_levels),
+        ("--trigger", asked.trigger is not None),
+        ("--target", asked.target is not None),
+    )
+    given = [option for option, there in levels_given if there]
     if asked.sweep and given:
         raise usage(
             "--sweep", f"tries a grid of triggers and targets and takes no {given[0]}: leave one away"
         )
+    if asked.sweep and asked.chain:
+        raise usage("--sweep", "is not driven through a chain: leave --chain away")
+    if asked.sweep and asked.keep is not None:
+        raise usage("--keep", "keeps the trips of one run and not those of --sweep: leave one away")
+    kept = (("--keep", asked.keep is not None), ("--report", asked.report is not None))
+    ignored = [option for option, there in (*kept, ("--keepers", asked.keepers != KEEPERS)) if there]
+    if asked.chain and ignored:
+        raise usage(ignored[0], "is not for --chain, which plays nobody and ours and prints what came of it")
 
 
 def _scene(
@@ -343,9 +359,18 @@ def _bars(asked: Asked, pegs: Mapping[str, Sequence[str]]) -> bars.Bars:
 
 
 def _digest(asked: Asked, scene: Scene) -> str:
-    """Of what decides the numbers: prices as read, accounts, and the options."""
-    body = hashlib.sha256(scene.moved.said.tobytes())
-    body.update(scene.moved.market.tobytes())
+    """Of what decides the numbers: prices as read and when, what markets say of pegs, the early warning, accounts,
+    and the options."""
+    moved, body = scene.moved, hashlib.sha256()
+    for part in (moved.said, moved.market, moved.row, moved.bar, moved.times_s, moved.usd):
+        body.update(part.tobytes())
+    for name, sources in sorted(moved.quoted.items()):
+        for source, dollars in sources:
+            body.update(f"{name} {source} ".encode() + dollars.tobytes())
+    if moved.omens is not None:
+        omen = moved.omens
+        body.update(omen.times_s.tobytes() + omen.score.tobytes() + omen.stands.tobytes())
+        body.update(repr(omen.rule).encode())
     options = (
         asked.keepers,
         replay_market.digest(scene.shop),

@@ -47,8 +47,34 @@ def _rich(headers: Sequence[str], rows: Rows) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*headers, box=None, header_style="dim", pad_edge=False)
+    console = Console()
+    widths = fitted(headers, rows, console.width)
+    if widths is None:
+        # wider than the terminal, which breaks its lines: a number cut short would read as another one
+        print(plain(headers, rows))
+        return
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for header, width in zip(headers, widths, strict=True):
+        table.add_column(header, width=width)
     for row in rows:
         # Text, not markup: a token's symbol is chosen by strangers
         table.add_row(*(Text(cell, style=STYLE.get(cell, "")) for cell in row))
-    Console().print(table)
+    console.print(table)
+
+
+def fitted(headers: Sequence[str], rows: Rows, width: int) -> list[int] | None:
+    """A width for each column, parted by two spaces, in which no word and no number is cut; None where ``width`` does
+    not hold them. The widest columns are wrapped first, between words.
+    """
+    from rich.cells import cell_len
+
+    columns = [[row[i] for row in (headers, *rows)] for i in range(len(headers))]
+    widths = [max(cell_len(line) for cell in column for line in cell.split("\n")) for column in columns]
+    least = [max(cell_len(word) for cell in column for word in (cell.split() or [""])) for column in columns]
+    room = width - 2 * (len(headers) - 1)
+    while sum(widths) > room:
+        wide = [i for i, w in enumerate(widths) if w > least[i]]
+        if not wide:
+            return None
+        widths[max(wide, key=lambda i: widths[i])] -= 1
+    return widths

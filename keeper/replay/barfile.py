@@ -38,6 +38,8 @@ class Rows:
     ts: Floats
     symbol: Names
     prices: Mapping[str, Floats]
+    zoneless: bool = False
+    """Whether some time is written as a date without a zone, which is taken for UTC."""
 
 
 def read(path: Path) -> Rows:
@@ -49,6 +51,11 @@ def moment(text: str) -> float:
     """Epoch seconds of a UTC date, date and time, or number. ValueError."""
     found = _ISO.fullmatch(text.strip())
     return float(np.datetime64(found[1], "s").astype(np.int64)) if found else float(text)
+
+
+def zoneless(text: str) -> bool:
+    """Whether a readable time is written as a date without a zone; a number is always UTC."""
+    return "-" in text and not text.rstrip().endswith(("Z", "+00:00"))
 
 
 def _parquet(path: Path) -> Rows:
@@ -66,7 +73,9 @@ def _parquet(path: Path) -> Rows:
         raise ConfigError((f"{path}: row {empty[0]}, column symbol: an empty cell is no symbol",))
     venue = table["venue"].to_pylist() if "venue" in table.column_names else [""] * len(names)
     told = _told_apart(np.array(names, np.str_), np.array([str(v or "") for v in venue], np.str_))
-    return Rows(line=line, ts=ts, symbol=told, prices=prices)
+    kind = table["ts"].type
+    naive = str(kind).startswith("timestamp") and kind.tz is None
+    return Rows(line=line, ts=ts, symbol=told, prices=prices, zoneless=naive)
 
 
 def _numbers(path: Path, table: Any, name: str) -> Floats:
@@ -135,10 +144,12 @@ def _text(path: Path) -> Rows:
     symbol: list[str] = []
     venue: list[str] = []
     cells: dict[str, list[float]] = {name: [] for name in ("ts", *FIELDS)}
+    naive = False
     for row in found.rows:
         for name, column in cells.items():
             column.append(_cell(f"{path}: row {row.line}, column {name}", row.cells[name], problems))
         line.append(row.line)
+        naive = naive or zoneless(row.cells["ts"])
         if not row.cells["symbol"].strip():
             problems.append(f"{path}: row {row.line}, column symbol: an empty cell is no symbol")
         if row.beyond:
@@ -157,7 +168,7 @@ def _text(path: Path) -> Rows:
     _seconds(path, columns["ts"], line)
     ts = columns.pop("ts")
     told = _told_apart(np.array(symbol, np.str_), np.array(venue, np.str_))
-    return Rows(line=np.array(line), ts=ts, symbol=told, prices=columns)
+    return Rows(line=np.array(line), ts=ts, symbol=told, prices=columns, zoneless=naive)
 
 
 def _cell(where: str, text: str, problems: list[str]) -> float:

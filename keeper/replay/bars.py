@@ -114,7 +114,7 @@ def read(path: Path, symbols: Sequence[str] = (), span: Span = ALWAYS) -> Bars:
     absent = [s for s in wanted if s not in there]
     if absent:
         raise ConfigError((f"{path}: has no {', '.join(absent)}; there are {', '.join(there[:30])}",))
-    notes: list[str] = []
+    notes = ["column ts: no zone written, taken as UTC"] if rows.zoneless else []
     problems: list[str] = []
     parts = {s: _symbol(rows, s, span, (problems, notes)) for s in wanted}
     if problems:

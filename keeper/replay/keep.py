@@ -52,9 +52,19 @@ class Kept:
                     "remove it or name another",
                 )
             )
-        whole = [found for line in lines[1:] if (found := _parsed(line)) is not None]
-        for body in whole:
-            made = trip_of(body)
+        whole = []
+        for number, line in enumerate(lines[1:], start=2):
+            body = _parsed(line)
+            if body is None:
+                continue
+            try:
+                made = trip_of(body)
+            except (KeyError, TypeError, ValueError) as error:
+                why = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+                raise ConfigError(
+                    (f"{path}: line {number}: is no result of a replay: {why}; remove that line or the file",)
+                ) from error
+            whole.append(body)
             self._trips[made.keeper, made.name] = made
         # written anew: a line that was cut in the middle goes
         text = [json.dumps(head), *(json.dumps(body) for body in whole)]
@@ -128,13 +138,14 @@ def body_of(made: Trip) -> dict[str, object]:
 
 
 def trip_of(body: dict[str, object]) -> Trip:
-    """The trip again, its course apart."""
+    """The trip again, its course apart. KeyError, TypeError, ValueError where it is none."""
     made = Trip(str(body["name"]), str(body["keeper"]), float(str(body["start"])))
     made.lowest, made.end, made.gap = (float(str(body[k])) for k in ("lowest", "end", "gap"))
     made.equity_usd, made.lost_usd = float(str(body["equity_usd"])), float(str(body["lost_usd"]))
     made.cost_usd, made.gas_usd = float(str(body["cost_usd"])), float(str(body["gas_usd"]))
     events = body["events"]
-    assert isinstance(events, list)
+    if not isinstance(events, list):
+        raise TypeError("events is no list")
     made.events = [Event(**{**e, "pair": tuple(e["pair"])}) for e in events]
     return made
 

@@ -226,7 +226,8 @@ def _frontier(tried: Sequence[tuple[str, Sequence[Point]]]) -> str:
 
 def _setting(p: Point) -> str:
     levels = f"{p.trigger:g} -> {p.target:g}, " if p.trigger else ""
-    return f"{levels}{p.liquidated} liquidated, {p.whole_usd:,.0f} USD, margin {100.0 * p.gap:.1f} %"
+    margin = "-" if math.isnan(p.gap) else f"{100.0 * p.gap:.1f} %"
+    return f"{levels}{p.liquidated} liquidated, {p.whole_usd:,.0f} USD, margin {margin}"
 
 
 def _keys(names: Sequence[tuple[str, str]]) -> str:
