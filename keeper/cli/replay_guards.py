@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from keeper.cli import replay_figure
 from keeper.cli.endings import usage
+from keeper.decision.tighten import wants_warning
 from keeper.model import Policy
 from keeper.replay import fleet, levels
 from keeper.replay.perps import PerpAccount
@@ -21,6 +22,8 @@ NAMED_MAX = 4
 """Positions of one policy that are named in its line; the JSON names each."""
 PAYS = ("repay", "add_collateral")
 """Strategies that pay from the keeper's wallet."""
+RESERVES = ("repay_from_reserve", "supply_from_reserve")
+"""Strategies that pay from what an owner's Executor holds."""
 
 
 def live(asked: Asked) -> bool:
@@ -77,22 +80,65 @@ def names(asked: Asked, scene: Scene) -> Mapping[str, str]:
 
 def said(asked: Asked, rule: levels.Rule, crew: fleet.Fleet, bets: Sequence[PerpAccount]) -> list[str]:
     """Which policies hold how many of a configuration's positions, and what of them a replay has not."""
+    alone = _pairs(asked, _all(crew, bets)) if live(asked) else []
     if live(asked) and asked.sweep:
-        return ["a sweep tries its grid on every position, whatever policy of the configuration guards it"]
-    if rule is None or isinstance(rule, Policy):
+        grid = "a sweep tries its grid on every position, whatever policy of the configuration guards it"
+        return [grid, *alone]
+    lines = []
+    if rule is not None and not isinstance(rule, Policy):
+        by: dict[str, list[str]] = {}
+        for name in _all(crew, bets):
+            by.setdefault(rule[name].name, []).append(name)
+        told = "; ".join(f"{policy}: {len(them)} ({_some(them)})" for policy, them in by.items())
+        lines = [f"each position is replayed under the policy that guards it: {told}"]
+    other = replay_figure.beside(asked)
+    loans, perps = (
+        [p for n in names for p in (levels.guarding(rule, n), other) if p is not None]
+        for names in ([a.name for a in crew.accounts], [b.name for b in bets])
+    )
+    return [*lines, *alone, *_lacks(asked, loans, perps)]
+
+
+def _lacks(asked: Asked, loans: Sequence[Policy], perps: Sequence[Policy]) -> list[str]:
+    """Ways of the policies that nothing is there for in this run, each named."""
+    every = [*loans, *perps]
+    unpaid = [p for p in loans if {*PAYS} & {*p.strategies}] if not asked.wallet else []
+    unwarned = [p for p in every if wants_warning(p)] if asked.funding is None else []
+    unpegged = [p for p in loans if p.depeg_ppm] if not asked.peg else []
+    found = (
+        (
+            unpaid,
+            f"pays from the keeper's wallet ({', '.join(PAYS)}), and here there is none: --wallet TOKENS gives each "
+            "position one",
+        ),
+        (
+            [p for p in loans if {*RESERVES} & {*p.strategies}],
+            f"pays from an Executor's reserve and its owner's grant ({', '.join(RESERVES)}), which a replay has not",
+        ),
+        (
+            [p for p in perps if "stop_on_venue" in p.strategies],
+            "leaves a stop on the venue (stop_on_venue), which a replay does not play",
+        ),
+        (
+            unwarned,
+            "moves its levels with the early warning, and here it never stands: --funding FILE tells it",
+        ),
+        (unpegged, "asks markets of a stable (depeg_pct), and here none says anything: --peg names them"),
+    )
+    return [f"policy {', '.join(sorted({p.name for p in some}))} {what}" for some, what in found if some]
+
+
+def _pairs(asked: Asked, names: Sequence[str]) -> list[str]:
+    """The configuration's pairs of which a leg is replayed."""
+    from keeper.config import load
+
+    told = [f"{p.loan} and {p.short}" for p in load(asked.config).pairs if {p.loan, p.short} & {*names}]
+    if not told:
         return []
-    by: dict[str, list[str]] = {}
-    for name in _all(crew, bets):
-        by.setdefault(rule[name].name, []).append(name)
-    told = "; ".join(f"{policy}: {len(them)} ({_some(them)})" for policy, them in by.items())
-    lines = [f"each position is replayed under the policy that guards it: {told}"]
-    pay = {rule[a.name].name for a in crew.accounts if {*PAYS} & {*rule[a.name].strategies}}
-    if pay and not asked.wallet:
-        lines.append(
-            f"policy {', '.join(sorted(pay))} pays from the keeper's wallet ({', '.join(PAYS)}), and here there is "
-            "none: --wallet TOKENS gives each position one"
-        )
-    return lines
+    return [
+        f"[[pairs]] are not played ({_some(told)}): a loan and its hedge each go alone at their own policies' "
+        "levels, which are no lower while the hedge covers, and no profit of it repays"
+    ]
 
 
 def counted(held: Mapping[str, str]) -> dict[str, int]:

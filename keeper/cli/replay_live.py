@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 from keeper.cli import subject
+from keeper.errors import ConfigError
 from keeper.replay import fleet, live, live_perps
 from keeper.replay.perps import PerpAccount
 
@@ -20,6 +22,7 @@ def of_config(
     the configuration, and of each position's ``own``, are held to health as its venue tells it. ConfigError, or
     Transient where a chain does not answer."""
     read = subject.guarded(config)
+    _once(config, read)
     loans = [p for p in read.positions if not live_perps.is_perp(p)]
     named = [(read.name(p.id), p) for p in read.positions if live_perps.is_perp(p)]
     bets, left = live_perps.accounts(named, by_price=own or bool(policy))
@@ -37,6 +40,17 @@ def of_config(
     return replace(found, left_out=(*found.left_out, *left, *unread)), tuple(
         _under(b, policies[b.name].name if b.name in policies else policy, policy) for b in bets
     )
+
+
+def _once(config: Path, read: subject.Guarded) -> None:
+    """Refuse one label for two positions: what became of one, and by which policy, would be told of the other."""
+    written = Counter(p.label for p in read.settings.positions)
+    stand = Counter(read.name(p.id) for p in read.positions)
+    wrong = [n for n, count in (written | stand).items() if count > 1]
+    if wrong:
+        raise ConfigError(
+            tuple(f"{config}: positions: label {n!r} names two positions; give each its own" for n in wrong)
+        )
 
 
 def _under(bet: PerpAccount, guards: str, policy: str) -> PerpAccount:

@@ -118,7 +118,7 @@ def _compared(asked: Asked, scene: Scene, names: Sequence[str]) -> int:
     rows = [compare.row(v) for v in sailed]
     lines = replaying.said(scene.read, scene.crew, scene.moved, sailed)
     lines += [f"interest {asked.interest}, {replay_market.said(scene.shop)}, feeds {asked.feed}"]
-    lines += [*replaying.judgement(judged), *replaying.margins_said(gaps)]
+    lines += [*replaying.judgement(judged, scene.policy), *replaying.margins_said(gaps)]
     lines += [*replaying.equities(rows), *replaying.bad(sailed)]
     lines += [*replaying.unlimited(rows, named=bool(held)), *told, replaying.FIXED]
     if asked.json:

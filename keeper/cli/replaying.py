@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from keeper.cli import subject
-from keeper.replay import compare, frontier, seizure
+from keeper.replay import compare, frontier, levels, seizure
 from keeper.replay.bars import Bars, iso
 from keeper.replay.compare import Row
 from keeper.replay.fleet import Fleet
@@ -281,8 +281,8 @@ def unlimited(rows: Sequence[Row], *, named: bool) -> list[str]:
     ]
 
 
-def judgement(found: Score | None) -> list[str]:
-    """Who was rescuable, and how ours did by that rule."""
+def judgement(found: Score | None, rule: levels.Rule) -> list[str]:
+    """Who was rescuable, and how ours did by that rule, held to those policies; what helps where its sales failed."""
     if found is None:
         return []
     excluded = "; ".join(f"{n} {why}" for why, n in found.excluded)
@@ -292,6 +292,13 @@ def judgement(found: Score | None) -> list[str]:
         f"{len(found.liquidated)} of those ({found.failures} after failed acts, {found.gaps} for levels too low)"
     ]
     lines.append(f"a clairvoyant pays at least {found.bound_usd:,.0f} USD; ours {found.regret_usd:,.0f} more")
+    held = [levels.guarding(rule, name) for name in found.liquidated] if found.failures else []
+    if any(p is not None and not p.lead_bps and "deleverage" in p.strategies for p in held):
+        lines.append(
+            "ours sold without a lead, and a sale sized for exactly what it saw is undone by a further fall: "
+            "lead_pct in the policy sizes it for prices that much worse, and --own-levels has one "
+            "(docs/reference/replay.md)"
+        )
     return lines
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,11 @@ import pytest
 from typer.testing import CliRunner
 
 from keeper.cli import app
+from keeper.cli.replay import Asked
 from keeper.errors import ConfigError
 from keeper.model import Position
 from keeper.replay import live_perps
+from keeper.replay.perps import PerpAccount
 from tests import perps
 from tests.unit.cli.test_cli_replay_live_perps import FALL, loan, read
 from tests.unit.config.test_config_parse import GOOD
@@ -99,6 +101,31 @@ def replayed(folder: Path, *options: str) -> dict[str, Any]:
         raise done.exception
     found: dict[str, Any] = json.loads(done.stdout)
     return found
+
+
+def replay_asked(folder: Path) -> Asked:
+    """The options of a command that asks for nothing but the configuration's positions."""
+    given: dict[str, Any] = {f.name: None for f in fields(Asked)}
+    texts = ("policy", "beside", "wallet", "peg")
+    off = ("own_levels", "sweep", "chain")
+    found = {**given, **dict.fromkeys(texts, ""), **dict.fromkeys(off, False)}
+    return Asked(**{**found, "config": folder / "keeper.toml"})
+
+
+def bare(name: str) -> PerpAccount:
+    """One perpetual position of which only the name matters."""
+    return PerpAccount(
+        name=name,
+        index="WETH",
+        size=1.0,
+        entry=1.0,
+        rate=0.01,
+        on_entry=True,
+        minimum_usd=0.0,
+        fees_usd=0.0,
+        margin=(("USDC", 1.0, 1.0),),
+        prices={},
+    )
 
 
 def of(found: dict[str, Any], name: str) -> dict[str, Any]:
@@ -196,6 +223,163 @@ def test_beside__then_that_policy_sails_every_loan_next_to_each_own(folder: Path
     assert of(found, "vault")["ours"] == of(replayed(folder), "vault")["ours"]
 
 
+def test_beside__of_perpetuals_alone__then_that_policy_sails_them_too_by_their_venue_s_measure(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read(monkeypatch, {"long": standing("long")})
+    found = replayed(folder, "--beside", "far")
+    assert [k["keeper"] for k in found["keepers"]][-2:] == ["far", "ours"]
+    alone = of(replayed(folder, "--policy", "far"), "long")["ours"]
+    assert of(found, "long")["far"] == alone
+    assert any(e["what"] == "act" for e in alone["events"])
+    assert of(found, "long")["ours"] == of(replayed(folder), "long")["ours"] != alone
+    # whatever the others are held to, levels of a configuration are levels of its venue's number
+    deep = replayed(folder, "--trigger", "6", "--target", "10", "--beside", "far")
+    assert of(deep, "long")["far"] == alone
+    assert (
+        of(deep, "long")["ours"] == of(replayed(folder, "--trigger", "6", "--target", "10"), "long")["ours"]
+    )
+    told = "far (--beside) is held to their venue's measure: its health is not the others'"
+    assert told in deep["perps"]["said"]
+    assert told not in found["perps"]["said"]
+
+
+def test_beside__that_leaves_by_price__then_it_is_said_that_it_leaves_perpetuals_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(folder, more="trail_pct = {WETH = 10}")
+    text = (folder / "keeper.toml").read_text()
+    (folder / "keeper.toml").write_text(text.replace('"reduce_perp"', '"reduce_perp", "trailing_stop"'))
+    read(monkeypatch, {"long": standing("long")})
+    found = replayed(folder, "--policy", "far", "--beside", "perp")
+    assert of(found, "long")["perp"]["events"] == of(found, "long")["nobody"]["events"]
+    told = [s for s in found["perps"]["said"] if s.startswith("perp (--beside) leaves by price")]
+    assert len(told) == 1
+    assert "perp (--beside) leaves by price" in typed(folder, "--policy", "far", "--beside", "perp")[1]
+
+
+def test_said__of_a_pair__then_by_name_that_it_is_not_played(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(folder, {"vault": "near", "short": "perp"})
+    text = (folder / "keeper.toml").read_text().replace('"short"\nvenue = "aave"', '"short"\nvenue = "gmx"')
+    slot = f'market = "{perps.OWNER}:{perps.WALLET}:short"'
+    text += (
+        f'[[venues]]\nname = "gmx"\nkind = "gmx_v2"\nchain = "mainnet"\nprovider = "{perps.OWNER}"\n{slot}\n'
+    )
+    text = text.replace("accept_thin_emergency = true\n[policies", "[policies", 1)
+    (folder / "keeper.toml").write_text(text)
+    hedge = perps.position(perps.perp(2_000, False))
+    read(
+        monkeypatch, {"vault": standing("vault"), "short": replace(hedge, id=replace(hedge.id, key="short"))}
+    )
+    told = "[[pairs]] are not played (vault and short): a loan and its hedge each go alone"
+    assert not any("[[pairs]]" in n for n in replayed(folder)["notes"])
+    pair = '[[pairs]]\nloan = "vault"\nshort = "short"\nassets = ["WETH"]\n'
+    (folder / "keeper.toml").write_text(text + pair)
+    for options in ((), ("--policy", "near"), ("--trigger", "1.2")):
+        assert [n.startswith(told) for n in replayed(folder, *options)["notes"]].count(True) == 1, options
+    # of others nothing is said
+    read(monkeypatch, {"other": standing("other")})
+    assert not any("[[pairs]]" in n for n in replayed(folder, "--policy", "near")["notes"])
+
+
+LACKS = {
+    "pays from the keeper's wallet": (("near", "add_collateral", ""), ("--wallet", "USDC=9000")),
+    "pays from an Executor's reserve": (("near", "repay_from_reserve", ""), None),
+    "leaves a stop on the venue": (("perp", "stop_on_venue", ""), None),
+    "moves its levels with the early warning": (("near", "", "warning_target = 0.1"), "funding"),
+    "asks markets of a stable": (("near", "depeg_playbook", "depeg_pct = 2"), "peg"),
+}
+
+
+@pytest.mark.parametrize("told", LACKS)
+def test_said__of_a_way_that_a_run_has_nothing_for__then_by_the_policy_s_name_however_it_was_given(
+    folder: Path, told: str
+) -> None:
+    from keeper.cli import replay_guards
+    from keeper.config import load
+    from keeper.replay import fleet, levels
+
+    (policy, strategy, more), given = LACKS[told]
+    text = (folder / "keeper.toml").read_text()
+    before = "reduce_perp" if policy == "perp" else "deleverage"
+    ways = ", ".join(f'"{x}"' for x in (before, strategy) if x)
+    text = text.replace(f'strategies = ["{before}"]', f"strategies = [{ways}]\n{more}", 1)
+    (folder / "keeper.toml").write_text(text)
+    asked = replay_asked(folder)
+    held = {p.name: p for p in load(asked.config).policies}
+    name = next(n for n, p in GUARDS.items() if p == policy)
+    loans = () if name == "long" else (fleet.Account(name=name, collateral=(), debt=()),)
+    bets = (bare(name),) if name == "long" else ()
+    crew = fleet.Fleet(path="", unit="USD", accounts=loans)
+
+    def said(asked: Any, rule: levels.Rule) -> list[str]:
+        return [n for n in replay_guards.said(asked, rule, crew, bets) if told in n]
+
+    for rule in ({name: held[policy]}, held[policy]):
+        (line,) = said(asked, rule)
+        assert line.startswith(f"policy {policy} {told}")
+    assert said(replace(asked, beside=policy), None) != []
+    assert said(asked, None) == said(asked, held["far"]) == []
+    if given is not None:
+        whole = {"funding": asked.config} if given == "funding" else {"peg": "x"} if given == "peg" else {}
+        assert said(replace(asked, **whole or {"wallet": given[1]}), held[policy]) == []
+
+
+def test_judgement__of_sales_that_failed_without_a_lead__then_names_what_helps() -> None:
+    from keeper.cli import replaying
+    from keeper.replay import levels
+    from keeper.replay.rescue import Score
+
+    lost = Score(
+        crossing=6,
+        rescuable=6,
+        excluded=(),
+        liquidated=("vault",),
+        failures=1,
+        gaps=0,
+        bound_usd=1.0,
+        regret_usd=1.0,
+    )
+    plain = levels.plain(1.1, 1.25)
+
+    def helps(found: Score, rule: levels.Rule) -> bool:
+        return any("lead_pct" in s and "--own-levels" in s for s in replaying.judgement(found, rule))
+
+    led = replace(plain, lead_bps=210)
+    assert helps(lost, plain)
+    assert helps(lost, {"vault": plain, "second": led})
+    assert not helps(lost, led)
+    assert not helps(lost, {"vault": led, "second": plain})
+    # each account's own levels have a lead, levels that were too low ask for others, and a payment is sized by none
+    assert not helps(lost, None)
+    assert not helps(replace(lost, failures=0, gaps=1), plain)
+    assert not helps(lost, replace(plain, strategies=("repay",)))
+
+
+def test_labels__of_two_positions_alike__then_refused_by_name(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (folder / "keeper.toml").read_text()
+    # the first has the name that one without a label is given
+    (folder / "keeper.toml").write_text(
+        text.replace('label = "vault"', 'label = "position-2"').replace('label = "second"\n', "")
+    )
+    with pytest.raises(
+        ConfigError, match=r"positions: label 'position-2' names two positions; give each its"
+    ):
+        replayed(folder)
+    written(folder)
+    one, other = standing("vault"), standing("second")
+    read(monkeypatch, {"vault": one})
+    replayed(folder)
+    named = {one.id: "vault", other.id: "vault"}
+    read(monkeypatch, {"vault": one, "second": other}, labels=named)
+    with pytest.raises(ConfigError, match="label 'vault' names two positions"):
+        replayed(folder)
+
+
 def test_keep__when_a_policy_was_changed_or_another_guards__then_old_results_are_refused(
     folder: Path,
 ) -> None:
@@ -264,20 +448,7 @@ def test_chain__then_one_policy_of_all_loans_is_played_and_several_are_refused_w
 
 def test_leavers__of_each_way_to_leave_by_price__then_left_out_and_others_stay() -> None:
     from keeper.replay import levels
-    from keeper.replay.perps import PerpAccount
 
-    bare = PerpAccount(
-        name="",
-        index="WETH",
-        size=1.0,
-        entry=1.0,
-        rate=0.01,
-        on_entry=True,
-        minimum_usd=0.0,
-        fees_usd=0.0,
-        margin=(("USDC", 1.0, 1.0),),
-        prices={},
-    )
     plain = levels.plain(1.1, 1.2)
     policies = {
         "stays": plain,
@@ -285,7 +456,7 @@ def test_leavers__of_each_way_to_leave_by_price__then_left_out_and_others_stay()
         "takes": replace(plain, take_profit=(("WETH", 1),)),
         "stops": replace(plain, close_prices=(("WETH", 1),)),
     }
-    bets = [replace(bare, name=name) for name in policies]
+    bets = [bare(name) for name in policies]
     kept, left = live_perps.without_leavers(bets, policies)
     assert [b.name for b in kept] == ["stays"]
     assert [name for name, _ in left] == ["trails", "takes", "stops"]

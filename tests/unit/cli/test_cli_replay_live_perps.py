@@ -86,7 +86,12 @@ def loan() -> Position:
     )
 
 
-def read(monkeypatch: pytest.MonkeyPatch, named: Mapping[str, Position], *lost: Unreadable) -> None:
+def read(
+    monkeypatch: pytest.MonkeyPatch,
+    named: Mapping[str, Position],
+    *lost: Unreadable,
+    labels: Mapping[PositionId, str] | None = None,
+) -> None:
     """These stand on the configuration's chain now."""
     prices = {"f:WETH": 2_000.0, "f:USDC": 1.0}
     slot = perps.slot()
@@ -100,7 +105,7 @@ def read(monkeypatch: pytest.MonkeyPatch, named: Mapping[str, Position], *lost: 
     )
 
     async def photograph(_: object) -> tuple[View, ...]:
-        return (View(snapshot=snapshot, labels={p.id: name for name, p in named.items()}),)
+        return (View(snapshot=snapshot, labels=labels or {p.id: name for name, p in named.items()}),)
 
     monkeypatch.setattr("keeper.daemon.wiring.photograph", photograph)
 
