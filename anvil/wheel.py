@@ -54,13 +54,17 @@ def unpacked(lock: Path, members: Sequence[str], *, cache_dir: Path = CACHE_DIR)
 
 def _fetched(lock: Path, scratch: Path) -> Path:
     """The wheel, from whichever index pip is configured for."""
-    run = subprocess.run(
-        [
-            _python(), "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
-            "--only-binary=:all:", "--require-hashes", "--dest", str(scratch), "-r", str(lock),
-        ],
-        capture_output=True, text=True, check=False, timeout=FETCH_S, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    asked = [
+        _python(), "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
+        "--only-binary=:all:", "--require-hashes", "--dest", str(scratch), "-r", str(lock),
+    ]  # fmt: skip
+    try:
+        run = subprocess.run(
+            asked, capture_output=True, text=True, check=False, timeout=FETCH_S, stdin=subprocess.DEVNULL
+        )
+    except subprocess.TimeoutExpired:
+        why = f"pip took longer than {FETCH_S:g} s: is its index reached?"
+        raise ToolMissing(f"what {lock.name} pins cannot be fetched: {why}") from None
     found = sorted(scratch.glob("*.whl"))
     if run.returncode or len(found) != 1:
         said = run.stderr.strip()[-1_200:] or "pip said nothing"

@@ -140,6 +140,10 @@ def _purse(
     """The wallet less what is promised and ``paid``; the plan of ``but`` still owns its own promise."""
     open_steps = [a for id, plan in options.replaceable.items() if id != but for a in from_wallet(plan.steps)]
     purse = Purse(means=snapshot.means).without((*options.promised, *open_steps))
+    for id, plan in options.replaceable.items():
+        # an open sale leaves with a market's cash, which is everybody's there
+        if id != but and (at := options.venue(id)) is not None:
+            purse = purse.leaving(plan.steps, at)
     for chosen, venue in paid:
         purse = purse.paying(chosen, venue, snapshot.block)
     return purse

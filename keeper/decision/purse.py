@@ -42,6 +42,12 @@ class Purse:
             )
         )
 
+    def leaving(self, steps: Sequence[Step], venue: Venue) -> Purse:
+        """The purse after steps have filled the venue's supply room and taken of its cash."""
+        means = self.means
+        reserves = tuple(_taken_up(r, steps) if r.venue == venue.id else r for r in means.reserves)
+        return Purse(means=replace(means, reserves=reserves))
+
     def paying(self, chosen: Sequence[Proposal], venue: Venue | None, block: Block) -> Purse:
         """The purse after a choice: tokens, the venue's supply room and its cash, and gas at twice the base fee."""
         steps = [step for p in chosen for step in p.steps]
@@ -53,8 +59,8 @@ class Purse:
         left = (
             replace(left, mandates=tuple(_funds_less(m, paid_in) for m in left.mandates)) if paid_in else left
         )
-        reserves = tuple(_taken_up(r, steps) if r.venue == venue.id else r for r in left.reserves)
-        return Purse(means=replace(left, native_wei=max(0, left.native_wei - gas_wei), reserves=reserves))
+        left = replace(left, native_wei=max(0, left.native_wei - gas_wei))
+        return Purse(means=left).leaving(steps, venue)
 
 
 def _less(have: Amount, promised: Sequence[Amount]) -> Amount:

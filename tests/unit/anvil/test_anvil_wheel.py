@@ -70,3 +70,13 @@ def test_wheel__without_a_member__names_it_and_leaves_nothing(tmp_path: Path, in
     with pytest.raises(ToolMissing, match=r"has no told/code/Gone\.json: see told_code\.lock"):
         unpacked(lock(tmp_path, found), ["told/code/Gone.json"], cache_dir=tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_wheel__when_pip_hangs__then_it_is_a_tool_that_is_missing(
+    tmp_path: Path, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (found,) = index.iterdir()
+    monkeypatch.setattr(wheel, "FETCH_S", 0.001)
+    with pytest.raises(ToolMissing, match=r"told_code\.lock.*longer than 0\.001 s"):
+        unpacked(lock(tmp_path, found), ["told/code/Pool.json"], cache_dir=tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -15,8 +16,9 @@ from keeper.model import Decision, Deleverage, Means, Policy, Refusal, Repay, Si
 from keeper.units import WAD
 from strategies.registry import SHIPPED
 from tests import build, mandates
-from tests.build import ALICE, TOKENS, USDC, WETH, amount, collateral, debt, position
+from tests.build import ALICE, BOB, TOKENS, USDC, WETH, amount, collateral, debt, position
 from tests.fakes import LendingDouble
+from tests.plans import plan as build_plan
 
 pytestmark = pytest.mark.unit
 
@@ -49,10 +51,10 @@ class Solver:
         return found
 
 
-def decided(means: Means, solver: Solver, policy: Policy = POLICY) -> Decision:
+def decided(means: Means, solver: Solver, policy: Policy = POLICY, **waiting: Any) -> Decision:
     """Alice's decision."""
     venue = LendingDouble()
-    options = Options(venues={venue.id: venue}, strategies=SHIPPED, solver=solver)
+    options = Options(venues={venue.id: venue}, strategies=SHIPPED, solver=solver, **waiting)
     outlook = replace(build.outlook(LOAN), loss_usd=0.0)
     snapshot = build.snapshot([LOAN], wallet=means)
     (found,), _ = decide(snapshot, [outlook], {LOAN.id: policy}, Memory(), options)
@@ -114,6 +116,35 @@ def test_purse__after_a_sale__then_the_cash_that_it_takes_is_not_there_for_the_n
     assert cash(untouched, WETH) == 1_000 * WAD
     twice = Purse(means=after).paying((chosen,) * 400, venue, build.block()).means
     assert cash(twice, WETH) == 0
+
+
+def test_decide__when_another_sale_is_under_way_in_the_market__then_its_cash_is_not_planned_on() -> None:
+    solver = Solver()
+    (sale,) = decided(wallet("0", "1000"), solver).chosen[0].steps
+    assert isinstance(sale, Deleverage)
+    left = 2 * WAD
+    means = wallet("0", "1000")
+    means = replace(
+        means,
+        reserves=tuple(
+            replace(r, cash_units=sale.sell_max.units + left) if r.token == WETH else r
+            for r in means.reserves
+        ),
+    )
+    opened = replace(build_plan(position=build.position_id(BOB)), steps=(sale,))
+
+    def sold(**waiting: Any) -> int:
+        found = decided(means, solver, **waiting)
+        return sum(s.sell_max.units for p in found.chosen for s in p.steps if isinstance(s, Deleverage))
+
+    assert sold() == sale.sell_max.units
+    bobs = opened.key.position
+    assert sold(replaceable={bobs: opened}, open_intents=frozenset({bobs})) <= left
+    assert solver.said[-1][0].resources[CASH] == pytest.approx(2 * 2_000.0)
+    # a larger plan of the same position takes the open one's place, and with it its cash
+    small = replace(sale, repay=replace(sale.repay, units=1), sold=1)
+    own = replace(opened, key=replace(opened.key, position=LOAN.id), steps=(small,))
+    assert sold(replaceable={LOAN.id: own}, open_intents=frozenset({LOAN.id})) == sale.sell_max.units
 
 
 def cash(means: Means, token: Token) -> int:
