@@ -98,6 +98,8 @@ class FakeMarket:
     modes: dict[int, FakeMode] = field(default_factory=dict)
     wallet: dict[str, int] = field(default_factory=dict)
     revision: int = 10
+    stable_debt: int | str = 0
+    """What the pool names as every reserve's token of stable-rate debt."""
     oracle: str = ORACLE
     oracle_has_code: bool = True
     base_currency: int = 0
@@ -204,7 +206,7 @@ class FakeMarket:
         r = self.reserves[id]
         return words(
             *(r.config, r.supply_index, r.supply_rate, r.borrow_index, r.borrow_rate, 0, r.updated_s, id),
-            *(address(0x20, id), 0, address(0x30, id), 0, 0, 0, 0),
+            *(address(0x20, id), self.stable_debt, address(0x30, id), 0, 0, 0, 0),
         )
 
     def _token(self, kind: int, id: int, name: bytes, first: str) -> bytes | None:

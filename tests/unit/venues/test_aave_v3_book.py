@@ -68,6 +68,16 @@ def test_line__by_revision__selects_the_arithmetic() -> None:
     assert {line_of(revision) for revision in (2, 3, 4)} == {LINE_3_0}  # SparkLend's pool as it was upgraded
 
 
+@pytest.mark.parametrize(("revision", "asked"), [(1, True), (5, False), (10, False), (11, False)])
+def test_load__a_pool_that_tells_a_stable_debt_of_all_reserves__asks_it_on_the_line_that_had_one(
+    revision: int, asked: bool
+) -> None:
+    # pools of later lines name the provider's MOCK_STABLE_DEBT, for readers of before
+    told = book.checksum(0x57AB1E)
+    listings = market(revision=revision, stable_debt=told).venue().market.listings
+    assert {r.stable_token for r in listings} == {told if asked else ""}
+
+
 @pytest.mark.parametrize(
     ("raw", "expected"),
     [
