@@ -1,6 +1,7 @@
-"""Our keeper in a replay: the same risk, decision and strategies as the daemon's, asked where a line is crossed.
+"""Our keeper in a replay: the daemon's own risk, decision, strategies and plan, asked where a line is crossed.
 
-What they choose is an order of that moment (``flight``); while it is under way nothing else is ordered.
+What they choose is compiled and judged by the guard, and then an order of that moment (``flight``); while it is under
+way nothing else is ordered.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from keeper.model import (
     Policy,
     Position,
     Proposal,
+    Refusal,
     Repay,
     Route,
     Side,
@@ -38,6 +40,8 @@ from keeper.model import (
     Terms,
     Token,
 )
+from keeper.plan import guard
+from keeper.plan.compile import compile_plan
 from keeper.replay import beside, flight, paper, purse
 from keeper.replay.market import Market
 from keeper.replay.paths import Paths
@@ -78,6 +82,8 @@ class Heard:
     mandate: Mandate
     gas_usd_max: float
     """Most that a transaction's gas may cost at that health."""
+    case: guard.Case
+    """What a plan of it is judged by."""
 
     @property
     def chosen(self) -> tuple[Proposal, ...]:
@@ -141,10 +147,11 @@ class Ours:
         (position,) = snapshot.positions
         policies = {paper.ID: self.standing(position, snapshot.block, snapshot.means)}
         outlooks = assess(snapshot.positions, (), snapshot.prices, (), policies)
+        spent_usd = self.spent_usd(snapshot.block.timestamp_s)
         options = Options(
             venues={self.venue.id: self.venue},
             strategies=self.strategies,
-            spent_today_usd={paper.ID: self.spent_usd(snapshot.block.timestamp_s)},
+            spent_today_usd={paper.ID: spent_usd},
         )
         decisions, memory = decide(snapshot, outlooks, policies, self.memory, options)
         return Heard(
@@ -156,6 +163,14 @@ class Ours:
             block=snapshot.block,
             mandate=snapshot.means.mandates[0],
             gas_usd_max=gas_cap_usd(position.health_wad, policies[paper.ID]),
+            case=guard.Case(
+                position=position,
+                venue=self.venue,
+                policy=policies[paper.ID],
+                snapshot=snapshot,
+                seq=snapshot.block.number,
+                spent_today_usd=spent_usd,
+            ),
         )
 
     def order(self, heard: Heard, before: Memory, here: tuple[Vessel, Market]) -> Order | Act:
@@ -171,12 +186,18 @@ class Ours:
             if done.gas:
                 self._reverted.append(block_number(landed))
 
-        if isinstance(step, Repay | Supply) and self.wallet is not None and step.through is None:
-            return purse.Payment(
-                step=step, gas_usd_max=heard.gas_usd_max, venue=self.venue, purse=self.wallet, ended=ended
-            )
-        if not isinstance(step, Deleverage):
+        wallet = self.wallet
+        pays = isinstance(step, Repay | Supply) and wallet is not None and step.through is None
+        if not pays and not isinstance(step, Deleverage):
             return Act(why=f"a {type(step).__name__} needs a wallet (--wallet), which this replay has not")
+        if (no := refused(heard)) is not None:
+            self.memory = self.memory.with_action(paper.ID, last)
+            return Act(why=f"{no.who}: {no.why} ({no.code})")
+        if isinstance(step, Repay | Supply) and wallet is not None:
+            return purse.Payment(
+                step=step, gas_usd_max=heard.gas_usd_max, venue=self.venue, purse=wallet, ended=ended
+            )
+        assert isinstance(step, Deleverage)
         return flight.Flight(
             step=step,
             mandate=flight.on_chain(heard.mandate, self.policy, moves=moves(self.policy)),
@@ -195,6 +216,13 @@ class Ours:
         more = over({paper.ID: self.policy}, (position,)).get(paper.ID, ())
         around = Beside(quoted=means.quoted, omen=means.omen, over=more)
         return standing(self.policy, self.memory.of(paper.ID), position, block.timestamp_s, around)
+
+
+def refused(heard: Heard) -> Refusal | None:
+    """The guard's no to the plan of what was chosen, by every rule that it has for the daemon's; None is its yes."""
+    proposal = next(p for p in heard.chosen if p.steps)
+    planned = compile_plan(replace(proposal, steps=proposal.steps[:1]), heard.case)
+    return planned if isinstance(planned, Refusal) else None
 
 
 def in_paper(policy: Policy, paths: Paths, venue: paper.PaperVenue) -> Policy:

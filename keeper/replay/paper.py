@@ -1,7 +1,7 @@
 """The paper venue: a lending market whose positions are a vessel's, in the words that the pure rooms speak.
 
 One token is worth ``UNIT_USD`` at the first close, one dollar where it is one of ``dollars``, so a price's path is
-its price. No interest within an action; nothing is ever encoded, read or sent.
+its price. No interest within an action; nothing is ever read or sent, and a call is made for the guard to read.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import replace
 from eth_utils.address import to_checksum_address
 
 from keeper.errors import Broken
+from keeper.executor import abi
 from keeper.model import (
     Amount,
     Block,
@@ -28,9 +29,11 @@ from keeper.model import (
     Reserve,
     Snapshot,
     Step,
+    Supply,
     Token,
     Unreadable,
 )
+from keeper.plan import guard
 from keeper.replay.vessel import Vessel
 from keeper.seams import Effect, LiquidationRule, LogFilter, Reading, Seen, Shadow
 from keeper.sizing import debt_base_up, health_down, value_base_down, value_base_up, weighted_base_wad
@@ -106,8 +109,15 @@ class PaperVenue:
         return Refusal(who=self.id, code="no_amount", why="nothing to move")
 
     def encode(self, step: Step, position: Position) -> Call:
-        """Nothing is sent in a replay. Raises Broken."""
-        raise Broken("a paper venue encodes nothing")
+        """What the guard reads: a sale's order, or token, amount and account of a payment. Raises Broken."""
+        if isinstance(step, Deleverage):
+            return abi.deleverage(step)
+        if not isinstance(step, Repay | Supply):
+            raise Broken(f"a paper venue knows no {type(step).__name__}")
+        (selector,) = guard.SELECTORS[type(step)]
+        named = (step.amount.token.address, position.id.account)
+        words = [bytes.fromhex(a.removeprefix("0x")).rjust(32, b"\0") for a in named]
+        return Call(target=self.spender, data=b"".join((selector, *words, step.amount.units.to_bytes(32))))
 
     def gas(self, step: Step) -> int:
         """The market's gas of one action."""
