@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 
 from keeper.errors import ConfigError
 from keeper.replay import sheet
-from keeper.replay.barfile import LAST_S, TIME, moment, seconds, unit_hint
+from keeper.replay.barfile import LAST_S, TIME, moment, seconds, unit_hint, zoneless
 from keeper.replay.bars import iso
 from keeper.risk.book import Floats
 
@@ -63,7 +63,9 @@ class Series:
 def read(path: Path, symbol: str, columns: Sequence[Column]) -> Series:
     """One symbol's rows; with ``symbol`` "" all of them, of a file that needs no such column. ConfigError naming
     file, row and column of each problem (up to twenty)."""
-    head, header, rows = _rows(path, {"ts", *(["symbol"] if symbol else []), *(c.name for c in columns)})
+    head, header, rows, naive = _rows(
+        path, {"ts", *(["symbol"] if symbol else []), *(c.name for c in columns)}
+    )
     needed = ["ts", *(["symbol"] if symbol else []), *(c.name for c in columns if not c.optional)]
     lacking = [c for c in needed if c not in header]
     if lacking:
@@ -79,6 +81,7 @@ def read(path: Path, symbol: str, columns: Sequence[Column]) -> Series:
             others[name] = None
             continue
         time = _time(row.get("ts"), n, problems)
+        naive = naive or zoneless(str(row.get("ts") or ""))
         numbers = tuple(_number(row.get(c.name), n, c, problems) for c in wanted)
         found.append((time, n, numbers))
         if len(problems) >= PROBLEMS_MAX:
@@ -90,7 +93,10 @@ def read(path: Path, symbol: str, columns: Sequence[Column]) -> Series:
         problems.append(few if symbol else f"has {len(found)} rows, two are the least")
     if problems:
         raise ConfigError(tuple(f"{path}: {p}" for p in problems))
-    return _ordered(path, symbol, [c.name for c in wanted], found)
+    made = _ordered(path, symbol, [c.name for c in wanted], found)
+    if not naive:
+        return made
+    return replace(made, notes=(*made.notes, f"{path}: column ts: no zone written, taken as UTC"))
 
 
 def _ordered(
@@ -160,17 +166,19 @@ def _number(cell: object, n: int, column: Column, problems: list[str]) -> float:
 
 def _rows(
     path: Path, read: Collection[str]
-) -> tuple[str, Sequence[str], Iterator[tuple[int, Mapping[str, object]]]]:
-    """Where columns are named, which they are, and each row by its number, of parquet what is ``read``. ConfigError,
-    also while rows are read."""
+) -> tuple[str, Sequence[str], Iterator[tuple[int, Mapping[str, object]]], bool]:
+    """Where columns are named, which they are, each row by its number, of parquet what is ``read``, and whether it
+    has a column of times without a zone. ConfigError, also while rows are read."""
     if path.suffix != ".parquet":
         found = sheet.text(path, NEEDED, read.__contains__)
-        return f"row {found.line}: ", found.columns, _whole(path, found)
+        return f"row {found.line}: ", found.columns, _whole(path, found), False
     table = sheet.parquet(path, read.__contains__)
     names = [c for c in table.column_names if c in read]
     columns = [_times(path, table[c]) if c == "ts" else list(table[c].to_pylist()) for c in names]
     rows = (dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True))
-    return "", table.column_names, enumerate(rows, start=1)
+    kinds = [table[c].type for c in names if c == "ts"]
+    naive = any(str(k).startswith("timestamp") and k.tz is None for k in kinds)
+    return "", table.column_names, enumerate(rows, start=1), naive
 
 
 def _times(path: Path, column: Any) -> Sequence[object]:

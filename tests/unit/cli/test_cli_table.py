@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 
@@ -11,6 +12,7 @@ from keeper.cli.endings import exit_code_of
 from keeper.errors import ConfigError
 
 pytestmark = pytest.mark.unit
+STYLED = re.compile(r"\x1b\[[0-9;]*m")
 NUMBERS = ("12", "1,047,123.45", "1,234", "98,765,432", "17,345,678", "321", "0.9871", "116,158,233")
 
 
@@ -24,10 +26,10 @@ def shown(
 ) -> str:
     out = Terminal()
     monkeypatch.setenv("COLUMNS", str(columns))
-    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr("sys.stdout", out)
     table.show(headers, [row])
-    return out.getvalue()
+    return STYLED.sub("", out.getvalue())
 
 
 @pytest.mark.parametrize("columns", [200, 120, 80, 40])

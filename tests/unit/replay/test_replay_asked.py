@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from keeper.cli import app, replay_sweep
-from keeper.replay import bars
+from keeper.replay import bars, series
 from keeper.replay.frontier import Point
 from keeper.replay.page import _setting
 
@@ -110,6 +110,9 @@ def test_read__when_a_time_has_no_zone__then_one_note_says_that_it_is_taken_as_u
     found = bars.read(file)
     assert found.times_s[0] == 1_735_689_600.0
     assert found.notes.count(f"{file}: column ts: no zone written, taken as UTC") == noted
+    file.write_text("ts,rate\n" + "".join(f"{t},0.0001\n" for t in times))
+    rates = series.read(file, "", (series.Column(name="rate"),))
+    assert rates.notes == ((f"{file}: column ts: no zone written, taken as UTC",) if noted else ())
 
 
 @pytest.mark.parametrize(("zone", "noted"), [(None, True), ("UTC", False)])
@@ -123,3 +126,5 @@ def test_read__when_a_parquet_column_has_no_zone__then_it_is_noted(
     columns |= {f: [1.0, 1.0] for f in bars.FIELDS}
     parquet.write_table(pyarrow.table(columns), tmp_path / "eth.parquet")
     assert any("taken as UTC" in n for n in bars.read(tmp_path / "eth.parquet").notes) == noted
+    low = series.read(tmp_path / "eth.parquet", "", (series.Column(name="low"),))
+    assert any("taken as UTC" in n for n in low.notes) == noted
