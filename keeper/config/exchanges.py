@@ -13,7 +13,7 @@ from keeper.config.wording import did_you_mean, path_text, shown
 OWN = ("kraken", "coinbase", "bitstamp", "gemini")
 """Read by a few lines of ours each; a test keeps this equal to the readers."""
 CCXT = "ccxt:"
-EXTRA = "pip install 'keeper[tickers]'"
+EXTRA = "pip install --require-hashes -r requirements-tickers.lock"
 MARKET = re.compile(
     r"[A-Za-z0-9._:/-]*(?:\{BASE\}|\{base\})[A-Za-z0-9._:/-]*(?:\{QUOTE\}|\{quote\})?[A-Za-z0-9._:/-]*"
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from keeper.config import exchanges
-from keeper.config.exchanges import OWN, ccxt_ids, ticker_problems
+from keeper.config.exchanges import EXTRA, OWN, ccxt_ids, ticker_problems
 from keeper.oracle.exchanges import EXCHANGES
 
 pytestmark = pytest.mark.unit
@@ -67,7 +67,8 @@ def test_exchange__when_the_library_is_missing__then_the_extra_is_named(
 ) -> None:
     monkeypatch.setattr(exchanges, "find_spec", lambda name: None)
     (why,) = said(name="ccxt:okx", market="{BASE}-{QUOTE}")
-    assert why.endswith("which the extra installs: pip install 'keeper[tickers]'")
+    assert why.endswith(f"which the extra installs: {EXTRA}")
+    assert "requirements-tickers.lock" in EXTRA
     assert said(name="gemini") == []
 
 
