@@ -282,6 +282,26 @@ def test_acted_twice__when_the_other_acted_too__then_only_where_the_later_presum
     assert not presumed_otherwise(journal, first, replace(first, seq=7)), "no such plan was ever journaled"
 
 
+def test_presumed__when_the_bytes_that_acted_are_of_no_attempt__then_nothing_is_concluded_from_them(
+    desk: Desk,
+) -> None:
+    """Neither where the plan has other bytes alone, nor where the journal has no such plan."""
+    known, unknown, late = (plan(n).key for n in (1, 2, 3))
+    journal = desk.journal
+    journal.open_intent(plan(1))
+    for early in (known, unknown):
+        for told, subject, hash in (
+            ("outcome", early, "0x01"),
+            ("plan", late, ""),
+            ("outcome", early, "0x02"),
+        ):
+            data = {"state": S.INCLUDED.value, "tx_hash": hash}
+            journal.record(
+                Entry(kind=told, chain_id=CHAIN_ID, block_number=1, subject=str(subject), why="w", data=data)
+            )
+        assert not presumed_otherwise(journal, early, late)
+
+
 class Doubtful:
     """The lane of a desk, in doubt about its signer."""
 
