@@ -128,7 +128,7 @@ clean-all: clean  ## and the environments
 	        --no-deps --no-build-isolation -e .
 	fi
 	# by hand, because PYTHONDONTWRITEBYTECODE may be set: without it every start of a command compiles what it imports
-	step "compile bytecode" env -u PYTHONDONTWRITEBYTECODE $(PY) -m compileall -q -j 0 -x '/tests?/' \
+	step "compile bytecode" env -u PYTHONDONTWRITEBYTECODE $(PY) -m compileall -q -j 0 -x '/tests?/|/ccxt/(pro|static_dependencies/bip)/' \
 	    .venv/lib keeper strategies anvil/*.py || true
 	touch $@
 

@@ -102,7 +102,7 @@ def command(
     )
     named = venue_book.read(config, crowd)
     if "=" in shock:
-        refuse_unmoved(named, started)
+        refuse_unmoved(named, started, crowd=bool(rpc))
     if map or plot is not None:
         wish = Wish(STEPS if steps is None else steps, plot, tuple(mine or ()), json)
         raise typer.Exit(mapped(named, (started, depths, asked), wish))
@@ -188,16 +188,21 @@ def mapped(named: NamedBook, what: tuple[Shock, Mapping[str, float], Law], wish:
     return int(now or found.unknown > 0)
 
 
-def refuse_unmoved(named: NamedBook, shock: Shock) -> None:
-    """Exit 2 for a name in a written shock that moves no price of the book: most likely misspelt."""
-    from keeper.cli.endings import usage
+def refuse_unmoved(named: NamedBook, shock: Shock, *, crowd: bool) -> None:
+    """Exit 2 for a name in a written shock that moves no price of the book: most likely misspelt. Of a market's
+    ``crowd``, where an asset that is listed may be held by nobody, only said, unless no price moves at all."""
+    from keeper.cli.endings import say, usage
     from keeper.risk.spiral import movable, unmoved
 
     there = movable(named)
     wrong = unmoved(named, shock) if named.symbols else ()
-    if wrong:
-        names = ", ".join(subject.cut(s, 16) for s in there[:30]) or "none that may move"
-        raise usage("--shock", f"{', '.join(wrong)} moves none of the book's prices; there are {names}")
+    if not wrong:
+        return
+    names = ", ".join(subject.cut(s, 16) for s in there[:30]) or "none that may move"
+    told = f"{', '.join(wrong)} moves none of the book's prices; there are {names}"
+    if not crowd or len(wrong) == len(shock.moves):
+        raise usage("--shock", told)
+    say(told)
 
 
 def ruled(named: NamedBook) -> Sequence[str]:

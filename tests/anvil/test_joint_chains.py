@@ -196,6 +196,8 @@ def two(
             )
             yield made
         finally:
+            # a node's setting, which no undoing of a snapshot brings back; the node is everybody's
+            chain.rpc("evm_setAutomine", True)
             client.close()
 
 
