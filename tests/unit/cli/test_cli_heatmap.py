@@ -7,9 +7,13 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import typer
 
 from keeper.cli import heatmap, invoke, venue_book
+from keeper.cli.cascade import refuse_unmoved
 from keeper.errors import ConfigError
+from keeper.model import Shock
+from keeper.risk.bookfile import parse
 from keeper.risk.heat import Band, Heat, Place
 
 pytestmark = pytest.mark.unit
@@ -118,6 +122,17 @@ def test_cascade__map_of_a_book_file__tells_everybodys_turn(
     assert plot.is_file()
     assert invoke(line) == 0
     assert "place 2 of 3" in capsys.readouterr().out
+
+
+def test_cascade__of_a_crowd__says_what_nobody_holds_and_refuses_a_shock_that_moves_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    book = parse(BOOK)
+    refuse_unmoved(book, Shock(name="a", moves={"ETH": -0.3, "WBTC": -0.2}), crowd=True)
+    assert "WBTC moves none of the book's prices; there are ETH" in capsys.readouterr().err
+    for moves, crowd in (({"WBTC": -0.2}, True), ({"ETH": -0.3, "WBTC": -0.2}, False)):
+        with pytest.raises(typer.BadParameter, match="WBTC moves none"):
+            refuse_unmoved(book, Shock(name="a", moves=moves), crowd=crowd)
 
 
 @pytest.mark.parametrize(
