@@ -58,20 +58,39 @@ def shipped(name: str) -> Artifact:
 
 def deploy_aave_v3_0(chain: Chain, deployment: Deployment) -> Deployment:
     """The deployment with this market in place of its own; the lender has filled it."""
-    code, me = artifacts(), chain.accounts[0]
+    code = artifacts()
     provider, libs = _core(chain, code)
-    tokens = deployment.tokens
+    market = housed(chain, code, deployment, (provider, libs), ("Pool", "PoolConfigurator"))
+    _list(chain, code, market)
+    _modes(chain, market)
+    market = replace(market, tokens=tuple(listed(chain, market.pool, t) for t in deployment.tokens))
+    lend(chain, market)
+    return market
+
+
+def housed(
+    chain: Chain,
+    code: Mapping[str, Artifact],
+    deployment: Deployment,
+    stands: tuple[str, Mapping[str, str]],
+    names: tuple[str, str],
+) -> Deployment:
+    """The deployment with the oracle, pool and configurator of another release in its provider; none is listed yet.
+
+    ``stands``: that provider and the release's libraries; ``names``: its artifacts of pool and configurator.
+    """
+    (provider, libs), me, tokens = stands, chain.accounts[0], deployment.tokens
     oracle = chain.deploy(
         code["AaveOracle"], provider, [t.address for t in tokens], [t.feed for t in tokens], ZERO, ZERO, USD
     )
     chain.send(me, provider, "setPriceOracle(address)", oracle)
-    chain.send(me, provider, "setPoolImpl(address)", chain.deploy(code["Pool"], provider, libs=libs))
-    settings = chain.deploy(code["PoolConfigurator"], libs=libs)
+    chain.send(me, provider, "setPoolImpl(address)", chain.deploy(code[names[0]], provider, libs=libs))
+    settings = chain.deploy(code[names[1]], libs=libs)
     chain.send(me, provider, "setPoolConfiguratorImpl(address)", settings)
     # only now: its constructor needs the provider to know the pool
     data_provider = chain.deploy(code["AaveProtocolDataProvider"], provider)
     chain.send(me, provider, "setPoolDataProvider(address)", data_provider)
-    market = replace(
+    return replace(
         deployment,
         provider=provider,
         pool=chain.call(provider, "getPool()(address)"),
@@ -80,11 +99,6 @@ def deploy_aave_v3_0(chain: Chain, deployment: Deployment) -> Deployment:
         data_provider=data_provider,
         acl=chain.call(provider, "getACLManager()(address)"),
     )
-    _list(chain, code, market)
-    _modes(chain, market)
-    market = replace(market, tokens=tuple(listed(chain, market.pool, t) for t in tokens))
-    lend(chain, market)
-    return market
 
 
 def _core(chain: Chain, code: Mapping[str, Artifact]) -> tuple[str, dict[str, str]]:

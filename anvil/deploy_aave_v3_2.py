@@ -16,8 +16,8 @@ from eth_abi.abi import encode
 
 from anvil.client import Chain
 from anvil.compile import Artifact
-from anvil.deploy_aave_v3 import EMODES, RESERVES, USD, ZERO, set_emode
-from anvil.deploy_aave_v3_0 import lend, listed, ruled, switches
+from anvil.deploy_aave_v3 import EMODES, RESERVES, ZERO, set_emode
+from anvil.deploy_aave_v3_0 import housed, lend, listed, ruled, switches
 from anvil.deployment import Deployment
 from anvil.tools import HERE, ToolMissing
 from anvil.wheel import unpacked
@@ -58,31 +58,12 @@ def _artifact(name: str, text: bytes) -> Artifact:
 
 def deploy_aave_v3_2(chain: Chain, deployment: Deployment) -> Deployment:
     """The deployment with this market in place of its own; the lender has filled it. Raises ToolMissing."""
-    code, me = artifacts(), chain.accounts[0]
+    code = artifacts()
     libs: dict[str, str] = {}
     for name in LIBRARIES:
         libs[name] = chain.deploy(code[name], libs=libs)
     provider, tokens = ruled(chain, code, "Keeper test market 3.2"), deployment.tokens
-    oracle = chain.deploy(
-        code["AaveOracle"], provider, [t.address for t in tokens], [t.feed for t in tokens], ZERO, ZERO, USD
-    )
-    chain.send(me, provider, "setPriceOracle(address)", oracle)
-    pool = chain.deploy(code["PoolInstance"], provider, libs=libs)
-    chain.send(me, provider, "setPoolImpl(address)", pool)
-    settings = chain.deploy(code["PoolConfiguratorInstance"], libs=libs)
-    chain.send(me, provider, "setPoolConfiguratorImpl(address)", settings)
-    # only now: its constructor needs the provider to know the pool
-    data_provider = chain.deploy(code["AaveProtocolDataProvider"], provider)
-    chain.send(me, provider, "setPoolDataProvider(address)", data_provider)
-    market = replace(
-        deployment,
-        provider=provider,
-        pool=chain.call(provider, "getPool()(address)"),
-        configurator=chain.call(provider, "getPoolConfigurator()(address)"),
-        oracle=oracle,
-        data_provider=data_provider,
-        acl=chain.call(provider, "getACLManager()(address)"),
-    )
+    market = housed(chain, code, deployment, (provider, libs), ("PoolInstance", "PoolConfiguratorInstance"))
     _list(chain, code, market)
     for mode in EMODES:
         set_emode(chain, market.configurator, mode, {t.symbol: (t.address, t.feed) for t in tokens})

@@ -10,7 +10,7 @@ from eth_utils.crypto import keccak
 
 from anvil.abi import encode_call
 from anvil.actors import Actors, Borrower
-from anvil.client import Chain
+from anvil.client import Chain, Reverted
 from anvil.deploy import deploy
 from anvil.deploy_gmx_v2 import (
     EVER,
@@ -185,3 +185,15 @@ def hedge_home(folder: Path, node: Anvil, at: Joint) -> tuple[Guarded, str]:
     at.chain.send(key, at.gmx.usdc, "approve(address,uint256)", at.gmx.router, 6_000 * DOLLAR)
     at.chain.rpc("anvil_stopImpersonatingAccount", key)
     return made, key
+
+
+def liquidated(chain: Chain, at: Joint, eth_usd: int) -> bool:
+    """Whether GMX's engine takes the short at that signed price."""
+    eth, usdc = (eth_usd * 10**12,) * 2, (10**24,) * 2
+    signature = f"executeLiquidation(address,address,address,bool,{PRICES})"
+    asked = (at.owner, at.gmx.market, at.gmx.usdc, False, (eth, eth, usdc))
+    try:
+        chain.send(chain.accounts[2], at.gmx.handler, signature, *asked)
+    except Reverted:
+        return False
+    return size_of(chain, at.gmx, at.short)[0] == 0

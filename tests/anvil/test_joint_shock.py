@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from anvil.client import Chain, Reverted
-from anvil.deploy_gmx_v2 import PRICES, USD, key, market_moves, put, size_of
+from anvil.client import Chain
+from anvil.deploy_gmx_v2 import USD, key, market_moves, put
 from anvil.node import Anvil
 from tests.command import typed
-from tests.joint_stage import Joint, joint, joint_home
+from tests.joint_stage import Joint, joint, joint_home, liquidated
 from tests.perp_node import client, own_node
 from tests.venue_stage import Guarded
 
@@ -41,18 +41,6 @@ def node() -> Iterator[Anvil]:
 def chain(node: Anvil) -> Iterator[Chain]:
     with client(node) as made:
         yield made
-
-
-def liquidated(chain: Chain, at: Joint, eth_usd: int) -> bool:
-    """Whether GMX's engine takes the short at that signed price."""
-    eth, usdc = (eth_usd * 10**12,) * 2, (10**24,) * 2
-    signature = f"executeLiquidation(address,address,address,bool,{PRICES})"
-    asked = (at.owner, at.gmx.market, at.gmx.usdc, False, (eth, eth, usdc))
-    try:
-        chain.send(chain.accounts[2], at.gmx.handler, signature, *asked)
-    except Reverted:
-        return False
-    return size_of(chain, at.gmx, at.short)[0] == 0
 
 
 def engines(chain: Chain, at: Joint, eth_usd: int) -> tuple[float, bool]:

@@ -12,11 +12,10 @@ from typing import Any
 
 import pytest
 
-from anvil.client import Chain, Reverted
-from anvil.deploy_gmx_v2 import PRICES, size_of
+from anvil.client import Chain
 from anvil.node import Anvil
 from tests.command import typed
-from tests.joint_stage import Joint, joint, joint_home
+from tests.joint_stage import Joint, joint, joint_home, liquidated
 from tests.perp_node import client, own_node
 
 pytestmark = pytest.mark.anvil
@@ -39,18 +38,11 @@ def chain(node: Anvil) -> Iterator[Chain]:
 
 
 def taken(chain: Chain, at: Joint, eth_usd: int) -> bool:
-    """Whether GMX's engine takes the short at that signed price; nothing of it remains."""
+    """Whether GMX's engine takes the short at that price; nothing of it remains."""
     before = chain.snapshot()
-    eth, usdc = (eth_usd * 10**12,) * 2, (10**24,) * 2
-    signature = f"executeLiquidation(address,address,address,bool,{PRICES})"
-    asked = (at.owner, at.gmx.market, at.gmx.usdc, False, (eth, eth, usdc))
-    try:
-        chain.send(chain.accounts[2], at.gmx.handler, signature, *asked)
-        return size_of(chain, at.gmx, at.short)[0] == 0
-    except Reverted:
-        return False
-    finally:
-        chain.revert(before)
+    found = liquidated(chain, at, eth_usd)
+    chain.revert(before)
+    return found
 
 
 def health(chain: Chain, at: Joint, eth_usd: int) -> float:
