@@ -10,7 +10,10 @@ import pytest
 
 from keeper.cli import covariance, render, table
 from keeper.cli.journal import entry_json, entry_row
+from keeper.cli.positions import show_positions
 from keeper.daemon import touching
+from keeper.daemon.wiring import Silent
+from keeper.errors import EXIT_UNREACHABLE
 from keeper.model import (
     Amount,
     Block,
@@ -94,6 +97,25 @@ def view(item: Position | Unreadable, *outlooks: Outlook) -> View:
     )  # fmt: skip
     snapshot = Snapshot(block=BLOCK, positions=seen, unreadable=unread, means=means, prices={}, digest="d")
     return View(snapshot=snapshot, outlooks=outlooks, labels={ID: "vault"})
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_positions__when_a_chain_does_not_answer__then_the_others_are_shown_and_it_is_no_success(
+    capsys: pytest.CaptureFixture[str], as_json: bool
+) -> None:
+    silent = Silent(chain="far", labels=("loan", "vault"), why="nobody answers")
+    living = view(position(2 * WAD, ()), outlook(2.0, Level.SAFE))
+    assert show_positions([living], json=as_json) == 0
+    assert "far" not in capsys.readouterr().out
+    assert show_positions([living], [silent], json=as_json) == EXIT_UNREACHABLE
+    out = capsys.readouterr().out
+    if as_json:
+        body = json.loads(out)
+        assert body["unreachable"] == [{"chain": "far", "labels": ["loan", "vault"], "why": "nobody answers"}]
+        assert [p["label"] for p in body["positions"]] == ["vault"]
+    else:
+        assert "chain far does not answer, UNKNOWN: loan, vault (nobody answers)" in out
+        assert "chain 1, block 7" in out
 
 
 def test_document__when_a_position_has_debt__then_every_amount_is_an_exact_string() -> None:
