@@ -7,11 +7,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from keeper.confirmation import revival
+from keeper.confirmation.branch import Branch
 from keeper.confirmation.missing import Missing
 from keeper.confirmation.needs import Lane, Record
 from keeper.confirmation.pressing import may_raise, tried, wants_bump
 from keeper.confirmation.promise import broken_promise
-from keeper.confirmation.receipt import Receipt, object_of, quantity_of, receipt_of, text_of
+from keeper.confirmation.receipt import Receipt, receipt_of
 from keeper.errors import Transient, Unwritable
 from keeper.model import (
     Attempt,
@@ -56,6 +57,7 @@ class Confirmation:
         self._transport = transport
         self._lane = lane
         self._address = address
+        self._branch = Branch(transport)
         self._missing = Missing(transport, address)
         self.troubles: dict[PlanKey, str] = {}
         """Open plans that could not be pressed in the last tending, and why: the daemon's alarm."""
@@ -141,7 +143,7 @@ class Confirmation:
         done = self._done_by(intent, snapshot)
         if done is None:
             return intent
-        why = f"a reorganisation revived {done}, whose place this took: given up"
+        why = f"{done} does after all what this is for: given up"
         self._journal.set_state(intent.key, IntentState.CANCELLING, why, block.number)
         return replace(intent, state=IntentState.CANCELLING)
 
@@ -163,7 +165,10 @@ class Confirmation:
             return None
         if snapshot.means.nonce <= intent.attempts[-1].nonce:
             return await self._reopen(intent, block, snapshot)
-        if intent.state is IntentState.REPLACED:
+        # whatever a node that is behind says of the receipt: nobody else used the nonce while its block is there
+        if intent.state is IntentState.REPLACED or (
+            was is not None and await self._branch.may_hold(was, block)
+        ):
             return None
         return await self._missing_receipt(intent, block)
 
@@ -209,7 +214,7 @@ class Confirmation:
 
     def _twice(self, key: PlanKey) -> str:
         """Words for a plan that acted beside one that it replaced, or that replaced it; else empty."""
-        acted = [k for k, s in self._sights.items() if s.receipt is not None and s.receipt.acted]
+        acted = {k: s.receipt.attempt.n for k, s in self._sights.items() if s.receipt and s.receipt.acted}
         other = revival.acted_twice(self._journal, key, acted)
         return "" if other is None else f"acted twice: a reorganisation let {other} act as well"
 
@@ -310,7 +315,7 @@ class Confirmation:
         places = [(i, p) for i in followed if (p := self._journal.inclusion(i.key)) is not None]
         if not any(block.number - p.block_number >= SETTLED_DEPTH for _, p in places):
             return
-        finalized = await self._finalized()
+        finalized = await self._branch.finalized()
         for intent, place in places:
             # seen in this very look, or (replaced) known by its nonce alone; one that came due meanwhile is not
             sight = sights.get(intent.key)
@@ -329,7 +334,7 @@ class Confirmation:
         found: dict[PlanKey, Receipt] = {}
         unsure: set[PlanKey] = set()
         # all at once: a night's followed plans, asked one after another, would hold the next photograph up
-        branches = await asyncio.gather(*(self._surely_on_branch(a, block) for a in answers))
+        branches = await asyncio.gather(*(self._branch.holds(a, block) for a in answers))
         for (intent, _), answer, on_branch in zip(wanted, answers, branches, strict=True):
             if isinstance(answer, Receipt):
                 if on_branch:
@@ -350,38 +355,6 @@ class Confirmation:
             return None
         target = self._address if attempt.cancel else intent.plan.call.target
         return receipt_of(answer, attempt, self._address, target)
-
-    async def _surely_on_branch(self, answer: Receipt | BaseException | None, block: Block) -> bool:
-        """As ``_on_branch``; what is no receipt, or cannot be placed now, is not."""
-        if not isinstance(answer, Receipt):
-            return False
-        try:
-            return await self._on_branch(answer, block)
-        except Transient:
-            return False
-
-    async def _on_branch(self, receipt: Receipt, block: Block) -> bool:
-        """Whether the receipt's block is the snapshot's or an ancestor; a newer one waits for its own."""
-        if receipt.block_number >= block.number:
-            return receipt.block_number == block.number and receipt.block_hash == block.hash.lower()
-        if receipt.block_number == block.number - 1:
-            return receipt.block_hash == block.parent_hash.lower()
-        header = await self._header(hex(receipt.block_number))
-        return header is not None and text_of(header, "hash").lower() == receipt.block_hash
-
-    async def _finalized(self) -> int:
-        """The chain's finalized height; -1 where it names none, and depth alone decides."""
-        try:
-            header = await self._header("finalized")
-        except Transient:
-            return -1
-        return -1 if header is None else quantity_of(header.get("number"))
-
-    async def _header(self, tag: str) -> dict[str, object] | None:
-        answer = await self._transport.request(
-            "eth_getBlockByNumber", [tag, False], priority=Priority.RECEIPT
-        )
-        return None if answer is None else object_of(answer)
 
     def _trouble(self, key: PlanKey, block: Block, why: str) -> None:
         self.troubles[key] = why

@@ -7,7 +7,7 @@ and where both have acted it is said. ``docs/decisions/double-act.md``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from keeper.confirmation.needs import Record
 from keeper.model import Entry, Intent, IntentState, PlanKey, Snapshot
@@ -18,11 +18,14 @@ _OUTCOMES_MAX = 1000
 
 
 def needless(journal: Record, late: Intent, snapshot: Snapshot) -> PlanKey | None:
-    """The earlier plan that did what ``late`` is for after all, or None while ``late`` is still wanted.
+    """The earlier plan that did what ``late`` is for after all, or does it now; None while ``late`` is still wanted.
 
     It is wanted still when the position, with the earlier plan's effect, stands no better than when ``late``
     was planned, or cannot be read.
     """
+    for early in journal.open_intents(late.key.position.chain_id):
+        if _older(early, late) and early.may_act and _outgrown(journal, early.key, late):
+            return early.key
     position = snapshot.position(late.key.position)
     before_wad = late.plan.health_before_wad
     if position is None or position.health_wad is None or before_wad is None:
@@ -30,40 +33,54 @@ def needless(journal: Record, late: Intent, snapshot: Snapshot) -> PlanKey | Non
     if position.health_wad <= before_wad:
         return None
     for early in journal.followed_intents(late.key.position.chain_id):
-        older = early.key.position == late.key.position and early.key.seq < late.key.seq
-        if older and early.state in _ACTED and presumed_otherwise(journal, early.key, late.key):
+        acted = _older(early, late) and early.state in _ACTED
+        if acted and presumed_otherwise(journal, early.key, late.key, late.attempts[-1].n):
             return early.key
     return None
 
 
-def acted_twice(journal: Record, key: PlanKey, acted: Iterable[PlanKey]) -> PlanKey | None:
-    """Another plan of ``key``'s position among ``acted``, where the later of both presumed that the earlier
-    had failed, or had done less; None when there is none.
+def acted_twice(journal: Record, key: PlanKey, acted: Mapping[PlanKey, int]) -> PlanKey | None:
+    """Another plan of ``key``'s position among ``acted`` (by which of its attempts), where the later of both presumed
+    that the earlier had failed, or had done less; None when there is none.
     """
     for other in acted:
         if other.position != key.position or other.seq == key.seq:
             continue
         early, late = sorted((key, other), key=lambda k: k.seq)
-        if presumed_otherwise(journal, early, late):
+        if presumed_otherwise(journal, early, late, acted[late]):
             return other
     return None
 
 
-def presumed_otherwise(journal: Record, early: PlanKey, late: PlanKey) -> bool:
-    """Whether ``late`` was journaled upon an end of ``early`` that the chain does not hold: an end without effect,
-    or an act by smaller bytes than those that have acted since.
+def presumed_otherwise(journal: Record, early: PlanKey, late: PlanKey, n: int) -> bool:
+    """Whether what attempt ``n`` of ``late`` carries was planned upon another end of ``early`` than the chain holds:
+    without its effect, or upon an act by smaller bytes than those that have acted since.
     """
-    planned = journal.entries("plan", str(late), limit=1)
-    if not planned:
-        return False
+    planned = _planned(journal, late, n)
     told = journal.entries("outcome", str(early), limit=_OUTCOMES_MAX)
-    then = [e for e in told if e.id < planned[0].id]
+    then = [e for e in told if planned is not None and e.id < planned.id]
     if not then:
         return False
-    believed = then[-1].told("state", IntentState)
-    if believed not in _ACTED:
-        return believed.in_vain
+    if then[-1].told("state", IntentState) not in _ACTED:
+        return True
     return told[-1].told("state", IntentState) in _ACTED and _larger(journal, early, then[-1], told[-1])
+
+
+def _older(early: Intent, late: Intent) -> bool:
+    return early.key.position == late.key.position and early.key.seq < late.key.seq
+
+
+def _planned(journal: Record, key: PlanKey, n: int) -> Entry | None:
+    """Where the plan that attempt ``n`` carries was journaled: the first one, or one that took its place."""
+    larger = [e for e in journal.entries("replan", str(key)) if e.told("n", int) <= n]
+    found = larger[-1:] or journal.entries("plan", str(key), limit=1)
+    return found[0] if found else None
+
+
+def _outgrown(journal: Record, early: PlanKey, late: Intent) -> bool:
+    """Whether a larger plan took ``early``'s place when ``late`` was there already: it is for the whole need."""
+    planned = _planned(journal, late.key, late.attempts[-1].n)
+    return planned is not None and any(e.id > planned.id for e in journal.entries("replan", str(early)))
 
 
 def _larger(journal: Record, key: PlanKey, before: Entry, now: Entry) -> bool:

@@ -17,14 +17,13 @@ from keeper.decision import Options
 from keeper.decision.optimise import solve
 from keeper.model import (
     Decision,
-    Intent,
-    IntentState,
     Plan,
     Policy,
     PositionId,
     Proposal,
     Refusal,
     Snapshot,
+    Step,
     from_wallet,
 )
 from keeper.plan import Case, compile_plan
@@ -88,10 +87,13 @@ def options_of(
 ) -> Options:
     """What the journal and the lane hold open, and what was spent today."""
     opened = parts.journal.open_intents(parts.chain.chain_id)
-    waiting = {i.key.position: i.plan for i in opened}
-    waiting |= in_lane
-    larger = {i.key.position: i.plan for i in opened if _replaceable(i)}
-    larger = {id: plan for id, plan in larger.items() if id not in in_lane}
+    held = {p.key: p for p in (*(i.plan for i in opened), *in_lane.values())}
+    larger: dict[PositionId, Plan] = {}
+    behind: dict[PositionId, tuple[Step, ...]] = {}
+    for plan in (i.plan for i in opened if i.may_act and i.key.position not in in_lane):
+        # a reorganisation may open a plan again upon which a later one was made: of the two the earlier acts first
+        if larger.setdefault(plan.key.position, plan) is not plan:
+            behind[plan.key.position] = (*behind.get(plan.key.position, ()), *plan.steps)
     spent_usd = dict(parts.journal.spent_usd_each_since(parts.clock.now_s() - DAY_S))
     for id, plan in larger.items():
         # the larger plan is judged as if the one in whose place it steps did not exist
@@ -99,9 +101,10 @@ def options_of(
     return Options(
         venues=venues,
         strategies=parts.strategies,
-        open_intents=frozenset(waiting),
+        open_intents=frozenset(key.position for key in held),
         replaceable=larger,
-        promised=tuple(a for id, p in waiting.items() if id not in larger for a in from_wallet(p.steps)),
+        behind=behind,
+        promised=tuple(a for k, p in held.items() if k.position not in larger for a in from_wallet(p.steps)),
         spent_today_usd=spent_usd,
         armed=armed,
         solver=no_solver if parts.safe_mode else solve,
@@ -114,9 +117,3 @@ def _compiled(bench: Bench, proposal: Proposal, case: Case) -> Plan | Refusal:
     if isinstance(plan, Refusal):
         return plan
     return hastened(plan, case, bench.parts.chain.block_time_s, bench.healths, bench.ask)
-
-
-def _replaceable(intent: Intent) -> bool:
-    """Broadcast and not mined, not being cancelled: a larger plan may step in its place."""
-    waiting = intent.state in (IntentState.SIGNED, IntentState.SENT)
-    return waiting and bool(intent.plan.steps) and bool(intent.attempts) and not intent.attempts[-1].cancel

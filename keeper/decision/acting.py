@@ -192,7 +192,7 @@ def quiet(case: Case, snapshot: Snapshot, options: Options) -> str:
     if case.id in options.open_intents and case.id not in options.replaceable:
         return "an intent is open, no second action until it ends"
     if (open_plan := options.replaceable.get(case.id)) is not None:
-        reached_wad = _reached_wad(open_plan, case, options)
+        reached_wad = _reached_wad(case, options)
         least_wad = case.policy.target_wad - useful_shortfall_wad(case.policy)
         if reached_wad >= least_wad and not _ends(open_plan, snapshot):
             return f"an intent is open that reaches health {health_text(reached_wad)}, no second action"
@@ -243,7 +243,7 @@ def stands(case: Case, best: Proposal, snapshot: Snapshot, options: Options) -> 
     open_plan = options.replaceable.get(case.id)
     if open_plan is None or _ends(open_plan, snapshot):
         return ""
-    reached_wad = _reached_wad(open_plan, case, options)
+    reached_wad = _reached_wad(case, options)
     if best.health_after_wad >= reached_wad + useful_shortfall_wad(case.policy):
         return ""
     return f"an intent is open that reaches health {health_text(reached_wad)}, and nothing reaches more"
@@ -254,9 +254,9 @@ def _ends(open_plan: Plan, snapshot: Snapshot) -> bool:
     return snapshot.block.number >= open_plan.bounds.deadline_block - 1
 
 
-def _reached_wad(open_plan: Plan, case: Case, options: Options) -> int:
-    """Health that the open plan would reach from the position as it stands now."""
+def _reached_wad(case: Case, options: Options) -> int:
+    """Health that what is open would reach from the position as it stands now."""
     venue = options.venue(case.id)
     if venue is None or case.position is None:
         return 0
-    return venue.after(open_plan.steps, case.position).health_wad or 0
+    return venue.after(options.waiting(case.id), case.position).health_wad or 0

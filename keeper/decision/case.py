@@ -24,6 +24,7 @@ from keeper.model import (
     Rejection,
     Snapshot,
     Stake,
+    Step,
 )
 from keeper.phrases import health_text
 from keeper.seams import Strategy, Venue
@@ -41,7 +42,9 @@ class Options:
     open_intents: frozenset[PositionId] = frozenset()
     """Positions with an intent that may still have an effect: no second action on them."""
     replaceable: Mapping[PositionId, Plan] = field(default_factory=dict)
-    """Open plans, among those, that a larger one may still replace under the same nonce."""
+    """Open plans, among those, that a larger one may still replace under the same nonce; the earliest of each."""
+    behind: Mapping[PositionId, tuple[Step, ...]] = field(default_factory=dict)
+    """What later open plans of these do besides: counted in what is reached, and given up for a larger one."""
     promised: tuple[Amount, ...] = ()
     """What the open intents that are not replaceable may still spend from the wallet; not offered again."""
     spent_today_usd: Mapping[PositionId, float] = field(default_factory=dict)
@@ -51,6 +54,11 @@ class Options:
     """Finds the cheapest way for several positions, or for several ways on one. Raises Broken when it gives up."""
     reliefs: Mapping[PositionId, Relief] = field(default_factory=dict)
     """By loan: what may be done with the short that hedges it."""
+
+    def waiting(self, id: PositionId) -> tuple[Step, ...]:
+        """What the open plans of a position do together, where a larger one may take their place."""
+        plan = self.replaceable.get(id)
+        return () if plan is None else (*plan.steps, *self.behind.get(id, ()))
 
     def venue(self, id: PositionId) -> Venue | None:
         """The venue that holds the position."""

@@ -138,12 +138,13 @@ def _purse(
     snapshot: Snapshot, options: Options, paid: Sequence[_Paid], but: PositionId | None = None
 ) -> Purse:
     """The wallet less what is promised and ``paid``; the plan of ``but`` still owns its own promise."""
-    open_steps = [a for id, plan in options.replaceable.items() if id != but for a in from_wallet(plan.steps)]
+    others = {id: options.waiting(id) for id in options.replaceable if id != but}
+    open_steps = [a for steps in others.values() for a in from_wallet(steps)]
     purse = Purse(means=snapshot.means).without((*options.promised, *open_steps))
-    for id, plan in options.replaceable.items():
+    for id, steps in others.items():
         # an open sale leaves with a market's cash, which is everybody's there
-        if id != but and (at := options.venue(id)) is not None:
-            purse = purse.leaving(plan.steps, at)
+        if (at := options.venue(id)) is not None:
+            purse = purse.leaving(steps, at)
     for chosen, venue in paid:
         purse = purse.paying(chosen, venue, snapshot.block)
     return purse

@@ -87,6 +87,12 @@ class Intent:
     attempts: tuple[Attempt, ...] = ()
     why: str = ""
 
+    @property
+    def may_act(self) -> bool:
+        """Signed with something to do, not mined as far as is known, and not being cancelled."""
+        waiting = self.state in (IntentState.SIGNED, IntentState.SENT)
+        return waiting and bool(self.plan.steps) and bool(self.attempts) and not self.attempts[-1].cancel
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:

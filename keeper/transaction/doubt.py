@@ -49,6 +49,20 @@ def refuses(plan: Plan, followed: Iterable[Intent]) -> Refusal | None:
     return None
 
 
+def before(plan: Plan, opened: Iterable[Intent]) -> Intent | None:
+    """An earlier plan of the position that a reorganisation opened again, and that acts first; None when none may."""
+    return next((i for i in opened if i.may_act and _of(i, plan) and i.key.seq < plan.key.seq), None)
+
+
+def after(plan: Plan, opened: Iterable[Intent]) -> tuple[Intent, ...]:
+    """Later plans of the position, made upon what ``plan``'s intent did before it was opened again."""
+    return tuple(i for i in opened if i.may_act and _of(i, plan) and i.key.seq > plan.key.seq)
+
+
+def _of(intent: Intent, plan: Plan) -> bool:
+    return intent.key.position == plan.key.position
+
+
 def _once(steps: list[Step]) -> bool:
     """Whether the chain itself sees to it: sales of one position through one Executor.
 

@@ -35,7 +35,7 @@ from keeper.transaction.ledger import Ledger
 from keeper.transaction.nobody import always, nobody, nothing, silent
 from keeper.transaction.remembered import missing
 from keeper.transaction.simulate import simulate
-from keeper.transaction.spending import spend_usd_up
+from keeper.transaction.spending import affordable_wei, spend_usd_up
 
 ASKED_S = 0.001
 """So long the loop is left to the questions of a simulation before anything is written beside them."""
@@ -218,6 +218,8 @@ class Live:
             raise Raced(f"{plan.key} is under way since block {intent.plan.block.number}")
         if snapshot.means.nonce > top.nonce:
             raise Raced(f"{plan.key}: nonce {top.nonce} is used, confirmation will say by what")
+        if (first := doubt.before(plan, self._journal.open_intents(plan.block.chain_id))) is not None:
+            raise Raced(f"{plan.key} was made upon {first.key}, which is open again")
         market = Market(base_fee_wei=snapshot.block.base_fee_wei, tip_wei=snapshot.means.tip_wei)
         cap_wei = self._cap_wei(plan, snapshot.means)
         old = replace(top.fee, gas_limit=plan.bounds.gas_limit)
@@ -243,8 +245,16 @@ class Live:
         self._unsure.discard(plan.key)
         self._probe("journaled")
         await self._broadcast(kept)
+        await self._end_later(plan, snapshot)
         await self._clear_way(kept, snapshot, urgent=plan.urgent)
         return kept
+
+    async def _end_later(self, plan: Plan, snapshot: Snapshot) -> None:
+        """A larger plan does what later ones were for. A refusal is confirmation's to tell and to try again."""
+        for late in doubt.after(plan, self._journal.open_intents(plan.block.chain_id)):
+            why = f"{plan.key} does now what this is for: given up"
+            self._journal.set_state(late.key, IntentState.CANCELLING, why, snapshot.block.number)
+            await self._cancel(late, snapshot.block, snapshot.means, None)
 
     @property
     def unsure(self) -> bool:
@@ -371,16 +381,7 @@ class Live:
         return first_fee(market, plan.bounds.gas_limit, cap_wei, urgent=plan.urgent)
 
     def _cap_wei(self, plan: Plan, means: Means | None) -> int:
-        """The plan's cap, or what the wallet can pay beside its other open transactions."""
-        if means is None:
-            return plan.bounds.fee_wei_max
-        others = (
-            i.attempts[-1].fee
-            for i in self._journal.open_intents(plan.block.chain_id)
-            if i.key != plan.key and i.attempts
-        )
-        reserved_wei = sum(f.gas_limit * f.max_fee_wei for f in others)
-        return max(0, min(plan.bounds.fee_wei_max, means.native_wei - reserved_wei))
+        return affordable_wei(plan, means, self._journal.open_intents(plan.block.chain_id))
 
     def _open(self, key: PlanKey) -> Intent:
         """The intent as the journal has it now, with the turn held."""

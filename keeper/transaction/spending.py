@@ -1,8 +1,10 @@
-"""What a plan takes from the wallet, in money."""
+"""What a plan takes from the wallet, in money and for gas."""
 
 from __future__ import annotations
 
-from keeper.model import Means, Plan
+from collections.abc import Iterable
+
+from keeper.model import Intent, Means, Plan
 from keeper.units import mul_div_up
 
 
@@ -17,3 +19,12 @@ def spend_usd_up(plan: Plan, means: Means) -> int:
         scale = 10 ** (token.decimals + found.base_decimals)
         total += mul_div_up(step.amount.units, found.price_base, scale)
     return total
+
+
+def affordable_wei(plan: Plan, means: Means | None, opened: Iterable[Intent]) -> int:
+    """The plan's cap, or what the wallet can pay beside its other open transactions."""
+    if means is None:
+        return plan.bounds.fee_wei_max
+    others = (i.attempts[-1].fee for i in opened if i.key != plan.key and i.attempts)
+    reserved_wei = sum(f.gas_limit * f.max_fee_wei for f in others)
+    return max(0, min(plan.bounds.fee_wei_max, means.native_wei - reserved_wei))

@@ -56,6 +56,7 @@ ABOUT: dict[str, str] = {
     "transaction/send": "send replan settle tend meanwhile",
     "transaction/fields": "send meanwhile",
     "confirmation/receipt": "tend edges",
+    "confirmation/branch": "tend edges crash revival",
     "confirmation/follow": "tend edges crash revival full_disk",
     "confirmation/missing": "edges tend",
     "confirmation/pressing": "tend edges",

@@ -15,6 +15,7 @@ from sqlalchemy import update
 
 from keeper.chain.endpoints import Endpoints
 from keeper.confirmation import revival
+from keeper.confirmation.branch import Branch
 from keeper.confirmation.follow import Confirmation, Sight
 from keeper.daemon import building
 from keeper.daemon import loop as chainloop
@@ -290,7 +291,7 @@ def receipt_of_any_branch() -> list[Change]:
             self.seal(outcome.key, outcome.block_number)
 
     record = Journal.record_outcome
-    return [(Confirmation, "_on_branch", yes), (Journal, "record_outcome", at_once)]
+    return [(Branch, "_on", yes), (Journal, "record_outcome", at_once)]
 
 
 @bug

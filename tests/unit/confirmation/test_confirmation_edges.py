@@ -274,12 +274,14 @@ def test_acted_twice__when_the_other_acted_too__then_only_where_the_later_presum
     planned(second)
     outcome(S.REVERTED)
     planned(third)
-    assert acted_twice(journal, first, [second]) is None, "the second saw that the first had acted"
-    assert acted_twice(journal, first, [first, second, third]) == third
-    assert acted_twice(journal, third, [second, first]) == first
+    assert acted_twice(journal, first, {first: 0, second: 0}) is None, (
+        "the second saw that the first had acted"
+    )
+    assert acted_twice(journal, first, {first: 0, second: 0, third: 0}) == third
+    assert acted_twice(journal, third, {second: 0, first: 0, third: 0}) == first
     other = replace(plan(position=position_id("other")).key, seq=9)
-    assert acted_twice(journal, first, [other]) is None
-    assert not presumed_otherwise(journal, first, replace(first, seq=7)), "no such plan was ever journaled"
+    assert acted_twice(journal, first, {first: 0, other: 0}) is None
+    assert not presumed_otherwise(journal, first, replace(first, seq=7), 0), "no such plan was ever journaled"
 
 
 def test_presumed__when_the_bytes_that_acted_are_of_no_attempt__then_nothing_is_concluded_from_them(
@@ -299,7 +301,7 @@ def test_presumed__when_the_bytes_that_acted_are_of_no_attempt__then_nothing_is_
             journal.record(
                 Entry(kind=told, chain_id=CHAIN_ID, block_number=1, subject=str(subject), why="w", data=data)
             )
-        assert not presumed_otherwise(journal, early, late)
+        assert not presumed_otherwise(journal, early, late, 0)
 
 
 class Doubtful:
