@@ -19,6 +19,10 @@ COOLDOWN_AFTER_A_CRASH = 153
 """Killed between a decision and its intent: the restart waited for the cooldown of what nobody had done."""
 LARGER_BYTES_AFTER_ALL = 3126
 """A plan made when an earlier one had acted by its smaller bytes; a reorganisation then held its larger ones."""
+RECEIPT_DENIED = 11_412
+"""Nodes that were behind denied a receipt twice: the keeper took its own transaction for another's, and stopped."""
+LATER_GREW = (547, 614, 2823)
+"""A reorganisation opened a plan again upon which a later one was made, and the later grew as if it did nothing."""
 
 
 @pytest.fixture(autouse=True)
@@ -36,9 +40,15 @@ def test_simulation__when_more_seeds_are_run__then_no_invariant_is_violated(shar
     assert sum(r.crashes for r in results) > 3 * EACH
 
 
-@pytest.mark.parametrize("seed", [COOLDOWN_AFTER_A_CRASH, LARGER_BYTES_AFTER_ALL])
+@pytest.mark.parametrize("seed", [COOLDOWN_AFTER_A_CRASH, LARGER_BYTES_AFTER_ALL, RECEIPT_DENIED])
 def test_simulation__when_a_seed_once_found_something__then_it_passes(seed: int) -> None:
     assert run(seed)[0].violations == ()
+
+
+@pytest.mark.parametrize("seed", LATER_GREW)
+def test_simulation__when_two_plans_of_one_position_are_open__then_they_act_for_one_need(seed: int) -> None:
+    result = run(seed)[0]
+    assert (result.violations, result.doubles) == ((), ())
 
 
 @pytest.mark.parametrize("scene", [run_overtaken, run_undone])

@@ -367,3 +367,33 @@ def test_decide__when_replaced_within_the_cooldown__then_it_is_the_same_action()
     taken = build.snapshot([at_price("1600")], wallet=RICH)
     assert only(judge(taken, memory=memory, using=with_open(under_way("1700")))).chosen
     assert not only(judge(taken, memory=memory)).chosen
+
+
+def test_decide__when_a_later_open_plan_does_the_rest__then_both_stand() -> None:
+    """A reorganisation opened the earlier one again: what both reach is what counts, and what both hold is held."""
+    first = under_way("1700")
+    taken = build.snapshot([at_price("1600")], wallet=RICH)
+    rest = only(judge(taken)).chosen[0].steps
+    held = with_open(first, behind={position_id(): rest})
+    assert only(judge(taken, using=with_open(first))).chosen, "alone it is not enough"
+    got = only(judge(taken, using=held))
+    assert got.chosen == ()
+    assert "no second action" in got.why
+    assert held.waiting(position_id()) == (*first.steps, *rest)
+    assert held.waiting(position_id(BOB)) == ()
+
+
+def test_decide__when_two_plans_of_one_position_are_open__then_nobody_else_is_offered_what_they_hold() -> (
+    None
+):
+    first = under_way("1700")
+    (step,) = first.steps
+    wallet = means([replace(step.amount, units=2 * step.amount.units)])
+    policy = build.policy(strategies=("repay",))
+    both = build.snapshot([at_price("1700"), at_price("1650", account=BOB)], wallet=wallet)
+    offered = []
+    for behind in ({}, {position_id(): first.steps}):
+        decisions, _ = judge(both, policy, using=with_open(first, behind=behind))
+        offered.append([d.chosen for d in decisions if d.id.account == BOB])
+    assert offered[0][0] != ()
+    assert offered[1] == [()]

@@ -1,0 +1,217 @@
+"""A reorganisation opens a plan again upon which a later one was made: two may act, and what each is for is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from keeper.clock import ManualClock
+from keeper.confirmation import Confirmation
+from keeper.confirmation.branch import Branch
+from keeper.confirmation.revival import presumed_otherwise
+from keeper.errors import Raced
+from keeper.journal.write import Journal
+from keeper.model import Amount, Attempt, Entry, Intent, IntentState, Outcome, Plan, Repay
+from keeper.transaction.send import Live
+from tests.chain_double import ChainDouble, FakeSigner
+from tests.plans import CHAIN_ID, POOL, USDC, WALLET, plan, repay_call, snapshot
+from tests.virtual_time import run
+
+pytestmark = pytest.mark.unit
+S = IntentState
+LARGE = 3_000_000
+
+
+class Keeper:
+    """Journal, double chain, sender and confirmation."""
+
+    def __init__(self, path: Path) -> None:
+        self.journal = Journal.open(path, ManualClock(1.0))
+        self.chain = ChainDouble()
+        self.live = Live(self.journal, self.chain, FakeSigner())
+        self.journal.adopt_nonce(CHAIN_ID, WALLET, 0, "test")
+        self.confirmation = Confirmation(self.journal, self.chain, self.live, WALLET)
+
+    def act(self, wanted: Plan) -> Attempt:
+        """Send at the head."""
+        made = run(self.live.act(wanted, snapshot(self.chain.head, nonce=self.chain.nonce)))
+        assert isinstance(made, Attempt)
+        return made
+
+    def tend(self) -> tuple[Outcome, ...]:
+        """One tending at the head."""
+        taken = snapshot(self.chain.head, nonce=self.chain.nonce)
+        return run(self.confirmation.tend(self.chain.head, taken))
+
+    def plan(self, seq: int, units: int = 1_000_000) -> Plan:
+        """A repayment at the head."""
+        made = plan(seq, at=self.chain.head)
+        steps = (Repay(amount=Amount(token=USDC, units=units)),)
+        return replace(made, steps=steps, call=repay_call(units))
+
+    def intent(self, seq: int) -> Intent:
+        """The intent of that seq."""
+        found = self.journal.intent(plan(seq).key)
+        assert found is not None
+        return found
+
+
+@pytest.fixture
+def keeper(tmp_path: Path) -> Iterator[Keeper]:
+    made = Keeper(tmp_path / "journal.sqlite")
+    yield made
+    made.journal.close()
+
+
+@pytest.fixture
+def both_open(keeper: Keeper) -> Keeper:
+    """Number 1 had acted when number 2 was made; then a reorganisation took its block back, and none holds it."""
+    keeper.act(keeper.plan(1))
+    keeper.chain.mine()
+    keeper.tend()
+    keeper.chain.mine(empty=True)
+    keeper.act(keeper.plan(2))
+    later = dict(keeper.chain.pool)
+    keeper.chain.reorg(2, replant=True)
+    keeper.chain.pool |= later
+    assert keeper.chain.nonce == 0
+    keeper.tend()
+    assert [keeper.intent(n).state for n in (1, 2)] == [S.SENT, S.SENT], "together they do what each was for"
+    return keeper
+
+
+def test_beside__when_the_earlier_grows__then_the_later_ends_and_one_acts(both_open: Keeper) -> None:
+    keeper = both_open
+    assert keeper.act(keeper.plan(1, LARGE)).nonce == 0
+    assert keeper.intent(2).state is S.CANCELLING
+    assert keeper.intent(2).attempts[-1].cancel
+    keeper.chain.mine()
+    keeper.tend()
+    assert [keeper.intent(n).state for n in (1, 2)] == [S.INCLUDED, S.CANCELLED]
+    (acted,) = keeper.chain.effects(POOL)
+    assert acted.data == repay_call(LARGE).data
+
+
+def test_beside__when_the_process_dies_after_the_larger_bytes__then_the_next_tending_ends_the_later(
+    both_open: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper = both_open
+
+    async def died(*_: object) -> None:
+        return None
+
+    monkeypatch.setattr(keeper.live, "_end_later", died)
+    keeper.act(keeper.plan(1, LARGE))
+    assert keeper.intent(2).state is S.SENT
+    keeper.chain.mine(empty=True)
+    keeper.tend()
+    assert keeper.intent(2).state is S.CANCELLING
+    assert keeper.intent(2).attempts[-1].cancel
+
+
+def test_beside__when_the_earlier_only_pays_more__then_both_go_on(both_open: Keeper) -> None:
+    keeper = both_open
+    at = keeper.chain.mine(empty=True)
+    run(keeper.live.bump(keeper.intent(1).key, at, snapshot(at).means))
+    keeper.tend()
+    assert [keeper.intent(n).state for n in (1, 2)] == [S.SENT, S.SENT]
+    keeper.chain.mine()
+    keeper.tend()
+    assert len(keeper.chain.effects(POOL)) == 2, "the second was made with the first's effect in sight"
+
+
+def test_beside__when_the_later_would_grow__then_not_signed(both_open: Keeper) -> None:
+    keeper = both_open
+    sent = len(keeper.chain.sent)
+    with pytest.raises(Raced, match=r"was made upon .*#1, which is open again"):
+        keeper.act(keeper.plan(2, LARGE))
+    assert len(keeper.chain.sent) == sent
+
+
+def test_beside__when_the_earlier_is_being_cancelled__then_the_later_may_grow(both_open: Keeper) -> None:
+    keeper = both_open
+    at = keeper.chain.mine(empty=True)
+    run(keeper.live.cancel(keeper.intent(1).key, at, snapshot(at).means))
+    keeper.act(keeper.plan(2, LARGE))
+    keeper.chain.mine()
+    keeper.tend()
+    assert [keeper.intent(n).state for n in (1, 2)] == [S.CANCELLED, S.INCLUDED]
+
+
+def test_presumed__when_a_later_version_was_planned_otherwise__then_each_is_asked_by_itself(
+    keeper: Keeper,
+) -> None:
+    early, late = plan(1).key, plan(2).key
+
+    def told(kind: str, subject: object, **data: object) -> None:
+        entry = Entry(kind=kind, chain_id=CHAIN_ID, block_number=1, subject=str(subject), why="w", data=data)
+        keeper.journal.record(entry)
+
+    told("outcome", early, state=S.INCLUDED.value)
+    told("plan", late)
+    told("outcome", early, state=S.CANCELLING.value)
+    told("replan", late, n=2)
+    told("outcome", early, state=S.INCLUDED.value)
+    told("replan", late, n=3)
+    found = [presumed_otherwise(keeper.journal, early, late, n) for n in range(5)]
+    assert found == [False, False, True, False, False]
+
+
+def deny_receipts(keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every node says of every receipt that there is none."""
+    monkeypatch.setattr(keeper.chain, "_receipt", lambda _: None)
+
+
+def included(keeper: Keeper) -> None:
+    """Number 1 acted, and three blocks lie on top."""
+    keeper.act(keeper.plan(1))
+    keeper.chain.mine()
+    keeper.tend()
+    for _ in range(3):
+        keeper.chain.mine(empty=True)
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_missing__when_nodes_deny_a_receipt_whose_block_stands__then_nobody_else_used_the_nonce(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch, silent: bool
+) -> None:
+    included(keeper)
+    deny_receipts(keeper, monkeypatch)
+    if silent:
+        keeper.chain.dead.add("eth_getBlockByNumber")
+    for _ in range(8):
+        keeper.chain.mine(empty=True)
+        assert keeper.tend() == ()
+    assert keeper.intent(1).state is S.INCLUDED
+    assert keeper.journal.taken_nonce(CHAIN_ID, WALLET) is None
+
+
+def test_missing__when_the_block_is_gone_and_another_used_the_nonce__then_replaced(keeper: Keeper) -> None:
+    included(keeper)
+    keeper.chain.reorg(4)
+    keeper.chain.foreign()
+    for _ in range(5):
+        keeper.chain.mine()
+        keeper.tend()
+    assert keeper.intent(1).state is S.REPLACED
+    assert keeper.journal.taken_nonce(CHAIN_ID, WALLET) == 0
+
+
+def test_may_hold__when_asked_of_a_block__then_only_another_in_its_place_says_no(keeper: Keeper) -> None:
+    included(keeper)
+    was = keeper.journal.inclusion(plan(1).key)
+    assert was is not None
+    head, branch = keeper.chain.head, Branch(keeper.chain)
+    assert run(branch.may_hold(was, head))
+    lower = replace(head, number=was.block_number - 1)
+    assert not run(branch.may_hold(was, lower)), "the chain is shorter than that"
+    blocks, keeper.chain.blocks = keeper.chain.blocks, []
+    assert run(branch.may_hold(was, head)), "no node knows a block of that height"
+    keeper.chain.blocks = blocks
+    keeper.chain.reorg(4)
+    assert not run(branch.may_hold(was, keeper.chain.head))
+    keeper.chain.dead.add("eth_getBlockByNumber")
+    assert run(branch.may_hold(was, keeper.chain.head)), "nobody says which"
