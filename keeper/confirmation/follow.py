@@ -165,10 +165,11 @@ class Confirmation:
             return None
         if snapshot.means.nonce <= intent.attempts[-1].nonce:
             return await self._reopen(intent, block, snapshot)
-        # whatever a node that is behind says of the receipt: nobody else used the nonce while its block is there
-        if intent.state is IntentState.REPLACED or (
-            was is not None and await self._branch.may_hold(was, block)
-        ):
+        if intent.state is IntentState.REPLACED:
+            return None
+        if was is not None and await self._branch.may_hold(was, block):
+            # whatever a node that is behind says of the receipt: nobody else used the nonce while its block is there
+            self._missing.found(intent.key)
             return None
         return await self._missing_receipt(intent, block)
 
@@ -353,8 +354,14 @@ class Confirmation:
         )
         if answer is None:
             return None
-        target = self._address if attempt.cancel else intent.plan.call.target
-        return receipt_of(answer, attempt, self._address, target)
+        return receipt_of(answer, attempt, self._address, self._target(intent, attempt))
+
+    def _target(self, intent: Intent, attempt: Attempt) -> str:
+        """Whom those bytes call: a larger plan may call another than the one whose place it took."""
+        if attempt.cancel:
+            return self._address
+        plan = intent.plan if attempt is intent.attempts[-1] else self._journal.carried(intent, attempt.n)
+        return plan.call.target
 
     def _trouble(self, key: PlanKey, block: Block, why: str) -> None:
         self.troubles[key] = why

@@ -17,6 +17,7 @@ from keeper.decision import Options
 from keeper.decision.optimise import solve
 from keeper.model import (
     Decision,
+    Intent,
     Plan,
     Policy,
     PositionId,
@@ -87,13 +88,7 @@ def options_of(
 ) -> Options:
     """What the journal and the lane hold open, and what was spent today."""
     opened = parts.journal.open_intents(parts.chain.chain_id)
-    held = {p.key: p for p in (*(i.plan for i in opened), *in_lane.values())}
-    larger: dict[PositionId, Plan] = {}
-    behind: dict[PositionId, tuple[Step, ...]] = {}
-    for plan in (i.plan for i in opened if i.may_act and i.key.position not in in_lane):
-        # a reorganisation may open a plan again upon which a later one was made: of the two the earlier acts first
-        if larger.setdefault(plan.key.position, plan) is not plan:
-            behind[plan.key.position] = (*behind.get(plan.key.position, ()), *plan.steps)
+    larger, behind, fixed = _sorted_out(opened, in_lane)
     spent_usd = dict(parts.journal.spent_usd_each_since(parts.clock.now_s() - DAY_S))
     for id, plan in larger.items():
         # the larger plan is judged as if the one in whose place it steps did not exist
@@ -101,10 +96,10 @@ def options_of(
     return Options(
         venues=venues,
         strategies=parts.strategies,
-        open_intents=frozenset(key.position for key in held),
+        open_intents=frozenset({*(i.key.position for i in opened), *in_lane}),
         replaceable=larger,
         behind=behind,
-        promised=tuple(a for k, p in held.items() if k.position not in larger for a in from_wallet(p.steps)),
+        promised=tuple(a for plan in fixed for a in from_wallet(plan.steps)),
         spent_today_usd=spent_usd,
         armed=armed,
         solver=no_solver if parts.safe_mode else solve,
@@ -117,3 +112,27 @@ def _compiled(bench: Bench, proposal: Proposal, case: Case) -> Plan | Refusal:
     if isinstance(plan, Refusal):
         return plan
     return hastened(plan, case, bench.parts.chain.block_time_s, bench.healths, bench.ask)
+
+
+def _sorted_out(
+    opened: Sequence[Intent], in_lane: Mapping[PositionId, Plan]
+) -> tuple[dict[PositionId, Plan], dict[PositionId, tuple[Step, ...]], tuple[Plan, ...]]:
+    """(plans that may grow, what later ones do behind them, all others, which may act as they are).
+
+    A reorganisation may open a plan again upon which a later one was made. The earlier acts first, so it is the one
+    that may grow, and none may while the earliest is being cancelled: its bytes may act all the same.
+    """
+    larger: dict[PositionId, Plan] = {}
+    behind: dict[PositionId, tuple[Step, ...]] = {}
+    fixed = {p.key: p for p in in_lane.values()}
+    barred = set(in_lane)
+    for intent in opened:
+        id, plan = intent.key.position, intent.plan
+        if id in larger and intent.may_act:
+            behind[id] = (*behind.get(id, ()), *plan.steps)
+        elif id not in barred and intent.may_act:
+            larger[id] = plan
+        else:
+            barred.add(id)
+            fixed.setdefault(intent.key, plan)
+    return larger, behind, tuple(fixed.values())

@@ -15,7 +15,6 @@ from keeper.model import (
     Decision,
     Level,
     Means,
-    Plan,
     Policy,
     Position,
     PositionId,
@@ -191,17 +190,18 @@ def quiet(case: Case, snapshot: Snapshot, options: Options) -> str:
         return "the venue gives no health integer, and nothing is spent without one"
     if case.id in options.open_intents and case.id not in options.replaceable:
         return "an intent is open, no second action until it ends"
-    if (open_plan := options.replaceable.get(case.id)) is not None:
+    replaces = case.id in options.replaceable
+    if replaces:
         reached_wad = _reached_wad(case, options)
         least_wad = case.policy.target_wad - useful_shortfall_wad(case.policy)
-        if reached_wad >= least_wad and not _ends(open_plan, snapshot):
+        if reached_wad >= least_wad and not _ends(case, snapshot, options):
             return f"an intent is open that reaches health {health_text(reached_wad)}, no second action"
     if (waits := _under_way(case)) is not None:
         return waits
     if not crossed(case.health_wad, case.policy):
         back = health_text(case.policy.trigger_wad + case.policy.hysteresis_wad)
         return f"not below trigger, nothing is spent; the level falls at {back}"
-    if open_plan is not None:
+    if replaces:
         return ""  # the same action, larger: its cooldown has not begun
     last, number = case.before.last_action_block, snapshot.block.number
     wait = cooldown_blocks(case.health_wad, case.policy)
@@ -240,8 +240,7 @@ def stands_by(case: Case, snapshot: Snapshot, options: Options) -> Decision | No
 
 def stands(case: Case, best: Proposal, snapshot: Snapshot, options: Options) -> str:
     """Why the open plan is not replaced by ``best``, or "" (also when there is none)."""
-    open_plan = options.replaceable.get(case.id)
-    if open_plan is None or _ends(open_plan, snapshot):
+    if case.id not in options.replaceable or _ends(case, snapshot, options):
         return ""
     reached_wad = _reached_wad(case, options)
     if best.health_after_wad >= reached_wad + useful_shortfall_wad(case.policy):
@@ -249,9 +248,13 @@ def stands(case: Case, best: Proposal, snapshot: Snapshot, options: Options) -> 
     return f"an intent is open that reaches health {health_text(reached_wad)}, and nothing reaches more"
 
 
-def _ends(open_plan: Plan, snapshot: Snapshot) -> bool:
-    """Whether the open plan's time is over with the next block, while it is still wanted."""
-    return snapshot.block.number >= open_plan.bounds.deadline_block - 1
+def _ends(case: Case, snapshot: Snapshot, options: Options) -> bool:
+    """Whether the open plan's time is over with the next block, while it is still wanted.
+
+    Not where a later one stands behind it, which would be given up for a fresh one: that goes on alone.
+    """
+    over = snapshot.block.number >= options.replaceable[case.id].bounds.deadline_block - 1
+    return over and not options.behind.get(case.id)
 
 
 def _reached_wad(case: Case, options: Options) -> int:

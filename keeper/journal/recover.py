@@ -73,6 +73,7 @@ async def recover(
         _count(transport, address, "latest"), _count(transport, address, "pending")
     )
     findings = _reconcile(journal, chain_id, address, latest, pending)
+    await _refuse_taken(journal, transport, chain_id, address)
     opened = journal.open_intents(chain_id)
     for intent in sendable(journal, chain_id):
         refuse_altered(journal, intent)
@@ -118,14 +119,25 @@ def _reconcile(
             "copy: restore the newest one, give the keeper a key of its own, or accept what was sent with "
             "`keeper adopt`. Nothing is signed until then"
         )
-    if (taken := journal.taken_nonce(chain_id, address)) is not None:
-        raise Broken(
-            f"foreign nonce: nonce {taken} of {address} on chain {chain_id} was used by a transaction that journal "
-            f"{journal.path} does not know, in the place of its own. Another program uses this key: look at what "
-            "it sent, give the keeper a key of its own, or accept it with `keeper adopt`. Nothing is signed "
-            "until then"
-        )
     return []
+
+
+async def _refuse_taken(journal: Journal, transport: Transport, chain_id: int, address: str) -> None:
+    """Refuse where another transaction was mined in one of ours' place: unless that shows a receipt after all.
+
+    A node that was behind had denied it, and confirmation says so in the first tick. Raises Broken, Transient.
+    """
+    taken = journal.taken_nonce(chain_id, address)
+    denied = [i for i in journal.followed_intents(chain_id) if i.state is IntentState.REPLACED]
+    ours = [i for i in denied if i.attempts[-1].nonce == taken]
+    if taken is None or any([await _any_mined(transport, i) for i in ours]):
+        return
+    raise Broken(
+        f"foreign nonce: nonce {taken} of {address} on chain {chain_id} was used by a transaction that journal "
+        f"{journal.path} does not know, in the place of its own. Another program uses this key: look at what "
+        "it sent, give the keeper a key of its own, or accept it with `keeper adopt`. Nothing is signed "
+        "until then"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

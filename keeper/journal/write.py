@@ -147,8 +147,8 @@ class Journal(Queries):
     def add_attempt(self, attempt: Attempt, signer: str) -> None:
         """Make the signed bytes durable; must return before they are broadcast.
 
-        Raises Broken when the intent is not open, when the nonce belongs to another intent, or when the
-        intent already signed for another nonce: one intent has one nonce, whatever the endpoints say.
+        Raises Raced when the intent is not open any more, and Broken when the nonce belongs to another intent, or
+        when the intent already signed for another nonce: one intent has one nonce, whatever the endpoints say.
         """
         chain_id, key = attempt.key.position.chain_id, attempt.key
         values = {
@@ -169,7 +169,7 @@ class Journal(Queries):
             row = self._intent_row(key)
             state = S(row["state"])
             if not state.open:
-                raise Broken(f"{key} is {state}: nothing may be signed for it")
+                raise Raced(f"{key} is {state}: nothing may be signed for it")
             self._refuse_second_nonce(attempt, signer.lower(), row["id"])
             try:
                 self._insert("attempt", {**values, "intent_id": row["id"]})

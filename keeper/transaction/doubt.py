@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from keeper.errors import Raced
 from keeper.model import (
     AddMargin,
     CancelOrder,
@@ -49,9 +50,14 @@ def refuses(plan: Plan, followed: Iterable[Intent]) -> Refusal | None:
     return None
 
 
-def before(plan: Plan, opened: Iterable[Intent]) -> Intent | None:
-    """An earlier plan of the position that a reorganisation opened again, and that acts first; None when none may."""
-    return next((i for i in opened if i.may_act and _of(i, plan) and i.key.seq < plan.key.seq), None)
+def refuse_beside(plan: Plan, opened: Iterable[Intent]) -> None:
+    """A plan does not grow beside an earlier one of its position that a reorganisation opened again.
+
+    That one's nonce is mined first, and even while it is being cancelled its bytes may act. Raises Raced.
+    """
+    for first in opened:
+        if first.attempts and first.plan.steps and _of(first, plan) and first.key.seq < plan.key.seq:
+            raise Raced(f"{plan.key} was made upon {first.key}, which is open again")
 
 
 def after(plan: Plan, opened: Iterable[Intent]) -> tuple[Intent, ...]:

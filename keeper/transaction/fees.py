@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from keeper.model import Attempt, Fee, Refusal
+from keeper.model import Attempt, Block, Fee, Means, Refusal
 from keeper.units import mul_div_up
 
 WHO = "fees"
@@ -31,6 +31,11 @@ class Market:
 
     base_fee_wei: int
     tip_wei: int
+
+
+def market_of(block: Block, means: Means | None, old: Fee) -> Market:
+    """Of the photograph; the tip of ``old`` where none was taken."""
+    return Market(base_fee_wei=block.base_fee_wei, tip_wei=old.tip_wei if means is None else means.tip_wei)
 
 
 def first_fee(market: Market, gas_limit: int, cap_wei: int, *, urgent: bool) -> Fee | Refusal:

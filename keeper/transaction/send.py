@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from keeper.errors import Broken, Raced, Transient, Unsigned, Unwritable
@@ -29,7 +30,7 @@ from keeper.seams import Prepares, Remembers, Signer, Transport
 from keeper.transaction import doubt
 from keeper.transaction import nonce as nonces
 from keeper.transaction.answers import Verdict, best
-from keeper.transaction.fees import BUMPS_MAX, WHO, Market, first_fee, holds_up, raised_fee
+from keeper.transaction.fees import BUMPS_MAX, WHO, Market, first_fee, holds_up, market_of, raised_fee
 from keeper.transaction.fields import fields_of
 from keeper.transaction.ledger import Ledger
 from keeper.transaction.nobody import always, nobody, nothing, silent
@@ -199,7 +200,7 @@ class Live:
         self, old: Fee, intent: Intent, block: Block, means: Means | None, behind: Intent | None
     ) -> Fee | Refusal:
         """A fee that replaces ``old`` within the intent's cap, or within that of the urgent one behind it."""
-        top, market = intent.attempts[-1], _market(block, means, old)
+        top, market = intent.attempts[-1], market_of(block, means, old)
         urgent = intent.plan.urgent or old.gas_limit != top.fee.gas_limit or top.cancel
         cap_wei = self._cap_wei(intent.plan, means)
         if behind is None:
@@ -218,8 +219,7 @@ class Live:
             raise Raced(f"{plan.key} is under way since block {intent.plan.block.number}")
         if snapshot.means.nonce > top.nonce:
             raise Raced(f"{plan.key}: nonce {top.nonce} is used, confirmation will say by what")
-        if (first := doubt.before(plan, self._journal.open_intents(plan.block.chain_id))) is not None:
-            raise Raced(f"{plan.key} was made upon {first.key}, which is open again")
+        doubt.refuse_beside(plan, self._journal.open_intents(plan.block.chain_id))
         market = Market(base_fee_wei=snapshot.block.base_fee_wei, tip_wei=snapshot.means.tip_wei)
         cap_wei = self._cap_wei(plan, snapshot.means)
         old = replace(top.fee, gas_limit=plan.bounds.gas_limit)
@@ -238,6 +238,7 @@ class Live:
             await asyncio.gather(asking, return_exceptions=True)
         if refusal is not None:
             return refusal
+        doubt.refuse_beside(plan, self._journal.open_intents(plan.block.chain_id))
         fresh = replace(top, n=top.n + 1, fee=fee, sent_block=snapshot.block.number)
         kept = await self._signed(fresh, plan.call, plan.block.chain_id)
         spend_usd = spend_usd_up(plan, snapshot.means)
@@ -250,11 +251,14 @@ class Live:
         return kept
 
     async def _end_later(self, plan: Plan, snapshot: Snapshot) -> None:
-        """A larger plan does what later ones were for. A refusal is confirmation's to tell and to try again."""
-        for late in doubt.after(plan, self._journal.open_intents(plan.block.chain_id)):
-            why = f"{plan.key} does now what this is for: given up"
-            self._journal.set_state(late.key, IntentState.CANCELLING, why, snapshot.block.number)
-            await self._cancel(late, snapshot.block, snapshot.means, None)
+        """A larger plan does what later ones were for. What fails is confirmation's to tell and to try again."""
+        why = f"{plan.key} does now what this is for: given up"
+        for key in [i.key for i in doubt.after(plan, self._journal.open_intents(plan.block.chain_id))]:
+            with suppress(Raced, Transient, Unsigned, Unwritable):
+                late = self._open(key)
+                if late.may_act:
+                    self._journal.set_state(key, IntentState.CANCELLING, why, snapshot.block.number)
+                    await self._cancel(late, snapshot.block, snapshot.means, None)
 
     @property
     def unsure(self) -> bool:
@@ -392,7 +396,3 @@ class Live:
 
     def _nothing(self) -> Call:
         return Call(target=self._signer.address, data=b"")
-
-
-def _market(block: Block, means: Means | None, old: Fee) -> Market:
-    return Market(base_fee_wei=block.base_fee_wei, tip_wei=old.tip_wei if means is None else means.tip_wei)

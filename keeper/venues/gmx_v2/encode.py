@@ -214,7 +214,7 @@ def after(slot: Slot, steps: Sequence[Step], position: Position) -> Position:
                 margin=perp.margin + units,
                 remaining_usd=perp.remaining_usd + units * perp.collateral_price,
             )
-        elif isinstance(step, ReducePerp):
+        elif isinstance(step, ReducePerp) and perp.size_usd:
             found = after_reduction(perp, step.size_usd)
             if found is None:
                 return replace(position, health_wad=0)

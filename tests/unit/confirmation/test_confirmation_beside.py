@@ -12,7 +12,7 @@ from keeper.clock import ManualClock
 from keeper.confirmation import Confirmation
 from keeper.confirmation.branch import Branch
 from keeper.confirmation.revival import presumed_otherwise
-from keeper.errors import Raced
+from keeper.errors import Raced, Transient, Unwritable
 from keeper.journal.write import Journal
 from keeper.model import Amount, Attempt, Entry, Intent, IntentState, Outcome, Plan, Repay
 from keeper.transaction.send import Live
@@ -23,6 +23,7 @@ from tests.virtual_time import run
 pytestmark = pytest.mark.unit
 S = IntentState
 LARGE = 3_000_000
+ELSEWHERE = "0x" + "e5" * 20
 
 
 class Keeper:
@@ -131,14 +132,88 @@ def test_beside__when_the_later_would_grow__then_not_signed(both_open: Keeper) -
     assert len(keeper.chain.sent) == sent
 
 
-def test_beside__when_the_earlier_is_being_cancelled__then_the_later_may_grow(both_open: Keeper) -> None:
+def test_beside__when_the_earlier_is_being_cancelled__then_the_later_waits_for_that(
+    both_open: Keeper,
+) -> None:
+    """The earlier one's bytes were on the chain: somebody may mine them in the place of the self-send."""
     keeper = both_open
     at = keeper.chain.mine(empty=True)
     run(keeper.live.cancel(keeper.intent(1).key, at, snapshot(at).means))
-    keeper.act(keeper.plan(2, LARGE))
+    with pytest.raises(Raced, match="open again"):
+        keeper.act(keeper.plan(2, LARGE))
     keeper.chain.mine()
     keeper.tend()
     assert [keeper.intent(n).state for n in (1, 2)] == [S.CANCELLED, S.INCLUDED]
+
+
+def test_beside__when_the_earlier_opens_while_the_later_is_simulated__then_not_signed(
+    both_open: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper = both_open
+    opened, asked = keeper.journal.open_intents, []
+
+    def soon(chain_id: int | None = None) -> tuple[Intent, ...]:
+        asked.append(chain_id)
+        return tuple(i for i in opened(chain_id) if i.key.seq == 2 or len(asked) > 2)
+
+    monkeypatch.setattr(keeper.journal, "open_intents", soon)
+    keeper.chain.mine(empty=True)
+    with pytest.raises(Raced, match="open again"):
+        keeper.act(keeper.plan(2, LARGE))
+    assert len(asked) > 2
+    assert len(keeper.intent(2).attempts) == 1
+
+
+@pytest.mark.parametrize("error", [Transient("signer away"), Raced("ended"), Unwritable("disk full")])
+def test_beside__when_the_later_cannot_be_ended_now__then_the_larger_one_is_sent_and_the_next_tending_ends_it(
+    both_open: Keeper, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    keeper = both_open
+
+    async def fails(*_: object) -> Attempt:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(keeper.live, "_cancel", fails)
+        grown = keeper.act(keeper.plan(1, LARGE))
+    assert keeper.chain.pool[0][1] == grown.hash
+    assert not keeper.intent(2).attempts[-1].cancel
+    keeper.chain.mine(empty=True)
+    keeper.tend()
+    assert keeper.intent(2).attempts[-1].cancel
+
+
+def test_beside__when_the_later_ends_while_the_larger_one_is_sent__then_nothing_is_signed_for_it(
+    both_open: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tending beside the lane concluded it between two looks."""
+    keeper = both_open
+    opened = keeper.journal.open_intents
+
+    def meanwhile(chain_id: int | None = None) -> tuple[Intent, ...]:
+        found = opened(chain_id)
+        if any(len(i.attempts) > before for i, before in zip(found, attempts, strict=False)):
+            keeper.journal.set_state(plan(2).key, S.CANCELLING, "test", keeper.chain.head.number)
+        return found
+
+    attempts = [len(i.attempts) for i in opened()]
+    monkeypatch.setattr(keeper.journal, "open_intents", meanwhile)
+    keeper.act(keeper.plan(1, LARGE))
+    assert not keeper.intent(2).attempts[-1].cancel
+
+
+def test_replan__when_the_old_bytes_of_another_target_are_mined__then_concluded(keeper: Keeper) -> None:
+    """A repayment that a sale through the Executor took the place of, and that was mined all the same."""
+    keeper.act(keeper.plan(1))
+    old = dict(keeper.chain.pool)
+    keeper.chain.mine(empty=True)
+    other = replace(keeper.plan(1, LARGE), call=replace(repay_call(LARGE), target=ELSEWHERE))
+    keeper.act(other)
+    keeper.chain.pool = old
+    keeper.chain.mine()
+    (outcome,) = keeper.tend()
+    assert outcome.state is S.INCLUDED
+    assert keeper.intent(1).plan.call.target == ELSEWHERE
 
 
 def test_presumed__when_a_later_version_was_planned_otherwise__then_each_is_asked_by_itself(

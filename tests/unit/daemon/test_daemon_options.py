@@ -69,13 +69,24 @@ def test_options__when_two_plans_are_open__then_the_earlier_may_grow_and_the_lat
 @pytest.mark.parametrize(
     ("state", "cancel"), [(S.CANCELLING, False), (S.CANCELLING, True), (S.PLANNED, False)]
 )
-def test_options__when_the_earlier_may_not_act__then_the_later_may_grow(
+def test_options__when_the_earlier_may_not_grow__then_the_later_does_not_either(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, state: S, cancel: bool
 ) -> None:
     first, second = open_plan(1, 1, state=state, cancel=cancel), open_plan(2, 2)
     found = told(monkeypatch, tmp_path, first, second)
-    assert found.replaceable == {position_id(): second.plan}
+    assert found.replaceable == {}
     assert found.behind == {}
+    assert units(found) == [1, 2], "both may act"
+
+
+def test_options__when_the_later_is_being_cancelled__then_the_earlier_may_grow_and_nobody_is_offered_what_both_hold(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    first, second, third = open_plan(1, 1), open_plan(2, 2, state=S.CANCELLING, cancel=True), open_plan(3, 3)
+    found = told(monkeypatch, tmp_path, first, second, third)
+    assert found.replaceable == {position_id(): first.plan}
+    assert found.behind == {position_id(): third.plan.steps}
+    assert units(found) == [2]
 
 
 def test_options__when_none_may_grow__then_all_that_they_hold_is_promised(

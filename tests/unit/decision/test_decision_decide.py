@@ -397,3 +397,16 @@ def test_decide__when_two_plans_of_one_position_are_open__then_nobody_else_is_of
         offered.append([d.chosen for d in decisions if d.id.account == BOB])
     assert offered[0][0] != ()
     assert offered[1] == [()]
+
+
+def test_decide__when_the_earlier_of_two_ends_with_the_next_block__then_the_later_is_not_given_up_for_it() -> (
+    None
+):
+    first = under_way("1700", deadline_block=101)
+    taken = build.snapshot([at_price("1600")], wallet=RICH)
+    rest = only(judge(taken)).chosen[0].steps
+    got = only(judge(taken, using=with_open(first, behind={position_id(): rest})))
+    assert got.chosen == ()
+    # what reaches more than both takes their place all the same
+    little = (replace(rest[0], amount=amount(USDC, "1")),)
+    assert only(judge(taken, using=with_open(first, behind={position_id(): little}))).chosen

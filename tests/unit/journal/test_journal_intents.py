@@ -108,11 +108,11 @@ def test_add_attempt__when_nonce_belongs_to_another_intent__then_broken(journal:
         journal.add_attempt(attempt(second.key, nonce=7), WALLET)
 
 
-def test_add_attempt__when_intent_is_over__then_broken(journal: Journal) -> None:
+def test_add_attempt__when_intent_is_over__then_raced(journal: Journal) -> None:
     first = plan()
     journal.open_intent(first)
     journal.set_state(first.key, S.ABANDONED, "crashed before signing", 100)
-    with pytest.raises(Broken, match="nothing may be signed"):
+    with pytest.raises(Raced, match="nothing may be signed"):
         journal.add_attempt(attempt(first.key), WALLET)
 
 

@@ -190,6 +190,27 @@ def test_reconcile__when_new_and_the_key_was_used__then_broken_until_adopted(tmp
             start(journal, chain)
 
 
+def test_reconcile__when_the_receipt_that_was_denied_is_there__then_nobody_took_the_nonce(
+    journal: Journal,
+) -> None:
+    """Nodes that were behind had denied it, and the process died before the next look."""
+    made, chain = lay(journal), ChainDouble()
+    kept = journal.intent(made.key)
+    assert kept is not None
+    asyncio.run(chain.broadcast(kept.attempts[-1].raw))
+    chain.mine()
+    gone = Outcome(
+        key=made.key, state=S.REPLACED, block_number=103, tx_hash=None, gas_used=0, gas_price_wei=0,
+        health_after_wad=None, promised_min_wad=0, surprise="not ours",
+    )  # fmt: skip
+    journal.record_outcome(gone)
+    assert journal.taken_nonce(CHAIN_ID, WALLET) == 0
+    start(journal, chain)
+    chain.dead.add("eth_getTransactionReceipt")
+    with pytest.raises(Transient):
+        start(journal, chain)
+
+
 def test_reconcile__when_another_transaction_took_our_nonce__then_broken_until_adopted(
     journal: Journal,
 ) -> None:
