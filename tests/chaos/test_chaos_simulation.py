@@ -28,7 +28,7 @@ QUICKLY_CAUGHT = {
     "revival_not_noticed": range(5, 8),
     "bump_not_journaled": range(2),
     "only_latest_hash_watched": range(2),
-    "open_intents_not_awaited": range(8, 10),
+    "open_intents_not_awaited": range(4, 6),
     "resign_on_nonce_too_low": range(3),
     "crash_leaves_cooldown": range(2),
 }

@@ -56,7 +56,11 @@ class JournalLife(RuleBasedStateMachine):
         used_by_another = any(v == nonce for k, v in self.nonces.items() if k != found.key)
         try:
             self.journal.add_attempt(made, WALLET)
+        except Raced:
+            assert not found.state.open
+            return
         except Broken:
+            assert found.state.open
             return
         assert found.state.open
         assert not used_by_another
