@@ -264,6 +264,25 @@ def test_missing__when_nodes_deny_a_receipt_whose_block_stands__then_nobody_else
     assert keeper.journal.taken_nonce(CHAIN_ID, WALLET) is None
 
 
+def test_missing__when_the_block_stands_between_two_looks__then_the_looks_begin_anew(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    included(keeper)
+    deny_receipts(keeper, monkeypatch)
+    answers = iter([False, True, False, False])
+
+    async def told(*_: object) -> bool:
+        return next(answers)
+
+    monkeypatch.setattr(Branch, "may_hold", told)
+    found = []
+    for _ in range(4):
+        keeper.chain.mine(empty=True)
+        keeper.tend()
+        found.append(keeper.intent(1).state)
+    assert found == [S.INCLUDED, S.INCLUDED, S.INCLUDED, S.REPLACED]
+
+
 def test_missing__when_the_block_is_gone_and_another_used_the_nonce__then_replaced(keeper: Keeper) -> None:
     included(keeper)
     keeper.chain.reorg(4)

@@ -238,6 +238,19 @@ def test_reconcile__when_another_transaction_took_our_nonce__then_broken_until_a
     assert asyncio.run(standing(journal, chain, CHAIN_ID, WALLET)).in_step
 
 
+def test_reconcile__when_what_took_our_nonce_is_final_and_let_go__then_broken_still(journal: Journal) -> None:
+    made = lay(journal)
+    gone = Outcome(
+        key=made.key, state=S.REPLACED, block_number=103, tx_hash=None, gas_used=0, gas_price_wei=0,
+        health_after_wad=None, promised_min_wad=None, surprise="not ours",
+    )  # fmt: skip
+    journal.record_outcome(gone)
+    journal.seal(made.key, 200)
+    assert journal.followed_intents(CHAIN_ID) == ()
+    with pytest.raises(Broken, match="foreign nonce: nonce 0"):
+        start(journal, ChainDouble(nonce=1))
+
+
 def stand(**changes: object) -> Standing:
     fields: dict[str, object] = {
         "chain_id": CHAIN_ID, "address": WALLET, "known": 5, "latest": 7, "pending": 7, "deep": 7, "passed": (),
