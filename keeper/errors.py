@@ -44,6 +44,16 @@ class Transient(KeeperError):
     """A read failed in a way that may pass: time-out, dead endpoint, rate limit, malformed answer."""
 
 
+POOL_HOLDS = (
+    "already known",
+    "alreadyknown",
+    "already imported",
+    "known transaction",
+    "existing tx with same hash",
+)
+"""How six clients say that bytes sent once more are in their pool."""
+
+
 class Rejected(Transient):
     """A node answered a JSON-RPC call with an error object (a revert included)."""
 
@@ -52,6 +62,13 @@ class Rejected(Transient):
         self.message = message
         self.data = data
         super().__init__(f"{message} (code {code})")
+
+
+def pool_holds(answer: str | Exception) -> bool:
+    """Whether a node's answer to a broadcast (a hash, or its error) says that its pool has the bytes."""
+    return isinstance(answer, str) or (
+        isinstance(answer, Rejected) and any(words in answer.message.lower() for words in POOL_HOLDS)
+    )
 
 
 class Unread(KeeperError):

@@ -23,7 +23,7 @@ from keeper.chain.endpoint import (
 from keeper.chain.lane import Lane
 from keeper.chain.rpc import Rpc
 from keeper.config import ChainSettings
-from keeper.errors import ConfigError, Rejected, Transient
+from keeper.errors import ConfigError, Rejected, Transient, pool_holds
 from keeper.seams import Clock, Priority
 
 REST_S = 60.0
@@ -197,9 +197,9 @@ class Endpoints:
     async def broadcast(self, raw: bytes, *, timeout_s: float = 4.0) -> tuple[str | Exception, ...]:
         """``eth_sendRawTransaction`` to every endpoint at once: a hash or the error of each, in their order.
 
-        Resting and lagging endpoints are asked too; one on a wrong chain never is. Once one has accepted, the
-        others are waited for no longer than GRACE_S: a silent endpoint must not hold up the next rescue.
-        What is under way then goes on, and counts as unanswered.
+        Resting and lagging endpoints are asked too; one on a wrong chain never is. Once one has accepted, or
+        has it already, the others are waited for no longer than GRACE_S: a silent endpoint must not hold up the
+        next rescue. What is under way then goes on, and counts as unanswered.
         """
         ask = Ask(
             method="eth_sendRawTransaction",
@@ -213,7 +213,7 @@ class Endpoints:
             task.add_done_callback(self._sending.discard)
         waiting: set[asyncio.Task[str | Exception]] = set(tasks)
         while waiting:
-            accepted = any(t.done() and isinstance(t.result(), str) for t in tasks)
+            accepted = any(t.done() and pool_holds(t.result()) for t in tasks)
             _, waiting = await asyncio.wait(
                 waiting,
                 timeout=GRACE_S if accepted else None,

@@ -44,9 +44,9 @@ class Branch:
         """The chain's finalized height; -1 where it names none, and depth alone decides."""
         try:
             header = await self._header("finalized")
+            return -1 if header is None else quantity_of(header.get("number"))
         except Transient:
             return -1
-        return -1 if header is None else quantity_of(header.get("number"))
 
     async def _on(self, receipt: Receipt, block: Block) -> bool:
         if receipt.block_number >= block.number:

@@ -222,7 +222,7 @@ class Confirmation:
     async def _missing_receipt(self, intent: Intent, block: Block) -> Outcome | None:
         """The nonce is used and no receipt is ours: believed at depth two, on the second look."""
         nonce = intent.attempts[-1].nonce
-        told = await self._missing.look(intent.key, nonce, block)
+        told = await self._missing.look(intent, block)
         if told.trouble:
             self._trouble(intent.key, block, told.trouble)
         if not told.believed:
@@ -331,7 +331,7 @@ class Confirmation:
     async def _look(self, intents: list[Intent], block: Block) -> dict[PlanKey, Sight]:
         """The receipts of all attempts at once, kept only where they lie on the snapshot's branch."""
         wanted = [(i, a) for i in intents for a in i.attempts]
-        answers = await asyncio.gather(*(self._receipt(i, a) for i, a in wanted), return_exceptions=True)
+        answers = await asyncio.gather(*(self._receipt(a) for _, a in wanted), return_exceptions=True)
         found: dict[PlanKey, Receipt] = {}
         unsure: set[PlanKey] = set()
         # all at once: a night's followed plans, asked one after another, would hold the next photograph up
@@ -348,20 +348,13 @@ class Confirmation:
                 raise answer
         return {i.key: Sight(receipt=found.get(i.key), sure=i.key not in unsure) for i in intents}
 
-    async def _receipt(self, intent: Intent, attempt: Attempt) -> Receipt | None:
+    async def _receipt(self, attempt: Attempt) -> Receipt | None:
         answer = await self._transport.request(
             "eth_getTransactionReceipt", [attempt.hash], priority=Priority.RECEIPT
         )
         if answer is None:
             return None
-        return receipt_of(answer, attempt, self._address, self._target(intent, attempt))
-
-    def _target(self, intent: Intent, attempt: Attempt) -> str:
-        """Whom those bytes call: a larger plan may call another than the one whose place it took."""
-        if attempt.cancel:
-            return self._address
-        plan = intent.plan if attempt is intent.attempts[-1] else self._journal.carried(intent, attempt.n)
-        return plan.call.target
+        return receipt_of(answer, attempt, self._address)
 
     def _trouble(self, key: PlanKey, block: Block, why: str) -> None:
         self.troubles[key] = why

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
+from keeper.confirmation.needs import AsksEach
 from keeper.confirmation.receipt import quantity_of
 from keeper.errors import Transient
-from keeper.model import Block, PlanKey
+from keeper.model import Block, Intent, PlanKey
 from keeper.seams import Priority, Transport
 
 DEPTH = 2
@@ -14,6 +16,10 @@ LOOKS = 2
 OWN_DEPTH = 4
 """Where no endpoint keeps the state of two blocks ago: over so many blocks our own photographs, one after the other,
 must have shown the nonce as used. Twice the depth, because each was of the newest block of its time."""
+EVERYBODY = 64
+"""Endpoints asked for a receipt before it is believed that nobody has one: all there are."""
+WAIT_S = 1.0
+"""For the slower ones, once one has answered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +51,9 @@ class Missing:
         """There is a receipt, or the nonce is not used: whatever was seen before counts no more."""
         self._looks.pop(key, None)
 
-    async def look(self, key: PlanKey, nonce: int, block: Block) -> Told:
-        """One more look at ``block``, whose photograph shows ``nonce`` as used."""
+    async def look(self, intent: Intent, block: Block) -> Told:
+        """One more look at ``block``, whose photograph shows the nonce of ``intent`` as used."""
+        key, nonce = intent.key, intent.attempts[-1].nonce
         before = self._looks.get(key) or Looks(count=0, first=block.number, last=-1)
         looks = Looks(
             count=before.count + (block.number > before.last), first=before.first, last=block.number
@@ -66,8 +73,23 @@ class Missing:
             )
         if used is None or used <= nonce:
             return Told(believed=False, trouble="" if used is not None else trouble)
+        if await self._anybody_has(intent):
+            why = f"nonce {nonce} is used; one endpoint has a receipt of ours, another has none"
+            return Told(believed=False, trouble=why)
         self.found(key)
         return Told(believed=True)
+
+    async def _anybody_has(self, intent: Intent) -> bool:
+        """Whether any endpoint tells a receipt: the first in order may be behind, and answers for all otherwise."""
+        each = self._transport
+        if not isinstance(each, AsksEach):
+            return False
+        asked = [
+            each.request_each("eth_getTransactionReceipt", [a.hash], EVERYBODY, wait_s=WAIT_S)
+            for a in intent.attempts
+        ]
+        told = await asyncio.gather(*asked, return_exceptions=True)
+        return any(isinstance(a, dict) for answers in told if isinstance(answers, tuple) for a in answers)
 
     async def _count(self, tag: str) -> int | None:
         """Transactions of the key at that block; None where no node can say."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 from keeper.model import (
     Attempt,
@@ -43,6 +44,17 @@ class Record(Protocol):
     def entries(
         self, kind: str | None = None, subject: str | None = None, *, limit: int = 1000
     ) -> tuple[Entry, ...]: ...
+
+
+@runtime_checkable
+class AsksEach(Protocol):
+    """A transport that can ask several endpoints by themselves."""
+
+    async def request_each(
+        self, method: str, params: Sequence[object], count: int, *, timeout_s: float = 4.0, wait_s: float
+    ) -> tuple[object, ...]:
+        """Up to ``count`` endpoints' answers, each its result or its error. Raises Transient where there is none."""
+        ...
 
 
 class Verdict(Protocol):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from keeper.errors import Transient
 from keeper.model import Attempt
+
+_ADDRESS = re.compile("0x[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,14 +28,19 @@ class Receipt:
         return self.succeeded and not self.attempt.cancel
 
 
-def receipt_of(answer: object, attempt: Attempt, sender: str, target: str) -> Receipt:
-    """A node's receipt, checked against what we signed. Raises Transient when it is not ours or malformed."""
+def receipt_of(answer: object, attempt: Attempt, sender: str) -> Receipt:
+    """A node's receipt, checked against what we signed. Raises Transient when it is not ours or malformed.
+
+    Whom they call is not compared: the hash says it, and of bytes that only the signer kept no plan of ours tells.
+    """
     fields = object_of(answer)
     told = {name: text_of(fields, name).lower() for name in ("transactionHash", "from", "to", "blockHash")}
-    ours = {"transactionHash": attempt.hash, "from": sender, "to": target}
+    ours = {"transactionHash": attempt.hash, "from": sender}
     for name, value in ours.items():
         if told[name] != value.lower():
             raise Transient(f"receipt of {attempt.hash} tells {name} {told[name]}, signed was {value}")
+    if not _ADDRESS.fullmatch(told["to"]):
+        raise Transient(f"receipt of {attempt.hash} tells to {told['to']}, which is no address")
     status = quantity_of(fields.get("status"))
     if status not in (0, 1):
         raise Transient(f"receipt of {attempt.hash} has status {status}")

@@ -24,7 +24,7 @@ def needless(journal: Record, late: Intent, snapshot: Snapshot) -> PlanKey | Non
     was planned, or cannot be read.
     """
     for early in journal.open_intents(late.key.position.chain_id):
-        if _older(early, late) and early.may_act and _outgrown(journal, early.key, late):
+        if _older(early, late) and early.may_act and _outgrown(journal, early, late):
             return early.key
     position = snapshot.position(late.key.position)
     before_wad = late.plan.health_before_wad
@@ -77,10 +77,19 @@ def _planned(journal: Record, key: PlanKey, n: int) -> Entry | None:
     return found[0] if found else None
 
 
-def _outgrown(journal: Record, early: PlanKey, late: Intent) -> bool:
-    """Whether a larger plan took ``early``'s place when ``late`` was there already: it is for the whole need."""
+def _outgrown(journal: Record, early: Intent, late: Intent) -> bool:
+    """Whether ``early``, open again, is for more than ``late`` presumed: a larger plan took its place when ``late``
+    was there already, or its smaller bytes had acted by then, and it is the larger ones that are sent again.
+    """
     planned = _planned(journal, late.key, late.attempts[-1].n)
-    return planned is not None and any(e.id > planned.id for e in journal.entries("replan", str(early)))
+    if planned is None:
+        return False
+    if any(e.id > planned.id for e in journal.entries("replan", str(early.key))):
+        return True
+    then = [e for e in journal.entries("outcome", str(early.key), limit=_OUTCOMES_MAX) if e.id < planned.id]
+    if not then or then[-1].told("state", IntentState) not in _ACTED:
+        return False
+    return _carry_more(journal, early, then[-1].data.get("tx_hash"), early.attempts[-1].hash)
 
 
 def _larger(journal: Record, key: PlanKey, before: Entry, now: Entry) -> bool:
@@ -90,11 +99,13 @@ def _larger(journal: Record, key: PlanKey, before: Entry, now: Entry) -> bool:
     attempt has nothing is known.
     """
     hashes = [before.data.get("tx_hash"), now.data.get("tx_hash")]
-    if hashes[0] == hashes[1]:
-        return False
     intent = next((i for i in journal.intents(key.position) if i.key == key), None)
-    attempts = {} if intent is None else {a.hash: a.n for a in intent.attempts}
-    if intent is None or not all(h in attempts for h in hashes):
+    return intent is not None and hashes[0] != hashes[1] and _carry_more(journal, intent, *hashes)
+
+
+def _carry_more(journal: Record, intent: Intent, first: object, second: object) -> bool:
+    """Whether the attempt with hash ``second`` carries a plan that took the place of ``first``'s."""
+    n = {a.hash: a.n for a in intent.attempts}
+    if first not in n or second not in n or n[str(second)] <= n[str(first)]:
         return False
-    first, second = (attempts[str(h)] for h in hashes)
-    return second > first and journal.carried(intent, first).steps != journal.carried(intent, second).steps
+    return journal.carried(intent, n[str(first)]).steps != journal.carried(intent, n[str(second)]).steps

@@ -100,6 +100,7 @@ def options_of(
         replaceable=larger,
         behind=behind,
         promised=tuple(a for plan in fixed for a in from_wallet(plan.steps)),
+        paid_in=tuple(s for plan in fixed for s in plan.steps),
         spent_today_usd=spent_usd,
         armed=armed,
         solver=no_solver if parts.safe_mode else solve,

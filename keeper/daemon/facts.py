@@ -16,7 +16,7 @@ from keeper.daemon.nearest import Glimpse, Nearest, Ranks, Thinks, glimpsed, not
 from keeper.daemon.pace import Pace
 from keeper.daemon.shadow import ShadowBook, Shadowed
 from keeper.daemon.triage import few_of, line_wad, lines_of
-from keeper.errors import Broken
+from keeper.errors import Broken, Transient
 from keeper.journal.write import Journal
 from keeper.model import (
     Block,
@@ -220,6 +220,12 @@ class LiveFacts:
             why = f"following what was sent took longer than {TEND_S:.0f} s; the next block goes on"
             self._alarms.raise_alarm(Severity.WARNING, "tending_slow", "", why)
             # whom the time did not suffice for is asked in the next block
+            self._pace.reset()
+            self._slow = True
+        except Transient as e:
+            # no node's answer may cost the photograph, of which everybody's rescue is decided
+            why = f"following what was sent failed: {e}; the next block goes on"
+            self._alarms.raise_alarm(Severity.WARNING, "tending_slow", "", why)
             self._pace.reset()
             self._slow = True
         except Broken as e:

@@ -47,6 +47,8 @@ class Options:
     """What later open plans of these do besides: counted in what is reached, and given up for a larger one."""
     promised: tuple[Amount, ...] = ()
     """What the open intents that are not replaceable may still spend from the wallet; not offered again."""
+    paid_in: tuple[Step, ...] = ()
+    """Their steps: what they may still take of an Executor's reserve."""
     spent_today_usd: Mapping[PositionId, float] = field(default_factory=dict)
     armed: bool = True
     """Disarmed still decides, every block anew; only an armed choice starts a cooldown."""

@@ -140,7 +140,8 @@ def _purse(
     """The wallet less what is promised and ``paid``; the plan of ``but`` still owns its own promise."""
     others = {id: options.waiting(id) for id in options.replaceable if id != but}
     open_steps = [a for steps in others.values() for a in from_wallet(steps)]
-    purse = Purse(means=snapshot.means).without((*options.promised, *open_steps))
+    drawn = [s for steps in (options.paid_in, *others.values()) for s in steps]
+    purse = Purse(means=snapshot.means).without((*options.promised, *open_steps)).paid_in(drawn)
     for id, steps in others.items():
         # an open sale leaves with a market's cash, which is everybody's there
         if (at := options.venue(id)) is not None:

@@ -55,12 +55,16 @@ class Purse:
         if venue is None:
             return Purse(means=left)
         gas_wei = sum(venue.gas(s) for s in steps) * (2 * block.base_fee_wei + left.tip_wei)
-        paid_in = [s for s in steps if isinstance(s, Supply | Repay) and s.through is not None]
-        left = (
-            replace(left, mandates=tuple(_funds_less(m, paid_in) for m in left.mandates)) if paid_in else left
-        )
         left = replace(left, native_wei=max(0, left.native_wei - gas_wei))
-        return Purse(means=left).leaving(steps, venue)
+        return Purse(means=left).paid_in(steps).leaving(steps, venue)
+
+    def paid_in(self, steps: Sequence[Step]) -> Purse:
+        """The purse after Executors have paid in what the steps take of their reserves."""
+        paid = [s for s in steps if isinstance(s, Supply | Repay) and s.through is not None]
+        if not paid:
+            return self
+        mandates = tuple(_funds_less(m, paid) for m in self.means.mandates)
+        return Purse(means=replace(self.means, mandates=mandates))
 
 
 def _less(have: Amount, promised: Sequence[Amount]) -> Amount:

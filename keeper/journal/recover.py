@@ -34,6 +34,8 @@ class Remedy(StrEnum):
     """Its nonce is used and no receipt is ours yet; confirmation decides, nothing is sent."""
     VOID = "VOID"
     """A later plan took its place; confirmation cancels it, nothing is sent."""
+    HELD = "HELD"
+    """An earlier plan of the position, not final yet, may do what it is for: the first tick sends or cancels it."""
     RESENT = "RESENT"
     """The stored bytes were broadcast again."""
 
@@ -47,8 +49,9 @@ class RecoverFinding:
     why: str
 
 
-def judge(intent: Intent, mined: bool, latest_nonce: int) -> Remedy:
-    """What an intent left open needs, given whether an attempt of it has a receipt, and the chain's nonce."""
+def judge(intent: Intent, mined: bool, latest_nonce: int, *, beside: bool = False) -> Remedy:
+    """What an intent left open needs, given whether an attempt of it has a receipt, the chain's nonce, and whether an
+    earlier plan of its position stands ``beside`` it."""
     if not intent.attempts:
         return Remedy.ABANDONED
     if mined:
@@ -56,7 +59,9 @@ def judge(intent: Intent, mined: bool, latest_nonce: int) -> Remedy:
     if intent.state is IntentState.CANCELLING and not intent.attempts[-1].cancel:
         # a later plan acts in its place: its bytes must not go out again before the self-send is signed
         return Remedy.VOID
-    return Remedy.CONSUMED if latest_nonce > intent.attempts[-1].nonce else Remedy.RESENT
+    if latest_nonce > intent.attempts[-1].nonce:
+        return Remedy.CONSUMED
+    return Remedy.HELD if beside and intent.may_act else Remedy.RESENT
 
 
 async def recover(
@@ -199,7 +204,7 @@ async def standing(journal: Queries | None, transport: Transport, chain_id: int,
 
 async def _mend(journal: Journal, transport: Transport, intent: Intent, latest: int) -> RecoverFinding:
     mined = bool(intent.attempts) and await _any_mined(transport, intent)
-    remedy = judge(intent, mined, latest)
+    remedy = judge(intent, mined, latest, beside=_beside(journal, intent))
     block_number = intent.plan.block.number
     why = remedy.value.lower()
     if remedy is Remedy.ABANDONED:
@@ -210,6 +215,14 @@ async def _mend(journal: Journal, transport: Transport, intent: Intent, latest: 
         if intent.state is IntentState.SIGNED:
             journal.set_state(intent.key, IntentState.SENT, why, block_number)
     return RecoverFinding(subject=str(intent.key), remedy=remedy, why=why)
+
+
+def _beside(journal: Journal, late: Intent) -> bool:
+    """Whether an earlier plan of the position is open again, or more than one transaction of it was signed: which of
+    them is on the chain now, and so whether ``late`` is wanted still, a photograph must tell first."""
+    others = [i for i in sendable(journal, late.key.position.chain_id) if i.key.position == late.key.position]
+    earlier = [i for i in others if i.key.seq < late.key.seq and i.attempts]
+    return any(i.state.open or len(i.attempts) > 1 for i in earlier)
 
 
 async def _resend(transport: Transport, intent: Intent) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 
-from keeper.errors import Rejected
+from keeper.errors import POOL_HOLDS, Rejected
 
 
 class Verdict(StrEnum):
@@ -43,16 +43,7 @@ class Verdict(StrEnum):
 
 
 _WORDS: tuple[tuple[Verdict, tuple[str, ...]], ...] = (
-    (
-        Verdict.KNOWN,
-        (
-            "already known",
-            "alreadyknown",
-            "already imported",
-            "known transaction",
-            "existing tx with same hash",
-        ),
-    ),
+    (Verdict.KNOWN, POOL_HOLDS),
     (
         Verdict.NONCE_LOW,
         ("nonce too low", "oldnonce", "old nonce", "nonce is too low", "ownnoncealreadyused"),

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from keeper.errors import Raced
 from keeper.model import (
     AddMargin,
+    Block,
     CancelOrder,
     Deleverage,
     Intent,
@@ -58,6 +59,12 @@ def refuse_beside(plan: Plan, opened: Iterable[Intent]) -> None:
     for first in opened:
         if first.attempts and first.plan.steps and _of(first, plan) and first.key.seq < plan.key.seq:
             raise Raced(f"{plan.key} was made upon {first.key}, which is open again")
+
+
+def refuse_in_time(intent: Intent, block: Block) -> None:
+    """A plan that was renewed while its cancellation waited for its turn is not cancelled. Raises Raced."""
+    if intent.may_act and block.number <= intent.plan.bounds.deadline_block:
+        raise Raced(f"{intent.key} has time until block {intent.plan.bounds.deadline_block}")
 
 
 def after(plan: Plan, opened: Iterable[Intent]) -> tuple[Intent, ...]:

@@ -149,7 +149,9 @@ class Live:
     async def cancel(self, key: PlanKey, block: Block, means: Means | None) -> Attempt | Refusal:
         """A self-send under the plan's nonce, so that a plan past its time cannot fire. Raises Raced."""
         async with self._turn:
-            return await self._cancel(self._open(key), block, means, None)
+            intent = self._open(key)
+            doubt.refuse_in_time(intent, block)
+            return await self._cancel(intent, block, means, None)
 
     async def clear(self, key: PlanKey, behind: PlanKey, block: Block, means: Means) -> Attempt | Refusal:
         """Raise what stands in an urgent transaction's way to at least its fee, or free the nonce by a
@@ -201,10 +203,10 @@ class Live:
     ) -> Fee | Refusal:
         """A fee that replaces ``old`` within the intent's cap, or within that of the urgent one behind it."""
         top, market = intent.attempts[-1], market_of(block, means, old)
-        urgent = intent.plan.urgent or old.gas_limit != top.fee.gas_limit or top.cancel
-        cap_wei = self._cap_wei(intent.plan, means)
+        frees = old.gas_limit != top.fee.gas_limit or top.cancel
+        cap_wei = self._cap_wei(intent.plan, means, top.nonce if frees else None)
         if behind is None:
-            return raised_fee(old, market, cap_wei, urgent=urgent)
+            return raised_fee(old, market, cap_wei, urgent=intent.plan.urgent or frees)
         dearer = replace(intent.plan, bounds=behind.plan.bounds)
         cap_wei = max(cap_wei, self._cap_wei(dearer, means))
         return raised_fee(old, market, cap_wei, urgent=True, at_least=behind.attempts[-1].fee)
@@ -384,8 +386,8 @@ class Live:
         cap_wei = self._cap_wei(plan, snapshot.means)
         return first_fee(market, plan.bounds.gas_limit, cap_wei, urgent=plan.urgent)
 
-    def _cap_wei(self, plan: Plan, means: Means | None) -> int:
-        return affordable_wei(plan, means, self._journal.open_intents(plan.block.chain_id))
+    def _cap_wei(self, plan: Plan, means: Means | None, frees: int | None = None) -> int:
+        return affordable_wei(plan, means, self._journal.open_intents(plan.block.chain_id), frees)
 
     def _open(self, key: PlanKey) -> Intent:
         """The intent as the journal has it now, with the turn held."""

@@ -21,10 +21,17 @@ def spend_usd_up(plan: Plan, means: Means) -> int:
     return total
 
 
-def affordable_wei(plan: Plan, means: Means | None, opened: Iterable[Intent]) -> int:
-    """The plan's cap, or what the wallet can pay beside its other open transactions."""
+def affordable_wei(
+    plan: Plan, means: Means | None, opened: Iterable[Intent], frees: int | None = None
+) -> int:
+    """The plan's cap, or what the wallet can pay beside its other open transactions.
+
+    ``frees``: the nonce of a self-send. What waits behind it can only be mined after it, so keeps no money from it.
+    """
     if means is None:
         return plan.bounds.fee_wei_max
-    others = (i.attempts[-1].fee for i in opened if i.key != plan.key and i.attempts)
-    reserved_wei = sum(f.gas_limit * f.max_fee_wei for f in others)
+    others = [i.attempts[-1] for i in opened if i.key != plan.key and i.attempts]
+    reserved_wei = sum(
+        a.fee.gas_limit * a.fee.max_fee_wei for a in others if frees is None or a.nonce < frees
+    )
     return max(0, min(plan.bounds.fee_wei_max, means.native_wei - reserved_wei))

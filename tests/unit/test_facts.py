@@ -14,7 +14,7 @@ from keeper.confirmation import Confirmation
 from keeper.daemon.facts import DryFacts, Guarded, Lens, LiveFacts
 from keeper.daemon.pace import Pace
 from keeper.daemon.shadow import ShadowBook
-from keeper.errors import Broken, Unwritable
+from keeper.errors import Broken, Transient, Unwritable
 from keeper.journal.write import Journal
 from keeper.model import (
     Block,
@@ -303,6 +303,32 @@ async def test_live__when_the_journal_takes_no_note_of_what_was_sent__then_told_
     snapshot, outcomes = await facts.take(build.block(102), {venue.id: venue})
     assert (snapshot.block.number, outcomes) == (102, ())
     assert told == [error]
+
+
+class Garbled(Troubled):
+    """A confirmation that trips over a node's answer, once."""
+
+    async def tend(self, block: Block, snapshot: Snapshot) -> tuple[object, ...]:
+        await super().tend(block, snapshot)
+        if len(self.tended) == 1:
+            raise Transient("dict answered where a hex quantity is expected")
+        return ()
+
+
+@virtual
+async def test_live__when_an_answer_trips_what_follows_the_sent__then_said_and_the_photograph_is_shown() -> (
+    None
+):
+    chain, alarms, venue = Chain(), heard(), LendingDouble()
+    guarded = (Guarded(label="vault", policy=build.policy(), venue_id=build.VENUE, id=ID),)
+    facts = LiveFacts(Lens(chain, guarded), _as_confirmation(Garbled()), alarms)  # type: ignore[arg-type]
+    snapshot, outcomes = await facts.take(build.block(101), {venue.id: venue})
+    assert (snapshot.block.number, outcomes) == (101, ())
+    ((severity, code, _, why),) = alarms.raised
+    assert (severity, code) == (Severity.WARNING, "tending_slow")
+    assert "a hex quantity is expected" in why
+    await facts.take(build.block(102), {venue.id: venue})
+    assert alarms.cleared.count(("tending_slow", "")) == 1
 
 
 class Slow(Troubled):

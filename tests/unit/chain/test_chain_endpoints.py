@@ -355,6 +355,20 @@ async def test_broadcast__when_one_accepts_and_one_is_silent__then_it_does_not_w
         assert bench.bodies[1].times("eth_sendRawTransaction") == 1
 
 
+@pytest.mark.parametrize("words, waits", [("already known", False), ("nonce too high", True)])
+@virtual
+async def test_broadcast__when_one_has_the_bytes_and_one_is_silent__then_it_does_not_wait_for_the_silent(
+    words: str, waits: bool
+) -> None:
+    async with Bench(FakeBody(lambda m, p: HASH), FakeBody()) as bench:
+        await bench.endpoints.request("eth_call", [])
+        bench.bodies[0].answer = lambda m, p: Rejected(-32000, words)
+        bench.bodies[1].answer = lambda m, p: SILENT
+        started = now_s()
+        await bench.endpoints.broadcast(b"\x02", timeout_s=30.0)
+        assert (now_s() - started > 5.0) == waits
+
+
 @virtual
 async def test_broadcast__when_an_endpoint_rests__then_it_is_asked_all_the_same() -> None:
     async with Bench(FakeBody(), FakeBody(lambda m, p: HASH)) as bench:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,11 +15,14 @@ from keeper.confirmation import Confirmation
 from keeper.confirmation.branch import Branch
 from keeper.confirmation.revival import presumed_otherwise
 from keeper.errors import Raced, Transient, Unwritable
+from keeper.journal.recover import Remedy, recover
 from keeper.journal.write import Journal
 from keeper.model import Amount, Attempt, Entry, Intent, IntentState, Outcome, Plan, Repay
+from keeper.transaction.fields import fields_of
 from keeper.transaction.send import Live
-from tests.chain_double import ChainDouble, FakeSigner
+from tests.chain_double import ChainDouble, FakeSigner, read_tx
 from tests.plans import CHAIN_ID, POOL, USDC, WALLET, plan, repay_call, snapshot
+from tests.unit.transaction.test_transaction_settle import Rememberer
 from tests.virtual_time import run
 
 pytestmark = pytest.mark.unit
@@ -52,6 +57,19 @@ class Keeper:
         made = plan(seq, at=self.chain.head)
         steps = (Repay(amount=Amount(token=USDC, units=units)),)
         return replace(made, steps=steps, call=repay_call(units))
+
+    def plan_at(self, seq: int, units: int) -> Plan:
+        """The same one a block later."""
+        self.chain.mine(empty=True)
+        return self.plan(seq, units)
+
+    def larger(self, units: int) -> Attempt:
+        """Signed bytes of the first plan grown to so much."""
+        top = self.intent(1).attempts[-1]
+        fee = replace(top.fee, max_fee_wei=2 * top.fee.max_fee_wei, tip_wei=2 * top.fee.tip_wei)
+        fresh = replace(top, n=top.n + 1, fee=fee, sent_block=self.chain.head.number)
+        signed = run(FakeSigner().sign(fields_of(fresh, repay_call(units), CHAIN_ID)))
+        return replace(fresh, raw=signed.raw, hash=signed.hash)
 
     def intent(self, seq: int) -> Intent:
         """The intent of that seq."""
@@ -113,6 +131,40 @@ def test_beside__when_the_process_dies_after_the_larger_bytes__then_the_next_ten
     assert keeper.intent(2).attempts[-1].cancel
 
 
+@pytest.mark.parametrize("grown", [True, False])
+def test_beside__when_the_process_starts_anew__then_the_later_bytes_wait_for_a_photograph(
+    both_open: Keeper, grown: bool
+) -> None:
+    """Which of the two is wanted, recovery cannot say; the earlier one's bytes go out at once."""
+    keeper = both_open
+    if grown:
+        # death right after the larger bytes were journaled
+        keeper.journal.replan(keeper.plan_at(1, LARGE), keeper.larger(LARGE), WALLET, spend_usd=0)
+    keeper.chain.sent.clear()
+    found = run(recover(keeper.journal, keeper.chain, ManualClock(1.0), CHAIN_ID, WALLET))
+    assert [f.remedy for f in found] == [Remedy.RESENT, Remedy.HELD]
+    assert {read_tx(raw)[0].nonce for raw in keeper.chain.sent} == {0}
+    keeper.tend()
+    assert keeper.intent(2).attempts[-1].cancel == grown
+    assert any(read_tx(raw)[0].nonce == 1 for raw in keeper.chain.sent), "sent again, or freed"
+
+
+@pytest.mark.parametrize("bumped", [True, False])
+def test_recover__when_an_earlier_plan_acted_by_one_of_several_bytes__then_the_later_waits_for_a_photograph(
+    keeper: Keeper, bumped: bool
+) -> None:
+    keeper.act(keeper.plan(1))
+    at = keeper.chain.mine(empty=True)
+    if bumped:
+        run(keeper.live.bump(keeper.intent(1).key, at, snapshot(at).means))
+    keeper.chain.mine()
+    keeper.tend()
+    keeper.chain.mine(empty=True)
+    keeper.act(keeper.plan(2))
+    found = run(recover(keeper.journal, keeper.chain, ManualClock(1.0), CHAIN_ID, WALLET))
+    assert [f.remedy for f in found] == [Remedy.HELD if bumped else Remedy.RESENT]
+
+
 def test_beside__when_the_earlier_only_pays_more__then_both_go_on(both_open: Keeper) -> None:
     keeper = both_open
     at = keeper.chain.mine(empty=True)
@@ -138,6 +190,7 @@ def test_beside__when_the_earlier_is_being_cancelled__then_the_later_waits_for_t
     """The earlier one's bytes were on the chain: somebody may mine them in the place of the self-send."""
     keeper = both_open
     at = keeper.chain.mine(empty=True)
+    keeper.journal.set_state(keeper.intent(1).key, S.CANCELLING, "test", at.number)
     run(keeper.live.cancel(keeper.intent(1).key, at, snapshot(at).means))
     with pytest.raises(Raced, match="open again"):
         keeper.act(keeper.plan(2, LARGE))
@@ -235,6 +288,134 @@ def test_presumed__when_a_later_version_was_planned_otherwise__then_each_is_aske
     assert found == [False, False, True, False, False]
 
 
+def test_presumed__when_the_larger_bytes_of_the_earlier_are_sent_again__then_the_later_is_given_up(
+    keeper: Keeper,
+) -> None:
+    """The small bytes were mined while the larger ones were signed, and the rest was planned upon that."""
+    keeper.act(keeper.plan(1))
+    small = dict(keeper.chain.pool)
+    keeper.chain.mine(empty=True)
+    keeper.act(keeper.plan(1, LARGE))
+    keeper.chain.pool = small
+    keeper.chain.mine()
+    keeper.tend()
+    keeper.chain.mine(empty=True)
+    keeper.act(keeper.plan(2, LARGE - 1_000_000))
+    later = dict(keeper.chain.pool)
+    keeper.chain.reorg(2)
+    keeper.chain.pool = later
+    keeper.tend()
+    assert keeper.intent(1).state is S.SENT
+    assert keeper.intent(2).attempts[-1].cancel
+    keeper.chain.mine()
+    keeper.tend()
+    assert [t.data for t in keeper.chain.effects(POOL)] == [repay_call(LARGE).data]
+    assert [keeper.intent(n).state for n in (1, 2)] == [S.INCLUDED, S.CANCELLED]
+
+
+def test_presumed__when_the_earlier_only_paid_more_since__then_both_go_on(keeper: Keeper) -> None:
+    keeper.act(keeper.plan(1))
+    cheap = dict(keeper.chain.pool)
+    at = keeper.chain.mine(empty=True)
+    run(keeper.live.bump(keeper.intent(1).key, at, snapshot(at).means))
+    keeper.chain.pool = cheap
+    keeper.chain.mine()
+    keeper.tend()
+    keeper.chain.mine(empty=True)
+    keeper.act(keeper.plan(2))
+    later = dict(keeper.chain.pool)
+    keeper.chain.reorg(2)
+    keeper.chain.pool = later
+    keeper.tend()
+    assert [keeper.intent(n).state for n in (1, 2)] == [S.SENT, S.SENT]
+
+
+def remembering(keeper: Keeper) -> Rememberer:
+    """A signer with a memory in the place of the double."""
+    signer = Rememberer()
+    keeper.live = Live(keeper.journal, keeper.chain, signer)
+    keeper.confirmation = Confirmation(keeper.journal, keeper.chain, keeper.live, WALLET)
+    return signer
+
+
+def test_replan__when_its_bytes_for_another_target_never_reached_the_journal__then_concluded_by_their_hash(
+    keeper: Keeper,
+) -> None:
+    signer = remembering(keeper)
+    keeper.act(keeper.plan(1))
+    keeper.chain.mine(empty=True)
+    signer.loses = True
+    grown = keeper.plan(1, LARGE)
+    with pytest.raises(Transient):
+        keeper.act(replace(grown, call=replace(grown.call, target=ELSEWHERE)))
+    signer.loses = False
+    run(keeper.live.settle(CHAIN_ID))
+    run(recover(keeper.journal, keeper.chain, ManualClock(1.0), CHAIN_ID, WALLET))
+    keeper.chain.mine()
+    (outcome,) = keeper.tend()
+    assert outcome.state is S.INCLUDED
+    assert len(keeper.chain.effects(ELSEWHERE)) == 1
+
+
+def test_cancel__when_the_plan_is_renewed_while_it_waits_for_its_turn__then_it_is_not_cancelled(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper.act(keeper.plan(1))
+    while keeper.chain.head.number < keeper.intent(1).plan.bounds.deadline_block:
+        keeper.chain.mine(empty=True)
+    at, ask, asked = keeper.chain.head, keeper.chain.request, asyncio.Event()
+
+    async def slowly(method: str, *rest: Any, **more: Any) -> object:
+        if method == "eth_call":
+            await asked.wait()
+        return await ask(method, *rest, **more)
+
+    monkeypatch.setattr(keeper.chain, "request", slowly)
+
+    async def both() -> None:
+        taken = snapshot(at, nonce=0)
+        renewing = asyncio.ensure_future(keeper.live.act(keeper.plan(1, LARGE), taken))
+        await asyncio.sleep(0.01)
+        head = keeper.chain.mine(empty=True)
+        tending = asyncio.ensure_future(keeper.confirmation.tend(head, snapshot(head, nonce=0)))
+        await asyncio.sleep(0.01)
+        asked.set()
+        await asyncio.gather(renewing, tending)
+
+    run(both())
+    assert not any(a.cancel for a in keeper.intent(1).attempts)
+    assert keeper.chain.pool[0][0].data == repay_call(LARGE).data
+
+
+def test_cancel__when_a_later_plan_keeps_all_the_gas_for_itself__then_the_nonce_before_it_is_freed(
+    keeper: Keeper,
+) -> None:
+    """Each would wait for the other's money: nothing behind a nonce can be mined before it."""
+    native_wei = 9 * 10**15
+
+    def tend() -> None:
+        taken = snapshot(keeper.chain.head, nonce=keeper.chain.nonce, native_wei=native_wei)
+        run(keeper.confirmation.tend(keeper.chain.head, taken))
+
+    keeper.act(keeper.plan(1))
+    keeper.chain.fails_on_chain = True
+    keeper.chain.mine()
+    tend()
+    assert keeper.intent(1).state is S.REVERTED
+    keeper.chain.mine(empty=True)
+    made = keeper.plan(2)
+    limit = (native_wei - 10**15) // keeper.intent(1).attempts[0].fee.max_fee_wei
+    dear = replace(made.bounds, fee_wei_max=native_wei, gas_limit=limit * 9 // 10)
+    taken = snapshot(keeper.chain.head, nonce=1, native_wei=native_wei)
+    assert isinstance(run(keeper.live.act(replace(made, bounds=dear), taken)), Attempt)
+    keeper.chain.reorg(2)
+    for _ in range(3):
+        tend()
+        keeper.chain.mine()
+    tend()
+    assert keeper.intent(1).state is S.CANCELLED
+
+
 def deny_receipts(keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every node says of every receipt that there is none."""
     monkeypatch.setattr(keeper.chain, "_receipt", lambda _: None)
@@ -292,6 +473,63 @@ def test_missing__when_the_block_is_gone_and_another_used_the_nonce__then_replac
         keeper.tend()
     assert keeper.intent(1).state is S.REPLACED
     assert keeper.journal.taken_nonce(CHAIN_ID, WALLET) == 0
+
+
+class Several(ChainDouble):
+    """Endpoints, of which the first is behind with its receipts."""
+
+    def __init__(self, *others: object) -> None:
+        super().__init__()
+        self.others = others
+
+    async def request_each(
+        self, method: str, params: Sequence[object], count: int, *, timeout_s: float = 4.0, wait_s: float
+    ) -> tuple[object, ...]:
+        """The first one's answer, and those of the others."""
+        assert count > len(self.others)
+        told = ChainDouble._receipt(self, params[0])
+        return (None, *(told if o == "knows" else o for o in self.others))
+
+
+@pytest.mark.parametrize(
+    ("others", "state"),
+    [
+        (("knows",), S.SENT),
+        ((Transient("timed out"), "knows"), S.SENT),
+        ((None, Transient("timed out")), S.REPLACED),
+    ],
+)
+def test_missing__when_the_first_endpoint_knows_no_receipt_and_another_does__then_nobody_else_used_the_nonce(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: tuple[object, ...], state: S
+) -> None:
+    keeper = Keeper(tmp_path / "another.sqlite")
+    keeper.chain = Several(*others)
+    keeper.live = Live(keeper.journal, keeper.chain, FakeSigner())
+    keeper.confirmation = Confirmation(keeper.journal, keeper.chain, keeper.live, WALLET)
+    keeper.act(keeper.plan(1))
+    keeper.chain.mine()
+    with monkeypatch.context() as patched:
+        patched.setattr(keeper.chain, "_receipt", lambda _: None)
+        for _ in range(5):
+            keeper.tend()
+            keeper.chain.mine(empty=True)
+    assert keeper.intent(1).state is state
+    told = keeper.confirmation.troubles.get(plan(1).key, "")
+    assert ("another has none" in told) == (state is S.SENT)
+    keeper.tend()
+    assert keeper.intent(1).state is S.SETTLED
+    keeper.journal.close()
+
+
+@pytest.mark.parametrize("answer", [{}, {"number": 5}, 5, "0x1"])
+def test_deepen__when_the_finalized_block_is_malformed__then_depth_alone_decides(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch, answer: object
+) -> None:
+    included(keeper)
+    told = keeper.chain._header
+    monkeypatch.setattr(keeper.chain, "_header", lambda t: answer if t == "finalized" else told(t))
+    keeper.tend()
+    assert keeper.intent(1).state is S.SETTLED
 
 
 def test_may_hold__when_asked_of_a_block__then_only_another_in_its_place_says_no(keeper: Keeper) -> None:

@@ -77,6 +77,7 @@ def test_options__when_the_earlier_may_not_grow__then_the_later_does_not_either(
     assert found.replaceable == {}
     assert found.behind == {}
     assert units(found) == [1, 2], "both may act"
+    assert found.paid_in == (*first.plan.steps, *second.plan.steps)
 
 
 def test_options__when_the_later_is_being_cancelled__then_the_earlier_may_grow_and_nobody_is_offered_what_both_hold(

@@ -29,6 +29,7 @@ from strategies.registry import SHIPPED
 from tests import build, mandates
 from tests.build import ALICE, BOB, DAI, USDC, WETH, amount, collateral, debt, position
 from tests.fakes import LendingDouble
+from tests.plans import plan as some_plan
 
 pytestmark = pytest.mark.unit
 
@@ -285,6 +286,30 @@ def test_reserve__when_the_owner_keeps_money_in_the_executor__then_the_wallet_ne
     assert isinstance(step, Repay)
     assert step.through is not None
     assert step.through.executor == mandates.EXECUTOR
+
+
+def test_reserve__when_an_open_plan_may_still_take_of_it__then_that_part_is_offered_to_nobody() -> None:
+    listed = (
+        mandates.asset(WETH, Side.COLLATERAL),
+        mandates.asset(USDC, Side.DEBT, funds=9_000 * 10**6, fund_cap=2**100),
+    )
+    means = mandates.means(mandates.mandate(assets=listed), ())
+    policy = build.policy(target="1.40", strategies=("repay", "repay_from_reserve"))
+    taken = build.snapshot([at("8.2")], wallet=means)
+    (step,) = judged(taken, policy)[ALICE].chosen[0].steps
+    assert isinstance(step, Repay)
+    paid = replace(step, amount=replace(step.amount, units=9_000 * 10**6))
+    venue = LendingDouble()
+    outlooks = [replace(build.outlook(p), loss_usd=300.0) for p in taken.positions]
+
+    def chosen(options: Options) -> Decision:
+        return decide(taken, outlooks, {taken.positions[0].id: policy}, Memory(), options)[0][0]
+
+    free = Options(venues={venue.id: venue}, strategies=SHIPPED)
+    assert chosen(free).chosen
+    assert not chosen(replace(free, paid_in=(paid,))).chosen
+    growing = {position([collateral(WETH, "1")], [], account=BOB).id: replace(some_plan(), steps=(paid,))}
+    assert not chosen(replace(free, replaceable=growing)).chosen
 
 
 def test_reserve__when_wallet_and_reserve_are_each_too_small__then_one_after_the_other() -> None:

@@ -95,6 +95,8 @@ def test_judge__when_an_intent_was_left_open__then_this(
     left: Intent, mined: bool, latest: int, remedy: Remedy
 ) -> None:
     assert judge(left, mined, latest) is remedy
+    held = Remedy.HELD if remedy is Remedy.RESENT and left.may_act else remedy
+    assert judge(left, mined, latest, beside=True) is held
 
 
 def test_recover__when_signed_and_never_sent__then_sent_dearest_first_and_said(journal: Journal) -> None:

@@ -16,7 +16,7 @@ from keeper.model import Amount, Attempt, Intent, IntentState, Plan, Refusal, Re
 from keeper.transaction.send import Live
 from keeper.units import GWEI, WAD
 from tests.chain_double import ChainDouble, FakeSigner, read_tx
-from tests.plans import CHAIN_ID, POOL, USDC, WALLET, plan, position_id, repay_call, snapshot
+from tests.plans import CHAIN_ID, POOL, USDC, WALLET, block, plan, position_id, repay_call, snapshot
 from tests.virtual_time import run
 
 pytestmark = pytest.mark.unit
@@ -129,7 +129,8 @@ def test_replan__when_a_stop_comes_while_it_waits__then_nothing_larger_is_signed
 def test_replan__when_it_is_being_cancelled__then_raced(keeper: Keeper) -> None:
     made = keeper.plan()
     keeper.act(made)
-    run(keeper.live.cancel(made.key, keeper.chain.head, snapshot(keeper.chain.head).means))
+    late = block(made.bounds.deadline_block + 1)
+    run(keeper.live.cancel(made.key, late, snapshot(keeper.chain.head).means))
     with pytest.raises(Raced, match="cancelled"):
         keeper.act(larger(keeper))
 

@@ -100,7 +100,7 @@ def test_settle__when_the_answer_was_lost__then_the_stored_bytes_are_taken_over(
     run(live.settle(CHAIN_ID))
     assert journal.open_intents()[0].attempts == (attempt,)
     signer.loses = False
-    run(live.cancel(plan().key, snapshot().block, None))
+    run(live.bump(plan().key, replace(snapshot().block, number=snapshot().block.number + 1), None))
     assert [a.n for a in journal.open_intents()[0].attempts] == [0, 1]
     assert len({tx.nonce for tx in signer.asked}) == 1
 
