@@ -58,7 +58,7 @@ class Confirmation:
         self._lane = lane
         self._address = address
         self._branch = Branch(transport)
-        self._missing = Missing(transport, address)
+        self._missing = Missing(transport, self._branch, address)
         self.troubles: dict[PlanKey, str] = {}
         """Open plans that could not be pressed in the last tending, and why: the daemon's alarm."""
         self._overtaken: dict[PlanKey, Block] = {}
@@ -133,7 +133,7 @@ class Confirmation:
         if sight.receipt is not None:
             return await self._concluded(intent, sight.receipt, snapshot)
         if sight.sure and snapshot.means.nonce > intent.attempts[-1].nonce:
-            return await self._missing_receipt(intent, block)
+            return await self._missing_receipt(intent, block, snapshot)
         self._missing.found(intent.key)
         await self._press(self._unless_done(intent, block, snapshot), block, snapshot.means)
         return None
@@ -171,7 +171,7 @@ class Confirmation:
             # whatever a node that is behind says of the receipt: nobody else used the nonce while its block is there
             self._missing.found(intent.key)
             return None
-        return await self._missing_receipt(intent, block)
+        return await self._missing_receipt(intent, block, snapshot)
 
     async def _concluded(self, intent: Intent, receipt: Receipt, snapshot: Snapshot) -> Outcome:
         words = "the transaction reverted on the chain"
@@ -219,10 +219,12 @@ class Confirmation:
         other = revival.acted_twice(self._journal, key, acted)
         return "" if other is None else f"acted twice: a reorganisation let {other} act as well"
 
-    async def _missing_receipt(self, intent: Intent, block: Block) -> Outcome | None:
-        """The nonce is used and no receipt is ours: believed at depth two, on the second look."""
+    async def _missing_receipt(self, intent: Intent, block: Block, snapshot: Snapshot) -> Outcome | None:
+        """The nonce is used and no receipt is ours: believed at depth two, on the second look, and from everybody."""
         nonce = intent.attempts[-1].nonce
         told = await self._missing.look(intent, block)
+        if told.receipt is not None:
+            return await self._concluded(intent, told.receipt, snapshot)
         if told.trouble:
             self._trouble(intent.key, block, told.trouble)
         if not told.believed:
@@ -282,6 +284,8 @@ class Confirmation:
             answer = await tried(self._lane.clear(intent.key, urgent, block, means))
         elif wants_bump(intent, top, block):
             answer = await tried(self._lane.bump(intent.key, block, means))
+        if isinstance(answer, Refusal) and self._renewed(intent):
+            return
         if not isinstance(answer, Attempt) and not void:
             # whatever kept a new signature back, what is signed and durable stays in the pools
             verdict = await tried(self._lane.rebroadcast(intent))
@@ -296,6 +300,11 @@ class Confirmation:
                 self._trouble(intent.key, block, f"no pool holds it: {verdict}")
         if isinstance(answer, Refusal):
             self._trouble(intent.key, block, f"{answer.code}: {answer.why}")
+
+    def _renewed(self, intent: Intent) -> bool:
+        """Whether a larger plan took its place, and was sent, while this one waited for its turn to be pressed."""
+        opened = self._journal.open_intents(intent.key.position.chain_id)
+        return any(i.key == intent.key and len(i.attempts) > len(intent.attempts) for i in opened)
 
     def _held_up(self, top: Attempt, block: Block) -> PlanKey | None:
         """The dearest urgent plan that waits behind ``top`` and pays more."""

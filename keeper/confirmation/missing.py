@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from keeper.confirmation.needs import AsksEach
-from keeper.confirmation.receipt import quantity_of
+from keeper.confirmation.branch import Branch
+from keeper.confirmation.everybody import everybody
+from keeper.confirmation.receipt import Receipt, quantity_of
 from keeper.errors import Transient
 from keeper.model import Block, Intent, PlanKey
 from keeper.seams import Priority, Transport
@@ -16,10 +16,10 @@ LOOKS = 2
 OWN_DEPTH = 4
 """Where no endpoint keeps the state of two blocks ago: over so many blocks our own photographs, one after the other,
 must have shown the nonce as used. Twice the depth, because each was of the newest block of its time."""
-EVERYBODY = 64
-"""Endpoints asked for a receipt before it is believed that nobody has one: all there are."""
-WAIT_S = 1.0
-"""For the slower ones, once one has answered."""
+AGREED_S = 5
+"""On a chain of fast blocks those looks lie so far apart at least: a receipt may be indexed later than a nonce."""
+SILENT_S = 60
+"""So long it stays open where an endpoint says nothing, or what cannot be placed on the chain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,23 +27,26 @@ class Looks:
     """How often the nonce was seen used with no receipt of ours, in which block first and in which last."""
 
     count: int
+    first_s: int
     first: int
     last: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """Whether it is believed; else what keeps it open, where that is more than time."""
+    """Whether it is believed; else what keeps it open, where that is more than time, or the receipt that one had."""
 
     believed: bool
     trouble: str = ""
+    receipt: Receipt | None = None
 
 
 class Missing:
     """What one key's nonces have told so far."""
 
-    def __init__(self, transport: Transport, address: str) -> None:
+    def __init__(self, transport: Transport, branch: Branch, address: str) -> None:
         self._transport = transport
+        self._branch = branch
         self._address = address
         self._looks: dict[PlanKey, Looks] = {}
 
@@ -54,10 +57,10 @@ class Missing:
     async def look(self, intent: Intent, block: Block) -> Told:
         """One more look at ``block``, whose photograph shows the nonce of ``intent`` as used."""
         key, nonce = intent.key, intent.attempts[-1].nonce
-        before = self._looks.get(key) or Looks(count=0, first=block.number, last=-1)
-        looks = Looks(
-            count=before.count + (block.number > before.last), first=before.first, last=block.number
+        before = self._looks.get(key) or Looks(
+            count=0, first_s=block.timestamp_s, first=block.number, last=-1
         )
+        looks = replace(before, count=before.count + (block.number > before.last), last=block.number)
         self._looks[key] = looks
         if looks.count < LOOKS:
             return Told(believed=False)
@@ -73,23 +76,18 @@ class Missing:
             )
         if used is None or used <= nonce:
             return Told(believed=False, trouble="" if used is not None else trouble)
-        if await self._anybody_has(intent):
-            why = f"nonce {nonce} is used; one endpoint has a receipt of ours, another has none"
+        word = await everybody(self._transport, self._branch, self._address, intent, block)
+        if word.receipt is not None:
+            self.found(key)
+            return Told(believed=False, receipt=word.receipt)
+        waited_s = block.timestamp_s - looks.first_s
+        if word.sure and waited_s < AGREED_S:
+            return Told(believed=False)
+        if not word.sure and waited_s < SILENT_S:
+            why = f"nonce {nonce} is used, and not every endpoint says that none of ours has a receipt"
             return Told(believed=False, trouble=why)
         self.found(key)
         return Told(believed=True)
-
-    async def _anybody_has(self, intent: Intent) -> bool:
-        """Whether any endpoint tells a receipt: the first in order may be behind, and answers for all otherwise."""
-        each = self._transport
-        if not isinstance(each, AsksEach):
-            return False
-        asked = [
-            each.request_each("eth_getTransactionReceipt", [a.hash], EVERYBODY, wait_s=WAIT_S)
-            for a in intent.attempts
-        ]
-        told = await asyncio.gather(*asked, return_exceptions=True)
-        return any(isinstance(a, dict) for answers in told if isinstance(answers, tuple) for a in answers)
 
     async def _count(self, tag: str) -> int | None:
         """Transactions of the key at that block; None where no node can say."""

@@ -81,6 +81,12 @@ class Behind:
             method, params, priority=Priority.PAGE, timeout_s=timeout_s, weight=weight
         )
 
+    async def request_each(
+        self, method: str, params: Sequence[object], count: int, *, timeout_s: float = 4.0, wait_s: float
+    ) -> tuple[object, ...]:
+        """As each endpoint answers."""
+        return await self._endpoints.request_each(method, params, count, timeout_s=timeout_s, wait_s=wait_s)
+
     async def broadcast(self, raw: bytes, *, timeout_s: float = 4.0) -> tuple[str | Exception, ...]:
         """As the endpoints do."""
         return await self._endpoints.broadcast(raw, timeout_s=timeout_s)

@@ -218,11 +218,11 @@ async def _mend(journal: Journal, transport: Transport, intent: Intent, latest: 
 
 
 def _beside(journal: Journal, late: Intent) -> bool:
-    """Whether an earlier plan of the position is open again, or more than one transaction of it was signed: which of
+    """Whether an earlier plan of the position is open again, or larger ones took its place under its nonce: which of
     them is on the chain now, and so whether ``late`` is wanted still, a photograph must tell first."""
     others = [i for i in sendable(journal, late.key.position.chain_id) if i.key.position == late.key.position]
     earlier = [i for i in others if i.key.seq < late.key.seq and i.attempts]
-    return any(i.state.open or len(i.attempts) > 1 for i in earlier)
+    return any(i.state.open or journal.carried(i, 0).steps != i.plan.steps for i in earlier)
 
 
 async def _resend(transport: Transport, intent: Intent) -> str:

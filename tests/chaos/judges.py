@@ -44,23 +44,24 @@ ABOUT: dict[str, str] = {
     "journal/starts": "starts",
     "journal/warming": "warming",
     "transaction/answers": "answers send",
-    "transaction/doubt": "doubt doubt_sales",
+    "transaction/doubt": "doubt doubt_sales beside",
     "transaction/fees": "fees send",
     "transaction/fees_urgency": "fees_urgency fees",
     "transaction/nobody": "send meanwhile",
     "transaction/nonce": "settle send",
     "transaction/remembered": "settle",
     "transaction/simulate": "simulate why_reverted send",
-    "transaction/spending": "send",
+    "transaction/spending": "send beside",
     "transaction/dry": "send",
-    "transaction/send": "send replan settle tend meanwhile",
+    "transaction/send": "send replan settle tend meanwhile beside",
     "transaction/fields": "send meanwhile",
     "confirmation/receipt": "tend edges",
-    "confirmation/branch": "tend edges crash revival",
-    "confirmation/follow": "tend edges crash revival full_disk",
-    "confirmation/missing": "edges tend",
+    "confirmation/branch": "tend edges crash revival beside",
+    "confirmation/everybody": "beside",
+    "confirmation/follow": "tend edges crash revival full_disk beside",
+    "confirmation/missing": "edges tend beside",
     "confirmation/pressing": "tend edges",
-    "confirmation/revival": "revival crash edges",
+    "confirmation/revival": "revival crash edges beside",
     "confirmation/promise": "promise tend",
 }
 """File -> the subjects of the tests that answer for it; every file of the rooms in which anything can be changed."""
@@ -72,7 +73,9 @@ BESIDE = {
     "recover": (
         "tests/unit/journal/test_journal_recover.py",
         "tests/unit/confirmation/test_confirmation_crash.py",
+        "tests/unit/confirmation/test_confirmation_beside.py",
     ),
+    "beside": ("tests/unit/confirmation/test_confirmation_beside.py",),
 }
 
 

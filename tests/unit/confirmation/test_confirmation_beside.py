@@ -149,20 +149,22 @@ def test_beside__when_the_process_starts_anew__then_the_later_bytes_wait_for_a_p
     assert any(read_tx(raw)[0].nonce == 1 for raw in keeper.chain.sent), "sent again, or freed"
 
 
-@pytest.mark.parametrize("bumped", [True, False])
-def test_recover__when_an_earlier_plan_acted_by_one_of_several_bytes__then_the_later_waits_for_a_photograph(
-    keeper: Keeper, bumped: bool
+@pytest.mark.parametrize("units", [LARGE, 1_000_000])
+def test_recover__when_an_earlier_plan_acted_by_one_of_several_sizes__then_the_later_waits_for_a_photograph(
+    keeper: Keeper, units: int
 ) -> None:
     keeper.act(keeper.plan(1))
     at = keeper.chain.mine(empty=True)
-    if bumped:
+    if units == LARGE:
+        keeper.act(keeper.plan(1, LARGE))
+    else:
         run(keeper.live.bump(keeper.intent(1).key, at, snapshot(at).means))
     keeper.chain.mine()
     keeper.tend()
     keeper.chain.mine(empty=True)
     keeper.act(keeper.plan(2))
     found = run(recover(keeper.journal, keeper.chain, ManualClock(1.0), CHAIN_ID, WALLET))
-    assert [f.remedy for f in found] == [Remedy.HELD if bumped else Remedy.RESENT]
+    assert [f.remedy for f in found] == [Remedy.HELD if units == LARGE else Remedy.RESENT]
 
 
 def test_beside__when_the_earlier_only_pays_more__then_both_go_on(both_open: Keeper) -> None:
@@ -385,6 +387,10 @@ def test_cancel__when_the_plan_is_renewed_while_it_waits_for_its_turn__then_it_i
     run(both())
     assert not any(a.cancel for a in keeper.intent(1).attempts)
     assert keeper.chain.pool[0][0].data == repay_call(LARGE).data
+    assert keeper.chain.sent[-1] == keeper.intent(1).attempts[-1].raw, (
+        "the smaller ones are not offered again"
+    )
+    assert keeper.confirmation.troubles == {}
 
 
 def test_cancel__when_a_later_plan_keeps_all_the_gas_for_itself__then_the_nonce_before_it_is_freed(
@@ -476,31 +482,42 @@ def test_missing__when_the_block_is_gone_and_another_used_the_nonce__then_replac
 
 
 class Several(ChainDouble):
-    """Endpoints, of which the first is behind with its receipts."""
+    """Endpoints, of which the first knows of no receipt, ever."""
 
     def __init__(self, *others: object) -> None:
         super().__init__()
         self.others = others
 
+    def _receipt(self, tx_hash: object) -> object:
+        return None
+
     async def request_each(
         self, method: str, params: Sequence[object], count: int, *, timeout_s: float = 4.0, wait_s: float
     ) -> tuple[object, ...]:
         """The first one's answer, and those of the others."""
+        if "nobody" in self.others:
+            raise Transient("no endpoint serves the chain")
         assert count > len(self.others)
-        told = ChainDouble._receipt(self, params[0])
-        return (None, *(told if o == "knows" else o for o in self.others))
+        told = super()._receipt(params[0])
+        made = {"knows": told, "orphan": {**told, "blockHash": "0x" + "77" * 32} if told else None}  # type: ignore[dict-item]
+        return (None, *(made[o] if isinstance(o, str) else o for o in self.others))
 
 
 @pytest.mark.parametrize(
-    ("others", "state"),
+    ("others", "believed_at"),
     [
-        (("knows",), S.SENT),
-        ((Transient("timed out"), "knows"), S.SENT),
-        ((None, Transient("timed out")), S.REPLACED),
+        ((), 1),
+        ((None,), 1),
+        ((None, Transient("timed out")), 5),
+        (({},), 5),
+        (("orphan",), 5),
+        (("nobody",), 5),
+        (("knows",), None),
+        ((Transient("timed out"), "knows"), None),
     ],
 )
-def test_missing__when_the_first_endpoint_knows_no_receipt_and_another_does__then_nobody_else_used_the_nonce(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: tuple[object, ...], state: S
+def test_missing__when_the_first_endpoint_has_no_receipt__then_every_one_is_asked_and_silence_is_waited_for(
+    tmp_path: Path, others: tuple[object, ...], believed_at: int | None
 ) -> None:
     keeper = Keeper(tmp_path / "another.sqlite")
     keeper.chain = Several(*others)
@@ -508,17 +525,20 @@ def test_missing__when_the_first_endpoint_knows_no_receipt_and_another_does__the
     keeper.confirmation = Confirmation(keeper.journal, keeper.chain, keeper.live, WALLET)
     keeper.act(keeper.plan(1))
     keeper.chain.mine()
-    with monkeypatch.context() as patched:
-        patched.setattr(keeper.chain, "_receipt", lambda _: None)
-        for _ in range(5):
-            keeper.tend()
-            keeper.chain.mine(empty=True)
-    assert keeper.intent(1).state is state
-    told = keeper.confirmation.troubles.get(plan(1).key, "")
-    assert ("another has none" in told) == (state is S.SENT)
-    keeper.tend()
-    assert keeper.intent(1).state is S.SETTLED
+    keeper.chain.mine(empty=True)
+    states, troubles = [], []
+    for _ in range(8):
+        keeper.tend()
+        states.append(keeper.intent(1).state)
+        troubles.append(keeper.confirmation.troubles.get(plan(1).key, ""))
+        keeper.chain.mine(empty=True)
     keeper.journal.close()
+    if believed_at is None:
+        assert states == [S.SENT] + [S.INCLUDED] * 7
+        return
+    assert states == [S.SENT] * believed_at + [S.REPLACED] * (8 - believed_at)
+    waiting = [bool(t) and "not every endpoint says" in t for t in troubles[1:believed_at]]
+    assert waiting == [True] * (believed_at - 1)
 
 
 @pytest.mark.parametrize("answer", [{}, {"number": 5}, 5, "0x1"])
