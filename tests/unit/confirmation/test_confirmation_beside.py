@@ -21,7 +21,7 @@ from keeper.model import Amount, Attempt, Entry, Intent, IntentState, Outcome, P
 from keeper.transaction.fields import fields_of
 from keeper.transaction.send import Live
 from tests.chain_double import ChainDouble, FakeSigner, read_tx
-from tests.plans import CHAIN_ID, POOL, USDC, WALLET, plan, repay_call, snapshot
+from tests.plans import CHAIN_ID, POOL, USDC, WALLET, plan, position_id, repay_call, snapshot
 from tests.unit.transaction.test_transaction_settle import Rememberer
 from tests.virtual_time import run
 
@@ -165,6 +165,17 @@ def test_recover__when_an_earlier_plan_acted_by_one_of_several_sizes__then_the_l
     keeper.act(keeper.plan(2))
     found = run(recover(keeper.journal, keeper.chain, ManualClock(1.0), CHAIN_ID, WALLET))
     assert [f.remedy for f in found] == [Remedy.HELD if units == LARGE else Remedy.RESENT]
+
+
+def test_recover__when_a_plan_of_another_position_is_open__then_it_holds_nobody_back(keeper: Keeper) -> None:
+    keeper.act(keeper.plan(1))
+    keeper.chain.mine()
+    keeper.tend()
+    keeper.chain.mine(empty=True)
+    keeper.act(replace(keeper.plan(1), key=plan(1, position=position_id("other")).key))
+    keeper.act(keeper.plan(2))
+    found = run(recover(keeper.journal, keeper.chain, ManualClock(1.0), CHAIN_ID, WALLET))
+    assert [f.remedy for f in found] == [Remedy.RESENT, Remedy.RESENT]
 
 
 def test_beside__when_the_earlier_only_pays_more__then_both_go_on(both_open: Keeper) -> None:

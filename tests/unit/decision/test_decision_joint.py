@@ -10,6 +10,7 @@ import pytest
 from keeper.decision import Memory, Options, decide, joint, stress
 from keeper.decision.optimise import solve
 from keeper.decision.problem import Problem, Solution
+from keeper.decision.purse import Purse
 from keeper.errors import Broken
 from keeper.model import (
     Decision,
@@ -310,6 +311,10 @@ def test_reserve__when_an_open_plan_may_still_take_of_it__then_that_part_is_offe
     assert not chosen(replace(free, paid_in=(paid,))).chosen
     growing = {position([collateral(WETH, "1")], [], account=BOB).id: replace(some_plan(), steps=(paid,))}
     assert not chosen(replace(free, replaceable=growing)).chosen
+    (first,) = chosen(free).chosen
+    left = Purse(means=means).paying((first,), venue, taken.block).means
+    (funds,) = (a.funds for m in left.mandates for a in m.assets if a.token == USDC)
+    assert funds == 9_000 * 10**6 - step.amount.units, "nor by another position in this tick"
 
 
 def test_reserve__when_wallet_and_reserve_are_each_too_small__then_one_after_the_other() -> None:

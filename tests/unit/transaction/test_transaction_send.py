@@ -13,15 +13,15 @@ import pytest
 from keeper.clock import ManualClock
 from keeper.errors import Broken, Raced, Rejected, Transient, Unsigned
 from keeper.journal.write import Journal
-from keeper.model import Attempt, IntentState, Outcome, Plan, Refusal, Snapshot
+from keeper.model import Attempt, Intent, IntentState, Outcome, Plan, Refusal, Snapshot
 from keeper.seams import Signed, TxFields
 from keeper.transaction import dry, send
 from keeper.transaction.dry import Dry
 from keeper.transaction.send import Live
-from keeper.transaction.spending import spend_usd_up
+from keeper.transaction.spending import affordable_wei, spend_usd_up
 from keeper.units import GWEI
 from tests.chain_double import ChainDouble, FakeSigner, read_tx
-from tests.plans import CHAIN_ID, POOL, WALLET, block, plan, position_id, snapshot
+from tests.plans import CHAIN_ID, POOL, WALLET, attempt, block, plan, position_id, snapshot
 from tests.virtual_time import run
 
 pytestmark = pytest.mark.unit
@@ -277,6 +277,35 @@ def test_bump__when_over__then_raced(journal: Journal) -> None:
     live = Live(journal, ChainDouble(), FakeSigner())
     with pytest.raises(Raced, match="not open"):
         run(live.bump(plan().key, block(), None))
+
+
+def test_cancel__when_the_plan_has_time_left__then_raced(journal: Journal) -> None:
+    live = Live(journal, ChainDouble(), FakeSigner())
+    act(live)
+    last = plan().bounds.deadline_block
+    with pytest.raises(Raced, match=f"has time until block {last}"):
+        run(live.cancel(plan().key, block(last), None))
+    assert isinstance(run(live.cancel(plan().key, block(last + 1), None)), Attempt)
+
+
+def test_affordable__when_a_nonce_is_freed__then_only_what_is_mined_before_it_keeps_its_gas() -> None:
+    opened = []
+    for nonce, name in ((4, "a"), (5, "b"), (6, "c")):
+        made = plan(position=position_id(name))
+        opened.append(
+            Intent(
+                key=made.key,
+                plan=made,
+                state=IntentState.SENT,
+                attempts=(attempt(made.key, nonce=nonce),),
+            )
+        )
+    fee = opened[0].attempts[0].fee
+    each_wei = fee.gas_limit * fee.max_fee_wei
+    dear = replace(opened[1].plan, bounds=replace(plan().bounds, fee_wei_max=100 * each_wei))
+    means = replace(snapshot().means, native_wei=10 * each_wei)
+    assert affordable_wei(dear, means, opened) == 8 * each_wei
+    assert affordable_wei(dear, means, opened, frees=5) == 9 * each_wei
 
 
 def test_cancel__when_asked__then_an_empty_self_send_under_the_same_nonce(journal: Journal) -> None:
