@@ -13,6 +13,7 @@ import pytest
 from keeper.clock import ManualClock
 from keeper.confirmation import Confirmation
 from keeper.confirmation.branch import Branch
+from keeper.confirmation.missing import Missing
 from keeper.confirmation.revival import presumed_otherwise
 from keeper.errors import Raced, Transient, Unwritable
 from keeper.journal.recover import Remedy, recover
@@ -550,6 +551,19 @@ def test_missing__when_the_first_endpoint_has_no_receipt__then_every_one_is_aske
     assert states == [S.SENT] * believed_at + [S.REPLACED] * (8 - believed_at)
     waiting = [bool(t) and "not every endpoint says" in t for t in troubles[1:believed_at]]
     assert waiting == [True] * (believed_at - 1)
+
+
+def test_missing__when_blocks_are_fast__then_the_looks_lie_seconds_apart(keeper: Keeper) -> None:
+    """An endpoint may count a transaction a moment before it has the receipt."""
+    keeper.act(keeper.plan(1))
+    keeper.chain.mine()
+    keeper.chain.mine(empty=True)
+    looks, intent, told = Missing(keeper.chain, Branch(keeper.chain), WALLET), keeper.intent(1), []
+    first_s = keeper.chain.head.timestamp_s
+    for second in range(7):
+        at = replace(keeper.chain.mine(empty=True), timestamp_s=first_s + second)
+        told.append(run(looks.look(intent, at)).believed)
+    assert told == [False] * 5 + [True, False]
 
 
 @pytest.mark.parametrize("answer", [{}, {"number": 5}, 5, "0x1"])
