@@ -20,6 +20,7 @@ from tests.plans import CHAIN_ID
 REORGS = 10_000
 REORGS_A_UNIT = 25
 QUIET_BLOCKS = 16
+BLOCK_S = 2
 S = IntentState
 
 
@@ -30,6 +31,8 @@ def storm(on: Ground, many: int) -> Verdict:
 
 async def _storm(on: Ground, many: int) -> Verdict:
     counts = {"reorganisations": 0, "planted": 0, "stopped": 0}
+    # mined by the hundred, and yet as far apart as a chain's
+    on.chain.rpc("anvil_setBlockTimestampInterval", BLOCK_S)
     async with hands(on, final=False) as keeper:
         while counts["reorganisations"] < many:
             counts["stopped"] += await _tick(on, keeper)
