@@ -62,7 +62,7 @@ def measure(unit: int) -> Verdict:
             check=False,
         )
         if ran.returncode:
-            return Verdict(failure=f"the tests fail: {ran.stdout[-300:]}")
+            return Verdict(failure=f"the tests fail: {ran.stdout[-3000:]}")
         subprocess.run([*tool, "combine", "-q", f"--rcfile={config}"], cwd=ROOT, check=True)
         out = Path(home, "found.json")
         subprocess.run([*tool, "json", "-q", f"--rcfile={config}", "-o", str(out)], cwd=ROOT, check=True)
