@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from keeper.confirmation import revival
 from keeper.confirmation.branch import Branch
@@ -12,7 +12,7 @@ from keeper.confirmation.missing import Missing
 from keeper.confirmation.needs import Lane, Record
 from keeper.confirmation.pressing import may_raise, tried, wants_bump
 from keeper.confirmation.promise import broken_promise
-from keeper.confirmation.receipt import Receipt, receipt_of
+from keeper.confirmation.receipt import Receipt, Sight, receipt_of
 from keeper.errors import Transient, Unwritable
 from keeper.model import (
     Attempt,
@@ -35,15 +35,6 @@ SETTLED_DEPTH = 2
 """Blocks on top after which a person is told that it is done."""
 FINAL_DEPTH = 64
 """Where a chain names no finalized block: two epochs."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sight:
-    """What the chain showed of one intent in this block."""
-
-    receipt: Receipt | None
-    sure: bool
-    """False when an answer is missing: then absence means nothing."""
 
 
 class Confirmation:
@@ -94,16 +85,17 @@ class Confirmation:
         told, self._untold = tuple(self._untold), []
         return told
 
-    def pending(self, chain_id: int, nonce: int) -> frozenset[PositionId]:
+    def pending(self, chain_id: int, nonce: int, *, moved: bool) -> frozenset[PositionId]:
         """Positions of what must be tended before anything is planned at a photograph with this wallet nonce.
 
-        None while nothing is open and the photograph shows every followed nonce as used: then no tending of it
-        could find one of ours missing, and it may come after the plans. Else everything that is followed.
+        None while nothing is open, the photograph shows every followed nonce as used, and the chain has not ``moved``
+        since the last tending: then no tending of it could find one of ours missing, and it may come after the
+        plans. Else everything that is followed: after a reorganisation it may be another's that uses a nonce.
         """
         opened = self._journal.open_intents(chain_id)
         followed = self._journal.followed_intents(chain_id)
         seen = all(i.attempts[-1].nonce < nonce for i in followed if i.attempts)
-        if seen and not opened and not self._lane.unsure:
+        if seen and not moved and not opened and not self._lane.unsure:
             return frozenset()
         return frozenset(i.key.position for i in (*opened, *followed))
 
@@ -161,17 +153,30 @@ class Confirmation:
             if was is not None and was.block_hash == sight.receipt.block_hash:
                 return None
             return await self._concluded(intent, sight.receipt, snapshot)
-        if not sight.sure or not intent.attempts:
+        if not intent.attempts:
             return None
-        if snapshot.means.nonce <= intent.attempts[-1].nonce:
+        used = snapshot.means.nonce > intent.attempts[-1].nonce
+        if sight.sure and not used:
             return await self._reopen(intent, block, snapshot)
-        if intent.state is IntentState.REPLACED:
+        if not used or intent.state is IntentState.REPLACED:
             return None
         if was is not None and await self._branch.may_hold(was, block):
             # whatever a node that is behind says of the receipt: nobody else used the nonce while its block is there
             self._missing.found(intent.key)
             return None
-        return await self._missing_receipt(intent, block, snapshot)
+        told = await self._missing_receipt(intent, block, snapshot) if sight.sure else None
+        return told or self._unplaced(intent, block)
+
+    def _unplaced(self, intent: Intent, block: Block) -> Outcome | None:
+        """The chain left the block in which it acted, and its nonce is used: open until it is known by what.
+
+        Nothing is planned beside it meanwhile, and what is planned after does not presume that it acted.
+        """
+        if intent.state not in revival.ACTED:
+            return None
+        top = intent.attempts[-1]
+        why = f"reorganisation: the receipt of {top.hash} vanished, and nonce {top.nonce} is used"
+        return self._without_receipt(intent, IntentState.SENT, block, why)
 
     async def _concluded(self, intent: Intent, receipt: Receipt, snapshot: Snapshot) -> Outcome:
         words = "the transaction reverted on the chain"

@@ -28,6 +28,15 @@ class Receipt:
         return self.succeeded and not self.attempt.cancel
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """What the chain showed of one intent in this block."""
+
+    receipt: Receipt | None
+    sure: bool
+    """False when an answer is missing: then absence means nothing."""
+
+
 def receipt_of(answer: object, attempt: Attempt, sender: str) -> Receipt:
     """A node's receipt, checked against what we signed. Raises Transient when it is not ours or malformed.
 

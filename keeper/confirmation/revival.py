@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from keeper.confirmation.needs import Record
 from keeper.model import Entry, Intent, IntentState, PlanKey, Snapshot
 
-_ACTED = (IntentState.INCLUDED, IntentState.SETTLED)
+ACTED = (IntentState.INCLUDED, IntentState.SETTLED)
+"""States of a plan that had its effect."""
 _OUTCOMES_MAX = 1000
 """Entries of one plan's outcomes; each reorganisation adds one or two."""
 
@@ -33,7 +34,7 @@ def needless(journal: Record, late: Intent, snapshot: Snapshot) -> PlanKey | Non
     if position.health_wad <= before_wad:
         return None
     for early in journal.followed_intents(late.key.position.chain_id):
-        acted = _older(early, late) and early.state in _ACTED
+        acted = _older(early, late) and early.state in ACTED
         if acted and presumed_otherwise(journal, early.key, late.key, late.attempts[-1].n):
             return early.key
     return None
@@ -61,9 +62,9 @@ def presumed_otherwise(journal: Record, early: PlanKey, late: PlanKey, n: int) -
     then = [e for e in told if planned is not None and e.id < planned.id]
     if not then:
         return False
-    if then[-1].told("state", IntentState) not in _ACTED:
+    if then[-1].told("state", IntentState) not in ACTED:
         return True
-    return told[-1].told("state", IntentState) in _ACTED and _larger(journal, early, then[-1], told[-1])
+    return told[-1].told("state", IntentState) in ACTED and _larger(journal, early, then[-1], told[-1])
 
 
 def _older(early: Intent, late: Intent) -> bool:
@@ -87,7 +88,7 @@ def _outgrown(journal: Record, early: Intent, late: Intent) -> bool:
     if any(e.id > planned.id for e in journal.entries("replan", str(early.key))):
         return True
     then = [e for e in journal.entries("outcome", str(early.key), limit=_OUTCOMES_MAX) if e.id < planned.id]
-    if not then or then[-1].told("state", IntentState) not in _ACTED:
+    if not then or then[-1].told("state", IntentState) not in ACTED:
         return False
     return _carry_more(journal, early, then[-1].data.get("tx_hash"), early.attempts[-1].hash)
 

@@ -174,7 +174,7 @@ class LiveFacts:
         if self._pace.newer is None:
             return snapshot, await self._tend(block, snapshot)
         self._pace.begin(block, snapshot.means.nonce)
-        if self._confirmation.pending(block.chain_id, snapshot.means.nonce):
+        if self._waiting(block, snapshot.means.nonce):
             before = await self._pace.quiet()
             return snapshot, (*before, *await self._tend(block, snapshot))
         # no tending of these could find one of ours missing: no plan waits for it, and no newer block
@@ -194,11 +194,11 @@ class LiveFacts:
             nonlocal waiting
             # what is due at this block must be known first, and is then the same for whoever asks
             self._pace.begin(block, nonce)
-            waiting = self._confirmation.pending(block.chain_id, nonce)
+            waiting = self._waiting(block, nonce)
             return waiting
 
         def ahead(snapshot: Snapshot) -> None:
-            if not self._confirmation.pending(block.chain_id, snapshot.means.nonce):
+            if not self._waiting(block, snapshot.means.nonce):
                 self.think(snapshot)
 
         few = await self._lens.few(block, venues, pending, ahead)
@@ -208,10 +208,14 @@ class LiveFacts:
         before = await self._pace.quiet()
         return few, (*before, *await self._tend(block, few))
 
+    def _waiting(self, block: Block, nonce: int) -> frozenset[PositionId]:
+        return self._confirmation.pending(block.chain_id, nonce, moved=self._pace.moved)
+
     async def _tend(self, block: Block, snapshot: Snapshot) -> tuple[Outcome, ...]:
         await self._pace.learned()
         outcomes: tuple[Outcome, ...] = ()
         self._pace.begin(block, snapshot.means.nonce)
+        begun = self._pace.begun
         try:
             async with asyncio.timeout(TEND_S):
                 outcomes = await self._confirmation.tend(block, snapshot)
@@ -233,6 +237,7 @@ class LiveFacts:
             self._pace.reset()
             self.on_full(e)
         else:
+            self._pace.tended(begun)
             if self._slow:
                 self._alarms.clear("tending_slow", "")
             self._slow = False

@@ -2,7 +2,7 @@
 
 A thousand rescues in one block would otherwise be a thousand receipts a block until they are final, in the
 very hour in which the endpoints are busiest. What could take a receipt back (a reorganisation, a gap in the
-heads, a nonce that falls) has them all looked at in the next block.
+heads, a nonce that falls) has them all looked at in the next block; a reorganisation before anything is planned.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+from keeper.chain.line import HeadKind
 from keeper.confirmation import SETTLED_DEPTH
 from keeper.errors import Transient
 from keeper.journal.write import Journal
@@ -38,6 +39,10 @@ class Pace:
         """Answers given at this block: what is learned meanwhile must not change them half way."""
         self.newer: Callable[[], Awaitable[None]] | None = None
         """Returns when a newer block waits to be judged; None where nobody tells."""
+        self._moves, self._settled = 0, -1
+        """How often the chain moved so far, and by the last block whose tending ended."""
+        self.begun = 0
+        """How often it had moved by the block that was begun."""
         self._behind: asyncio.Task[tuple[Outcome, ...]] | None = None
         """A tending for which a newer block did not wait."""
 
@@ -48,13 +53,21 @@ class Pace:
         if last is not None and last.hash == block.hash:
             return
         self._said.clear()
-        if last is None:
-            return
-        follows = block.number > last.number and (
-            block.number > last.number + 1 or block.parent_hash == last.hash
+        follows = last is None or (
+            block.number > last.number and (block.number > last.number + 1 or block.parent_hash == last.hash)
         )
         if fell or not follows:
-            self.reset()
+            self.shake()
+        self.begun = self._moves
+
+    @property
+    def moved(self) -> bool:
+        """Whether the chain may have taken something back that no tending has looked for yet."""
+        return self._settled != self._moves
+
+    def tended(self, begun: int) -> None:
+        """A block is tended whole, with ``begun`` as it was for it; what moved meanwhile is for the next one."""
+        self._settled = max(self._settled, begun)
 
     def learn_beside(self, transport: Transport) -> None:
         """``learn`` beside whatever comes next, once at a time; nothing waits for it, nothing cuts it short."""
@@ -118,8 +131,20 @@ class Pace:
             return
 
     def reset(self) -> None:
-        """The chain may have changed behind what was seen: everything is due in the next block."""
+        """Something may have been missed: everything is due in the next block."""
         self._asked.clear()
+
+    def shake(self) -> None:
+        """The chain changed behind what was seen: everything is due in the next block, and before its plans."""
+        self.reset()
+        self._moves += 1
+
+    def told(self, kind: HeadKind) -> None:
+        """What the line of heads has to say."""
+        if kind is HeadKind.REORG:
+            self.shake()
+        elif kind is HeadKind.GAP:
+            self.reset()
 
     def due(self, intent: Intent, included_block: int | None) -> bool:
         """Whether the intent is to be asked at this block; the same answer however often it is asked."""

@@ -14,7 +14,7 @@ import structlog
 from keeper.chain.endpoint import EndpointEvent, EndpointStatus, State
 from keeper.chain.endpoints import Endpoints
 from keeper.chain.head import Heads, Mailbox, latest
-from keeper.chain.line import HeadEvent, HeadKind
+from keeper.chain.line import HeadEvent
 from keeper.clock import SystemClock
 from keeper.config import ChainSettings, Settings
 from keeper.daemon import safe, starts
@@ -365,8 +365,8 @@ class ChainDaemon:
         tell_endpoint(event, self.chain.name, self.alarms)
 
     def _on_head(self, event: HeadEvent) -> None:
-        if self._acting is not None and event.kind in (HeadKind.GAP, HeadKind.REORG):
-            self._acting.pace.reset()
+        if self._acting is not None:
+            self._acting.pace.told(event.kind)
         tell_head(event, self.chain, self.journal)
 
 

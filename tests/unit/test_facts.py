@@ -338,8 +338,10 @@ class Slow(Troubled):
         super().__init__()
         self.ends = asyncio.Event()
         self.open = False
+        self.asked_moved: list[bool] = []
 
-    def pending(self, chain_id: int, nonce: int) -> frozenset[PositionId]:
+    def pending(self, chain_id: int, nonce: int, *, moved: bool) -> frozenset[PositionId]:
+        self.asked_moved.append(moved)
         return frozenset({ID}) if self.open else frozenset()
 
     async def tend(self, block: Block, snapshot: Snapshot) -> tuple[object, ...]:
@@ -371,6 +373,17 @@ async def test_live__when_no_plan_depends_on_what_is_followed__then_a_newer_bloc
     confirmation.ends.set()
     assert (await waiting)[1] == (101, 103)
     assert confirmation.tended == [101, 103]
+    # until then nobody had looked for what the chain may have taken back before the start
+    assert confirmation.asked_moved == [True, True, True]
+    confirmation.open = False
+    newer.clear()
+    for number, parent in ((104, 103), (104, 7), (105, 104)):
+        fork = 1000 * (parent == 7)
+        at_block = replace(
+            build.block(number), hash=f"0x{number + fork:064x}", parent_hash=f"0x{parent:064x}"
+        )
+        await facts.take(at_block, at)
+    assert confirmation.asked_moved[3:] == [False, True, True]
 
 
 def _as_confirmation(double: Troubled) -> Confirmation:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from keeper.chain.line import HeadKind
 from keeper.clock import ManualClock
 from keeper.confirmation import Confirmation
 from keeper.daemon.pace import STEP_BLOCKS_MAX, Pace, paced
@@ -309,3 +310,36 @@ async def test_behind__when_it_broke__then_the_next_block_is_told() -> None:
     await asyncio.sleep(0)
     with pytest.raises(Broken, match="an invariant"):
         await made.pace.caught_up()
+
+
+def test_moved__when_the_chain_took_something_back__then_until_a_tending_of_a_block_begun_since(
+    house: House,
+) -> None:
+    pace = house.pace
+
+    def begun(number: int, parent: int, nonce: int = 5) -> bool:
+        at = replace(block(number), hash=f"0x{number:064x}", parent_hash=f"0x{parent:064x}")
+        pace.begin(at, nonce)
+        moved = pace.moved
+        pace.tended(pace.begun)
+        return moved
+
+    assert begun(10, 9), "nobody has looked since the start"
+    assert not pace.moved
+    assert not begun(11, 10)
+    assert not begun(14, 13), "heads that were skipped are the line's to compare"
+    assert begun(15, 99)
+    assert begun(16, 15, nonce=4)
+    assert not begun(17, 16)
+    # a line tells of it before the block that shows it is begun
+    held = pace.begun
+    pace.told(HeadKind.REORG)
+    pace.tended(held)
+    assert pace.moved, "what was tended is older than the move"
+    assert begun(20, 19)
+    pace.tended(held)
+    assert not pace.moved, "the older tending ended last"
+    for kind in set(HeadKind) - {HeadKind.REORG}:
+        pace.told(kind)
+    pace.reset()
+    assert not pace.moved, "neither a gap nor a tending that failed moves a chain"

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from keeper.chain.endpoint import EndpointStatus, State
 from keeper.chain.head import Heads
+from keeper.chain.line import HeadEvent, HeadKind
 from keeper.clock import ManualClock
 from keeper.daemon import service
+from keeper.daemon.pace import Pace
+from keeper.daemon.senders import Sending
 from keeper.daemon.service import ChainDaemon
 from keeper.errors import Transient
 from keeper.transaction.nobody import silent
@@ -157,3 +162,17 @@ async def test_pulse__when_heads_stop__then_a_standing_chain_is_a_state_and_miss
     said = await watched.pulse()
     assert ("PING" in said) is pinged
     assert watched.daemon.blind is not None
+
+
+def test_heads__when_the_chain_was_reorganised__then_what_is_followed_is_tended_before_the_next_plans(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched, pace = Watched(tmp_path, monkeypatch), Pace()
+    pace.begin(build.block(100), 0)
+    pace.tended(pace.begun)
+    told = HeadEvent(kind=HeadKind.REORG, block_number=101, depth=2, why="2 blocks are gone")
+    watched.daemon._on_head(told)
+    watched.daemon._acting = cast(Sending, SimpleNamespace(pace=pace))
+    assert not pace.moved
+    watched.daemon._on_head(told)
+    assert pace.moved

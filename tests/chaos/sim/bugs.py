@@ -16,7 +16,8 @@ from sqlalchemy import update
 from keeper.chain.endpoints import Endpoints
 from keeper.confirmation import revival
 from keeper.confirmation.branch import Branch
-from keeper.confirmation.follow import Confirmation, Sight
+from keeper.confirmation.follow import Confirmation
+from keeper.confirmation.receipt import Sight
 from keeper.daemon import building
 from keeper.daemon import loop as chainloop
 from keeper.daemon import service as daemon

@@ -14,7 +14,7 @@ from keeper.clock import ManualClock
 from keeper.confirmation import Confirmation
 from keeper.confirmation.branch import Branch
 from keeper.confirmation.missing import Missing
-from keeper.confirmation.revival import presumed_otherwise
+from keeper.confirmation.revival import needless, presumed_otherwise
 from keeper.errors import Raced, Transient, Unwritable
 from keeper.journal.recover import Remedy, recover
 from keeper.journal.write import Journal
@@ -344,6 +344,26 @@ def test_presumed__when_the_earlier_only_paid_more_since__then_both_go_on(keeper
     assert [keeper.intent(n).state for n in (1, 2)] == [S.SENT, S.SENT]
 
 
+def test_outgrown__when_the_later_is_of_no_entry_or_the_earlier_had_no_end__then_it_is_not_given_up(
+    both_open: Keeper,
+) -> None:
+    """A diary may be older than the plan that it should tell of."""
+    journal, late = both_open.journal, both_open.intent(2)
+    stranger = replace(late, key=replace(late.key, seq=9))
+    assert needless(journal, stranger, snapshot(both_open.chain.head)) is None
+
+    def untold(kind: str, subject: str, limit: int = 1000) -> tuple[Entry, ...]:
+        return () if kind == "outcome" else journal.entries(kind, subject, limit=limit)
+
+    class Forgetful:
+        entries = staticmethod(untold)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(journal, name)
+
+    assert needless(Forgetful(), late, snapshot(both_open.chain.head)) is None  # type: ignore[arg-type]
+
+
 def remembering(keeper: Keeper) -> Rememberer:
     """A signer with a memory in the place of the double."""
     signer = Rememberer()
@@ -448,6 +468,24 @@ def included(keeper: Keeper) -> None:
         keeper.chain.mine(empty=True)
 
 
+def ended(keeper: Keeper, end: IntentState) -> None:
+    """What was included had ended in vain, in that very block."""
+    place = keeper.journal.inclusion(plan(1).key)
+    assert place is not None
+    outcome = Outcome(
+        key=plan(1).key,
+        state=end,
+        block_number=place.block_number,
+        tx_hash=None,
+        gas_used=0,
+        gas_price_wei=0,
+        health_after_wad=None,
+        promised_min_wad=0,
+        surprise="in vain",
+    )
+    keeper.journal.record_outcome(outcome, place.block_hash)
+
+
 @pytest.mark.parametrize("silent", [False, True])
 def test_missing__when_nodes_deny_a_receipt_whose_block_stands__then_nobody_else_used_the_nonce(
     keeper: Keeper, monkeypatch: pytest.MonkeyPatch, silent: bool
@@ -467,6 +505,7 @@ def test_missing__when_the_block_stands_between_two_looks__then_the_looks_begin_
     keeper: Keeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     included(keeper)
+    ended(keeper, S.REVERTED)
     deny_receipts(keeper, monkeypatch)
     answers = iter([False, True, False, False])
 
@@ -479,7 +518,54 @@ def test_missing__when_the_block_stands_between_two_looks__then_the_looks_begin_
         keeper.chain.mine(empty=True)
         keeper.tend()
         found.append(keeper.intent(1).state)
-    assert found == [S.INCLUDED, S.INCLUDED, S.INCLUDED, S.REPLACED]
+    assert found == [S.REVERTED, S.REVERTED, S.REVERTED, S.REPLACED]
+
+
+@pytest.mark.parametrize("unsure", [False, True])
+def test_unplaced__when_another_used_the_nonce_of_what_had_acted__then_nothing_is_planned_upon_that_act(
+    keeper: Keeper, unsure: bool
+) -> None:
+    """A second reorganisation brings the bytes back: what was made meanwhile must not stand beside them."""
+    included(keeper)
+    old = keeper.intent(1).attempts[-1].raw
+    keeper.chain.reorg(4)
+    keeper.chain.foreign()
+    keeper.chain.mine()
+    if unsure:
+        keeper.chain.dead.add("eth_getTransactionReceipt")
+    told = keeper.tend()
+    assert [(o.state, "nonce 0 is used" in o.surprise) for o in told] == [(S.SENT, True)]
+    assert keeper.journal.open_intents(CHAIN_ID), (
+        "no plan is made beside it before it is known what used the nonce"
+    )
+    keeper.chain.dead.clear()
+    for _ in range(3):
+        keeper.chain.mine(empty=True)
+        keeper.tend()
+    assert keeper.intent(1).state is S.REPLACED
+    keeper.journal.adopt_nonce(CHAIN_ID, WALLET, 1, "accepted")
+    keeper.act(keeper.plan(2))
+    later = dict(keeper.chain.pool)
+    keeper.chain.reorg(8)
+    keeper.chain.pool = {**later, 0: read_tx(old)}
+    keeper.tend()
+    assert keeper.intent(1).state is S.CANCELLING, "the later one has its place"
+    keeper.chain.mine()
+    keeper.tend()
+    assert [keeper.intent(n).state for n in (1, 2)] == [S.CANCELLED, S.INCLUDED]
+
+
+@pytest.mark.parametrize("end", [S.REVERTED, S.CANCELLED])
+def test_unplaced__when_it_had_ended_in_vain__then_it_stays_so_until_another_is_believed(
+    keeper: Keeper, end: IntentState
+) -> None:
+    included(keeper)
+    ended(keeper, end)
+    keeper.chain.reorg(4)
+    keeper.chain.foreign()
+    keeper.chain.mine()
+    assert keeper.tend() == ()
+    assert keeper.intent(1).state is end
 
 
 def test_missing__when_the_block_is_gone_and_another_used_the_nonce__then_replaced(keeper: Keeper) -> None:
