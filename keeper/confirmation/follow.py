@@ -153,8 +153,6 @@ class Confirmation:
             if was is not None and was.block_hash == sight.receipt.block_hash:
                 return None
             return await self._concluded(intent, sight.receipt, snapshot)
-        if not intent.attempts:
-            return None
         used = snapshot.means.nonce > intent.attempts[-1].nonce
         if sight.sure and not used:
             return await self._reopen(intent, block, snapshot)
