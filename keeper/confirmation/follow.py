@@ -124,8 +124,15 @@ class Confirmation:
     ) -> Outcome | None:
         if sight.receipt is not None:
             return await self._concluded(intent, sight.receipt, snapshot)
-        if sight.sure and snapshot.means.nonce > intent.attempts[-1].nonce:
-            return await self._missing_receipt(intent, block, snapshot)
+        if snapshot.means.nonce > intent.attempts[-1].nonce:
+            if sight.sure:
+                return await self._missing_receipt(intent, block, snapshot)
+            # no bytes can act under it on this branch: none are signed while it cannot be read what did
+            if self._overtaken.setdefault(intent.key, block) != block:
+                self._trouble(
+                    intent.key, block, "its nonce is used, and no endpoint tells a receipt of this branch"
+                )
+            return None
         self._missing.found(intent.key)
         await self._press(self._unless_done(intent, block, snapshot), block, snapshot.means)
         return None
@@ -153,17 +160,17 @@ class Confirmation:
             if was is not None and was.block_hash == sight.receipt.block_hash:
                 return None
             return await self._concluded(intent, sight.receipt, snapshot)
-        used = snapshot.means.nonce > intent.attempts[-1].nonce
-        if sight.sure and not used:
+        if not sight.sure:
+            return None
+        if snapshot.means.nonce <= intent.attempts[-1].nonce:
             return await self._reopen(intent, block, snapshot)
-        if not used or intent.state is IntentState.REPLACED:
+        if intent.state is IntentState.REPLACED:
             return None
         if was is not None and await self._branch.may_hold(was, block):
             # whatever a node that is behind says of the receipt: nobody else used the nonce while its block is there
             self._missing.found(intent.key)
             return None
-        told = await self._missing_receipt(intent, block, snapshot) if sight.sure else None
-        return told or self._unplaced(intent, block)
+        return await self._missing_receipt(intent, block, snapshot) or self._unplaced(intent, block)
 
     def _unplaced(self, intent: Intent, block: Block) -> Outcome | None:
         """The chain left the block in which it acted, and its nonce is used: open until it is known by what.

@@ -25,7 +25,10 @@ def needless(journal: Record, late: Intent, snapshot: Snapshot) -> PlanKey | Non
     was planned, or cannot be read.
     """
     for early in journal.open_intents(late.key.position.chain_id):
-        if _older(early, late) and early.may_act and _outgrown(journal, early, late):
+        if not _older(early, late) or not early.may_act:
+            continue
+        # under a nonce that is used no larger bytes of it can act: the chain holds what did
+        if early.attempts[-1].nonce >= snapshot.means.nonce and _outgrown(journal, early, late):
             return early.key
     position = snapshot.position(late.key.position)
     before_wad = late.plan.health_before_wad

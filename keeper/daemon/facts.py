@@ -212,10 +212,12 @@ class LiveFacts:
         return self._confirmation.pending(block.chain_id, nonce, moved=self._pace.moved)
 
     async def _tend(self, block: Block, snapshot: Snapshot) -> tuple[Outcome, ...]:
+        if self._pace.newer is None:
+            self._pace.begin(block, snapshot.means.nonce)
+        # a newer block may be begun while this waits
+        begun, whole = self._pace.begun, True
         await self._pace.learned()
         outcomes: tuple[Outcome, ...] = ()
-        self._pace.begin(block, snapshot.means.nonce)
-        begun = self._pace.begun
         try:
             async with asyncio.timeout(TEND_S):
                 outcomes = await self._confirmation.tend(block, snapshot)
@@ -223,9 +225,9 @@ class LiveFacts:
             # what was concluded is journaled; the photograph is true, and must not be lost with the rest
             why = f"following what was sent took longer than {TEND_S:.0f} s; the next block goes on"
             self._alarms.raise_alarm(Severity.WARNING, "tending_slow", "", why)
-            # whom the time did not suffice for is asked in the next block
+            # whom the time did not suffice for is asked in the next blocks
             self._pace.reset()
-            self._slow = True
+            self._slow, whole = True, False
         except Transient as e:
             # no node's answer may cost the photograph, of which everybody's rescue is decided
             why = f"following what was sent failed: {e}; the next block goes on"
@@ -237,10 +239,10 @@ class LiveFacts:
             self._pace.reset()
             self.on_full(e)
         else:
-            self._pace.tended(begun)
             if self._slow:
                 self._alarms.clear("tending_slow", "")
             self._slow = False
+        self._pace.tended(begun, whole=whole)
         self._say_stuck({str(key): why for key, why in self._confirmation.troubles.items()})
         return outcomes
 

@@ -21,6 +21,8 @@ from keeper.seams import Priority, Transport
 ASK_S = 1.0
 WAIT_S = 0.2
 """The finalized height seals a record and saves nobody: a tick that has its photograph waits no longer."""
+LOOKS = 2
+"""Tendings that go before the plans after a reorganisation: an endpoint may not have followed it in the first."""
 STEP_BLOCKS_MAX = 16
 """Longest interval: a quarter of the depth at which a transaction is final without the chain's word."""
 
@@ -39,10 +41,14 @@ class Pace:
         """Answers given at this block: what is learned meanwhile must not change them half way."""
         self.newer: Callable[[], Awaitable[None]] | None = None
         """Returns when a newer block waits to be judged; None where nobody tells."""
-        self._moves, self._settled = 0, -1
-        """How often the chain moved so far, and by the last block whose tending ended."""
+        self._moves, self._ahead = 0, LOOKS
+        """How often the chain moved so far, and how many tendings still go before the plans because of it."""
         self.begun = 0
         """How often it had moved by the block that was begun."""
+        self._share = 1
+        """Of so many followed plans one is asked in a block."""
+        self._kept = 0
+        """Tendings that ended in time since one did not."""
         self._behind: asyncio.Task[tuple[Outcome, ...]] | None = None
         """A tending for which a newer block did not wait."""
 
@@ -62,12 +68,21 @@ class Pace:
 
     @property
     def moved(self) -> bool:
-        """Whether the chain may have taken something back that no tending has looked for yet."""
-        return self._settled != self._moves
+        """Whether the chain may have taken something back that tendings have not looked for often enough."""
+        return self._ahead > 0
 
-    def tended(self, begun: int) -> None:
-        """A block is tended whole, with ``begun`` as it was for it; what moved meanwhile is for the next one."""
-        self._settled = max(self._settled, begun)
+    def tended(self, begun: int, *, whole: bool) -> None:
+        """A tending ended, with ``begun`` as it was for its block; what moved meanwhile is for the next ones.
+
+        Not ``whole`` where its time was over: then fewer are asked at once, until they are few enough.
+        """
+        if begun == self._moves:
+            self._ahead = max(0, self._ahead - 1)
+        self._kept = self._kept + 1 if whole else 0
+        if not whole:
+            self._share = min(2 * self._share, STEP_BLOCKS_MAX)
+        elif self._kept >= STEP_BLOCKS_MAX:
+            self._share, self._kept = max(1, self._share // 2), 0
 
     def learn_beside(self, transport: Transport) -> None:
         """``learn`` beside whatever comes next, once at a time; nothing waits for it, nothing cuts it short."""
@@ -137,7 +152,7 @@ class Pace:
     def shake(self) -> None:
         """The chain changed behind what was seen: everything is due in the next block, and before its plans."""
         self.reset()
-        self._moves += 1
+        self._moves, self._ahead = self._moves + 1, LOOKS
 
     def told(self, kind: HeadKind) -> None:
         """What the line of heads has to say."""
@@ -149,7 +164,9 @@ class Pace:
     def due(self, intent: Intent, included_block: int | None) -> bool:
         """Whether the intent is to be asked at this block; the same answer however often it is asked."""
         if intent.key not in self._said:
-            self._said[intent.key] = self._judge(intent, included_block)
+            number = self._block.number if self._block is not None else 0
+            turn = not intent.attempts or (intent.attempts[-1].nonce + number) % self._share == 0
+            self._said[intent.key] = turn and self._judge(intent, included_block)
         return self._said[intent.key]
 
     def _judge(self, intent: Intent, included_block: int | None) -> bool:

@@ -14,7 +14,7 @@ from keeper.chain.head import Heads
 from keeper.chain.line import HeadEvent, HeadKind
 from keeper.clock import ManualClock
 from keeper.daemon import service
-from keeper.daemon.pace import Pace
+from keeper.daemon.pace import LOOKS, Pace
 from keeper.daemon.senders import Sending
 from keeper.daemon.service import ChainDaemon
 from keeper.errors import Transient
@@ -169,7 +169,8 @@ def test_heads__when_the_chain_was_reorganised__then_what_is_followed_is_tended_
 ) -> None:
     watched, pace = Watched(tmp_path, monkeypatch), Pace()
     pace.begin(build.block(100), 0)
-    pace.tended(pace.begun)
+    for _ in range(LOOKS):
+        pace.tended(pace.begun, whole=True)
     told = HeadEvent(kind=HeadKind.REORG, block_number=101, depth=2, why="2 blocks are gone")
     watched.daemon._on_head(told)
     watched.daemon._acting = cast(Sending, SimpleNamespace(pace=pace))

@@ -13,7 +13,7 @@ import pytest
 from keeper.clock import ManualClock
 from keeper.confirmation import Confirmation
 from keeper.confirmation.branch import Branch
-from keeper.confirmation.missing import Missing
+from keeper.confirmation.missing import Looks, Missing
 from keeper.confirmation.revival import needless, presumed_otherwise
 from keeper.errors import Raced, Transient, Unwritable
 from keeper.journal.recover import Remedy, recover
@@ -521,9 +521,8 @@ def test_missing__when_the_block_stands_between_two_looks__then_the_looks_begin_
     assert found == [S.REVERTED, S.REVERTED, S.REVERTED, S.REPLACED]
 
 
-@pytest.mark.parametrize("unsure", [False, True])
 def test_unplaced__when_another_used_the_nonce_of_what_had_acted__then_nothing_is_planned_upon_that_act(
-    keeper: Keeper, unsure: bool
+    keeper: Keeper,
 ) -> None:
     """A second reorganisation brings the bytes back: what was made meanwhile must not stand beside them."""
     included(keeper)
@@ -531,28 +530,109 @@ def test_unplaced__when_another_used_the_nonce_of_what_had_acted__then_nothing_i
     keeper.chain.reorg(4)
     keeper.chain.foreign()
     keeper.chain.mine()
-    if unsure:
-        keeper.chain.dead.add("eth_getTransactionReceipt")
+    keeper.chain.dead.add("eth_getTransactionReceipt")
+    assert keeper.tend() == (), "nothing is concluded from a missing answer"
+    keeper.chain.dead.clear()
     told = keeper.tend()
     assert [(o.state, "nonce 0 is used" in o.surprise) for o in told] == [(S.SENT, True)]
     assert keeper.journal.open_intents(CHAIN_ID), (
         "no plan is made beside it before it is known what used the nonce"
     )
-    keeper.chain.dead.clear()
-    for _ in range(3):
+    found = []
+    for _ in range(5):
         keeper.chain.mine(empty=True)
-        keeper.tend()
-    assert keeper.intent(1).state is S.REPLACED
+        found += keeper.tend()
+    assert [o.state for o in found] == [S.REPLACED], "said once"
     keeper.journal.adopt_nonce(CHAIN_ID, WALLET, 1, "accepted")
     keeper.act(keeper.plan(2))
     later = dict(keeper.chain.pool)
-    keeper.chain.reorg(8)
+    keeper.chain.reorg(10)
     keeper.chain.pool = {**later, 0: read_tx(old)}
     keeper.tend()
     assert keeper.intent(1).state is S.CANCELLING, "the later one has its place"
     keeper.chain.mine()
     keeper.tend()
     assert [keeper.intent(n).state for n in (1, 2)] == [S.CANCELLED, S.INCLUDED]
+
+
+def test_unplaced__when_receipts_fall_silent_then__then_nothing_is_signed_for_a_nonce_that_is_used(
+    keeper: Keeper,
+) -> None:
+    """Its own bytes mined again in another block, and no endpoint that tells so for a while."""
+    included(keeper)
+    mined = read_tx(keeper.intent(1).attempts[-1].raw)
+    keeper.chain.reorg(4)
+    keeper.chain.pool[0] = mined
+    keeper.chain.mine()
+    real = keeper.chain._receipt
+    keeper.chain._receipt = lambda tx_hash: None  # type: ignore[method-assign]
+    assert [o.state for o in keeper.tend()] == [S.SENT]
+    keeper.chain._receipt = real  # type: ignore[method-assign]
+    keeper.chain.dead.add("eth_getTransactionReceipt")
+    told = []
+    for _ in range(20):
+        keeper.chain.mine(empty=True)
+        assert keeper.tend() == ()
+        told.append(keeper.confirmation.troubles.get(plan(1).key, ""))
+    assert [bool(t) for t in told] == [False] + [True] * 19
+    assert "nonce is used" in told[-1]
+    assert len(keeper.intent(1).attempts) == 1
+    keeper.chain.dead.clear()
+    assert [o.state for o in keeper.tend()] == [S.INCLUDED]
+    assert not keeper.confirmation.troubles
+
+
+def test_unplaced__when_a_receipt_is_late_once__then_the_rest_that_was_made_upon_it_goes_on(
+    keeper: Keeper,
+) -> None:
+    """The small bytes of a plan that had grown are mined again; its larger ones can act no more."""
+    keeper.act(keeper.plan(1))
+    small = dict(keeper.chain.pool)
+    keeper.chain.mine(empty=True)
+    keeper.act(keeper.plan(1, LARGE))
+    keeper.chain.pool = dict(small)
+    keeper.chain.mine()
+    keeper.tend()
+    keeper.chain.mine(empty=True)
+    keeper.act(keeper.plan(2, LARGE - 1_000_000))
+    later = dict(keeper.chain.pool)
+    keeper.chain.reorg(2)
+    keeper.chain.pool = dict(small)
+    keeper.chain.mine()
+    keeper.chain.pool = later
+    real = keeper.chain._receipt
+    keeper.chain._receipt = lambda tx_hash: None  # type: ignore[method-assign]
+    keeper.tend()
+    keeper.chain._receipt = real  # type: ignore[method-assign]
+    assert [keeper.intent(n).state for n in (1, 2)] == [S.SENT, S.SENT]
+    keeper.chain.mine()
+    keeper.tend()
+    assert [keeper.intent(n).state for n in (1, 2)] == [S.INCLUDED, S.INCLUDED]
+
+
+@pytest.mark.parametrize("others", [("knows",), (None, "knows")])
+def test_unplaced__when_another_endpoint_has_the_receipt__then_it_never_opens(
+    tmp_path: Path, others: tuple[object, ...]
+) -> None:
+    """The first one denies it, in every block; the second look asks all."""
+    keeper = Keeper(tmp_path / "another.sqlite")
+    keeper.chain = Several(*others)
+    keeper.live = Live(keeper.journal, keeper.chain, FakeSigner())
+    keeper.confirmation = Confirmation(keeper.journal, keeper.chain, keeper.live, WALLET)
+    keeper.act(keeper.plan(1))
+    for _ in range(3):
+        keeper.chain.mine()
+        keeper.tend()
+    assert keeper.intent(1).state is S.INCLUDED
+    mined = read_tx(keeper.intent(1).attempts[-1].raw)
+    keeper.confirmation._missing._looks[plan(1).key] = Looks(count=1, first_s=0, first=100, last=100)
+    keeper.chain.reorg(3)
+    keeper.chain.pool[0] = mined
+    keeper.chain.mine()
+    for _ in range(3):
+        keeper.chain.mine(empty=True)
+    assert [o.state for o in keeper.tend()] == [S.INCLUDED]
+    keeper.journal.close()
 
 
 @pytest.mark.parametrize("end", [S.REVERTED, S.CANCELLED])
