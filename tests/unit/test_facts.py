@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from keeper.chain.line import HeadKind
 from keeper.clock import ManualClock
 from keeper.confirmation import Confirmation
 from keeper.daemon.facts import DryFacts, Guarded, Lens, LiveFacts
-from keeper.daemon.pace import Pace
+from keeper.daemon.pace import LOOKS, Pace
 from keeper.daemon.shadow import ShadowBook
 from keeper.errors import Broken, Transient, Unwritable
 from keeper.journal.write import Journal
@@ -384,6 +386,29 @@ async def test_live__when_no_plan_depends_on_what_is_followed__then_a_newer_bloc
         )
         await facts.take(at_block, at)
     assert confirmation.asked_moved[3:] == [False, True, True]
+
+
+@virtual
+async def test_live__when_the_chain_moves_while_a_tending_waits_to_begin__then_that_one_has_not_looked_for_it() -> (
+    None
+):
+    confirmation, pace = Slow(), Pace()
+    confirmation.ends.set()
+    facts = LiveFacts(cast(Lens, None), _as_confirmation(confirmation), heard(), pace)
+    for _ in range(LOOKS):
+        pace.tended(pace.begun, whole=True)
+    pace.newer = asyncio.Event().wait  # type: ignore[assignment]
+    pace._learning = asyncio.ensure_future(asyncio.sleep(0.1))
+    pace.begin(build.block(101), 0)
+    tending = asyncio.ensure_future(facts._tend(build.block(101), build.snapshot(at=build.block(101))))
+    await asyncio.sleep(0.01)
+    pace.told(HeadKind.REORG)
+    pace.begin(replace(build.block(102), parent_hash="0x" + "77" * 32), 0)
+    assert await tending == (101,)
+    for _ in range(LOOKS):
+        assert pace.moved
+        pace.tended(pace.begun, whole=True)
+    assert not pace.moved
 
 
 def _as_confirmation(double: Troubled) -> Confirmation:

@@ -380,7 +380,10 @@ def test_due__when_tendings_take_too_long__then_ever_fewer_at_once_and_each_in_i
     assert sorted(set(shares)) == [2, 4, 8, 16, 32]
     assert shares == sorted(shares)
     assert shares.count(4) == 16
-    assert pace.due(replace(many[1], attempts=()), 0) in (True, False)
+    assert len(asked(many)) == 32
+    for whole in (False, *[True] * 15, False, True):
+        pace.tended(pace.begun, whole=whole)
+    assert len(asked(many)) == 8, "sixteen in time after one another, before more are asked again"
 
 
 class TenASecond(ChainDouble):
