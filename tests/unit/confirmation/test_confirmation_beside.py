@@ -719,6 +719,19 @@ def test_missing__when_the_first_endpoint_has_no_receipt__then_every_one_is_aske
     assert waiting == [True] * (believed_at - 1)
 
 
+def test_missing__when_the_transport_has_one_voice__then_that_one_has_spoken(keeper: Keeper) -> None:
+    keeper.act(keeper.plan(1))
+    keeper.chain.foreign()
+    keeper.chain.mine()
+    keeper.chain.mine(empty=True)
+    states = []
+    for _ in range(3):
+        keeper.tend()
+        states.append(keeper.intent(1).state)
+        keeper.chain.mine(empty=True)
+    assert states == [S.SENT, S.REPLACED, S.REPLACED]
+
+
 def test_missing__when_blocks_are_fast__then_the_looks_lie_seconds_apart(keeper: Keeper) -> None:
     """An endpoint may count a transaction a moment before it has the receipt."""
     keeper.act(keeper.plan(1))

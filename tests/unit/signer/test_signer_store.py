@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -141,6 +142,45 @@ def test_s6__when_the_days_fees_are_used_up__then_a_nonce_can_still_be_freed(sig
         signing.sign(tx(7 + n, gwei=29, units=1, intent=f"{n}#1"))
     assert "day's fees" in signing.refused(tx(11, gwei=29, units=1, intent="5#1"))
     signing.sign(cancel(10, gwei=35, tip=2, intent="3#1"))
+
+
+def test_s6__when_the_days_sum_is_the_cap_itself__then_signed_and_not_a_wei_or_a_unit_more(
+    tmp_path: Path,
+) -> None:
+    made, gwei = Signing(tmp_path / "exact.sqlite"), 20
+    fee, gas = 300_000 * gwei * GWEI, 60_000 * 30 * GWEI
+    caps = replace(CAPS, fee_wei=fee, units={USDC.address.lower(): 3_000_000})
+
+    def bound(fee_wei: int) -> None:
+        kept = replace(caps, fee_wei=fee_wei)
+        made.signer = GuardedSigner(Key(CANARY), POLICY, kept, made.store, made.clock)
+
+    bound(fee - 1)
+    assert f"S6: the day's fees would reach {fee} wei, the cap is {fee - 1}" in made.refused(tx(7, gwei=gwei))
+    bound(fee)
+    made.sign(tx(7, gwei=gwei))
+    # what frees the next nonce may take as much again, and no more
+    bound((fee + gas) // 2 - 1)
+    assert "S6: the day's fees" in made.refused(cancel(8, intent="b#1"))
+    bound((fee + gas) // 2)
+    made.sign(cancel(8, intent="b#1"))
+    bound(10 * fee)
+    assert "S6: the day's" in made.refused(tx(9, intent="c#1", units=2_000_001))
+    made.sign(tx(9, intent="c#1", units=2_000_000))
+    assert "S6: the day's" in made.refused(tx(10, intent="d#1", units=1))
+    made.store.close()
+
+
+@pytest.mark.parametrize("umask", [0, 0o022, 0o077])
+def test_create__when_whatever_the_umask__then_nobody_else_reads_or_writes_it(
+    tmp_path: Path, umask: int
+) -> None:
+    path, before = tmp_path / "private.sqlite", os.umask(umask)
+    try:
+        Store.create(path).close()
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_s7__when_the_store_is_missing_damaged_or_unadopted__then_nothing_is_signed(tmp_path: Path) -> None:
