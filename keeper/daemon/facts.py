@@ -215,7 +215,7 @@ class LiveFacts:
         if self._pace.newer is None:
             self._pace.begin(block, snapshot.means.nonce)
         # a newer block may be begun while this waits
-        begun, whole = self._pace.begun, True
+        begun = self._pace.begun
         await self._pace.learned()
         outcomes: tuple[Outcome, ...] = ()
         try:
@@ -225,9 +225,9 @@ class LiveFacts:
             # what was concluded is journaled; the photograph is true, and must not be lost with the rest
             why = f"following what was sent took longer than {TEND_S:.0f} s; the next block goes on"
             self._alarms.raise_alarm(Severity.WARNING, "tending_slow", "", why)
-            # whom the time did not suffice for is asked in the next blocks
+            # whom the time did not suffice for is asked in the next block
             self._pace.reset()
-            self._slow, whole = True, False
+            self._slow = True
         except Transient as e:
             # no node's answer may cost the photograph, of which everybody's rescue is decided
             why = f"following what was sent failed: {e}; the next block goes on"
@@ -242,7 +242,7 @@ class LiveFacts:
             if self._slow:
                 self._alarms.clear("tending_slow", "")
             self._slow = False
-        self._pace.tended(begun, whole=whole)
+        self._pace.tended(begun)
         self._say_stuck({str(key): why for key, why in self._confirmation.troubles.items()})
         return outcomes
 

@@ -45,10 +45,6 @@ class Pace:
         """How often the chain moved so far, and how many tendings still go before the plans because of it."""
         self.begun = 0
         """How often it had moved by the block that was begun."""
-        self._share = 1
-        """Of so many followed plans one is asked in a block."""
-        self._kept = 0
-        """Tendings that ended in time since one did not."""
         self._behind: asyncio.Task[tuple[Outcome, ...]] | None = None
         """A tending for which a newer block did not wait."""
 
@@ -71,18 +67,13 @@ class Pace:
         """Whether the chain may have taken something back that tendings have not looked for often enough."""
         return self._ahead > 0
 
-    def tended(self, begun: int, *, whole: bool) -> None:
+    def tended(self, begun: int) -> None:
         """A tending ended, with ``begun`` as it was for its block; what moved meanwhile is for the next ones.
 
-        Not ``whole`` where its time was over: then fewer are asked at once, until they are few enough.
+        Also one whose time was over, or that failed: plans wait for so many and no longer.
         """
         if begun == self._moves:
             self._ahead = max(0, self._ahead - 1)
-        self._kept = self._kept + 1 if whole else 0
-        if not whole:
-            self._share = min(2 * self._share, STEP_BLOCKS_MAX)
-        elif self._kept >= STEP_BLOCKS_MAX:
-            self._share, self._kept = max(1, self._share // 2), 0
 
     def learn_beside(self, transport: Transport) -> None:
         """``learn`` beside whatever comes next, once at a time; nothing waits for it, nothing cuts it short."""
@@ -164,9 +155,7 @@ class Pace:
     def due(self, intent: Intent, included_block: int | None) -> bool:
         """Whether the intent is to be asked at this block; the same answer however often it is asked."""
         if intent.key not in self._said:
-            number = self._block.number if self._block is not None else 0
-            turn = not intent.attempts or (intent.attempts[-1].nonce + number) % self._share == 0
-            self._said[intent.key] = turn and self._judge(intent, included_block)
+            self._said[intent.key] = self._judge(intent, included_block)
         return self._said[intent.key]
 
     def _judge(self, intent: Intent, included_block: int | None) -> bool:

@@ -396,7 +396,7 @@ async def test_live__when_the_chain_moves_while_a_tending_waits_to_begin__then_t
     confirmation.ends.set()
     facts = LiveFacts(cast(Lens, None), _as_confirmation(confirmation), heard(), pace)
     for _ in range(LOOKS):
-        pace.tended(pace.begun, whole=True)
+        pace.tended(pace.begun)
     pace.newer = asyncio.Event().wait  # type: ignore[assignment]
     pace._learning = asyncio.ensure_future(asyncio.sleep(0.1))
     pace.begin(build.block(101), 0)
@@ -407,8 +407,28 @@ async def test_live__when_the_chain_moves_while_a_tending_waits_to_begin__then_t
     assert await tending == (101,)
     for _ in range(LOOKS):
         assert pace.moved
-        pace.tended(pace.begun, whole=True)
+        pace.tended(pace.begun)
     assert not pace.moved
+
+
+@virtual
+@pytest.mark.parametrize("end", [Transient("nobody answers"), TimeoutError(), None])
+async def test_live__when_tendings_fail_after_a_reorganisation__then_plans_wait_for_two_of_them_and_no_longer(
+    end: Exception | None,
+) -> None:
+    class Failing(Slow):
+        async def tend(self, block: Block, snapshot: Snapshot) -> tuple[object, ...]:
+            if end is not None:
+                raise end
+            return ()
+
+    pace = Pace()
+    facts = LiveFacts(cast(Lens, None), _as_confirmation(Failing()), heard(), pace)
+    waited = []
+    for number in range(101, 105):
+        await facts._tend(build.block(number), build.snapshot(at=build.block(number)))
+        waited.append(pace.moved)
+    assert waited == [True, False, False, False]
 
 
 def _as_confirmation(double: Troubled) -> Confirmation:

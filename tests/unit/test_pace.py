@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 
 from keeper.chain.line import HeadKind
 from keeper.clock import ManualClock
 from keeper.confirmation import Confirmation
-from keeper.daemon.facts import TEND_S, Lens, LiveFacts
 from keeper.daemon.pace import STEP_BLOCKS_MAX, Pace, paced
 from keeper.errors import Broken
 from keeper.journal.write import Journal
@@ -22,8 +20,7 @@ from keeper.model import Attempt, Block, Intent, IntentState, Outcome
 from keeper.transaction.send import Live
 from keeper.units import WAD
 from tests.chain_double import ChainDouble, FakeSigner
-from tests.loop_double import heard
-from tests.plans import CHAIN_ID, WALLET, block, plan, position_id, snapshot
+from tests.plans import CHAIN_ID, WALLET, block, plan, snapshot
 from tests.virtual_time import run, virtual
 
 pytestmark = pytest.mark.unit
@@ -320,11 +317,11 @@ def test_moved__when_the_chain_took_something_back__then_until_two_tendings_of_b
 ) -> None:
     pace = house.pace
 
-    def begun(number: int, parent: int, nonce: int = 5, *, whole: bool = True) -> bool:
+    def begun(number: int, parent: int, nonce: int = 5) -> bool:
         at = replace(block(number), hash=f"0x{number:064x}", parent_hash=f"0x{parent:064x}")
         pace.begin(at, nonce)
         moved = pace.moved
-        pace.tended(pace.begun, whole=whole)
+        pace.tended(pace.begun)
         return moved
 
     assert [begun(9, 8), begun(10, 9), begun(11, 10)] == [True, True, False], (
@@ -333,98 +330,15 @@ def test_moved__when_the_chain_took_something_back__then_until_two_tendings_of_b
     assert not begun(14, 13), "heads that were skipped are the line's to compare"
     assert [begun(15, 99), begun(16, 15), begun(17, 16)] == [True, True, False]
     assert [begun(18, 17, nonce=4), begun(19, 18), begun(20, 19)] == [True, True, False]
-    # a tending that takes too long holds the plans up no oftener than any other
-    assert [begun(21, 7, whole=False), begun(22, 21, whole=False), begun(23, 22)] == [True, True, False]
+    assert [begun(21, 7), begun(22, 21), begun(23, 22)] == [True, True, False]
     # a line tells of it before the block that shows it is begun
     held = pace.begun
     pace.told(HeadKind.REORG)
     for _ in range(3):
-        pace.tended(held, whole=True)
+        pace.tended(held)
     assert pace.moved, "what was tended is older than the move"
     assert [begun(25, 24), begun(26, 25), begun(27, 26)] == [True, True, False]
     for kind in set(HeadKind) - {HeadKind.REORG}:
         pace.told(kind)
     pace.reset()
     assert not pace.moved, "neither a gap nor a tending that failed moves a chain"
-
-
-def test_due__when_tendings_take_too_long__then_ever_fewer_at_once_and_each_in_its_turn(house: House) -> None:
-    """One endpoint of ten requests a second answers for some eighteen plans in time: of thirty none was ever done."""
-    house.act()
-    house.chain.mine()
-    house.tend()
-    (first,) = house.journal.followed_intents(CHAIN_ID)
-    many = [replace(first, attempts=(replace(first.attempts[0], nonce=n),)) for n in range(32)]
-    pace, number = Pace(), 100
-
-    def asked(each: list[Intent]) -> list[int]:
-        nonlocal number
-        number += 1
-        pace.begin(block(number), 99)
-        keys = [replace(i, key=replace(i.key, seq=i.attempts[0].nonce + 1)) for i in each]
-        return [i.attempts[0].nonce for i in keys if pace.due(i, number)]
-
-    assert len(asked(many)) == 32
-    for _ in range(3):
-        pace.tended(pace.begun, whole=False)
-    turns = [asked(many) for _ in range(8)]
-    assert {len(t) for t in turns} == {4}
-    assert sorted(n for t in turns for n in t) == list(range(32)), "nobody is left out"
-    for _ in range(9):
-        pace.tended(pace.begun, whole=False)
-    assert len(asked(many)) == 2, "in every sixteenth block at least"
-    shares = []
-    for _ in range(6 * 16):
-        pace.tended(pace.begun, whole=True)
-        shares.append(len(asked(many)))
-    assert sorted(set(shares)) == [2, 4, 8, 16, 32]
-    assert shares == sorted(shares)
-    assert shares.count(4) == 16
-    assert len(asked(many)) == 32
-    for whole in (False, *[True] * 15, False, True):
-        pace.tended(pace.begun, whole=whole)
-    assert len(asked(many)) == 8, "sixteen in time after one another, before more are asked again"
-
-
-class TenASecond(ChainDouble):
-    """One endpoint of a small plan."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.turn = asyncio.Lock()
-        self.limited = False
-
-    async def request(self, method: str, params: Sequence[object], **how: Any) -> object:
-        """Answers one after another."""
-        if self.limited:
-            async with self.turn:
-                await asyncio.sleep(0.1)
-        return await super().request(method, params, **how)
-
-
-@virtual
-async def test_tend__when_thirty_are_followed_on_a_small_endpoint__then_all_are_sealed_in_the_end(
-    tmp_path: Path,
-) -> None:
-    with Journal.open(tmp_path / "journal.sqlite", ManualClock(1.0)) as journal:
-        chain, pace = TenASecond(), Pace()
-        live = Live(journal, chain, FakeSigner())
-        journal.adopt_nonce(CHAIN_ID, WALLET, 0, "test")
-        facts = LiveFacts(
-            cast(Lens, None), Confirmation(paced(journal, pace), chain, live, WALLET), heard(), pace
-        )
-        for n in range(30):
-            at = chain.head
-            await live.act(plan(position=position_id(f"p{n}"), at=at), snapshot(at, nonce=chain.nonce))
-            chain.mine()
-            await facts._tend(chain.head, snapshot(chain.head, nonce=chain.nonce))
-        pace.told(HeadKind.REORG)
-        chain.limited, took_s = True, []
-        for _ in range(150):
-            chain.mine(empty=True)
-            begun_s = asyncio.get_running_loop().time()
-            await facts._tend(chain.head, snapshot(chain.head, nonce=chain.nonce))
-            took_s.append(asyncio.get_running_loop().time() - begun_s)
-        assert took_s[0] == pytest.approx(TEND_S, abs=0.1), "too many at once"
-        assert took_s[-1] == 0
-        assert not journal.followed_intents(CHAIN_ID)

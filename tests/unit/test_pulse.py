@@ -170,7 +170,7 @@ def test_heads__when_the_chain_was_reorganised__then_what_is_followed_is_tended_
     watched, pace = Watched(tmp_path, monkeypatch), Pace()
     pace.begin(build.block(100), 0)
     for _ in range(LOOKS):
-        pace.tended(pace.begun, whole=True)
+        pace.tended(pace.begun)
     told = HeadEvent(kind=HeadKind.REORG, block_number=101, depth=2, why="2 blocks are gone")
     watched.daemon._on_head(told)
     watched.daemon._acting = cast(Sending, SimpleNamespace(pace=pace))
