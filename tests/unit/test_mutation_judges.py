@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import time
+from types import SimpleNamespace
+
 import pytest
 
+from tests.chaos import mutants
 from tests.chaos.campaign import ROOT
 from tests.chaos.coverage_run import TESTS
 from tests.chaos.judges import ABOUT, judges_of
@@ -25,3 +30,16 @@ def test_maps__name_no_file_that_is_gone_and_no_test_outside_of_what_is_measured
     assert [t for t in TESTS if not (ROOT / t).exists()] == []
     judges = {t for name in ABOUT for t in judges_of(name)}
     assert [t for t in judges if not t.startswith(TESTS)] == []
+
+
+def test_verdict_of__when_its_tests_sleep_for_ever_and_take_every_alarm__then_timeout(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def hang(*_: object) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM, signal.SIGXCPU, signal.SIGTERM})
+        time.sleep(600)
+
+    monkeypatch.setattr(mutants, "_in_child", hang)
+    monkeypatch.setattr(mutants, "WALL_S", 0.2)
+    anyone = SimpleNamespace(tests=(), limit_s=1)
+    assert mutants.verdict_of(anyone) == "timeout"  # type: ignore[arg-type]
