@@ -8,6 +8,9 @@ from keeper.errors import Transient
 from keeper.model import Block
 from keeper.seams import Priority, Transport
 
+HEADER_S = 1.5
+"""A receipt and its header together take less than a tending has: what can be pressed is pressed after them."""
+
 
 class Branch:
     """The chain's headers, asked by number."""
@@ -58,6 +61,6 @@ class Branch:
 
     async def _header(self, tag: str) -> dict[str, object] | None:
         answer = await self._transport.request(
-            "eth_getBlockByNumber", [tag, False], priority=Priority.RECEIPT
+            "eth_getBlockByNumber", [tag, False], priority=Priority.RECEIPT, timeout_s=HEADER_S
         )
         return None if answer is None else object_of(answer)

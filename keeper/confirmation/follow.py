@@ -12,7 +12,8 @@ from keeper.confirmation.missing import Missing
 from keeper.confirmation.needs import Lane, Record
 from keeper.confirmation.pressing import may_raise, tried, wants_bump
 from keeper.confirmation.promise import broken_promise
-from keeper.confirmation.receipt import Receipt, Sight, receipt_of
+from keeper.confirmation.receipt import Receipt, Sight
+from keeper.confirmation.receipts import Receipts
 from keeper.errors import Transient, Unwritable
 from keeper.model import (
     Attempt,
@@ -28,11 +29,13 @@ from keeper.model import (
     Refusal,
     Snapshot,
 )
-from keeper.seams import Priority, Transport
+from keeper.seams import Transport
 
 WhyReverted = Callable[[Plan, int], Awaitable[str]]
 SETTLED_DEPTH = 2
 """Blocks on top after which a person is told that it is done."""
+WHY_S = 1.0
+"""All reasons of one tending together: words for a person must not keep others' transactions waiting."""
 FINAL_DEPTH = 64
 """Where a chain names no finalized block: two epochs."""
 
@@ -50,6 +53,7 @@ class Confirmation:
         self._address = address
         self._branch = Branch(transport)
         self._missing = Missing(transport, self._branch, address)
+        self._receipts = Receipts(transport, self._branch, address)
         self.troubles: dict[PlanKey, str] = {}
         """Open plans that could not be pressed in the last tending, and why: the daemon's alarm."""
         self._overtaken: dict[PlanKey, Block] = {}
@@ -58,6 +62,8 @@ class Confirmation:
         """What the running tending saw of every plan."""
         self._untold: list[Outcome] = []
         """Conclusions that are journaled and not returned yet: a tending may be cut short."""
+        self._why_left_s = WHY_S
+        """Of the running tending."""
         self._full: Unwritable | None = None
         """The journal's disk as the running tending found it."""
 
@@ -69,13 +75,13 @@ class Confirmation:
         Network failures conclude nothing. Unwritable of the journal is raised once everything was tried, for
         what is signed already is sent again in every block; any other Broken, and ConfigError, pass through.
         """
-        self.troubles, self._full = {}, None
+        self.troubles, self._full, self._why_left_s = {}, None, WHY_S
         if self._lane.unsure:
             await self._settle(block)
         opened = [i for i in self._journal.open_intents(block.chain_id) if i.attempts]
         followed = list(self._journal.followed_intents(block.chain_id))
         if opened or followed:
-            self._sights = await self._look([*opened, *followed], block)
+            self._sights = await self._receipts.look([*opened, *followed], block, snapshot.means.nonce)
             # in the order of the chain: what an earlier plan did decides what is left for a later one
             for intent in sorted([*opened, *followed], key=_nonce):
                 await self._tend_one(intent, block, snapshot)
@@ -187,8 +193,20 @@ class Confirmation:
         words = "the transaction reverted on the chain"
         if not receipt.succeeded and not receipt.attempt.cancel and self._why is not None:
             plan = self._journal.carried(intent, receipt.attempt.n)
-            words = f"{words}: {await self._why(plan, receipt.block_number)}"
+            words = f"{words}: {await self._reason(self._why(plan, receipt.block_number))}"
         return self._conclude(intent, receipt, snapshot, words)
+
+    async def _reason(self, asked: Awaitable[str]) -> str:
+        """Why it reverted, as far as there is time for the answer."""
+        clock = asyncio.get_running_loop().time
+        begun_s = clock()
+        try:
+            async with asyncio.timeout(self._why_left_s):
+                return await asked
+        except TimeoutError:
+            return "no endpoint said in time why"
+        finally:
+            self._why_left_s = max(0.0, self._why_left_s - (clock() - begun_s))
 
     def _conclude(self, intent: Intent, receipt: Receipt, snapshot: Snapshot, reverted: str) -> Outcome:
         """A receipt on the snapshot's branch: what it did, and whether the promise was kept."""
@@ -248,6 +266,7 @@ class Confirmation:
 
         Not those of a plan that had ended without effect and whose place a later one took: both would act.
         """
+        self._missing.found(intent.key)
         why = f"reorganisation: the receipt of {intent.attempts[-1].hash} vanished"
         in_vain = intent.state in (IntentState.REPLACED, IntentState.REVERTED)
         late = in_vain and self._followed_by_another(intent)
@@ -346,34 +365,6 @@ class Confirmation:
                 self._journal.seal(intent.key, block.number)
             elif depth >= SETTLED_DEPTH and intent.state is IntentState.INCLUDED:
                 self._journal.set_state(intent.key, IntentState.SETTLED, f"{depth} blocks deep", block.number)
-
-    async def _look(self, intents: list[Intent], block: Block) -> dict[PlanKey, Sight]:
-        """The receipts of all attempts at once, kept only where they lie on the snapshot's branch."""
-        wanted = [(i, a) for i in intents for a in i.attempts]
-        answers = await asyncio.gather(*(self._receipt(a) for _, a in wanted), return_exceptions=True)
-        found: dict[PlanKey, Receipt] = {}
-        unsure: set[PlanKey] = set()
-        # all at once: a night's followed plans, asked one after another, would hold the next photograph up
-        branches = await asyncio.gather(*(self._branch.holds(a, block) for a in answers))
-        for (intent, _), answer, on_branch in zip(wanted, answers, branches, strict=True):
-            if isinstance(answer, Receipt):
-                if on_branch:
-                    found[intent.key] = answer
-                else:
-                    unsure.add(intent.key)
-            elif isinstance(answer, Transient):
-                unsure.add(intent.key)
-            elif isinstance(answer, BaseException):
-                raise answer
-        return {i.key: Sight(receipt=found.get(i.key), sure=i.key not in unsure) for i in intents}
-
-    async def _receipt(self, attempt: Attempt) -> Receipt | None:
-        answer = await self._transport.request(
-            "eth_getTransactionReceipt", [attempt.hash], priority=Priority.RECEIPT
-        )
-        if answer is None:
-            return None
-        return receipt_of(answer, attempt, self._address)
 
     def _trouble(self, key: PlanKey, block: Block, why: str) -> None:
         self.troubles[key] = why

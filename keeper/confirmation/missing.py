@@ -16,8 +16,9 @@ LOOKS = 2
 OWN_DEPTH = 4
 """Where no endpoint keeps the state of two blocks ago: over so many blocks our own photographs, one after the other,
 must have shown the nonce as used. Twice the depth, because each was of the newest block of its time."""
-AGREED_S = 5
-"""On a chain of fast blocks those looks lie so far apart at least: a receipt may be indexed later than a nonce."""
+AGREED_S = 12
+"""On a chain of fast blocks those looks lie so far apart at least: all who are asked may index receipts seconds later
+than nonces. While it is open nothing is planned for its position; once it is believed, the whole key stops."""
 SILENT_S = 60
 """So long it stays open where an endpoint says nothing, or what cannot be placed on the chain."""
 

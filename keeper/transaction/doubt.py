@@ -7,7 +7,7 @@ sales of one position through one Executor, which takes each number once and in 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from keeper.errors import Raced
 from keeper.model import (
@@ -16,6 +16,7 @@ from keeper.model import (
     CancelOrder,
     Deleverage,
     Intent,
+    IntentState,
     PlaceStop,
     Plan,
     ReducePerp,
@@ -37,14 +38,16 @@ HARMLESS_TWICE: tuple[type[Step], ...] = (
 basis points and no more than waiting would. Whatever sells, withdraws, borrows or opens is not among them."""
 
 
-def refuses(plan: Plan, followed: Iterable[Intent]) -> Refusal | None:
+def refuses(plan: Plan, followed: Iterable[Intent], carried: Callable[[Intent, int], Plan]) -> Refusal | None:
     """Why ``plan`` must wait until an earlier plan of its position is final, or None.
 
-    ``followed``: intents whose end the chain may still take back.
+    ``followed``: intents whose end the chain may still take back. ``carried``: the plan that an intent's n-th attempt
+    is of; any of its bytes may come back, not those alone that it carried last.
     """
     doubtful = [i for i in followed if i.key.position == plan.key.position and i.state.in_vain]
     for earlier in doubtful:
-        harmful = [s for s in (*plan.steps, *earlier.plan.steps) if not isinstance(s, HARMLESS_TWICE)]
+        plans = [plan, earlier.plan, *(carried(earlier, a.n) for a in earlier.attempts if not a.cancel)]
+        harmful = [s for p in plans for s in p.steps if not isinstance(s, HARMLESS_TWICE)]
         if harmful and not _once(harmful):
             why = f"{earlier.key} is {earlier.state} but not finally: {_names(harmful)} twice would do harm"
             return Refusal(who="lane", code="in_doubt", why=why)
@@ -65,6 +68,13 @@ def refuse_in_time(intent: Intent, block: Block) -> None:
     """A plan that was renewed while its cancellation waited for its turn is not cancelled. Raises Raced."""
     if intent.may_act and block.number <= intent.plan.bounds.deadline_block:
         raise Raced(f"{intent.key} has time until block {intent.plan.bounds.deadline_block}")
+
+
+def not_given_up(intent: Intent) -> Intent:
+    """``intent``. What was given up while its raise waited is freed by a self-send alone. Raises Raced."""
+    if intent.state is IntentState.CANCELLING and not intent.attempts[-1].cancel:
+        raise Raced(f"{intent.key} is being cancelled")
+    return intent
 
 
 def after(plan: Plan, opened: Iterable[Intent]) -> tuple[Intent, ...]:

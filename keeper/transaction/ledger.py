@@ -31,6 +31,10 @@ class Ledger(Protocol):
         """A larger plan in an open intent's place, with its signed bytes. Raises Raced, Broken."""
         ...
 
+    def carried(self, intent: Intent, n: int) -> Plan:
+        """The plan that the n-th attempt of an intent is of, which a larger one may have replaced."""
+        ...
+
     def set_state(self, key: PlanKey, state: IntentState, why: str, block_number: int) -> None:
         """Move an intent. Raises Broken on an impossible move."""
         ...

@@ -100,7 +100,7 @@ class Live:
 
     async def _first(self, plan: Plan, snapshot: Snapshot, fee: Fee) -> Attempt | Refusal:
         """The plan's first bytes, durable; its intent is journaled while the chain is asked about it."""
-        refusal = self._in_doubt(plan) or self.may_send(plan)
+        refusal = self._refused(plan)
         if refusal is not None:
             return refusal
         at_block, why, kept = snapshot.block.number, "not signed", False
@@ -116,7 +116,7 @@ class Live:
             self._ready(plan, fee, at_block)
             refusal, nonce = await asking
             # what has ended in vain, or was forbidden, meanwhile
-            refusal = refusal or self._in_doubt(plan) or self.may_send(plan)
+            refusal = refusal or self._refused(plan)
             if refusal is not None:
                 why = f"{refusal.code}: {refusal.why}"
                 return refusal
@@ -134,8 +134,7 @@ class Live:
         """While the chain is asked: what the journal is asked again after it, and all of a signature but the key's
         part. Nothing of it is believed without being asked again."""
         chain_id = plan.block.chain_id
-        self._in_doubt(plan)
-        self.may_send(plan)
+        self._refused(plan)
         nonce = self._journal.next_nonce(chain_id, self._signer.address)
         if nonce is not None and isinstance(self._signer, Prepares):
             attempt = Attempt(key=plan.key, nonce=nonce, n=0, raw=b"", hash="", fee=fee, sent_block=at_block)
@@ -144,7 +143,7 @@ class Live:
     async def bump(self, key: PlanKey, block: Block, means: Means | None) -> Attempt | Refusal:
         """The same payload under the same nonce at a higher fee. Raises Raced when the intent is not open."""
         async with self._turn:
-            return await self._bump(self._open(key), block, means, None)
+            return await self._bump(doubt.not_given_up(self._open(key)), block, means, None)
 
     async def cancel(self, key: PlanKey, block: Block, means: Means | None) -> Attempt | Refusal:
         """A self-send under the plan's nonce, so that a plan past its time cannot fire. Raises Raced."""
@@ -233,8 +232,8 @@ class Live:
             await asyncio.sleep(ASKED_S)
             with self._journal.batch():
                 self.beside()
-            # a disarm, a pause or a broken invariant while it waited counts before the signature
-            refusal = await asking or self.may_send(plan)
+            # a disarm, a pause, a broken invariant or an end in vain while it waited counts before the signature
+            refusal = await asking or self._refused(plan)
         finally:
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
@@ -377,9 +376,10 @@ class Live:
             if done.attempts and done.attempts[-1].nonce >= snapshot.means.nonce:
                 raise Raced(f"{plan.key}: the snapshot does not show {done.key}, which is {done.state}")
 
-    def _in_doubt(self, plan: Plan) -> Refusal | None:
-        """Whether what has ended in vain by now may come back beside it."""
-        return doubt.refuses(plan, self._journal.followed_intents(plan.block.chain_id))
+    def _refused(self, plan: Plan) -> Refusal | None:
+        """Whether what has ended in vain by now may come back beside it, or it may not be sent at all."""
+        followed = self._journal.followed_intents(plan.block.chain_id)
+        return doubt.refuses(plan, followed, self._journal.carried) or self.may_send(plan)
 
     def _first_fee(self, plan: Plan, snapshot: Snapshot) -> Fee | Refusal:
         market = Market(base_fee_wei=snapshot.block.base_fee_wei, tip_wei=snapshot.means.tip_wei)

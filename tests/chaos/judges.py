@@ -56,6 +56,7 @@ ABOUT: dict[str, str] = {
     "transaction/send": "send replan settle tend meanwhile beside",
     "transaction/fields": "send meanwhile",
     "confirmation/receipt": "tend edges",
+    "confirmation/receipts": "tend edges crash",
     "confirmation/branch": "tend edges crash revival beside",
     "confirmation/everybody": "beside",
     "confirmation/follow": "tend edges crash revival full_disk beside",

@@ -62,6 +62,7 @@ class House:
         self.pace.begin(at, nonce)
         taken = snapshot(at, nonce=nonce, health_wad=WAD * 13 // 10)
         run(self.confirmation.tend(at, taken))
+        self.pace.tended(self.pace.begun)
         return self.chain.calls.count(RECEIPT)
 
     def blocks(self, count: int) -> list[int]:
@@ -171,6 +172,7 @@ def _due(pace: Pace, at: Block, nonce: int = 5) -> bool:
     pace.begin(at, nonce)
     due = pace.due(_intent(), 100)
     assert pace.due(_intent(), 100) is due
+    pace.tended(pace.begun)
     return due
 
 
@@ -210,6 +212,20 @@ def test_pace__when_it_is_reset_half_way__then_this_block_goes_on_as_it_began() 
     pace.reset()
     assert not pace.due(_intent(), 100)
     assert _due(pace, block(113))
+
+
+def test_pace__when_blocks_after_a_reorganisation_have_no_photograph__then_still_due_until_tendings_looked() -> (
+    None
+):
+    pace = Pace()
+    for n in range(110, 114):
+        _due(pace, block(n))
+    pace.told(HeadKind.REORG)
+    for n in range(114, 119):
+        pace.begin(block(n), 5)
+        assert pace.due(_intent(), 100), "asked what is due, and then no endpoint could be read"
+    assert [_due(pace, block(n)) for n in (119, 120)] == [True, True]
+    assert not all(_due(pace, block(n)) for n in (121, 122))
 
 
 def test_pace__when_ticks_skip_blocks__then_the_interval_is_still_in_blocks() -> None:

@@ -13,7 +13,6 @@ from keeper.journal.statements import REVIVAL_DEPTH
 from keeper.journal.write import Journal
 from keeper.model import Amount, Intent, IntentState, Outcome, Plan, Refusal, Supply
 from keeper.transaction import doubt
-from keeper.transaction.doubt import refuses
 from keeper.transaction.send import Live
 from tests.chain_double import ChainDouble, FakeSigner
 from tests.plans import CHAIN_ID, USDC, WALLET, attempt, block, plan, position_id, snapshot
@@ -31,6 +30,11 @@ class Sell:
 
 
 SALE: Any = (Sell(amount=Amount(token=USDC, units=1)),)
+
+
+def refuses(made: Plan, followed: list[Intent]) -> Refusal | None:
+    """Where each carried one plan alone."""
+    return doubt.refuses(made, followed, lambda intent, _: intent.plan)
 
 
 def ended(state: IntentState, *, name: str = "main", sells: bool = False) -> Intent:

@@ -7,11 +7,16 @@ from dataclasses import replace
 import pytest
 
 from keeper.model import Intent, IntentState, Plan, Refusal
-from keeper.transaction.doubt import refuses
+from keeper.transaction import doubt
 from tests.mandates import ROUTER, sale
 from tests.plans import plan
 
 pytestmark = pytest.mark.unit
+
+
+def refuses(made: Plan, followed: list[Intent]) -> Refusal | None:
+    """Where each carried one plan alone."""
+    return doubt.refuses(made, followed, lambda intent, _: intent.plan)
 
 
 def selling(n: int, **changes: object) -> Plan:
