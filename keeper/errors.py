@@ -4,7 +4,8 @@
     ├─ ConfigError    refuse to start, list every problem at once, exit 78
     │   └─ Held       another process has what it needs: under a unit, of one that has served, tried again
     ├─ Transient      retry inside the tick's deadline, then the position becomes Unreadable
-    │   └─ Rejected   the node answered, with an error; its code, message and data are kept
+    │   ├─ Rejected   the node answered, with an error; its code, message and data are kept
+    │   └─ Disputed   endpoints contradict each other in what must be sure: sign nothing, ask again
     ├─ Unread         this position is UNKNOWN: keep the rest going, alarm by age, never healthy
     ├─ Raced          the chain or the journal moved: drop the plan, the next tick decides anew
     └─ Broken         an invariant failed: stop acting, keep watching, alarm loudly
@@ -62,6 +63,10 @@ class Rejected(Transient):
         self.message = message
         self.data = data
         super().__init__(f"{message} (code {code})")
+
+
+class Disputed(Transient):
+    """Endpoints contradict each other where a signature depends on it; nothing new is signed until they agree."""
 
 
 def pool_holds(answer: str | Exception) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from keeper import voices
 from keeper.confirmation.branch import Branch
 from keeper.confirmation.everybody import everybody
 from keeper.confirmation.receipt import Receipt, quantity_of
@@ -42,6 +43,16 @@ class Told:
     receipt: Receipt | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Used:
+    """How many transactions of the key there are."""
+
+    agreed: int
+    highest: int
+    alone: bool
+    """One endpoint of several said so, and no other says anything."""
+
+
 class Missing:
     """What one key's nonces have told so far."""
 
@@ -75,27 +86,38 @@ class Missing:
                 f"no endpoint tells the wallet's nonce {DEPTH} blocks ago (endpoints_without_history); nonce {nonce} "
                 f"is used and no receipt is ours, seen so from block {looks.first} to {looks.last}"
             )
-        if used is None or used <= nonce:
-            return Told(believed=False, trouble="" if used is not None else trouble)
+        if used is None or used.agreed <= nonce:
+            contradicted = used is not None and used.highest > nonce
+            if contradicted:
+                trouble = f"one endpoint says that nonce {nonce} is used, another that it is not (endpoints disagree)"
+            return Told(believed=False, trouble=trouble if used is None or contradicted else "")
         word = await everybody(self._transport, self._branch, self._address, intent, block)
+        sure = word.sure and not used.alone
         if word.receipt is not None:
             self.found(key)
             return Told(believed=False, receipt=word.receipt)
         waited_s = block.timestamp_s - looks.first_s
-        if word.sure and waited_s < AGREED_S:
+        if sure and waited_s < AGREED_S:
             return Told(believed=False)
-        if not word.sure and waited_s < SILENT_S:
-            why = f"nonce {nonce} is used, and not every endpoint says that none of ours has a receipt"
+        if not sure and waited_s < SILENT_S:
+            why = f"nonce {nonce} is used, and not every endpoint says so and that none of ours has a receipt"
             return Told(believed=False, trouble=why)
         self.found(key)
         return Told(believed=True)
 
-    async def _count(self, tag: str) -> int | None:
-        """Transactions of the key at that block; None where no node can say."""
+    async def _count(self, tag: str) -> _Used | None:
+        """Transactions of the key at that block, as two of several bear out; None where no node can say."""
+        told = await voices.counts(self._transport, self._address, tag)
+        if told is not None:
+            if not told.told:
+                return None
+            alone = told.agreed is None
+            return _Used(agreed=told.told[0] if alone else told.told[1], highest=told.told[0], alone=alone)
         try:
             answer = await self._transport.request(
                 "eth_getTransactionCount", [self._address, tag], priority=Priority.RECEIPT
             )
-            return quantity_of(answer)
+            n = quantity_of(answer)
         except Transient:
             return None
+        return _Used(agreed=n, highest=n, alone=False)

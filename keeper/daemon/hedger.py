@@ -16,7 +16,7 @@ from keeper.daemon.orders import KIND as ORDER
 from keeper.daemon.pairs import Link
 from keeper.daemon.shadow import ShadowBook
 from keeper.daemon.tick import Tick
-from keeper.errors import Raced, Transient, Unsigned
+from keeper.errors import Disputed, Raced, Transient, Unsigned
 from keeper.journal.write import Journal
 from keeper.model import (
     Amount,
@@ -241,7 +241,8 @@ class Hedger:
         except Raced as e:
             result = _no("raced", str(e))
         except (Unsigned, Transient) as e:
-            result = _no("unsigned" if isinstance(e, Unsigned) else "unreachable", str(e))
+            code = "disputed" if isinstance(e, Disputed) else "unreachable"
+            result = _no("unsigned" if isinstance(e, Unsigned) else code, str(e))
         if not isinstance(result, Refusal):
             alarms.clear(NOT_SENT, subject)
             return

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from keeper.chain.endpoints import Endpoints
-from keeper.config import Settings
+from keeper.config import ChainSettings, Settings
 from keeper.config.pairing import HedgeKey
 from keeper.confirmation import Confirmation
 from keeper.daemon.camera import Camera
@@ -66,6 +66,11 @@ class Behind:
 
     def __init__(self, endpoints: Endpoints) -> None:
         self._endpoints = endpoints
+
+    @property
+    def chain(self) -> ChainSettings:
+        """Whose endpoints these are."""
+        return self._endpoints.chain
 
     async def request(
         self,

@@ -15,7 +15,7 @@ from keeper.daemon.permit import Permit
 from keeper.daemon.standby import WAITS
 from keeper.daemon.tick import Tick
 from keeper.daemon.triage import tell
-from keeper.errors import Broken, Raced, Transient, Unsigned, Unwritable
+from keeper.errors import Broken, Disputed, Raced, Transient, Unsigned, Unwritable
 from keeper.model import Attempt, Entry, Plan, PlanKey, PositionId, Refusal, Snapshot
 from keeper.seams import Severity
 
@@ -120,7 +120,8 @@ class Lane:
         except Raced as e:
             result = Refusal(who="lane", code="raced", why=str(e))
         except Transient as e:
-            result = Refusal(who="lane", code="unreachable", why=str(e))
+            code = "disputed" if isinstance(e, Disputed) else "unreachable"
+            result = Refusal(who="lane", code=code, why=str(e))
         except Broken as e:
             self._permit.stop_acting(e)
             result = Refusal(who="lane", code="broken", why=str(e))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from keeper.chain.endpoints import Endpoints
 from keeper.chain.relay import Relays
+from keeper.config import ChainSettings
 from keeper.daemon import lent, toll
 from keeper.daemon.agreement import Agreement, by_price, reason_of
 from keeper.daemon.rehearsal import Promise, Rehearsals, Stage
@@ -83,6 +84,11 @@ class Outgoing:
         """What whoever reads a position anew must know of the house."""
         return self._rehearsals.stage
 
+    @property
+    def chain(self) -> ChainSettings:
+        """Whose endpoints these are."""
+        return self._endpoints.chain
+
     async def close(self) -> None:
         """End the sessions of the private endpoints."""
         await self._relays.close()
@@ -109,6 +115,12 @@ class Outgoing:
         return await self._endpoints.request(
             method, params, priority=priority, timeout_s=timeout_s, weight=weight
         )
+
+    async def request_each(
+        self, method: str, params: Sequence[object], count: int, *, timeout_s: float = 4.0, wait_s: float
+    ) -> tuple[object, ...]:
+        """As each endpoint answers."""
+        return await self._endpoints.request_each(method, params, count, timeout_s=timeout_s, wait_s=wait_s)
 
     async def broadcast(self, raw: bytes, *, timeout_s: float = 4.0) -> tuple[str | Exception, ...]:
         """To private endpoints alone for a while; to all where there is none, or none takes it."""

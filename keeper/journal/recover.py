@@ -10,6 +10,7 @@ import asyncio
 from dataclasses import dataclass
 from enum import StrEnum
 
+from keeper import voices
 from keeper.errors import Broken, Transient
 from keeper.journal.read import Queries
 from keeper.journal.whole import refuse_altered, sendable
@@ -77,6 +78,7 @@ async def recover(
     latest, pending = await asyncio.gather(
         _count(transport, address, "latest"), _count(transport, address, "pending")
     )
+    latest = await _borne_out(journal, transport, latest, (chain_id, address))
     findings = _reconcile(journal, chain_id, address, latest, pending)
     await _refuse_taken(journal, transport, chain_id, address)
     opened = journal.open_intents(chain_id)
@@ -95,6 +97,18 @@ async def recover(
         )
     )
     return tuple(findings)
+
+
+async def _borne_out(journal: Journal, transport: Transport, latest: int, key: tuple[int, str]) -> int:
+    """The chain's nonce as it is believed at a start: ahead of the journal where two of several endpoints say so.
+
+    While one alone does, no signature is made: that is asked before each. Its lie must not last until a restart.
+    """
+    known = journal.next_nonce(*key)
+    told = None if known is None or latest <= known else await voices.counts(transport, key[1], "latest")
+    if told is None or known is None or told.above(known) >= voices.QUORUM:
+        return latest
+    return known if told.agreed is None else told.agreed
 
 
 def _reconcile(

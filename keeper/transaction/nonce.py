@@ -2,27 +2,70 @@
 
 from __future__ import annotations
 
-from keeper.errors import Broken, Transient
+from keeper import voices
+from keeper.errors import Broken, Disputed, Transient
+from keeper.model import Block
 from keeper.seams import Transport
 from keeper.transaction.ledger import Ledger
 
+OUTVOTED_BLOCKS = 2
+OUTVOTED_S = 5
+"""Over so many blocks, and so long, two must have said again and again that a third is wrong: theirs may have been
+the older block. Nothing is signed meanwhile."""
+FORGOTTEN_S = 60
+"""A doubt that nobody asked about for so long begins anew."""
 
-async def next_nonce(ledger: Ledger, transport: Transport, chain_id: int, address: str) -> int:
-    """max(chain's latest, journal's highest + 1) for ``address``.
 
-    Raises Broken when the chain is ahead of the journal, or when a transaction that is not ours was mined under
-    a nonce that we had signed for: somebody else signs with this key, or the journal was lost or restored from
-    an old copy. Raises Transient when the chain does not answer.
-    """
-    taken = ledger.taken_nonce(chain_id, address)
-    if taken is not None:
-        raise Broken(
-            f"foreign nonce: nonce {taken} of {address} was used by a transaction that this keeper did not sign, "
-            "in the place of its own; another program uses this key. Nothing is signed until a person has looked "
-            "(`keeper adopt`)"
+class Nonces:
+    """Which nonce a key signs next, on one chain."""
+
+    def __init__(self, ledger: Ledger, transport: Transport) -> None:
+        self._ledger = ledger
+        self._transport = transport
+        self._first: Block | None = None
+        """Where one endpoint's word was first heard against the others'."""
+        self._last: Block | None = None
+
+    async def next(self, block: Block, address: str) -> int:
+        """max(chain's latest, journal's highest + 1) for ``address``, for a plan of ``block``.
+
+        Raises Broken when the chain is ahead of the journal, or when a transaction that is not ours was mined under
+        a nonce that we had signed for: somebody else signs with this key, or the journal was lost or restored from
+        an old copy. Of several endpoints two must say so; Disputed while one alone does. Raises Transient when
+        the chain does not answer.
+        """
+        taken = self._ledger.taken_nonce(block.chain_id, address)
+        if taken is not None:
+            raise Broken(
+                f"foreign nonce: nonce {taken} of {address} was used by a transaction that this keeper did not sign, "
+                "in the place of its own; another program uses this key. Nothing is signed until a person has looked "
+                "(`keeper adopt`)"
+            )
+        latest = count(await self._transport.request("eth_getTransactionCount", [address, "latest"]))
+        known = self._ledger.next_nonce(block.chain_id, address)
+        if known is not None and latest > known:
+            told = await voices.counts(self._transport, address, "latest")
+            if told is not None and told.above(known) < voices.QUORUM:
+                return self._outvoted(told, block, known, f"{address} has sent {latest} transactions")
+        else:
+            self._first = None
+        return agreed(known, latest, address)
+
+    def _outvoted(self, told: voices.Counts, block: Block, known: int, claim: str) -> int:
+        """The journal's next nonce, where two have long denied what one says. Raises Disputed until then."""
+        denied = len(told.told) - told.above(known)
+        stale = self._last is None or block.timestamp_s - self._last.timestamp_s > FORGOTTEN_S
+        if self._first is None or stale or denied < voices.QUORUM:
+            self._first = block
+        self._last = block
+        blocks, seconds = block.number - self._first.number, block.timestamp_s - self._first.timestamp_s
+        if blocks >= OUTVOTED_BLOCKS and seconds >= OUTVOTED_S:
+            return known
+        raise Disputed(
+            f"one of {told.configured} endpoints says that {claim}; {denied} say {known} or less, as the journal "
+            "does: nothing new is signed until two say the same. An endpoint that lies, or is far behind, must leave "
+            "the configuration; if that one is right, another program uses this key"
         )
-    latest = count(await transport.request("eth_getTransactionCount", [address, "latest"]))
-    return agreed(ledger.next_nonce(chain_id, address), latest, address)
 
 
 def agreed(known: int | None, latest: int, address: str) -> int:

@@ -28,12 +28,12 @@ from keeper.model import (
 )
 from keeper.seams import Prepares, Remembers, Signer, Transport
 from keeper.transaction import doubt
-from keeper.transaction import nonce as nonces
 from keeper.transaction.answers import Verdict, best
 from keeper.transaction.fees import BUMPS_MAX, WHO, Market, first_fee, holds_up, market_of, raised_fee
 from keeper.transaction.fields import fields_of
 from keeper.transaction.ledger import Ledger
 from keeper.transaction.nobody import always, nobody, nothing, silent
+from keeper.transaction.nonce import Nonces
 from keeper.transaction.remembered import missing
 from keeper.transaction.simulate import simulate
 from keeper.transaction.spending import affordable_wei, spend_usd_up
@@ -61,6 +61,7 @@ class Live:
         self._journal = journal
         self._transport = transport
         self._signer = signer
+        self._nonces = Nonces(journal, transport)
         self._errors = dict(errors or {})
         self._probe = probe
         self.may_send: Callable[[Plan], Refusal | None] = always
@@ -302,10 +303,9 @@ class Live:
 
     async def _ask_chain(self, plan: Plan) -> tuple[Refusal | None, int]:
         """(refusal, nonce) in one round trip."""
-        address, chain_id = self._signer.address, plan.block.chain_id
         refusal, nonce = await asyncio.gather(
-            simulate(self._transport, plan, address, self._errors),
-            nonces.next_nonce(self._journal, self._transport, chain_id, address),
+            simulate(self._transport, plan, self._signer.address, self._errors),
+            self._nonces.next(plan.block, self._signer.address),
             return_exceptions=True,
         )
         if isinstance(nonce, BaseException):

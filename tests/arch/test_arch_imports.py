@@ -45,6 +45,7 @@ VOCABULARY |= {
     "allowed",
     "sockets",
     "dialing",
+    "voices",
 }
 """What every room may read."""
 ALSO = {"signer": {"watchdog"}}

@@ -22,7 +22,7 @@ from keeper.daemon.loop import ChainLoop, Parts
 from keeper.daemon.shadow import ShadowBook
 from keeper.daemon.stops import PAUSE, REVERT_WINDOW_BLOCKS
 from keeper.daemon.tick import Tick
-from keeper.errors import Broken, Transient, Unwritable
+from keeper.errors import Broken, Disputed, Transient, Unwritable
 from keeper.journal.write import Journal
 from keeper.model import (
     Attempt,
@@ -419,6 +419,16 @@ def test_row_foreign_nonce__when_found_before_a_signature__then_watching_goes_on
     assert night.block() == set()
     assert night.alarms("broken") == ["CRITICAL", "CRITICAL"]
     assert night.standing("not_acting") == {str(position_id(ALICE)), str(position_id(BOB))}
+
+
+def test_row_disputed_nonce__when_one_endpoint_says_so_alone__then_it_ends_by_itself(night: Night) -> None:
+    night.bank.refuses_with = Disputed("one of 3 endpoints says that 0xa1 has sent 5 transactions")
+    assert night.block() == set()
+    assert night.loop.broken == ""
+    assert night.standing("not_sent") == {str(position_id(ALICE)), str(position_id(BOB))}
+    night.bank.refuses_with = None
+    assert night.block() == {ALICE, BOB}
+    assert night.standing("not_sent") == set()
 
 
 def test_row_unwritable_disk__when_the_journal_takes_nothing__then_nothing_is_sent_until_it_does(

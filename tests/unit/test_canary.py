@@ -484,6 +484,7 @@ def test_yielding__when_another_is_low_or_unread__then_the_canary_has_its_own_li
         ("lane", "broken", Stage.SIGNER),
         ("simulation", "simulation_reverted", Stage.SIMULATION),
         ("lane", "unreachable", Stage.SIMULATION),
+        ("lane", "disputed", Stage.SIGNER),
         ("fees", "gas_cap", Stage.PLAN),
     ],
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from keeper.daemon.discovery import reload_changed
-from keeper.errors import Broken, ConfigError, Raced, Transient
+from keeper.errors import Broken, ConfigError, Disputed, Raced, Transient
 from keeper.model import Block, IntentState, Level, Outcome, PlanKey, Refusal
 from tests import build
 from tests.loop_double import DIGEST, Loop, loop, vault
@@ -174,6 +174,7 @@ async def test_guard__when_it_refuses__then_the_next_block_tries_anew_without_a_
         (Refusal(who="simulate", code="reverts", why="paused"), "reverts", True),
         (Raced("the chain moved"), "raced", False),
         (Transient("nobody answers"), "unreachable", True),
+        (Disputed("one says more"), "disputed", True),
         (Broken("a second nonce"), "broken", True),
     ],
 )

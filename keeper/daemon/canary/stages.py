@@ -13,7 +13,7 @@ SETTLED = frozenset({IntentState.SETTLED, IntentState.FINAL})
 ENDED = frozenset({IntentState.CANCELLED, IntentState.EXPIRED, IntentState.REPLACED})
 NOT_SENT_AT = {"simulation": Stage.SIMULATION, "signer": Stage.SIGNER}
 """Who refused a plan -> the stage at which it stayed; by its code where it was the lane."""
-LANE_AT = {"unreachable": Stage.SIMULATION, "broken": Stage.SIGNER}
+LANE_AT = {"unreachable": Stage.SIMULATION, "disputed": Stage.SIGNER, "broken": Stage.SIGNER}
 OVERTAKEN = ("raced", "overtaken")
 """Codes of the lane that say nothing of the canary: the next block decides anew."""
 

@@ -209,23 +209,23 @@ def fee_cap_ignored() -> list[Change]:
 
 @bug
 def nodes_nonce_trusted() -> list[Change]:
-    async def trusting(ledger: Any, transport: Any, chain_id: int, address: str) -> int:
-        return nonce.count(await transport.request("eth_getTransactionCount", [address, "latest"]))
+    async def trusting(self: Any, block: Any, address: str) -> int:
+        return nonce.count(await self._transport.request("eth_getTransactionCount", [address, "latest"]))
 
     return [
-        (nonce, "next_nonce", trusting),
+        (nonce.Nonces, "next", trusting),
         (Journal, "_refuse_second_nonce", lambda *_: None),
     ]
 
 
 @bug
 def nonce_gap() -> list[Change]:
-    ask = nonce.next_nonce
+    ask = nonce.Nonces.next
 
     async def skipping(*args: Any) -> int:
         return await ask(*args) + 1
 
-    return [(nonce, "next_nonce", skipping)]
+    return [(nonce.Nonces, "next", skipping)]
 
 
 @bug

@@ -13,7 +13,7 @@ from keeper.errors import Broken, Raced, Transient, Unwritable
 from keeper.journal.write import Journal
 from keeper.model import Attempt, IntentState, Outcome
 from keeper.seams import Kept, Signed, TxFields
-from keeper.transaction.nonce import agreed, count, next_nonce
+from keeper.transaction.nonce import Nonces, agreed, count
 from keeper.transaction.send import Live
 from keeper.units import GWEI
 from tests.chain_double import ChainDouble, FakeSigner
@@ -176,9 +176,10 @@ def test_nonce__when_journal_and_chain_are_compared__then_never_behind_the_chain
         agreed(7, 8, WALLET)
     with pytest.raises(Broken, match="no nonce was adopted"):
         agreed(None, 0, WALLET)
-    assert run(next_nonce(journal, ChainDouble(), CHAIN_ID, WALLET)) == 0
+    at = ChainDouble().head
+    assert run(Nonces(journal, ChainDouble()).next(at, WALLET)) == 0
     with pytest.raises(Broken, match="foreign nonce"):
-        run(next_nonce(journal, ChainDouble(nonce=1), CHAIN_ID, WALLET))
+        run(Nonces(journal, ChainDouble(nonce=1)).next(at, WALLET))
 
 
 def test_nonce__when_somebody_else_used_one_that_we_signed_for__then_nothing_is_signed_until_adopted(
