@@ -10,7 +10,7 @@
     ├─ Raced          the chain or the journal moved: drop the plan, the next tick decides anew
     └─ Broken         an invariant failed: stop acting, keep watching, alarm loudly
         ├─ Unwritable a disk takes nothing just now: sign nothing, keep watching, alarm, go on when it does
-        └─ Unsigned   the signer's policy does not allow one request: that plan is not sent, nothing else stops
+        └─ Unsigned   the signer does not allow one request: that plan is not sent or raised, nothing else stops
 
 An expected "no" is not an error but a value: see ``keeper.model.Refusal``.
 """

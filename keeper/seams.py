@@ -355,7 +355,7 @@ class Signer(Protocol):
     def address(self) -> str: ...
 
     async def sign(self, tx: TxFields) -> Signed:
-        """Signed bytes. Raises Broken when the request lies outside its policy."""
+        """Signed bytes. Raises Unsigned when this request is not allowed, any other Broken when nothing more is."""
         ...
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from keeper.confirmation import revival
 from keeper.confirmation.branch import Branch
 from keeper.confirmation.missing import Missing
 from keeper.confirmation.needs import Lane, Record
-from keeper.confirmation.pressing import may_raise, tried, wants_bump
+from keeper.confirmation.pressing import Failures, may_raise, wants_bump
 from keeper.confirmation.promise import broken_promise
 from keeper.confirmation.receipt import Receipt, Sight
 from keeper.confirmation.receipts import Receipts
-from keeper.errors import Transient, Unwritable
+from keeper.errors import Broken, Transient
 from keeper.model import (
     Attempt,
     Block,
@@ -64,18 +65,18 @@ class Confirmation:
         """Conclusions that are journaled and not returned yet: a tending may be cut short."""
         self._why_left_s = WHY_S
         """Of the running tending."""
-        self._full: Unwritable | None = None
-        """The journal's disk as the running tending found it."""
+        self._failed = Failures()
+        """What broke in the running tending."""
 
     async def tend(self, block: Block, snapshot: Snapshot) -> tuple[Outcome, ...]:
         """Judge every open and followed intent at ``block``, of which ``snapshot`` is the photograph.
 
         Must run before planning in each tick. An outcome is returned once per conclusion (INCLUDED, REVERTED,
         REPLACED, CANCELLED), and as SENT when a reorganisation takes one back; depth is journaled only.
-        Network failures conclude nothing. Unwritable of the journal is raised once everything was tried, for
-        what is signed already is sent again in every block; any other Broken, and ConfigError, pass through.
+        Network failures conclude nothing. What fails for one (Broken, Transient) is raised once everything was tried,
+        the worst of it, for what is signed already is sent again in every block.
         """
-        self.troubles, self._full, self._why_left_s = {}, None, WHY_S
+        self.troubles, self._failed, self._why_left_s = {}, Failures(), WHY_S
         if self._lane.unsure:
             await self._settle(block)
         opened = [i for i in self._journal.open_intents(block.chain_id) if i.attempts]
@@ -85,9 +86,10 @@ class Confirmation:
             # in the order of the chain: what an earlier plan did decides what is left for a later one
             for intent in sorted([*opened, *followed], key=_nonce):
                 await self._tend_one(intent, block, snapshot)
-            await self._deepen(self._sights, block)
-        if self._full is not None:
-            raise self._full
+            with self._failed.kept():
+                await self._deepen(self._sights, block)
+        if self._failed.worst is not None:
+            raise self._failed.worst
         told, self._untold = tuple(self._untold), []
         return told
 
@@ -107,23 +109,16 @@ class Confirmation:
 
     async def _settle(self, block: Block) -> None:
         """Ask the signer what it signed; where it or the disk cannot say, the next block asks again."""
-        try:
+        with self._failed.kept(), suppress(Transient):
             await self._lane.settle(block.chain_id)
-        except Transient:
-            return
-        except Unwritable as error:
-            self._full = error
 
     async def _tend_one(self, intent: Intent, block: Block, snapshot: Snapshot) -> None:
         tend = self._tend_open if intent.state.open else self._tend_followed
-        try:
+        # the others' bytes must go out all the same
+        with self._failed.kept():
             outcome = await tend(intent, self._sights[intent.key], block, snapshot)
-        except Unwritable as error:
-            # the others' bytes must go out all the same
-            self._full = error
-            return
-        if outcome is not None:
-            self._untold.append(outcome)
+            if outcome is not None:
+                self._untold.append(outcome)
 
     async def _tend_open(
         self, intent: Intent, sight: Sight, block: Block, snapshot: Snapshot
@@ -273,10 +268,10 @@ class Confirmation:
         state = IntentState.CANCELLING if late else IntentState.SENT
         try:
             outcome = self._without_receipt(intent, state, block, why)
-        except Unwritable:
+        except Broken:
             # it is the chain that forgot them: a disk that takes no note of it must not keep them back
             if intent.attempts[-1].cancel or not (late or self._done_by(intent, snapshot)):
-                await self._lane.rebroadcast(intent)
+                await self._failed.tried(self._lane.rebroadcast(intent))
             raise
         reopened = self._unless_done(replace(intent, state=state), block, snapshot)
         await self._press(reopened, block, snapshot.means)
@@ -308,20 +303,20 @@ class Confirmation:
         answer: Attempt | Refusal | None = None
         void = intent.state is IntentState.CANCELLING and not top.cancel
         if void or (block.number > intent.plan.bounds.deadline_block and not top.cancel):
-            answer = await tried(self._lane.cancel(intent.key, block, means))
+            answer = await self._failed.tried(self._lane.cancel(intent.key, block, means))
         elif (urgent := self._held_up(top, block)) is not None:
-            answer = await tried(self._lane.clear(intent.key, urgent, block, means))
+            answer = await self._failed.tried(self._lane.clear(intent.key, urgent, block, means))
         elif wants_bump(intent, top, block):
-            answer = await tried(self._lane.bump(intent.key, block, means))
+            answer = await self._failed.tried(self._lane.bump(intent.key, block, means))
         if isinstance(answer, Refusal) and self._renewed(intent):
             return
         if not isinstance(answer, Attempt) and not void:
             # whatever kept a new signature back, what is signed and durable stays in the pools
-            verdict = await tried(self._lane.rebroadcast(intent))
+            verdict = await self._failed.tried(self._lane.rebroadcast(intent))
             if isinstance(verdict, Refusal):
                 answer = answer or verdict
             elif answer is None and verdict.wants_more and may_raise(intent, top, block):
-                answer = await tried(self._lane.bump(intent.key, block, means))
+                answer = await self._failed.tried(self._lane.bump(intent.key, block, means))
             elif verdict.overtaken and self._overtaken.get(intent.key, block) == block:
                 # mined in a block newer than this photograph, says a node: the next one shows by what
                 self._overtaken[intent.key] = block
@@ -371,10 +366,8 @@ class Confirmation:
         entry = Entry(
             kind="attempt", chain_id=block.chain_id, block_number=block.number, subject=str(key), why=why
         )
-        try:
+        with self._failed.kept():
             self._journal.record(entry)
-        except Unwritable as error:
-            self._full = error
 
 
 def _nonce(intent: Intent) -> int:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Generator
+from contextlib import contextmanager
 from typing import TypeVar
 
-from keeper.errors import Raced, Transient, Unsigned, Unwritable
+from keeper.errors import Broken, Raced, Transient, Unsigned, Unwritable
 from keeper.model import Attempt, Block, Intent, Refusal
 
 _T = TypeVar("_T")
@@ -28,9 +29,36 @@ def wants_bump(intent: Intent, top: Attempt, block: Block) -> bool:
     return outbid or intent.plan.urgent or waited >= _PATIENCE_BLOCKS
 
 
-async def tried(pressing: Awaitable[_T]) -> _T | Refusal:
-    """What came of it; what may pass, or concerns this one signature, is a refusal and stops nothing else."""
-    try:
-        return await pressing
-    except (Transient, Raced, Unsigned, Unwritable) as error:
-        return Refusal(who="confirmation", code="not pressed", why=str(error))
+class Failures:
+    """What broke while one after another was tended; told once everybody's bytes are out."""
+
+    def __init__(self) -> None:
+        self.worst: Transient | Broken | None = None
+
+    @contextmanager
+    def kept(self) -> Generator[None]:
+        """Whatever fails within keeps nobody behind it from being tended."""
+        try:
+            yield
+        except (Transient, Broken) as error:
+            if self.worst is None or _gravity(error) > _gravity(self.worst):
+                self.worst = error
+
+    async def tried(self, pressing: Awaitable[_T]) -> _T | Refusal:
+        """What came of it. What may pass, or concerns this one signature, is a refusal and stops nothing else; what
+        breaks is a refusal to the plan, whose stored bytes go out all the same, and is kept."""
+        try:
+            return await pressing
+        except (Transient, Raced, Unsigned, Unwritable) as error:
+            return Refusal(who="confirmation", code="not pressed", why=str(error))
+        except Broken as error:
+            with self.kept():
+                raise
+            return Refusal(who="confirmation", code="broken", why=str(error))
+
+
+def _gravity(error: Transient | Broken) -> int:
+    """What ends by itself must not hide what does not."""
+    if isinstance(error, Broken):
+        return 1 if isinstance(error, Unwritable) else 2
+    return 0

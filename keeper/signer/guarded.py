@@ -38,8 +38,8 @@ class GuardedSigner:
     async def sign(self, tx: TxFields) -> Signed:
         """Signed bytes, durable in the store; what is refused is not signed.
 
-        Raises Unsigned when the policy does not allow ``tx``, Unwritable when the store's disk takes nothing,
-        Broken when a rule of the store says no.
+        Raises Unsigned when the policy, or a rule of the store, does not allow ``tx``, Unwritable when the store's
+        disk takes nothing, Broken when the store and whoever asks tell the key's history differently.
         """
         if (why := self._policy.refuses(tx)) is not None:
             raise Unsigned(f"signer refuses: {why}")

@@ -58,9 +58,13 @@ async def answer(line: bytes, signer: GuardedSigner) -> dict[str, object]:
             return {"ok": True, **_told(await signer.sign(fields_of(request["tx"])))}
         return {"ok": False, "why": "unknown request: address, sign or stored"}
     except Broken as error:
-        return {"ok": False, "why": str(error), "kind": KINDS.get(type(error), "")}
+        return {"ok": False, "why": str(error), "kind": _kind(error)}
     except (ValueError, TypeError, KeyError) as error:
         return {"ok": False, "why": f"malformed request ({type(error).__name__})"}
+
+
+def _kind(error: Broken) -> str:
+    return next((name for kind, name in KINDS.items() if isinstance(error, kind)), "")
 
 
 def fields_of(row: Any) -> TxFields:

@@ -2,6 +2,10 @@
 
 Check and insert are one exclusive transaction, committed with ``synchronous=FULL`` before a signature leaves.
 The rules (S1 to S7) hold whatever the daemon claims: a claim about the chain never unlocks a second nonce.
+
+A refusal is of one signature (Refused) where it ends by itself or concerns one plan: S3 for a fee, S4, S5, S6. It is
+of the key (plain Broken) where signer and daemon tell its history differently: S1, S3 for another's nonce, S7. Where
+both are true the second is told, for it asks for a person.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from keeper.errors import Broken, ConfigError, Unwritable, unopened
+from keeper.errors import Broken, ConfigError, Unsigned, Unwritable, unopened
 from keeper.seams import Kept, Signed, TxFields
 from keeper.signer import disk, eip1559
 from keeper.units import mul_div_up
@@ -46,8 +50,8 @@ class DayCaps:
     """By token, lower case; a token that is not named may not be spent at all."""
 
 
-class Refused(Broken):
-    """A rule of the store says no; nothing was signed."""
+class Refused(Unsigned):
+    """A rule of the store says no to one signature; nothing was signed."""
 
 
 class Store:
@@ -102,28 +106,34 @@ class Store:
         self._connection.close()
 
     def adopt(self, chain_id: int, nonce: int, why: str, at_s: float) -> None:
-        """An operator's word that every lower nonce is accounted for. Raises Refused when it goes back."""
+        """An operator's word that every lower nonce is accounted for. Raises Broken when it goes back."""
         with self._exclusive:
             top = self._top(chain_id)
             if top is not None and nonce <= top:
-                raise Refused(f"nonce {top} was signed: adopting {nonce} would sign it a second time")
+                raise Broken(f"nonce {top} was signed: adopting {nonce} would sign it a second time")
             values = (str(chain_id), str(nonce), why, at_s)
             self._connection.execute("INSERT OR REPLACE INTO adopted VALUES (?, ?, ?, ?)", values)
 
     def sign(self, asked: Asked, caps: DayCaps, now_s: float, make: Callable[[], Signed]) -> Signed:
-        """Check, sign and insert as one; what was signed before comes back unchanged. Raises Refused."""
+        """Check, sign and insert as one; what was signed before comes back unchanged.
+
+        Raises Refused for this signature alone, Broken where the key's history is in doubt.
+        """
         tx = asked.tx
         with self._exclusive:
             rows = self._of_nonce(tx.chain_id, tx.nonce)
             for row in rows:
                 if row["payload"] == asked.payload and row["intent"] == asked.intent:
                     return Signed(raw=bytes(row["raw"]), hash=str(row["hash"]))
+            if rows:
+                _refuse_taken(asked, rows)
+            else:
+                self._refuse_gap(tx)
             self._refuse_other_nonce(asked)
             if rows:
                 _refuse_replacement(asked, rows)
             else:
                 self._refuse_older_seq(asked)
-                self._refuse_gap(tx)
             self._refuse_day(asked, caps, now_s)
             signed = make()
             self._insert(asked, len(rows), signed, now_s)
@@ -173,11 +183,11 @@ class Store:
             "SELECT nonce FROM adopted WHERE chain_id = ?", (str(tx.chain_id),)
         ).fetchone()
         if row is None and top is None:
-            raise Refused(f"S7: no nonce was adopted for chain {tx.chain_id}")
+            raise Broken(f"S7: no nonce was adopted for chain {tx.chain_id}")
         following = -1 if top is None else top + 1
         expected = max(following, -1 if row is None else int(row["nonce"]))
         if tx.nonce != expected:
-            raise Refused(f"S1: nonce {tx.nonce} is not the next one, {expected}")
+            raise Broken(f"S1: nonce {tx.nonce} is not the next one, {expected}")
 
     def _refuse_day(self, asked: Asked, caps: DayCaps, now_s: float) -> None:
         """S6: the day's sums, each nonce at its dearest, this one included."""
@@ -226,11 +236,16 @@ def _leaves_wei(tx: TxFields) -> int:
     return tx.gas_limit * tx.max_fee_wei + tx.value_wei
 
 
-def _refuse_replacement(asked: Asked, rows: list[sqlite3.Row]) -> None:
-    """S3: the same intent, both fees up by an eighth. S4: once it is cancelled, only cancelled again."""
-    tx, intent = asked.tx, rows[0]["intent"]
+def _refuse_taken(asked: Asked, rows: list[sqlite3.Row]) -> None:
+    """S3: a nonce is for one intent; who asks for it in another's name has forgotten what was signed."""
+    intent = rows[0]["intent"]
     if intent != asked.intent:
-        raise Refused(f"S3: nonce {tx.nonce} is for {intent}, not for {asked.intent}")
+        raise Broken(f"S3: nonce {asked.tx.nonce} is for {intent}, not for {asked.intent}")
+
+
+def _refuse_replacement(asked: Asked, rows: list[sqlite3.Row]) -> None:
+    """S3: both fees up by an eighth. S4: once it is cancelled, only cancelled again."""
+    tx, intent = asked.tx, asked.intent
     if any(r["cancel"] for r in rows) and not asked.cancel:
         raise Refused(f"S4: {intent} is being cancelled")
     for name, fee_wei in (("max_fee", tx.max_fee_wei), ("tip", tx.tip_wei)):

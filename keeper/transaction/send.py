@@ -167,13 +167,14 @@ class Live:
             waits = stuck.attempts and stuck.attempts[-1].nonce >= snapshot.means.nonce
             yields = urgent or self.practises(stuck.key.position)
             if waits and yields and holds_up(stuck.attempts[-1], attempt):
-                await self._clear(stuck, self._open(attempt.key), snapshot.block, snapshot.means)
+                with suppress(Raced, Transient, Unsigned, Unwritable):
+                    await self._clear(stuck, self._open(attempt.key), snapshot.block, snapshot.means)
 
     async def _clear(self, stuck: Intent, urgent: Intent, block: Block, means: Means) -> Attempt | Refusal:
         raised: Attempt | Refusal | None = None
-        void = stuck.state is IntentState.CANCELLING
-        if stuck.attempts[-1].cancel or (stuck.plan.steps and not void):
-            raised = await self._bump(stuck, block, means, urgent)
+        if stuck.attempts[-1].cancel or (stuck.plan.steps and stuck.state is not IntentState.CANCELLING):
+            with suppress(Unsigned):  # a day that is used up for payloads may still free a nonce
+                raised = await self._bump(stuck, block, means, urgent)
         # an approval is outside what the daemon may sign anew
         return raised if isinstance(raised, Attempt) else await self._cancel(stuck, block, means, urgent)
 
@@ -330,11 +331,10 @@ class Live:
 
     async def _signed(self, attempt: Attempt, call: Call, chain_id: int) -> Attempt:
         """The attempt with its bytes, which nobody but this process knows yet."""
-        tx = fields_of(attempt, call, chain_id)
         if attempt.key in self._unsure:
             raise Raced(f"{attempt.key}: the signer has not said yet what it signed")
         try:
-            signed = await self._signer.sign(tx)
+            signed = await self._signer.sign(fields_of(attempt, call, chain_id))
         except (Transient, asyncio.CancelledError):
             if isinstance(self._signer, Remembers):
                 self._unsure.add(attempt.key)
@@ -383,8 +383,8 @@ class Live:
 
     def _first_fee(self, plan: Plan, snapshot: Snapshot) -> Fee | Refusal:
         market = Market(base_fee_wei=snapshot.block.base_fee_wei, tip_wei=snapshot.means.tip_wei)
-        cap_wei = self._cap_wei(plan, snapshot.means)
-        return first_fee(market, plan.bounds.gas_limit, cap_wei, urgent=plan.urgent)
+        cap_wei, gas = self._cap_wei(plan, snapshot.means), plan.bounds.gas_limit
+        return first_fee(market, gas, cap_wei, urgent=plan.urgent)
 
     def _cap_wei(self, plan: Plan, means: Means | None, frees: int | None = None) -> int:
         return affordable_wei(plan, means, self._journal.open_intents(plan.block.chain_id), frees)

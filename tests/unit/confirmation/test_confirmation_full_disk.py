@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from keeper.clock import ManualClock
 from keeper.confirmation import Confirmation
-from keeper.errors import Broken, Unsigned, Unwritable
+from keeper.errors import Broken, KeeperError, Transient, Unwritable
 from keeper.journal.write import Journal
 from keeper.model import Attempt, IntentState, Outcome, Plan
 from keeper.seams import Signed, TxFields
+from keeper.signer.guarded import GuardedSigner
+from keeper.signer.key import Key
+from keeper.signer.policy import SigningPolicy
+from keeper.signer.remote import _accepted
+from keeper.signer.service import answer, row_of
+from keeper.signer.store import DAY_S, DayCaps, Store
 from keeper.transaction.send import Live
 from keeper.units import WAD
+from keeper.venues.aave_v3.signing import aave_v3_calls
 from tests.chain_double import ChainDouble, FakeSigner, read_tx
-from tests.plans import CHAIN_ID, WALLET, plan, position_id, snapshot
+from tests.keystores import CANARY, address_of
+from tests.plans import ACCOUNT, CHAIN_ID, POOL, USDC, WALLET, plan, position_id, snapshot
 from tests.virtual_time import run
 
 pytestmark = pytest.mark.unit
@@ -199,32 +209,151 @@ def test_settle__when_the_disk_is_full__then_what_is_open_is_sent_again_all_the_
     assert house.resent(house.tend_full) == [made.hash]
 
 
-def test_press__when_the_policy_refuses_the_higher_fee__then_the_bytes_go_on_and_nothing_else_stops(
-    house: House, monkeypatch: pytest.MonkeyPatch
+class Asking(FakeSigner):
+    """Bytes that the double reads, once the signer's own process would have signed, or its refusal as it arrives."""
+
+    def __init__(self, path: Path, caps: DayCaps) -> None:
+        super().__init__()
+        self.clock = ManualClock(1_000_000.0)
+        store = Store.create(path)
+        store.adopt(CHAIN_ID, 0, "test", 0.0)
+        policy = SigningPolicy(
+            chain_id=CHAIN_ID,
+            address=address_of(),
+            calls=aave_v3_calls(POOL, {USDC.address: 5_000_000}, [ACCOUNT]),
+            fee_wei_max=10**17,
+        )
+        self.guarded = GuardedSigner(Key(CANARY), policy, caps, store, self.clock)
+
+    async def sign(self, tx: TxFields) -> Signed:
+        own = replace(tx, to=address_of()) if tx.to == WALLET else tx
+        line = json.dumps({"do": "sign", "tx": row_of(own)}).encode()
+        _accepted(json.loads(json.dumps(await answer(line, self.guarded))))
+        return await super().sign(tx)
+
+
+def asking(house: House, path: Path, *, fee_wei: int) -> Asking:
+    """The house's signer from now on, which may sign away that much a day."""
+    made = Asking(path, DayCaps(fee_wei=fee_wei, units={USDC.address.lower(): 10**9}))
+    house.signer, house.live._signer = made, made
+    return made
+
+
+def test_press__when_the_days_fees_are_spent__then_the_bytes_go_on_until_the_day_is_over(
+    house: House, tmp_path: Path
 ) -> None:
     """One refused signature is not a broken house: the tick that it happens in must not end."""
-
-    async def refuse(tx: TxFields) -> Signed:
-        raise Unsigned("signer refuses: the day's fees are spent")
-
+    signer = asking(house, tmp_path / "signer.sqlite", fee_wei=17 * 10**15)
     stuck = two_stuck(house)
-    monkeypatch.setattr(house.signer, "sign", refuse)
-    assert house.resent(house.tend) == stuck
-    assert set(house.confirmation.troubles.values()) == {
-        "not pressed: signer refuses: the day's fees are spent"
-    }
+    for _ in range(3):
+        house.chain.mine(empty=True)
+        assert house.resent(house.tend) == stuck
+        told = house.confirmation.troubles.values()
+        assert [w.partition(" would")[0] for w in told] == ["not pressed: S6: the day's fees"] * 2
+    signer.clock.advance(DAY_S + 1)
+    house.chain.mine(empty=True)
+    # the first is raised, and the day has no room for both
+    raised, unraised = house.resent(house.tend)
+    assert (raised != stuck[0], unraised) == (True, stuck[1])
+    assert len(house.confirmation.troubles) == 1
 
 
-def test_press__when_the_journal_is_broken__then_it_comes_out_at_once(
+def test_press__when_the_days_fees_are_spent__then_what_must_not_act_is_cancelled_all_the_same(
+    house: House, tmp_path: Path
+) -> None:
+    asking(house, tmp_path / "signer.sqlite", fee_wei=17 * 10**15)
+    two_stuck(house)
+    first, _ = house.journal.open_intents()
+    house.journal.set_state(first.key, S.CANCELLING, "given up", 100)
+    house.chain.mine(empty=True)
+    house.tend()
+    assert [i.attempts[-1].cancel for i in house.journal.open_intents()] == [True, False]
+
+
+def test_press__when_the_history_of_the_key_is_in_doubt__then_told_once_every_plan_was_sent_again(
+    house: House, tmp_path: Path
+) -> None:
+    """A store from an old copy: the plan whose signature it refuses, and those behind it, stay in the pools."""
+    stuck = two_stuck(house)
+    asking(house, tmp_path / "old.sqlite", fee_wei=10**18).guarded._store.adopt(CHAIN_ID, 1, "old", 0.0)
+    for _ in range(3):
+        house.chain.mine(empty=True)
+
+        # the second plan's nonce is the one that this store takes for the next
+        first, second = house.resent(lambda: broken(house, "S1: nonce 0 is not the next one"))
+        assert (first, second != stuck[1]) == (stuck[0], True)
+    assert next(iter(house.confirmation.troubles.values())).startswith("broken: S1: nonce 0 is not")
+    assert [len(i.attempts) > 1 for i in house.journal.open_intents()] == [False, True]
+
+
+def test_press__when_the_journal_is_broken__then_it_comes_out_once_the_stored_bytes_are_out(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def replaced(*_: object) -> None:
-        raise Broken("journal.sqlite was replaced or deleted under the running keeper")
+    def damaged(*_: object) -> None:
+        raise Broken("journal.sqlite is damaged: restore it")
 
-    two_stuck(house)
-    monkeypatch.setattr(house.journal, "add_attempt", replaced)
-    with pytest.raises(Broken, match="replaced or deleted"):
+    stuck = two_stuck(house)
+    monkeypatch.setattr(house.journal, "add_attempt", damaged)
+    assert house.resent(lambda: broken(house, "is damaged")) == stuck
+    # nothing leaves beside a journal that is kept no more
+    monkeypatch.setattr(house.journal, "refuse_replaced", damaged)
+    assert house.resent(lambda: broken(house, "is damaged")) == []
+
+
+def broken(house: House, words: str) -> None:
+    """Tended to the end, and plainly broken."""
+    with pytest.raises(Broken, match=words) as caught:
         house.tend()
+    assert type(caught.value) is Broken
+
+
+def test_tend__when_the_disk_is_full_and_something_broke__then_what_broke_is_told(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk ends by itself, and must not hide what does not; whichever came first."""
+    for order in ("01", "10"):
+        fails = iter(order * 9)
+
+        def conclude(*_: object, fails: Iterator[str] = fails) -> None:
+            raise Unwritable("disk is full") if next(fails) == "0" else Broken("no such move")
+
+        with monkeypatch.context() as patched:
+            two_stuck(house, blocks=0) if order == "01" else None
+            patched.setattr(house.journal, "record_outcome", conclude)
+            house.chain.mine()
+            broken(house, "no such move")
+
+
+@pytest.mark.parametrize("raised", [Broken("signer store failed"), Transient("no answer")])
+def test_conclude__when_it_fails_for_one__then_the_plan_behind_it_is_sent_again(
+    house: House, monkeypatch: pytest.MonkeyPatch, raised: KeeperError
+) -> None:
+    async def why(wanted: Plan, at: int) -> str:
+        raise raised
+
+    house.chain.fails_on_chain = True
+    _, second = two_stuck(house, blocks=0)
+    del house.chain.pool[1]
+    house.chain.mine()
+    house.confirmation._why = why
+
+    def failing() -> None:
+        with pytest.raises(type(raised), match=str(raised)):
+            house.tend()
+
+    assert house.resent(failing) == [second]
+
+
+def test_settle__when_the_signer_is_broken__then_what_is_open_is_sent_again_all_the_same(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def settle(chain_id: int) -> None:
+        raise Broken("signer store failed: it was replaced")
+
+    made = house.act(plan(at=house.chain.head))
+    house.live._unsure.add(plan(2).key)
+    monkeypatch.setattr(house.live, "settle", settle)
+    assert house.resent(lambda: broken(house, "it was replaced")) == [made.hash]
 
 
 def test_rebroadcast__when_its_note_finds_no_room__then_the_plan_behind_it_is_sent_too(

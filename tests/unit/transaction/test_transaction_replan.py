@@ -10,9 +10,10 @@ import pytest
 
 from keeper.clock import ManualClock
 from keeper.confirmation import Confirmation
-from keeper.errors import Raced, Rejected
+from keeper.errors import Broken, Raced, Rejected, Unsigned
 from keeper.journal.write import Journal
 from keeper.model import Amount, Attempt, Intent, IntentState, Plan, Refusal, Repay
+from keeper.seams import Signed, TxFields
 from keeper.transaction.send import Live
 from keeper.units import GWEI, WAD
 from tests.chain_double import ChainDouble, FakeSigner, read_tx
@@ -218,3 +219,43 @@ def test_urgent__when_an_approval_stands_before_it__then_it_is_cancelled_not_sig
     assert read_tx(top.raw)[0].to == WALLET
     keeper.chain.mine()
     assert len(keeper.chain.effects(POOL)) == 1
+
+
+@pytest.mark.parametrize("cancels", [True, False])
+def test_act__when_the_signer_refuses_to_raise_what_is_in_the_way__then_its_nonce_is_freed_and_ours_is_sent(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch, cancels: bool
+) -> None:
+    """The day's fees are spent for payloads: another's refused signature must not be told as ours."""
+    keeper.act(keeper.plan(name="other"))
+    keeper.chain.mine(empty=True)
+    urgent = keeper.plan(urgent=True)
+    sign = keeper.signer.sign
+
+    async def refuse(tx: TxFields) -> Signed:
+        if tx.intent != str(urgent.key) and (tx.data or not cancels):
+            raise Unsigned("S6: the day's fees would reach 2 wei, the cap is 1")
+        return await sign(tx)
+
+    monkeypatch.setattr(keeper.signer, "sign", refuse)
+    made = keeper.act(urgent)
+    assert isinstance(made, Attempt)
+    assert read_tx(keeper.chain.sent[1])[1] == made.hash
+    assert [a.cancel for a in keeper.intent("other").attempts] == ([False, True] if cancels else [False])
+
+
+def test_act__when_what_broke_was_in_the_way__then_it_stops_the_key(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper.act(keeper.plan(name="other"))
+    keeper.chain.mine(empty=True)
+    urgent = keeper.plan(urgent=True)
+    sign = keeper.signer.sign
+
+    async def doubt(tx: TxFields) -> Signed:
+        if tx.intent != str(urgent.key):
+            raise Broken("S1: nonce 0 is not the next one, 1")
+        return await sign(tx)
+
+    monkeypatch.setattr(keeper.signer, "sign", doubt)
+    with pytest.raises(Broken, match="S1"):
+        keeper.act(urgent)
