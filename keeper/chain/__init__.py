@@ -7,6 +7,7 @@
 - ``lane.py``: one endpoint's queue: rate limit, priorities, weights, 429 penalty
 - ``endpoint.py``: one endpoint: body, lane, record, and the chain id that it must prove
 - ``endpoints.py``: several endpoints as one Transport: failover, hedge, circuit
+- ``canvass.py``: several endpoints' own words, the next one asked where one gives none
 - ``batch.py``: many calls as one Multicall3 read at one block hash
 - ``block.py``: a header from JSON, strictly
 - ``line.py``: the heads already seen: what is new, what is old, how deep a reorganisation went

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,6 +21,17 @@ SHAKY_SHARE = 0.1
 """An endpoint that fails more of its requests than this is asked after those that do not."""
 _SHAKY_WEIGHT = 0.05
 """Of the newest request in the running share: the last twenty or so count."""
+
+_ELSEWHERE = re.compile(
+    r"(header|block|state|trie node|resource|historical).{0,60}"
+    r"(not found|not available|unavailable|missing|could not be found|pruned)"
+    r"|(unknown|missing|cannot find|could not find|pruned).{0,20}(block|header|trie node|state)"
+    r"|BlockOutOfRange|not currently canonical|^internal error$|internal server error",
+    re.IGNORECASE,
+)
+"""A lagging or pruned replica does not know a fresh block hash; another endpoint may."""
+_ELSEWHERE_CODES = frozenset({-32601, -32001, -32002, -32004})
+"""EIP-1474: method not found, resource not found, resource unavailable, method not supported."""
 
 
 class Kind(StrEnum):
@@ -138,6 +150,8 @@ class Endpoint:
         self._verified_at: int | None = None
         """``rpc.connects`` when the chain id was last seen right; None after a transport failure."""
         self._verifying = asyncio.Lock()
+        self._out_s: list[float] = []
+        """When the questions that it has not answered yet went out, oldest first, on the event loop's clock."""
 
     @property
     def well(self) -> bool:
@@ -154,6 +168,11 @@ class Endpoint:
     def resting(self) -> bool:
         """Whether it was sent out for a while and that while is not over."""
         return self.state is State.OUT and self.out_until_s > self._clock.monotonic_s()
+
+    @property
+    def silent_s(self) -> float:
+        """For how long it has kept its oldest unanswered question; what waits in the lane is not out."""
+        return asyncio.get_running_loop().time() - self._out_s[0] if self._out_s else 0.0
 
     def status(self) -> EndpointStatus:
         """As it stands, for display."""
@@ -270,6 +289,8 @@ class Endpoint:
     async def _call(self, ask: Ask) -> object:
         await self.lane.acquire(ask.priority, ask.weight)
         started_s = self._clock.monotonic_s()
+        out_s = asyncio.get_running_loop().time()
+        self._out_s.append(out_s)
         try:
             result = await self.rpc.call(ask.method, ask.params, timeout_s=ask.left_s)
         except TooLarge:
@@ -293,6 +314,7 @@ class Endpoint:
                 self.count_failure(f"{self.name}: did not answer in time", Fault.TIMEOUT)
             raise
         finally:
+            self._out_s.remove(out_s)
             self.lane.release(ask.priority)
         took_ms = (self._clock.monotonic_s() - started_s) * 1e3
         self._latency_ms = took_ms if self._latency_ms is None else 0.8 * self._latency_ms + 0.2 * took_ms
@@ -305,3 +327,10 @@ class Endpoint:
         self.last_error = str(error)
         if first:
             self.tell(Kind.RATE_LIMITED, f"{error}; asked less for {pause_s:.1f} s")
+
+
+def elsewhere(error: Rejected) -> bool:
+    """Whether another endpoint might answer what this one refused. A revert is an answer."""
+    if error.data is not None or "revert" in error.message.lower():
+        return False
+    return error.code in _ELSEWHERE_CODES or _ELSEWHERE.search(error.message) is not None

@@ -8,6 +8,7 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 
+from keeper.chain.canvass import Canvass, Pace
 from keeper.chain.endpoint import (
     FAILURES_MAX,
     Ask,
@@ -19,6 +20,7 @@ from keeper.chain.endpoint import (
     Kind,
     OnEvent,
     State,
+    elsewhere,
 )
 from keeper.chain.lane import Lane
 from keeper.chain.rpc import Rpc
@@ -45,16 +47,6 @@ LAG_BLOCKS = 2
 LAG_S = 3.0
 """On fast chains two blocks are nothing: the tolerance is this long, but never below LAG_BLOCKS."""
 
-_ELSEWHERE = re.compile(
-    r"(header|block|state|trie node|resource|historical).{0,60}"
-    r"(not found|not available|unavailable|missing|could not be found|pruned)"
-    r"|(unknown|missing|cannot find|could not find|pruned).{0,20}(block|header|trie node|state)"
-    r"|BlockOutOfRange|not currently canonical|^internal error$|internal server error",
-    re.IGNORECASE,
-)
-"""A lagging or pruned replica does not know a fresh block hash; another endpoint may."""
-_ELSEWHERE_CODES = frozenset({-32601, -32001, -32002, -32004})
-"""EIP-1474: method not found, resource not found, resource unavailable, method not supported."""
 _HASH = re.compile(r"0x[0-9a-fA-F]{64}")
 
 
@@ -132,7 +124,7 @@ class Endpoints:
             try:
                 return await self._race(self._order(everyone=last), ask, hedge_s)
             except Transient as error:
-                answered = isinstance(error, Rejected) and not _elsewhere(error)
+                answered = isinstance(error, Rejected) and not elsewhere(error)
                 if answered or last or ask.left_s <= 2 * AGAIN_S:
                     raise
             await self._clock.sleep(AGAIN_S)
@@ -164,35 +156,34 @@ class Endpoints:
             hedge_s = hedge_s / 2 if order[0].shaky else hedge_s
         return await self._race(order, ask, hedge_s)
 
-    async def request_each(
+    async def words(
         self, method: str, params: Sequence[object], count: int, *, timeout_s: float = 4.0, wait_s: float
-    ) -> tuple[object, ...]:
-        """The answers of up to ``count`` endpoints by themselves, asked at once: each its result or its error.
+    ) -> dict[str, object]:
+        """What up to ``count`` endpoints say by themselves, by name, their words first: a result or its Rejected.
 
-        Once one has answered, the others are waited for no longer than ``wait_s``; a missing answer is
-        Transient. Raises Transient where no endpoint serves the chain.
+        Asked at once; another one, where there is one, joins for each that fails or stays silent for the hedge, and
+        none is asked twice. Once one has given its word, or so many can no longer be had, the others are waited for
+        no longer than ``wait_s``; who gave none has a Transient that says why, and has failed where it kept the
+        question for long. Raises Transient where no endpoint serves the chain.
         """
         deadline_s = asyncio.get_running_loop().time() + timeout_s
         ask = Ask(method=method, params=params, priority=Priority.TRIGGER, deadline_s=deadline_s)
-        asked = self._order()[:count]
-        tasks = [asyncio.create_task(self._attempt(e, ask)) for e in asked]
-        try:
-            _, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            if waiting:
-                await asyncio.wait(waiting, timeout=wait_s)
-        finally:
-            for task in tasks:
-                task.cancel()
-            told = await asyncio.gather(*tasks, return_exceptions=True)
-        for answer in told:
-            if isinstance(answer, BaseException) and not isinstance(
-                answer, Transient | asyncio.CancelledError
-            ):
-                raise answer
-        return tuple(
-            Transient(f"{e.name}: did not answer in time") if isinstance(a, asyncio.CancelledError) else a
-            for e, a in zip(asked, told, strict=True)
+        pace = Pace(
+            count=count,
+            hedge_s=min(self.hedge_s, timeout_s / 2, wait_s / 2),
+            wait_s=wait_s,
+            patience_s=0.9 * min(HEDGE_S, timeout_s / 2),
         )
+        canvass = Canvass(self._order(), lambda e: self._attempt(e, ask), pace)
+        told = await canvass.run()
+        self._blame_silent(canvass.late)
+        return {e.name: answer for e, answer in told.items()}
+
+    async def request_each(
+        self, method: str, params: Sequence[object], count: int, *, timeout_s: float = 4.0, wait_s: float
+    ) -> tuple[object, ...]:
+        """``words`` without the names."""
+        return tuple((await self.words(method, params, count, timeout_s=timeout_s, wait_s=wait_s)).values())
 
     async def broadcast(self, raw: bytes, *, timeout_s: float = 4.0) -> tuple[str | Exception, ...]:
         """``eth_sendRawTransaction`` to every endpoint at once: a hash or the error of each, in their order.
@@ -322,7 +313,7 @@ class Endpoints:
                     try:
                         result = task.result()
                     except Transient as error:
-                        if isinstance(error, Rejected) and not _elsewhere(error):
+                        if isinstance(error, Rejected) and not elsewhere(error):
                             raise
                         failures.append(error)
                     else:
@@ -386,13 +377,6 @@ class Endpoints:
         if endpoint.failures >= FAILURES_MAX and any(e.well for e in self._all if e is not endpoint):
             rest_s = REST_S * (1 + REST_JITTER * (2 * self._random.random() - 1))
             endpoint.out_until_s = self._clock.monotonic_s() + rest_s
-
-
-def _elsewhere(error: Rejected) -> bool:
-    """Whether another endpoint might answer what this one refused. A revert is an answer."""
-    if error.data is not None or "revert" in error.message.lower():
-        return False
-    return error.code in _ELSEWHERE_CODES or _ELSEWHERE.search(error.message) is not None
 
 
 __all__ = ["EndpointEvent", "EndpointStatus", "Endpoints", "Kind", "Lane", "State"]

@@ -124,13 +124,11 @@ class Agreement:
         venue = self._stage.venue_of(id)
         seen = self._stage.seen(venue.id)
         calls = (*venue.calls((id.account,), seen), Call(target=multicall, data=_TIMESTAMP))
-        asked: dict[str, asyncio.Task[tuple[object, ...]]] = {}
+        asked = _Asked(self._endpoints, count)
 
         async def one(at: int) -> Position | None:
             try:
-                words = await Batch(calls).read(
-                    _Nth(self._endpoints, (at, count), asked), multicall, block.hash, timeout_s=AGREED_S
-                )
+                words = await Batch(calls).read(_Nth(asked, at), multicall, block.hash, timeout_s=AGREED_S)
             except Transient:
                 return None
             last = len(calls) - 1
@@ -143,21 +141,49 @@ class Agreement:
         try:
             return list(await asyncio.gather(*(one(at) for at in range(count))))
         finally:
-            for task in asked.values():
-                task.cancel()
+            asked.close()
+
+
+class _Asked:
+    """What is asked for readings that are made together: once, of as many endpoints as there are readings."""
+
+    def __init__(self, endpoints: Endpoints, count: int) -> None:
+        self._endpoints, self._count = endpoints, count
+        self._told: dict[str, asyncio.Task[dict[str, object]]] = {}
+        self._names: tuple[str, ...] = ()
+        """Whose readings they are: of who answered the first question first. None is made of two endpoints' words."""
+
+    async def answer(self, at: int, call: Mapping[str, object], timeout_s: float) -> object:
+        """What the endpoint of that reading says of a call at its newest block. Raises Transient."""
+        data = str(call["data"])
+        if data not in self._told:
+            question = [{"to": call["to"], "data": data}, "latest"]
+            words = self._endpoints.words(
+                "eth_call", question, self._count, timeout_s=timeout_s, wait_s=GRACE_S
+            )
+            self._told[data] = asyncio.create_task(words)
+        told = await asyncio.shield(self._told[data])
+        self._names = self._names or tuple(told)
+        if at >= len(self._names):
+            raise Transient("no further endpoint serves the chain")
+        name = self._names[at]
+        answer = told.get(name, Transient(f"{name}: was not asked"))
+        if isinstance(answer, Exception):
+            raise Transient(f"another endpoint's word: {answer}") from answer
+        return answer
+
+    def close(self) -> None:
+        """End what is still asked."""
+        for task in self._told.values():
+            task.cancel()
 
 
 class _Nth:
     """A Transport for one reading: the answers of one of the endpoints that are asked together."""
 
-    def __init__(
-        self,
-        endpoints: Endpoints,
-        place: tuple[int, int],
-        asked: dict[str, asyncio.Task[tuple[object, ...]]],
-    ) -> None:
-        """``place``: which of how many."""
-        (self._at, self._count), self._endpoints, self._asked = place, endpoints, asked
+    def __init__(self, asked: _Asked, at: int) -> None:
+        """``at``: which of them."""
+        self._asked, self._at = asked, at
 
     async def request(
         self,
@@ -171,23 +197,7 @@ class _Nth:
         """The reading's return data at this endpoint's newest block. Raises Rejected or Transient."""
         reading = params[0]
         assert isinstance(reading, dict)
-        data = str(reading["data"])
-        if data not in self._asked:
-            each = self._endpoints.request_each(
-                method,
-                [{"to": reading["to"], "data": data}, "latest"],
-                self._count,
-                timeout_s=timeout_s,
-                wait_s=GRACE_S,
-            )
-            self._asked[data] = asyncio.create_task(each)
-        told = await asyncio.shield(self._asked[data])
-        if self._at >= len(told):
-            raise Transient("no further endpoint serves the chain")
-        answer = told[self._at]
-        if isinstance(answer, Exception):
-            raise Transient(f"another endpoint's word: {answer}") from answer
-        return answer
+        return await self._asked.answer(self._at, reading, timeout_s)
 
     async def broadcast(self, raw: bytes, *, timeout_s: float = 4.0) -> tuple[str | Exception, ...]:
         """Nothing is sent."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from keeper.config import Settings
 from keeper.daemon.facts import Guarded
+from keeper.daemon.stops import RECHECKED
 from keeper.daemon.tank import RESCUES, tank_of
 from keeper.daemon.wiring import Finding, Site
 from keeper.executor import rules
@@ -94,12 +95,14 @@ def can_sell(means: Means, guarded: Guarded) -> bool:
 
 
 def _alone(site: Site, guarded: Guarded) -> list[Finding]:
-    """What one endpoint alone can never say yes to, whoever would do it."""
-    idle = [s for s in guarded.policy.strategies if s in SELLS or s in ORDERS]
+    """What one endpoint alone can never say yes to, whoever would do it: all that sells, but for what the Executor
+    asks the protocol again before it sells."""
+    idle = [s for s in guarded.policy.strategies if s in (SELLS | ORDERS) - RECHECKED]
     if not idle or len(site.chain.endpoints) >= ENDPOINTS_MIN:
         return []
-    why = f"{', '.join(idle)}: a sale needs the word of two endpoints, and one is configured: nothing is sold"
-    return [_bad(Severity.CRITICAL, "quorum", guarded, f"{why}, reduced or closed, and no stop is placed")]
+    why = f"{', '.join(idle)}: what no contract holds to its reason needs the word of two endpoints, and one is "
+    why += "configured: by these nothing is sold, reduced or closed, and no stop is placed"
+    return [_bad(Severity.CRITICAL, "quorum", guarded, why)]
 
 
 def _of(site: Site, guarded: Guarded, snapshot: Snapshot) -> list[Finding]:

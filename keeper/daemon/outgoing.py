@@ -1,8 +1,8 @@
 """What a live sender talks through: a second look before the signature, private endpoints before the pools.
 
 The sender knows one Transport and nothing of all this. Its ``eth_call`` of a plan becomes the look of another
-endpoint than the one that was read from, with the health promised checked on the state after the plan; a plan
-that sells needs two endpoints' word, and where a price alone gave reason to it their word on that price too. Its
+endpoint than the one that was read from, with the health promised checked on the state after the plan; a sale that
+no contract holds to the trigger needs two endpoints' word, and their word on the price that gave reason to it. Its
 broadcasts go to private endpoints first, where there are any.
 """
 
@@ -184,7 +184,7 @@ class Outgoing:
         return await agreement.broken(wanted.seen, plan.block, reason_of(plan))
 
     async def _said(self, plan: Plan, params: Sequence[object], timeout_s: float) -> object:
-        if words_needed(plan.steps) < QUORUM:
+        if words_needed(plan) < QUORUM:
             try:
                 return await self._endpoints.request_elsewhere("eth_call", params, timeout_s=timeout_s)
             except Rejected:
@@ -198,9 +198,10 @@ class Outgoing:
         )
         if (no := next((t for t in told if isinstance(t, Rejected)), None)) is not None:
             raise no
-        said = [t for t in told if not isinstance(t, Transient)]
-        if len(said) < QUORUM:
-            raise Transient(f"{len(said)} of the {QUORUM} endpoints that a sale needs could simulate it")
+        silent = [str(t) for t in told if isinstance(t, Transient)]
+        if len(said := [t for t in told if not isinstance(t, Transient)]) < QUORUM:
+            why = "; ".join(silent) or "no other serves the chain"
+            raise Transient(f"{len(said)} of the {QUORUM} endpoints that it needs could simulate it: {why}")
         return said[0]
 
     def _of(self, raw: bytes) -> tuple[Intent, Attempt] | None:

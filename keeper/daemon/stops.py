@@ -7,7 +7,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from keeper.journal.read import Queries
-from keeper.model import AddMargin, Block, CancelOrder, Plan, Policy, PositionId, Repay, Step, Supply
+from keeper.model import (
+    AddMargin,
+    Block,
+    CancelOrder,
+    Deleverage,
+    Plan,
+    Policy,
+    PositionId,
+    Repay,
+    Step,
+    Supply,
+)
 from keeper.seams import Clock
 
 REVERTS_MAX = 3
@@ -22,12 +33,20 @@ ORDERS_READ = 256
 PAUSE_S_MAX = 86_400.0
 """No pause lasts longer than a day without being asked for again."""
 QUORUM = 2
+WAITS = "exits by price and stop-losses, exposure_limits, depeg_playbook, floor, whatever closes or stops a perpetual"
+"""What waits for a second endpoint, as a person reads it."""
 NO_TRY = "PlaceStop"
 """What rests is no try at a rescue, however it ends."""
 TOP_UP = "AddMargin"
 """What only pays in waits for no other kind's failures: it may be all that is left."""
-OWN_FUNDS = frozenset({"repay", "add_collateral", "add_margin"})
-"""Strategies that only pay in from the wallet, and go on with one endpoint's word."""
+OWN_FUNDS = frozenset({"repay", "add_collateral", "add_margin", "repay_from_reserve", "supply_from_reserve"})
+"""Strategies that only pay in: a liar gains nothing by it."""
+RECHECKED = frozenset({"deleverage"})
+"""Strategies whose reason for a sale is the health below trigger, which the owner's Executor asks of the protocol
+itself before it sells (``_admit``, ``_checkPrice``, ``settle`` of contracts/src/Executor.sol): at the protocol's own
+prices, up to the owner's target and not beyond. Every other sale through it has a reason that it does not know."""
+ONE_WORD = OWN_FUNDS | RECHECKED
+"""Strategies that go on with one endpoint's word."""
 PAUSE = "pause"
 """Control key of a pause of everything; ``pause:POSITION`` of one position. The value is its end."""
 
@@ -81,7 +100,7 @@ class Stops:
         if lost := self.quorum_lost:
             stop = Stop(scope=Scope.CHAIN, code="quorum_lost", why=lost)
             found = {
-                id: stop for id, policy in policies.items() if not OWN_FUNDS.issuperset(policy.strategies)
+                id: stop for id, policy in policies.items() if not ONE_WORD.issuperset(policy.strategies)
             }
         if at is not None:
             found |= self._failing(policies, at)
@@ -110,7 +129,8 @@ class Stops:
         live, configured = self._live_endpoints()
         if configured < QUORUM or live >= QUORUM:
             return ""
-        return f"{live} of {configured} endpoints can be used: nothing is sold on the word of fewer than two"
+        lost = f"{live} of {configured} endpoints can be used: what needs the word of two waits ({WAITS})"
+        return f"{lost}; what pays in, and an Executor's sale below its trigger, go on"
 
     @property
     def pause(self) -> Stop | None:
@@ -129,7 +149,7 @@ class Stops:
         return _in_vain(ended, plan.key.position, plan.block)
 
     def _quorum(self, plan: Plan) -> Stop | None:
-        if words_needed(plan.steps) < QUORUM or not self.quorum_lost:
+        if words_needed(plan) < QUORUM or not self.quorum_lost:
             return None
         return Stop(scope=Scope.CHAIN, code="quorum_lost", why=self.quorum_lost)
 
@@ -154,18 +174,23 @@ def _reverted(blocks: Sequence[int]) -> Stop | None:
     return Stop(scope=Scope.POSITION, code="reverts", why=f"{why}; tried again from block {again}")
 
 
-def words_needed(steps: Sequence[Step]) -> int:
+def words_needed(plan: Plan) -> int:
     """How many endpoints must say that a plan would succeed.
 
-    One for what spends the keeper's own money or takes back an order that the venue itself gives up only once it is
-    late: a liar gains nothing by it. Two for everything else, because a sale at a price that one endpoint made up is
-    the loss that it wished for, and so is a stop taken back.
+    One for what only pays in, for a sale that the contract itself holds to the trigger, and for taking back an order
+    that the venue gives up only once it is late: a liar gains nothing by it. Two for everything else, because a sale
+    for which one endpoint made the reason up is the loss that it wished for, and so is a stop taken back.
     """
-    own = [
-        isinstance(step, Supply | Repay | AddMargin) or (isinstance(step, CancelOrder) and step.late)
-        for step in steps
-    ]
-    return 1 if all(own) else QUORUM
+    checked = plan.strategy in RECHECKED
+    return (
+        1
+        if all(_harmless(step) or (checked and isinstance(step, Deleverage)) for step in plan.steps)
+        else QUORUM
+    )
+
+
+def _harmless(step: Step) -> bool:
+    return isinstance(step, Supply | Repay | AddMargin) or (isinstance(step, CancelOrder) and step.late)
 
 
 def _ended(journal: Queries, at: Block, step: str = "") -> list[tuple[str, int]]:

@@ -199,7 +199,7 @@ def _sale(step: Step) -> dict[str, object]:
 
 
 def say_quorum(lost: str, chain: str, alarms: Alarm) -> None:
-    """One endpoint left of several: rescues from the wallet go on, nothing is sold, and it is told."""
+    """One endpoint left of several: rescues go on, what needs the word of two waits, and it is told."""
     if lost:
         alarms.raise_alarm(Severity.CRITICAL, "quorum_lost", chain, lost)
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,10 +27,12 @@ from keeper.journal.write import Journal
 from keeper.model import (
     Attempt,
     Block,
+    Deleverage,
     Entry,
     Fee,
     IntentState,
     Level,
+    Means,
     Outcome,
     Outlook,
     Plan,
@@ -43,8 +45,9 @@ from keeper.model import (
 )
 from keeper.notify.alarm import REPEAT_CRITICAL_S, Alarms
 from keeper.seams import Venue
+from keeper.units import WAD
 from strategies.registry import SHIPPED
-from tests import build
+from tests import build, mandates
 from tests.build import ALICE, BOB, USDC, WETH, amount, collateral, debt, means, position, position_id
 from tests.fakes import LendingDouble
 
@@ -66,10 +69,13 @@ class Bank:
         self.price = "1700"
         self.sent: list[Plan] = []
         self.refuses_with: Exception | None = None
+        self.means_at: Callable[[Block], Means] = lambda at: means(
+            [amount(USDC, "90000"), amount(WETH, "90")]
+        )
 
     async def take(self, block: Block, venues: Mapping[str, Venue]) -> tuple[Snapshot, tuple[Outcome, ...]]:
-        rich = means([amount(USDC, "90000"), amount(WETH, "90")])
-        taken = build.snapshot([self.of(ALICE), self.of(BOB)], wallet=rich, at=block)
+        wallet = self.means_at(block)
+        taken = build.snapshot([self.of(ALICE), self.of(BOB)], wallet=wallet, at=block)
         return replace(taken, prices={**taken.prices, "WETH": float(self.price)}), ()
 
     def of(self, account: str) -> Position:
@@ -391,20 +397,48 @@ def test_row_quorum_lost__when_one_endpoint_is_left__then_rescues_from_the_walle
     night.live[0] = 1
     assert night.block() == {ALICE, BOB}
     assert night.alarms("quorum_lost") == ["CRITICAL"]
-    tick = night.loop.last
-    assert tick is not None
-
-    class Sale:
-        amount = tick.plans[0].steps[0].amount
-
-    selling = replace(tick.plans[0], steps=(Sale(),))  # type: ignore[arg-type]
-    stop = night.loop.stops.of(selling)
-    assert stop is not None
-    assert (stop.code, stop.scope) == ("quorum_lost", "chain")
     night.live[0] = 2
     assert night.block() == {ALICE, BOB}
-    assert night.loop.stops.of(selling) is None
     assert night.standing("quorum_lost") == set()
+
+
+def test_row_quorum_lost__when_both_sell__then_what_the_executor_checks_goes_on_and_an_exit_by_price_waits(
+    night: Night,
+) -> None:
+    night.bank.means_at = executors
+    plain = replace(
+        build.policy(target="1.40", caps=build.limits(action=10**7, day=10**7)), cooldown_blocks=0
+    )
+    rescue = replace(plain, strategies=("deleverage",))
+    exit_ = replace(plain, strategies=("close_position",), close_prices=(("WETH", 1_750 * WAD),))
+    night.loop.policies = {position_id(ALICE): rescue, position_id(BOB): exit_}
+    night.live[0] = 1
+    assert night.block() == {ALICE}
+    tick = night.loop.last
+    assert tick is not None
+    sold = {p.key.position.account: p for p in tick.plans}
+    assert {a: p.strategy for a, p in sold.items()} == {ALICE: "deleverage", BOB: "close_position"}
+    assert all(isinstance(p.steps[0], Deleverage) for p in sold.values())
+    stop = night.loop.stops.of(sold[BOB])
+    assert stop is not None
+    assert (stop.code, stop.scope) == ("quorum_lost", "chain")
+    assert set(night.loop.stops.standing(night.loop.policies, tick.block)) == {position_id(BOB)}
+    assert (night.alarms("quorum_lost"), night.alarms("not_acting")) == (["CRITICAL"], ["CRITICAL"])
+    assert night.standing("not_acting") == {str(position_id(BOB))}
+    night.live[0] = 2
+    assert night.block() == {ALICE, BOB}
+    assert night.standing("quorum_lost") == night.standing("not_acting") == set()
+
+
+def executors(at: Block) -> Means:
+    """An empty wallet; each owner's Executor may sell WETH for USDC, at 1,700."""
+    table = mandates.route(impact_ppm=500, most="30000")
+    route = replace(table, points=tuple((bought, sold * 2000 // 1700) for bought, sold in table.points))
+    terms = mandates.terms(expiry_s=at.timestamp_s + 10**6)
+    now = {"terms": terms, "block_number": at.number, "timestamp_s": at.timestamp_s}
+    now["bot_expiry_s"] = at.timestamp_s + 10**6
+    both = [mandates.mandate(id=position_id(a), owner=a, **now) for a in (ALICE, BOB)]
+    return replace(mandates.means(routes=[route]), mandates=tuple(both))
 
 
 def test_row_foreign_nonce__when_found_before_a_signature__then_watching_goes_on_and_critical_repeats(

@@ -196,6 +196,13 @@ def test_check__when_one_endpoint_is_configured__then_what_closes_a_perpetual_is
     assert codes(build.means(), ("add_margin",), named=False, endpoints=1) == []
 
 
-def test_check__when_one_endpoint_is_configured__then_a_sale_is_named_with_and_without_an_executor() -> None:
-    assert codes(means(owner()), ("deleverage",), endpoints=1) == ["quorum"]
-    assert codes(build.means(), ("deleverage",), named=False, endpoints=1) == ["quorum", "no_executor"]
+def test_check__when_one_endpoint_is_configured__then_a_sale_by_price_is_named_with_and_without_an_executor() -> (
+    None
+):
+    assert "quorum" in codes(means(owner()), ("close_position",), endpoints=1)
+    assert codes(build.means(), ("floor",), named=False, endpoints=1) == ["quorum", "no_executor"]
+
+
+def test_check__when_one_endpoint_is_configured__then_what_the_executor_checks_itself_is_not_named() -> None:
+    assert codes(means(owner()), ("deleverage",), endpoints=1) == []
+    assert codes(build.means(), ("deleverage",), named=False, endpoints=1) == ["no_executor"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, cast
+from dataclasses import replace
+from typing import cast
 
 import pytest
 
@@ -13,13 +13,27 @@ from keeper.chain.relay import Relays
 from keeper.clock import ManualClock
 from keeper.config import EndpointSettings
 from keeper.daemon import lent, toll
+from keeper.daemon.agreement import by_price
 from keeper.daemon.outgoing import Outgoing, Privacy
 from keeper.daemon.rehearsal import Promise, Rehearsals, Stage
-from keeper.daemon.stops import words_needed
+from keeper.daemon.stops import ONE_WORD, words_needed
 from keeper.errors import Rejected, Transient
 from keeper.journal.read import Queries
-from keeper.model import Amount, Attempt, CancelOrder, Intent, IntentState, Level, Plan, Refusal, Snapshot
+from keeper.model import (
+    Amount,
+    Attempt,
+    CancelOrder,
+    Intent,
+    IntentState,
+    Level,
+    Plan,
+    ReducePerp,
+    Refusal,
+    Snapshot,
+)
 from keeper.seams import Seen
+from strategies.registry import SHIPPED
+from tests import mandates
 from tests.fakes import LendingDouble
 from tests.perps import USDC
 from tests.plans import attempt, cancelling, plan, snapshot
@@ -31,15 +45,9 @@ SEND, PRIVATE = "eth_sendRawTransaction", "eth_sendPrivateTransaction"
 KEPT = Promise(broken="")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sell:
-    """A step that no venue has yet: it takes from the owner."""
-
-    units: int = 1
-
-
-def sale() -> Plan:
-    return replace(plan(), steps=cast(Any, (Sell(),)))
+def sale(strategy: str = "thirds.own:Way") -> Plan:
+    """A sale by the owner's Executor, for a reason of a third party's if nothing else is said."""
+    return replace(plan(), strategy=strategy, steps=(mandates.sale(),))
 
 
 class Held:
@@ -75,8 +83,14 @@ class Told:
 class House:
     """Outgoing over endpoints a, b, ... and relays r, s, ... without a socket."""
 
-    def __init__(self, *bodies: FakeBody, relays: Sequence[FakeBody] = (), method: str = SEND) -> None:
-        self.bench = Bench(*bodies)
+    def __init__(
+        self,
+        *bodies: FakeBody,
+        relays: Sequence[FakeBody] = (),
+        method: str = SEND,
+        block_time_s: float = 12.0,
+    ) -> None:
+        self.bench = Bench(*bodies, block_time_s=block_time_s)
         self.bench.endpoints.chain = replace(self.bench.endpoints.chain, private_blocks=2)
         self.bodies, self.relay_bodies, self.method = bodies, tuple(relays), method
         self.journal, self.told = Held(), Told()
@@ -194,9 +208,29 @@ async def test_look__when_the_rehearsal_is_slow__then_the_plain_call_decides(
         assert await house.look(plan()) == "0x"
 
 
-def test_words_needed__when_a_plan_sells__then_two() -> None:
-    assert (words_needed(plan().steps), words_needed(sale().steps)) == (1, 2)
-    assert words_needed((*plan().steps, *sale().steps)) == 2
+EXITS = ("close_position", "trailing_stop", "take_profit")
+REDUCTIONS = ("exposure_limits", "depeg_playbook", "floor")
+
+
+@pytest.mark.parametrize("strategy", [*EXITS, *REDUCTIONS, "thirds.own:Way", ""])
+def test_words_needed__when_the_executor_does_not_know_why_it_sells__then_two(strategy: str) -> None:
+    assert words_needed(plan()) == 1
+    assert words_needed(sale(strategy)) == 2
+    assert words_needed(replace(sale(strategy), steps=(*plan().steps, *sale().steps))) == 2
+
+
+def test_words_needed__when_the_executor_asks_the_trigger_again__then_one() -> None:
+    assert words_needed(sale("deleverage")) == 1
+    part = ReducePerp(amount=Amount(token=USDC, units=1), size_usd=1, worst_price=1, fee_wei=1)
+    order = replace(sale("deleverage"), steps=(part,))
+    assert words_needed(order) == 2, "the same name on a step that no Executor of a loan takes"
+
+
+def test_words_needed__of_each_strategy_that_ships__then_one_only_where_no_price_gave_reason() -> None:
+    for strategy in SHIPPED:
+        if strategy.name != "stop_on_venue":  # known by its step
+            named = replace(plan(), strategy=strategy.name)
+            assert by_price(named) is (strategy.name not in ONE_WORD), strategy.name
 
 
 @pytest.mark.parametrize(("late", "words"), [(True, 1), (False, 2)])
@@ -204,7 +238,8 @@ def test_words_needed__when_an_order_is_taken_back__then_one_for_a_late_order_an
     late: bool, words: int
 ) -> None:
     amount = Amount(token=USDC, units=0)
-    assert words_needed((CancelOrder(amount=amount, order="0x01", late=late),)) == words
+    back = CancelOrder(amount=amount, order="0x01", late=late)
+    assert words_needed(replace(plan(), steps=(back,))) == words
 
 
 @virtual
@@ -237,8 +272,68 @@ async def test_look__when_a_plan_sells__then_two_must_say_yes_within_half_a_bloc
 @virtual
 async def test_look__when_a_plan_sells_and_one_endpoint_is_all__then_refused() -> None:
     async with House(FakeBody(calls("0x"))) as house:
-        with pytest.raises(Transient, match="1 of the 2"):
+        with pytest.raises(Transient, match=r"1 of the 2 .* no other serves the chain"):
             await house.look(sale())
+
+
+@virtual
+@pytest.mark.parametrize("others", [(), (Transient("b: down"),), (SILENT, SILENT)])
+async def test_look__when_the_executor_asks_the_trigger_again__then_one_endpoint_of_any_suffices(
+    others: tuple[object, ...],
+) -> None:
+    async with House(FakeBody(calls("0x")), *(FakeBody(calls(o)) for o in others)) as house:
+        assert await house.look(sale("deleverage")) == "0x"
+
+
+@virtual
+async def test_look__when_the_executor_asks_the_trigger_again_and_another_endpoint_reverts__then_refused() -> (
+    None
+):
+    async with House(FakeBody(calls("0x")), FakeBody(calls(REVERT))) as house:
+        with pytest.raises(Rejected, match="35"):
+            await house.look(sale("deleverage"))
+        assert house.bodies[0].times("eth_call") == 0
+
+
+@virtual
+@pytest.mark.parametrize(
+    "second", [SILENT, Transient("b: down"), Rejected(-32000, "header not found")], ids=str
+)
+async def test_look__when_one_of_three_gives_no_word__then_the_third_makes_the_quorum_in_every_block(
+    second: object,
+) -> None:
+    bodies = FakeBody(calls("0x")), FakeBody(calls(second)), FakeBody(calls("0x"))
+    async with House(*bodies, block_time_s=2.0) as house:
+        for _ in range(12):
+            before_s = now_s()
+            assert await house.look(sale()) == "0x"
+            assert now_s() - before_s < 1.0, "within half a block"
+        assert bodies[2].times("eth_call") == 12
+        assert max(b.times("eth_call") for b in bodies) == 12, "nobody is asked twice for one sale"
+
+
+@virtual
+async def test_look__when_two_of_three_are_silent__then_refused_naming_both_and_both_have_failed() -> None:
+    bodies = FakeBody(calls("0x")), FakeBody(calls(SILENT)), FakeBody(calls(SILENT))
+    async with House(*bodies, block_time_s=4.0) as house:
+        before_s = now_s()
+        with pytest.raises(Transient, match=r"1 of the 2 .*: b: did not answer in time; c: did not answer"):
+            await house.look(sale())
+        assert now_s() - before_s < 2.1, "half a block"
+        assert [dict(e.faults)["timeout"] for e in house.bench.endpoints.status()] == [0, 1, 1]
+
+
+@virtual
+@pytest.mark.parametrize("liar", [0, 1])
+async def test_look__when_one_of_two_says_that_it_would_revert__then_the_other_sells_nothing(
+    liar: int,
+) -> None:
+    answers: list[object] = ["0x", "0x", "0x"]
+    answers[liar] = REVERT
+    async with House(*(FakeBody(calls(a)) for a in answers)) as house:
+        with pytest.raises(Rejected, match="35"):
+            await house.look(sale())
+        assert house.bodies[2].times("eth_call") == 0
 
 
 @pytest.mark.parametrize(

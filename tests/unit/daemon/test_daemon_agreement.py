@@ -13,7 +13,7 @@ from eth_abi.abi import encode
 
 from keeper import exits
 from keeper.chain.endpoints import Endpoints
-from keeper.daemon.agreement import AgreedFacts, Agreement, by_price, reason_of, with_agreed
+from keeper.daemon.agreement import AgreedFacts, Agreement, _Asked, by_price, reason_of, with_agreed
 from keeper.daemon.facts import Guarded
 from keeper.daemon.outgoing import Outgoing
 from keeper.daemon.rehearsal import Promise, Stage
@@ -78,18 +78,19 @@ class Two:
     )
     hedge_s: float = 0.1
 
-    async def request_each(
+    async def words(
         self, method: str, params: Sequence[object], count: int, *, timeout_s: float, wait_s: float
-    ) -> tuple[object, ...]:
+    ) -> dict[str, object]:
         self.asked += 1
-        if cast(dict[str, str], params[0])["data"] == "0x":
-            return ("0x", "0x")
-        return tuple(
-            Transient("silent")
+        return {
+            name: Transient("silent")
             if price is None
             else "0x" + encode(["(bool,bytes)[]"], [[(True, word(price)), (True, word(1))]]).hex()
-            for price in self.prices[:count]
-        )
+            for name, price in zip("abc"[:count], self.prices, strict=False)
+        }
+
+    async def request_each(self, *args: object, **kwargs: object) -> tuple[object, ...]:
+        return ("0x", "0x")
 
 
 def word(number: int) -> bytes:
@@ -142,6 +143,44 @@ async def test_broken__one_of_three_is_stale_or_silent__the_other_two_suffice(
     assert three.asked == 2, "the third is asked only where the first two do not bear it out"
     three.prices = (1_800, 1_850, 1_851)
     assert "at 1850 by another" in await agreement(three).broken(ours, BLOCK, 1)
+
+
+class Halves:
+    """Endpoints of which each question may be answered by others: name -> its word, by what was asked."""
+
+    hedge_s = 0.1
+    chain = SimpleNamespace(multicall="0x" + "ca" * 20, endpoints=(1, 2))
+
+    def __init__(self, told: Mapping[str, Mapping[str, object]]) -> None:
+        self.told = told
+
+    async def words(
+        self, method: str, params: Sequence[object], count: int, *, timeout_s: float, wait_s: float
+    ) -> dict[str, object]:
+        return dict(self.told[cast(dict[str, str], params[0])["data"]])
+
+
+@pytest.mark.asyncio
+async def test_readings__of_two_questions__then_none_is_made_of_two_endpoints_words() -> None:
+    gone = Transient("a: down")
+    halves = Halves({"0x01": {"a": "a1", "b": "b1"}, "0x02": {"b": "b2", "c": "c2", "a": gone}})
+    asked = _Asked(cast(Endpoints, halves), 2)
+    first = [await asked.answer(at, {"to": "0x", "data": "0x01"}, 1.0) for at in (0, 1)]
+    assert first == ["a1", "b1"]
+    assert await asked.answer(1, {"to": "0x", "data": "0x02"}, 1.0) == "b2"
+    with pytest.raises(Transient, match="a: down"):
+        await asked.answer(0, {"to": "0x", "data": "0x02"}, 1.0)
+    with pytest.raises(Transient, match="no further endpoint"):
+        await asked.answer(2, {"to": "0x", "data": "0x01"}, 1.0)
+
+
+@pytest.mark.asyncio
+async def test_readings__when_an_endpoint_was_not_asked_a_second_question__then_it_has_no_word() -> None:
+    halves = Halves({"0x01": {"a": "a1", "c": "c1"}, "0x02": {"a": "a2", "b": "b2"}})
+    asked = _Asked(cast(Endpoints, halves), 2)
+    assert await asked.answer(1, {"to": "0x", "data": "0x01"}, 1.0) == "c1"
+    with pytest.raises(Transient, match="c: was not asked"):
+        await asked.answer(1, {"to": "0x", "data": "0x02"}, 1.0)
 
 
 def reduction(strategy: str = "reduce_perp") -> Plan:

@@ -98,13 +98,14 @@ async def test_stops__when_orders_end_in_vain_or_the_quorum_is_lost__then_each_p
             )
         )
     assert standing(on) == {ALICE: ("orders_in_vain", "position")}
-    own = replace(SALES, strategies=("repay",))
+    own = replace(SALES, strategies=("repay", "repay_from_reserve", "deleverage"))
     on.running.parts = replace(on.running.parts, live_endpoints=lambda: (1, 2))
     on.running.stops._live_endpoints = on.running.parts.live_endpoints
+    on.running.policies = dict.fromkeys(on.running.policies, replace(SALES, strategies=("repay", "floor")))
     assert standing(on)[BOB] == ("quorum_lost", "chain")
     assert standing(on)[ALICE][0] == "orders_in_vain", "narrowest first"
     on.running.policies = dict.fromkeys(on.running.policies, own)
-    assert BOB not in standing(on), "what the wallet pays goes on"
+    assert BOB not in standing(on), "what pays in, and what the Executor itself checks, goes on"
 
 
 @pytest.mark.asyncio
