@@ -105,9 +105,10 @@ class Heads:
         """Seconds since a new head was delivered; infinite before the first."""
         return clock.monotonic_s() - self._line.delivered_s
 
-    def behind_s(self, clock: Clock) -> float:
-        """Seconds by which the last head's timestamp lies behind the wall clock; infinite before one."""
-        return clock.now_s() - self.last.timestamp_s if self.last else float("inf")
+    @property
+    def behind_s(self) -> float:
+        """``Line.behind_s``: how old the last head was when it was delivered; 0 before one."""
+        return self._line.behind_s
 
     async def run(self, mailbox: Mailbox) -> None:
         """Deliver heads until cancelled. Network trouble never ends it."""

@@ -65,6 +65,9 @@ class Line:
         self._behind: str | None = None
         self.last: Block | None = None
         self.delivered_s = float("-inf")
+        self.behind_s = 0.0
+        """Seconds by which the last head's own time lay behind the wall clock when it was delivered; below 0 where it
+        lay ahead."""
 
     async def accept(self, block: Block) -> None:
         """Hand ``block`` on unless it is known, or older than what was delivered on the same chain."""
@@ -135,4 +138,5 @@ class Line:
         while len(self._ring) > RING:
             del self._ring[min(self._ring)]
         self.delivered_s = self._clock.monotonic_s()
+        self.behind_s = self._clock.now_s() - block.timestamp_s
         self._on_new(block)

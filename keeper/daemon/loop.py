@@ -331,7 +331,7 @@ class ChainLoop:
         try:
             # a commit of their own, and one for all: in a crash a thousand alarms are raised at once
             with self.parts.journal.batch():
-                self._refused = raise_for(tick, self.parts.alarms, self._refused)
+                self._refused = raise_for(tick, self.parts.alarms, self._refused, old=self.parts.old_head())
                 self.pairs.tell(tick, self.policies, self.parts.alarms)
                 self.beside.tell(self._moved(tick.snapshot), tick.block.timestamp_s, self.parts.alarms)
         except Broken as e:

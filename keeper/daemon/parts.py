@@ -40,3 +40,5 @@ class Parts:
     """After repeated crashes: nothing that a rescue does not need."""
     live_endpoints: Callable[[], tuple[int, int]] = lambda: (1, 1)
     """(usable now, configured)."""
+    old_head: Callable[[], str] = lambda: ""
+    """Why the newest head, by its own time, is long past; empty while it is of now."""

@@ -24,6 +24,7 @@ from keeper.daemon.chores import EVERY_S, FIRST, Chores
 from keeper.daemon.control import Blind
 from keeper.daemon.events import tell_endpoint, tell_head
 from keeper.daemon.facts import Facts, LiveFacts
+from keeper.daemon.head_time import HeadTime
 from keeper.daemon.hedges import Hedges
 from keeper.daemon.lined import recalled
 from keeper.daemon.loop import ChainLoop
@@ -77,6 +78,9 @@ class ChainDaemon:
         self.loop: ChainLoop | None = None
         self.heads: Heads | None = None
         self.blind: Blind | None = None
+        self._blind_old = False
+        """Whether it is so because the heads that come are old."""
+        self._time = HeadTime(chain, self.alarms)
         self.jobs = SlowJobs({j: s for j, s in EVERY_S.items() if not settings.safe_mode or j in safe.JOBS})
         self._endpoints: Endpoints | None = None
         self._here: Site | None = None
@@ -100,9 +104,8 @@ class ChainDaemon:
             self._stirred_s = self.clock.monotonic_s()
             try:
                 served = starts.known(self.journal, self.settings.digest)
-                here = await site(
-                    self.settings, self.chain, endpoints, await latest(endpoints), served=served
-                )
+                block = await latest(endpoints)
+                here = await site(self.settings, self.chain, endpoints, block, served=served)
                 here = await recalled(here, self.journal) if served else here
                 parts = await self._parts(here)
                 self.loop, self._here = self._looped(parts, here), here
@@ -119,12 +122,15 @@ class ChainDaemon:
         endpoints = await Endpoints.open(self.chain, self.clock, self._on_endpoint)
         try:
             here = await site(self.settings, self.chain, endpoints, await latest(endpoints))
+            await self._dated(here.block, endpoints)
             self.loop = self._looped(await self._parts(here), here)
             tick = await self.loop.tick(here.block)
             for plan in self.loop.hand(tick):
                 await self.loop.act(plan, tick.snapshot)
             if self.loop.broken:
                 raise Broken(self.loop.broken)
+            if self._time.old:
+                return Level.UNKNOWN
             return max((o.level for o in tick.outlooks), key=list(Level).index, default=Level.SAFE)
         finally:
             await self._close(endpoints)
@@ -201,6 +207,7 @@ class ChainDaemon:
             standby=self.settings.standby,
             pairs=links_of(self.settings, here.guarded),
             live_endpoints=partial(_live, here.endpoints),
+            old_head=lambda: self._time.old,
         )
         self._acting = acting
         self._foreign = ""
@@ -243,6 +250,7 @@ class ChainDaemon:
     async def _tick(self, block: Block) -> None:
         assert self.loop is not None
         try:
+            await self._dated(block, self._endpoints)
             async with asyncio.timeout(TICK_TIMEOUT_S):
                 tick = await self.loop.tick(block)
             self._handed(self.loop, tick)
@@ -259,8 +267,9 @@ class ChainDaemon:
         self._judged_s, self.judged = self.clock.monotonic_s(), True
         self._hedges.see(self.loop)
         self.alarms.clear("chain_failed", self.chain.name)
-        if self.blind is not None:
+        if not self._time.old:
             self.blind = None
+            # also what the daemon said that this one follows
             self.alarms.clear("blind", self.chain.name)
         if self._here is not None and self._here.camera.stale:
             # its positions are UNKNOWN until the market is loaded anew: that cannot wait for the hour
@@ -270,6 +279,15 @@ class ChainDaemon:
             # what stands after a first tick stands for good; to walk it in the middle of a tick costs 0.2 s
             gc.freeze()
             self.jobs.ask(*(job for job in FIRST if not self.settings.safe_mode))
+
+    async def _dated(self, block: Block, endpoints: Endpoints | None) -> None:
+        """Say BLIND of a newest head that is old, before anything of it is judged or told."""
+        newest, behind_s = block, self.clock.now_s() - block.timestamp_s
+        if self.heads is not None and self.heads.last is not None:
+            newest, behind_s = self.heads.last, self.heads.behind_s
+        await self._time.see(newest, behind_s, endpoints)
+        if self._time.old:
+            self._go_blind(self._time.old, old=True)
 
     def _handed(self, loop: ChainLoop, tick: Tick) -> None:
         """Its plans to the lane, or on paper; a journal that takes no note of that stops signing, and no watching."""
@@ -309,6 +327,8 @@ class ChainDaemon:
             pulse = self._felt()
             if not pulse.fresh:
                 self._go_blind(f"no new head for {pulse.head_age_s:.0f} s from any endpoint")
+            elif self._time.old:
+                self._go_blind(self._time.old, old=True)
             elif not pulse.judging:
                 self._go_blind(f"blocks come, and none could be judged for {pulse.judged_age_s:.0f} s")
             pulse = replace(pulse, blind_journaled=self.blind is not None)
@@ -353,12 +373,16 @@ class ChainDaemon:
 
         await Slow(self.chain.name, self.jobs, self.clock, self.alarms).run(do)
 
-    def _go_blind(self, why: str) -> None:
-        """Say BLIND, and say it again by age for as long as this is called."""
-        if self.blind is None:
+    def _go_blind(self, why: str, *, old: bool = False) -> None:
+        """Say BLIND, and say it again by age for as long as this is called.
+
+        ``old``: heads come and are old, each by its own age; of what else blinds, the first why stands.
+        """
+        if self.blind is None or old or self._blind_old:
+            since_s = self.clock.now_s() if self.blind is None else self.blind.since_s
             number = self.loop.last.block.number if self.loop and self.loop.last else 0
-            shown = f"{why}; last known state is of block {number}" if number else why
-            self.blind = Blind(why=shown, since_s=self.clock.now_s())
+            shown = f"{why}; last known state is of block {number}" if number and not old else why
+            self.blind, self._blind_old = Blind(why=shown, since_s=since_s), old
         self.alarms.raise_alarm(Severity.CRITICAL, "blind", self.chain.name, self.blind.why)
 
     def _on_endpoint(self, event: EndpointEvent) -> None:

@@ -207,12 +207,14 @@ def say_quorum(lost: str, chain: str, alarms: Alarm) -> None:
 
 
 def raise_for(
-    tick: Tick, alarms: Alarm, standing: Mapping[PositionId, frozenset[str]]
+    tick: Tick, alarms: Alarm, standing: Mapping[PositionId, frozenset[str]], *, old: str = ""
 ) -> dict[PositionId, frozenset[str]]:
     """Raise what a person must hear of this tick, and clear what is over.
 
     ``standing``: codes of the refusals raised by earlier ticks and not cleared; the new ones are returned.
+    ``old``: why the tick shows what is long past, "" where it does not. Such a one may alarm, and ends no alarm.
     """
+    alarms = _Endless(alarms) if old else alarms
     why_unread = {u.id: u.why for u in tick.snapshot.unreadable}
     for outlook in tick.outlooks:
         _raise_level(outlook, why_unread.get(outlook.id, outlook.why), alarms)
@@ -227,11 +229,21 @@ def raise_for(
     after: dict[PositionId, frozenset[str]] = {}
     for id in {**standing, **refused}:
         before, now = standing.get(id, frozenset()), frozenset(refused.get(id, {}))
-        kept = before if id in unjudged else frozenset()
+        kept = before if old or id in unjudged else frozenset()
         for code in sorted(before - now - kept):
             alarms.clear(code, str(id))
         after[id] = now | kept
     return {id: codes for id, codes in after.items() if codes}
+
+
+class _Endless:
+    """Alarms that can be raised, and not cleared."""
+
+    def __init__(self, alarms: Alarm) -> None:
+        self.raise_alarm = alarms.raise_alarm
+
+    def clear(self, code: str, subject: str) -> None:
+        """It stands."""
 
 
 def _refused(tick: Tick) -> dict[PositionId, dict[str, tuple[Severity, str]]]:

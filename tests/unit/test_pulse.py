@@ -51,6 +51,9 @@ class Endpoints:
             EndpointStatus(name="a", state=self.state, latency_ms=1.0, last_error="", head_number=self.head),
         )
 
+    async def request_each(self, *_: object, **__: object) -> tuple[object, ...]:
+        raise Transient("what kind of nodes they are they do not say")
+
 
 class Watched:
     """A daemon with heads that always come, and ticks as a test lays them out."""
