@@ -65,6 +65,8 @@ class Endpoints:
             Endpoint(s, chain.chain_id, b, clock, on_event)
             for s, b in zip(chain.endpoints, bodies, strict=True)
         )
+        self.each = self._all
+        """Every endpoint by itself, in order of preference."""
         self.hedge_s = max(HEDGE_S_MIN, min(HEDGE_S, HEDGE_SHARE * chain.block_time_s))
         """A read that got no answer for so long is asked of the next endpoint too."""
         self._probing: asyncio.Task[None] | None = None

@@ -13,6 +13,7 @@ from keeper.daemon.governing import Governing, Seat
 from keeper.daemon.lined import Lines
 from keeper.daemon.loop import ChainLoop
 from keeper.daemon.oracles import Around, Oracles
+from keeper.daemon.second_look import SecondLook
 from keeper.daemon.senders import Sending
 from keeper.daemon.wiring import Site
 from keeper.errors import ConfigError
@@ -28,6 +29,7 @@ EVERY_S = {
     "capacity": 600.0,
     "governance": 120.0,
     "oracle": 2.0,  # a block is looked at once
+    "second_look": 60.0,
 }
 FIRST = ("discover", "capacity", "oracle", "governance")
 """Asked for after the first tick as well."""
@@ -50,6 +52,7 @@ class Chores:
         self._unlisted = ""
         self._doubted: tuple[str, ...] = ()
         self._lines = Lines(here, journal, alarms)
+        self._second = SecondLook(here.endpoints, here.camera, here.guarded, alarms)
 
     async def do(self, job: str, loop: ChainLoop, acting: Sending | None) -> None:
         """The job of that name (``EVERY_S``). Raises Transient."""
@@ -74,6 +77,9 @@ class Chores:
                 await self._governing.look(loop.last.snapshot, loop.venues)
         elif job == "executors":
             await self._executors(loop)
+        elif job == "second_look":
+            if loop.last is not None:
+                await self._second.look(loop.last.block, loop.venues)
         else:
             await reload_changed(loop, self._here.camera, self._lines.named)
             if acting is not None and loop.last is not None:

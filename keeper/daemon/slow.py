@@ -12,9 +12,15 @@ from keeper.errors import Transient
 from keeper.schedule import SlowJobs
 from keeper.seams import Alarm, Clock, Severity
 
-LANES = (("oracle",), ("refresh", "executors", "prune"), ("governance",), ("discover", "capacity"))
+LANES = (
+    ("oracle",),
+    ("refresh", "executors", "prune"),
+    ("governance",),
+    ("discover", "capacity"),
+    ("second_look",),
+)
 """One at a time within a lane; a market that must be loaded anew waits for nobody's logs."""
-DEADLINE_S = {"oracle": 20.0, "refresh": 60.0, "executors": 60.0}
+DEADLINE_S = {"oracle": 20.0, "refresh": 60.0, "executors": 60.0, "second_look": 60.0}
 DEADLINE_ELSE_S = 300.0
 AGE_S = 90.0
 """So old may the last good end of a job be, or thrice its interval, before its failures are an alarm."""

@@ -189,6 +189,18 @@ def test_proxy__when_it_lags__then_heads_state_and_unknown_hashes_are_of_the_pas
         ask(one, "eth_call", {"to": HOST, "data": "0x"}, {"blockHash": head.hash})
 
 
+def test_proxy__when_it_lies_about_state__then_only_its_calls_are_of_the_past(ground: Ground) -> None:
+    ground.chain.rpc("anvil_setCode", HOST, "0x4360005260206000f3")  # returns block.number
+    for _ in range(3):
+        ground.net.mine()
+    honest, liar, head = ground.proxy(), ground.proxy("liar", old_state_blocks=2), ground.chain.block()
+    for block in ("latest", {"blockHash": head.hash}):
+        told = [int(ask(one, "eth_call", {"to": HOST, "data": "0x"}, block), 16) for one in (honest, liar)]
+        assert told == [head.number, head.number - 2]
+    assert int(ask(liar, "eth_blockNumber"), 16) == head.number
+    assert ask(liar, "eth_getBlockByNumber", "latest", False)["hash"] == head.hash
+
+
 def test_proxy__when_it_travels_in_time__then_some_heads_are_older_than_it_has_shown(ground: Ground) -> None:
     for _ in range(4):
         ground.net.mine()

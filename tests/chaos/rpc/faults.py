@@ -46,6 +46,9 @@ class Faults:
     retry_after_s: float = 1.0
     lag_blocks: int = 0
     """So many blocks it is always behind."""
+    old_state_blocks: int = 0
+    """It lies: its ``eth_call`` answers are those of so many blocks ago, whatever block is asked for, while heads and
+    all else are true."""
 
 
 def mixed(share: float, *, latency_s: tuple[float, float] = (0.0, 0.0)) -> Faults:

@@ -144,6 +144,8 @@ class Proxy:
             params = await self._as_of(method, params, lag)
             if method == "eth_blockNumber":
                 return hex(await self._height(lag))
+        if method == "eth_call" and self.dice.faults.old_state_blocks:
+            params = [params[0], hex(await self._height(self.dice.faults.old_state_blocks)), *params[2:]]
         result = await self._net.call(method, params)
         if fault is Fault.OTHER_HEAD and method == "eth_getBlockByNumber" and isinstance(result, dict):
             return self._other_head(result)
