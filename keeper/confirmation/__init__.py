@@ -5,6 +5,7 @@ receipt that vanishes opens the intent again; "another transaction took the nonc
 and two looks; nothing is ever concluded from an answer that did not come.
 """
 
-from keeper.confirmation.follow import FINAL_DEPTH, SETTLED_DEPTH, Confirmation
+from keeper.confirmation.finality import FINAL_DEPTH, finalized
+from keeper.confirmation.follow import SETTLED_DEPTH, Confirmation
 
-__all__ = ["FINAL_DEPTH", "SETTLED_DEPTH", "Confirmation"]
+__all__ = ["FINAL_DEPTH", "SETTLED_DEPTH", "Confirmation", "finalized"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from keeper.confirmation.needs import Inclusion
-from keeper.confirmation.receipt import Receipt, object_of, quantity_of, text_of
+from keeper.confirmation.receipt import Receipt, object_of, text_of
 from keeper.errors import Transient
 from keeper.model import Block
 from keeper.seams import Priority, Transport
@@ -42,14 +42,6 @@ class Branch:
             return header is None or text_of(header, "hash").lower() == was.block_hash.lower()
         except Transient:
             return True
-
-    async def finalized(self) -> int:
-        """The chain's finalized height; -1 where it names none, and depth alone decides."""
-        try:
-            header = await self._header("finalized")
-            return -1 if header is None else quantity_of(header.get("number"))
-        except Transient:
-            return -1
 
     async def _on(self, receipt: Receipt, block: Block) -> bool:
         if receipt.block_number >= block.number:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from keeper.confirmation import revival
 from keeper.confirmation.branch import Branch
+from keeper.confirmation.finality import Finality
 from keeper.confirmation.missing import Missing
 from keeper.confirmation.needs import Lane, Record
 from keeper.confirmation.pressing import Failures, may_raise, wants_bump
@@ -37,8 +38,6 @@ SETTLED_DEPTH = 2
 """Blocks on top after which a person is told that it is done."""
 WHY_S = 1.0
 """All reasons of one tending together: words for a person must not keep others' transactions waiting."""
-FINAL_DEPTH = 64
-"""Where a chain names no finalized block: two epochs."""
 
 
 class Confirmation:
@@ -53,6 +52,7 @@ class Confirmation:
         self._lane = lane
         self._address = address
         self._branch = Branch(transport)
+        self._finality = Finality(transport)
         self._missing = Missing(transport, self._branch, address)
         self._receipts = Receipts(transport, self._branch, address)
         self.troubles: dict[PlanKey, str] = {}
@@ -349,14 +349,14 @@ class Confirmation:
         places = [(i, p) for i in followed if (p := self._journal.inclusion(i.key)) is not None]
         if not any(block.number - p.block_number >= SETTLED_DEPTH for _, p in places):
             return
-        finalized = await self._branch.finalized()
+        final = await self._finality.height(block, min(p.block_number for _, p in places))
         for intent, place in places:
             # seen in this very look, or (replaced) known by its nonce alone; one that came due meanwhile is not
             sight = sights.get(intent.key)
             if sight is None or (sight.receipt is None and intent.state is not IntentState.REPLACED):
                 continue
             depth = block.number - place.block_number
-            if depth >= FINAL_DEPTH or place.block_number <= finalized:
+            if place.block_number <= final:
                 self._journal.seal(intent.key, block.number)
             elif depth >= SETTLED_DEPTH and intent.state is IntentState.INCLUDED:
                 self._journal.set_state(intent.key, IntentState.SETTLED, f"{depth} blocks deep", block.number)

@@ -24,7 +24,9 @@ WAIT_S = 0.2
 LOOKS = 2
 """Tendings that go before the plans after a reorganisation: an endpoint may not have followed it in the first."""
 STEP_BLOCKS_MAX = 16
-"""Longest interval: a quarter of the depth at which a transaction is final without the chain's word."""
+"""Longest interval until 64 blocks lie on top: a quarter of the depth at which a transaction is final where the chain
+names no finalized block. After that, where finality is slow or stands still, a quarter of its own depth: a night's
+plans are then asked ever more rarely, for as long as it takes."""
 
 
 class Pace:
@@ -160,7 +162,7 @@ class Pace:
 
     def _judge(self, intent: Intent, included_block: int | None) -> bool:
         number = self._block.number if self._block is not None else 0
-        if included_block is None or number - included_block < SETTLED_DEPTH:
+        if included_block is None or (depth := number - included_block) < SETTLED_DEPTH:
             return True
         if intent.state is IntentState.INCLUDED or included_block <= self._finalized:
             return True
@@ -171,7 +173,7 @@ class Pace:
         if number < asked + step:
             # after a reorganisation, until tendings have looked: a block without a photograph had none
             return self.moved
-        self._asked[intent.key] = (number, min(2 * step, STEP_BLOCKS_MAX))
+        self._asked[intent.key] = (number, min(2 * step, max(STEP_BLOCKS_MAX, depth // 4)))
         return True
 
     def forget(self, kept: set[PlanKey]) -> None:

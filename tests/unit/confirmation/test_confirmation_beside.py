@@ -746,7 +746,7 @@ def test_missing__when_blocks_are_fast__then_the_looks_lie_seconds_apart(keeper:
 
 
 @pytest.mark.parametrize("answer", [{}, {"number": 5}, 5, "0x1"])
-def test_deepen__when_the_finalized_block_is_malformed__then_depth_alone_decides(
+def test_deepen__when_the_finalized_block_is_malformed__then_settled_by_depth_alone(
     keeper: Keeper, monkeypatch: pytest.MonkeyPatch, answer: object
 ) -> None:
     included(keeper)
