@@ -16,6 +16,7 @@ from sqlalchemy import update
 from keeper.chain.endpoints import Endpoints
 from keeper.confirmation import revival
 from keeper.confirmation.branch import Branch
+from keeper.confirmation.finality import Finality
 from keeper.confirmation.follow import Confirmation
 from keeper.confirmation.receipt import Sight
 from keeper.daemon import building
@@ -34,6 +35,7 @@ from keeper.transaction import fees, nonce, send
 from keeper.transaction.answers import Verdict
 from keeper.transaction.send import Live
 from keeper.units import UINT256_MAX
+from tests.chaos.sim.chain import FINALITY
 
 Bug = Callable[[], AbstractContextManager[None]]
 BUGS: dict[str, Bug] = {}
@@ -153,6 +155,17 @@ def one_confirmation_is_final() -> list[Change]:
             self.seal(outcome.key, outcome.block_number)
 
     return [(Journal, "record_outcome", sealed)]
+
+
+@bug
+def final_by_depth_alone() -> list[Change]:
+    """So many blocks on top are final, though the finalized block stands still."""
+    height = Finality.height
+
+    async def deep(self: Any, block: Any, lowest: int) -> int:
+        return max(await height(self, block, lowest), block.number - FINALITY)
+
+    return [(Finality, "height", deep)]
 
 
 @bug
@@ -346,9 +359,9 @@ def anything_is_signed() -> list[Change]:
 
 @bug
 def planned_left_open_by_crash() -> list[Change]:
-    def leave(intent: Any, mined: bool, latest_nonce: int) -> recover.Remedy:
-        found = judge(intent, mined, latest_nonce)
-        return recover.Remedy.CONSUMED if found is recover.Remedy.ABANDONED else found
+    def leave(intent: Any, mined: bool, latest_nonce: int, **rest: Any) -> recover.Remedy:
+        found = judge(intent, mined, latest_nonce, **rest)
+        return found if intent.attempts else recover.Remedy.CONSUMED
 
     judge = recover.judge
     return [(recover, "judge", leave)]

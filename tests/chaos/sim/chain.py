@@ -25,7 +25,9 @@ BLOCK_S = 12
 FIRST = 100
 START_S = 1_700_000_000.0
 FINALITY = 8
-"""Blocks below this depth never change; no reorganisation is deeper than seven."""
+"""Blocks below this depth never change; no reorganisation is deeper than seven. The finalized block trails the head
+by as much, but in seeds in which it stands still for a while: there it says less than is true, and nothing above it
+may be called final, however deep."""
 BASE_FEE_MAX_WEI = 45 * GWEI
 _THRESHOLD_BPS = int(float(THRESHOLDS["WETH"]) * 10_000)
 
@@ -129,6 +131,8 @@ class SimChain:
     """Transaction hash -> every block, on any branch, that held it."""
     by_hash: dict[str, SimBlock] = field(default_factory=dict)
     reorgs: int = 0
+    stall: range = range(0)
+    """While the head is one of these blocks, the finalized block stands where it stood at the first."""
     seen: dict[int, dict[str, TxFields]] = field(default_factory=dict)
     """Nonce -> hash -> whatever was ever broadcast for it: bytes cannot be recalled."""
     revived: set[str] = field(default_factory=set)
@@ -147,7 +151,8 @@ class SimChain:
 
     @property
     def finalized(self) -> int:
-        return max(FIRST, self.head.number - FINALITY)
+        head = self.head.number
+        return max(FIRST, (self.stall.start if head in self.stall else head) - FINALITY)
 
     def price_base(self, number: int) -> int:
         """The oracle's price in block ``number``."""

@@ -34,8 +34,9 @@ from keeper.daemon.wiring import Site
 from keeper.errors import Broken
 from keeper.journal import codec, opening
 from keeper.journal.files import Place
+from keeper.journal.read import Inclusion
 from keeper.journal.write import Journal
-from keeper.model import Attempt, Block, Intent
+from keeper.model import Attempt, Block, Intent, PlanKey
 from keeper.risk import shocks as library
 from keeper.seams import Signer, TxFields
 from keeper.watchdog import Notifier
@@ -179,6 +180,7 @@ class World:
         self.chain = SimChain(
             rng=self.rng, prices=self.prices(self.rng), genesis=_genesis(self.rng), weather=self.mix.weather
         )
+        self.chain.stall = _stall(seed, storm_blocks)
         self.nodes: list[Node] = []
         self.book = Ledger()
         self.crashes = 0
@@ -351,6 +353,16 @@ class World:
         if fee_wei > max(caps, default=0):
             self.violated(f"{attempt.key} attempt {attempt.n}: {fee_wei} wei is above every cap {caps}")
 
+    def check_final(self, key: PlanKey, place: Inclusion | None) -> None:
+        """Nothing is called final that the chain does not say is."""
+        number = self.chain.finalized
+        if place is None or place.block_number > number:
+            self.violated(f"{key} is called final at {place}, the chain is final up to {number}")
+        elif (
+            place.block_hash and self.chain.blocks[place.block_number - FIRST].header.hash != place.block_hash
+        ):
+            self.violated(f"{key} is called final at {place}, which is not on the chain")
+
     def on_wire(self, tx: TxFields, hash: str) -> None:
         """Bytes arrive at a node: they must be on the disk already."""
         assert self.loop is not None
@@ -423,6 +435,10 @@ class SimJournal(Journal):
             world.disk_failed = True
             raise Broken(f"journal {name} failed: OperationalError: database or disk is full")
         world.point(f"write {name}", world.mix.crash_at_write)
+
+    def seal(self, key: PlanKey, block_number: int) -> None:
+        self.world.check_final(key, self.inclusion(key))
+        super().seal(key, block_number)
 
     def add_attempt(self, attempt: Attempt, signer: str) -> None:
         super().add_attempt(attempt, signer)
@@ -799,6 +815,14 @@ def _prices(rng: random.Random) -> tuple[tuple[int, int], ...]:
         price = int(price * (1 - fall))
         steps.append((number, price * 10**8))
     return tuple(steps)
+
+
+def _stall(seed: int, storm_blocks: int) -> range:
+    """In three seeds of ten finality stands still for most of the storm. By dice of its own: the others' nights
+    stay as they were."""
+    rng = random.Random(f"finality {seed}")
+    first = FIRST + rng.randint(1, storm_blocks // 4)
+    return range(first, FIRST + storm_blocks + 2) if rng.random() < 0.3 else range(0)
 
 
 def _genesis(rng: random.Random) -> State:
