@@ -9,6 +9,7 @@ from keeper.config import Settings
 from keeper.daemon import capacity, desks
 from keeper.daemon.absent import Absent
 from keeper.daemon.discovery import Discovery, reload_changed
+from keeper.daemon.finality import Finalizing
 from keeper.daemon.governing import Governing, Seat
 from keeper.daemon.lined import Lines
 from keeper.daemon.loop import ChainLoop
@@ -28,6 +29,7 @@ EVERY_S = {
     "executors": 600.0,
     "capacity": 600.0,
     "governance": 120.0,
+    "finality": 120.0,
     "oracle": 2.0,  # a block is looked at once
     "second_look": 60.0,
 }
@@ -48,6 +50,7 @@ class Chores:
         around = Around(chain=here.chain, endpoints=here.endpoints, camera=here.camera)
         self._oracles = Oracles(around, alarms, journal)
         self._governing = Governing(Seat(around=around, guarded=here.guarded, settings=here.settings), alarms)
+        self._finalizing = Finalizing(here.chain.name, here.endpoints, alarms)
         self._short: frozenset[str] = frozenset()
         self._unlisted = ""
         self._doubted: tuple[str, ...] = ()
@@ -72,6 +75,9 @@ class Chores:
                 loop.foreseen = await self._oracles.look(seen, loop.venues, loop.policies)
                 loop.beside.see(self._oracles.told)
                 loop.beside.look(loop.policies, self._settings.state_dir)
+        elif job == "finality":
+            if loop.last is not None:
+                await self._finalizing.look(loop.last.block)
         elif job == "governance":
             if loop.last is not None:
                 await self._governing.look(loop.last.snapshot, loop.venues)

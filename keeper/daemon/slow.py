@@ -14,13 +14,13 @@ from keeper.seams import Alarm, Clock, Severity
 
 LANES = (
     ("oracle",),
-    ("refresh", "executors", "prune"),
+    ("refresh", "executors", "prune", "finality"),
     ("governance",),
     ("discover", "capacity"),
     ("second_look",),
 )
 """One at a time within a lane; a market that must be loaded anew waits for nobody's logs."""
-DEADLINE_S = {"oracle": 20.0, "refresh": 60.0, "executors": 60.0, "second_look": 60.0}
+DEADLINE_S = {"oracle": 20.0, "refresh": 60.0, "executors": 60.0, "second_look": 60.0, "finality": 60.0}
 DEADLINE_ELSE_S = 300.0
 AGE_S = 90.0
 """So old may the last good end of a job be, or thrice its interval, before its failures are an alarm."""
