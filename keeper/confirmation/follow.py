@@ -110,7 +110,7 @@ class Confirmation:
     async def _settle(self, block: Block) -> None:
         """Ask the signer what it signed; where it or the disk cannot say, the next block asks again."""
         with self._failed.kept(), suppress(Transient):
-            await self._lane.settle(block.chain_id)
+            await self._lane.settle(block.chain_id, block.number)
 
     async def _tend_one(self, intent: Intent, block: Block, snapshot: Snapshot) -> None:
         tend = self._tend_open if intent.state.open else self._tend_followed

@@ -47,9 +47,9 @@ class Unpooled:
         """Whether the signer must be asked what it signed."""
         return self._live.unsure
 
-    async def settle(self, chain_id: int) -> None:
+    async def settle(self, chain_id: int, at_block: int = 0) -> None:
         """As the live sender does."""
-        await self._live.settle(chain_id)
+        await self._live.settle(chain_id, at_block)
 
     async def rebroadcast(self, intent: Intent) -> Verdict:
         """As the live sender does."""

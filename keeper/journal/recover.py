@@ -29,6 +29,8 @@ class Remedy(StrEnum):
     """A new journal took the chain's nonce as its start; no intent."""
     ABANDONED = "ABANDONED"
     """Nothing was ever signed; the next tick decides anew."""
+    EXPIRED = "EXPIRED"
+    """The same, and its last block has passed."""
     MINED = "MINED"
     """A receipt exists; confirmation judges it."""
     CONSUMED = "CONSUMED"
@@ -50,11 +52,13 @@ class RecoverFinding:
     why: str
 
 
-def judge(intent: Intent, mined: bool, latest_nonce: int, *, beside: bool = False) -> Remedy:
-    """What an intent left open needs, given whether an attempt of it has a receipt, the chain's nonce, and whether an
-    earlier plan of its position stands ``beside`` it."""
+def judge(
+    intent: Intent, mined: bool, latest_nonce: int, *, beside: bool = False, at_block: int = 0
+) -> Remedy:
+    """What an intent left open needs, given whether an attempt of it has a receipt, the chain's nonce, whether an
+    earlier plan of its position stands ``beside`` it, and the chain's height (0: not asked)."""
     if not intent.attempts:
-        return Remedy.ABANDONED
+        return Remedy(intent.unsigned_end(at_block))
     if mined:
         return Remedy.MINED
     if intent.state is IntentState.CANCELLING and not intent.attempts[-1].cancel:
@@ -196,7 +200,7 @@ class Standing:
 
 async def standing(journal: Queries | None, transport: Transport, chain_id: int, address: str) -> Standing:
     """What adopting would accept; None for a journal that is not there yet. Raises Transient."""
-    head = _quantity(await transport.request("eth_blockNumber", []), "block number")
+    head = await _height(transport)
     latest, pending, deep = await asyncio.gather(
         _count(transport, address, "latest"),
         _count(transport, address, "pending"),
@@ -218,12 +222,15 @@ async def standing(journal: Queries | None, transport: Transport, chain_id: int,
 
 async def _mend(journal: Journal, transport: Transport, intent: Intent, latest: int) -> RecoverFinding:
     mined = bool(intent.attempts) and await _any_mined(transport, intent)
-    remedy = judge(intent, mined, latest, beside=_beside(journal, intent))
     block_number = intent.plan.block.number
+    at_block = block_number if intent.attempts else await _height(transport)
+    remedy = judge(intent, mined, latest, beside=_beside(journal, intent), at_block=at_block)
     why = remedy.value.lower()
-    if remedy is Remedy.ABANDONED:
+    if remedy in (Remedy.ABANDONED, Remedy.EXPIRED):
         why = "crashed before signing"
-        journal.set_state(intent.key, IntentState.ABANDONED, why, block_number)
+        if remedy is Remedy.EXPIRED:
+            why = f"{why}; its last block, {intent.plan.bounds.deadline_block}, has passed"
+        journal.set_state(intent.key, IntentState(remedy), why, max(at_block, block_number))
     elif remedy is Remedy.RESENT:
         why = await _resend(transport, intent)
         if intent.state is IntentState.SIGNED:
@@ -269,6 +276,10 @@ async def _any_mined(transport: Transport, intent: Intent) -> bool:
 
 async def _count(transport: Transport, address: str, tag: str) -> int:
     return _quantity(await transport.request("eth_getTransactionCount", [address, tag]), "transaction count")
+
+
+async def _height(transport: Transport) -> int:
+    return _quantity(await transport.request("eth_blockNumber", []), "block number")
 
 
 def _quantity(answer: object, what: str) -> int:

@@ -29,6 +29,8 @@ class IntentState(StrEnum):
     CANCELLING = "CANCELLING"
     CANCELLED = "CANCELLED"
     EXPIRED = "EXPIRED"
+    """Never signed, and its last block had passed when that was found. One that was signed is CANCELLED when it is
+    late: only the chain ends what has bytes."""
     ABANDONED = "ABANDONED"
     DRY = "DRY"
     """Dry-run: simulated and filled on the shadow position, never signed."""
@@ -92,6 +94,11 @@ class Intent:
         """Signed with something to do, not mined as far as is known, and not being cancelled."""
         waiting = self.state in (IntentState.SIGNED, IntentState.SENT)
         return waiting and bool(self.plan.steps) and bool(self.attempts) and not self.attempts[-1].cancel
+
+    def unsigned_end(self, at_block: int) -> IntentState:
+        """How it ends where nothing was ever signed for it, the chain being at ``at_block``."""
+        late = at_block > self.plan.bounds.deadline_block
+        return IntentState.EXPIRED if late else IntentState.ABANDONED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -268,10 +268,10 @@ class Live:
         """Whether the signer must be asked what it signed, or an intent be let go that the disk kept."""
         return bool(self._unsure or self._left)
 
-    async def settle(self, chain_id: int) -> None:
+    async def settle(self, chain_id: int, at_block: int = 0) -> None:
         """Take over what a signer with a memory signed and this journal never got; let go what it did not.
 
-        At start before recovery, and while intents stand without an attempt. Raises Transient.
+        At start before recovery, and while intents stand without an attempt, at that height. Raises Transient.
         """
         async with self._turn:
             for key, (number, why) in tuple(self._left.items()):
@@ -279,13 +279,13 @@ class Live:
                 del self._left[key]
             if isinstance(self._signer, Remembers):
                 for intent in self._journal.open_intents(chain_id):
-                    await self._settle(intent, self._signer)
+                    await self._settle(intent, self._signer, at_block)
 
-    async def _settle(self, intent: Intent, signer: Remembers) -> None:
+    async def _settle(self, intent: Intent, signer: Remembers, at_block: int) -> None:
         for found in await missing(intent, signer):
             self._journal.add_attempt(found, self._signer.address)
         self._unsure.discard(intent.key)
-        self._abandon_unsigned(intent.key, intent.plan.block.number, "not signed")
+        self._abandon_unsigned(intent.key, max(at_block, intent.plan.block.number), "not signed")
 
     async def rebroadcast(self, intent: Intent) -> Verdict:
         """Send the stored bytes of the highest attempt again, unchanged.
@@ -361,7 +361,7 @@ class Live:
         intent = None if key in self._unsure else self._journal.intent(key)
         if intent is not None and intent.state is IntentState.PLANNED:
             try:
-                self._journal.set_state(key, IntentState.ABANDONED, why, block_number)
+                self._journal.set_state(key, intent.unsigned_end(block_number), why, block_number)
             except Unwritable:
                 self._left[key] = block_number, why
                 raise

@@ -496,6 +496,15 @@ def test_stage__when_nothing_was_signed__then_whoever_refused_names_it(
     assert seen.why == f"{code}: no"
 
 
+@pytest.mark.parametrize("state", [IntentState.ABANDONED, IntentState.EXPIRED])
+def test_stage__when_a_crash_left_it_unsigned__then_no_bytes_and_another_block_plans_it(
+    state: IntentState,
+) -> None:
+    plan = plans.plan()
+    seen = standing(Sight(intent=Intent(key=plan.key, plan=plan, state=state, why="crashed")), ())
+    assert (seen.at, seen.failed, seen.signed) == (Stage.PLAN, False, False)
+
+
 def test_stage__when_the_chain_reverts_it_or_keeps_no_promise__then_the_effect() -> None:
     plan = plans.plan()
     reverted = Intent(key=plan.key, plan=plan, state=IntentState.REVERTED, why="reverted")

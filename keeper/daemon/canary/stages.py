@@ -10,7 +10,7 @@ from keeper.model import Intent, IntentState
 from keeper.transaction.answers import Verdict
 
 SETTLED = frozenset({IntentState.SETTLED, IntentState.FINAL})
-ENDED = frozenset({IntentState.CANCELLED, IntentState.EXPIRED, IntentState.REPLACED})
+ENDED = frozenset({IntentState.CANCELLED, IntentState.REPLACED})
 NOT_SENT_AT = {"simulation": Stage.SIMULATION, "signer": Stage.SIGNER}
 """Who refused a plan -> the stage at which it stayed; by its code where it was the lane."""
 LANE_AT = {"unreachable": Stage.SIMULATION, "disputed": Stage.SIGNER, "broken": Stage.SIGNER}
@@ -50,7 +50,7 @@ class Standing:
 def standing(sight: Sight, passed: Collection[Stage]) -> Standing:
     """The stage reached, given those that were seen behind it before."""
     intent = sight.intent
-    if intent is None or intent.state is IntentState.ABANDONED:
+    if intent is None or intent.state in (IntentState.ABANDONED, IntentState.EXPIRED):
         return _unsigned(sight)
     state = intent.state
     if state is IntentState.DRY or state in SETTLED:

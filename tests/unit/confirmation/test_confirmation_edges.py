@@ -68,7 +68,7 @@ def test_tend__when_the_signer_cannot_be_asked__then_what_is_open_is_tended_all_
 
         unsure = True
 
-        async def settle(self, chain_id: int) -> None:
+        async def settle(self, chain_id: int, at_block: int = 0) -> None:
             raise Transient("no signer answers")
 
         def __getattr__(self, name: str) -> object:
@@ -106,7 +106,7 @@ def test_receipt__when_its_block_cannot_be_checked__then_not_believed_and_not_mi
     assert [o.state for o in desk.tend()] == [S.INCLUDED]
 
 
-def test_finality__when_the_node_names_none__then_depth_alone_decides(desk: Desk) -> None:
+def test_finality__when_nobody_says_where__then_settled_by_depth_alone(desk: Desk) -> None:
     desk.act()
     desk.chain.mine()
     desk.tend()
@@ -115,7 +115,7 @@ def test_finality__when_the_node_names_none__then_depth_alone_decides(desk: Desk
 
     async def no_finalized(method: str, params: list[object], **options: object) -> object:
         if params and params[0] == "finalized":
-            raise Transient("finalized is not known here")
+            raise Transient("did not answer in time")
         return await asked(method, params, **options)  # type: ignore[arg-type]
 
     desk.chain.request = no_finalized  # type: ignore[method-assign,assignment]

@@ -198,7 +198,7 @@ def test_settle__when_the_disk_is_full__then_what_is_open_is_sent_again_all_the_
 
         unsure = True
 
-        async def settle(self, chain_id: int) -> None:
+        async def settle(self, chain_id: int, at_block: int = 0) -> None:
             raise Unwritable("journal failed: database or disk is full")
 
         def __getattr__(self, name: str) -> object:
@@ -347,7 +347,7 @@ def test_conclude__when_it_fails_for_one__then_the_plan_behind_it_is_sent_again(
 def test_settle__when_the_signer_is_broken__then_what_is_open_is_sent_again_all_the_same(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def settle(chain_id: int) -> None:
+    async def settle(chain_id: int, at_block: int = 0) -> None:
         raise Broken("signer store failed: it was replaced")
 
     made = house.act(plan(at=house.chain.head))

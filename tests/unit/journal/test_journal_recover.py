@@ -134,6 +134,32 @@ def test_recover__when_nothing_was_signed__then_abandoned_with_the_reason(journa
     assert (found.state, found.why) == (S.ABANDONED, "crashed before signing")
 
 
+@pytest.mark.parametrize("past, end", [(0, S.ABANDONED), (1, S.EXPIRED)])
+def test_recover__when_nothing_was_signed_and_its_last_block_has_passed__then_expired(
+    journal: Journal, past: int, end: S
+) -> None:
+    last = plan().bounds.deadline_block
+    journal.open_intent(plan())
+    told = start(journal, ChainDouble(start=last + past))
+    why = "crashed before signing" + (f"; its last block, {last}, has passed" if past else "")
+    assert [(r.value, w) for _, r, w in told] == [(end.value, why)]
+    found = journal.intent(plan().key)
+    assert found is not None
+    assert (found.state, found.why) == (end, why)
+    assert not found.state.open
+    assert journal.followed_intents() == ()
+
+
+def test_recover__when_something_was_signed_and_its_last_block_has_passed__then_sent_again(
+    journal: Journal,
+) -> None:
+    # what has bytes is ended by the chain alone: confirmation cancels it by a self-send, and says CANCELLED
+    lay(journal)
+    chain = ChainDouble(start=plan().bounds.deadline_block + 100)
+    assert [r for _, r, _ in start(journal, chain)] == [Remedy.RESENT]
+    assert chain.calls.count("eth_blockNumber") == 0
+
+
 def test_recover__when_mined_or_consumed_meanwhile__then_left_to_confirmation(journal: Journal) -> None:
     mined, other = lay(journal), lay(journal, name="other", nonce=1)
     chain = ChainDouble()

@@ -112,6 +112,16 @@ def test_settle__when_the_signer_has_nothing__then_the_intent_is_let_go(journal:
     assert state(journal) is S.ABANDONED
 
 
+@pytest.mark.parametrize("past, end", [(0, S.ABANDONED), (1, S.EXPIRED)])
+def test_settle__when_its_last_block_has_passed_and_the_signer_has_nothing__then_expired(
+    journal: Journal, past: int, end: S
+) -> None:
+    journal.open_intent(plan())
+    live = Live(journal, ChainDouble(), Rememberer())
+    run(live.settle(CHAIN_ID, plan().bounds.deadline_block + past))
+    assert state(journal) is end
+
+
 def test_settle__when_the_signer_does_not_answer__then_nothing_is_decided(journal: Journal) -> None:
     signer = Rememberer()
     live = Live(journal, ChainDouble(), signer)
