@@ -212,8 +212,15 @@ class AgreedFacts:
     other endpoint is asked beside the tick, so a mark may come a block later and nobody's rescue waits for it.
     """
 
-    def __init__(self, facts: Facts, agreement: Agreement, guarded: Sequence[Guarded]) -> None:
-        self._facts, self._agreement = facts, agreement
+    def __init__(
+        self,
+        facts: Facts,
+        agreement: Agreement,
+        guarded: Sequence[Guarded],
+        old_head: Callable[[], str] = lambda: "",
+    ) -> None:
+        """``old_head``: why what is read is long past, or "": two that agree on it move no mark either."""
+        self._facts, self._agreement, self._old_head = facts, agreement, old_head
         self._ratchets = {g.id for g in guarded if g.policy.floor_ratchet_ppm}
         self._trailing = self._ratchets | {g.id for g in guarded if g.policy.trail_pct}
         self._agreed: dict[tuple[object, str, int], int] = {}
@@ -244,11 +251,12 @@ class AgreedFacts:
             tell(plan, why)
 
     def _held(self, snapshot: Snapshot) -> Snapshot:
-        far = {p.id for p in snapshot.positions if p.id in self._trailing and self._beyond(p)}
+        old = bool(self._old_head())
+        far = {p.id for p in snapshot.positions if p.id in self._trailing and (old or self._beyond(p))}
         if not far:
             return snapshot
         for p in snapshot.positions:
-            if p.id in far and p.id not in self._asking:
+            if p.id in far and p.id not in self._asking and not old:
                 self._asking[p.id] = asyncio.ensure_future(self._ask(p, snapshot.block))
         return replace(
             snapshot, positions=tuple(_flagged(p) if p.id in far else p for p in snapshot.positions)
@@ -288,10 +296,16 @@ def _flagged(position: Position) -> Position:
     return replace(position, row=replace(row, flags=(*row.flags, exits.ALONE)))
 
 
-def with_agreed(facts: Facts, endpoints: Endpoints, stage: Stage, guarded: Sequence[Guarded]) -> Facts:
-    """The same with marks and peaks held against a second endpoint; unchanged where nobody follows any, or only one
-    is configured (nothing is sold then either)."""
+def with_agreed(
+    facts: Facts,
+    endpoints: Endpoints,
+    stage: Stage,
+    guarded: Sequence[Guarded],
+    old_head: Callable[[], str] = lambda: "",
+) -> Facts:
+    """The same with marks and peaks held against a second endpoint, and against what is long past; unchanged where
+    nobody follows any, or only one endpoint is configured (nothing is sold then either)."""
     trails = any(g.policy.trail_pct or g.policy.floor_ratchet_ppm for g in guarded)
     if not trails or len(endpoints.chain.endpoints) < QUORUM:
         return facts
-    return AgreedFacts(facts, Agreement(endpoints, stage), guarded)
+    return AgreedFacts(facts, Agreement(endpoints, stage), guarded, old_head)

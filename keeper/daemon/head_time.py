@@ -48,6 +48,10 @@ class HeadTime:
         """Whether the nodes make time themselves; None while nobody has asked, or none has answered."""
         self._asks = 0
 
+    def told(self) -> str:
+        """``old``."""
+        return self.old
+
     async def see(self, block: Block, behind_s: float, endpoints: Asked | None) -> None:
         """A head came whose own time lay ``behind_s`` behind this machine's (below 0: ahead).
 

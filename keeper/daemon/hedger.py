@@ -276,7 +276,8 @@ def _row_back(tick: Tick, subject: str, back: Back, head: str) -> Entry:
 
 
 def danger(loop: ChainLoop) -> str:
-    """Why no hedge is touched now; empty while nothing guarded is below its trigger, unread or being rescued."""
+    """Why no hedge is touched now; empty while nothing guarded is below its trigger, unread or being rescued, and
+    what is seen is of now."""
     tick = loop.last
     if tick is None or loop.permit.closing:
         return "no block has been judged, or the daemon is stopping"
@@ -284,6 +285,8 @@ def danger(loop: ChainLoop) -> str:
         return "a rescue goes first"
     if low := _endangered(tick):
         return low
+    if old := loop.parts.old_head():
+        return old
     if loop.parts.journal.open_intents(tick.block.chain_id):
         return "a rescue is under way"
     return ""

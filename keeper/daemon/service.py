@@ -193,7 +193,7 @@ class ChainDaemon:
         facts = with_orders(acting.facts, here.endpoints, self.journal, here.guarded, self.alarms)
         parts = Parts(
             chain=self.chain,
-            facts=with_agreed(facts, here.endpoints, acting.outgoing.stage, here.guarded),
+            facts=with_agreed(facts, here.endpoints, acting.outgoing.stage, here.guarded, self._time.told),
             guarded=here.guarded,
             journal=self.journal,
             sender=acting.sender,
@@ -207,7 +207,7 @@ class ChainDaemon:
             standby=self.settings.standby,
             pairs=links_of(self.settings, here.guarded),
             live_endpoints=partial(_live, here.endpoints),
-            old_head=lambda: self._time.old,
+            old_head=self._time.told,
         )
         self._acting = acting
         self._foreign = ""

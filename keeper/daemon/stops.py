@@ -71,11 +71,18 @@ class Stop:
 class Stops:
     """Judges each plan of one chain before it goes to the lane; everything durable is in the journal."""
 
-    def __init__(self, journal: Queries, clock: Clock, live_endpoints: Callable[[], tuple[int, int]]) -> None:
-        """``live_endpoints``: (usable now, configured)."""
+    def __init__(
+        self,
+        journal: Queries,
+        clock: Clock,
+        live_endpoints: Callable[[], tuple[int, int]],
+        old_head: Callable[[], str] = lambda: "",
+    ) -> None:
+        """``live_endpoints``: (usable now, configured). ``old_head``: why what is seen is long past, or ""."""
         self._journal = journal
         self._clock = clock
         self._live_endpoints = live_endpoints
+        self._old_head = old_head
         self.unwritable = ""
         """Why the last write failed on its disk; empty once one succeeded. Nothing is signed meanwhile."""
 
@@ -87,7 +94,7 @@ class Stops:
         id = plan.key.position
         paused = self._paused(f"{PAUSE}:{id}", Scope.POSITION)
         failed = self._reverts(plan) or self._orders(plan)
-        return paused or failed or self._quorum(plan) or self._paused(PAUSE, Scope.KEY)
+        return paused or failed or self._unsure(plan) or self._paused(PAUSE, Scope.KEY)
 
     def standing(self, policies: Mapping[PositionId, Policy], at: Block | None) -> dict[PositionId, Stop]:
         """What stops each of these now, planned or not: those for whom nothing does are left out.
@@ -97,8 +104,7 @@ class Stops:
         block judged; None before the first.
         """
         found: dict[PositionId, Stop] = {}
-        if lost := self.quorum_lost:
-            stop = Stop(scope=Scope.CHAIN, code="quorum_lost", why=lost)
+        if (stop := self._doubt()) is not None:
             found = {
                 id: stop for id, policy in policies.items() if not ONE_WORD.issuperset(policy.strategies)
             }
@@ -148,10 +154,19 @@ class Stops:
         ended = _ended(self._journal, plan.block, TOP_UP if alike else "")
         return _in_vain(ended, plan.key.position, plan.block)
 
-    def _quorum(self, plan: Plan) -> Stop | None:
-        if words_needed(plan) < QUORUM or not self.quorum_lost:
+    def _unsure(self, plan: Plan) -> Stop | None:
+        """What no contract holds to its reason waits while that reason may be one endpoint's, or long past."""
+        return None if words_needed(plan) < QUORUM else self._doubt()
+
+    def _doubt(self) -> Stop | None:
+        if lost := self.quorum_lost:
+            return Stop(scope=Scope.CHAIN, code="quorum_lost", why=lost)
+        if not (old := self._old_head()):
             return None
-        return Stop(scope=Scope.CHAIN, code="quorum_lost", why=self.quorum_lost)
+        why = (
+            f"{old}; until one of now comes what needs a price of now waits ({WAITS}); what pays in, and an "
+        )
+        return Stop(scope=Scope.CHAIN, code="blind", why=f"{why}Executor's sale below its trigger, go on")
 
     def _paused(self, key: str, scope: Scope) -> Stop | None:
         control = self._journal.control(key)

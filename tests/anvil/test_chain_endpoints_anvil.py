@@ -17,7 +17,9 @@ from keeper.chain.endpoints import EndpointEvent, Endpoints
 from keeper.chain.head import HeadEvent, HeadKind, Heads, Mailbox, latest
 from keeper.clock import SystemClock
 from keeper.config import ChainSettings, EndpointSettings
+from keeper.daemon.head_time import HeadTime
 from keeper.errors import ConfigError, Rejected, Transient
+from keeper.notify.alarm import Alarms
 from tests.anvil.proxy import Proxy
 from tests.patience import PATIENCE_S, becomes, standstill
 
@@ -291,3 +293,21 @@ async def test_web3__when_opened_off_the_hot_path__then_it_reads_and_closes_clea
         assert await w3.eth.chain_id == CHAIN_ID
         await close_web3(w3)
         assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.asyncio
+async def test_head_time__when_a_local_chain_lives_in_a_time_of_its_own__then_it_is_neither_old_nor_ahead() -> (
+    None
+):
+    with Anvil(AnvilSettings(timestamp_s=1_750_000_000)) as node:
+        # one that is never there, as in a drill: whoever answers tells what they are
+        chain = _chain(_endpoint("dead", UNBOUND), _endpoint("a", node.url))
+        endpoints = await Endpoints.open(chain, SystemClock(), lambda e: None)
+        try:
+            alarms = Alarms(lambda _: None, SystemClock(), CHAIN_ID)
+            head_time, block = HeadTime(chain, alarms), await latest(endpoints)
+            for behind_s in (SystemClock().now_s() - block.timestamp_s, -1e6):
+                await head_time.see(block, behind_s, endpoints)
+                assert (head_time.old, alarms.standing) == ("", ())
+        finally:
+            await endpoints.close()

@@ -101,6 +101,7 @@ class Night:
     clock: ManualClock
     number: int = 100
     live: list[int] = field(default_factory=lambda: [3, 3])
+    old: list[str] = field(default_factory=lambda: [""])
 
     def block(self, blocks: int = 1) -> set[str]:
         """Blocks whose plans go to the lane; accounts for which something was sent in the last of them."""
@@ -131,7 +132,7 @@ class Night:
 
 @pytest.fixture
 def night(tmp_path: Path) -> Iterator[Night]:
-    bank, clock, live = Bank(), ManualClock(1_000_000.0), [3, 3]
+    bank, clock, live, old = Bank(), ManualClock(1_000_000.0), [3, 3], [""]
     venue = LendingDouble()
     policy = replace(build.policy(), cooldown_blocks=0)
     with Journal.open(tmp_path / "journal.sqlite", clock) as journal:
@@ -151,11 +152,11 @@ def night(tmp_path: Path) -> Iterator[Night]:
             shocks=(),
             armed_digest="d",
             live_endpoints=lambda: (live[0], live[1]),
+            old_head=lambda: old[0],
         )
         journal.set_control("armed", "d", "test", "go")
-        yield Night(
-            loop=ChainLoop(parts, {venue.id: venue}), bank=bank, journal=journal, clock=clock, live=live
-        )
+        loop = ChainLoop(parts, {venue.id: venue})
+        yield Night(loop=loop, bank=bank, journal=journal, clock=clock, live=live, old=old)
 
 
 def reverted(night: Night, account: str, block: int) -> None:
@@ -428,6 +429,32 @@ def test_row_quorum_lost__when_both_sell__then_what_the_executor_checks_goes_on_
     night.live[0] = 2
     assert night.block() == {ALICE, BOB}
     assert night.standing("quorum_lost") == night.standing("not_acting") == set()
+
+
+def test_row_blind_by_age__when_the_newest_head_is_old__then_rescues_go_on_and_an_exit_by_price_waits(
+    night: Night,
+) -> None:
+    night.old[0] = "the newest head (101) is 5400 s old by this machine's clock"
+    assert night.block() == {ALICE, BOB}, "from the wallet"
+    night.bank.means_at = executors
+    plain = replace(
+        build.policy(target="1.40", caps=build.limits(action=10**7, day=10**7)), cooldown_blocks=0
+    )
+    rescue = replace(plain, strategies=("deleverage",))
+    exit_ = replace(plain, strategies=("close_position",), close_prices=(("WETH", 1_750 * WAD),))
+    night.loop.policies = {position_id(ALICE): rescue, position_id(BOB): exit_}
+    assert night.block() == {ALICE}, "which its Executor asks the protocol about again"
+    tick = night.loop.last
+    assert tick is not None
+    stop = night.loop.stops.of(next(p for p in tick.plans if p.key.position == position_id(BOB)))
+    assert stop is not None
+    assert (stop.code, stop.scope) == ("blind", "chain")
+    assert "5400 s old" in stop.why
+    assert set(night.loop.stops.standing(night.loop.policies, tick.block)) == {position_id(BOB)}
+    assert night.standing("not_acting") == {str(position_id(BOB))}
+    night.old[0] = ""
+    assert night.block() == {ALICE, BOB}
+    assert night.standing("not_acting") == set()
 
 
 def executors(at: Block) -> Means:

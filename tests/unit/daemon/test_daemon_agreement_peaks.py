@@ -58,6 +58,7 @@ class Floors:
     two: Two
     shown: Position = OWN
     kept: PositionMemory = FRESH
+    old: str = ""
 
     async def take(self, block: Block, venues: Mapping[str, Venue]) -> tuple[Snapshot, tuple[Outcome, ...]]:
         """Facts: the position as one endpoint shows it."""
@@ -89,7 +90,7 @@ def floors() -> Floors:
     guarded = (Guarded(label="long", policy=FLOOR, venue_id="gmx", id=OWN.id),)
     two = Two((2_000, 2_000))
     made = Floors(facts=cast(AgreedFacts, None), two=two)
-    facts = with_agreed(made, cast(Endpoints, two), there, guarded)
+    facts = with_agreed(made, cast(Endpoints, two), there, guarded, lambda: made.old)
     assert isinstance(facts, AgreedFacts), "a floor that follows gains asks two as a trailing stop does"
     made.facts = facts
     return made
@@ -114,6 +115,16 @@ def test_peak__an_equity_that_one_endpoint_made_up_at_the_true_price__moves_no_f
     assert on.block(OWN, 2_001) == 1_988
     assert on.block(position(perp(2_000, margin=6_000)), 2_001) == 1_988
     assert on.block(position(perp(2_001, margin=2_010)), 2_001) == 2_008, "within what two may differ"
+
+
+def test_peak__when_two_agree_on_what_is_long_past__moves_no_floor_until_a_head_of_now() -> None:
+    on = floors()
+    assert on.block(OWN, 2_001) == 1_988
+    on.old = "the newest head (101) is 5400 s old"
+    assert on.block(position(perp(2_400)), 2_400, 2_400) == 1_988
+    on.old = ""
+    assert on.block(OWN, 2_001) == 1_988, "nor was it kept for later"
+    assert on.block(position(perp(2_400)), 2_400, 2_400) == 5_988
 
 
 def test_peak__when_closed__then_forgotten_if_two_see_it_closed() -> None:

@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from keeper.cli.watch import head_lines
+from keeper.daemon import service
+from keeper.daemon.control import Controls
 from keeper.daemon.head_time import AHEAD_S_MAX, ASKS_MAX, HeadTime
-from keeper.daemon.showing import readiness
+from keeper.daemon.loop import ChainLoop
+from keeper.daemon.paging.headline import headline
+from keeper.daemon.paging.sheet import moment, positions, state
+from keeper.daemon.showing import figures, readiness
 from keeper.errors import Rejected, Transient
 from keeper.model import Level
 from keeper.notify.alarm import REPEAT_CRITICAL_S, Alarms
+from keeper.notify.chat import status_text
 from keeper.seams import Severity
 from keeper.watchdog import fresh_limit_s
 from tests import build
@@ -161,6 +170,35 @@ async def test_head__when_an_old_one_shows_that_all_is_well__then_no_alarm_of_a_
 
 
 @pytest.mark.asyncio
+async def test_parts__when_a_head_is_old__then_the_stops_and_the_peaks_of_the_daemon_know_it(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts, held = watched.under.facts, list[Any]()
+
+    async def sending(*_: object) -> object:
+        outgoing = SimpleNamespace(stage=None)
+        return SimpleNamespace(facts=facts, sender=None, signer_address=None, outgoing=outgoing)
+
+    async def nothing() -> None:
+        return None
+
+    monkeypatch.setattr(service, "sending", sending)
+    monkeypatch.setattr(service, "with_offers", lambda acting, *_: acting)
+    monkeypatch.setattr(service, "with_orders", lambda facts, *_: facts)
+    monkeypatch.setattr(service, "with_agreed", lambda facts, *given: held.append(given[-1]) or facts)
+    monkeypatch.setattr(watched.daemon, "_hang_up", nothing)
+    here = SimpleNamespace(endpoints=watched.endpoints, guarded=())
+    parts = await watched.daemon._parts(cast(Any, here))
+    loop = ChainLoop(parts, {})
+    assert [parts.old_head(), *(old() for old in held)] == ["", ""]
+    await watched.daemon._time.see(build.block(101), 5_400, None)
+    assert all("5400 s old" in old() for old in (parts.old_head, *held))
+    stop = loop.stops._doubt()
+    assert stop is not None
+    assert "5400 s old" in stop.why
+
+
+@pytest.mark.asyncio
 @pytest.mark.parametrize(("ahead_s", "told"), [(AHEAD_S_MAX, []), (AHEAD_S_MAX + 1, [Severity.WARNING])])
 async def test_head__when_it_is_ahead_of_the_clock__then_the_clock_is_named_and_nothing_is_blind(
     watched: Watched, ahead_s: float, told: list[Severity]
@@ -238,3 +276,37 @@ async def test_head__when_nodes_do_not_say_what_they_are__then_they_are_asked_a_
     for _ in range(3):
         await time.see(build.block(100), 1e7, known)
     assert known.asked == 1
+
+
+@pytest.mark.asyncio
+async def test_told__when_the_newest_head_is_old__then_page_watch_chat_and_figures_call_nothing_well(
+    watched: Watched,
+) -> None:
+    daemon, given = watched.daemon, watched.daemon.settings
+    courier, ages = cast(Any, SimpleNamespace(routes=())), {CHAIN.name: 0.0}
+    at = moment(watched.clock, ages, (), (daemon.alarms, courier))
+
+    async def told() -> tuple[str, str, str, str, float, list[float | None]]:
+        """Page, its rows, watch, chat; the metric of a blind chain, every health that is measured."""
+        (rows,) = positions(given, daemon)
+        top = headline(state(given, [daemon], at), rows, 0.0)
+        body = await Controls(given, watched.under.journal, [daemon]).answer({"do": "status"})
+        shown = figures(given, [daemon], ages, courier)
+        healths = [p.health for chain in shown.chains for p in chain.positions]
+        page = (f"{top['tone']}: {top['text']}", str(rows[0]["level"]))
+        return *page, head_lines(body)[0], status_text(body), float(shown.chains[0].blind), healths
+
+    await head(watched, age_s=5_400)
+    page, row, watch, chat, blind, healths = await told()
+    assert page.startswith("danger: local is BLIND: the newest head (101) is 5400 s old")
+    assert row == Level.UNKNOWN.value
+    assert "BLIND: the newest head (101) is 5400 s old" in watch
+    assert "0 of 1 positions SAFE" in chat
+    assert "CRITICAL blind local" in chat
+    assert (blind, healths) == (1.0, [None])
+
+    await head(watched, age_s=3)
+    page, row, watch, chat, blind, healths = await told()
+    assert (row, blind) == (Level.SAFE.value, 0.0)
+    assert "BLIND" not in page + watch + chat
+    assert None not in healths

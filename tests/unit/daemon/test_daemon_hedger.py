@@ -161,6 +161,18 @@ async def test_hedge__while_the_loan_is_below_its_trigger__waits(tmp_path: Path)
 
 
 @pytest.mark.asyncio
+async def test_hedge__while_the_newest_head_is_old__waits_until_one_of_now(tmp_path: Path) -> None:
+    house, old = House(tmp_path), ["the newest head (101) is 5400 s old"]
+    house.made.running.parts = replace(house.made.running.parts, old_head=lambda: old[0])
+    await house.look()
+    assert house.sent.plans == []
+    assert "5400 s old" in house.journal.entries(KIND)[-1].why
+    old[0] = ""
+    await house.look()
+    assert len(house.sent.plans) == 1
+
+
+@pytest.mark.asyncio
 async def test_hedge__looking_at_a_block_that_was_dangerous__waits_though_a_newer_one_is_not(
     tmp_path: Path,
 ) -> None:
