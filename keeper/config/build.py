@@ -129,7 +129,8 @@ def _cross(parts: Parts, problems: list[str]) -> None:
     problems += _twice(venues, "provider", "chain", "market")
     problems += venue_problems(venues)
     problems += perp_problems(venues, positions, parts.policies)
-    problems += standby_problems(positions, parts.policies) if parts.standby is not None else []
+    if parts.standby is not None:
+        problems += standby_problems(parts.standby, positions, parts.policies)
     problems += canary_problems(parts)
     problems += _paired(parts)
     problems += _twice(positions, "label")

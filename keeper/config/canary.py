@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import AfterValidator, Field
 
 from keeper.config import schema
-from keeper.config.schema import Dec, Name, Table
+from keeper.config.schema import Exact, Name, Table
 from keeper.config.wording import did_you_mean, shown
 from keeper.units import wad_from
 
@@ -52,7 +52,7 @@ class CanaryTable(Table):
 
     position: Name
     every_hours: Annotated[int, Field(ge=1, le=24 * 92)] | None = None
-    gain: Annotated[Dec, AfterValidator(_gain)] = Decimal("0.02")
+    gain: Annotated[Exact, AfterValidator(_gain)] = Decimal("0.02")
     value_usd_max: Annotated[int, Field(ge=1, le=10_000)] = 1_000
     spend_usd_max: Annotated[int, Field(ge=1, le=1_000)] = 25
     gas_usd_max: Annotated[int, Field(ge=1, le=100)] = 10
@@ -85,7 +85,7 @@ def canary_problems(parts: Parts) -> list[str]:
     if chosen is None:
         hint = did_you_mean(table.position, labels)
         out.append(f"canary.position: {shown(table.position)} is no label of a position{hint}")
-    elif _kind(parts, chosen) in schema.PERPS:
+    elif _kind(parts, chosen) in list(schema.PERPS):
         why = "is a perpetual position, whose orders end in a second step; name a small loan"
         out.append(f"canary.position: {shown(table.position)} {why}")
     if parts.alarms is not None and parts.alarms.targets_file is None:

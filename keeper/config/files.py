@@ -31,6 +31,10 @@ class Files:
             return None
         if text.startswith(CREDENTIAL):
             return self._credential(field, text)
+        if "://" in text:
+            # a path is told in alarms and logs, and what stands in a URL must not be
+            self.problems.append(f"{field}: is a URL; write it into a file of mode 0600 and name that file")
+            return None
         path = self.path(text)
         if needed:
             try:

@@ -14,13 +14,25 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from keeper.config.files import Files
-from keeper.config.schema import PERPS, Address, Health, Name, PolicyTable, Table, Usd, _at_most, _positive
+from keeper.config.schema import (
+    PERPS,
+    Address,
+    Health,
+    Name,
+    PolicyTable,
+    Table,
+    Usd,
+    _at_most,
+    _positive,
+    _wad_digits,
+)
 from keeper.config.schema import Dec as Number
 from keeper.config.wording import did_you_mean, path_text, shown
 from keeper.units import wad_from
 
 Row = tuple[tuple[str | int, ...], dict[str, object]]
 Pct = Annotated[int, Field(ge=1, le=100)]
+Line = Annotated[Health, AfterValidator(_wad_digits)]
 PATIENCE_S = 60
 SECRETS = {"keystore", "password_file"}
 """Paths, which arming is not bound to."""
@@ -93,10 +105,10 @@ class PairTable(Table):
     loan: Name
     short: Name
     assets: Annotated[list[Name], Field(min_length=1, max_length=8)]
-    trigger: Health | None = None
-    target: Health | None = None
+    trigger: Line | None = None
+    target: Line | None = None
     cover_pct: Pct = 50
-    short_health: Annotated[Health, AfterValidator(_at_most(10, ""))] = Decimal("1.1")
+    short_health: Annotated[Line, AfterValidator(_at_most(10, ""))] = Decimal("1.1")
     take_profit: bool = False
     patience_s: Annotated[Number, AfterValidator(_positive), AfterValidator(_at_most(600, " seconds"))] = (
         Decimal(PATIENCE_S)
@@ -154,12 +166,13 @@ def _legs(pair: PairTable, known: Known) -> Iterator[str]:
             continue
         venue = found[1]
         chains.append(venue.get("chain"))
-        if (venue.get("kind") in PERPS) != perp:
+        # as written: what should be a name may be anything
+        if (venue.get("kind") in list(PERPS)) != perp:
             wanted = "a perpetual position" if perp else "a lending position"
             yield f"{name}: {shown(label)} is not {wanted}"
         elif perp and not str(venue.get("market") or "").endswith(":short"):
             yield f"{name}: {shown(label)} is on a slot of longs: it falls with the loan"
-    if len(set(chains)) == 2:
+    if len(chains) == 2 and chains[0] != chains[1]:
         yield f"short: {shown(pair.short)} is on another chain: a hedge is judged within one block of one chain"
 
 

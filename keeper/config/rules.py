@@ -68,8 +68,11 @@ def perp_problems(
     return problems
 
 
-def standby_problems(positions: Sequence[Row], policies: Mapping[str, schema.PolicyTable]) -> list[str]:
-    """A standby acts through the Executor alone: what its own wallet would pay could be paid twice."""
+def standby_problems(
+    table: schema.Standby, positions: Sequence[Row], policies: Mapping[str, schema.PolicyTable]
+) -> list[str]:
+    """A standby acts through the Executor alone: what its own wallet would pay could be paid twice. And it acts in
+    time: at a health of 1 there is nothing left to guard."""
     names = dict.fromkeys(str(row.get("policy") or "default") for _, row in positions)
     problems = []
     for name in names:
@@ -82,6 +85,10 @@ def standby_problems(positions: Sequence[Row], policies: Mapping[str, schema.Pol
             why = f"{', '.join(paid)} would spend the wallet, and [standby] acts through the Executor alone: name "
             why += "deleverage, repay_from_reserve or supply_from_reserve"
             problems.append(f"{path_text(('policies', name))}.strategies: {why}")
+        if name in policies and policies[name].trigger - table.margin <= 1:
+            trigger = f"trigger ({policies[name].trigger}) of {path_text(('policies', name))}"
+            why = "is a health of 1 or less, where positions are liquidated already; write a smaller one"
+            problems.append(f"standby.margin: {table.margin} below {trigger} {why}")
     return problems
 
 
@@ -97,6 +104,10 @@ def venue_problems(rows: Iterable[Row]) -> list[str]:
         out += [f"{where}.{key}: is required by kind {shown(kind)}" for key in needed if row.get(key) is None]
         strange = sorted(every & set(row) - {*needed, *schema.VENUE_EXTRAS.get(kind, ())})
         out += [f"{where}.{key}: is no key of kind {shown(kind)}; remove it" for key in strange]
+        market = row.get("market")
+        if isinstance(market, str) and (kind in schema.PERPS) != bool(schema.GMX_SLOT.fullmatch(market)):
+            wanted = '"0xMARKET:0xMARGIN:long" or ":short"' if kind in schema.PERPS else "one id or name"
+            out.append(f"{where}.market: {shown(market)} is no market of kind {shown(kind)}; write {wanted}")
     return out
 
 

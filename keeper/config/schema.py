@@ -169,15 +169,22 @@ def _bytes32(value: str) -> str:
     return value.lower()
 
 
+def _wad_digits(value: Decimal) -> Decimal:
+    if -int(value.as_tuple().exponent) > 18:
+        raise ValueError("has more than 18 decimals; shorten it")
+    return value
+
+
 def _path(value: str) -> str:
-    if "\0" in value:
-        raise ValueError("is no path: it holds a null byte")
+    if "\0" in value or "://" in value:
+        raise ValueError("is no path: it holds a null byte, or is a URL")
     return value
 
 
 def _name(value: str) -> str:
-    if not value.strip() or value != value.strip() or not value.isprintable():
-        raise ValueError("must be a printable name without spaces around it")
+    # it is told in alarms and logs, and what stands in a URL must not be
+    if not value.strip() or value != value.strip() or not value.isprintable() or "://" in value:
+        raise ValueError("must be a printable name without spaces around it, and no URL")
     return value
 
 
@@ -194,6 +201,8 @@ Name = Annotated[str, AfterValidator(_name), Field(max_length=64)]
 Usd = Annotated[int, Field(gt=0)]
 Leverage = Annotated[Dec, AfterValidator(_leverage)]
 Trail = Annotated[Positive, AfterValidator(_at_most(90, " per cent"))]
+Exact = Annotated[Dec, AfterValidator(_wad_digits)]
+"""What becomes an integer of 18 decimals by itself, with no rule of its policy to look at it."""
 Added = Annotated[NotNegative, AfterValidator(_at_most(1, " of health"))]
 
 
@@ -367,7 +376,7 @@ class Standby(Table):
     """``[standby]``."""
 
     blocks: Annotated[int, Field(ge=1, le=100)] = 3
-    margin: Annotated[Dec, Field(ge=0, le=Decimal("0.2"))] = Decimal("0.01")
+    margin: Annotated[Exact, Field(ge=0, le=Decimal("0.2"))] = Decimal("0.01")
 
 
 class File(Table):

@@ -54,6 +54,8 @@ def test_canary__when_what_it_may_spend_changes__then_it_disarms_and_needs_a_res
         ),
         (HEARD + "[canary]", "canary.position: is required"),
         (HEARD + CANARY + 'gain = "0.6"', 'canary.gain: "0.6" must be 0.01 to 0.5'),
+        (HEARD + CANARY + 'gain = "0.0200000000000000001"', "canary.gain: "),
+        (HEARD.replace('"aave_v3"', '["aave_v3"]') + CANARY, "venues[0].kind: "),
         (HEARD + CANARY + "value_usd_max = 10001", "canary.value_usd_max"),
         (HEARD + CANARY + "every_hours = 0", "canary.every_hours"),
         (HEARD + CANARY + "evry_hours = 1", "canary.evry_hours: unknown key; did you mean"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,11 @@ day_usd_max = 5000
 
 
 def read(more: str, *, strategies: str = '["repay"]', side: str = "short") -> Settings:
-    text = f"""schema = 1
+    return parse(written(more, strategies=strategies, side=side), Path("keeper.toml"))
+
+
+def written(more: str, *, strategies: str = '["repay"]', side: str = "short") -> str:
+    return f"""schema = 1
 [wallet]
 address = "{B}"
 [[chains]]
@@ -59,7 +64,6 @@ strategies = {strategies}
 [policies.perp]
 strategies = ["reduce_perp"]
 {more}"""
-    return parse(text, Path("keeper.toml"))
 
 
 def test_pair__as_written__loads_and_is_bound_to_arming() -> None:
@@ -89,6 +93,8 @@ WRONG = [
     (PAIR + "asets = []\n", 'pairs[0].asets: unknown key; did you mean "assets"?'),
     (PAIR + HEDGE.replace(KEY, B), "pairs[0].hedge.key: "),
     (PAIR + HEDGE.replace("5000", "1000"), "pairs[0].hedge.action_usd_max: 2000 <= day_usd_max 1000"),
+    (PAIR + 'short_health = "1.0000000000000000001"\n', "pairs[0].short_health: "),
+    (PAIR + 'trigger = "1.1500000000000000001"\ntarget = "1.30"\n', "pairs[0].trigger: "),
     ("pairs = 3", "pairs: 3 must be a list of tables; write [[pairs]]"),
 ]
 NEEDED = ("key", "share_pct", "notional_usd_max", "action_usd_max", "day_usd_max")
@@ -141,3 +147,14 @@ def test_hedge__with_half_a_key_or_on_a_standby__is_refused_by_name(more: str, w
     with pytest.raises(ConfigError) as refused:
         read(PAIR + HEDGE + more)
     assert any(why in problem for problem in refused.value.problems)
+
+
+@pytest.mark.parametrize(("field", "at"), [("kind", 0), ("chain", 0), ("chain", 1)])
+@pytest.mark.parametrize("value", ['["local"]', "{ local = 1 }"])
+def test_pair__when_its_venue_names_no_name__then_refused_in_words(field: str, at: int, value: str) -> None:
+    name = ("aave", "gmx")[at]
+    text = re.sub(rf'(name = "{name}"\n(?:.*\n)??{field} = ).*', rf"\g<1>{value}", written(PAIR))
+    assert value in text
+    with pytest.raises(ConfigError) as refused:
+        parse(text, Path("keeper.toml"))
+    assert any(p.startswith(f"venues[{at}].{field}: ") for p in refused.value.problems)

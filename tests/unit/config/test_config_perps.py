@@ -54,9 +54,18 @@ def test_slot__with_a_strategy_of_its_own__loads(tmp_path: Path) -> None:
         (f"{A}:{B}:up", '["add_margin"]', "is not a market id"),
         (f"{A}:long", '["add_margin"]', "is not a market id"),
         (f"{A}:{B}:long", '["repay", "add_collateral"]', "names no strategy for a perpetual position"),
+        ("ETH-A", '["add_margin"]', "is no market of kind"),
+        ("0x" + "5c" * 32, '["add_margin"]', "is no market of kind"),
         (f"{A}:{B}:long", '["close_perp"]', '"close_perp" needs close_at or close_prices'),
     ],
 )
 def test_slot__wrong__says_what(tmp_path: Path, market: str, strategies: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         load(written(tmp_path, market, strategies))
+
+
+def test_slot__on_a_market_that_is_not_perpetual__is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, f"{A}:{B}:long", '["repay"]')
+    path.write_text(path.read_text().replace('"gmx_v2"', '"morpho_blue"'))
+    with pytest.raises(ConfigError, match="is no market of kind"):
+        load(path)

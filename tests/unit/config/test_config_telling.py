@@ -66,3 +66,23 @@ def test_alarms__when_wrong__then_told_by_field(lines: str, problem: str) -> Non
     with pytest.raises(ConfigError) as told:
         parse(text, PATH)
     assert problem in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "field", ["alarms.targets_file", "alarms.dead_man_file", "page.token_file", "telegram.token_file"]
+)
+def test_secret_file__when_a_url_stands_in_its_place__then_refused_and_not_repeated(field: str) -> None:
+    table, name = field.split(".")
+    more = "chats = [1]\n" if table == "telegram" else ""
+    with pytest.raises(ConfigError) as told:
+        parse(f'{GOOD}\n[{table}]\n{more}{name} = "https://hook.example/s3cret"\n', PATH)
+    (problem,) = told.value.problems
+    assert problem.startswith(f"{field}: is a URL; write it into a file")
+    assert "s3cret" not in problem
+
+
+def test_name__when_it_is_a_url__then_refused_and_not_repeated() -> None:
+    with pytest.raises(ConfigError) as told:
+        parse(GOOD.replace('label = "vault"', 'label = "https://node.example/s3cret"'), PATH)
+    assert "no URL" in str(told.value)
+    assert "s3cret" not in str(told.value)
