@@ -111,13 +111,14 @@ def _mined(on: Stage, sender: str, to: str, signature: str, *arguments: object) 
 
 
 def record_kills(counts: Counts, done: int, failures: list[str]) -> None:
-    """kill9_cold_runs, kill9_cold_doubled, kill9_cold_missed."""
+    """kill9_cold_runs, kill9_cold_doubled, kill9_cold_missed, kill9_cold_resumed_late."""
     n = counts.get("kills", 0)
-    doubled, missed = counts.get("doubled", 0), counts.get("missed", 0) + counts.get("slow", 0)
+    doubled, missed, late = (counts.get(name, 0) for name in ("doubled", "missed", "slow"))
     evidence = "real_bytecode"
     record("kill9_cold_runs", n, bound=f">= {KILLS}", holds=n >= KILLS, evidence=evidence, n=n)
     record("kill9_cold_doubled", doubled, bound="= 0", holds=doubled == 0, evidence=evidence, n=n)
     record("kill9_cold_missed", missed, bound="= 0", holds=missed == 0, evidence=evidence, n=n)
+    record("kill9_cold_resumed_late", late, bound="= 0", holds=late == 0, evidence=evidence, n=n)
 
 
 def _unit(number: int) -> Verdict:

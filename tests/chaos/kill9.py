@@ -30,7 +30,7 @@ RESUMED_S_MAX = 12.0
 def kills(on: Ground, many: int) -> Verdict:
     """So many lives that end by SIGKILL, then one that may finish; what was doubled, what was missed."""
     done_before = on.first
-    counts = {"kills": 0, "doubled": 0, "missed": 0, "slow": 0}
+    counts = {"kills": 0, "doubled": 0, "missed": 0, "slow": 0, "waited_for": 0}
     for _ in range(many):
         point = on.rng.choice((*POINTS, ""))
         after_s = on.rng.uniform(0.02, LIFE_S_MAX) if not point else 5.0
@@ -58,6 +58,8 @@ def kills(on: Ground, many: int) -> Verdict:
     tallies = [on.times(k) for k in range(done_before, on.first + 5)]
     counts["actions"] = on.first - done_before
     counts["doubled"] = sum(1 for t in tallies if t > 1)
+    # one life of so many may finish: how soon an intent moves on is seen once for all that were killed before it
+    counts["waited_for"] = 1
     counts["missed"] = 0 if resumed_s is not None else 1
     counts["slow"] = int(resumed_s is None or resumed_s > RESUMED_S_MAX)
     bad = counts["doubled"] or counts["missed"] or counts["slow"]
@@ -140,12 +142,13 @@ async def _worker(on: Ground, point: str, left: int) -> None:
 
 
 def record_kills(counts: Counts, done: int, failures: list[str]) -> None:
-    """kill9_runs, kill9_doubled, kill9_missed."""
-    n, evidence = counts.get("kills", 0), "own_double"
-    doubled, missed = counts.get("doubled", 0), counts.get("missed", 0) + counts.get("slow", 0)
+    """kill9_runs, kill9_doubled, kill9_missed, and of the lives that might finish kill9_resumed_late."""
+    n, evidence, ends = counts.get("kills", 0), "own_double", counts.get("waited_for", 0)
+    doubled, missed, late = (counts.get(name, 0) for name in ("doubled", "missed", "slow"))
     record("kill9_runs", n, bound=f">= {KILLS}", holds=n >= KILLS, evidence=evidence, n=n)
     record("kill9_doubled", doubled, bound="= 0", holds=doubled == 0, evidence=evidence, n=n)
-    record("kill9_missed", missed, bound="= 0", holds=missed == 0, evidence=evidence, n=n)
+    record("kill9_missed", missed, bound="= 0", holds=missed == 0, evidence=evidence, n=ends)
+    record("kill9_resumed_late", late, bound="= 0", holds=late == 0, evidence=evidence, n=ends)
 
 
 def _unit(number: int) -> Verdict:

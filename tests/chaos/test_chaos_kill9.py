@@ -24,3 +24,4 @@ def test_kill_9__when_at_points_and_at_random__then_each_action_happens_once(anv
     print(dict(counts))
     assert counts["kills"] == MANY
     assert counts["actions"] > 30
+    assert counts["waited_for"] == MANY // KILLS_A_UNIT
