@@ -24,6 +24,8 @@ class Permit:
         """Why acting has stopped for good; empty while all is well."""
         self._whole = True
         """Whether the disk took everything since the running tick began."""
+        self.unrecovered = False
+        """Whether a start could not bring journal and chain together yet: a tick that is kept ends no stop before."""
 
     @property
     def armed(self) -> bool:
@@ -49,7 +51,7 @@ class Permit:
 
     def kept(self) -> None:
         """The tick is written down: signing goes on, unless the disk refused something of this very tick."""
-        if self._whole:
+        if self._whole and not self.unrecovered:
             self.stops.unwritable = ""
             self._parts.alarms.clear("unwritable", "")
 

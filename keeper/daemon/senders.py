@@ -93,7 +93,6 @@ async def sending(
     signer = await live_signer(settings, site, view.snapshot.means)
     outgoing = _outgoing(site, journal, site.chain)
     live = Live(journal, outgoing, signer, errors=NAMES, probe=probe)
-    await live.settle(site.chain.chain_id, site.block.number)
     pace = Pace()
     lane = live if site.chain.mempool else Unpooled(live, journal)
     why = partial(_why_reverted, site, signer.address)

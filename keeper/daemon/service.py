@@ -31,12 +31,12 @@ from keeper.daemon.loop import ChainLoop
 from keeper.daemon.orders import with_orders
 from keeper.daemon.pairs import links_of
 from keeper.daemon.parts import Parts
+from keeper.daemon.recovering import Recovery
 from keeper.daemon.senders import Sending, sending
 from keeper.daemon.slow import Slow
 from keeper.daemon.tick import Tick
 from keeper.daemon.wiring import Site, site
 from keeper.errors import Broken, Transient, Unwritable
-from keeper.journal.recover import recover
 from keeper.journal.write import Journal
 from keeper.model import Block, Level
 from keeper.notify.alarm import Alarms
@@ -90,8 +90,7 @@ class ChainDaemon:
         self._following: Facts | None = None
         """Who follows what was sent, without what stands around it."""
         self._hedges = Hedges(settings, journal, self.alarms, self.clock, probe)
-        self._foreign = ""
-        """Why recovery found journal and chain apart; empty when they agree."""
+        self._recovery = Recovery(chain, journal, self.clock)
         self._looked = False
         """Whether discovery was asked for once; it needs a first tick."""
         self._probe = probe
@@ -127,6 +126,8 @@ class ChainDaemon:
             tick = await self.loop.tick(here.block)
             for plan in self.loop.hand(tick):
                 await self.loop.act(plan, tick.snapshot)
+            if self._recovery.failed is not None:
+                raise self._recovery.failed
             if self.loop.broken:
                 raise Broken(self.loop.broken)
             if self._time.old:
@@ -210,20 +211,7 @@ class ChainDaemon:
             old_head=self._time.told,
         )
         self._acting = acting
-        self._foreign = ""
-        if acting.signer_address is not None:
-            try:
-                findings = await recover(
-                    self.journal,
-                    acting.outgoing,
-                    self.clock,
-                    self.chain.chain_id,
-                    acting.signer_address,
-                )
-            except Broken as e:  # nothing may be signed; everything is watched all the same
-                self._foreign, findings = str(e), ()
-            for finding in findings:
-                self._log.warning("recovered", chain=self.chain.name, finding=str(finding))
+        await self._recovery.run(acting, here.block.number)
         return parts
 
     def _looped(self, parts: Parts, here: Site) -> ChainLoop:
@@ -238,8 +226,7 @@ class ChainDaemon:
             self._acting.live.beside = loop.tell_first
         if self._acting is not None:
             self._acting.outgoing.follow(loop.level_of, loop.venue_of)
-        if self._foreign:
-            loop.stop_acting(self._foreign)
+        self._recovery.tell(loop)
         return loop
 
     async def _ticks(self, mailbox: Mailbox) -> None:
@@ -254,6 +241,7 @@ class ChainDaemon:
             async with asyncio.timeout(TICK_TIMEOUT_S):
                 tick = await self.loop.tick(block)
             self._handed(self.loop, tick)
+            await self._recovery.again(self.loop, block.number)
         except (Transient, TimeoutError) as e:
             self._unseen(self.loop, block, str(e) or f"the tick took longer than {TICK_TIMEOUT_S:.0f} s")
             return

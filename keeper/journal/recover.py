@@ -224,16 +224,19 @@ async def _mend(journal: Journal, transport: Transport, intent: Intent, latest: 
     mined = bool(intent.attempts) and await _any_mined(transport, intent)
     block_number = intent.plan.block.number
     at_block = block_number if intent.attempts else await _height(transport)
+    # where it is tried again, blocks are tended meanwhile
+    intent = journal.intent(intent.key) or intent
     remedy = judge(intent, mined, latest, beside=_beside(journal, intent), at_block=at_block)
     why = remedy.value.lower()
-    if remedy in (Remedy.ABANDONED, Remedy.EXPIRED):
+    if remedy in (Remedy.ABANDONED, Remedy.EXPIRED) and intent.state.open:
         why = "crashed before signing"
         if remedy is Remedy.EXPIRED:
             why = f"{why}; its last block, {intent.plan.bounds.deadline_block}, has passed"
         journal.set_state(intent.key, IntentState(remedy), why, max(at_block, block_number))
     elif remedy is Remedy.RESENT:
         why = await _resend(transport, intent)
-        if intent.state is IntentState.SIGNED:
+        now = journal.intent(intent.key)
+        if now is not None and now.state is IntentState.SIGNED:
             journal.set_state(intent.key, IntentState.SENT, why, block_number)
     return RecoverFinding(subject=str(intent.key), remedy=remedy, why=why)
 

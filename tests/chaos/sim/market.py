@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from eth_utils.crypto import keccak
 
-from keeper.errors import Broken
+from keeper.errors import Unsigned
 from keeper.model import Amount, Block, Call, Holding, Policy, Position, Reserve, Token, Unreadable
 from keeper.seams import Reading, Seen, Shadow, Signed, TxFields
 from keeper.signer.policy import SigningPolicy
@@ -134,10 +134,10 @@ class SimSigner:
         return WALLET
 
     async def sign(self, tx: TxFields) -> Signed:
-        """Bytes that the simulated chain reads. Raises Broken outside the policy."""
+        """Bytes that the simulated chain reads. Raises Unsigned outside the policy."""
         self._on_point("> sign")
         if (why := self._policy.refuses(tx)) is not None:
-            raise Broken(f"signer refuses: {why}")
+            raise Unsigned(f"signer refuses: {why}")
         self._on_signed(tx)
         raw = json.dumps({**asdict(tx), "data": tx.data.hex()}).encode()
         return Signed(raw=raw, hash="0x" + keccak(raw).hex())

@@ -34,7 +34,7 @@ from keeper.daemon.camera import Camera
 from keeper.daemon.facts import Guarded
 from keeper.daemon.service import ChainDaemon
 from keeper.daemon.wiring import Site
-from keeper.errors import Broken
+from keeper.errors import Unsigned
 from keeper.executor.desk import Desk
 from keeper.executor.read import Listed, Post
 from keeper.journal import codec, opening
@@ -477,10 +477,10 @@ class BotSigner:
         return self._host.wallet
 
     async def sign(self, tx: TxFields) -> Signed:
-        """Bytes that the simulated chain reads. Raises Broken outside the policy."""
+        """Bytes that the simulated chain reads. Raises Unsigned outside the policy."""
         self._host.point("> sign", 0.0)
         if (why := self._policy.refuses(tx)) is not None:
-            raise Broken(f"signer refuses: {why}")
+            raise Unsigned(f"signer refuses: {why}")
         self._host.say(f"  sign nonce={tx.nonce} max_fee={tx.max_fee_wei}")
         raw = json.dumps({"from": self._host.wallet, **asdict(tx), "data": tx.data.hex()}).encode()
         return Signed(raw=raw, hash="0x" + keccak(raw).hex())

@@ -31,7 +31,7 @@ from keeper.daemon.camera import Camera
 from keeper.daemon.facts import Guarded
 from keeper.daemon.service import ChainDaemon
 from keeper.daemon.wiring import Site
-from keeper.errors import Broken
+from keeper.errors import Unwritable
 from keeper.journal import codec, opening
 from keeper.journal.files import Place
 from keeper.journal.read import Inclusion
@@ -329,9 +329,8 @@ class World:
             self.book.blind_since_s = None
         if daemon.loop is None:
             return
-        if daemon.loop.broken and not self.disk_failed:
+        if daemon.loop.broken:
             self.violated(f"stopped acting without cause: {daemon.loop.broken}")
-            self.disk_failed = True
         tick = daemon.loop.last
         if tick is None or f"{tick.block.hash}{tick.snapshot.digest}" == self.book.last_block_told:
             return
@@ -433,7 +432,7 @@ class SimJournal(Journal):
         if world.stormy_now and world.mix.disk_full and world.rng.random() < world.mix.disk_full:
             world.say(f"disk full at {name}")
             world.disk_failed = True
-            raise Broken(f"journal {name} failed: OperationalError: database or disk is full")
+            raise Unwritable(f"journal {name} failed: OperationalError: database or disk is full")
         world.point(f"write {name}", world.mix.crash_at_write)
 
     def seal(self, key: PlanKey, block_number: int) -> None:
