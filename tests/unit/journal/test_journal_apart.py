@@ -80,7 +80,7 @@ def test_followed_intents_and_nonces__of_two_keys__are_told_apart(journal: Journ
 
 def test_opening__while_an_earlier_one_may_come_back__waits(journal: Journal) -> None:
     earlier = Intent(key=hedge_plan().key, plan=hedge_plan(), state=IntentState.REVERTED)
-    refused = refuses(hedge_plan(2), [earlier])
+    refused = refuses(hedge_plan(2), [earlier], journal.carried)
     assert refused is not None
     assert refused.code == "in_doubt"
 
