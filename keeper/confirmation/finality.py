@@ -18,6 +18,9 @@ from keeper.seams import Priority, Transport
 
 FINAL_DEPTH = 64
 """Blocks on top that are final where a chain names no finalized block: two epochs."""
+DEPTH_MIN = 8
+"""Deeper than any reorganisation that is prepared for: an endpoint that calls its head final is not believed sooner.
+What is final is watched no more, and taken back unwatched it leaves a gap behind which nothing can be mined."""
 DENIED_S = 600
 """By the chain's own clock, so long must it be denied before it is believed: a node that starts knows of none yet."""
 COUNT = 64
@@ -58,7 +61,7 @@ class Finality:
         except Transient:
             return -1
         self._named = self._named or told is not None
-        return deep if told is None else told
+        return min(deep if told is None else told, block.number - DEPTH_MIN)
 
     def _by_depth(self, block: Block) -> bool:
         """Whether the chain was never heard to name one, and has denied it for long enough at ``block``."""

@@ -86,6 +86,7 @@ class Confirmation:
             # in the order of the chain: what an earlier plan did decides what is left for a later one
             for intent in sorted([*opened, *followed], key=_nonce):
                 await self._tend_one(intent, block, snapshot)
+            self._say_gap(opened, followed, block, snapshot.means.nonce)
             with self._failed.kept():
                 await self._deepen(self._sights, block)
         if self._failed.worst is not None:
@@ -360,6 +361,14 @@ class Confirmation:
                 self._journal.seal(intent.key, block.number)
             elif depth >= SETTLED_DEPTH and intent.state is IntentState.INCLUDED:
                 self._journal.set_state(intent.key, IntentState.SETTLED, f"{depth} blocks deep", block.number)
+
+    def _say_gap(self, opened: list[Intent], followed: list[Intent], block: Block, nonce: int) -> None:
+        """What is below everything that is open and was final: the chain took it back, and nobody sends it again."""
+        first = min(opened, key=_nonce, default=None)
+        if first is None or nonce >= _nonce(first) or any(_nonce(i) >= nonce for i in followed):
+            return
+        why = f"nonce {nonce} is free again and what had used it was final: nothing behind it can be mined until"
+        self._trouble(first.key, block, f"{why} a transaction of this key fills it")
 
     def _trouble(self, key: PlanKey, block: Block, why: str) -> None:
         self.troubles[key] = why

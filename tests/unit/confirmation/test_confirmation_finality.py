@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from keeper.confirmation import FINAL_DEPTH
-from keeper.confirmation.finality import DENIED_S, Finality, named
+from keeper.confirmation.finality import DENIED_S, DEPTH_MIN, Finality, named
 from keeper.errors import Rejected, Transient
+from keeper.journal.statements import REVIVAL_DEPTH
 from keeper.model import IntentState as S
 from tests.chain_double import ChainDouble
-from tests.plans import block
+from tests.plans import block, plan
 from tests.unit.confirmation.test_confirmation_tend import Keeper
 from tests.virtual_time import run
 
@@ -43,6 +44,28 @@ def keeper(tmp_path: Path) -> Iterator[Keeper]:
     made = Keeper(tmp_path / "journal.sqlite")
     yield made
     made.journal.close()
+
+
+def test_height__when_an_endpoint_calls_its_head_final__then_not_before_any_prepared_reorganisation_is_over() -> (
+    None
+):
+    assert DEPTH_MIN == REVIVAL_DEPTH + 1
+    told = Told({"number": hex(500), "hash": "0x00"})
+    assert heights(told, [100, 507, 508, 600]) == [92, 499, 500, 500]
+
+
+def test_tend__when_what_was_final_is_taken_back__then_the_gap_is_told(keeper: Keeper) -> None:
+    keeper.act()
+    keeper.chain.mine()
+    keeper.tend()
+    keeper.journal.seal(keeper.intent().key, keeper.chain.head.number)
+    at = keeper.chain.mine(empty=True)
+    keeper.act(plan(2, at=at))
+    keeper.tend()
+    assert not keeper.confirmation.troubles
+    keeper.chain.reorg(2)
+    keeper.tend()
+    assert "nonce 0 is free again" in keeper.confirmation.troubles[keeper.intent(2).key]
 
 
 class Told(ChainDouble):

@@ -227,13 +227,18 @@ def test_tend__when_deep__then_settled_then_final_and_followed_no_more(keeper: K
     assert keeper.journal.followed_intents() == ()
 
 
-def test_tend__when_the_chain_finalizes__then_final_at_once(keeper: Keeper) -> None:
+def test_tend__when_the_chain_finalizes__then_final_but_not_in_reach_of_a_reorganisation(
+    keeper: Keeper,
+) -> None:
     keeper.act()
     keeper.chain.mine()
     keeper.tend()
-    keeper.chain.mine()
-    keeper.chain.mine()
     keeper.chain.finalized = 101
+    for _ in range(7):
+        keeper.chain.mine()
+        keeper.tend()
+    assert keeper.state is S.SETTLED, "an endpoint may call its head final"
+    keeper.chain.mine()
     keeper.tend()
     assert keeper.state is S.FINAL
 
