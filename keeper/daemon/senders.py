@@ -163,6 +163,7 @@ def signing_policy(site: Site, means: Means, address: str) -> tuple[SigningPolic
     from keeper.signer.calls import calls_of
     from keeper.signer.policy import SigningPolicy
     from keeper.signer.store import DayCaps
+    from keeper.signer.vaults import AllowedVault
 
     caps = [g.policy.caps for g in site.guarded]
     per_action_usd = max((c.per_action_usd for c in caps), default=0)
@@ -198,7 +199,9 @@ def signing_policy(site: Site, means: Means, address: str) -> tuple[SigningPolic
         fee_wei_max=fee_wei_max,
         orders=_orders(site, means, per_action_usd),
     )
-    units = {r.token.address.lower(): _units_max(per_day_usd, r) or UINT256_MAX for r in means.reserves}
+    # a vault's token that is not priced now is bounded by its finite allowance, as in one call
+    units = {c.token.lower(): UINT256_MAX for c in calls if isinstance(c, AllowedVault)}
+    units |= {r.token.address.lower(): _units_max(per_day_usd, r) or UINT256_MAX for r in means.reserves}
     return policy, DayCaps(fee_wei=fee_wei_max * ACTIONS_PER_DAY, units=units)
 
 
@@ -207,6 +210,9 @@ def _orders(site: Site, means: Means, per_action_usd: int) -> tuple[AllowedOrder
     from keeper.signer.orders import AllowedOrder
 
     homes = {g.id: g.venue_id for g in site.guarded}
+    # of two positions on one Executor, either may borrow from a pool that was found for the other
+    listed = (a.token.address for m in means.mandates for a in m.assets)
+    via = frozenset(t.lower() for t in (*site.chain.swap_via, *listed))
     return tuple(
         AllowedOrder(
             target=m.executor,
@@ -218,6 +224,7 @@ def _orders(site: Site, means: Means, per_action_usd: int) -> tuple[AllowedOrder
             },
             debt=frozenset(a.token.address.lower() for a in m.assets if a.side is Side.DEBT),
             routers=frozenset(r.lower() for r in (*m.routers, *m.routers_refused)),
+            via=via,
         )
         for m in means.mandates
         if m.id in homes

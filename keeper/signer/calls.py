@@ -40,6 +40,7 @@ def _maker(venue: Venued) -> tuple[AllowedVault, ...]:
             wipes=wipes,
             numbers=frozenset(int(n) for n in numbers),
             units_max=_most(venue, token),
+            token=str(token),
         )
         for join, token, wipes in ((gem_join, gem, False), (dai_join, dai, True))
     )

@@ -8,8 +8,9 @@ from keeper.errors import Broken, ConfigError, Unsigned
 from keeper.seams import Clock, Kept, Signed, TxFields
 from keeper.signer import eip1559
 from keeper.signer.key import Key
-from keeper.signer.policy import SigningPolicy, spend_of
+from keeper.signer.policy import SigningPolicy
 from keeper.signer.selfcheck import check_signing
+from keeper.signer.spending import spent
 from keeper.signer.store import Asked, DayCaps, Store
 
 
@@ -41,23 +42,23 @@ class GuardedSigner:
         Raises Unsigned when the policy, or a rule of the store, does not allow ``tx``, Unwritable when the store's
         disk takes nothing, Broken when the store and whoever asks tell the key's history differently.
         """
-        if (why := self._policy.refuses(tx)) is not None:
+        now_s = self._clock.now_s()
+        if (why := self._policy.refuses(tx, now_s)) is not None:
             raise Unsigned(f"signer refuses: {why}")
         if not tx.intent:
             raise Broken("signer refuses: the request names no intent")
-        token, units = spend_of(tx.data, self._policy.calls)
+        spend = spent(tx, self._policy, self._caps.units)
         asked = Asked(
             tx=tx,
             intent=tx.intent,
             payload=eip1559.unsigned_payload(tx),
             cancel=not tx.data,
-            token=token,
-            units=units,
+            token=spend.what,
+            units=spend.units,
+            most=spend.most,
         )
         try:
-            return self._store.sign(
-                asked, self._caps, self._clock.now_s(), lambda: eip1559.sign(tx, self._prepared)
-            )
+            return self._store.sign(asked, self._caps, now_s, lambda: eip1559.sign(tx, self._prepared))
         except (ValueError, TypeError, AttributeError, OverflowError) as error:
             # frames below hold the key: named by type, not chained
             raise Broken(f"signing failed: {type(error).__name__}") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from keeper.executor.abi import (
     ADD_COLLATERAL,
@@ -17,6 +18,14 @@ from keeper.executor.abi import (
     pay_in_from,
 )
 from keeper.model import Side, Source
+from keeper.signer import swaps
+
+FEE_PPM_MAX = 10_000
+"""Of a pool, hundredths of a bip: the dearest tier of Uniswap v3 that is used, and the most that an Executor's
+policy may allow a flash loan to cost (FLASH_FEE_BPS_MAX)."""
+sold_by = lru_cache(maxsize=16)(order_from)
+paid_by = lru_cache(maxsize=16)(pay_in_from)
+"""Calldata taken apart once: one call is held against the rules of every position, and then counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +45,9 @@ class AllowedOrder:
     """Tokens in lower case."""
     routers: frozenset[str]
     """In lower case; none is always allowed."""
+    via: frozenset[str] | None = frozenset()
+    """What else a pool that lends may hold beside the debt, in lower case, than what the position lists; None: not
+    asked, in a policy that was written before a rule could say it."""
 
     @property
     def selector(self) -> bytes:
@@ -44,10 +56,10 @@ class AllowedOrder:
 
     def refuses(self, data: bytes) -> str | None:
         """Why this calldata is not allowed, or None."""
-        order = order_from(data)
+        order = sold_by(data)
         if isinstance(order, str):
             return order
-        return self._place(order) or self._amounts(order) or self._route(order)
+        return self._place(order) or self._amounts(order) or self._source(order) or self._route(order)
 
     def _place(self, order: Order) -> str | None:
         if "0x" + order.position.hex() != self.position.lower():
@@ -70,15 +82,36 @@ class AllowedOrder:
             return "deleverage: steps, and a flash loan"
         return None if 0 < order.repay <= ALL else "deleverage: repays nothing"
 
-    def _route(self, order: Order) -> str | None:
+    def _source(self, order: Order) -> str | None:
+        """Who lends: a pool is named by its other token and its fee, everybody else by the order's number alone."""
         if order.source not in frozenset(Source):
             return f"deleverage: source {order.source} is not known"
+        other, fee = order.source_token.lower(), order.source_fee
+        if order.source != Source.UNISWAP_V3_FLASH:
+            named = other != ZERO or fee != 0
+            return f"deleverage: source {order.source} names a pool, {other} at {fee}" if named else None
+        listed = {*self.collateral, *self.debt, *((other,) if self.via is None else self.via)}
+        if other not in listed - {order.debt.lower(), ZERO}:
+            return f"deleverage: a pool with {order.source_token} may not lend"
+        return _tier(fee)
+
+    def _route(self, order: Order) -> str | None:
         routed = order.router != ZERO
         if routed and order.router.lower() not in self.routers:
             return f"deleverage: router {order.router} is not allowed"
         if sum(map(len, order.data)) > DATA_BYTES_MAX * max(1, len(order.sells)):
             return "deleverage: more calldata for the router than a swap needs"
-        return None if routed or not order.data else "deleverage: calldata for no router"
+        if not routed:
+            if order.data:
+                return "deleverage: calldata for no router"
+            return _tier(order.swap_fee)
+        return next((why for data in order.data if (why := swaps.refuses(data, order, self.target))), None)
+
+
+def _tier(fee_ppm: int) -> str | None:
+    if not 0 < fee_ppm <= FEE_PPM_MAX:
+        return f"deleverage: a pool's fee of {fee_ppm} is not within 1..{FEE_PPM_MAX}"
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +133,7 @@ class AllowedPayIn:
 
     def refuses(self, data: bytes) -> str | None:
         """Why this calldata is not allowed, or None."""
-        wanted = pay_in_from(data)
+        wanted = paid_by(data)
         if isinstance(wanted, str):
             return wanted
         position, _, token, units, _ = wanted

@@ -9,11 +9,13 @@ from eth_abi.abi import decode
 from eth_utils.address import is_address
 
 from keeper.allowed import SHARES_PER_UNIT, AllowedCall, Argument, canonical, selector_of
-from keeper.executor import perp, perp_bounded
+from keeper.executor import perp, perp_bounded, vault
+from keeper.executor.abi import ADD_COLLATERAL, REPAY_FROM_RESERVE
 from keeper.seams import TxFields
+from keeper.signer import deadlines
 from keeper.signer.bounded import AllowedBounded
 from keeper.signer.hedges import AllowedHedge
-from keeper.signer.orders import AllowedOrder, AllowedPayIn, pay_ins
+from keeper.signer.orders import AllowedOrder, AllowedPayIn, paid_by, pay_ins
 from keeper.signer.perps import AllowedCancel, AllowedPerp
 from keeper.signer.vaults import AllowedVault
 
@@ -59,8 +61,11 @@ class SigningPolicy:
     orders: tuple[AllowedOrder, ...] = ()
     """Sales through the owners' Executors, and pay-ins of the same positions."""
 
-    def refuses(self, tx: TxFields) -> str | None:
-        """Why ``tx`` is not signed, or None. The empty self-send that frees a nonce is always allowed."""
+    def refuses(self, tx: TxFields, now_s: float | None = None) -> str | None:
+        """Why ``tx`` is not signed, or None. The empty self-send that frees a nonce is always allowed.
+
+        ``now_s``: the clock of a signer that has one, by which no order may be good for long.
+        """
         if (why := _malformed(tx)) is not None:
             return why
         if tx.chain_id != self.chain_id:
@@ -75,7 +80,8 @@ class SigningPolicy:
             return f"tip {tx.tip_wei} is not within 0..{tx.max_fee_wei}"
         if tx.gas_limit * tx.max_fee_wei > self.fee_wei_max:
             return f"fee {tx.gas_limit * tx.max_fee_wei} wei is above the cap of {self.fee_wei_max}"
-        return self._refuses_call(tx)
+        late = None if now_s is None else deadlines.refuses(tx.data, now_s)
+        return self._refuses_call(tx) or late
 
     def _refuses_call(self, tx: TxFields) -> str | None:
         target = tx.to.lower()
@@ -122,7 +128,8 @@ def _malformed(tx: TxFields) -> str | None:
 
 
 def spend_of(data: bytes, rules: Iterable[object] = ()) -> tuple[str, int]:
-    """(token in lower case, units) that a supply or a repayment takes from the wallet; ("", 0) of the rest.
+    """(token in lower case, units) that a supply or a repayment takes from the wallet, or from the reserve that an
+    owner keeps in his Executor; ("", 0) of the rest: a sale takes nothing of either.
 
     ``rules``: a policy's; a call is also known by what its rule says that it spends.
     The calldata must have passed a policy: its words are then what they should be.
@@ -134,6 +141,11 @@ def spend_of(data: bytes, rules: Iterable[object] = ()) -> tuple[str, int]:
             if isinstance(order, str)
             else (order.collateral.lower() if order.units else "", order.units)
         )
+    if data[:4] in (ADD_COLLATERAL, REPAY_FROM_RESERVE):
+        paid = paid_by(data)
+        return ("", 0) if isinstance(paid, str) else (paid[2], paid[3])
+    if data[:4] == vault.EXECUTE:
+        return _by_proxy(data, rules)
     if data[:4] in (perp_bounded.ADD, perp_bounded.REDUCE):
         added = perp_bounded.order_from(data)
         if isinstance(added, str) or not added.adds:
@@ -150,6 +162,14 @@ def spend_of(data: bytes, rules: Iterable[object] = ()) -> tuple[str, int]:
         # taken as worth twice what it was born with: the true worth is known to the chain alone
         spent = 2 * -(-int.from_bytes(data[4 + 32 * at : 36 + 32 * at]) // SHARES_PER_UNIT)
     return str(decode(["address"], token)[0]).lower(), spent
+
+
+def _by_proxy(data: bytes, rules: Iterable[object]) -> tuple[str, int]:
+    """The proxy pulls what it locks or wipes out of the wallet that calls it: gem and Dai, each in its own units."""
+    run = vault.call_from(data)
+    mine = (r for r in rules if isinstance(r, AllowedVault) and r.refuses(data) is None)
+    token = next((r.token.lower() for r in mine), "")
+    return ("", 0) if isinstance(run, str) or not token else (token, run.units)
 
 
 def grant_call(token: str, spender: str, units_max: int) -> AllowedCall:

@@ -19,6 +19,7 @@ from keeper.signer.vaults import AllowedVault
 _MEMBERS = {"chain_id", "address", "fee_wei_max", "fee_wei_per_day", "units_per_day", "calls"}
 _PERP_NUMBERS = ("units_max", "fee_wei_max", "price_least", "price_most")
 _OPTIONAL = {"bounded", "cancels", "orders", "perps", "vaults"}
+_ORDER_MEMBERS = {"target", "position", "collateral", "debt", "routers"}
 
 
 def to_text(policy: SigningPolicy, caps: DayCaps) -> str:
@@ -86,7 +87,7 @@ def load(path: Path) -> tuple[SigningPolicy, DayCaps]:
 
 
 def _order_in(row: Any) -> AllowedOrder:
-    if set(row) != {"target", "position", "collateral", "debt", "routers"}:
+    if set(row) - {"via"} != _ORDER_MEMBERS:
         raise ValueError(f"order members {sorted(row)}")
     most = {str(t).lower(): None if n is None else int(n) for t, n in row["collateral"].items()}
     return AllowedOrder(
@@ -95,6 +96,7 @@ def _order_in(row: Any) -> AllowedOrder:
         collateral=most,
         debt=frozenset(str(t).lower() for t in row["debt"]),
         routers=frozenset(str(r).lower() for r in row["routers"]),
+        via=frozenset(str(t).lower() for t in row["via"]) if "via" in row else None,
     )
 
 
@@ -105,6 +107,7 @@ def _order_out(order: AllowedOrder) -> dict[str, object]:
         "collateral": {t: None if n is None else str(n) for t, n in order.collateral.items()},
         "debt": sorted(order.debt),
         "routers": sorted(order.routers),
+        **({} if order.via is None else {"via": sorted(order.via)}),
     }
 
 

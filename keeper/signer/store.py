@@ -37,8 +37,10 @@ class Asked:
     """The unsigned transaction: what makes two requests the same."""
     cancel: bool
     token: str = ""
-    """Token that it spends, lower case; empty for none."""
+    """Token that it spends, lower case, or the name of a day's sum of its own; empty for none."""
     units: int = 0
+    most: int | None = None
+    """Most of that within 24 hours; None: as the caps name the token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +209,7 @@ class Store:
             raise Refused(f"S6: the day's fees would reach {sum(fees.values())} wei, the cap is {most_wei}")
         if asked.token:
             units[nonce] = max(units.get(nonce, 0), asked.units)
-            most = caps.units.get(asked.token, 0)
+            most = caps.units.get(asked.token, 0) if asked.most is None else asked.most
             if sum(units.values()) > most:
                 raise Refused(f"S6: the day's {asked.token} would reach {sum(units.values())}, cap {most}")
 

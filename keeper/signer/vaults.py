@@ -20,6 +20,9 @@ class AllowedVault:
     wipes: bool
     numbers: frozenset[int]
     units_max: int
+    """Of the token itself: the proxy actions take both amounts so, Dai in its own 18 decimals."""
+    token: str = ""
+    """What leaves the wallet; empty in a policy that was written before a rule could say it: counted as nothing."""
 
     @property
     def selector(self) -> bytes:

@@ -98,7 +98,52 @@ def test_order__when_there_is_calldata_for_no_router__then_it_is_refused() -> No
 
 def test_order__when_its_source_is_none_that_is_known__then_it_is_refused() -> None:
     unknown = replace(abi.order_of(sale()), source=99)
-    assert ORDER._route(unknown) == "deleverage: source 99 is not known"
+    assert ORDER._source(unknown) == "deleverage: source 99 is not known"
+
+
+FLASH = {**ROUTED, "source": Source.UNISWAP_V3_FLASH, "source_token": WETH.address, "source_fee": 500}
+
+
+def test_pool_that_lends__when_the_position_or_the_policy_lists_its_other_token__then_signed() -> None:
+    assert asked(**FLASH) is None
+    assert asked(**{**FLASH, "source_fee": 10_000}) is None
+    between = {**FLASH, "source_token": DAI.address}
+    assert "may not lend" in (asked(**between) or "")
+    for via, fine in (
+        (frozenset({DAI.address.lower()}), True),
+        (frozenset({ROUTER.lower()}), False),
+        (None, True),
+    ):
+        policy = replace(POLICY, orders=(replace(ORDER, via=via),))
+        why = policy.refuses(tx(abi.deleverage(sale(**between)).data))
+        assert (why is None) == fine, (via, why)
+
+
+@pytest.mark.parametrize(
+    "changes, word",
+    [
+        ({**FLASH, "source_token": WBTC.address}, "may not lend"),
+        ({**FLASH, "source_token": USDC.address}, "may not lend"),
+        ({**FLASH, "source_token": ""}, "may not lend"),
+        ({**FLASH, "source_fee": 0}, "a pool's fee of 0"),
+        ({**FLASH, "source_fee": 10_001}, "a pool's fee of 10001"),
+        ({**ROUTED, "source_token": WETH.address}, "names a pool"),
+        ({**ROUTED, "source_fee": 1}, "names a pool"),
+        ({**STEPS, "source_token": WETH.address}, "names a pool"),
+        ({"source_fee": 1}, "names a pool"),
+        ({"fees": (0,)}, "a pool's fee of 0"),
+        ({"fees": (10_001,)}, "a pool's fee of 10001"),
+    ],
+)
+def test_pool__when_foreign_unasked_or_dear__then_it_is_refused(changes: dict[str, Any], word: str) -> None:
+    assert word in (asked(**changes) or "")
+
+
+def test_pool_that_lends__when_the_policy_does_not_ask_for_its_tokens__then_never_the_debt_itself() -> None:
+    policy = replace(POLICY, orders=(replace(ORDER, via=None),))
+    for token in (USDC.address, ""):
+        data = abi.deleverage(sale(**{**FLASH, "source_token": token})).data
+        assert "may not lend" in (policy.refuses(tx(data)) or "")
 
 
 def test_spend_of__when_a_sale__then_nothing_of_the_wallet() -> None:
@@ -115,6 +160,21 @@ def test_file__when_written_and_read__then_the_same_policy(tmp_path: Path) -> No
     path.write_text(policy_file.to_text(without, caps))
     assert "orders" not in path.read_text()
     assert policy_file.load(path) == (without, caps)
+
+
+@pytest.mark.parametrize("via", [None, frozenset({DAI.address.lower(), WBTC.address.lower()})])
+def test_file__when_it_lists_what_may_stand_between_or_is_older__then_the_same_policy(
+    tmp_path: Path, via: frozenset[str] | None
+) -> None:
+    path = tmp_path / "policy.json"
+    path.touch(mode=0o600)
+    caps = DayCaps(fee_wei=5, units={})
+    policy = replace(POLICY, orders=(replace(ORDER, via=via),))
+    path.write_text(policy_file.to_text(policy, caps))
+    assert ('"via"' in path.read_text()) == (via is not None)
+    assert policy_file.load(path) == (policy, caps)
+    path.write_text(path.read_text().replace(DAI.address.lower(), DAI.address))
+    assert policy_file.load(path) == (policy, caps)
 
 
 def test_file__when_an_order_has_an_unknown_member__then_it_is_refused(tmp_path: Path) -> None:

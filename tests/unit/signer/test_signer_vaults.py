@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from keeper.signer import policy_file
 from keeper.signer.calls import Venued, calls_of
 from keeper.signer.policy import SigningPolicy, spend_of
 from keeper.signer.store import DayCaps
+from keeper.signer.vaults import AllowedVault
 from keeper.venues import registry
 
 pytestmark = pytest.mark.unit
@@ -95,6 +97,36 @@ def test_compound__supply_to__only_for_guarded_accounts_and_is_counted_as_spent(
     assert spend_of(data(*words)) == (GEM.lower(), 50)
     for at, other in ((0, 41), (1, 99), (2, 51), (2, 2**256 - 1)):
         assert rule.refuses(data(*words[:at], other, *words[at + 1 :])) is not None
+
+
+@pytest.mark.parametrize("call, spent", [(LOCK, (GEM.lower(), 50)), (WIPE, (DAI.lower(), 70))])
+def test_spend__of_a_lock_or_a_wipe__is_the_token_that_the_proxy_pulls(
+    call: VaultCall, spent: tuple[str, int]
+) -> None:
+    rules = calls_of("maker", VENUED)
+    assert spend_of(vault.calldata(call), rules) == spent
+    assert spend_of(vault.calldata(replace(call, vault=14)), rules) == ("", 0), "nobody's vault has no rule"
+    assert spend_of(vault.EXECUTE + b"\0", rules) == ("", 0)
+
+
+def test_spend__by_a_rule_of_before_it_said_its_token__is_not_known() -> None:
+    older = [replace(r, token="") for r in calls_of("maker", VENUED) if isinstance(r, AllowedVault)]
+    assert len(older) == 2
+    assert older[0].refuses(vault.calldata(LOCK)) is None
+    assert spend_of(vault.calldata(LOCK), older) == ("", 0)
+
+
+def test_policy_file__with_vaults_of_before_they_said_their_token__reads_back(tmp_path: Path) -> None:
+    policy = SigningPolicy(
+        chain_id=1, address=address(50), calls=calls_of("maker", VENUED), fee_wei_max=10**18
+    )
+    body = json.loads(policy_file.to_text(policy, DayCaps(fee_wei=1, units={})))
+    assert [v.pop("token") for v in body["vaults"]] == [GEM, DAI]
+    path = tmp_path / "policy.json"
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(body))
+    read, _ = policy_file.load(path)
+    assert read.calls == tuple(replace(r, token="") for r in policy.calls if isinstance(r, AllowedVault))
 
 
 def test_policy_file__with_vaults__reads_back_the_same(tmp_path: Path) -> None:

@@ -1,0 +1,68 @@
+"""What the daemon writes down for a signer: the pools that may lend, and a day's bound for what a vault takes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from keeper.daemon.facts import Guarded
+from keeper.daemon.senders import PRICE_FALL, signing_policy
+from keeper.daemon.wiring import Site
+from keeper.executor import vault
+from keeper.model import Mandate, Side
+from keeper.signer.spending import spent
+from keeper.signer.vaults import AllowedVault
+from keeper.units import UINT256_MAX, WAD
+from tests import build
+from tests.build import DAI, USDC, WBTC, WETH
+from tests.mandates import KEY, asset, mandate, means
+from tests.unit.signer.test_signer_orders import tx
+from tests.unit.signer.test_signer_vaults import LOCK, VENUED, WIPE
+
+pytestmark = pytest.mark.unit
+BETWEEN = "0x" + "bE" * 20
+
+
+def site(*mandates: Mandate, venue: Any = None) -> Site:
+    """A chain with those positions guarded on one venue."""
+    guarded = tuple(
+        Guarded(label="a", policy=build.policy(), venue_id=build.VENUE, id=m.id) for m in mandates
+    )
+    chain = SimpleNamespace(chain_id=build.CHAIN_ID, swap_via=(BETWEEN,))
+    return cast(
+        "Site", SimpleNamespace(chain=chain, guarded=guarded, venues={build.VENUE: venue} if venue else {})
+    )
+
+
+def test_orders__of_two_positions_on_one_executor__may_borrow_from_pools_of_either() -> None:
+    plain = mandate()
+    other = replace(
+        plain,
+        id=build.position_id(build.BOB),
+        key="0x" + "77" * 32,
+        assets=(asset(WBTC, Side.COLLATERAL), asset(USDC, Side.DEBT)),
+    )
+    there = replace(means(), mandates=(plain, other))
+    policy, _ = signing_policy(site(plain, other), there, build.WALLET)
+    listed = {t.address.lower() for t in (WETH, WBTC, USDC)}
+    assert [o.position for o in policy.orders] == [KEY, other.key]
+    assert [o.via for o in policy.orders] == [listed | {BETWEEN.lower()}] * 2
+
+
+def test_day_caps__of_a_vault__name_its_tokens_priced_or_not() -> None:
+    gem = replace(WETH, address=VENUED.terms[3])
+    venue = SimpleNamespace(
+        id=build.VENUE, kind="maker", spender=VENUED.spender, tokens=(gem,), terms=VENUED.terms
+    )
+    dai = replace(DAI, address=VENUED.terms[5])
+    priced = replace(build.means(), reserves=(build.reserve(dai),))
+    policy, caps = signing_policy(site(mandate(), venue=venue), priced, build.WALLET)
+    assert {c.token for c in policy.calls if isinstance(c, AllowedVault)} == {gem.address, dai.address}
+    day_usd = build.policy().caps.per_day_usd
+    assert caps.units[dai.address.lower()] == day_usd * PRICE_FALL * WAD
+    for call, most in ((LOCK, UINT256_MAX), (WIPE, day_usd * PRICE_FALL * WAD)):
+        asked = replace(tx(vault.calldata(call)), to=VENUED.spender)
+        assert spent(asked, policy, caps.units).most == most
