@@ -27,6 +27,7 @@ from keeper.model import (
     Attempt,
     Bounds,
     Call,
+    Intent,
     IntentState,
     Means,
     Plan,
@@ -165,6 +166,7 @@ class _Counter:
     def __init__(self, site: Site, journal: Journal, signer: Signer, probe: Probe) -> None:
         self._site = site
         self._journal = journal
+        self._address = signer.address
         self._live = Live(journal, site.endpoints, signer, probe=probe)
         self._confirmation = Confirmation(journal, site.endpoints, self._live, signer.address)
 
@@ -184,7 +186,7 @@ class _Counter:
         """Wait until no transaction of this key is open. Raises ConfigError, Transient."""
         try:
             async with asyncio.timeout(RECEIPT_S):
-                while opened := self._journal.open_intents(self._site.chain.chain_id):
+                while opened := self._opened():
                     if any(i.key.position.venue != VENUE for i in opened):
                         why = "a rescue is under way: let `keeper run` settle it first"
                         raise ConfigError((f"{opened[0].key}: {why}",))
@@ -194,6 +196,11 @@ class _Counter:
         except TimeoutError as e:
             why = f"no receipt after {RECEIPT_S:.0f} s; it is journaled: run the grant again, or the daemon"
             raise Transient(f"the approval has {why}") from e
+
+    def _opened(self) -> list[Intent]:
+        """Of this key alone: for what another one signed a new key's approvals do not wait."""
+        opened = self._journal.open_intents(self._site.chain.chain_id)
+        return [i for i in opened if i.is_of(self._address)]
 
     async def _look(self) -> Snapshot:
         return (await self._site.view(await latest(self._site.endpoints))).snapshot

@@ -120,7 +120,7 @@ async def books(settings: Settings, chain: ChainSettings, transport: Transport) 
             unfinished = () if journal is None else journal.open_intents(chain.chain_id)
     except (ConfigError, Broken):
         return []  # said once, by the look at the journal itself
-    found = [_unfinished(intent) for intent in unfinished]
+    found = [_unfinished(intent, address) for intent in unfinished]
     if not stands.in_step or (stands.known is None and stands.pending > stands.latest):
         what = (
             f"the chain has {stands.latest} transactions of this key ({stands.pending} with pending ones), the "
@@ -138,11 +138,14 @@ async def books(settings: Settings, chain: ChainSettings, transport: Transport) 
     return found
 
 
-def _unfinished(intent: Intent) -> Finding:
+def _unfinished(intent: Intent, address: str) -> Finding:
     why = (
         f"{intent.state.value} since block {intent.plan.block.number}, {len(intent.attempts)} attempts signed"
     )
     then = "a running daemon tends it, one that starts recovers it first"
+    if not intent.is_of(address):
+        used = f"nonce {intent.attempts[-1].nonce} of {intent.signer} is used, or `keeper adopt --give-up`"
+        then = f"another key than wallet.address signed it: nothing is done for its position until {used}"
     return _bad(Severity.WARNING, "open_intent", str(intent.key), f"{why}: {then}")
 
 

@@ -20,6 +20,10 @@ def command(
     accept: Annotated[
         bool, typer.Option("--accept", help="Accept it; without this nothing is changed.")
     ] = False,
+    give_up: Annotated[
+        bool,
+        typer.Option("--give-up", help="With --accept: open plans that another key signed count no more."),
+    ] = False,
     why: Annotated[str, typer.Option("--why", help="A reason for the journal; required to accept.")] = "",
     config: arguments.Config = arguments.CONFIG,
     json: arguments.Json = False,
@@ -30,6 +34,10 @@ def command(
     accepted as sent by somebody else; --accept lets the journal answer from the next nonce on. The daemon
     must not be running.
 
+    After a change of the key: plans that the old key signed and that are not mined are shown too. Their positions
+    wait, until a transaction of the old key has used the nonce; --accept --give-up ends that at once. Nobody can
+    take their bytes back: where they act all the same, the position is acted for twice.
+
     Example: keeper adopt --accept --why "moved to a new machine, journal lost"
     """
     from keeper.cli import table
@@ -38,21 +46,28 @@ def command(
     from keeper.config import load
     from keeper.errors import EXIT_FINDINGS, EXIT_OK
 
+    if give_up and not accept:
+        raise usage("--give-up", "goes with --accept")
     if accept and not why.strip():
         raise usage("--why", "is required with --accept: the journal keeps the reason")
-    found = drive(adopt(load(config), accept=accept, actor=actor(), why=why))
+    found = drive(adopt(load(config), accept=accept, give_up=give_up, actor=actor(), why=why))
     if json:
-        print(table.document({"chains": [row(s, accept=accept) for s in found]}))
+        print(table.document({"chains": [row(s, accept=accept, give_up=give_up) for s in found]}))
     else:
-        table.show(HEADERS, [tuple(str(row(s, accept=accept)[h]) for h in HEADERS) for s in found])
-    waiting = [s for s in found if not s.in_step and (s.refuses or not accept)]
+        rows = [row(s, accept=accept, give_up=give_up) for s in found]
+        table.show(HEADERS, [tuple(str(r[h]) for h in HEADERS) for r in rows])
+    held = [s for s in found if s.left and not give_up]
+    waiting = [s for s in found if not s.in_step and (s.refuses or not accept)] + held
     if waiting:
         say("nothing was changed" if not accept else "not everything could be accepted")
     raise typer.Exit(EXIT_FINDINGS if waiting else EXIT_OK)
 
 
-async def adopt(settings: Settings, *, accept: bool, actor: str, why: str) -> tuple[Standing, ...]:
-    """Where each chain stands; with ``accept`` the journal takes over what may be taken.
+async def adopt(
+    settings: Settings, *, accept: bool, actor: str, why: str, give_up: bool = False
+) -> tuple[Standing, ...]:
+    """Where each chain stands; with ``accept`` the journal takes over what may be taken, and with ``give_up`` it
+    lets go what another key signed.
 
     Raises ConfigError (no wallet, a daemon holds the journal), Broken (damaged journal), Transient.
     """
@@ -61,6 +76,7 @@ async def adopt(settings: Settings, *, accept: bool, actor: str, why: str) -> tu
     from keeper.chain.endpoints import Endpoints
     from keeper.clock import SystemClock
     from keeper.errors import ConfigError
+    from keeper.journal.recover import give_up as let_go
     from keeper.journal.recover import standing
     from keeper.journal.write import Journal
 
@@ -82,6 +98,8 @@ async def adopt(settings: Settings, *, accept: bool, actor: str, why: str) -> tu
             for stands in each:
                 if accept and not stands.in_step and not stands.refuses:
                     journal.adopt_nonce(chain.chain_id, stands.address, stands.latest, why, actor)
+                for intent in stands.left if accept and give_up else ():
+                    let_go(journal, intent, why, actor)
             found += each
     return tuple(found)
 
@@ -99,7 +117,7 @@ def _hedges(settings: Settings, journal: Journal, chain: str) -> list[tuple[Jour
     ]
 
 
-def row(stands: Standing, *, accept: bool) -> dict[str, object]:
+def row(stands: Standing, *, accept: bool, give_up: bool = False) -> dict[str, object]:
     """One chain's standing for the table and for JSON."""
     if stands.in_step:
         then = "in step: nothing to accept"
@@ -114,6 +132,10 @@ def row(stands: Standing, *, accept: bool) -> dict[str, object]:
         then = f"{verb}: {' and '.join(sent)} as sent by somebody else"
     if stands.passed:
         then += f"; open plans whose nonce was used: {', '.join(map(str, stands.passed))}"
+    if stands.left:
+        verb = "given up" if accept and give_up else "wait for the end of, or --give-up"
+        signed = [f"{i.key} (nonce {i.attempts[-1].nonce} of {i.signer})" for i in stands.left]
+        then += f"; {verb}: {', '.join(signed)}"
     return {
         "chain": stands.chain_id,
         "wallet": stands.address,

@@ -7,5 +7,6 @@ and two looks; nothing is ever concluded from an answer that did not come.
 
 from keeper.confirmation.finality import FINAL_DEPTH, finalized
 from keeper.confirmation.follow import SETTLED_DEPTH, Confirmation
+from keeper.confirmation.former import Following
 
-__all__ = ["FINAL_DEPTH", "SETTLED_DEPTH", "Confirmation", "finalized"]
+__all__ = ["FINAL_DEPTH", "SETTLED_DEPTH", "Confirmation", "Following", "finalized"]

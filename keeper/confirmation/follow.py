@@ -41,7 +41,7 @@ WHY_S = 1.0
 
 
 class Confirmation:
-    """Follows the transactions of one key on one chain."""
+    """Follows the transactions of one key on one chain; ``former.Following`` those of the keys before it too."""
 
     def __init__(
         self, journal: Record, transport: Transport, lane: Lane, address: str, why: WhyReverted | None = None
@@ -79,8 +79,8 @@ class Confirmation:
         self.troubles, self._failed, self._why_left_s = {}, Failures(), WHY_S
         if self._lane.unsure:
             await self._settle(block)
-        opened = [i for i in self._journal.open_intents(block.chain_id) if i.attempts]
-        followed = list(self._journal.followed_intents(block.chain_id))
+        opened = [i for i in self._journal.open_intents(block.chain_id) if i.attempts and self._mine(i)]
+        followed = [i for i in self._journal.followed_intents(block.chain_id) if self._mine(i)]
         if opened or followed:
             self._sights = await self._receipts.look([*opened, *followed], block, snapshot.means.nonce)
             # in the order of the chain: what an earlier plan did decides what is left for a later one
@@ -101,12 +101,15 @@ class Confirmation:
         since the last tending: then no tending of it could find one of ours missing, and it may come after the
         plans. Else everything that is followed: after a reorganisation it may be another's that uses a nonce.
         """
-        opened = self._journal.open_intents(chain_id)
-        followed = self._journal.followed_intents(chain_id)
+        opened = [i for i in self._journal.open_intents(chain_id) if self._mine(i)]
+        followed = [i for i in self._journal.followed_intents(chain_id) if self._mine(i)]
         seen = all(i.attempts[-1].nonce < nonce for i in followed if i.attempts)
         if seen and not moved and not opened and not self._lane.unsure:
             return frozenset()
         return frozenset(i.key.position for i in (*opened, *followed))
+
+    def _mine(self, intent: Intent) -> bool:
+        return intent.is_of(self._address)
 
     async def _settle(self, block: Block) -> None:
         """Ask the signer what it signed; where it or the disk cannot say, the next block asks again."""
@@ -336,7 +339,7 @@ class Confirmation:
         behind = [
             i.attempts[-1]
             for i in self._journal.open_intents(block.chain_id)
-            if i.attempts and i.plan.urgent and i.attempts[-1].nonce > top.nonce
+            if i.attempts and self._mine(i) and i.plan.urgent and i.attempts[-1].nonce > top.nonce
         ]
         dearest = max(behind, key=lambda a: a.fee.max_fee_wei, default=None)
         if dearest is None:

@@ -28,7 +28,8 @@ def needless(journal: Record, late: Intent, snapshot: Snapshot) -> PlanKey | Non
         if not _older(early, late) or not early.may_act:
             continue
         # under a nonce that is used no larger bytes of it can act: the chain holds what did
-        if early.attempts[-1].nonce >= snapshot.means.nonce and _outgrown(journal, early, late):
+        used = early.signer == late.signer and early.attempts[-1].nonce < snapshot.means.nonce
+        if not used and _outgrown(journal, early, late):
             return early.key
     position = snapshot.position(late.key.position)
     before_wad = late.plan.health_before_wad

@@ -88,7 +88,10 @@ def options_of(
 ) -> Options:
     """What the journal and the lane hold open, and what was spent today."""
     opened = parts.journal.open_intents(parts.chain.chain_id)
-    larger, behind, fixed = _sorted_out(opened, in_lane)
+    ours = [i for i in opened if parts.address is None or i.is_of(parts.address)]
+    larger, behind, fixed = _sorted_out(ours, in_lane)
+    # what another key signed has its position wait, grows no more, and takes nothing from this one's wallet
+    others = [i.plan for i in opened if i not in ours]
     spent_usd = dict(parts.journal.spent_usd_each_since(parts.clock.now_s() - DAY_S))
     for id, plan in larger.items():
         # the larger plan is judged as if the one in whose place it steps did not exist
@@ -100,7 +103,7 @@ def options_of(
         replaceable=larger,
         behind=behind,
         promised=tuple(a for plan in fixed for a in from_wallet(plan.steps)),
-        paid_in=tuple(s for plan in fixed for s in plan.steps),
+        paid_in=tuple(s for plan in (*fixed, *others) for s in plan.steps),
         spent_today_usd=spent_usd,
         armed=armed,
         solver=no_solver if parts.safe_mode else solve,

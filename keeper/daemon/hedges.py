@@ -17,7 +17,7 @@ import structlog
 from keeper.chain.endpoints import Endpoints
 from keeper.config import ChainSettings, Settings
 from keeper.config.pairing import HedgeKey
-from keeper.confirmation import Confirmation
+from keeper.confirmation import Following
 from keeper.daemon.camera import Camera
 from keeper.daemon.carried import subjects
 from keeper.daemon.facts import Guarded
@@ -267,7 +267,7 @@ class Hedges:
             self._log.warning("recovered", chain=chain.name, hedge=key.short, finding=str(finding))
         lane = live if chain.mempool else Unpooled(live, hedge.journal)
         why = partial(why_reverted, behind, signer.address, NAMES)
-        confirmation = Confirmation(hedge.journal, behind, lane, signer.address, why)
+        confirmation = Following(hedge.journal, behind, lane, signer.address, why)
         mine = Guarded(label=key.short, policy=hedge.policy, venue_id=hedge.venue.id, id=hedge.id)
         facts = with_orders(HedgeFacts(hedge, confirmation), behind, hedge.journal, (mine,), self._alarms)
         return Kept(hedge, Hedger(hedge, facts, live), signer)

@@ -42,3 +42,5 @@ class Parts:
     """(usable now, configured)."""
     old_head: Callable[[], str] = lambda: ""
     """Why the newest head, by its own time, is long past; empty while it is of now."""
+    address: str | None = None
+    """The key's that signs; None where nobody does."""

@@ -16,6 +16,7 @@ class Permit:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self.stops = Stops(parts.journal, parts.clock, parts.live_endpoints, parts.old_head)
+        self.stops.address = parts.address
         self.closing = False
         """Set at shutdown: what is on the lane goes on, nothing new is sent."""
         wish, policies = parts.standby, {g.id: g.policy for g in parts.guarded}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from keeper.chain.relay import Relays
 from keeper.clock import SystemClock
 from keeper.config import ChainSettings, Settings
-from keeper.confirmation import Confirmation
+from keeper.confirmation import Following
 from keeper.daemon import lent
 from keeper.daemon.facts import DryFacts, Facts, Lens, LiveFacts
 from keeper.daemon.outgoing import Outgoing
@@ -96,7 +96,7 @@ async def sending(
     pace = Pace()
     lane = live if site.chain.mempool else Unpooled(live, journal)
     why = partial(_why_reverted, site, signer.address)
-    confirmation = Confirmation(paced(journal, pace), site.endpoints, lane, signer.address, why)
+    confirmation = Following(paced(journal, pace), site.endpoints, lane, signer.address, why)
 
     def renew(means: Means) -> None:
         if isinstance(signer, Renewable):

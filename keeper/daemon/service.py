@@ -209,6 +209,7 @@ class ChainDaemon:
             pairs=links_of(self.settings, here.guarded),
             live_endpoints=partial(_live, here.endpoints),
             old_head=self._time.told,
+            address=acting.signer_address,
         )
         self._acting = acting
         await self._recovery.run(acting, here.block.number)

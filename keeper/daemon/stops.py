@@ -12,6 +12,7 @@ from keeper.model import (
     Block,
     CancelOrder,
     Deleverage,
+    Intent,
     Plan,
     Policy,
     PositionId,
@@ -83,6 +84,8 @@ class Stops:
         self._clock = clock
         self._live_endpoints = live_endpoints
         self._old_head = old_head
+        self.address: str | None = None
+        """The key's that signs; None where nobody does."""
         self.unwritable = ""
         """Why the last write failed on its disk; empty once one succeeded. Nothing is signed meanwhile."""
 
@@ -93,7 +96,7 @@ class Stops:
             return Stop(scope=Scope.KEY, code="unwritable", why=self.unwritable)
         id = plan.key.position
         paused = self._paused(f"{PAUSE}:{id}", Scope.POSITION)
-        failed = self._reverts(plan) or self._orders(plan)
+        failed = self._left(id.chain_id).get(id) or self._reverts(plan) or self._orders(plan)
         return paused or failed or self._unsure(plan) or self._paused(PAUSE, Scope.KEY)
 
     def standing(self, policies: Mapping[PositionId, Policy], at: Block | None) -> dict[PositionId, Stop]:
@@ -110,11 +113,19 @@ class Stops:
             }
         if at is not None:
             found |= self._failing(policies, at)
+            found |= {id: stop for id, stop in self._left(at.chain_id).items() if id in policies}
         prefix = f"{PAUSE}:"
         paused = {key.removeprefix(prefix) for key in self._journal.controls() if key.startswith(prefix)}
         asked = [id for id in policies if str(id) in paused] if paused else []
         named = {id: self._paused(f"{prefix}{id}", Scope.POSITION) for id in asked}
         return found | {id: stop for id, stop in named.items() if stop is not None}
+
+    def _left(self, chain_id: int) -> dict[PositionId, Stop]:
+        """Those of which another key's plan is open: it may still act, and this key can do nothing about it."""
+        if self.address is None:
+            return {}
+        opened = [i for i in self._journal.open_intents(chain_id) if not i.is_of(self.address)]
+        return {i.key.position: _signed_elsewhere(i) for i in opened}
 
     def _failing(self, policies: Mapping[PositionId, Policy], at: Block) -> dict[PositionId, Stop]:
         """Those that were tried too often without effect."""
@@ -178,6 +189,12 @@ class Stops:
         why = f"paused by {control.actor} for {min(left_s, PAUSE_S_MAX) / 60:.0f} more minutes: {control.why}"
         # a clock set back must not make a pause last
         return Stop(scope=scope, code="paused", why=why) if left_s <= PAUSE_S_MAX else None
+
+
+def _signed_elsewhere(intent: Intent) -> Stop:
+    why = f"{intent.key} was signed by another key, {intent.signer}, under nonce {intent.attempts[-1].nonce}"
+    ends = "until a transaction of that key has used the nonce, or `keeper adopt --give-up`"
+    return Stop(scope=Scope.POSITION, code="other_key", why=f"{why}, and may still act: it waits {ends}")
 
 
 def _reverted(blocks: Sequence[int]) -> Stop | None:

@@ -15,7 +15,7 @@ from keeper.errors import Broken, Transient
 from keeper.journal.read import Queries
 from keeper.journal.whole import refuse_altered, sendable
 from keeper.journal.write import Journal
-from keeper.model import Attempt, Entry, Intent, IntentState, PlanKey
+from keeper.model import Attempt, Entry, Intent, IntentState, Outcome, PlanKey
 from keeper.seams import Clock, Priority, Transport
 
 ADOPT_DEPTH = 2
@@ -39,6 +39,8 @@ class Remedy(StrEnum):
     """A later plan took its place; confirmation cancels it, nothing is sent."""
     HELD = "HELD"
     """An earlier plan of the position, not final yet, may do what it is for: the first tick sends or cancels it."""
+    LEFT = "LEFT"
+    """Another key signed it: it is followed to its end, and never sent again."""
     RESENT = "RESENT"
     """The stored bytes were broadcast again."""
 
@@ -89,7 +91,11 @@ async def recover(
     for intent in sendable(journal, chain_id):
         refuse_altered(journal, intent)
     for intent in opened:
-        findings.append(await _mend(journal, transport, intent, latest))
+        if intent.is_of(address):
+            findings.append(await _mend(journal, transport, intent, latest))
+        else:
+            why = f"signed by {intent.signer}: followed, not sent again"
+            findings.append(RecoverFinding(subject=str(intent.key), remedy=Remedy.LEFT, why=why))
     journal.record(
         Entry(
             kind="start",
@@ -152,7 +158,7 @@ async def _refuse_taken(journal: Journal, transport: Transport, chain_id: int, a
     """
     taken = journal.taken_nonce(chain_id, address)
     denied = [i for i in journal.followed_intents(chain_id) if i.state is IntentState.REPLACED]
-    ours = [i for i in denied if i.attempts[-1].nonce == taken]
+    ours = [i for i in denied if i.is_of(address) and i.attempts[-1].nonce == taken]
     if taken is None or any([await _any_mined(transport, i) for i in ours]):
         return
     raise Broken(
@@ -179,6 +185,8 @@ class Standing:
     """Open plans of the journal whose nonce the chain has used; confirmation judges them."""
     taken: int | None = None
     """A nonce that the journal signed for and that somebody else's transaction used; None without one."""
+    left: tuple[Intent, ...] = ()
+    """Open plans that another key signed, its nonces not used: their positions wait until they are, or given up."""
 
     @property
     def in_step(self) -> bool:
@@ -207,7 +215,10 @@ async def standing(journal: Queries | None, transport: Transport, chain_id: int,
         _count(transport, address, hex(max(0, head - ADOPT_DEPTH))),
     )
     open_intents = journal.open_intents(chain_id) if journal is not None else ()
-    passed = [i.key for i in open_intents if i.attempts and i.attempts[-1].nonce < latest]
+    left = [i for i in open_intents if not i.is_of(address)]
+    used = {a: await _count(transport, a, "latest") for a in {i.signer for i in left}}
+    ours = [i for i in open_intents if i.attempts and i.is_of(address)]
+    passed = [i.key for i in ours if i.attempts[-1].nonce < latest]
     return Standing(
         chain_id=chain_id,
         address=address,
@@ -217,7 +228,30 @@ async def standing(journal: Queries | None, transport: Transport, chain_id: int,
         deep=deep,
         passed=tuple(passed),
         taken=None if journal is None else journal.taken_nonce(chain_id, address),
+        left=tuple(i for i in left if i.attempts[-1].nonce >= used[i.signer]),
     )
+
+
+def give_up(journal: Journal, intent: Intent, why: str, actor: str) -> None:
+    """A person's word that what another key signed does not count any more: its position waits no longer.
+
+    Its bytes are followed no more; where they act all the same, that shows in the position alone.
+    """
+    told = f"given up by {actor}: {why}; nonce {intent.attempts[-1].nonce} of {intent.signer} is not used"
+    outcome = Outcome(
+        key=intent.key,
+        state=IntentState.REPLACED,
+        block_number=intent.plan.block.number,
+        tx_hash=None,
+        gas_used=0,
+        gas_price_wei=0,
+        health_after_wad=None,
+        promised_min_wad=intent.plan.bounds.health_after_min_wad,
+        surprise=told,
+    )
+    with journal.batch():
+        journal.record_outcome(outcome)
+        journal.seal(intent.key, intent.plan.block.number)
 
 
 async def _mend(journal: Journal, transport: Transport, intent: Intent, latest: int) -> RecoverFinding:

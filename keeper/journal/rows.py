@@ -43,6 +43,7 @@ def attempt_of(key: PlanKey, row: Row) -> Attempt:
         fee=Fee(gas_limit=row["gas_limit"], max_fee_wei=row["max_fee_wei"], tip_wei=row["tip_wei"]),
         sent_block=row["sent_block"],
         cancel=bool(row["cancel"]),
+        signer=row["signer"],
     )
 
 

@@ -93,8 +93,11 @@ TAKEN_NONCE = (
 )
 """Under which somebody else's transaction was mined although we had signed one, since the last adoption."""
 OTHER_NONCE = (
-    select(_A.c.nonce)
-    .where(_A.c.intent_id == bindparam("at_intent"), _A.c.nonce != bindparam("at_nonce"))
+    select(_A.c.nonce, _A.c.signer)
+    .where(
+        _A.c.intent_id == bindparam("at_intent"),
+        or_(_A.c.nonce != bindparam("at_nonce"), _A.c.signer != bindparam("at_signer")),
+    )
     .limit(1)
 )
 OTHER_INTENT = select(func.count()).where(

@@ -347,12 +347,13 @@ class Journal(Queries):
             raise Raced(f"{plan.key}: planned from block {plan.block.number}, acted in block {included}")
 
     def _refuse_second_nonce(self, attempt: Attempt, signer: str, intent_id: int) -> None:
-        asked = {"at_intent": intent_id, "at_nonce": attempt.nonce}
+        asked = {"at_intent": intent_id, "at_nonce": attempt.nonce, "at_signer": signer}
         other = self._one(sql.OTHER_NONCE, asked)
         if other is not None:
-            raise Broken(f"{attempt.key} was signed for nonce {other['nonce']}, never for {attempt.nonce}")
+            why = f"signed for nonce {other['nonce']}, never for {attempt.nonce}"
+            raise Broken(f"{attempt.key} was {why} (by {other['signer']}, asked of {signer})")
         chain_id = attempt.key.position.chain_id
-        foreign = self._integer(sql.OTHER_INTENT, {**asked, "at_chain": chain_id, "at_signer": signer})
+        foreign = self._integer(sql.OTHER_INTENT, {**asked, "at_chain": chain_id})
         if foreign:
             raise Broken(f"{attempt.key}: nonce {attempt.nonce} belongs to another intent")
 

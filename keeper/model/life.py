@@ -72,6 +72,8 @@ class Attempt:
     sent_block: int
     cancel: bool = False
     """True for the self-send that frees the nonce of a plan whose time has passed."""
+    signer: str = field(default="", compare=False)
+    """Whose nonce it is, as the journal keeps it: lower case; empty until it is kept."""
 
     @property
     def altered(self) -> bool:
@@ -99,6 +101,15 @@ class Intent:
         """How it ends where nothing was ever signed for it, the chain being at ``at_block``."""
         late = at_block > self.plan.bounds.deadline_block
         return IntentState.EXPIRED if late else IntentState.ABANDONED
+
+    @property
+    def signer(self) -> str:
+        """The key that signed it, to which its nonce belongs: lower case; empty while nobody has."""
+        return self.attempts[0].signer if self.attempts else ""
+
+    def is_of(self, address: str) -> bool:
+        """Whether its nonce is that key's, or nobody's yet: what another one signed is none of its business."""
+        return self.signer in ("", address.lower())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

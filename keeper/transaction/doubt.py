@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from keeper.errors import Raced
+from keeper.errors import Broken, Raced
 from keeper.model import (
     AddMargin,
     Block,
@@ -22,6 +22,7 @@ from keeper.model import (
     ReducePerp,
     Refusal,
     Repay,
+    Snapshot,
     Step,
     Supply,
 )
@@ -52,6 +53,20 @@ def refuses(plan: Plan, followed: Iterable[Intent], carried: Callable[[Intent, i
             why = f"{earlier.key} is {earlier.state} but not finally: {_names(harmful)} twice would do harm"
             return Refusal(who="lane", code="in_doubt", why=why)
     return None
+
+
+def refuse_stale(plan: Plan, snapshot: Snapshot, followed: Iterable[Intent], address: str) -> None:
+    """A photograph that does not show the last inclusion of the key with ``address`` would make it act a second time.
+
+    Nonces of another key are not compared with it. Raises Raced, or Broken for a photograph of another wallet.
+    """
+    if snapshot.means.wallet.lower() != address.lower():
+        raise Broken(f"snapshot is of wallet {snapshot.means.wallet}, the key of {address}")
+    if plan.block.hash != snapshot.block.hash:
+        raise Raced(f"{plan.key} was planned at {plan.block.hash}, not at the snapshot's block")
+    for done in followed:
+        if done.attempts and done.is_of(address) and done.attempts[-1].nonce >= snapshot.means.nonce:
+            raise Raced(f"{plan.key}: the snapshot does not show {done.key}, which is {done.state}")
 
 
 def refuse_beside(plan: Plan, opened: Iterable[Intent]) -> None:

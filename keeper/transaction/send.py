@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
-from keeper.errors import Broken, Raced, Transient, Unsigned, Unwritable
+from keeper.errors import Raced, Transient, Unsigned, Unwritable
 from keeper.model import (
     Attempt,
     Block,
@@ -85,7 +85,8 @@ class Live:
         date), Broken (foreign nonce, signer or journal refuses), Transient (no node could simulate).
         """
         async with self._turn:
-            self._refuse_stale(plan, snapshot)
+            followed = self._journal.followed_intents(plan.block.chain_id)
+            doubt.refuse_stale(plan, snapshot, followed, self._signer.address)
             opened = self._journal.intent(plan.key)
             if opened is not None:
                 return await self._replan(plan, snapshot)
@@ -163,7 +164,7 @@ class Live:
     async def _clear_way(self, attempt: Attempt, snapshot: Snapshot, *, urgent: bool) -> None:
         """Whatever is open under a lower nonce and pays less holds an urgent one up, what is for practice any. A
         refusal here is confirmation's to tell and to try again: the bytes are out already."""
-        for stuck in self._journal.open_intents(snapshot.block.chain_id):
+        for stuck in self._opened(snapshot.block.chain_id):
             waits = stuck.attempts and stuck.attempts[-1].nonce >= snapshot.means.nonce
             yields = urgent or self.practises(stuck.key.position)
             if waits and yields and holds_up(stuck.attempts[-1], attempt):
@@ -278,7 +279,7 @@ class Live:
                 self._abandon_unsigned(key, number, why)
                 del self._left[key]
             if isinstance(self._signer, Remembers):
-                for intent in self._journal.open_intents(chain_id):
+                for intent in self._opened(chain_id):
                     await self._settle(intent, self._signer, at_block)
 
     async def _settle(self, intent: Intent, signer: Remembers, at_block: int) -> None:
@@ -366,16 +367,6 @@ class Live:
                 self._left[key] = block_number, why
                 raise
 
-    def _refuse_stale(self, plan: Plan, snapshot: Snapshot) -> None:
-        """A photograph that does not show our last inclusion would make us act a second time."""
-        if snapshot.means.wallet.lower() != self._signer.address.lower():
-            raise Broken(f"snapshot is of wallet {snapshot.means.wallet}, the key of {self._signer.address}")
-        if plan.block.hash != snapshot.block.hash:
-            raise Raced(f"{plan.key} was planned at {plan.block.hash}, not at the snapshot's block")
-        for done in self._journal.followed_intents(plan.block.chain_id):
-            if done.attempts and done.attempts[-1].nonce >= snapshot.means.nonce:
-                raise Raced(f"{plan.key}: the snapshot does not show {done.key}, which is {done.state}")
-
     def _refused(self, plan: Plan) -> Refusal | None:
         """Whether what has ended in vain by now may come back beside it, or it may not be sent at all."""
         followed = self._journal.followed_intents(plan.block.chain_id)
@@ -387,13 +378,20 @@ class Live:
         return first_fee(market, gas, cap_wei, urgent=plan.urgent)
 
     def _cap_wei(self, plan: Plan, means: Means | None, frees: int | None = None) -> int:
-        return affordable_wei(plan, means, self._journal.open_intents(plan.block.chain_id), frees)
+        return affordable_wei(plan, means, self._opened(plan.block.chain_id), frees)
+
+    def _opened(self, chain_id: int) -> list[Intent]:
+        """Of this key alone: what another one signed is neither raised nor cancelled, and paid from its own gas."""
+        opened = self._journal.open_intents(chain_id)
+        return [i for i in opened if i.is_of(self._signer.address)]
 
     def _open(self, key: PlanKey) -> Intent:
         """The intent as the journal has it now, with the turn held."""
         intent = self._journal.intent(key)
         if intent is None or not intent.state.open or not intent.attempts:
             raise Raced(f"{key} is not open any more")
+        if not intent.is_of(self._signer.address):
+            raise Raced(f"{key} was signed by another key, {intent.signer}: this one signs nothing for it")
         return intent
 
     def _nothing(self) -> Call:

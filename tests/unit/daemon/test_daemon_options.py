@@ -14,7 +14,7 @@ from keeper.daemon.building import options_of
 from keeper.decision import Options
 from keeper.journal.write import Journal
 from keeper.model import Amount, Attempt, Fee, Intent, IntentState, Plan, Repay
-from tests.plans import CHAIN_ID, USDC, plan, position_id
+from tests.plans import CHAIN_ID, USDC, WALLET, plan, position_id
 
 pytestmark = pytest.mark.unit
 S = IntentState
@@ -45,6 +45,7 @@ def told(
             clock=ManualClock(1.0),
             strategies=(),
             safe_mode=False,
+            address=WALLET,
         )
         monkeypatch.setattr(journal, "spend_usd", lambda _: 0)
         return options_of(parts, {}, {p.key.position: p for p in lane}, armed=True)
@@ -100,3 +101,16 @@ def test_options__when_none_may_grow__then_all_that_they_hold_is_promised(
     assert found.replaceable == {}
     assert found.open_intents == {position_id(), position_id("other")}
     assert units(found) == [1, 2, 40]
+
+
+def test_options__when_another_key_signed_the_open_plan__then_its_position_waits_and_nothing_of_it_is_promised(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It takes its money from that key's wallet; of an Executor's reserve it may still take."""
+    mine, others = open_plan(1, 1), open_plan(1, 40, name="other")
+    others = replace(others, attempts=(replace(others.attempts[0], signer="0x" + "bb" * 20),))
+    found = told(monkeypatch, tmp_path, mine, others)
+    assert found.open_intents == {position_id(), position_id("other")}
+    assert found.replaceable == {position_id(): mine.plan}
+    assert units(found) == []
+    assert found.paid_in == others.plan.steps
