@@ -297,7 +297,9 @@ async def test_look__when_the_executor_asks_the_trigger_again_and_another_endpoi
 
 @virtual
 @pytest.mark.parametrize(
-    "second", [SILENT, Transient("b: down"), Rejected(-32000, "header not found")], ids=str
+    "second",
+    [SILENT, Transient("b: down"), Rejected(-32000, "header not found")],
+    ids=["silent", "down", "behind"],
 )
 async def test_look__when_one_of_three_gives_no_word__then_the_third_makes_the_quorum_in_every_block(
     second: object,
