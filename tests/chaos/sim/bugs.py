@@ -19,9 +19,9 @@ from keeper.confirmation.branch import Branch
 from keeper.confirmation.finality import Finality
 from keeper.confirmation.follow import Confirmation
 from keeper.confirmation.receipt import Sight
-from keeper.daemon import building
+from keeper.confirmation.receipts import Receipts
+from keeper.daemon import building, recovering
 from keeper.daemon import loop as chainloop
-from keeper.daemon import service as daemon
 from keeper.daemon.service import ChainDaemon
 from keeper.decision import Memory
 from keeper.errors import Broken, Transient
@@ -137,12 +137,12 @@ def resign_on_nonce_too_low() -> list[Change]:
 
 @bug
 def only_latest_hash_watched() -> list[Change]:
-    look = Confirmation._look
+    look = Receipts.look
 
-    async def newest(self: Any, intents: list[Any], block: Any) -> Any:
-        return await look(self, [replace(i, attempts=i.attempts[-1:]) for i in intents], block)
+    async def newest(self: Any, intents: Any, block: Any, nonce: int) -> Any:
+        return await look(self, [replace(i, attempts=i.attempts[-1:]) for i in intents], block, nonce)
 
-    return [(Confirmation, "_look", newest)]
+    return [(Receipts, "look", newest)]
 
 
 @bug
@@ -273,7 +273,7 @@ def recovery_skipped() -> list[Change]:
         return ()
 
     assert reconcile is not None
-    return [(daemon, "recover", lazily)]
+    return [(recovering, "recover", lazily)]
 
 
 @bug
@@ -283,7 +283,7 @@ def recovery_abandons_signed() -> list[Change]:
             _force(journal, intent.key, IntentState.ABANDONED)
         return ()
 
-    return [(daemon, "recover", forget)]
+    return [(recovering, "recover", forget)]
 
 
 @bug
