@@ -820,7 +820,7 @@ def _stall(seed: int, storm_blocks: int) -> range:
     """In three seeds of ten finality stands still for most of the storm. By dice of its own: the others' nights
     stay as they were."""
     rng = random.Random(f"finality {seed}")
-    first = FIRST + rng.randint(1, storm_blocks // 4)
+    first = FIRST + rng.randint(1, max(1, storm_blocks // 4))
     return range(first, FIRST + storm_blocks + 2) if rng.random() < 0.3 else range(0)
 
 
