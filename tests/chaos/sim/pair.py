@@ -38,8 +38,9 @@ from keeper.errors import Unsigned
 from keeper.executor.desk import Desk
 from keeper.executor.read import Listed, Post
 from keeper.journal import codec, opening
+from keeper.journal.read import Inclusion
 from keeper.journal.write import Journal
-from keeper.model import Attempt, Intent, Policy, Side
+from keeper.model import Attempt, Intent, PlanKey, Policy, Side
 from keeper.risk import shocks as library
 from keeper.seams import Signed, Signer, TxFields
 from keeper.signer.orders import AllowedOrder
@@ -66,7 +67,7 @@ from tests.chaos.sim.owned import (
     wanted,
 )
 from tests.chaos.sim.virtual import VirtualClock, VirtualLoop
-from tests.chaos.sim.world import DIGEST, Crash, Ledger, Shelf, SimJournal
+from tests.chaos.sim.world import DIGEST, Crash, Ledger, Shelf, SimJournal, not_final
 from tests.mandates import EXECUTOR, KEY
 
 WAITS = StandbySettings(blocks=3, margin_wad=WAD // 100)
@@ -179,6 +180,11 @@ class Host:
 
     def check_fee(self, attempt: Attempt, opened: tuple[Intent, ...]) -> None:
         """Looked for where a fee is what a seed is about."""
+
+    def check_final(self, key: PlanKey, place: Inclusion | None) -> None:
+        """Nothing is called final that the chain does not say is."""
+        if why := not_final(self.pair.chain, place):
+            self.pair.violated(f"{self.name}: {key} is called final at {place}, {why}")
 
     def start(self) -> None:
         """A new process on the old disk."""

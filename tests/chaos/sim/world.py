@@ -354,13 +354,8 @@ class World:
 
     def check_final(self, key: PlanKey, place: Inclusion | None) -> None:
         """Nothing is called final that the chain does not say is."""
-        number = self.chain.finalized
-        if place is None or place.block_number > number:
-            self.violated(f"{key} is called final at {place}, the chain is final up to {number}")
-        elif (
-            place.block_hash and self.chain.blocks[place.block_number - FIRST].header.hash != place.block_hash
-        ):
-            self.violated(f"{key} is called final at {place}, which is not on the chain")
+        if why := not_final(self.chain, place):
+            self.violated(f"{key} is called final at {place}, {why}")
 
     def on_wire(self, tx: TxFields, hash: str) -> None:
         """Bytes arrive at a node: they must be on the disk already."""
@@ -814,6 +809,14 @@ def _prices(rng: random.Random) -> tuple[tuple[int, int], ...]:
         price = int(price * (1 - fall))
         steps.append((number, price * 10**8))
     return tuple(steps)
+
+
+def not_final(chain: SimChain, place: Inclusion | None) -> str:
+    """Why what lies there is not final; empty where it is."""
+    if place is None or place.block_number > chain.finalized:
+        return f"the chain is final up to {chain.finalized}"
+    there = chain.blocks[place.block_number - FIRST].header.hash
+    return "which is not on the chain" if place.block_hash and there != place.block_hash else ""
 
 
 def _stall(seed: int, storm_blocks: int) -> range:
