@@ -17,6 +17,7 @@ from keeper.journal.write import Journal
 from keeper.model import Amount, Attempt, Intent, IntentState, Outcome, Plan, Repay, Snapshot
 from keeper.seams import Priority
 from keeper.transaction.send import Live
+from tests import build
 from tests.chain_double import ChainDouble, FakeSigner
 from tests.plans import CHAIN_ID, POOL, USDC, WALLET, plan, position_id, repay_call, snapshot
 from tests.virtual_time import run
@@ -193,6 +194,9 @@ def test_former__when_its_plan_is_open__then_its_position_alone_is_held(keeper: 
 
     assert keeper.stop(keeper.plan()) == f"other_key ({Scope.POSITION})"
     assert keeper.stop(keeper.plan(name="other")) == ""
+    policies = dict.fromkeys([plan(1).key.position, position_id("other")], build.policy())
+    shown = keeper.stops(NEW).standing(policies, keeper.chain.new.head)
+    assert {id: stop.code for id, stop in shown.items()} == {plan(1).key.position: "other_key"}
     for wanted in (keeper.plan(), keeper.plan(2)):
         with pytest.raises(Raced):
             run(keeper.live.act(wanted, keeper.photograph()))

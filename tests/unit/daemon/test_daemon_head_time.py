@@ -177,9 +177,9 @@ async def test_parts__when_a_head_is_old__then_the_stops_and_the_peaks_of_the_da
 
     async def sending(*_: object) -> object:
         outgoing = SimpleNamespace(stage=None)
-        return SimpleNamespace(facts=facts, sender=None, signer_address=None, outgoing=outgoing)
+        return SimpleNamespace(facts=facts, sender=None, signer_address=build.WALLET, outgoing=outgoing)
 
-    async def nothing() -> None:
+    async def nothing(*_: object) -> None:
         return None
 
     monkeypatch.setattr(service, "sending", sending)
@@ -187,9 +187,11 @@ async def test_parts__when_a_head_is_old__then_the_stops_and_the_peaks_of_the_da
     monkeypatch.setattr(service, "with_orders", lambda facts, *_: facts)
     monkeypatch.setattr(service, "with_agreed", lambda facts, *given: held.append(given[-1]) or facts)
     monkeypatch.setattr(watched.daemon, "_hang_up", nothing)
-    here = SimpleNamespace(endpoints=watched.endpoints, guarded=())
+    monkeypatch.setattr(watched.daemon, "_recovery", SimpleNamespace(run=nothing))
+    here = SimpleNamespace(endpoints=watched.endpoints, guarded=(), block=build.block(100))
     parts = await watched.daemon._parts(cast(Any, here))
     loop = ChainLoop(parts, {})
+    assert (parts.address, loop.stops.address) == (build.WALLET, build.WALLET)
     assert [parts.old_head(), *(old() for old in held)] == ["", ""]
     await watched.daemon._time.see(build.block(101), 5_400, None)
     assert all("5400 s old" in old() for old in (parts.old_head, *held))
