@@ -41,8 +41,12 @@ class Failures:
         try:
             yield
         except (Transient, Broken) as error:
-            if self.worst is None or _gravity(error) > _gravity(self.worst):
-                self.worst = error
+            self.keep(error)
+
+    def keep(self, error: Transient | Broken) -> None:
+        """To be told at the end, unless something worse is."""
+        if self.worst is None or _gravity(error) > _gravity(self.worst):
+            self.worst = error
 
     async def tried(self, pressing: Awaitable[_T]) -> _T | Refusal:
         """What came of it. What may pass, or concerns this one signature, is a refusal and stops nothing else; what
@@ -52,8 +56,7 @@ class Failures:
         except (Transient, Raced, Unsigned, Unwritable) as error:
             return Refusal(who="confirmation", code="not pressed", why=str(error))
         except Broken as error:
-            with self.kept():
-                raise
+            self.keep(error)
             return Refusal(who="confirmation", code="broken", why=str(error))
 
 

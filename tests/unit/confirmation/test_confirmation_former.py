@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 
 from keeper.clock import ManualClock
-from keeper.confirmation import Following, revival
+from keeper.confirmation import Following, former, revival
 from keeper.daemon.stops import Scope, Stops
-from keeper.errors import Broken, Raced, Transient
+from keeper.errors import Broken, Raced, Transient, Unwritable
 from keeper.journal.recover import RecoverFinding, Remedy, give_up, recover, standing
 from keeper.journal.write import Journal
-from keeper.model import Amount, Attempt, Intent, IntentState, Outcome, Plan, Repay, Snapshot
+from keeper.model import Amount, Attempt, Intent, IntentState, Outcome, Plan, Refusal, Repay, Snapshot
 from keeper.seams import Priority
 from keeper.transaction.send import Live
 from tests import build
 from tests.chain_double import ChainDouble, FakeSigner
-from tests.plans import CHAIN_ID, POOL, USDC, WALLET, plan, position_id, repay_call, snapshot
+from tests.plans import CHAIN_ID, POOL, USDC, WALLET, block, plan, position_id, repay_call, snapshot
 from tests.virtual_time import run
 
 pytestmark = pytest.mark.unit
@@ -443,3 +443,32 @@ def test_standing__when_the_formers_nonce_is_used__then_there_is_nothing_to_give
     keeper.chain.mine()
 
     assert run(standing(keeper.journal, keeper.chain, CHAIN_ID, NEW)).left == ()
+
+
+def test_tend__when_the_disk_takes_no_note_of_what_the_former_key_did__then_raised_and_told_in_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper = Keeper(tmp_path / "journal.sqlite")
+    made = keeper.before(keeper.plan(1))
+    keeper.change()
+    keeper.chain.mine()
+
+    def full(*_: object) -> None:
+        raise Unwritable("disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(keeper.journal, "record_outcome", full)
+        with pytest.raises(Unwritable):
+            keeper.tend()
+    assert [o.tx_hash for o in keeper.tend()] == [made.hash]
+
+
+def test_lane__of_a_former_key__signs_nothing() -> None:
+    lane, key, shown = former._Unpressed(), plan(1).key, snapshot(block())
+    at, means = shown.block, shown.means
+    answers = [
+        run(lane.bump(key, at, means)),
+        run(lane.cancel(key, at, means)),
+        run(lane.clear(key, key, at, means)),
+    ]
+    assert [a.code for a in answers if isinstance(a, Refusal)] == ["other_key"] * 3

@@ -11,6 +11,7 @@ import pytest
 
 from keeper.clock import ManualClock
 from keeper.confirmation import Confirmation
+from keeper.confirmation.pressing import Failures
 from keeper.errors import Broken, KeeperError, Transient, Unwritable
 from keeper.journal.write import Journal
 from keeper.model import Attempt, IntentState, Outcome, Plan
@@ -368,3 +369,11 @@ def test_rebroadcast__when_its_note_finds_no_room__then_the_plan_behind_it_is_se
     house.journal._connection.commit()
     house.journal.full = True
     assert house.resent(house.tend_full) == stuck
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_failures__when_a_node_failed_and_something_broke__then_what_broke_is_told(first: bool) -> None:
+    failures, errors = Failures(), [Transient("no answer"), Broken("no such move")]
+    for error in errors if first else reversed(errors):
+        failures.keep(error)
+    assert failures.worst is errors[1]
