@@ -7,12 +7,14 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from keeper.chain.endpoint import EndpointEvent, Kind
+from keeper.clock import SystemClock
 from keeper.config import ChainSettings, EndpointSettings, Settings
 from keeper.daemon import (
     bands,
     cushions,
     executors,
     governing,
+    head_time,
     moving,
     oracles,
     permissions,
@@ -56,6 +58,7 @@ async def _chain(settings: Settings, chain: ChainSettings) -> list[Finding]:
     try:
         async with opened(settings, chain, events.append) as site:
             found = [_endpoint(chain, e) for e in events if e.kind in (Kind.DOWN, Kind.WRONG_CHAIN)]
+            found += await _time(chain, site)
             found += await books(settings, chain, site.endpoints)
             found += await permissions.findings(site, settings)
             found += await perp_listed.findings(site, settings)
@@ -72,6 +75,13 @@ async def _chain(settings: Settings, chain: ChainSettings) -> list[Finding]:
         return syncing + [_bad(Severity.CRITICAL, "contract", chain.name, problem) for problem in e.problems]
     except Transient as e:
         return [*syncing, _bad(Severity.CRITICAL, "unreachable", chain.name, str(e))]
+
+
+async def _time(chain: ChainSettings, site: Site) -> list[Finding]:
+    """Whether the newest head is of now, by this machine's clock."""
+    old, ahead = await head_time.look(chain, site.endpoints, SystemClock())
+    found = [_bad(Severity.CRITICAL, "blind", chain.name, old)] if old else []
+    return [*found, _bad(Severity.WARNING, "clock_skew", chain.name, ahead)] if ahead else found
 
 
 async def nodes(chain: ChainSettings) -> list[Finding]:

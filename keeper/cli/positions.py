@@ -20,7 +20,7 @@ def command(config: arguments.Config = arguments.CONFIG, json: arguments.Json = 
     """Show the guarded positions as they are.
 
     One block a chain: level, health, distance, liquidation prices. Exits with 1 when one of them is in
-    danger or cannot be read, and with 69 when a chain does not answer.
+    danger, cannot be read or was read at a block that is old, and with 69 when a chain does not answer.
 
     Example: keeper positions --config keeper.toml --json
     """
@@ -47,7 +47,7 @@ def show_positions(views: Sequence[Photograph], silent: Sequence[Silent] = (), *
     else:
         for view in views:
             block = view.snapshot.block
-            print(f"chain {block.chain_id}, block {block.number}")
+            print(f"chain {block.chain_id}, block {block.number}{f', OLD: {view.old}' if view.old else ''}")
         for lost in silent:
             print(f"chain {lost.chain} does not answer, UNKNOWN: {', '.join(lost.labels)} ({lost.why})")
         if rows := render.positions_rows(views):

@@ -38,13 +38,18 @@ class Photograph(Protocol):
     def outlooks(self) -> tuple[Outlook, ...]: ...
     @property
     def labels(self) -> Mapping[PositionId, str]: ...
+    @property
+    def old(self) -> str:
+        """Why what is seen is long past; empty while it is of now."""
+        ...
 
 
 def positions_document(views: Sequence[Photograph]) -> dict[str, object]:
     """The body of ``keeper positions --json``; amounts are strings, ``block`` is the first chain's."""
     blocks = [_block(v.snapshot.block) for v in views]
     rows = [_position(view, item) for view in views for item in _items(view)]
-    return {"block": blocks[0] if blocks else None, "blocks": blocks, "positions": rows}
+    old = {str(v.snapshot.block.chain_id): v.old for v in views if v.old}
+    return {"block": blocks[0] if blocks else None, "blocks": blocks, "positions": rows, "old": old}
 
 
 def positions_rows(views: Sequence[Photograph]) -> Rows:
@@ -68,9 +73,9 @@ def _outlook(view: Photograph, id: PositionId) -> Outlook | None:
 
 
 def _level(view: Photograph, item: Position | Unreadable) -> Level:
-    """UNKNOWN for what was not read or not judged: never healthy by omission."""
+    """UNKNOWN for what was not read or not judged, or was so long ago: never healthy by omission."""
     outlook = _outlook(view, item.id)
-    return Level.UNKNOWN if isinstance(item, Unreadable) or outlook is None else outlook.level
+    return Level.UNKNOWN if isinstance(item, Unreadable) or outlook is None or view.old else outlook.level
 
 
 def _block(block: Block) -> dict[str, object]:

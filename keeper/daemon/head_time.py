@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from keeper.chain.endpoints import Endpoints
+from keeper.chain.head import latest
 from keeper.config import ChainSettings
 from keeper.errors import Rejected, Transient
 from keeper.model import Block
-from keeper.notify.alarm import Alarms
-from keeper.seams import Severity
+from keeper.seams import Clock, Severity
 from keeper.watchdog import fresh_limit_s
 
 AHEAD_S_MAX = 30.0
@@ -35,12 +36,44 @@ class Asked(Protocol):
     ) -> tuple[object, ...]: ...
 
 
+class Says(Protocol):
+    """The alarms of a chain, as far as a warning is repeated."""
+
+    def raise_alarm(
+        self, severity: Severity, code: str, subject: str, why: str, again_s: float | None = None
+    ) -> None: ...
+    def clear(self, code: str, subject: str) -> None: ...
+
+
+class _Nobody:
+    """Hears nothing: what is found is read."""
+
+    def raise_alarm(self, *_: object) -> None:
+        return None
+
+    def clear(self, *_: object) -> None:
+        return None
+
+
+async def look(chain: ChainSettings, endpoints: Endpoints, clock: Clock) -> tuple[str, str]:
+    """(why the newest head of now is old, why it lies ahead of this machine's clock); "" where it does not.
+
+    For commands that look once. Raises Transient.
+    """
+    block = await latest(endpoints)
+    found = HeadTime(chain, _Nobody())
+    await found.see(block, clock.now_s() - block.timestamp_s, endpoints)
+    return found.old, found.ahead
+
+
 class HeadTime:
     """How far the newest head of one chain lies from this machine's clock, and what is to be said of it."""
 
-    def __init__(self, chain: ChainSettings, alarms: Alarms) -> None:
+    def __init__(self, chain: ChainSettings, alarms: Says) -> None:
         self.old = ""
         """Why what the newest head shows may be long past; empty while it is of now."""
+        self.ahead = ""
+        """Why this machine's clock must be behind; empty while no head says so."""
         self._chain = chain
         self._alarms = alarms
         self._limit_s = fresh_limit_s(chain.block_time_s)
@@ -61,20 +94,23 @@ class HeadTime:
             await self._ask(endpoints)
         own = bool(self._own)
         self.old = "" if own or behind_s <= self._limit_s else self._told_old(block, behind_s)
-        if own or behind_s >= -AHEAD_S_MAX:
+        self.ahead = "" if own or behind_s >= -AHEAD_S_MAX else self._told_ahead(block, -behind_s)
+        if self.ahead:
+            self._alarms.raise_alarm(Severity.WARNING, "clock_skew", self._chain.name, self.ahead, AGAIN_S)
+        else:
             self._alarms.clear("clock_skew", self._chain.name)
-            return
-        why = (
-            f"the newest head ({block.number}) is {-behind_s:.0f} s ahead of this machine's clock: the clock is "
-            "behind, compare it with NTP (`timedatectl`); decisions follow the chain's time and go on"
-        )
-        self._alarms.raise_alarm(Severity.WARNING, "clock_skew", self._chain.name, why, AGAIN_S)
 
     def _told_old(self, block: Block, behind_s: float) -> str:
         return (
             f"the newest head ({block.number}) is {behind_s:.0f} s old by this machine's clock, {self._limit_s:.0f} "
             "s are allowed: all endpoints are behind or still syncing (compare the block with an explorer, add "
             "another endpoint), or this machine's clock is wrong (compare it with NTP: `timedatectl`)"
+        )
+
+    def _told_ahead(self, block: Block, ahead_s: float) -> str:
+        return (
+            f"the newest head ({block.number}) is {ahead_s:.0f} s ahead of this machine's clock: the clock is "
+            "behind, compare it with NTP (`timedatectl`); decisions follow the chain's time and go on"
         )
 
     async def _ask(self, endpoints: Asked) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from keeper.chain.endpoint import EndpointEvent
 from keeper.chain.endpoints import Endpoints
 from keeper.chain.head import latest
 from keeper.clock import SystemClock
 from keeper.config import ChainSettings, EndpointSettings, Settings, VenueSettings
-from keeper.daemon import known, lines
+from keeper.daemon import head_time, known, lines
 from keeper.daemon.absent import Absent
 from keeper.daemon.camera import Camera
 from keeper.daemon.desks import desk
@@ -43,6 +43,8 @@ class View:
     """Of a scan: (kind, key of a position) -> how a configuration names the market."""
     missed: tuple[str, ...] = ()
     """Of a scan: where it could not look."""
+    old: str = ""
+    """Why what is seen is long past; empty while it is of now, and of a scan."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +198,8 @@ async def photographs(settings: Settings) -> tuple[tuple[View, ...], tuple[Silen
 
 async def _now(settings: Settings, chain: ChainSettings) -> View:
     async with opened(settings, chain) as here:
-        return await here.view()
+        old, _ = await head_time.look(chain, here.endpoints, SystemClock())
+        return replace(await here.view(), old=old)
 
 
 def _on(settings: Settings, chain: ChainSettings) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from keeper.cli.journal import entry_json, entry_row
 from keeper.cli.positions import show_positions
 from keeper.daemon import touching
 from keeper.daemon.wiring import Silent
-from keeper.errors import EXIT_UNREACHABLE
+from keeper.errors import EXIT_FINDINGS, EXIT_UNREACHABLE
 from keeper.model import (
     Amount,
     Block,
@@ -49,6 +49,7 @@ class View:
     snapshot: Snapshot
     outlooks: tuple[Outlook, ...]
     labels: Mapping[PositionId, str] = field(default_factory=dict)
+    old: str = ""
 
 
 def holding(token: Token, units: int, value_base: int, threshold_wad: int = WAD) -> Holding:
@@ -181,6 +182,24 @@ def test_level__when_an_outlook_is_missing_or_says_safe_of_the_unread__then_it_i
         body = render.positions_document([view(item, *given)])
         assert body["positions"][0]["level"] == "UNKNOWN"  # type: ignore[index]
         assert render.positions_rows([view(item, *given)])[0][1] == "UNKNOWN"
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_positions__when_the_newest_head_is_old__then_none_is_called_safe_and_it_is_no_success(
+    capsys: pytest.CaptureFixture[str], as_json: bool
+) -> None:
+    why = "the newest head (5) is 5400 s old"
+    old = replace(view(position(2 * WAD, ()), outlook(2.0, Level.SAFE)), old=why)
+    assert show_positions([old], json=as_json) == EXIT_FINDINGS
+    out = capsys.readouterr().out
+    if as_json:
+        body = json.loads(out)
+        assert body["old"] == {str(old.snapshot.block.chain_id): why}
+        assert [p["level"] for p in body["positions"]] == ["UNKNOWN"]
+    else:
+        assert f"OLD: {why}" in out
+        assert "UNKNOWN" in out
+        assert "SAFE" not in out
 
 
 @pytest.mark.parametrize(

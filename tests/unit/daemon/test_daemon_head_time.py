@@ -10,7 +10,9 @@ from typing import Any, cast
 
 import pytest
 
+from keeper import inspection
 from keeper.cli.watch import head_lines
+from keeper.clock import SystemClock
 from keeper.daemon import service
 from keeper.daemon.control import Controls
 from keeper.daemon.head_time import AHEAD_S_MAX, ASKS_MAX, HeadTime
@@ -19,7 +21,7 @@ from keeper.daemon.paging.headline import headline
 from keeper.daemon.paging.sheet import moment, positions, state
 from keeper.daemon.showing import figures, readiness
 from keeper.errors import Rejected, Transient
-from keeper.model import Level
+from keeper.model import Block, Level
 from keeper.notify.alarm import REPEAT_CRITICAL_S, Alarms
 from keeper.notify.chat import status_text
 from keeper.seams import Severity
@@ -312,3 +314,19 @@ async def test_told__when_the_newest_head_is_old__then_page_watch_chat_and_figur
     assert (row, blind) == (Level.SAFE.value, 0.0)
     assert "BLIND" not in page + watch + chat
     assert None not in healths
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("age_s", "found"),
+    [(3.0, []), (5_400.0, [(Severity.CRITICAL, "blind")]), (-60.0, [(Severity.WARNING, "clock_skew")])],
+)
+async def test_check__when_the_newest_head_is_not_of_now__then_that_is_a_finding(
+    monkeypatch: pytest.MonkeyPatch, age_s: float, found: list[tuple[Severity, str]]
+) -> None:
+    async def latest(_: object) -> Block:
+        return replace(build.block(100), timestamp_s=int(SystemClock().now_s() - age_s))
+
+    monkeypatch.setattr("keeper.daemon.head_time.latest", latest)
+    told = await inspection._time(CHAIN, cast(Any, SimpleNamespace(endpoints=Nodes(GETH))))
+    assert [(f.severity, f.code) for f in told] == found
