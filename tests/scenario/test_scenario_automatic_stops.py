@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -62,11 +63,19 @@ CHAIN = ChainSettings(
 )
 
 
-class Bank:
-    """Facts and sender of a loop without a chain: everything needs a rescue until one was sent for it."""
+CAROL = build.to_checksum_address("0x" + "c5" * 20)
+FALL_USD = 2
+"""In each block, whatever stands: nobody is stopped in calm weather."""
+OWED = {ALICE: "12000", BOB: "12000", CAROL: "11255"}
+"""On 10 WETH: two are in need from the first block on, the third falls below her trigger in the third."""
 
-    def __init__(self) -> None:
-        self.price = "1700"
+
+class Bank:
+    """Facts and sender of a loop without a chain, in a crash: who is in need stays so, whatever was sent."""
+
+    def __init__(self, accounts: Sequence[str] = (ALICE, BOB)) -> None:
+        self.price = 1_700
+        self.accounts = accounts
         self.sent: list[Plan] = []
         self.refuses_with: Exception | None = None
         self.means_at: Callable[[Block], Means] = lambda at: means(
@@ -75,11 +84,13 @@ class Bank:
 
     async def take(self, block: Block, venues: Mapping[str, Venue]) -> tuple[Snapshot, tuple[Outcome, ...]]:
         wallet = self.means_at(block)
-        taken = build.snapshot([self.of(ALICE), self.of(BOB)], wallet=wallet, at=block)
+        self.price -= FALL_USD
+        taken = build.snapshot([self.of(a) for a in self.accounts], wallet=wallet, at=block)
         return replace(taken, prices={**taken.prices, "WETH": float(self.price)}), ()
 
     def of(self, account: str) -> Position:
-        return position([collateral(WETH, "10", price=self.price)], [debt(USDC, "12000")], account=account)
+        held = [collateral(WETH, "10", price=str(self.price))]
+        return position(held, [debt(USDC, OWED[account])], account=account)
 
     def acted(self, plan: Plan) -> None:
         self.sent.append(plan)
@@ -109,8 +120,11 @@ class Night:
             self.number += 1
             self.clock.advance(12.0)
             self.bank.sent.clear()
+            before = self.loop.last
             tick = asyncio.run(self._block())
-        assert {o.id.account for o in tick.outlooks} == {ALICE, BOB}
+            # a stop stops acting: everybody is judged, at the price of this block, which is lower
+            assert {o.id.account for o in tick.outlooks} == set(self.bank.accounts)
+            assert before is None or worst(tick) < worst(before)
         return {p.key.position.account for p in self.bank.sent}
 
     async def _block(self) -> Tick:
@@ -130,18 +144,30 @@ class Night:
         return {a.subject for a in self.loop.parts.alarms.standing if a.code == code}
 
 
+def worst(tick: Tick) -> float:
+    """The lowest health that it judged."""
+    return min(o.health for o in tick.outlooks if o.health is not None)
+
+
 @pytest.fixture
 def night(tmp_path: Path) -> Iterator[Night]:
-    bank, clock, live, old = Bank(), ManualClock(1_000_000.0), [3, 3], [""]
+    with stormy(tmp_path, {"alice": ALICE, "bob": BOB}) as made:
+        yield made
+
+
+@contextmanager
+def stormy(home: Path, guarded: Mapping[str, str]) -> Iterator[Night]:
+    """A night of these labels and accounts, on the journal that lies there, armed."""
+    bank, clock, live, old = Bank(tuple(guarded.values())), ManualClock(1_000_000.0), [3, 3], [""]
     venue = LendingDouble()
     policy = replace(build.policy(), cooldown_blocks=0)
-    with Journal.open(tmp_path / "journal.sqlite", clock) as journal:
+    with Journal.open(home / "journal.sqlite", clock) as journal:
         parts = Parts(
             chain=CHAIN,
             facts=bank,
             guarded=tuple(
                 Guarded(label=n, policy=policy, venue_id=venue.id, id=position_id(a))
-                for n, a in (("alice", ALICE), ("bob", BOB))
+                for n, a in guarded.items()
             ),
             journal=journal,
             sender=bank,
@@ -198,6 +224,21 @@ def cancelled(night: Night, account: str, seq: int, state: str = "CANCELLED") ->
             data={"state": state, "order": f"0x{seq}", "at_s": build.block(night.number).timestamp_s},
         )
     )
+
+
+def day_spent(night: Night, account: str) -> None:
+    """One action moved all that ``account`` may move in a day."""
+    tick = night.loop.last
+    assert tick is not None
+    plan = next(p for p in tick.plans if p.key.position.account == account)
+    day_usd = night.loop.policies[plan.key.position].caps.per_day_usd
+    night.journal.open_intent(plan, spend_usd=day_usd)
+    fee = Fee(gas_limit=1, max_fee_wei=1, tip_wei=1)
+    night.journal.add_attempt(
+        Attempt(key=plan.key, nonce=0, n=0, raw=b"x", hash="0x1", fee=fee, sent_block=101), "0x1"
+    )
+    night.journal.set_state(plan.key, IntentState.INCLUDED, "mined", 101)
+    night.journal.seal(plan.key, 101)
 
 
 def test_row_orders_in_vain__when_three_in_two_minutes__then_that_position_waits_and_goes_on_by_itself(
@@ -352,17 +393,7 @@ def test_row_day_cap__when_one_position_has_used_its_day__then_it_waits_until_th
     night: Night,
 ) -> None:
     night.block()
-    tick = night.loop.last
-    assert tick is not None
-    plan = next(p for p in tick.plans if p.key.position.account == ALICE)
-    day_usd = night.loop.policies[plan.key.position].caps.per_day_usd
-    night.journal.open_intent(plan, spend_usd=day_usd)
-    fee = Fee(gas_limit=1, max_fee_wei=1, tip_wei=1)
-    night.journal.add_attempt(
-        Attempt(key=plan.key, nonce=0, n=0, raw=b"x", hash="0x1", fee=fee, sent_block=101), "0x1"
-    )
-    night.journal.set_state(plan.key, IntentState.INCLUDED, "mined", 101)
-    night.journal.seal(plan.key, 101)
+    day_spent(night, ALICE)
     assert night.block() == {BOB}
     assert night.standing("caps") == {str(position_id(ALICE))}
     night.clock.advance(86_400.0)

@@ -58,8 +58,8 @@ class Endpoints:
 class Watched:
     """A daemon with heads that always come, and ticks as a test lays them out."""
 
-    def __init__(self, home: Path, patch: pytest.MonkeyPatch) -> None:
-        self.under: Loop = loop(home, dry=True)
+    def __init__(self, home: Path, patch: pytest.MonkeyPatch, *, dry: bool = True) -> None:
+        self.under: Loop = loop(home, dry=dry)
         self.clock: ManualClock = self.under.clock
         self.daemon = ChainDaemon(settings(home), CHAIN, self.under.journal, silent)
         self.daemon.clock = self.clock  # type: ignore[assignment]
