@@ -19,6 +19,11 @@ _KEY = re.compile(r"(?<![0-9a-fA-F])(?:0x)?[0-9a-fA-F]{64}(?![0-9a-fA-F])")
 _URL = re.compile(r"\b(https?|wss?)://([^\s'\"<>]+)")
 _OTHER_URL = re.compile(r"\b(?!https?:|wss?:)([A-Za-z][A-Za-z0-9+.-]{1,15})://[^\s'\"<>]+")
 """An alarm target holds its token where a web address has its host."""
+_REQUEST = re.compile(
+    r"""(\burl: |\bconnection broken by .{0,400}?: |["'](?:GET|POST|PUT|PATCH|DELETE|HEAD) )/[^\s"'<>]+"""
+)
+"""``"POST /path HTTP/1.1"`` and ``with url: /path``, as HTTP libraries print a request without its host: the token of
+a bot or of a webhook stands in it."""
 _BARE_HOST = re.compile(r"(?<![\w./@-])((?:[A-Za-z0-9_-]+\.){2,}[A-Za-z][A-Za-z0-9-]*)(?=:\d)")
 """``name.of.host:443``, as connection errors print it."""
 _PUBLIC = frozenset({"hash", "tx_hash", "digest", "block_hash", "parent_hash"})
@@ -34,6 +39,7 @@ def redact_text(text: str) -> str:
     text = _KEY.sub("<redacted 32 bytes>", text)
     text = _OTHER_URL.sub(lambda m: f"{m[1]}://…", text)
     text = _URL.sub(lambda m: f"{m[1]}://{_host(m[2])}/…", text)
+    text = _REQUEST.sub(lambda m: f"{m[1]}/…", text)
     return _BARE_HOST.sub(lambda m: _last_labels(m[1]), text)
 
 

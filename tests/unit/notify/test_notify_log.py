@@ -91,3 +91,17 @@ def test_last_words__when_something_ends_a_thread_or_the_process__then_logged_wi
     assert told.count('"event": "uncaught"') == 2
     assert "tgram://… is deprecated" in told
     assert "tok" not in told.replace("is deprecated", "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"POST /bot123:SECRETTOKEN/sendMessage HTTP/1.1" 404',
+        "Max retries exceeded with url: /hooks/SECRETTOKEN (Caused by NewConnectionError)",
+        "'GET /v2/SECRETTOKEN?x=1 HTTP/1.1'",
+    ],
+)
+def test_redact__when_a_request_is_printed_without_its_host__then_its_path_is_cut(text: str) -> None:
+    told = log.redact_text(text)
+    assert "SECRETTOKEN" not in told
+    assert "/…" in told
