@@ -19,7 +19,7 @@ ANALYSER_halmos := halmos==0.3.3
 # CHAOS="sim kill9 --minutes 5" names campaigns and the time for each; what was done before is not done again
 CHAOS ?=
 
-.PHONY: help tools setup artifacts demo test bench chaos chaos-chain lint format lock clean clean-all
+.PHONY: help tools setup artifacts demo test bench chaos chaos-chain chaos-secrets lint format lock clean clean-all
 
 help:  ## this list
 	awk -F':.*## ' '/^[a-z-]+:.*## /{ printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -53,7 +53,11 @@ bench: setup  ## figures of speed, into build/figures.json
 chaos: setup  ## processes killed, faults injected, in campaigns of 40 minutes at most; CHAOS="sim --minutes 5" narrows
 	# no campaign: a name more in their list would begin the counts of all of them anew
 	$(if $(CHAOS),,$(PY) -m anvil.mutants_renewal)
+	$(if $(CHAOS),,$(PY) -m tests.chaos.loud_suite)
 	$(PY) -m tests.chaos.campaign $(CHAOS)
+
+chaos-secrets: setup  ## the whole suite at DEBUG, then every file that it left searched for keys, passwords and tokens
+	$(PY) -m tests.chaos.loud_suite $(TESTS)
 
 chaos-chain: setup  ## daemons on local chains: frozen, late and front-run orders, kill -9, a dead daemon; TESTS narrows
 	# one at a time: they count on blocks in time

@@ -19,6 +19,8 @@ from keeper.signer.service import serve
 from keeper.signer.store import Store
 from keeper.watchdog import Notifier
 
+SOCKET_MAX = 107
+"""Bytes of a unix socket's path, unix(7)."""
 PING_S = 5.0
 """A sixth of WatchdogSec: a signer whose loop stands still for so long is started anew."""
 
@@ -62,6 +64,10 @@ def _adopt(given: argparse.Namespace) -> int:
 
 
 async def _run(given: argparse.Namespace) -> int:
+    if (size := len(os.fsencode(given.socket))) > SOCKET_MAX:
+        raise ConfigError(
+            (f"--socket: {given.socket} has {size} bytes, a socket's path at most {SOCKET_MAX}",)
+        )
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     policy, caps = load(given.policy)
     key = await load_key(

@@ -100,6 +100,7 @@ def test_last_words__when_something_ends_a_thread_or_the_process__then_logged_wi
         "Max retries exceeded with url: /hooks/SECRETTOKEN (Caused by NewConnectionError)",
         "'GET /v2/SECRETTOKEN?x=1 HTTP/1.1'",
     ],
+    ids=["access", "retries", "quoted"],
 )
 def test_redact__when_a_request_is_printed_without_its_host__then_its_path_is_cut(text: str) -> None:
     told = log.redact_text(text)

@@ -68,7 +68,7 @@ def test_load_key__when_file_is_a_folder__then_names_it(tmp_path: Path) -> None:
     assert "regular file" in refused(tmp_path)
 
 
-@pytest.mark.parametrize("raw", [CANARY.hex(), "0x" + CANARY.hex() + "\n"])
+@pytest.mark.parametrize("raw", [CANARY.hex(), "0x" + CANARY.hex() + "\n"], ids=["bare", "prefixed"])
 def test_load_key__when_file_is_a_raw_key__then_refused_without_telling_it(tmp_path: Path, raw: str) -> None:
     keystore(tmp_path)
     (tmp_path / "key.json").write_text(raw)

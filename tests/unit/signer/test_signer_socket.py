@@ -446,3 +446,16 @@ async def test_remote__when_the_loop_calls_the_socket_closed__then_asked_again_a
     with pytest.raises(Transient, match=r"no signer answers .*RuntimeError"):
         await RemoteSigner.open(tmp_path / "signer.sock", address_of())
     assert len(tried) == remote.TRIES
+
+
+def test_run__when_the_path_is_too_long_for_a_socket__then_says_so_before_any_key_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    socket = tmp_path / ("s" * (command.SOCKET_MAX - len(str(tmp_path))))
+    files = ("--policy", "--keystore", "--password-file", "--store")
+    line = ["run", *(word for flag in files for word in (flag, "/missing"))]
+    assert len(str(socket)) == command.SOCKET_MAX + 1
+    assert command.main([*line, "--socket", str(socket)]) == EXIT_CONFIG
+    assert capsys.readouterr().err == f"--socket: {socket} has 108 bytes, a socket's path at most 107\n"
+    assert command.main([*line, "--socket", str(socket)[:-1]]) == EXIT_CONFIG
+    assert "/missing" in capsys.readouterr().err
