@@ -166,8 +166,8 @@ def hedge_key(folder: Path) -> str:
     """Keystore and password of a hedge's key, worthless by intent; its address."""
     from keeper.signer.keystore import seal
 
-    sealed, address = seal(keccak(text="keeper demo hedge: worthless by intent"), "of the hedge")
-    for name, text in (("hedge.json", sealed), ("hedge.password", "of the hedge")):
+    sealed, address = seal(keccak(text="keeper demo hedge: worthless by intent"), "a canary of the hedge")
+    for name, text in (("hedge.json", sealed), ("hedge.password", "a canary of the hedge")):
         path = folder / name
         path.touch(mode=0o600)
         path.write_text(text)

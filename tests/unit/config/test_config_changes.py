@@ -38,6 +38,7 @@ def test_changes__when_a_threshold_and_a_cap_differ__then_told_in_the_files_own_
         (ADDRESS, "0x2f39d218133AFaB8F2B819B1066c7E434Ad94E9e", "positions"),
         ("[policies.default]", '[metrics]\nlisten = "127.0.0.1:9464"\n[policies.default]', "metrics"),
     ],
+    ids=["endpoint", "state", "label", "account", "metrics"],
 )  # fmt: skip
 def test_changes__when_more_than_a_policy_differs__then_the_part_is_named_without_its_values(
     was: str, now: str, part: str
