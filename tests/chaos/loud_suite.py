@@ -28,7 +28,7 @@ FIXED = {
     "token of an endpoint": b"canary0token0of0an0endpoint0that0nobody0prints",
 }
 WHOLE = ("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder", "-m", "not chaos and not bench")
-PASSED = re.compile(rb"(\d+) passed")
+ENDED = re.compile(rb"(\d+) (passed|failed|errors?)\b")
 DEBUG = (b"[DEBUG]", b"[debug", b'"level": "debug"')
 """How a line of that level begins: the standard library's, a console's, one of JSON."""
 SPARED = {"keeper.toml", "password", "pw", "targets", "token"}
@@ -50,6 +50,8 @@ class Searched:
     journals: int
     needles: int
     passed: int
+    broken: int
+    """Tests that failed or could not begin: what they would have left was not searched."""
     processes: int
     debug: int
     """Lines of a log or an output that are of the level DEBUG."""
@@ -89,14 +91,16 @@ def search(folder: Path) -> Searched:
         debug += sum(content.count(mark) for mark in DEBUG)
         if str(path) not in spared and path.name not in SPARED and content not in own:
             hits += [f"{path.relative_to(folder)}: {kind}" for kind, text in secrets if text in content]
-    told = PASSED.findall((folder / "said" / "pytest.log").read_bytes())
+    last = ([b"", *(folder / "said" / "pytest.log").read_bytes().splitlines()])[-1]
+    ended = {word: int(count) for count, word in ENDED.findall(last)}
     return Searched(
         hits=tuple(hits),
         files=len(files),
         size=size,
         journals=journals,
         needles=len(secrets),
-        passed=int(told[-1]) if told else 0,
+        passed=ended.pop(b"passed", 0),
+        broken=sum(ended.values()),
         processes=len(list((folder / "said").glob("*.out"))),
         debug=debug,
     )
@@ -140,12 +144,12 @@ def main(words: list[str]) -> int:
     """Exit code: 0 where the suite ran and nothing was found."""
     folder = Path(tempfile.mkdtemp(prefix="keeper-loud-"))
     found = run(folder, (*WHOLE, *words))
-    good = not found.hits and found.passed > 0
+    good = not found.hits and not found.broken and found.passed > 0
     record("canary_hits", len(found.hits), bound="= 0", holds=good, evidence="real_bytecode", n=found.files)
     print(
-        f"{found.passed} tests passed in {found.processes} processes; {found.files} files of "
-        f"{found.size / 1e6:.0f} MB, {found.journals} of them journals or stores, with {found.debug} lines at DEBUG, "
-        f"searched for {found.needles} secrets: {len(found.hits)} hits; they lie in {folder}"
+        f"{found.passed} tests passed, {found.broken} did not, in {found.processes} processes; {found.files} files "
+        f"of {found.size / 1e6:.0f} MB, {found.journals} of them journals or stores, with {found.debug} lines at "
+        f"DEBUG, searched for {found.needles} secrets: {len(found.hits)} hits; they lie in {folder}"
     )
     for hit in found.hits[:SHOWN_MAX]:
         print(f"    {hit}")

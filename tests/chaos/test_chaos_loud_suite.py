@@ -39,6 +39,7 @@ def test_loud_suite__when_a_signer_signs_and_alarms_are_told__then_no_file_holds
     )
     assert found.hits == ()
     assert found.passed >= 2, told[-3000:]
+    assert not found.broken, told[-3000:]
     assert found.processes >= 3, "daemon and signer did not write down what they said"
     assert found.journals >= 2, "no journal and no store was there to be searched"
     assert found.debug > 100, "nothing was at DEBUG"
@@ -70,6 +71,18 @@ def test_search__when_the_token_of_a_url_was_printed__then_only_what_may_hold_it
     for name in ("left/keeper.toml", "left/journal.sqlite"):
         (tmp_path / name).write_text("rpc.example.org/v3/0123456789abcdef")
     assert loud_suite.search(tmp_path).hits == ("left/journal.sqlite: path of a URL",)
+
+
+@pytest.mark.unit
+def test_search__when_tests_failed__then_they_are_counted_and_nothing_is_said_to_have_passed(
+    tmp_path: Path,
+) -> None:
+    _folders(tmp_path)
+    log = tmp_path / "said" / "pytest.log"
+    log.write_text("1 passed in a test's own words\n== 2 failed, 7 passed, 1 skipped, 3 errors in 4.5s ==\n")
+    assert (loud_suite.search(tmp_path).passed, loud_suite.search(tmp_path).broken) == (7, 5)
+    log.write_text("1 passed in a test's own words\nkilled\n")
+    assert (loud_suite.search(tmp_path).passed, loud_suite.search(tmp_path).broken) == (0, 0)
 
 
 def _folders(root: Path) -> Path:
