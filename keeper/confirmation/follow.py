@@ -359,6 +359,8 @@ class Confirmation:
             sight = sights.get(intent.key)
             if sight is None or (sight.receipt is None and intent.state is not IntentState.REPLACED):
                 continue
+            if sight.receipt is not None and sight.receipt.block_hash != place.block_hash:
+                continue  # it moved, and the journal could not take note of where to: the old depth says nothing
             depth = block.number - place.block_number
             if place.block_number <= final:
                 self._journal.seal(intent.key, block.number)

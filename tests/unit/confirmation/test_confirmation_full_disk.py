@@ -11,6 +11,7 @@ import pytest
 
 from keeper.clock import ManualClock
 from keeper.confirmation import Confirmation
+from keeper.confirmation.finality import DEPTH_MIN
 from keeper.confirmation.pressing import Failures
 from keeper.errors import Broken, KeeperError, Transient, Unwritable
 from keeper.journal.write import Journal
@@ -377,3 +378,37 @@ def test_failures__when_a_node_failed_and_something_broke__then_what_broke_is_to
     for error in errors if first else reversed(errors):
         failures.keep(error)
     assert failures.worst is errors[1]
+
+
+def test_deepen__when_it_moved_and_that_could_not_be_noted_down__then_not_final_by_its_old_place(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise Unwritable("journal failed: database or disk is full")
+
+    house.act(plan(at=house.chain.head))
+    house.chain.mine()
+    house.tend()
+    for _ in range(DEPTH_MIN - 2):
+        house.chain.mine(empty=True)
+    house.tend()
+    house.chain.reorg(DEPTH_MIN - 1, replant=True)
+    house.chain.mine()
+    house.chain.finalized = house.chain.head.number - DEPTH_MIN
+    (mined,) = [b.header.number for b in house.chain.blocks if b.txs]
+    assert mined > house.chain.finalized >= 101
+    monkeypatch.setattr(house.journal, "record_outcome", full)
+    house.tend_full()
+    (intent,) = house.journal.followed_intents()
+    assert intent.state is S.SETTLED
+    monkeypatch.undo()
+    house.tend()
+    (intent,) = house.journal.followed_intents()
+    assert (where := house.journal.inclusion(intent.key)) is not None
+    assert where.block_number == mined
+    while house.chain.head.number < mined + DEPTH_MIN:
+        assert house.journal.followed_intents()
+        house.chain.mine(empty=True)
+        house.chain.finalized += 1
+        house.tend()
+    assert house.journal.followed_intents() == ()
