@@ -9,6 +9,7 @@ feeds that auction the right to liquidate.
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import tempfile
@@ -297,7 +298,7 @@ def show(counts: Counts) -> None:
 
 
 def record_race(counts: Counts, done: int, failures: list[str]) -> None:
-    """race_saved_pct: over all margins, and of each mode and margin."""
+    """race_saved_pct: over all margins, rounded down: 100 is nobody lost; and of each mode and margin."""
     show(counts)
     told = {(mode, m): saved_pct(counts, mode, m) for mode in MODES for m in MARGINS}
     for (mode, margin), (pct, n) in told.items():
@@ -309,7 +310,7 @@ def record_race(counts: Counts, done: int, failures: list[str]) -> None:
             n=n,
         )
     text = "; ".join(
-        f"{m}: " + "/".join("-" if (p := told[mode, m][0]) is None else f"{p:.0f}" for mode in MODES)
+        f"{m}: " + "/".join("-" if (p := told[mode, m][0]) is None else f"{math.floor(p)}" for mode in MODES)
         for m in MARGINS
     )
     record(
