@@ -47,7 +47,7 @@ def home() -> Iterator[Path]:
 
 
 def test_commit__when_a_plan_lives__then_each_step_is_durable_within_its_bound(home: Path) -> None:
-    taken: dict[str, list[float]] = {"insert": [], "attempt": [], "state": []}
+    taken: dict[str, list[float]] = {"insert": [], "attempt": [], "state": [], "disk": []}
 
     def timed(name: str, act: Callable[[], object]) -> None:
         start_s = time.perf_counter()
