@@ -22,7 +22,7 @@ CHAOS ?=
 .PHONY: help tools setup artifacts demo test bench chaos chaos-chain chaos-secrets lint format lock clean clean-all
 
 help:  ## this list
-	awk -F':.*## ' '/^[a-z-]+:.*## /{ printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	awk -F':.*## ' '/^[a-z-]+:.*## /{ printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 tools:
 	PYTHON="$(PYTHON)" .ci/tools.sh >/dev/null

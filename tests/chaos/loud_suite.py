@@ -20,14 +20,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.figures import record
+from tests.chaos.loud.sitecustomize import TOKEN
 
 ROOT = Path(__file__).parents[2]
 HOOK = Path(__file__).parent / "loud"
 FIXED = {
     "token of an alarm target or a bot": b"SECRETTOKEN",
-    "token of an endpoint": b"canary0token0of0an0endpoint0that0nobody0prints",
+    "token of an endpoint": TOKEN.encode(),
 }
-WHOLE = ("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder", "-m", "not chaos and not bench")
+WHOLE = (
+    *("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder", "-m", "not chaos and not bench"),
+    # what tests the search plants what is to be found
+    "--ignore=tests/chaos/test_chaos_loud_suite.py",
+)
 ENDED = re.compile(rb"(\d+) (passed|failed|errors?)\b")
 DEBUG = (b"[DEBUG]", b"[debug", b'"level": "debug"')
 """How a line of that level begins: the standard library's, a console's, one of JSON."""

@@ -19,7 +19,6 @@ from keeper.daemon.stops import PAUSE
 from keeper.errors import Broken, Unwritable
 from keeper.model import IntentState, Level, Plan
 from keeper.notify.alarm import REPEAT_CRITICAL_S
-from keeper.transaction.answers import Verdict
 from strategies.registry import SHIPPED
 from tests.build import ALICE, BOB, block, position_id
 from tests.loop_double import DIGEST, Loop, loop, vault
@@ -32,7 +31,7 @@ from tests.scenario.test_scenario_automatic_stops import (
     reverted,
     stormy,
 )
-from tests.unit.test_canary import WITHIN, Bird, ended
+from tests.unit.test_canary import Bird, never_taken
 from tests.unit.test_pulse import Watched
 
 pytestmark = pytest.mark.scenario
@@ -241,15 +240,7 @@ async def test_row_canary__when_it_failed_and_a_crash_comes__then_it_alone_waits
 
 async def _failed(bird: Bird) -> None:
     """One whose transaction no node ever took, given up as ``confirmation`` does it."""
-    await bird.tick()
-    looking = await bird.begun()
-    (plan,) = (await bird.tick()).plans
-    bird.signed(plan)
-    bird.becomes(plan, IntentState.SENT, Verdict.UNKNOWN.value)
-    for _ in range(WITHIN + 2):
-        await bird.tick()
-        await bird.turn()
-    await ended(looking)
+    plan = await never_taken(bird)
     bird.becomes(plan, IntentState.CANCELLING)
     bird.becomes(plan, IntentState.CANCELLED)
     # the next one is due

@@ -153,6 +153,20 @@ async def ended(looking: asyncio.Task[None]) -> None:
         await looking
 
 
+async def never_taken(bird: Bird) -> Plan:
+    """The plan of one whose transaction no node ever took, once it has ended."""
+    await bird.tick()
+    looking = await bird.begun()
+    (plan,) = (await bird.tick()).plans
+    bird.signed(plan)
+    bird.becomes(plan, IntentState.SENT, Verdict.UNKNOWN.value)
+    for _ in range(WITHIN + 2):
+        await bird.tick()
+        await bird.turn()
+    await ended(looking)
+    return plan
+
+
 @pytest.mark.asyncio
 async def test_canary__when_all_is_calm__then_planned_within_its_caps_followed_told_and_remembered(
     bird: Bird,
@@ -283,15 +297,7 @@ async def test_canary__when_its_plan_waits_for_the_lane_and_somebody_falls__then
 async def test_canary__when_it_fails__then_critical_names_the_stage_and_none_begins_until_acknowledged(
     bird: Bird,
 ) -> None:
-    await bird.tick()
-    looking = await bird.begun()
-    (plan,) = (await bird.tick()).plans
-    bird.signed(plan)
-    bird.becomes(plan, IntentState.SENT, Verdict.UNKNOWN.value)
-    for _ in range(WITHIN + 2):
-        await bird.tick()
-        await bird.turn()
-    await ended(looking)
+    plan = await never_taken(bird)
     assert (bird.state, bird.last.at) == (State.FAILED, Stage.SEND)
     assert bird.standing["canary_failed"].startswith("send: ")
     assert ("CRITICAL", "canary_failed") in bird.on.said
