@@ -39,12 +39,15 @@ def market_of(block: Block, means: Means | None, old: Fee) -> Market:
 
 
 def first_fee(market: Market, gas_limit: int, cap_wei: int, *, urgent: bool) -> Fee | Refusal:
-    """Fee of a first attempt. Refusal ``gas_cap`` when not even base fee + tip fits ``cap_wei``."""
-    tip_wei = _tip(market, urgent)
+    """Fee of a first attempt. Refusal ``gas_cap`` when not even base fee + tip fits ``cap_wei``.
+
+    The higher tip of an urgent one is a wish: it gets what of that fits, and is refused where a calm one would be.
+    """
     limit_wei = cap_wei // gas_limit
-    least_wei = market.base_fee_wei + tip_wei
+    least_wei = market.base_fee_wei + _tip(market, urgent=False)
     if least_wei > limit_wei:
         return _beyond_cap(least_wei * gas_limit, cap_wei)
+    tip_wei = min(_tip(market, urgent), limit_wei - market.base_fee_wei)
     return Fee(gas_limit=gas_limit, max_fee_wei=min(_wish(market, urgent), limit_wei), tip_wei=tip_wei)
 
 

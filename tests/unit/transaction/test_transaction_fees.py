@@ -47,6 +47,13 @@ def test_first_fee__when_base_and_tip_just_fit__then_sent_and_one_wei_less_refus
     assert refused.code == "gas_cap"
 
 
+def test_first_fee__when_the_tip_of_haste_does_not_fit__then_as_much_of_it_as_does() -> None:
+    fee = paid(first_fee(market(60, 40), GAS, 133 * GWEI * GAS, urgent=True))
+    assert (fee.max_fee_wei, fee.tip_wei) == (133 * GWEI, 73 * GWEI)
+    assert paid(first_fee(market(60, 40), GAS, 100 * GWEI * GAS, urgent=True)).tip_wei == 40 * GWEI
+    assert isinstance(first_fee(market(60, 40), GAS, 99 * GWEI * GAS, urgent=True), Refusal)
+
+
 def test_first_fee__when_node_suggests_no_tip__then_one_that_can_be_raised() -> None:
     assert paid(first_fee(market(tip_gwei=0), GAS, AMPLE, urgent=False)).tip_wei == 1_000_000
 
