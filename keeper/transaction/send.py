@@ -29,14 +29,15 @@ from keeper.model import (
 from keeper.seams import Prepares, Remembers, Signer, Transport
 from keeper.transaction import doubt
 from keeper.transaction.answers import Verdict, best
-from keeper.transaction.fees import BUMPS_MAX, WHO, Market, first_fee, holds_up, market_of, raised_fee
+from keeper.transaction.bids import Purse
+from keeper.transaction.fees import BUMPS_MAX, WHO, holds_up
 from keeper.transaction.fields import fields_of
 from keeper.transaction.ledger import Ledger
 from keeper.transaction.nobody import always, nobody, nothing, silent
 from keeper.transaction.nonce import Nonces
 from keeper.transaction.remembered import missing
 from keeper.transaction.simulate import simulate
-from keeper.transaction.spending import affordable_wei, spend_usd_up
+from keeper.transaction.spending import spend_usd_up
 
 ASKED_S = 0.001
 """So long the loop is left to the questions of a simulation before anything is written beside them."""
@@ -90,7 +91,7 @@ class Live:
             opened = self._journal.intent(plan.key)
             if opened is not None:
                 return await self._replan(plan, snapshot)
-            fee = self._first_fee(plan, snapshot)
+            fee = self._purse(snapshot.block, snapshot.means).first(plan, snapshot.means)
             if isinstance(fee, Refusal):
                 return fee
             attempt = await self._first(plan, snapshot, fee)
@@ -185,7 +186,7 @@ class Live:
         top = intent.attempts[-1]
         if top.n >= BUMPS_MAX and behind is None:
             return Refusal(who=WHO, code="bumps_spent", why=f"raised {top.n} times: held and sent again")
-        fee = self._raised(top.fee, intent, block, means, behind)
+        fee = self._purse(block, means).raised(top.fee, intent, behind)
         if isinstance(fee, Refusal):
             return fee
         call = self._nothing() if top.cancel else intent.plan.call
@@ -195,23 +196,10 @@ class Live:
         self, intent: Intent, block: Block, means: Means | None, behind: Intent | None
     ) -> Attempt | Refusal:
         top = intent.attempts[-1]
-        fee = self._raised(replace(top.fee, gas_limit=CANCEL_GAS), intent, block, means, behind)
+        fee = self._purse(block, means).raised(replace(top.fee, gas_limit=CANCEL_GAS), intent, behind)
         if isinstance(fee, Refusal):
             return fee
         return await self._replace(replace(top, cancel=True), fee, self._nothing(), block)
-
-    def _raised(
-        self, old: Fee, intent: Intent, block: Block, means: Means | None, behind: Intent | None
-    ) -> Fee | Refusal:
-        """A fee that replaces ``old`` within the intent's cap, or within that of the urgent one behind it."""
-        top, market = intent.attempts[-1], market_of(block, means, old)
-        frees = old.gas_limit != top.fee.gas_limit or top.cancel
-        cap_wei = self._cap_wei(intent.plan, means, top.nonce if frees else None)
-        if behind is None:
-            return raised_fee(old, market, cap_wei, urgent=intent.plan.urgent or frees)
-        dearer = replace(intent.plan, bounds=behind.plan.bounds)
-        cap_wei = max(cap_wei, self._cap_wei(dearer, means))
-        return raised_fee(old, market, cap_wei, urgent=True, at_least=behind.attempts[-1].fee)
 
     async def _replan(self, plan: Plan, snapshot: Snapshot) -> Attempt | Refusal:
         """A larger plan in the place of the one that is not mined yet: one nonce, so one of them acts."""
@@ -224,10 +212,7 @@ class Live:
         if snapshot.means.nonce > top.nonce:
             raise Raced(f"{plan.key}: nonce {top.nonce} is used, confirmation will say by what")
         doubt.refuse_beside(plan, self._journal.open_intents(plan.block.chain_id))
-        market = Market(base_fee_wei=snapshot.block.base_fee_wei, tip_wei=snapshot.means.tip_wei)
-        cap_wei = self._cap_wei(plan, snapshot.means)
-        old = replace(top.fee, gas_limit=plan.bounds.gas_limit)
-        fee = raised_fee(old, market, cap_wei, urgent=plan.urgent)
+        fee = self._purse(snapshot.block, snapshot.means).instead(plan, top.fee)
         if isinstance(fee, Refusal):
             return fee
         asking = asyncio.ensure_future(simulate(self._transport, plan, self._signer.address, self._errors))
@@ -372,13 +357,8 @@ class Live:
         followed = self._journal.followed_intents(plan.block.chain_id)
         return doubt.refuses(plan, followed, self._journal.carried) or self.may_send(plan)
 
-    def _first_fee(self, plan: Plan, snapshot: Snapshot) -> Fee | Refusal:
-        market = Market(base_fee_wei=snapshot.block.base_fee_wei, tip_wei=snapshot.means.tip_wei)
-        cap_wei, gas = self._cap_wei(plan, snapshot.means), plan.bounds.gas_limit
-        return first_fee(market, gas, cap_wei, urgent=plan.urgent)
-
-    def _cap_wei(self, plan: Plan, means: Means | None, frees: int | None = None) -> int:
-        return affordable_wei(plan, means, self._opened(plan.block.chain_id), frees)
+    def _purse(self, block: Block, means: Means | None) -> Purse:
+        return Purse(block=block, means=means, opened=tuple(self._opened(block.chain_id)))
 
     def _opened(self, chain_id: int) -> list[Intent]:
         """Of this key alone: what another one signed is neither raised nor cancelled, and paid from its own gas."""

@@ -31,7 +31,7 @@ from keeper.journal.write import Journal
 from keeper.model import Attempt, Fee, IntentState, PlanKey, Refusal
 from keeper.plan import guard
 from keeper.signer.policy import SigningPolicy
-from keeper.transaction import fees, nonce, send
+from keeper.transaction import bids, fees, nonce
 from keeper.transaction.answers import Verdict
 from keeper.transaction.send import Live
 from keeper.units import UINT256_MAX
@@ -217,7 +217,7 @@ def fee_cap_ignored() -> list[Change]:
     def raised(old: Fee, market: Any, cap_wei: int, **rest: Any) -> Any:
         return fees.raised_fee(old, market, 10**30, **rest)
 
-    return [(send, "first_fee", uncapped(fees.first_fee)), (send, "raised_fee", raised)]
+    return [(bids, "first_fee", uncapped(fees.first_fee)), (bids, "raised_fee", raised)]
 
 
 @bug
@@ -247,7 +247,7 @@ def bump_too_small() -> list[Change]:
         return replace(old, max_fee_wei=old.max_fee_wei * 105 // 100, tip_wei=old.tip_wei * 105 // 100)
 
     return [
-        (send, "raised_fee", five_percent),
+        (bids, "raised_fee", five_percent),
         (fees, "_BASE_NORMAL_PERMILLE", 1_000),
         (fees, "_BASE_URGENT_PERMILLE", 1_000),
     ]
