@@ -25,19 +25,19 @@ def compile_plan(proposal: Proposal, case: Case) -> Plan | Refusal:
 
     ``health_after_min`` is the lesser of target and expected health, less SLIP_PPM; ``health_after_max`` is
     the policy's, or no debt at all when the proposal closes it. ``fee_wei_max`` is the gas money cap in wei,
-    at most the wallet's native balance.
+    at most what the wallet holds beside the value of the call.
     """
     if proposal.ids != (case.position.id,) or len(proposal.steps) != 1:
         return Refusal(who="plan", code="steps", why="a plan is one step on one position")
     step = proposal.steps[0]
     block, before = case.snapshot.block, case.position.health_wad
-    gas_limit = case.venue.gas(step)
+    call = case.venue.encode(step, case.position)
     plan = Plan(
         key=PlanKey(position=case.position.id, seq=case.seq),
         strategy=proposal.strategy,
         steps=proposal.steps,
-        call=case.venue.encode(step, case.position),
-        bounds=_bounds(proposal, case, gas_limit),
+        call=call,
+        bounds=_bounds(proposal, case, call.value_wei),
         block=block,
         urgent=emergency(before, case.policy),
         health_before_wad=before,
@@ -47,7 +47,8 @@ def compile_plan(proposal: Proposal, case: Case) -> Plan | Refusal:
     return no if no is not None else _explained(plan, proposal, case)
 
 
-def _bounds(proposal: Proposal, case: Case, gas_limit: int) -> Bounds:
+def _bounds(proposal: Proposal, case: Case, value_wei: int) -> Bounds:
+    gas_limit = case.venue.gas(proposal.steps[0])
     policy, expected = case.policy, case.venue.after(proposal.steps, case.position).health_wad or 0
     least = min(expected, policy.target_wad)
     gas_usd = gas_cap_usd(case.position.health_wad, policy)
@@ -55,17 +56,17 @@ def _bounds(proposal: Proposal, case: Case, gas_limit: int) -> Bounds:
         health_after_min_wad=mul_div_down(least, 1_000_000 - SLIP_PPM, 1_000_000),
         health_after_max_wad=UINT256_MAX if expected == UINT256_MAX else policy.max_health_wad,
         cost_usd_max=gas_usd + math.ceil(proposal.idle_usd) + math.ceil(proposal.swap_usd),
-        fee_wei_max=_fee_wei_max(case, gas_limit),
+        fee_wei_max=_fee_wei_max(case, gas_limit, value_wei),
         gas_limit=gas_limit,
         deadline_block=case.snapshot.block.number + DEADLINE_BLOCKS,
     )
 
 
-def _fee_wei_max(case: Case, gas_limit: int) -> int:
+def _fee_wei_max(case: Case, gas_limit: int, value_wei: int) -> int:
     means, cap_wei = case.snapshot.means, gas_cap_wei(case)
     if cap_wei is None:
         cap_wei = gas_limit * (UNPRICED_BASE_FEES * case.snapshot.block.base_fee_wei + means.tip_wei)
-    return min(cap_wei, means.native_wei)
+    return max(0, min(cap_wei, means.native_wei - value_wei))
 
 
 def _explained(plan: Plan, proposal: Proposal, case: Case) -> Plan:

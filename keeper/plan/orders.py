@@ -43,7 +43,8 @@ def means(plan: Plan, step: PerpStep, position: Position, venue: Venue, snapshot
             return _no(
                 "fee_short", f"the execution fee of {step.fee_wei} wei is below the {least} of this block"
             )
-        if step.fee_wei + plan.bounds.gas_limit * snapshot.block.base_fee_wei > have.native_wei:
+        gas_wei = plan.bounds.gas_limit * (snapshot.block.base_fee_wei + have.tip_wei)
+        if step.fee_wei + gas_wei > have.native_wei:
             return _no(
                 "gas_tank", f"the wallet holds {have.native_wei / WAD:.6f} native, fee and gas need more"
             )

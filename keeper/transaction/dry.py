@@ -9,7 +9,7 @@ from keeper.seams import Transport
 from keeper.transaction.fees import Market, first_fee
 from keeper.transaction.ledger import Ledger
 from keeper.transaction.simulate import simulate
-from keeper.transaction.spending import spend_usd_up
+from keeper.transaction.spending import affordable_wei, spend_usd_up
 
 
 class Dry:
@@ -34,7 +34,7 @@ class Dry:
         """An attempt without bytes (``raw`` and ``hash`` empty). Raises Raced or Transient as Live does."""
         means = snapshot.means
         market = Market(base_fee_wei=snapshot.block.base_fee_wei, tip_wei=means.tip_wei)
-        cap_wei = min(plan.bounds.fee_wei_max, means.native_wei)
+        cap_wei = affordable_wei(plan, means, ())
         fee = first_fee(market, plan.bounds.gas_limit, cap_wei, urgent=plan.urgent)
         if isinstance(fee, Refusal):
             return fee

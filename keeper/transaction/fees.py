@@ -101,3 +101,9 @@ def holds_up(stuck: Attempt, urgent: Attempt) -> bool:
     """Whether a transaction stands before an urgent one and pays less, so that builders reach neither."""
     cheaper = stuck.fee.max_fee_wei < urgent.fee.max_fee_wei or stuck.fee.tip_wei < urgent.fee.tip_wei
     return stuck.nonce < urgent.nonce and cheaper
+
+
+def pays_its_way(fee: Fee, base_fee_wei: int) -> bool:
+    """Whether the next block, whose base fee is an eighth above ``base_fee_wei`` at most, leaves it all of its tip."""
+    next_wei = mul_div_up(base_fee_wei, _STEP_LEAST_PERMILLE, 1000)
+    return not outbid(fee, Market(base_fee_wei=next_wei, tip_wei=fee.tip_wei))

@@ -24,14 +24,20 @@ def spend_usd_up(plan: Plan, means: Means) -> int:
 def affordable_wei(
     plan: Plan, means: Means | None, opened: Iterable[Intent], frees: int | None = None
 ) -> int:
-    """The plan's cap, or what the wallet can pay beside its other open transactions.
+    """The plan's cap, or what the wallet can pay beside the value of its call and its other open transactions.
 
-    ``frees``: the nonce of a self-send. What waits behind it can only be mined after it, so keeps no money from it.
+    ``frees``: the nonce of a self-send, which carries no value. What waits behind it can only be mined after it, so
+    keeps no money from it. A pool and a sequencer ask for gas limit x maxFeePerGas and the value together.
     """
     if means is None:
         return plan.bounds.fee_wei_max
-    others = [i.attempts[-1] for i in opened if i.key != plan.key and i.attempts]
-    reserved_wei = sum(
-        a.fee.gas_limit * a.fee.max_fee_wei for a in others if frees is None or a.nonce < frees
-    )
-    return max(0, min(plan.bounds.fee_wei_max, means.native_wei - reserved_wei))
+    others = [i for i in opened if i.key != plan.key and i.attempts]
+    reserved_wei = sum(_leaves_wei(i) for i in others if frees is None or i.attempts[-1].nonce < frees)
+    own_wei = plan.call.value_wei if frees is None else 0
+    return max(0, min(plan.bounds.fee_wei_max, means.native_wei - own_wei - reserved_wei))
+
+
+def _leaves_wei(intent: Intent) -> int:
+    """Most that an open transaction takes out of the wallet: its gas, and what it sends."""
+    top = intent.attempts[-1]
+    return top.fee.gas_limit * top.fee.max_fee_wei + (0 if top.cancel else intent.plan.call.value_wei)
