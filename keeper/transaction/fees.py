@@ -14,6 +14,8 @@ from keeper.units import mul_div_up
 WHO = "fees"
 BUMPS_MAX = 10
 """After that the highest attempt is held and only broadcast again."""
+PATIENCE_BLOCKS = 2
+"""So long what pays for a block may be left out of one before it gives way to an urgent one behind it."""
 _BASE_NORMAL_PERMILLE = 2_600
 _BASE_URGENT_PERMILLE = 4_000
 _STEP_NORMAL_PERMILLE = 1_270
@@ -104,6 +106,6 @@ def holds_up(stuck: Attempt, urgent: Attempt) -> bool:
 
 
 def pays_its_way(fee: Fee, base_fee_wei: int) -> bool:
-    """Whether the next block, whose base fee is an eighth above ``base_fee_wei`` at most, leaves it all of its tip."""
+    """Whether the next block leaves it all of its tip: its base fee is an eighth above ``base_fee_wei`` at most."""
     next_wei = mul_div_up(base_fee_wei, _STEP_LEAST_PERMILLE, 1000)
     return not outbid(fee, Market(base_fee_wei=next_wei, tip_wei=fee.tip_wei))

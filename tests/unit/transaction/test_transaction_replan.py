@@ -208,6 +208,57 @@ def test_urgent__when_the_money_is_for_one_only__then_the_one_before_it_gives_wa
     assert [t.nonce for t in keeper.chain.effects(POOL)] == [1]
 
 
+def dear(keeper: Keeper, name: str, gas: int) -> Plan:
+    """An urgent sale of so much gas, at most of 500 dollars at 3,000 each."""
+    made = keeper.plan(name=name, urgent=True)
+    return replace(made, bounds=replace(made.bounds, gas_limit=gas, fee_wei_max=10**18 * 500 // 3_000))
+
+
+def test_urgent__when_the_one_before_it_bids_less_and_pays_for_the_block__then_both_are_mined(
+    keeper: Keeper,
+) -> None:
+    keeper.chain.mine(base_fee_wei=50 * GWEI)
+    first = keeper.act(dear(keeper, "main", 1_500_000))
+    second = keeper.act(dear(keeper, "other", 300_000))
+    assert isinstance(first, Attempt)
+    assert isinstance(second, Attempt)
+    assert first.fee.max_fee_wei < second.fee.max_fee_wei, "its gas money does not reach as high"
+    assert [a.cancel for a in keeper.intent().attempts] == [False]
+    keeper.chain.mine()
+    assert [t.nonce for t in keeper.chain.effects(POOL)] == [0, 1]
+
+
+def test_urgent__when_the_one_before_it_pays_and_is_left_out__then_raised_as_far_as_its_money_goes_and_then_gives_way(
+    keeper: Keeper,
+) -> None:
+    keeper.chain.mine(base_fee_wei=20 * GWEI)
+    keeper.act(dear(keeper, "main", 1_500_000))
+    keeper.chain.mine(base_fee_wei=40 * GWEI, empty=True)
+    urgent = keeper.act(dear(keeper, "other", 300_000))
+    assert isinstance(urgent, Attempt)
+    top = keeper.intent().attempts[-1]
+    assert 84 * GWEI * 1125 <= top.fee.max_fee_wei * 1000 < urgent.fee.max_fee_wei * 1000
+    seen = []
+    for _ in range(3):
+        keeper.chain.mine(empty=True)
+        keeper.tend()
+        seen.append([a.cancel for a in keeper.intent().attempts])
+    assert seen[0] == [False, False], "one more chance before it gives way"
+    assert seen[1] == [False, False, True]
+    keeper.chain.mine()
+    assert [t.nonce for t in keeper.chain.effects(POOL)] == [1]
+
+
+def test_urgent__when_the_one_before_it_is_for_practice_and_pays__then_it_gives_way_at_once(
+    keeper: Keeper,
+) -> None:
+    keeper.live.practises = lambda id: id == position_id()
+    keeper.chain.mine(base_fee_wei=50 * GWEI)
+    keeper.act(dear(keeper, "main", 1_500_000))
+    keeper.act(dear(keeper, "other", 300_000))
+    assert keeper.intent().attempts[-1].cancel
+
+
 def test_urgent__when_an_approval_stands_before_it__then_it_is_cancelled_not_signed_anew(
     keeper: Keeper,
 ) -> None:
@@ -221,13 +272,17 @@ def test_urgent__when_an_approval_stands_before_it__then_it_is_cancelled_not_sig
     assert len(keeper.chain.effects(POOL)) == 1
 
 
-@pytest.mark.parametrize("cancels", [True, False])
+@pytest.mark.parametrize(
+    ("cancels", "base_gwei", "tries"),
+    [(True, 25, [False, True]), (False, 25, [False]), (True, 10, [False])],
+    ids=["freed", "nothing is signed", "it pays for the next block"],
+)
 def test_act__when_the_signer_refuses_to_raise_what_is_in_the_way__then_its_nonce_is_freed_and_ours_is_sent(
-    keeper: Keeper, monkeypatch: pytest.MonkeyPatch, cancels: bool
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch, cancels: bool, base_gwei: int, tries: list[bool]
 ) -> None:
     """The day's fees are spent for payloads: another's refused signature must not be told as ours."""
     keeper.act(keeper.plan(name="other"))
-    keeper.chain.mine(empty=True)
+    keeper.chain.mine(base_fee_wei=base_gwei * GWEI, empty=True)
     urgent = keeper.plan(urgent=True)
     sign = keeper.signer.sign
 
@@ -240,7 +295,7 @@ def test_act__when_the_signer_refuses_to_raise_what_is_in_the_way__then_its_nonc
     made = keeper.act(urgent)
     assert isinstance(made, Attempt)
     assert read_tx(keeper.chain.sent[1])[1] == made.hash
-    assert [a.cancel for a in keeper.intent("other").attempts] == ([False, True] if cancels else [False])
+    assert [a.cancel for a in keeper.intent("other").attempts] == tries
 
 
 def test_act__when_what_broke_was_in_the_way__then_it_stops_the_key(

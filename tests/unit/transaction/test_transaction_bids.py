@@ -1,0 +1,75 @@
+"""What a transaction may bid beside the value that it, and others, carry: a pool asks for gas and value together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from keeper.clock import ManualClock
+from keeper.journal.write import Journal
+from keeper.model import Attempt, Plan
+from keeper.transaction.dry import Dry
+from keeper.transaction.send import Live
+from keeper.units import GWEI
+from tests.chain_double import ChainDouble, FakeSigner
+from tests.plans import CHAIN_ID, WALLET, block, plan, position_id, snapshot
+from tests.virtual_time import run
+
+pytestmark = pytest.mark.unit
+VALUE = 10**15
+GAS = 300_000
+NATIVE = VALUE + 15 * GWEI * GAS
+"""The value and one and a half of the base fee: less than a first fee would be."""
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with Journal.open(tmp_path / "journal.sqlite", ManualClock(1.0)) as opened:
+        opened.adopt_nonce(CHAIN_ID, WALLET, 0, "test")
+        yield opened
+
+
+def order(name: str = "main") -> Plan:
+    """An order that pays for its own execution."""
+    made = plan(position=position_id(name))
+    return replace(made, call=replace(made.call, value_wei=VALUE))
+
+
+@pytest.mark.parametrize("mode", ["live", "dry"])
+def test_act__when_the_call_carries_value__then_gas_and_value_are_in_the_wallet(
+    journal: Journal, mode: str
+) -> None:
+    chain = ChainDouble()
+    sender = Live(journal, chain, FakeSigner()) if mode == "live" else Dry(journal, chain)
+    made = run(sender.act(order(), snapshot(native_wei=NATIVE)))
+    assert isinstance(made, Attempt)
+    assert made.fee.gas_limit * made.fee.max_fee_wei + VALUE == NATIVE
+
+
+def test_act__when_another_order_waits__then_its_value_is_kept_as_well(journal: Journal) -> None:
+    live = Live(journal, ChainDouble(), FakeSigner())
+    first = run(live.act(order(), snapshot(native_wei=10**18)))
+    assert isinstance(first, Attempt)
+    kept_wei = GAS * first.fee.max_fee_wei + VALUE
+    second = run(live.act(order("other"), snapshot(native_wei=kept_wei + NATIVE)))
+    assert isinstance(second, Attempt)
+    assert GAS * second.fee.max_fee_wei + VALUE == NATIVE
+
+
+def test_cancel__when_the_plan_carries_value__then_its_self_send_keeps_none_aside(journal: Journal) -> None:
+    live = Live(journal, ChainDouble(), FakeSigner())
+    run(live.act(order(), snapshot(native_wei=NATIVE)))
+    late = block(order().bounds.deadline_block + 1)
+    # what is left would not pay for the value and a self-send
+    means = replace(snapshot().means, native_wei=VALUE // 2 + 60_000 * 17 * GWEI)
+    freed = run(live.cancel(order().key, late, means))
+    assert isinstance(freed, Attempt)
+    assert freed.cancel
+    # nor does it, once it is one, keep anything from the next
+    beside = snapshot(native_wei=60_000 * freed.fee.max_fee_wei + NATIVE)
+    after = run(live.act(order("other"), beside))
+    assert isinstance(after, Attempt)
+    assert GAS * after.fee.max_fee_wei + VALUE == NATIVE
