@@ -262,6 +262,7 @@ class Hedges:
         signer = await _signer(key, policy)
         live = Live(hedge.journal, behind, signer, errors=NAMES, probe=self._probe)
         live.may_send = partial(self._may_send, loop)
+        live.pooled = chain.mempool
         await live.settle(chain.chain_id, tick.block.number)
         for finding in await recover(hedge.journal, behind, self._clock, chain.chain_id, signer.address):
             self._log.warning("recovered", chain=chain.name, hedge=key.short, finding=str(finding))

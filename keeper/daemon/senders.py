@@ -42,7 +42,7 @@ PRICE_FALL = 4
 FEE_WEI_MAX_UNPRICED = WAD
 """Where no feed prices the native token, one token is the most that a transaction may burn."""
 ACTIONS_PER_DAY = 24
-"""So many transactions at the highest fee may a signer with a memory sign within 24 hours."""
+"""So many transactions at its highest fee may a signer with a memory sign for each position within 24 hours."""
 
 
 @runtime_checkable
@@ -93,6 +93,7 @@ async def sending(
     signer = await live_signer(settings, site, view.snapshot.means)
     outgoing = _outgoing(site, journal, site.chain)
     live = Live(journal, outgoing, signer, errors=NAMES, probe=probe)
+    live.pooled = site.chain.mempool
     pace = Pace()
     lane = live if site.chain.mempool else Unpooled(live, journal)
     why = partial(_why_reverted, site, signer.address)
@@ -202,7 +203,8 @@ def signing_policy(site: Site, means: Means, address: str) -> tuple[SigningPolic
     # a vault's token that is not priced now is bounded by its finite allowance, as in one call
     units = {c.token.lower(): UINT256_MAX for c in calls if isinstance(c, AllowedVault)}
     units |= {r.token.address.lower(): _units_max(per_day_usd, r) or UINT256_MAX for r in means.reserves}
-    return policy, DayCaps(fee_wei=fee_wei_max * ACTIONS_PER_DAY, units=units)
+    fees_wei = _fee_wei_max(sum(c.gas_usd_emergency for c in caps), means)
+    return policy, DayCaps(fee_wei=fees_wei * ACTIONS_PER_DAY, units=units)
 
 
 def _orders(site: Site, means: Means, per_action_usd: int) -> tuple[AllowedOrder, ...]:

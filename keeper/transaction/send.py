@@ -41,8 +41,6 @@ from keeper.transaction.spending import spend_usd_up
 
 ASKED_S = 0.001
 """So long the loop is left to the questions of a simulation before anything is written beside them."""
-CANCEL_GAS = 60_000
-"""A self-send uses 21,000; rollups charge their data as gas on top. Unused gas costs nothing."""
 
 
 class Live:
@@ -72,6 +70,8 @@ class Live:
         """Whose transactions are for practice alone, and hold nobody up."""
         self.beside: Callable[[], None] = nothing
         """What is journaled in one commit with an intent: why it is wished."""
+        self.pooled = True
+        """Whether the chain has a mempool, in which gas money buys a higher price; a rollup charges data as gas."""
         self._turn = asyncio.Lock()
         self._unsure: set[PlanKey] = set()
         """Intents for which the signer may have signed what this process never received."""
@@ -205,9 +205,9 @@ class Live:
         self, intent: Intent, block: Block, means: Means | None, behind: Intent | None
     ) -> Attempt | Refusal:
         top = intent.attempts[-1]
-        if top.n >= BUMPS_MAX and behind is None:
+        if top.n >= BUMPS_MAX and behind is None and not top.cancel:
             return Refusal(who=WHO, code="bumps_spent", why=f"raised {top.n} times: held and sent again")
-        fee = self._purse(block, means).raised(top.fee, intent, behind)
+        fee = self._purse(block, means).raised(top.fee, intent, behind, frees=top.cancel)
         if isinstance(fee, Refusal):
             return fee
         call = self._nothing() if top.cancel else intent.plan.call
@@ -216,10 +216,10 @@ class Live:
     async def _cancel(
         self, intent: Intent, block: Block, means: Means | None, behind: Intent | None
     ) -> Attempt | Refusal:
-        top = intent.attempts[-1]
-        fee = self._purse(block, means).raised(replace(top.fee, gas_limit=CANCEL_GAS), intent, behind)
+        fee = self._purse(block, means).freeing(intent, behind, pooled=self.pooled)
         if isinstance(fee, Refusal):
             return fee
+        top = intent.attempts[-1]
         return await self._replace(replace(top, cancel=True), fee, self._nothing(), block)
 
     async def _replan(self, plan: Plan, snapshot: Snapshot) -> Attempt | Refusal:

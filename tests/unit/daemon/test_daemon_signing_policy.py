@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from keeper.daemon.facts import Guarded
-from keeper.daemon.senders import PRICE_FALL, signing_policy
+from keeper.daemon.senders import ACTIONS_PER_DAY, PRICE_FALL, signing_policy
 from keeper.daemon.wiring import Site
 from keeper.executor import vault
 from keeper.model import Mandate, Side
@@ -66,3 +66,12 @@ def test_day_caps__of_a_vault__name_its_tokens_priced_or_not() -> None:
     for call, most in ((LOCK, UINT256_MAX), (WIPE, day_usd * PRICE_FALL * WAD)):
         asked = replace(tx(vault.calldata(call)), to=VENUED.spender)
         assert spent(asked, policy, caps.units).most == most
+
+
+def test_day_caps__of_fees__grow_with_the_positions_that_may_all_be_in_need() -> None:
+    one, two = mandate(), replace(mandate(), id=build.position_id(build.BOB), key="0x" + "77" * 32)
+    priced = replace(means(), native_price_base=3_000 * 10**8, native_price_decimals=8)
+    policy, alone = signing_policy(site(one), priced, build.WALLET)
+    _, both = signing_policy(site(one, two), priced, build.WALLET)
+    assert alone.fee_wei == policy.fee_wei_max * ACTIONS_PER_DAY
+    assert 2 * alone.fee_wei - ACTIONS_PER_DAY <= both.fee_wei <= 2 * alone.fee_wei

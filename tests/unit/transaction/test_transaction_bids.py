@@ -10,7 +10,7 @@ import pytest
 
 from keeper.clock import ManualClock
 from keeper.journal.write import Journal
-from keeper.model import Attempt, Plan
+from keeper.model import Attempt, Plan, Refusal
 from keeper.transaction.dry import Dry
 from keeper.transaction.send import Live
 from keeper.units import GWEI
@@ -73,3 +73,41 @@ def test_cancel__when_the_plan_carries_value__then_its_self_send_keeps_none_asid
     after = run(live.act(order("other"), beside))
     assert isinstance(after, Attempt)
     assert GAS * after.fee.max_fee_wei + VALUE == NATIVE
+
+
+@pytest.mark.parametrize(
+    ("pooled", "native_wei", "gas"),
+    [(True, 10**18, 60_000), (False, 10**18, GAS), (False, 60_000 * 40 * GWEI, 60_000)],
+    ids=["mempool", "none", "none, and little money"],
+)
+def test_cancel__when_data_is_charged_as_gas__then_it_may_use_what_the_plan_might(
+    journal: Journal, pooled: bool, native_wei: int, gas: int
+) -> None:
+    live = Live(journal, ChainDouble(), FakeSigner())
+    live.pooled = pooled
+    run(live.act(plan(), snapshot()))
+    late = block(plan().bounds.deadline_block + 1)
+    freed = run(live.cancel(plan().key, late, replace(snapshot().means, native_wei=native_wei)))
+    assert isinstance(freed, Attempt)
+    assert (freed.cancel, freed.fee.gas_limit) == (True, gas)
+
+
+def test_cancel__when_the_plan_was_raised_ten_times__then_its_self_send_still_follows_the_market(
+    journal: Journal,
+) -> None:
+    live = Live(journal, ChainDouble(), FakeSigner())
+    made = replace(plan(), bounds=replace(plan().bounds, fee_wei_max=10**18))
+    rich = snapshot(native_wei=10**20)
+    run(live.act(made, rich))
+    for n in range(1, 11):
+        last = run(live.bump(made.key, block(100 + n, base_fee_wei=GWEI), rich.means))
+        assert isinstance(last, Attempt)
+    held = run(live.bump(made.key, block(111), rich.means))
+    assert isinstance(held, Refusal)
+    assert held.code == "bumps_spent"
+    run(live.cancel(made.key, block(made.bounds.deadline_block + 1), rich.means))
+    dearer = block(made.bounds.deadline_block + 2, base_fee_wei=2_000 * GWEI)
+    raised = run(live.bump(made.key, dearer, rich.means))
+    assert isinstance(raised, Attempt)
+    assert raised.cancel
+    assert raised.fee.max_fee_wei > 2_000 * GWEI
