@@ -168,6 +168,7 @@ class _Counter:
         self._journal = journal
         self._address = signer.address
         self._live = Live(journal, site.endpoints, signer, probe=probe)
+        self._live.pooled = site.chain.mempool
         self._confirmation = Confirmation(journal, site.endpoints, self._live, signer.address)
 
     async def approve(self, wanted: Approval) -> str:

@@ -216,7 +216,7 @@ class Live:
     async def _cancel(
         self, intent: Intent, block: Block, means: Means | None, behind: Intent | None
     ) -> Attempt | Refusal:
-        fee = self._purse(block, means).freeing(intent, behind, pooled=self.pooled)
+        fee = self._purse(block, means).freeing(intent, behind)
         if isinstance(fee, Refusal):
             return fee
         top = intent.attempts[-1]
@@ -379,7 +379,8 @@ class Live:
         return doubt.refuses(plan, followed, self._journal.carried) or self.may_send(plan)
 
     def _purse(self, block: Block, means: Means | None) -> Purse:
-        return Purse(block=block, means=means, opened=tuple(self._opened(block.chain_id)))
+        opened = tuple(self._opened(block.chain_id))
+        return Purse(block=block, means=means, opened=opened, pooled=self.pooled)
 
     def _opened(self, chain_id: int) -> list[Intent]:
         """Of this key alone: what another one signed is neither raised nor cancelled, and paid from its own gas."""

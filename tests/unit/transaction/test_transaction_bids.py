@@ -10,7 +10,8 @@ import pytest
 
 from keeper.clock import ManualClock
 from keeper.journal.write import Journal
-from keeper.model import Attempt, Plan, Refusal
+from keeper.model import Attempt, Fee, Plan, Refusal
+from keeper.transaction.bids import roomy
 from keeper.transaction.dry import Dry
 from keeper.transaction.send import Live
 from keeper.units import GWEI
@@ -77,19 +78,74 @@ def test_cancel__when_the_plan_carries_value__then_its_self_send_keeps_none_asid
 
 @pytest.mark.parametrize(
     ("pooled", "native_wei", "gas"),
-    [(True, 10**18, 60_000), (False, 10**18, GAS), (False, 60_000 * 40 * GWEI, 60_000)],
+    [(True, 10**18, GAS), (False, 10**18, 50 * 10**15 // 2 // (27 * GWEI)), (False, 54 * GWEI * GAS, GAS)],
     ids=["mempool", "none", "none, and little money"],
 )
-def test_cancel__when_data_is_charged_as_gas__then_it_may_use_what_the_plan_might(
+def test_act__when_data_is_charged_as_gas__then_half_of_the_money_is_room_for_it(
     journal: Journal, pooled: bool, native_wei: int, gas: int
 ) -> None:
     live = Live(journal, ChainDouble(), FakeSigner())
     live.pooled = pooled
-    run(live.act(plan(), snapshot()))
+    made = run(live.act(plan(), snapshot(native_wei=native_wei)))
+    assert isinstance(made, Attempt)
+    assert (made.fee.gas_limit, made.fee.max_fee_wei) == (gas, 27 * GWEI)
+
+
+@pytest.mark.parametrize(
+    ("gas", "cap_wei", "roomy_gas"),
+    [(GAS, 10**30, 8 * GAS), (3_000_000, 10**30, 2**24), (GAS, 6 * GAS * GWEI, 3 * GAS)],
+)
+def test_roomy__gives_eightfold_gas__within_half_of_the_money_and_what_may_be_signed(
+    gas: int, cap_wei: int, roomy_gas: int
+) -> None:
+    fee = Fee(gas_limit=gas, max_fee_wei=GWEI, tip_wei=1)
+    assert roomy(fee, cap_wei) == replace(fee, gas_limit=roomy_gas)
+
+
+def test_raised__when_the_money_does_not_reach_for_both__then_the_room_goes_first(journal: Journal) -> None:
+    live = Live(journal, ChainDouble(), FakeSigner())
+    live.pooled = False
+    made = plan()
+    first = run(live.act(made, snapshot()))
+    assert isinstance(first, Attempt)
+    dear = block(101, base_fee_wei=120 * GWEI)
+    raised = run(live.bump(made.key, dear, snapshot(dear).means))
+    assert isinstance(raised, Attempt)
+    assert (raised.fee.gas_limit, raised.cancel) == (GAS, False)
+    assert raised.fee.max_fee_wei > 120 * GWEI
+
+
+@pytest.mark.parametrize(("base_gwei", "roomy_still"), [(10, True), (120, False)])
+def test_replan__when_data_is_charged_as_gas__then_the_room_stays_while_the_money_reaches(
+    journal: Journal, base_gwei: int, roomy_still: bool
+) -> None:
+    live = Live(journal, ChainDouble(), FakeSigner())
+    live.pooled = False
+    first = run(live.act(plan(), snapshot()))
+    assert isinstance(first, Attempt)
+    larger = plan(at=block(101, base_fee_wei=base_gwei * GWEI))
+    again = run(live.act(larger, snapshot(larger.block)))
+    assert isinstance(again, Attempt)
+    assert again.fee.gas_limit == (first.fee.gas_limit if roomy_still else GAS)
+    assert again.fee.max_fee_wei > base_gwei * GWEI
+
+
+@pytest.mark.parametrize(
+    ("pooled", "native_wei", "gas"),
+    [(True, 10**18, 60_000), (False, 10**18, None), (False, 60_000 * 40 * GWEI, 60_000)],
+    ids=["mempool", "none", "none, and little money"],
+)
+def test_cancel__when_data_is_charged_as_gas__then_it_may_use_what_the_plan_might(
+    journal: Journal, pooled: bool, native_wei: int, gas: int | None
+) -> None:
+    live = Live(journal, ChainDouble(), FakeSigner())
+    live.pooled = pooled
+    first = run(live.act(plan(), snapshot()))
+    assert isinstance(first, Attempt)
     late = block(plan().bounds.deadline_block + 1)
     freed = run(live.cancel(plan().key, late, replace(snapshot().means, native_wei=native_wei)))
     assert isinstance(freed, Attempt)
-    assert (freed.cancel, freed.fee.gas_limit) == (True, gas)
+    assert (freed.cancel, freed.fee.gas_limit) == (True, gas or first.fee.gas_limit)
 
 
 def test_cancel__when_the_plan_was_raised_ten_times__then_its_self_send_still_follows_the_market(
