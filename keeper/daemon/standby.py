@@ -42,8 +42,10 @@ class Standby:
             policy, mandate = self._policies.get(position.id), snapshot.means.mandate(position.id)
             if policy is None or position.health_wad is None:
                 continue
-            if mandate is None or position.health_wad >= policy.trigger_wad - self._settings.margin_wad:
+            if position.health_wad >= policy.trigger_wad - self._settings.margin_wad:
                 self._low.pop(position.id, None)
+                continue
+            if mandate is None:
                 continue
             seq, known = mandate.terms.seq, self._low.get(position.id)
             # a block that comes again, or an older one after a reorganisation, begins anew

@@ -102,6 +102,18 @@ def test_waits__when_a_block_could_not_be_read__then_what_was_counted_stands() -
     assert machine.waits(plan(103)) == ""
 
 
+@pytest.mark.parametrize(("meanwhile_wad", "anew"), [(LOW_WAD, False), (None, False), (FINE_WAD, True)])
+def test_waits__when_the_executor_could_not_be_read__then_what_was_counted_stands_unless_it_was_well(
+    meanwhile_wad: int | None, anew: bool
+) -> None:
+    machine = standby()
+    for number, health_wad in ((100, LOW_WAD), (101, meanwhile_wad), (102, LOW_WAD), (103, LOW_WAD)):
+        shown = seen(number, health_wad)
+        machine.see(replace(shown, means=build.means()) if number == 101 else shown)
+    said = machine.waits(plan(103))
+    assert ("has 2 blocks more" in said, said == "") == (anew, not anew)
+
+
 def test_waits__when_the_chain_went_back__then_it_begins_anew() -> None:
     machine = standby()
     for number in (100, 101, 102, 99, 100):
