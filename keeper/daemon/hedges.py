@@ -130,8 +130,8 @@ class Hedges:
         self._news = asyncio.Event()
         self._loop: ChainLoop | None = None
         self._kept: dict[str, Kept] = {}
-        self._again_s: dict[str, float] = {}
-        """By label: not before; infinity of one that stopped for good."""
+        self._rests: dict[str, tuple[float, str]] = {}
+        """By label: not before, and what was said then; infinity of one that stopped for good."""
         self._log = structlog.get_logger("keeper")
         # the chain's daemon is being made: no rescue waits for, or ends by, what is only said
         aside(self._end_dropped)
@@ -173,7 +173,10 @@ class Hedges:
 
     async def _tended(self, key: HedgeKey, here: Site, loop: ChainLoop) -> None:
         """One hedge at the last block; what breaks stops it alone."""
-        if self._clock.monotonic_s() < self._again_s.get(key.short, 0.0):
+        until_s, told = self._rests.get(key.short, (0.0, ""))
+        if self._clock.monotonic_s() < until_s:
+            # by its age: said once, it would look as if it were over
+            self._alarms.raise_alarm(Severity.CRITICAL, STOPPED, key.short, told)
             return
         try:
             if why := await apart(self._one(key, here, loop)):
@@ -192,8 +195,8 @@ class Hedges:
 
     def _stop(self, key: HedgeKey, why: str, for_s: float) -> None:
         self._kept.pop(key.short, None)
-        self._again_s[key.short] = self._clock.monotonic_s() + for_s
         told = f"{key.short}: its key signs nothing more: {why}"
+        self._rests[key.short] = self._clock.monotonic_s() + for_s, told
         self._alarms.raise_alarm(Severity.CRITICAL, STOPPED, key.short, told)
 
     async def _one(self, key: HedgeKey, here: Site, loop: ChainLoop) -> None:
