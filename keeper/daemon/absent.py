@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NoReturn, Protocol
 
 from eth_utils.address import is_address, to_checksum_address
 
 from keeper.config import ChainSettings, VenueSettings
-from keeper.daemon.camera import Camera
 from keeper.daemon.loop import ChainLoop
 from keeper.errors import ConfigError, Transient, Unread
 from keeper.model import (
@@ -30,15 +29,18 @@ from keeper.words import Words
 
 CODE = "market_changed"
 AGAIN_S = 15.0
+Load = Callable[[Block], Awaitable[object]]
+"""All that a venue must pass to be there at a block. Raises ConfigError, Transient."""
 
 
 class Absent:
     """Stands where the venue would: says of each position why it cannot be read, and does nothing."""
 
-    def __init__(self, settings: VenueSettings, camera: Camera, chain_id: int, why: str) -> None:
+    def __init__(self, settings: VenueSettings, load: Load, chain_id: int, why: str) -> None:
+        """``load``: by which it was found not to be there."""
         self.settings = settings
         self.why = why
-        self._camera = camera
+        self._load = load
         named = settings.provider if settings.market is None else settings.market
         # as the venue itself names its positions where an address does; what was known of them is found again
         self._key = to_checksum_address(named) if is_address(named) else named
@@ -119,7 +121,7 @@ class Absent:
     async def there(self, block: Block) -> bool:
         """Whether it could be loaded now; else ``why`` is today's. Raises Transient."""
         try:
-            await self._camera.load(self.settings, block)
+            await self._load(block)
         except ConfigError as e:
             self.why = "; ".join(e.problems)
             return False

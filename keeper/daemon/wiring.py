@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from keeper.chain.endpoint import EndpointEvent
 from keeper.chain.endpoints import Endpoints
@@ -126,10 +127,10 @@ async def site(
     problems: list[str] = []
     absent: list[Absent] = []
     for venue_settings in (v for v in settings.venues if v.chain == chain.name):
+        mine = [p.account for p in settings.positions if p.venue == venue_settings.name]
+        load = partial(_loaded, venue_settings, mine, (endpoints, camera))
         try:
-            venue = await camera.load(venue_settings, block)
-            mine = [p.account for p in settings.positions if p.venue == venue_settings.name]
-            await proven(venue, venue_settings, mine, (endpoints, block))
+            venue = await load(block)
             if not served:
                 alone(venue, venue_settings, named)
                 # a start in a storm waits for no search of logs: the first look of discovery finds them
@@ -137,7 +138,7 @@ async def site(
                 venue, venue_settings = await lines.loaded(venue, venue_settings, mine, at)
         except ConfigError as e:
             problems += e.problems
-            absent.append(Absent(venue_settings, camera, chain.chain_id, "; ".join(e.problems)))
+            absent.append(Absent(venue_settings, load, chain.chain_id, "; ".join(e.problems)))
             continue
         venues[venue.id] = by_name[venue_settings.name] = venue
         named[venue.id] = venue_settings
@@ -165,6 +166,16 @@ async def site(
             if p.venue in by_name
         ),
     )
+
+
+async def _loaded(
+    named: VenueSettings, accounts: Sequence[str], around: tuple[Endpoints, Camera], block: Block
+) -> Venue:
+    """A venue in whose name the keeper may order as well. Raises ConfigError, Transient."""
+    endpoints, camera = around
+    venue = await camera.load(named, block)
+    await proven(venue, named, accounts, (endpoints, block))
+    return venue
 
 
 async def _multicall(chain: ChainSettings, endpoints: Endpoints) -> None:
