@@ -231,7 +231,9 @@ class VenueExecutor(ExecutorStage):
             router=router,
             via=(),
         )
-        return asyncio.run(load([wanted], place, self.reader.read(self.chain.block())))
+        desk, wrong = asyncio.run(load([wanted], place, self.reader.read(self.chain.block())))
+        assert wrong == ()
+        return desk
 
     def snapshot(self, desk: Desk, accounts: Sequence[str] = ()) -> Snapshot:
         """The newest block with the Executor's facts and prices."""

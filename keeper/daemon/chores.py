@@ -17,7 +17,6 @@ from keeper.daemon.oracles import Around, Oracles
 from keeper.daemon.second_look import SecondLook
 from keeper.daemon.senders import Sending
 from keeper.daemon.wiring import Site
-from keeper.errors import ConfigError
 from keeper.journal.retention import KEEP_S
 from keeper.journal.write import Journal
 from keeper.seams import Alarm, Severity
@@ -35,6 +34,9 @@ EVERY_S = {
 }
 FIRST = ("discover", "capacity", "oracle", "governance")
 """Asked for after the first tick as well."""
+CHANGED = "executor_changed"
+OUT = "nothing is sold through it"
+DOUBTED = "where it is in use it stays so until the next look says it again"
 _log = structlog.get_logger("keeper")
 
 
@@ -53,7 +55,9 @@ class Chores:
         self._finalizing = Finalizing(here.chain.name, here.endpoints, alarms)
         self._short: frozenset[str] = frozenset()
         self._unlisted = ""
-        self._doubted: tuple[str, ...] = ()
+        self._doubted = here.unproven
+        if self._doubted:
+            self._say_doubted(frozenset(self._doubted))
         self._lines = Lines(here, journal, alarms)
         self._second = SecondLook(here.endpoints, here.camera, here.guarded, alarms)
 
@@ -108,28 +112,24 @@ class Chores:
         there = {id: venue for id, venue in loop.venues.items() if not isinstance(venue, Absent)}
         by_name = {here.settings[id].name: venue for id, venue in there.items()}
         around = (here.endpoints, here.camera, loop.last.block)
-        try:
-            found, wrong = await desks.proven(self._settings, here.chain, around, by_name)
-        except ConfigError as e:
-            found, wrong = None, e.problems
+        found, wrong = await desks.proven(self._settings, here.chain, around, by_name)
         # code cannot change where it was proven: said once it may be one endpoint's lie, which must not disarm us
-        doubted, self._doubted = self._doubted, wrong
+        before, self._doubted = frozenset(self._doubted), wrong
         if wrong:
-            so = (
-                "nothing is sold through it"
-                if wrong == doubted
-                else "stays in use until the next look says it again"
-            )
-            self._alarms.raise_alarm(
-                Severity.CRITICAL, "executor_changed", here.chain.name, f"{'; '.join(wrong)}; {so}"
-            )
-            if wrong != doubted:
+            self._say_doubted(before)
+            if not before.issuperset(wrong):
                 return
         else:
-            self._alarms.clear("executor_changed", here.chain.name)
-        before = desks.listed(here.camera.supplement)
+            self._alarms.clear(CHANGED, here.chain.name)
+        had = desks.listed(here.camera.supplement)
         here.camera.supplement = found
-        if (now := desks.listed(found)) != before:
-            _log.warning("executors loaded anew", chain=here.chain.name, listed=len(now), before=len(before))
-            # what may be sold has changed, and with it what a fall would need
-            await self._capacity(loop)
+        if (now := desks.listed(found)) != had:
+            _log.warning("executors loaded anew", chain=here.chain.name, listed=len(now), before=len(had))
+            if not self._settings.safe_mode:
+                # what may be sold has changed, and with it what a fall would need
+                await self._capacity(loop)
+
+    def _say_doubted(self, before: frozenset[str]) -> None:
+        """``before``: what was said already when it was looked last, or at the start."""
+        told = [f"{w}; {OUT if w in before else DOUBTED}" for w in self._doubted]
+        self._alarms.raise_alarm(Severity.CRITICAL, CHANGED, self._here.chain.name, "; ".join(told))

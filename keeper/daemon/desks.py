@@ -10,7 +10,7 @@ from eth_utils.address import to_checksum_address
 from keeper.chain.endpoints import Endpoints
 from keeper.config import ChainSettings, PositionSettings, Settings, VenueSettings
 from keeper.daemon.camera import Camera
-from keeper.errors import ConfigError, Transient
+from keeper.errors import Transient
 from keeper.executor import load, vault, verify
 from keeper.executor.abi import ZERO
 from keeper.executor.desk import Desk
@@ -22,34 +22,21 @@ from keeper.seams import Transport, Venue
 from keeper.venues import registry
 
 
-async def desk(
-    settings: Settings,
-    chain: ChainSettings,
-    around: tuple[Endpoints, Camera, Block],
-    by_name: Mapping[str, Venue],
-) -> Desk | None:
-    """The desk of the chain's Executors as of a block; None where no position names one.
-
-    ``by_name``: the chain's venues by their names in the configuration. Raises ConfigError with every Executor
-    whose code, maker or owner is not what it must be, or Transient.
-    """
-    found, wrong = await proven(settings, chain, around, by_name)
-    if wrong:
-        raise ConfigError(wrong)
-    return found
-
-
 async def proven(
     settings: Settings,
     chain: ChainSettings,
     around: tuple[Endpoints, Camera, Block],
     by_name: Mapping[str, Venue],
 ) -> tuple[Desk | None, tuple[str, ...]]:
-    """The same without the Executors that are not what they must be, and why each is not. Raises as ``desk``."""
+    """The desk of the chain's Executors as of a block, None where no position names one; and why it lacks each whose
+    code, maker or owner is not what it must be, or through which a sale could never be made.
+
+    ``by_name``: the chain's venues by their names in the configuration. Raises Transient.
+    """
     endpoints, camera, block = around
-    named = wanted(settings, by_name)
+    named, lacking = wanted(settings, by_name)
     if not named:
-        return None, ()
+        return None, lacking
     read = camera.reader(block)
     found = [
         (
@@ -69,12 +56,13 @@ async def proven(
         via=chain.swap_via,
         aggregator=chain.aggregator.router if chain.aggregator is not None else "",
     )
-    return await load.load(asked, place, read), wrong
+    desk, others = await load.load(asked, place, read)
+    return desk, (*lacking, *wrong, *others)
 
 
-def wanted(settings: Settings, by_name: Mapping[str, Venue]) -> tuple[Wanted, ...]:
-    """Every position of those venues that names an Executor. Raises ConfigError where none ships for its venue, or
-    where a sale could never be made.
+def wanted(settings: Settings, by_name: Mapping[str, Venue]) -> tuple[tuple[Wanted, ...], tuple[str, ...]]:
+    """Every position of those venues that names an Executor; and of each for whose venue none ships, or for which a
+    sale could never be made, why.
     """
     found, problems = list[Wanted](), list[str]()
     for p in settings.positions:
@@ -96,9 +84,7 @@ def wanted(settings: Settings, by_name: Mapping[str, Venue]) -> tuple[Wanted, ..
                 seat=seat,
             )
         )
-    if problems:
-        raise ConfigError(tuple(problems))
-    return tuple(found)
+    return tuple(found), tuple(problems)
 
 
 def _unseated(kind: str) -> str:

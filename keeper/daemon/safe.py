@@ -2,7 +2,7 @@
 
 What stays is watching every block, deciding, planning, sending and confirming. What goes is everything that a crash
 may hide in and that no rescue needs: compiled kernels (the same functions run as plain Python), the solver (ways are
-ranked one by one, as where the solver gives up), an aggregator, the status page, the chat, and the slow jobs but one.
+ranked one by one, as where the solver gives up), an aggregator, the status page, the chat, and the slow jobs but two.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from keeper.model import Refusal
 from keeper.seams import Alarm, Clock, Severity
 
 CODE = "safe_mode"
-JOBS = ("prune",)
-"""Slow jobs that stay: a journal that grows without end is a crash to come."""
+JOBS = ("prune", "executors")
+"""Slow jobs that stay: a journal that grows without end is a crash to come, and an Executor that was doubted at the
+start must come back."""
 AGAIN_S = 60.0
 
 

@@ -268,6 +268,8 @@ class ChainDaemon:
             # what stands after a first tick stands for good; to walk it in the middle of a tick costs 0.2 s
             gc.freeze()
             self.jobs.ask(*(job for job in FIRST if not self.settings.safe_mode))
+            if self._here is not None and self._here.unproven:
+                self.jobs.ask("executors")
 
     async def _dated(self, block: Block, endpoints: Endpoints | None) -> None:
         """Say BLIND of a newest head that is old, before anything of it is judged or told."""

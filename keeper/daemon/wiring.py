@@ -13,10 +13,9 @@ from keeper.chain.endpoints import Endpoints
 from keeper.chain.head import latest
 from keeper.clock import SystemClock
 from keeper.config import ChainSettings, EndpointSettings, Settings, VenueSettings
-from keeper.daemon import head_time, known, lines
+from keeper.daemon import desks, head_time, known, lines
 from keeper.daemon.absent import Absent
 from keeper.daemon.camera import Camera
-from keeper.daemon.desks import desk
 from keeper.daemon.facts import Guarded, Lens
 from keeper.daemon.known import Wish
 from keeper.daemon.perp_desks import alone, proven
@@ -79,6 +78,8 @@ class Site:
     """Venue id -> what the configuration says of it."""
     camera: Camera
     guarded: tuple[Guarded, ...]
+    unproven: tuple[str, ...] = ()
+    """Of a configuration that has served: each Executor that is not used, and why."""
 
     async def view(self, block: Block | None = None) -> View:
         """The guarded positions as they are, without shadows."""
@@ -117,7 +118,8 @@ async def site(
     """Everything that ``settings`` name on ``chain``, static facts as of ``block``.
 
     Raises ConfigError with every problem of the chain's contracts, or Transient. ``served``: the configuration was
-    right once; a venue that cannot be loaded then is ``Absent``, as long as another one can.
+    right once; a venue that cannot be loaded then is ``Absent``, as long as another one can, and an Executor that is
+    not proven is not used.
     """
     await _multicall(chain, endpoints)
     camera = Camera(chain, endpoints, settings.wallet.address)
@@ -144,7 +146,9 @@ async def site(
         named[venue.id] = venue_settings
     if problems and not (served and venues):
         raise ConfigError(tuple(problems))
-    camera.supplement = await desk(settings, chain, (endpoints, camera, block), by_name)
+    camera.supplement, wrong = await desks.proven(settings, chain, (endpoints, camera, block), by_name)
+    if wrong and not served:
+        raise ConfigError(wrong)
     for gone in absent:
         venues[gone.id] = by_name[gone.settings.name] = gone
         named[gone.id] = gone.settings
@@ -165,6 +169,7 @@ async def site(
             for p in settings.positions
             if p.venue in by_name
         ),
+        unproven=wrong,
     )
 
 

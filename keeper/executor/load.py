@@ -9,7 +9,6 @@ from itertools import product
 from eth_abi.abi import encode
 from eth_utils.address import to_checksum_address
 
-from keeper.errors import ConfigError
 from keeper.executor.abi import ZERO, selector
 from keeper.executor.desk import Desk
 from keeper.executor.quotes import Way, Window
@@ -83,19 +82,13 @@ class _Executor:
     listed: tuple[Listed, ...]
 
 
-async def load(wanted: Sequence[Wanted], place: Place, read: Read) -> Desk:
-    """The desk of one chain. Raises ConfigError naming every position whose Executor is another's, Transient."""
+async def load(wanted: Sequence[Wanted], place: Place, read: Read) -> tuple[Desk, tuple[str, ...]]:
+    """The desk of one chain, and why it lacks each Executor that is none, or another's. Raises Transient."""
     if not wanted:
-        return Desk()
-    found = [await _executor(w, read) for w in wanted]
-    problems = tuple(
-        f"positions.{e.wanted.label}.executor {e.wanted.executor}: belongs to {e.owner}, not to "
-        f"{e.wanted.owner}: name the Executor of that account"
-        for e in found
-        if e.owner != e.wanted.owner
-    )
-    if problems:
-        raise ConfigError(problems)
+        return Desk(), ()
+    told = [(w, await _executor(w, read)) for w in wanted]
+    found = [e for _, e in told if isinstance(e, _Executor)]
+    wrong = tuple(f"positions.{w.label}.executor {w.executor}: {e}" for w, e in told if isinstance(e, str))
     routers = tuple(r for r in (place.router, place.aggregator) if r)
     posts = [
         Post(
@@ -116,10 +109,11 @@ async def load(wanted: Sequence[Wanted], place: Place, read: Read) -> Desk:
         pools = await _pools(e, place, read)
         ways += _ways(e, place, pools)
         windows += _windows(e, pools)
-    return Desk(posts, ways=ways, windows=windows, quoter=place.quoter, router=place.router or "")
+    return Desk(posts, ways=ways, windows=windows, quoter=place.quoter, router=place.router or ""), wrong
 
 
-async def _executor(wanted: Wanted, read: Read) -> _Executor:
+async def _executor(wanted: Wanted, read: Read) -> _Executor | str:
+    """It, or why it is not the position's."""
     pairs = list(product(wanted.tokens, Side))
     words = await read(
         (
@@ -129,8 +123,10 @@ async def _executor(wanted: Wanted, read: Read) -> _Executor:
         )
     )
     if not (words.ok[0] and words.count[0]) or not (words.ok[1] and words.count[1] >= 5):
-        why = "does not answer owner() and venues(): this is no Executor"
-        raise ConfigError((f"positions.{wanted.label}.executor {wanted.executor}: {why}",))
+        return "does not answer owner() and venues(): this is no Executor"
+    owner = _checksum(words.uint(0))
+    if owner != wanted.owner:
+        return f"belongs to {owner}, not to {wanted.owner}: name the Executor of that account"
     vault, collector = _checksum(words.uint(1, 4)), ZERO
     if vault != ZERO:
         told = await read((Call(target=vault, data=FEES_COLLECTOR),))
@@ -138,7 +134,7 @@ async def _executor(wanted: Wanted, read: Read) -> _Executor:
     receipts = [words.uint(2 + i) for i in range(len(pairs))]
     return _Executor(
         wanted=wanted,
-        owner=_checksum(words.uint(0)),
+        owner=owner,
         aave_v3=_checksum(words.uint(1, 0)),
         morpho_blue=_checksum(words.uint(1, 1)),
         factory=_checksum(words.uint(1, 2)),

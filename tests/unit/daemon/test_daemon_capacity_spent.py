@@ -58,7 +58,12 @@ def asked(journal: Journal) -> dict[tuple[str, str], str]:
     """What stands after the chore has looked once."""
     chain: Any = replace(CHAIN, storm_gwei=20.0)
     site: Any = SimpleNamespace(
-        chain=chain, endpoints=(), camera=SimpleNamespace(supplement=None), guarded=(MINE,), settings={}
+        chain=chain,
+        endpoints=(),
+        camera=SimpleNamespace(supplement=None),
+        guarded=(MINE,),
+        settings={},
+        unproven=(),
     )
     taken = build.snapshot([vault()], wallet=build.means([amount(USDC, "5000")]))
     loop: Any = SimpleNamespace(last=SimpleNamespace(snapshot=taken), venues={build.VENUE: LendingDouble()})

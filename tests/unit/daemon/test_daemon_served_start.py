@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,12 +11,14 @@ from typing import Any, cast
 import pytest
 
 from keeper.clock import ManualClock
-from keeper.daemon import service
+from keeper.daemon import safe, service
+from keeper.daemon.chores import FIRST
 from keeper.daemon.service import ChainDaemon
 from keeper.errors import Broken
 from keeper.journal.write import Journal
 from keeper.transaction.nobody import silent
-from tests.loop_double import settings
+from tests.loop_double import settings, vault
+from tests.unit.test_pulse import Watched
 
 pytestmark = pytest.mark.unit
 
@@ -54,6 +57,35 @@ async def test_start__when_the_configuration_has_served__then_lines_found_before
     monkeypatch.setattr(daemon, "_looped", lambda parts, here: cast(Any, (parts, here)))
     _, here = await daemon.start()
     assert cast(Any, here) is (lined if served else plain)
+
+
+class Asked:
+    """Slow jobs, by the names that were asked for."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def ask(self, *names: str) -> None:
+        self.names += names
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("safe_mode", [True, False])
+@pytest.mark.parametrize("unproven", [(), ("it has other code",)])
+async def test_tick__when_an_executor_was_not_proven_at_the_start__then_it_is_looked_at_again_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unproven: tuple[str, ...], safe_mode: bool
+) -> None:
+    watched, asked = Watched(tmp_path, monkeypatch), Asked()
+    watched.daemon.settings = replace(watched.daemon.settings, safe_mode=safe_mode)
+    here = SimpleNamespace(unproven=unproven, camera=SimpleNamespace(stale={}))
+    watched.daemon._here, watched.daemon.jobs = cast(Any, here), cast(Any, asked)
+    watched.under.lay(vault())
+    for _ in range(3):
+        await watched.block()
+    assert asked.names.count("executors") == len(unproven)
+    assert set(asked.names) == {*(() if safe_mode else FIRST), *(["executors"] if unproven else [])}
+    # and again by its interval, also where most slow jobs are left out
+    assert "executors" in safe.JOBS
 
 
 def test_plans__when_the_journal_went_under_the_keeper__then_signing_stops_and_the_block_counts_as_judged(

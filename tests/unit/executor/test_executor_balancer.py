@@ -67,5 +67,5 @@ class Chain:
 async def test_load__when_the_vault_tells_its_collector__then_it_may_lend(
     collector: int | None, there: bool
 ) -> None:
-    desk = await load.load((WANTED,), PLACE, Chain(collector).read)
+    desk, _ = await load.load((WANTED,), PLACE, Chain(collector).read)
     assert any(w.source is Source.BALANCER for w in desk.windows) is there
