@@ -64,6 +64,8 @@ class Sending:
     """The sender when it is live: the loop that is built later has the last word before a signature."""
     renew: Callable[[Means], None]
     """Follow the market: the signer's own limits at today's prices and listings."""
+    lacks: Callable[[Means], bool]
+    """Whether an Executor is shown whose sales those limits do not know."""
     signer_address: str | None
     pace: Pace
     """How often mined transactions are looked at; to be reset when the heads tell of a change behind us."""
@@ -85,6 +87,7 @@ async def sending(
             sender=outgoing.sender(dry),
             live=None,
             renew=_nothing,
+            lacks=_never,
             signer_address=None,
             pace=Pace(),
             outgoing=outgoing,
@@ -99,19 +102,40 @@ async def sending(
     why = partial(_why_reverted, site, signer.address)
     confirmation = Following(paced(journal, pace), site.endpoints, lane, signer.address, why)
 
-    def renew(means: Means) -> None:
-        if isinstance(signer, Renewable):
-            signer.renew(signing_policy(site, means, signer.address)[0])
-
+    limits = Limits(site, signer, view.snapshot.means)
     return Sending(
         facts=LiveFacts(lens, confirmation, alarms, pace),
         sender=outgoing.sender(live),
         live=live,
-        renew=renew,
+        renew=limits.renew,
+        lacks=limits.lacks,
         signer_address=signer.address,
         pace=pace,
         outgoing=outgoing,
     )
+
+
+class Limits:
+    """What a signer in process lets through; one of its own has them from a file."""
+
+    def __init__(self, site: Site, signer: Signer, means: Means) -> None:
+        """``means``: by which the signer was made."""
+        self._site, self._signer, self._sales = site, signer, _sales(means)
+
+    def renew(self, means: Means) -> None:
+        """As of a later block."""
+        if isinstance(self._signer, Renewable):
+            self._signer.renew(signing_policy(self._site, means, self._signer.address)[0])
+            self._sales = _sales(means)
+
+    def lacks(self, means: Means) -> bool:
+        """Whether what an Executor lists there was not known when they were told last: it came back, or could not be
+        read then."""
+        return isinstance(self._signer, Renewable) and not _sales(means) <= self._sales
+
+
+def _sales(means: Means) -> frozenset[tuple[str, str, str, Side]]:
+    return frozenset((m.executor, m.key, a.token.address, a.side) for m in means.mandates for a in m.assets)
 
 
 def _outgoing(site: Site, journal: Journal, chain: ChainSettings) -> Outgoing:
@@ -136,6 +160,10 @@ def _venue_of(site: Site, id: PositionId) -> Venue:
 
 def _nothing(_: Means) -> None:
     """A dry-run has no signer."""
+
+
+def _never(_: Means) -> bool:
+    return False
 
 
 async def live_signer(settings: Settings, site: Site, means: Means) -> Signer:

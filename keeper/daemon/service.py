@@ -263,6 +263,9 @@ class ChainDaemon:
         if self._here is not None and self._here.camera.stale:
             # its positions are UNKNOWN until the market is loaded anew: that cannot wait for the hour
             self.jobs.ask("refresh")
+        if self._acting is not None and self._acting.lacks(tick.snapshot.means):
+            # its sales would be refused until the hour
+            self.jobs.ask("refresh")
         if not self._looked:
             self._looked = True
             # what stands after a first tick stands for good; to walk it in the middle of a tick costs 0.2 s

@@ -88,6 +88,19 @@ async def test_tick__when_an_executor_was_not_proven_at_the_start__then_it_is_lo
     assert "executors" in safe.JOBS
 
 
+@pytest.mark.asyncio
+@pytest.mark.parametrize("lacks", [True, False])
+async def test_tick__when_the_signer_does_not_know_an_executor_that_is_shown__then_told_before_the_hour(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacks: bool
+) -> None:
+    watched, asked = Watched(tmp_path, monkeypatch), Asked()
+    acting = SimpleNamespace(lacks=lambda means: lacks)
+    watched.daemon._acting, watched.daemon.jobs = cast(Any, acting), cast(Any, asked)
+    watched.under.lay(vault())
+    await watched.block()
+    assert ("refresh" in asked.names) is lacks
+
+
 def test_plans__when_the_journal_went_under_the_keeper__then_signing_stops_and_the_block_counts_as_judged(
     tmp_path: Path, journal: Journal
 ) -> None:

@@ -10,9 +10,11 @@ import pytest
 
 from keeper.daemon.facts import Guarded
 from keeper.daemon.senders import ACTIONS_PER_DAY, PRICE_FALL, signing_policy
+from keeper.daemon.senders import PRICE_FALL, Limits, signing_policy
 from keeper.daemon.wiring import Site
 from keeper.executor import vault
 from keeper.model import Mandate, Side
+from keeper.signer.policy import SigningPolicy
 from keeper.signer.spending import spent
 from keeper.signer.vaults import AllowedVault
 from keeper.units import UINT256_MAX, WAD
@@ -50,6 +52,34 @@ def test_orders__of_two_positions_on_one_executor__may_borrow_from_pools_of_eith
     listed = {t.address.lower() for t in (WETH, WBTC, USDC)}
     assert [o.position for o in policy.orders] == [KEY, other.key]
     assert [o.via for o in policy.orders] == [listed | {BETWEEN.lower()}] * 2
+
+
+class Signing:
+    """A signer in process, with the policy that it was given last."""
+
+    address = build.WALLET
+
+    def __init__(self) -> None:
+        self.policy: SigningPolicy | None = None
+
+    def renew(self, policy: SigningPolicy) -> None:
+        self.policy = policy
+
+
+def test_limits__when_an_executor_comes_that_they_do_not_know__then_lacking_until_renewed() -> None:
+    here, signer, with_one = site(mandate()), Signing(), means()
+    limits = Limits(here, cast(Any, signer), build.means())
+    assert not limits.lacks(build.means())
+    assert limits.lacks(with_one)
+    limits.renew(with_one)
+    assert signer.policy is not None
+    assert [o.position for o in signer.policy.orders] == [KEY]
+    assert not limits.lacks(with_one)
+    assert not limits.lacks(build.means()), "what is gone can wait"
+    # renewed while it could not be read
+    limits.renew(build.means())
+    assert limits.lacks(with_one)
+    assert not Limits(here, cast(Any, object()), build.means()).lacks(with_one), "a policy file of its own"
 
 
 def test_day_caps__of_a_vault__name_its_tokens_priced_or_not() -> None:
