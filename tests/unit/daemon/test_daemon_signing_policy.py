@@ -9,8 +9,7 @@ from typing import Any, cast
 import pytest
 
 from keeper.daemon.facts import Guarded
-from keeper.daemon.senders import ACTIONS_PER_DAY, PRICE_FALL, signing_policy
-from keeper.daemon.senders import PRICE_FALL, Limits, signing_policy
+from keeper.daemon.senders import ACTIONS_PER_DAY, PRICE_FALL, Limits, signing_policy
 from keeper.daemon.wiring import Site
 from keeper.executor import vault
 from keeper.model import Mandate, Side
