@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 import re
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,7 @@ from keeper.chain.endpoint import (
     State,
     elsewhere,
 )
+from keeper.chain.heights import Heights
 from keeper.chain.lane import Lane
 from keeper.chain.rpc import Rpc
 from keeper.config import ChainSettings
@@ -43,9 +43,6 @@ GRACE_S = 0.3
 PROBE_S = 15.0
 """Every endpoint is asked for its height this often: connections, circuit and status stay fresh."""
 PROBE_TIMEOUT_S = 4.0
-LAG_BLOCKS = 2
-LAG_S = 3.0
-"""On fast chains two blocks are nothing: the tolerance is this long, but never below LAG_BLOCKS."""
 
 _HASH = re.compile(r"0x[0-9a-fA-F]{64}")
 
@@ -60,11 +57,11 @@ class Endpoints:
         self.chain = chain
         self._clock = clock
         self._random = random.Random(f"{chain.chain_id}:{seed}")
-        self._lag_max = max(LAG_BLOCKS, math.ceil(LAG_S / chain.block_time_s))
         self._all = tuple(
             Endpoint(s, chain.chain_id, b, clock, on_event)
             for s, b in zip(chain.endpoints, bodies, strict=True)
         )
+        self._heights = Heights(self._all, chain.block_time_s, clock)
         self.each = self._all
         """Every endpoint by itself, in order of preference."""
         self.hedge_s = max(HEDGE_S_MIN, min(HEDGE_S, HEDGE_SHARE * chain.block_time_s))
@@ -221,23 +218,20 @@ class Endpoints:
 
     @property
     def head_numbers(self) -> Mapping[str, int | None]:
-        """The height that each endpoint last told."""
-        return {e.name: e.head_number for e in self._all}
+        """The height that each endpoint last told; None of one that lags, is beyond belief, or is not up."""
+        return {e.name: e.head_number if e.state is State.UP else None for e in self._all}
 
     def status(self) -> tuple[EndpointStatus, ...]:
         """Every endpoint as it stands, in order of preference."""
         return tuple(e.status() for e in self._all)
 
     def note_head(self, name: str, number: int) -> bool:
-        """Record a height that an endpoint told; False when it lies behind what another has shown."""
+        """Record a height that an endpoint told; False when it is not to be used (``Heights``)."""
         endpoint = self._named(name)
-        endpoint.head_number = number
-        heads = (e.head_number for e in self._all if e is not endpoint and e.state is not State.WRONG_CHAIN)
-        best = max((h for h in heads if h is not None), default=number)
-        if number < best - self._lag_max:
+        if why := self._heights.note(endpoint, number):
             if endpoint.state is State.UP:
                 endpoint.state = State.LAGGING
-                endpoint.tell(Kind.LAGGING, f"at block {number}, another has shown {best}")
+                endpoint.tell(Kind.LAGGING, why)
             return False
         if endpoint.state is State.LAGGING:
             endpoint.state = State.UP
@@ -374,7 +368,7 @@ class Endpoints:
         if endpoint.failures < (1 if endpoint.state is State.NEW else FAILURES_MAX):
             return
         if endpoint.state is not State.OUT:
-            endpoint.state = State.OUT
+            endpoint.leave(State.OUT)
             endpoint.tell(Kind.DOWN, f"{endpoint.last_error} (failed {endpoint.failures} times in a row)")
         if endpoint.failures >= FAILURES_MAX and any(e.well for e in self._all if e is not endpoint):
             rest_s = REST_S * (1 + REST_JITTER * (2 * self._random.random() - 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Self
 
 from keeper.chain.endpoints import EndpointEvent, Endpoints
 from keeper.clock import ManualClock
@@ -79,7 +80,7 @@ class Bench:
         """(endpoint, kind) of the events so far."""
         return [(e.name, e.kind.value) for e in self.events]
 
-    async def __aenter__(self) -> Bench:
+    async def __aenter__(self) -> Self:
         await self.endpoints.probe()
         return self
 
