@@ -33,6 +33,9 @@ ORDERS_READ = 256
 """Of the journal's newest rows about orders."""
 PAUSE_S_MAX = 86_400.0
 """No pause lasts longer than a day without being asked for again."""
+SET_BACK_S = 3_600.0
+"""A clock that is set back by no more, by NTP or by hand, does not void a pause of a day: who asked for it may
+be at work on the position. Beyond that its end is no measure, and a pause must not stand for days."""
 QUORUM = 2
 WAITS = "exits by price and stop-losses, exposure_limits, depeg_playbook, floor, whatever closes or stops a perpetual"
 """What waits for a second endpoint, as a person reads it."""
@@ -187,8 +190,8 @@ class Stops:
         if left_s <= 0:
             return None
         why = f"paused by {control.actor} for {min(left_s, PAUSE_S_MAX) / 60:.0f} more minutes: {control.why}"
-        # a clock set back must not make a pause last
-        return Stop(scope=scope, code="paused", why=why) if left_s <= PAUSE_S_MAX else None
+        # a clock set back must neither void a pause nor make it last
+        return Stop(scope=scope, code="paused", why=why) if left_s <= PAUSE_S_MAX + SET_BACK_S else None
 
 
 def _signed_elsewhere(intent: Intent) -> Stop:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from keeper.clock import ManualClock
 from keeper.daemon.commanding import explained
 from keeper.daemon.control import Blind
-from keeper.daemon.stops import ORDERS_MAX, PAUSE, REVERTS_MAX
+from keeper.daemon.stops import ORDERS_MAX, PAUSE, PAUSE_S_MAX, REVERTS_MAX, Stops
 from keeper.model import Attempt, Entry, Fee, IntentState, Outcome, Plan, PlanKey, PositionId
 from tests import build, plans
 from tests.loop_double import DIGEST, Loop, loop, vault
@@ -78,6 +79,19 @@ async def test_stops__when_a_position_is_paused_or_reverts__then_it_stands_alone
     assert same[ALICE] == on.running.stops.of(replace(plan, key=PlanKey(position=ALICE, seq=1)))
     on.clock.advance(1_801.0)
     assert standing(on) == {BOB: ("reverts", "position")}
+
+
+@pytest.mark.parametrize(
+    "back_s, holds", [(0.0, True), (1.0, True), (3_600.0, True), (3_601.0, False), (86_400.0, False)]
+)
+def test_pause__when_the_clock_is_set_back_under_one_of_a_day__then_it_holds_but_for_no_second_day(
+    on: Loop, back_s: float, holds: bool
+) -> None:
+    paused(on, for_s=PAUSE_S_MAX)
+    on.journal.set_control(PAUSE, repr(on.clock.now_s() + PAUSE_S_MAX), "ann", "all")
+    stops = Stops(on.journal, ManualClock(on.clock.now_s() - back_s), lambda: (1, 1))
+    assert (stops.pause is not None) == holds
+    assert (ALICE in stops.standing(on.running.policies, None)) == holds
 
 
 @pytest.mark.asyncio
