@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
@@ -148,6 +148,23 @@ class Courier:
             self._log.error("delivery not journaled", target=route.target.name, why=str(e))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Open:
+    """A CRITICAL alarm that stands."""
+
+    told: Told
+    """As first told for its cause."""
+    said_s: float
+    """When it was told louder, or first."""
+    before_s: float
+    """The acknowledgement that stood when it was first told: none of this alarm, though the wall clock, where it
+    was set back, calls it the later one."""
+
+    def known(self, until_s: float) -> bool:
+        """Whether everything that is acknowledged up to ``until_s`` includes it."""
+        return until_s >= self.told.at_s and until_s != self.before_s
+
+
 class Escalation:
     """CRITICAL alarms that stand and that nobody has acknowledged: told louder after a while, again and again."""
 
@@ -155,8 +172,7 @@ class Escalation:
         """``acknowledged_s``: wall time up to which everything is acknowledged."""
         self._after_s = after_s
         self._acknowledged_s = acknowledged_s
-        self._open: dict[tuple[int, str, str], tuple[Told, float]] = {}
-        """Alarm as first told for its cause, and when it was told louder (or first)."""
+        self._open: dict[tuple[int, str, str], _Open] = {}
 
     def hear(self, told: Told) -> bool:
         """Whether it is to be delivered: all but the repetition of what somebody has acknowledged."""
@@ -166,23 +182,25 @@ class Escalation:
         if told.severity is not Severity.CRITICAL:
             self._open.pop(told.key, None)
             return True
+        until_s = self._acknowledged_s()
         if told.again and told.key in self._open:
-            return self._open[told.key][0].at_s > self._acknowledged_s()
-        self._open[told.key] = (told, told.at_s)
+            return not self._open[told.key].known(until_s)
+        self._open[told.key] = _Open(told=told, said_s=told.at_s, before_s=until_s)
         return True
 
     @property
     def unacknowledged(self) -> tuple[Told, ...]:
         """CRITICAL alarms that stand and that nobody has acknowledged."""
         until_s = self._acknowledged_s()
-        return tuple(told for told, _ in self._open.values() if told.at_s > until_s)
+        return tuple(o.told for o in self._open.values() if not o.known(until_s))
 
     def due(self, now_s: float) -> tuple[Told, ...]:
         """What is to be told louder now, with how long it has waited."""
         found = []
         for told in self.unacknowledged:
-            if now_s - self._open[told.key][1] >= self._after_s:
-                self._open[told.key] = (told, now_s)
+            stands = self._open[told.key]
+            if now_s - stands.said_s >= self._after_s:
+                self._open[told.key] = replace(stands, said_s=now_s)
                 minutes = (now_s - told.at_s) / 60
                 found.append(replace(told, why=ESCALATED.format(minutes=minutes) + told.why))
         return tuple(found)

@@ -242,6 +242,33 @@ def test_escalation__when_nobody_acknowledges__then_told_louder_until_somebody_d
     assert e.due(MIDNIGHT_S + 99_999) == ()
 
 
+def test_escalation__when_the_clock_was_set_back_below_an_acknowledgement__then_it_is_none_of_what_is_new() -> (
+    None
+):
+    acknowledged = [MIDNIGHT_S]
+    e = Escalation(900.0, lambda: acknowledged[0])
+    now_s = MIDNIGHT_S - 3_600
+    assert e.hear(told(at_s=now_s))
+    assert len(e.unacknowledged) == 1
+    assert e.hear(told(again=True, at_s=now_s + 300))
+    assert len(e.due(now_s + 900)) == 1
+    assert len(e.due(now_s + 1_800)) == 1, "told louder again and again"
+    assert e.hear(told(again=True, at_s=MIDNIGHT_S + 5)), "nor once the clock is past it"
+    acknowledged[0] = now_s + 2_000
+    assert e.unacknowledged == ()
+    assert not e.hear(told(again=True, at_s=now_s + 2_100))
+    assert e.due(now_s + 9_000) == ()
+
+
+def test_escalation__when_the_clock_is_set_back__then_what_was_acknowledged_before_stays_so() -> None:
+    acknowledged = [0.0]
+    e = Escalation(900.0, lambda: acknowledged[0])
+    assert e.hear(told())
+    acknowledged[0] = MIDNIGHT_S + 60
+    assert not e.hear(told(again=True, at_s=MIDNIGHT_S - 3_300))
+    assert e.unacknowledged == ()
+
+
 def test_escalation__when_less_than_critical__then_never_told_louder() -> None:
     e = Escalation(900.0, lambda: 0.0)
     assert e.hear(told(WARNING))
