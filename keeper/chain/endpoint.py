@@ -146,6 +146,8 @@ class Endpoint:
         """When it first told ``head_number`` (monotonic)."""
         self.leapt = False
         """Whether it came there in one leap that no other endpoint bears out (``heights.py``)."""
+        self.climbs = False
+        """Whether its last step was longer than a chain makes in that time: it catches up."""
         self._failed_share = 0.0
         self._latency_ms: float | None = None
         self._chain_id = chain_id
@@ -193,14 +195,10 @@ class Endpoint:
         """Report a change."""
         self._on_event(EndpointEvent(name=self.name, kind=kind, why=why))
 
-    def leave(self, state: State) -> None:
-        """Be OUT or WRONG_CHAIN: the height that it told is nobody's measure any more."""
-        self.state, self.head_number, self.leapt = state, None, False
-
     def rule_out(self, told: int) -> None:
         """Ask it nothing but its chain id: it serves another chain."""
         if self.state is not State.WRONG_CHAIN:
-            self.leave(State.WRONG_CHAIN)
+            self.state, self.head_number, self.leapt = State.WRONG_CHAIN, None, False
             self.faults[Fault.WRONG_CHAIN] += 1
             self.last_error = f"serves chain id {told}, configured is {self._chain_id}"
             self.tell(Kind.WRONG_CHAIN, self.last_error)

@@ -368,7 +368,7 @@ class Endpoints:
         if endpoint.failures < (1 if endpoint.state is State.NEW else FAILURES_MAX):
             return
         if endpoint.state is not State.OUT:
-            endpoint.leave(State.OUT)
+            endpoint.state = State.OUT
             endpoint.tell(Kind.DOWN, f"{endpoint.last_error} (failed {endpoint.failures} times in a row)")
         if endpoint.failures >= FAILURES_MAX and any(e.well for e in self._all if e is not endpoint):
             rest_s = REST_S * (1 + REST_JITTER * (2 * self._random.random() - 1))

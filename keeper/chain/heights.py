@@ -16,6 +16,8 @@ FAR_S = 86_400.0
 STILL_S = 60.0
 STILL_BLOCKS = 5
 """Who has told the same height for both this long and so many blocks stands still."""
+CLIMB, CLIMB_BLOCKS = 4, 4
+"""Who tells more than four times the blocks that a chain makes, and four, was behind and catches up."""
 
 
 class Heights:
@@ -26,9 +28,10 @@ class Heights:
 
     - unless it came there in one leap, or stands still, or more endpoints stand with the lower one: so it is
       until another endpoint tells a height near it;
-    - and always against one that stands still itself: that one is no witness.
+    - and always against one that stands still itself, or catches up: that one is no witness.
 
-    What an endpoint told before it went out, or was found to serve another chain, counts no more. Of two that
+    What an endpoint told before it went out counts until it would stand still, because one that fails for a moment
+    must not hand the chain to one that lags; a leap, and what serves another chain, counts no more at all. Of two that
     are far apart from their first word on, height alone cannot tell which is right: the higher is believed while
     it moves, for a node that syncs is likelier than one that proved its chain id and makes heights up.
     """
@@ -48,7 +51,8 @@ class Heights:
             for e in self._all
             if e is not endpoint
             and e.head_number is not None
-            and e.state not in (State.OUT, State.WRONG_CHAIN)
+            and e.state is not State.WRONG_CHAIN
+            and (e.state is not State.OUT or (self._moves(e) and not e.leapt))
         }
         self._record(endpoint, number, tuple(others.values()))
         told = {**others, endpoint: number}
@@ -62,6 +66,9 @@ class Heights:
         now_s, before = self._clock.monotonic_s(), endpoint.head_number
         made = self._far + (now_s - endpoint.moved_s) / self._block_time_s
         leaps = before is not None and number - before > made
+        if before is not None and number != before:
+            pace = (now_s - endpoint.moved_s) / self._block_time_s
+            endpoint.climbs = number - before > CLIMB_BLOCKS + CLIMB * pace
         borne_out = not others or any(abs(h - number) <= self._far for h in others)
         endpoint.leapt = (endpoint.leapt or leaps) and not borne_out
         if number != before:
@@ -69,13 +76,13 @@ class Heights:
 
     def _doubtful(self, high: Endpoint, low: Endpoint, told: dict[Endpoint, int]) -> bool:
         """Whether ``high`` is ahead of ``low`` beyond belief."""
-        if told[high] - told[low] <= self._far or not self._moves(low):
+        if told[high] - told[low] <= self._far or not self._moves(low) or low.climbs:
             return False
         more = self._company(told[high], told) - self._company(told[low], told)
         return more < 0 or (more == 0 and (high.leapt or not self._moves(high)))
 
     def _company(self, number: int, told: dict[Endpoint, int]) -> int:
-        return sum(abs(h - number) <= self._far for h in told.values())
+        return sum(abs(h - number) <= self._far and not e.climbs for e, h in told.items())
 
     def _moves(self, endpoint: Endpoint) -> bool:
         return self._clock.monotonic_s() - endpoint.moved_s <= self._still_s

@@ -53,7 +53,6 @@ async def test_height__when_one_leaps_beyond_belief_and_dies__then_the_others_ar
         chain.bodies[0].answer = lambda m, p: Transient("a: down")
         await chain.blocks(4, *"bc"[: count - 1])
         assert chain.states == [State.OUT, *[State.UP] * (count - 1)]
-        assert chain.endpoints.status()[0].head_number is None
         assert ("b", "lagging") not in chain.kinds
 
 
@@ -75,7 +74,7 @@ async def test_height__when_one_of_two_goes_on_after_its_leap__then_it_is_refuse
 
 
 @virtual
-async def test_height__when_an_endpoint_dies_after_its_first_word__then_that_is_forgotten() -> None:
+async def test_height__when_an_endpoint_dies__then_what_it_told_counts_until_it_would_stand_still() -> None:
     async with Chain(2) as chain:
         chain.told["a"] = TRUE + 100
         await chain.endpoints.probe()
@@ -83,8 +82,41 @@ async def test_height__when_an_endpoint_dies_after_its_first_word__then_that_is_
         assert chain.states == [State.UP, State.LAGGING]
         chain.bodies[0].answer = lambda m, p: Transient("a: down")
         await chain.blocks(4, "b")
+        assert chain.states == [State.OUT, State.LAGGING]
+        await chain.blocks(int(STILL_S) // BLOCK_S, "b")
         assert chain.states == [State.OUT, State.UP]
-        assert await chain.height() == TRUE + 5
+        assert await chain.height() == TRUE + 5 + int(STILL_S) // BLOCK_S
+
+
+@virtual
+async def test_height__when_the_one_at_the_head_fails_for_a_moment__then_one_that_lags_does_not_stand_in() -> (
+    None
+):
+    async with Chain(2) as chain:
+        await chain.blocks(100, "a")
+        assert chain.states == [State.UP, State.LAGGING]
+        well = chain.bodies[0].answer
+        chain.bodies[0].answer = lambda m, p: Transient("a: bad gateway")
+        for _ in range(3):
+            with pytest.raises(Transient):
+                await chain.height()
+        chain.bodies[0].answer = well
+        await chain.blocks(1, "a", "b")
+        assert await chain.height() == TRUE + 101
+        assert ("b", "recovered") not in chain.kinds
+
+
+@virtual
+async def test_height__when_two_sync_from_one_snapshot__then_the_lone_one_at_the_head_demotes_them() -> None:
+    chain = Chain(3)
+    chain.told |= dict.fromkeys("bc", TRUE - 20_000)
+    async with chain:
+        await chain.blocks(1, "a")
+        for _ in range(10):
+            chain.told |= {n: chain.told[n] + 30 for n in "bc"}
+            await chain.blocks(1, "a")
+        assert chain.states == [State.UP, State.LAGGING, State.LAGGING]
+        assert await chain.height() == TRUE + 11
 
 
 @virtual
