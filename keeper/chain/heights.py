@@ -31,9 +31,10 @@ class Heights:
     - and always against one that stands still itself, or catches up: that one is no witness.
 
     What an endpoint told before it went out counts until it would stand still, because one that fails for a moment
-    must not hand the chain to one that lags; a leap, and what serves another chain, counts no more at all. Of two that
-    are far apart from their first word on, height alone cannot tell which is right: the higher is believed while
-    it moves, for a node that syncs is likelier than one that proved its chain id and makes heights up.
+    must not hand the chain to one that lags; a leap, and what serves another chain, counts no more at all.
+
+    Of two that are far apart from their first word on, height alone cannot tell which is right: the higher is
+    believed while it moves, for a node that syncs is likelier than one that proved its chain id and makes heights up.
     """
 
     def __init__(self, all_: Sequence[Endpoint], block_time_s: float, clock: Clock) -> None:

@@ -9,12 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+import structlog
+
 from keeper.chain.relay import Relays
 from keeper.clock import SystemClock
 from keeper.config import ChainSettings, Settings
 from keeper.confirmation import Following
 from keeper.daemon import lent
 from keeper.daemon.facts import DryFacts, Facts, Lens, LiveFacts
+from keeper.daemon.isolation import alone
 from keeper.daemon.outgoing import Outgoing
 from keeper.daemon.pace import Pace, paced
 from keeper.daemon.rehearsal import Rehearsals, Stage
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from keeper.signer.policy import SigningPolicy
     from keeper.signer.store import DayCaps
 
+_log = structlog.get_logger("keeper")
 PRICE_FALL = 4
 """The signer's own limits are set at start and must survive a fall to a quarter without a restart."""
 FEE_WEI_MAX_UNPRICED = WAD
@@ -64,8 +68,8 @@ class Sending:
     """The sender when it is live: the loop that is built later has the last word before a signature."""
     renew: Callable[[Means], None]
     """Follow the market: the signer's own limits at today's prices and listings."""
-    lacks: Callable[[Means], bool]
-    """Whether an Executor is shown whose sales those limits do not know."""
+    follow: Callable[[Means], None]
+    """The same at each block, at once where an Executor is shown whose sales those limits do not know."""
     signer_address: str | None
     pace: Pace
     """How often mined transactions are looked at; to be reset when the heads tell of a change behind us."""
@@ -87,7 +91,7 @@ async def sending(
             sender=outgoing.sender(dry),
             live=None,
             renew=_nothing,
-            lacks=_never,
+            follow=_nothing,
             signer_address=None,
             pace=Pace(),
             outgoing=outgoing,
@@ -108,7 +112,7 @@ async def sending(
         sender=outgoing.sender(live),
         live=live,
         renew=limits.renew,
-        lacks=limits.lacks,
+        follow=limits.follow,
         signer_address=signer.address,
         pace=pace,
         outgoing=outgoing,
@@ -128,10 +132,13 @@ class Limits:
             self._signer.renew(signing_policy(self._site, means, self._signer.address)[0])
             self._sales = _sales(means)
 
-    def lacks(self, means: Means) -> bool:
-        """Whether what an Executor lists there was not known when they were told last: it came back, or could not be
-        read then."""
-        return isinstance(self._signer, Renewable) and not _sales(means) <= self._sales
+    def follow(self, means: Means) -> None:
+        """Renew them where an Executor lists what was not known when they were told last: it came back, or could not
+        be read then. Breaks nothing of the block that it is called in."""
+        if isinstance(self._signer, Renewable) and not _sales(means) <= self._sales:
+            _, why = alone(partial(self.renew, means))
+            if why:
+                _log.error("the signer's limits are as they were", chain=self._site.chain.name, why=why)
 
 
 def _sales(means: Means) -> frozenset[tuple[str, str, str, Side]]:
@@ -160,10 +167,6 @@ def _venue_of(site: Site, id: PositionId) -> Venue:
 
 def _nothing(_: Means) -> None:
     """A dry-run has no signer."""
-
-
-def _never(_: Means) -> bool:
-    return False
 
 
 async def live_signer(settings: Settings, site: Site, means: Means) -> Signer:

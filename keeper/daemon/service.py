@@ -241,6 +241,8 @@ class ChainDaemon:
             await self._dated(block, self._endpoints)
             async with asyncio.timeout(TICK_TIMEOUT_S):
                 tick = await self.loop.tick(block)
+            if self._acting is not None:
+                self._acting.follow(tick.snapshot.means)
             self._handed(self.loop, tick)
             await self._recovery.again(self.loop, block.number)
         except (Transient, TimeoutError) as e:
@@ -262,9 +264,6 @@ class ChainDaemon:
             self.alarms.clear("blind", self.chain.name)
         if self._here is not None and self._here.camera.stale:
             # its positions are UNKNOWN until the market is loaded anew: that cannot wait for the hour
-            self.jobs.ask("refresh")
-        if self._acting is not None and self._acting.lacks(tick.snapshot.means):
-            # its sales would be refused until the hour
             self.jobs.ask("refresh")
         if not self._looked:
             self._looked = True

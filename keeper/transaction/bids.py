@@ -6,7 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from keeper.model import Block, Fee, Intent, Means, Plan, Refusal
-from keeper.transaction.fees import Market, first_fee, market_of, outbid, raised_fee
+from keeper.transaction.fees import (
+    PATIENCE_BLOCKS,
+    WHO,
+    Market,
+    first_fee,
+    market_of,
+    outbid,
+    pays_its_way,
+    raised_fee,
+)
 from keeper.transaction.spending import affordable_wei
 
 CANCEL_GAS = 60_000
@@ -62,6 +71,22 @@ class Purse:
         """
         least = CANCEL_GAS if frees else intent.plan.bounds.gas_limit
         return self._within(old, least, lambda fee: self._raised(fee, intent, behind, frees))
+
+    def staying(self, stuck: Intent, urgent: Intent) -> tuple[Fee | None, Refusal | None]:
+        """Of one that cannot be raised to the fee of what waits behind it: (a raise of its own, why it stays).
+
+        While it pays for the next block both are mined in one: given up, its position would wait, and pay for a
+        self-send. Neither: it must go.
+        """
+        top = stuck.attempts[-1]
+        market = market_of(self.block, self.means, top.fee)
+        if self.block.number - urgent.attempts[0].sent_block >= PATIENCE_BLOCKS:
+            return None, None
+        pays, fee = pays_its_way(top.fee, market), self.raised(top.fee, stuck, None)
+        due = self.block.number > top.sent_block or not pays
+        raised = fee if due and isinstance(fee, Fee) and pays_its_way(fee, market) else None
+        why = "its money does not reach the fee of what waits behind it, and pays for the next block"
+        return raised, Refusal(who=WHO, code="pays_its_way", why=why) if pays else None
 
     def freeing(self, intent: Intent, behind: Intent | None) -> Fee | Refusal:
         """Of a self-send under the intent's nonce. Without a mempool it has the gas of what it replaces, for its data

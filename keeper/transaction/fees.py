@@ -105,7 +105,8 @@ def holds_up(stuck: Attempt, urgent: Attempt) -> bool:
     return stuck.nonce < urgent.nonce and cheaper
 
 
-def pays_its_way(fee: Fee, base_fee_wei: int) -> bool:
-    """Whether the next block leaves it all of its tip: its base fee is an eighth above ``base_fee_wei`` at most."""
-    next_wei = mul_div_up(base_fee_wei, _STEP_LEAST_PERMILLE, 1000)
-    return not outbid(fee, Market(base_fee_wei=next_wei, tip_wei=fee.tip_wei))
+def pays_its_way(fee: Fee, market: Market) -> bool:
+    """Whether the next block, its base fee an eighth above the market's at most, leaves it half of the tip that is
+    suggested now, and so is likely to take it."""
+    left_wei = fee.max_fee_wei - mul_div_up(market.base_fee_wei, _STEP_LEAST_PERMILLE, 1000)
+    return 2 * min(fee.tip_wei, left_wei) >= market.tip_wei and left_wei > 0

@@ -30,7 +30,7 @@ from keeper.seams import Prepares, Remembers, Signer, Transport
 from keeper.transaction import doubt
 from keeper.transaction.answers import Verdict, best
 from keeper.transaction.bids import Purse
-from keeper.transaction.fees import BUMPS_MAX, PATIENCE_BLOCKS, WHO, holds_up, pays_its_way
+from keeper.transaction.fees import BUMPS_MAX, WHO, holds_up
 from keeper.transaction.fields import fields_of
 from keeper.transaction.ledger import Ledger
 from keeper.transaction.nobody import always, nobody, nothing, silent
@@ -180,26 +180,14 @@ class Live:
         if isinstance(raised, Attempt):
             return raised
         if stuck.may_act and not self.practises(stuck.key.position):
-            stays = await self._stays(stuck, block, means)
+            fee, stays = self._purse(block, means).staying(stuck, urgent)
+            if fee is not None:
+                with suppress(Unsigned):
+                    return await self._replace(stuck.attempts[-1], fee, stuck.plan.call, block)
             if stays is not None:
                 return stays
         # an approval is outside what the daemon may sign anew
         return await self._cancel(stuck, block, means, urgent)
-
-    async def _stays(self, stuck: Intent, block: Block, means: Means) -> Attempt | Refusal | None:
-        """What cannot be raised to the fee of what waits behind it, and pays for the next block or can be made to, is
-        mined before that in one block: given up, its position would wait, and pay for a self-send. None: it must go.
-        """
-        top, waited = stuck.attempts[-1], block.number - stuck.attempts[-1].sent_block
-        pays = pays_its_way(top.fee, block.base_fee_wei)
-        fee = self._purse(block, means).raised(top.fee, stuck, None)
-        if isinstance(fee, Fee) and pays_its_way(fee, block.base_fee_wei) and (waited > 0 or not pays):
-            with suppress(Unsigned):
-                return await self._replace(top, fee, stuck.plan.call, block)
-        if not pays or waited >= PATIENCE_BLOCKS:
-            return None
-        why = "its money does not reach the fee of what waits behind it, and pays for the next block"
-        return Refusal(who=WHO, code="pays_its_way", why=why)
 
     async def _bump(
         self, intent: Intent, block: Block, means: Means | None, behind: Intent | None

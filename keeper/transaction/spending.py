@@ -38,6 +38,9 @@ def affordable_wei(
 
 
 def _leaves_wei(intent: Intent) -> int:
-    """Most that an open transaction takes out of the wallet: its gas, and what it sends."""
+    """Most that an open transaction takes out of the wallet: its gas, and what it sends. Room for data keeps nothing
+    from the others: each is charged what it used, one after the other."""
     top = intent.attempts[-1]
-    return top.fee.gas_limit * top.fee.max_fee_wei + (0 if top.cancel else intent.plan.call.value_wei)
+    return min(top.fee.gas_limit, intent.plan.bounds.gas_limit) * top.fee.max_fee_wei + (
+        0 if top.cancel else intent.plan.call.value_wei
+    )

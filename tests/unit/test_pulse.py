@@ -176,7 +176,7 @@ def test_heads__when_the_chain_was_reorganised__then_what_is_followed_is_tended_
         pace.tended(pace.begun)
     told = HeadEvent(kind=HeadKind.REORG, block_number=101, depth=2, why="2 blocks are gone")
     watched.daemon._on_head(told)
-    watched.daemon._acting = cast(Sending, SimpleNamespace(pace=pace, lacks=lambda _: False))
+    watched.daemon._acting = cast(Sending, SimpleNamespace(pace=pace, follow=lambda _: None))
     assert not pace.moved
     watched.daemon._on_head(told)
     assert pace.moved

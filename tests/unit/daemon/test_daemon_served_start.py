@@ -89,16 +89,22 @@ async def test_tick__when_an_executor_was_not_proven_at_the_start__then_it_is_lo
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("lacks", [True, False])
-async def test_tick__when_the_signer_does_not_know_an_executor_that_is_shown__then_told_before_the_hour(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacks: bool
+async def test_tick__before_its_plans_are_handed_over__the_signer_s_limits_follow_what_it_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watched, asked = Watched(tmp_path, monkeypatch), Asked()
-    acting = SimpleNamespace(lacks=lambda means: lacks)
-    watched.daemon._acting, watched.daemon.jobs = cast(Any, acting), cast(Any, asked)
+    watched, order = Watched(tmp_path, monkeypatch), list[str]()
+    handed = watched.daemon._handed
+
+    def noted(loop: Any, tick: Any) -> None:
+        order.append("handed")
+        handed(loop, tick)
+
+    acting = SimpleNamespace(follow=lambda means: order.append("limits"))
+    watched.daemon._acting = cast(Any, acting)
+    monkeypatch.setattr(watched.daemon, "_handed", noted)
     watched.under.lay(vault())
     await watched.block()
-    assert ("refresh" in asked.names) is lacks
+    assert order == ["limits", "handed"]
 
 
 def test_plans__when_the_journal_went_under_the_keeper__then_signing_stops_and_the_block_counts_as_judged(

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from keeper.daemon import senders
 from keeper.daemon.facts import Guarded
 from keeper.daemon.senders import ACTIONS_PER_DAY, PRICE_FALL, Limits, signing_policy
 from keeper.daemon.wiring import Site
@@ -32,7 +33,7 @@ def site(*mandates: Mandate, venue: Any = None) -> Site:
     guarded = tuple(
         Guarded(label="a", policy=build.policy(), venue_id=build.VENUE, id=m.id) for m in mandates
     )
-    chain = SimpleNamespace(chain_id=build.CHAIN_ID, swap_via=(BETWEEN,))
+    chain = SimpleNamespace(name="local", chain_id=build.CHAIN_ID, swap_via=(BETWEEN,))
     return cast(
         "Site", SimpleNamespace(chain=chain, guarded=guarded, venues={build.VENUE: venue} if venue else {})
     )
@@ -65,20 +66,40 @@ class Signing:
         self.policy = policy
 
 
-def test_limits__when_an_executor_comes_that_they_do_not_know__then_lacking_until_renewed() -> None:
+def test_limits__when_an_executor_comes_that_they_do_not_know__then_told_at_once_and_not_again() -> None:
     here, signer, with_one = site(mandate()), Signing(), means()
     limits = Limits(here, cast(Any, signer), build.means())
-    assert not limits.lacks(build.means())
-    assert limits.lacks(with_one)
-    limits.renew(with_one)
+    limits.follow(build.means())
+    assert signer.policy is None
+    limits.follow(with_one)
     assert signer.policy is not None
     assert [o.position for o in signer.policy.orders] == [KEY]
-    assert not limits.lacks(with_one)
-    assert not limits.lacks(build.means()), "what is gone can wait"
+    signer.policy = None
+    limits.follow(with_one)
+    limits.follow(build.means())
+    assert signer.policy is None, "what is gone can wait"
     # renewed while it could not be read
     limits.renew(build.means())
-    assert limits.lacks(with_one)
-    assert not Limits(here, cast(Any, object()), build.means()).lacks(with_one), "a policy file of its own"
+    limits.follow(with_one)
+    assert signer.policy.orders
+    Limits(here, cast(Any, object()), build.means()).follow(with_one)  # a policy file of its own
+
+
+def test_limits__when_they_cannot_be_made__then_the_block_goes_on_with_the_old_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    signer = Signing()
+    limits = Limits(site(mandate()), cast(Any, signer), build.means())
+
+    def broken(*_: object) -> None:
+        raise ValueError("x")
+
+    with monkeypatch.context() as m:
+        m.setattr(senders, "signing_policy", broken)
+        limits.follow(means())
+    assert signer.policy is None
+    limits.follow(means())
+    assert signer.policy is not None
 
 
 def test_day_caps__of_a_vault__name_its_tokens_priced_or_not() -> None:

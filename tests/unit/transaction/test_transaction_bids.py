@@ -91,6 +91,19 @@ def test_act__when_data_is_charged_as_gas__then_half_of_the_money_is_room_for_it
     assert (made.fee.gas_limit, made.fee.max_fee_wei) == (gas, 27 * GWEI)
 
 
+def test_act__when_others_have_room_for_their_data__then_it_keeps_no_money_from_one_behind_them(
+    journal: Journal,
+) -> None:
+    live = Live(journal, ChainDouble(), FakeSigner())
+    live.pooled = False
+    first = run(live.act(plan(), snapshot(native_wei=10**17)))
+    assert isinstance(first, Attempt)
+    assert first.fee.gas_limit > 2 * GAS
+    second = run(live.act(plan(position=position_id("other")), snapshot(native_wei=2 * 27 * GWEI * GAS)))
+    assert isinstance(second, Attempt)
+    assert second.fee.max_fee_wei == 27 * GWEI
+
+
 @pytest.mark.parametrize(
     ("gas", "cap_wei", "roomy_gas"),
     [(GAS, 10**30, 8 * GAS), (3_000_000, 10**30, 2**24), (GAS, 6 * GAS * GWEI, 3 * GAS)],

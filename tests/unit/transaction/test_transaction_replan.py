@@ -249,6 +249,16 @@ def test_urgent__when_the_one_before_it_pays_and_is_left_out__then_raised_as_far
     assert [t.nonce for t in keeper.chain.effects(POOL)] == [1]
 
 
+def test_urgent__when_tips_jump_beyond_the_one_before_it__then_that_gives_way_at_once(keeper: Keeper) -> None:
+    """Base fee and its own tip it would pay for; builders with full blocks take those of 20 gwei."""
+    keeper.chain.mine(base_fee_wei=50 * GWEI)
+    keeper.act(dear(keeper, "main", 1_500_000))
+    taken = snapshot(keeper.chain.head)
+    urgent = dear(keeper, "other", 300_000)
+    run(keeper.live.act(urgent, replace(taken, means=replace(taken.means, tip_wei=20 * GWEI))))
+    assert keeper.intent().attempts[-1].cancel
+
+
 def test_urgent__when_the_one_before_it_is_for_practice_and_pays__then_it_gives_way_at_once(
     keeper: Keeper,
 ) -> None:
