@@ -412,9 +412,12 @@ def test_row_pause__when_everything_is_paused__then_nothing_is_sent_until_it_end
     assert night.standing("not_acting") == set()
 
 
-def test_row_pause__when_its_end_lies_beyond_a_day__then_it_does_not_hold(night: Night) -> None:
-    night.journal.set_control(PAUSE, repr(night.clock.now_s() + 90_000), "clock", "set back by an hour")
-    assert night.block() == {ALICE, BOB}
+@pytest.mark.parametrize(("back_s", "acts"), [(3_600, set()), (3_700, {ALICE, BOB})])
+def test_row_pause__when_its_end_lies_beyond_a_day__then_it_holds_for_a_clock_set_back_by_an_hour_at_most(
+    night: Night, back_s: int, acts: set[str]
+) -> None:
+    night.journal.set_control(PAUSE, repr(night.clock.now_s() + 86_400 + back_s), "clock", "set back")
+    assert night.block() == acts
 
 
 def test_row_pause_of_a_position__when_asked_for__then_the_other_is_rescued(night: Night) -> None:
