@@ -188,3 +188,45 @@ async def test_height__when_an_endpoint_proves_another_chain__then_what_it_told_
         await chain.blocks(1, "b")
         assert chain.states == [State.UP, State.UP]
         assert chain.endpoints.head_numbers["b"] == TRUE + 1
+
+
+@virtual
+async def test_height__when_the_machine_slept_and_the_other_syncs__then_the_one_that_syncs_is_no_witness() -> None:
+    chain = Chain(2)
+    chain.told["b"] = TRUE - 20_000
+    async with chain:
+        for _ in range(3):
+            chain.told["b"] += 200
+            await chain.blocks(1, "a")
+        # no clock counted the month, so it looks like a leap
+        chain.told = {"a": TRUE + 200_000, "b": TRUE - 19_000}
+        await chain.endpoints.probe()
+        assert chain.states == [State.UP, State.LAGGING]
+        assert await chain.height() == TRUE + 200_000
+
+
+@virtual
+async def test_height__when_one_is_wrong_by_days_and_another_syncs_past_it__then_they_are_no_two_witnesses() -> None:
+    chain = Chain(3)
+    chain.told |= dict.fromkeys("bc", TRUE - 20_000)
+    async with chain:
+        for _ in range(5):
+            chain.told["c"] += 30
+            await chain.blocks(1, "a", "b")
+        assert chain.states == [State.UP, State.LAGGING, State.LAGGING]
+        assert await chain.height() == TRUE + 5
+
+
+@virtual
+async def test_height__when_one_that_leapt_is_dead__then_it_bears_out_no_other_leap() -> None:
+    async with Chain(3) as chain:
+        await chain.blocks(2, "a", "b", "c")
+        chain.told["a"] = ABSURD
+        await chain.blocks(1, "b", "c")
+        chain.bodies[0].answer = lambda m, p: Transient("a: down")
+        await chain.blocks(4, "b", "c")
+        chain.told["b"] = ABSURD + 1
+        await chain.blocks(1, "c")
+        await chain.blocks(1, "b", "c")
+        assert chain.states == [State.OUT, State.LAGGING, State.UP]
+        assert await chain.height() == TRUE + 9

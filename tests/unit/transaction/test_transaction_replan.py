@@ -249,6 +249,23 @@ def test_urgent__when_the_one_before_it_pays_and_is_left_out__then_raised_as_far
     assert [t.nonce for t in keeper.chain.effects(POOL)] == [1]
 
 
+def test_urgent__when_the_one_before_it_was_sent_in_this_block_and_pays__then_not_raised_before_a_builder_saw_it(
+    keeper: Keeper,
+) -> None:
+    keeper.chain.mine(base_fee_wei=20 * GWEI)
+    money_wei = 1_500_000 * 70 * GWEI  # for a raise of its own, not for the fee of the other
+    calm = keeper.plan()
+    keeper.act(replace(calm, bounds=replace(calm.bounds, gas_limit=1_500_000, fee_wei_max=money_wei)))
+    urgent = dear(keeper, "other", 300_000)
+    sent = keeper.act(replace(urgent, bounds=replace(urgent.bounds, fee_wei_max=money_wei)))
+    assert isinstance(sent, Attempt)
+    assert sent.fee.max_fee_wei > 70 * GWEI
+    assert [a.cancel for a in keeper.intent().attempts] == [False]
+    keeper.chain.mine(empty=True)
+    keeper.tend()
+    assert [a.cancel for a in keeper.intent().attempts] == [False, False]
+
+
 def test_urgent__when_tips_jump_beyond_the_one_before_it__then_that_gives_way_at_once(keeper: Keeper) -> None:
     """Base fee and its own tip it would pay for; builders with full blocks take those of 20 gwei."""
     keeper.chain.mine(base_fee_wei=50 * GWEI)
