@@ -191,7 +191,9 @@ async def test_height__when_an_endpoint_proves_another_chain__then_what_it_told_
 
 
 @virtual
-async def test_height__when_the_machine_slept_and_the_other_syncs__then_the_one_that_syncs_is_no_witness() -> None:
+async def test_height__when_the_machine_slept_and_the_other_syncs__then_the_one_that_syncs_is_no_witness() -> (
+    None
+):
     chain = Chain(2)
     chain.told["b"] = TRUE - 20_000
     async with chain:
@@ -206,7 +208,9 @@ async def test_height__when_the_machine_slept_and_the_other_syncs__then_the_one_
 
 
 @virtual
-async def test_height__when_one_is_wrong_by_days_and_another_syncs_past_it__then_they_are_no_two_witnesses() -> None:
+async def test_height__when_one_is_wrong_by_days_and_another_syncs_past_it__then_they_are_no_two_witnesses() -> (
+    None
+):
     chain = Chain(3)
     chain.told |= dict.fromkeys("bc", TRUE - 20_000)
     async with chain:

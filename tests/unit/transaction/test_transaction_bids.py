@@ -11,7 +11,8 @@ import pytest
 from keeper.clock import ManualClock
 from keeper.journal.write import Journal
 from keeper.model import Attempt, Fee, Plan, Refusal
-from keeper.transaction.bids import roomy
+from keeper.signer.policy import GAS_LIMIT_MAX
+from keeper.transaction.bids import GAS_MAX, roomy
 from keeper.transaction.dry import Dry
 from keeper.transaction.send import Live
 from keeper.units import GWEI
@@ -113,6 +114,10 @@ def test_roomy__gives_eightfold_gas__within_half_of_the_money_and_what_may_be_si
 ) -> None:
     fee = Fee(gas_limit=gas, max_fee_wei=GWEI, tip_wei=1)
     assert roomy(fee, cap_wei) == replace(fee, gas_limit=roomy_gas)
+
+
+def test_roomy__asks_for_no_more_gas_than_the_signer_signs() -> None:
+    assert GAS_MAX == GAS_LIMIT_MAX
 
 
 def test_raised__when_the_money_does_not_reach_for_both__then_the_room_goes_first(journal: Journal) -> None:
