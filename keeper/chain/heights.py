@@ -24,10 +24,12 @@ class Heights:
     """Compares what endpoints tell: who is behind, and who is ahead beyond belief.
 
     Whoever is behind another lags, and is not used: nobody travels back in time. But one endpoint's word must
-    not blind a chain, so a height that is more than a day's blocks above another's is believed against it
+    not blind a chain, so a height that stands still is not believed against a lower one that goes on at the chain's
+    own pace; whether that one is fresh, the times of its blocks tell. And a height that is more than a day's blocks
+    above another's is believed against it
 
-    - unless it came there in one leap, or stands still, or more endpoints stand with the lower one: so it is
-      until another endpoint tells a height near it;
+    - unless it came there in one leap, or more endpoints stand with the lower one: so it is until another endpoint
+      tells a height near it;
     - and always against one that stands still itself, or catches up: that one is no witness.
 
     What an endpoint told before it went out counts until it would stand still, because one that fails for a moment
@@ -77,8 +79,10 @@ class Heights:
 
     def _doubtful(self, high: Endpoint, low: Endpoint, told: dict[Endpoint, int]) -> bool:
         """Whether ``high`` is ahead of ``low`` beyond belief."""
-        if told[high] - told[low] <= self._far or not self._moves(low) or low.climbs:
+        if told[high] - told[low] <= self._lag_max or not self._moves(low) or low.climbs:
             return False
+        if told[high] - told[low] <= self._far:
+            return not self._moves(high)
         more = self._company(told[high], told) - self._company(told[low], told)
         return more < 0 or (more == 0 and (high.leapt or not self._moves(high)))
 

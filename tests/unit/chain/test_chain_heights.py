@@ -234,3 +234,35 @@ async def test_height__when_one_that_leapt_is_dead__then_it_bears_out_no_other_l
         await chain.blocks(1, "b", "c")
         assert chain.states == [State.OUT, State.LAGGING, State.UP]
         assert await chain.height() == TRUE + 9
+
+
+@virtual
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("ahead", [20, 300, 7_000])
+async def test_height__when_one_stands_still_ahead_of_those_that_go_on__then_it_blinds_nobody_for_longer_than_that(
+    count: int, ahead: int
+) -> None:
+    async with Chain(count) as chain:
+        names = "abc"[:count]
+        await chain.blocks(2, *names)
+        chain.told["a"] += ahead
+        await chain.blocks(1, *names[1:])
+        assert chain.states == [State.UP, *[State.LAGGING] * (count - 1)], "it may be the head"
+        await chain.blocks(int(STILL_S) // BLOCK_S + 1, *names[1:])
+        assert chain.states == [State.LAGGING, *[State.UP] * (count - 1)]
+        assert await chain.height() == TRUE + 9
+
+
+@virtual
+async def test_height__when_the_head_stands_still_and_another_syncs__then_not_used_before_it_is_there() -> (
+    None
+):
+    chain = Chain(2)
+    chain.told["b"] = TRUE - 2_000
+    async with chain:
+        await chain.blocks(1, "a")
+        for _ in range(9):
+            chain.told["b"] += 200
+            await chain.blocks(1)
+        assert chain.states == [State.UP, State.LAGGING]
+        assert await chain.height() == TRUE + 1
