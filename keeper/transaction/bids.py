@@ -54,11 +54,8 @@ class Purse:
 
     def instead(self, plan: Plan, old: Fee) -> Fee | Refusal:
         """Of a larger plan, which replaces what bid ``old``."""
-        least, market, cap_wei = (
-            plan.bounds.gas_limit,
-            market_of(self.block, self.means, old),
-            self._cap_wei(plan),
-        )
+        least, cap_wei = plan.bounds.gas_limit, self._cap_wei(plan)
+        market = market_of(self.block, self.means, old)
         old = replace(old, gas_limit=least if self.pooled else max(old.gas_limit, least))
         return self._within(old, least, lambda fee: raised_fee(fee, market, cap_wei, urgent=plan.urgent))
 
@@ -67,10 +64,14 @@ class Purse:
     ) -> Fee | Refusal:
         """What replaces ``old`` within the intent's cap, or within that of the urgent one behind it.
 
-        ``frees``: a self-send replaces it.
+        ``frees``: a self-send replaces it. What waits keeps its own money, so a self-send may not reach that fee: it
+        bids by the market then, for a nonce that is not freed holds up what pays.
         """
         least = CANCEL_GAS if frees else intent.plan.bounds.gas_limit
-        return self._within(old, least, lambda fee: self._raised(fee, intent, behind, frees))
+        fee = self._within(old, least, lambda fee: self._raised(fee, intent, behind, frees))
+        if frees and behind is not None and isinstance(fee, Refusal):
+            return self.raised(old, intent, None, frees=True)
+        return fee
 
     def staying(self, stuck: Intent, urgent: Intent) -> tuple[Fee | None, Refusal | None]:
         """Of one that cannot be raised to the fee of what waits behind it: (a raise of its own, why it stays).

@@ -47,7 +47,7 @@ ABOUT: dict[str, str] = {
     "journal/starts": "starts",
     "journal/warming": "warming",
     "transaction/answers": "answers send",
-    "transaction/bids": "send replan fees beside",
+    "transaction/bids": "bids replan send fees",
     "transaction/doubt": "doubt doubt_sales beside slow",
     "transaction/fees": "fees send",
     "transaction/fees_urgency": "fees_urgency fees",

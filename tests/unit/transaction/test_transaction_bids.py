@@ -9,15 +9,17 @@ from pathlib import Path
 import pytest
 
 from keeper.clock import ManualClock
+from keeper.confirmation import Confirmation
 from keeper.journal.write import Journal
 from keeper.model import Attempt, Fee, Plan, Refusal
+from keeper.seams import TxFields
 from keeper.signer.policy import GAS_LIMIT_MAX
 from keeper.transaction.bids import GAS_MAX, roomy
 from keeper.transaction.dry import Dry
 from keeper.transaction.send import Live
 from keeper.units import GWEI
 from tests.chain_double import ChainDouble, FakeSigner
-from tests.plans import CHAIN_ID, WALLET, block, plan, position_id, snapshot
+from tests.plans import CHAIN_ID, POOL, WALLET, block, plan, position_id, snapshot
 from tests.virtual_time import run
 
 pytestmark = pytest.mark.unit
@@ -185,3 +187,42 @@ def test_cancel__when_the_plan_was_raised_ten_times__then_its_self_send_still_fo
     assert isinstance(raised, Attempt)
     assert raised.cancel
     assert raised.fee.max_fee_wei > 2_000 * GWEI
+
+
+class Summing(ChainDouble):
+    """A pool that asks, as geth's does, for the most that all transactions of the key may cost together."""
+
+    native_wei = 0
+
+    def _refuses(self, tx: TxFields, tx_hash: str) -> str | None:
+        others = sum(_most_wei(t) for n, (t, _) in self.pool.items() if self.nonce <= n != tx.nonce)
+        if others + _most_wei(tx) > self.native_wei:
+            return f"insufficient funds for gas * price + value: overshot {others + _most_wei(tx) - self.native_wei}"
+        return super()._refuses(tx, tx_hash)
+
+
+def _most_wei(tx: TxFields) -> int:
+    return tx.gas_limit * tx.max_fee_wei + tx.value_wei
+
+
+def test_tend__when_the_urgent_one_took_most_of_the_wallet__then_what_stands_before_it_is_freed_by_the_market(
+    journal: Journal,
+) -> None:
+    chain = Summing(base_fee_wei=20 * GWEI)
+    chain.native_wei = wallet_wei = 39 * 10**15
+    live = Live(journal, chain, FakeSigner())
+    following = Confirmation(journal, chain, live, WALLET)
+    for name, urgent, gas, cap_wei in (
+        ("main", False, 250_000, 250_000 * 23 * GWEI),
+        ("other", True, 320_000, 160 * 10**15),
+    ):
+        made = plan(at=chain.head, position=position_id(name), urgent=urgent)
+        made = replace(made, bounds=replace(made.bounds, gas_limit=gas, fee_wei_max=cap_wei))
+        run(live.act(made, snapshot(chain.head, native_wei=wallet_wei)))
+    base_wei = 20 * GWEI
+    for n in range(4):
+        chain.mine(base_fee_wei=base_wei, empty=n < 2)
+        run(following.tend(chain.head, snapshot(chain.head, nonce=chain.nonce, native_wei=wallet_wei)))
+        base_wei = base_wei * 9 // 8
+    assert [t.nonce for t in chain.effects(POOL)] == [1]
+    assert chain.nonce == 2
