@@ -335,11 +335,11 @@ class Confirmation:
         return any(i.key == intent.key and len(i.attempts) > len(intent.attempts) for i in opened)
 
     def _held_up(self, top: Attempt, block: Block) -> PlanKey | None:
-        """The dearest urgent plan that waits behind ``top`` and pays more."""
+        """The dearest urgent plan that waits behind ``top`` and pays more; one being cancelled rescues nobody."""
         behind = [
             i.attempts[-1]
             for i in self._journal.open_intents(block.chain_id)
-            if i.attempts and self._mine(i) and i.plan.urgent and i.attempts[-1].nonce > top.nonce
+            if i.may_act and self._mine(i) and i.plan.urgent and i.attempts[-1].nonce > top.nonce
         ]
         dearest = max(behind, key=lambda a: a.fee.max_fee_wei, default=None)
         if dearest is None:

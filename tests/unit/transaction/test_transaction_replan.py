@@ -286,6 +286,24 @@ def test_urgent__when_the_one_before_it_is_for_practice_and_pays__then_it_gives_
     assert keeper.intent().attempts[-1].cancel
 
 
+def test_tend__when_the_urgent_one_behind_it_is_given_up__then_what_was_made_anew_is_not_cancelled_for_a_self_send(
+    keeper: Keeper,
+) -> None:
+    for name, urgent in (("main", False), ("other", True)):
+        made = keeper.plan(name=name, urgent=urgent)
+        keeper.act(replace(made, bounds=replace(made.bounds, fee_wei_max=300_000 * 60 * GWEI)))
+    for n in range(16):
+        keeper.chain.mine(base_fee_wei=20 * GWEI, empty=True)
+        if n == 8:
+            made = keeper.plan(3_000_000)
+            anew = keeper.act(replace(made, bounds=replace(made.bounds, fee_wei_max=300_000 * 90 * GWEI)))
+            assert isinstance(anew, Attempt)
+        keeper.tend()
+    assert keeper.intent("other").attempts[-1].cancel
+    assert keeper.intent("other").attempts[-1].fee.max_fee_wei > keeper.intent().attempts[-1].fee.max_fee_wei
+    assert keeper.intent().may_act
+
+
 def test_urgent__when_an_approval_stands_before_it__then_it_is_cancelled_not_signed_anew(
     keeper: Keeper,
 ) -> None:
