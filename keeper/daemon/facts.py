@@ -21,6 +21,7 @@ from keeper.journal.write import Journal
 from keeper.model import (
     Block,
     IntentState,
+    Means,
     Outcome,
     Plan,
     Policy,
@@ -143,6 +144,10 @@ def _raised(error: Broken) -> None:
     raise error
 
 
+def unheard(_: Means) -> None:
+    """Nobody listens."""
+
+
 class LiveFacts:
     """The chain, and the confirmation of what was sent."""
 
@@ -163,11 +168,14 @@ class LiveFacts:
         photograph is true all the same."""
         self.think: Thinks = nothing
         """Told of those in need before everybody is seen, where nothing is to be tended first."""
+        self.shown: Callable[[Means], None] = unheard
+        """Told of the means of each photograph, those in need alone or everybody, before anything is signed by it."""
 
     async def take(self, block: Block, venues: Mapping[str, Venue]) -> tuple[Snapshot, tuple[Outcome, ...]]:
         """The chain at ``block``; every open transaction is tended before anything more is planned."""
         self._pace.learn_beside(self._lens.camera.transport)
         snapshot = await self._lens.look(block, venues, ShadowBook())
+        self.shown(snapshot.means)
         if self._tended == block.hash:
             self._tended = ""
             return snapshot, ()
@@ -202,8 +210,11 @@ class LiveFacts:
                 self.think(snapshot)
 
         few = await self._lens.few(block, venues, pending, ahead)
-        if few is None or not waiting:
-            return None if few is None else (few, ())
+        if few is None:
+            return None
+        self.shown(few.means)
+        if not waiting:
+            return few, ()
         self._tended = block.hash
         before = await self._pace.quiet()
         return few, (*before, *await self._tend(block, few))

@@ -124,21 +124,33 @@ class Limits:
 
     def __init__(self, site: Site, signer: Signer, means: Means) -> None:
         """``means``: by which the signer was made."""
-        self._site, self._signer, self._sales = site, signer, _sales(means)
+        self._site, self._signer, self._means, self._sales = site, signer, means, _sales(means)
 
     def renew(self, means: Means) -> None:
         """As of a later block."""
         if isinstance(self._signer, Renewable):
             self._signer.renew(signing_policy(self._site, means, self._signer.address)[0])
-            self._sales = _sales(means)
+            self._means, self._sales = means, _sales(means)
 
     def follow(self, means: Means) -> None:
         """Renew them where an Executor lists what was not known when they were told last: it came back, or could not
-        be read then. Breaks nothing of the block that it is called in."""
+        be read then. ``means``: of everybody or of a few. Breaks nothing of the block that it is called in."""
         if isinstance(self._signer, Renewable) and not _sales(means) <= self._sales:
-            _, why = alone(partial(self.renew, means))
+            _, why = alone(lambda: self.renew(_beside(means, self._means)))
             if why:
                 _log.error("the signer's limits are as they were", chain=self._site.chain.name, why=why)
+
+
+def _beside(few: Means, known: Means) -> Means:
+    """What a few show, and of all others what was known before."""
+    priced = few if few.native_price_base is not None else known
+    return replace(
+        few,
+        mandates=tuple({m.id: m for m in (*known.mandates, *few.mandates)}.values()),
+        reserves=tuple({(r.venue, r.token): r for r in (*known.reserves, *few.reserves)}.values()),
+        native_price_base=priced.native_price_base,
+        native_price_decimals=priced.native_price_decimals,
+    )
 
 
 def _sales(means: Means) -> frozenset[tuple[str, str, str, Side]]:

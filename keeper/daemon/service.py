@@ -23,7 +23,7 @@ from keeper.daemon.bargain import with_offers
 from keeper.daemon.chores import EVERY_S, FIRST, Chores
 from keeper.daemon.control import Blind
 from keeper.daemon.events import tell_endpoint, tell_head
-from keeper.daemon.facts import Facts, LiveFacts
+from keeper.daemon.facts import Facts, LiveFacts, unheard
 from keeper.daemon.head_time import HeadTime
 from keeper.daemon.hedges import Hedges
 from keeper.daemon.lined import recalled
@@ -221,6 +221,7 @@ class ChainDaemon:
         if isinstance(self._following, LiveFacts):
             self._following.on_full = loop.stop_acting
             self._following.think = loop.foresee
+            self._following.shown = unheard if self._acting is None else self._acting.follow
         if self._acting is not None and self._acting.live is not None:
             self._acting.live.may_send = loop.may_send
             self._acting.live.practises = loop.practises
@@ -241,8 +242,6 @@ class ChainDaemon:
             await self._dated(block, self._endpoints)
             async with asyncio.timeout(TICK_TIMEOUT_S):
                 tick = await self.loop.tick(block)
-            if self._acting is not None:
-                self._acting.follow(tick.snapshot.means)
             self._handed(self.loop, tick)
             await self._recovery.again(self.loop, block.number)
         except (Transient, TimeoutError) as e:

@@ -6,17 +6,20 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 
 from keeper.clock import ManualClock
 from keeper.daemon import safe, service
 from keeper.daemon.chores import FIRST
+from keeper.daemon.facts import LiveFacts
 from keeper.daemon.service import ChainDaemon
 from keeper.errors import Broken
 from keeper.journal.write import Journal
+from keeper.model import Outcome, PlanKey, PositionId, Snapshot
 from keeper.transaction.nobody import silent
+from tests import plans
 from tests.loop_double import settings, vault
 from tests.unit.test_pulse import Watched
 
@@ -88,23 +91,49 @@ async def test_tick__when_an_executor_was_not_proven_at_the_start__then_it_is_lo
     assert "executors" in safe.JOBS
 
 
+class Shown:
+    """A lens and a confirmation, as far as it matters when the limits are told."""
+
+    def __init__(self, order: list[str]) -> None:
+        self.order = order
+        self.camera = SimpleNamespace(transport=None)
+
+    async def look(self, *_: object) -> Snapshot:
+        return plans.snapshot()
+
+    async def few(self, *_: object) -> Snapshot | None:
+        return plans.snapshot()
+
+    def pending(self, *_: object, **__: object) -> frozenset[PositionId]:
+        return frozenset()
+
+    async def tend(self, *_: object) -> tuple[Outcome, ...]:
+        self.order.append("tended")
+        return ()
+
+    troubles: ClassVar[dict[PlanKey, str]] = {}
+
+
 @pytest.mark.asyncio
-async def test_tick__before_its_plans_are_handed_over__the_signer_s_limits_follow_what_it_shows(
+async def test_photograph__of_a_few_or_of_everybody__the_signer_s_limits_follow_before_anything_is_signed_by_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watched, order = Watched(tmp_path, monkeypatch), list[str]()
-    handed = watched.daemon._handed
-
-    def noted(loop: Any, tick: Any) -> None:
-        order.append("handed")
-        handed(loop, tick)
-
-    acting = SimpleNamespace(follow=lambda means: order.append("limits"))
-    watched.daemon._acting = cast(Any, acting)
-    monkeypatch.setattr(watched.daemon, "_handed", noted)
-    watched.under.lay(vault())
-    await watched.block()
-    assert order == ["limits", "handed"]
+    watched, order = Watched(tmp_path, monkeypatch, dry=False), list[str]()
+    shown = cast(Any, Shown(order))
+    pace = cast(Any, SimpleNamespace(learn_beside=lambda _: None, newer=None, begin=lambda *_: None))
+    facts = LiveFacts(shown, shown, watched.daemon.alarms, pace)
+    monkeypatch.setattr(facts, "_tend", shown.tend)
+    acting = SimpleNamespace(
+        follow=lambda means: order.append("limits"),
+        live=None,
+        outgoing=SimpleNamespace(follow=lambda *_: None),
+    )
+    watched.daemon._following, watched.daemon._acting = facts, cast(Any, acting)
+    watched.daemon._looped(watched.under.running.parts, cast(Any, SimpleNamespace(venues={})))
+    assert await facts.glance(plans.block(), {}) is not None
+    assert order == ["limits"]
+    await facts.take(plans.block(), {})
+    assert order == ["limits", "limits", "tended"]
 
 
 def test_plans__when_the_journal_went_under_the_keeper__then_signing_stops_and_the_block_counts_as_judged(

@@ -85,6 +85,21 @@ def test_limits__when_an_executor_comes_that_they_do_not_know__then_told_at_once
     Limits(here, cast(Any, object()), build.means()).follow(with_one)  # a policy file of its own
 
 
+def test_limits__when_a_few_show_what_is_new__then_what_is_known_of_the_others_stays() -> None:
+    there = replace(mandate(), id=build.position_id(build.BOB), key="0x" + "77" * 32)
+    here, signer = site(mandate(), there), Signing()
+    priced = replace(means(), native_price_base=4_000 * 10**8, native_price_decimals=8)
+    others = replace(priced, mandates=(there,))
+    limits = Limits(here, cast(Any, signer), others)
+    limits.follow(replace(means(), reserves=(), native_price_base=None))
+    assert signer.policy is not None
+    assert sorted(o.position for o in signer.policy.orders) == sorted([KEY, there.key])
+    whole = signing_policy(here, replace(others, mandates=(mandate(), *others.mandates)), signer.address)[0]
+    assert signer.policy.fee_wei_max == whole.fee_wei_max
+    assert sorted(map(repr, signer.policy.calls)) == sorted(map(repr, whole.calls))
+    assert sorted(map(repr, signer.policy.orders)) == sorted(map(repr, whole.orders))
+
+
 def test_limits__when_they_cannot_be_made__then_the_block_goes_on_with_the_old_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
