@@ -7,7 +7,8 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from keeper.chain.endpoint import Endpoint, elsewhere
+from keeper.chain.endpoint import Endpoint
+from keeper.chain.refusal import elsewhere
 from keeper.errors import Rejected, Transient
 
 

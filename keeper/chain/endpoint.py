@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from keeper.chain.lane import Lane
+from keeper.chain.payload import Calldata, Digits
+from keeper.chain.refusal import About, about
 from keeper.chain.rpc import QUANTITY, RateLimited, TooLarge, WrongChain
 from keeper.config import EndpointSettings
 from keeper.errors import Rejected, Transient
@@ -21,17 +22,8 @@ SHAKY_SHARE = 0.1
 """An endpoint that fails more of its requests than this is asked after those that do not."""
 _SHAKY_WEIGHT = 0.05
 """Of the newest request in the running share: the last twenty or so count."""
-
-_ELSEWHERE = re.compile(
-    r"(header|block|state|trie node|resource|historical).{0,60}"
-    r"(not found|not available|unavailable|missing|could not be found|pruned)"
-    r"|(unknown|missing|cannot find|could not find|pruned).{0,20}(block|header|trie node|state)"
-    r"|BlockOutOfRange|not currently canonical|^internal error$|internal server error",
-    re.IGNORECASE,
-)
-"""A lagging or pruned replica does not know a fresh block hash; another endpoint may."""
-_ELSEWHERE_CODES = frozenset({-32601, -32001, -32002, -32004})
-"""EIP-1474: method not found, resource not found, resource unavailable, method not supported."""
+WORD_CHARS = 66
+"""0x and one word: a batch of calls answers at least three."""
 
 
 class Kind(StrEnum):
@@ -116,6 +108,26 @@ class Ask:
         """Seconds until the deadline, never negative."""
         return max(0.0, self.deadline_s - asyncio.get_running_loop().time())
 
+    @property
+    def plain(self) -> bool:
+        """Whether nothing but the node's own trouble can keep it from answering."""
+        if self.method in ("eth_chainId", "eth_blockNumber"):
+            return True
+        asks = {"eth_getBlockByNumber": 0, "eth_getTransactionCount": 1}.get(self.method)
+        return asks is not None and tuple(self.params[asks : asks + 1]) == ("latest",)
+
+    def misshapen(self, result: object) -> bool:
+        """Whether the result is plainly none: whoever reads it could only fail, with another endpoint unasked."""
+        if self.method == "eth_getBlockByNumber" and tuple(self.params[:1]) == ("latest",):
+            return not isinstance(result, dict) or not _quantity(result.get("number"))
+        if self.method in ("eth_chainId", "eth_getTransactionCount"):
+            return not _quantity(result)
+        call = self.params[0] if self.params else None
+        if self.method == "eth_call" and isinstance(call, dict) and isinstance(call.get("data"), Calldata):
+            told = isinstance(result, str) and len(result) >= WORD_CHARS
+            return not told and not isinstance(result, Digits)
+        return False
+
     def height_in(self, result: object) -> int | None:
         """The chain's height, when this request asked for it."""
         told: object = None
@@ -124,6 +136,10 @@ class Ask:
         elif self.method == "eth_getBlockByNumber" and tuple(self.params[:1]) == ("latest",):
             told = result.get("number") if isinstance(result, dict) else None
         return int(told, 16) if isinstance(told, str) and QUANTITY.fullmatch(told) else None
+
+
+def _quantity(told: object) -> bool:
+    return isinstance(told, str) and QUANTITY.fullmatch(told) is not None
 
 
 class Endpoint:
@@ -258,15 +274,29 @@ class Endpoint:
         try:
             result = await self._call(ask)
         except (Rejected, TooLarge) as error:
-            # an answer: the node is well
             refused = error
         if not self._verified:
             # it came over a connection made just now: who is at its other end?
             await self._verify(ask)
-        self._count_answer()
         if refused is not None:
+            self._count_refusal(ask, refused)
             raise refused
+        if ask.misshapen(result):
+            self.count_failure(f"{self.name}: answered {ask.method} with something else")
+            raise Transient(self.last_error)
+        self._count_answer()
         return result
+
+    def _count_refusal(self, ask: Ask, refused: Transient) -> None:
+        """A verdict is an answer, and so is a copy that lags; a node in trouble with itself has not answered."""
+        if isinstance(refused, Rejected) and ask.plain:
+            self.count_failure(f"{self.name}: {refused.message}")
+        elif isinstance(refused, Rejected) and about(refused) is About.NODE:
+            # one that can answer is asked before it; whether it is well, its plain answers tell
+            self.last_error = f"{self.name}: {refused.message}"
+            self.count_slow()
+        else:
+            self._count_answer()
 
     def _count_answer(self) -> None:
         """A question answered; the chain id alone is none, since a sick node may still know it."""
@@ -281,10 +311,14 @@ class Endpoint:
         question = Ask(method="eth_chainId", params=(), priority=ask.priority, deadline_s=ask.deadline_s)
         async with self._verifying:
             while not self._verified:
-                connects = self.rpc.connects
-                told = await self._call(question)
+                connects, told, why = self.rpc.connects, None, ""
+                try:
+                    told = await self._call(question)
+                except Rejected as error:
+                    # its word about its chain id must not pass for its word about the question
+                    why = f": {error.message}"
                 if not isinstance(told, str) or not QUANTITY.fullmatch(told):
-                    self.count_failure(f"{self.name}: answered no chain id")
+                    self.count_failure(f"{self.name}: answered no chain id{why}")
                     raise Transient(self.last_error)
                 if int(told, 16) != self._chain_id:
                     self.rule_out(int(told, 16))
@@ -333,10 +367,3 @@ class Endpoint:
         self.last_error = str(error)
         if first:
             self.tell(Kind.RATE_LIMITED, f"{error}; asked less for {pause_s:.1f} s")
-
-
-def elsewhere(error: Rejected) -> bool:
-    """Whether another endpoint might answer what this one refused. A revert is an answer."""
-    if error.data is not None or "revert" in error.message.lower():
-        return False
-    return error.code in _ELSEWHERE_CODES or _ELSEWHERE.search(error.message) is not None

@@ -19,10 +19,10 @@ from keeper.chain.endpoint import (
     Kind,
     OnEvent,
     State,
-    elsewhere,
 )
 from keeper.chain.heights import Heights
 from keeper.chain.lane import Lane
+from keeper.chain.refusal import elsewhere, young
 from keeper.chain.rpc import Rpc
 from keeper.config import ChainSettings
 from keeper.errors import ConfigError, Rejected, Transient, pool_holds
@@ -38,6 +38,9 @@ HEDGE_S_MIN = 0.1
 AGAIN_S = 0.1
 """Pause before the second round when every endpoint failed (a stale keep-alive, a restart)."""
 ROUNDS = 2
+YOUNG_S, YOUNG_AGAIN_S = 2.0, 0.2
+"""A head may be told before the nodes that are asked about it have it: so long, and a quarter of a block at most, a
+block that nobody knows is asked for again, at these intervals."""
 GRACE_S = 0.3
 """After the first acceptance the other endpoints of a broadcast are waited for so long."""
 PROBE_S = 15.0
@@ -119,15 +122,24 @@ class Endpoints:
             # an unanswered send may have been accepted: what follows is not for the transport to decide
             return await self._attempt(self._order()[0], ask)
         hedge_s = min(self.hedge_s, timeout_s / 2) if priority < Priority.PAGE else timeout_s / 2
-        for last in (False,) * (ROUNDS - 1) + (True,):
+        more = self._young_rounds(params)
+        for n in range(1, ROUNDS + more + 1):
             try:
-                return await self._race(self._order(everyone=last), ask, hedge_s)
+                return await self._race(self._order(everyone=n >= ROUNDS), ask, hedge_s)
             except Transient as error:
                 answered = isinstance(error, Rejected) and not elsewhere(error)
+                last = n == ROUNDS + more or (
+                    n >= ROUNDS and not (isinstance(error, Rejected) and young(error))
+                )
                 if answered or last or ask.left_s <= 2 * AGAIN_S:
                     raise
-            await self._clock.sleep(AGAIN_S)
+            await self._clock.sleep(AGAIN_S if n < ROUNDS else YOUNG_AGAIN_S)
         raise AssertionError("unreachable: the last round returns or raises")
+
+    def _young_rounds(self, params: Sequence[object]) -> int:
+        """How many rounds more a block that is asked about by its hash may take to arrive."""
+        pinned = any(isinstance(p, dict) and "blockHash" in p for p in params)
+        return int(min(YOUNG_S, self.chain.block_time_s / 4) / YOUNG_AGAIN_S) if pinned else 0
 
     async def request_elsewhere(
         self,
@@ -137,7 +149,7 @@ class Endpoints:
         priority: Priority = Priority.TRIGGER,
         timeout_s: float = 4.0,
     ) -> object:
-        """``request`` of another endpoint than the one that reads go to first, where another is well.
+        """``request`` of another endpoint than the one that reads go to first, where another is at the head.
 
         Once, without a second round. Raises Rejected or Transient.
         """
@@ -149,7 +161,7 @@ class Endpoints:
         )
         order = self._order()
         hedge_s = min(self.hedge_s, timeout_s / 2)
-        if len(order) > 1 and order[1].well:
+        if len(order) > 1 and order[1].well and order[1].state is State.UP:
             order = [order[1], order[0], *order[2:]]
             # one that loses requests is given less time before the first one's word must do
             hedge_s = hedge_s / 2 if order[0].shaky else hedge_s
@@ -342,8 +354,6 @@ class Endpoints:
     async def _attempt(self, endpoint: Endpoint, ask: Ask) -> object:
         try:
             result = await endpoint.answer(ask)
-        except Rejected:
-            raise
         except Transient:
             self._judge(endpoint)
             raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from keeper.chain.block import parse_block
 from keeper.chain.endpoints import Endpoints
@@ -22,6 +23,8 @@ from keeper.seams import Clock, Transport
 
 POLL_S_MAX = 2.0
 POLL_S_MIN = 0.2
+BEHIND_S_MIN = 0.5
+"""While a stream brings the heads, another endpoint's word is asked for twice a block, but no oftener."""
 BACK_OFF_S = 0.5
 BACK_OFF_S_MAX = 15.0
 BACK_OFF_JITTER = 0.2
@@ -86,6 +89,7 @@ class Heads:
         self._random = random.Random(f"heads:{chain.chain_id}")
         self._stale_s = 2 * chain.block_time_s + 5
         self._poll_s = min(POLL_S_MAX, max(POLL_S_MIN, chain.block_time_s / 4))
+        self._behind_s = max(BEHIND_S_MIN, chain.block_time_s / 2 - self._poll_s)
         self._poll_needed = asyncio.Event()
         self._poll_needed.set()
         self._mailbox = Mailbox()
@@ -122,9 +126,15 @@ class Heads:
 
     async def _poll(self) -> None:
         while True:
-            await self._poll_needed.wait()
+            # a stream that hangs or is late looks like one that is well: it is looked behind
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._behind_s):
+                    await self._poll_needed.wait()
+            before = self._line.last
             try:
                 await self._line.accept(await latest(self._endpoints))
+                if self._line.last is not before:
+                    self._poll_needed.set()
             except Transient:
                 # endpoints tell their own faults; the age of the last head tells how bad it is
                 await asyncio.sleep(0)
@@ -162,7 +172,8 @@ class Heads:
                 raise Transient(f"{endpoint.name}: stream lags at block {block.number}")
             await self._line.accept(block)
             heads += 1
-            self._poll_needed.clear()
+            if self._line.last is block:
+                self._poll_needed.clear()
 
         try:
             await follow(endpoint, self._chain.chain_id, self._stale_s, on_open, on_head)

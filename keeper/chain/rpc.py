@@ -24,6 +24,7 @@ from aiohttp.http import SERVER_SOFTWARE
 
 from keeper.chain.http1 import ANSWER_BYTES_MAX, Answer, AnswerTooLarge, Site, Surprise
 from keeper.chain.payload import Digits, plain_result, read_body
+from keeper.chain.refusal import About, about
 from keeper.chain.wire import CONNECT_TIMEOUT_S, KEEPALIVE_S, Wire
 from keeper.dialing import connector
 from keeper.errors import Rejected, Transient
@@ -41,7 +42,8 @@ TEXT_MAX = 400
 SECRET_LENGTH_MIN = 8
 
 _RATE_WORDS = re.compile(
-    r"rate.?limit|too many requests|capacity|throughput|requests? per|quota", re.IGNORECASE
+    r"rate.?limit|request limit|request count|too many requests|capacity|throughput|requests? per|quota",
+    re.IGNORECASE,
 )
 _HEX_DATA = re.compile(r"0x(?:[0-9a-fA-F]{2})*")
 
@@ -245,9 +247,10 @@ class Rpc:
         if not isinstance(code, int) or isinstance(code, bool) or not isinstance(message, str):
             return Transient(f"{self.name}: answered a malformed error")
         text = self._clean(message)
-        if code in (429, -32029) or (code in (-32005, -32000, -32603) and _RATE_WORDS.search(text)):
+        refused = Rejected(code, text, _revert_data(error.get("data")))
+        if code in (429, -32029) or (about(refused) is not About.QUESTION and _RATE_WORDS.search(text)):
             return RateLimited(f"{self.name}: {text}", None)
-        return Rejected(code, text, _revert_data(error.get("data")))
+        return refused
 
     def _clean(self, text: str) -> str:
         """A node's words, safe for a log line: no secret of the URL, no control character, bounded."""

@@ -457,3 +457,12 @@ async def test_look__when_it_reverts_without_a_word__then_lender_and_token_are_a
             await house.outgoing._explained(plan(), {}, said())
         # the next plan of the lane waits behind this one
         assert now_s() - before_s == pytest.approx(3, abs=0.1)
+
+
+@virtual
+async def test_look__when_the_other_endpoint_lags__then_its_old_state_vetoes_nothing() -> None:
+    async with House(FakeBody(calls("0x")), FakeBody(calls(REVERT))) as house:
+        house.bench.endpoints.note_head("a", 1_000)
+        house.bench.endpoints.note_head("b", 400)
+        assert await house.look(sale("deleverage")) == "0x"
+        assert (house.bodies[0].times("eth_call"), house.bodies[1].times("eth_call")) == (1, 0)

@@ -29,13 +29,14 @@ ELSEWHERE = [
     Rejected(-32602, "BlockOutOfRangeError: block height is 1 but requested was 9"),
     Rejected(-32601, "the method eth_simulateV1 does not exist"),
     Rejected(-32603, "Internal error"),
+    Rejected(-32602, "invalid argument 0: hex string has length 3"),
+    Rejected(-32005, "query returned more than 10000 results"),
 ]
 ANSWERS = [
     Rejected(3, "execution reverted: 35", "0x08c379a0"),
     Rejected(3, "execution reverted"),
     Rejected(-32000, "nonce too low"),
     Rejected(-32000, "insufficient funds for gas * price + value"),
-    Rejected(-32602, "invalid argument 0: hex string has length 3"),
     Rejected(-32603, "execution reverted", "0x1234"),
     Rejected(-32000, "gas required exceeds allowance (50000000)"),
 ]

@@ -297,7 +297,7 @@ async def test_heads__when_there_is_no_stream__then_polling_carries_everything()
 @pytest.mark.asyncio
 async def test_latest__when_the_node_answers_null__then_transient() -> None:
     async with Bench(FakeBody(lambda m, p: None if m == "eth_getBlockByNumber" else "0x1")) as bench:
-        with pytest.raises(Transient, match="no block header"):
+        with pytest.raises(Transient, match="answered eth_getBlockByNumber with something else"):
             await latest(bench.endpoints)
 
 
