@@ -18,6 +18,8 @@ RAY = 10**27
 BPS = 10_000
 GWEI = 10**9
 UINT256_MAX = 2**256 - 1
+QUANTITY_CHARS_MAX = 66
+"""0x and 256 bits: what a node counts is no longer, and a number of thousands of digits is written by nobody."""
 """Protocols answer this health factor for an account without debt."""
 YEAR_S = 31_536_000
 """Seconds in a protocol year (365 days), as in Aave's MathUtils.SECONDS_PER_YEAR."""

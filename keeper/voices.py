@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 from keeper.config import ChainSettings
 from keeper.errors import Transient
 from keeper.seams import Transport
+from keeper.units import QUANTITY_CHARS_MAX
 
 COUNT = 64
 """Endpoints asked: all there are."""
@@ -70,7 +71,7 @@ async def counts(transport: Transport, address: str, tag: str) -> Counts | None:
 
 
 def _quantity(answer: object) -> int | None:
-    if not isinstance(answer, str) or not answer.startswith("0x"):
+    if not isinstance(answer, str) or not answer.startswith("0x") or len(answer) > QUANTITY_CHARS_MAX:
         return None
     try:
         return int(answer, 16)

@@ -308,6 +308,9 @@ class Confirmation:
         void = intent.state is IntentState.CANCELLING and not top.cancel
         if void or (block.number > intent.plan.bounds.deadline_block and not top.cancel):
             answer = await self._failed.tried(self._lane.cancel(intent.key, block, means))
+            if isinstance(answer, Refusal) and (urgent := self._held_up(top, block)) is not None:
+                # its own money frees the nonce no more; that of what waits behind it may
+                answer = await self._failed.tried(self._lane.clear(intent.key, urgent, block, means))
         elif (urgent := self._held_up(top, block)) is not None:
             answer = await self._failed.tried(self._lane.clear(intent.key, urgent, block, means))
         elif wants_bump(intent, top, block):

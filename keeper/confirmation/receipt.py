@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from keeper.errors import Transient
 from keeper.model import Attempt
+from keeper.units import QUANTITY_CHARS_MAX
 
 _ADDRESS = re.compile("0x[0-9a-f]{40}")
 
@@ -80,7 +81,7 @@ def text_of(fields: dict[str, object], name: str) -> str:
 
 def quantity_of(answer: object) -> int:
     """A hex quantity. Raises Transient."""
-    if not isinstance(answer, str) or not answer.startswith("0x"):
+    if not isinstance(answer, str) or not answer.startswith("0x") or len(answer) > QUANTITY_CHARS_MAX:
         raise Transient(f"{type(answer).__name__} answered where a hex quantity is expected")
     try:
         return int(answer, 16)

@@ -17,6 +17,7 @@ from keeper.journal.whole import refuse_altered, sendable
 from keeper.journal.write import Journal
 from keeper.model import Attempt, Entry, Intent, IntentState, Outcome, PlanKey
 from keeper.seams import Clock, Priority, Transport
+from keeper.units import QUANTITY_CHARS_MAX
 
 ADOPT_DEPTH = 2
 """Blocks on top before a foreign transaction is accepted: one that vanished again would leave a gap."""
@@ -320,7 +321,7 @@ async def _height(transport: Transport) -> int:
 
 
 def _quantity(answer: object, what: str) -> int:
-    if not isinstance(answer, str) or not answer.startswith("0x"):
+    if not isinstance(answer, str) or not answer.startswith("0x") or len(answer) > QUANTITY_CHARS_MAX:
         raise Transient(f"{what} answered as {type(answer).__name__}")
     try:
         return int(answer, 16)

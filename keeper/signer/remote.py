@@ -11,9 +11,10 @@ from keeper.errors import Broken, ConfigError, Transient
 from keeper.seams import Kept, Signed, TxFields
 from keeper.signer.service import KINDS, LINE_MAX, kept_of, row_of
 
-TIMEOUT_S = 2.0
+TIMEOUT_S = 0.5
 TRIES = 3
-"""Asking again is safe: what was signed before comes back unchanged."""
+"""Asking again is safe: what was signed before comes back unchanged. All tries together leave a block's tending the
+time to send again what is signed already."""
 
 
 class RemoteSigner:

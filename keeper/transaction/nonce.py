@@ -7,6 +7,7 @@ from keeper.errors import Broken, Disputed, Transient
 from keeper.model import Block
 from keeper.seams import Transport
 from keeper.transaction.ledger import Ledger
+from keeper.units import QUANTITY_CHARS_MAX
 
 OUTVOTED_BLOCKS = 2
 OUTVOTED_S = 5
@@ -84,7 +85,7 @@ def agreed(known: int | None, latest: int, address: str) -> int:
 
 def count(answer: object) -> int:
     """A transaction count as the node answered it. Raises Transient on anything but a hex quantity."""
-    if not isinstance(answer, str) or not answer.startswith("0x"):
+    if not isinstance(answer, str) or not answer.startswith("0x") or len(answer) > QUANTITY_CHARS_MAX:
         raise Transient(f"transaction count answered as {type(answer).__name__}")
     try:
         return int(answer, 16)

@@ -174,12 +174,13 @@ class Live:
 
     async def _clear(self, stuck: Intent, urgent: Intent, block: Block, means: Means) -> Attempt | Refusal:
         raised: Attempt | Refusal | None = None
-        if stuck.attempts[-1].cancel or (stuck.plan.steps and stuck.state is not IntentState.CANCELLING):
+        acts = stuck.may_act and block.number <= stuck.plan.bounds.deadline_block
+        if stuck.attempts[-1].cancel or acts:
             with suppress(Unsigned):  # a day that is used up for payloads may still free a nonce
                 raised = await self._bump(stuck, block, means, urgent)
         if isinstance(raised, Attempt):
             return raised
-        if stuck.may_act and not self.practises(stuck.key.position):
+        if acts and not self.practises(stuck.key.position):
             fee, stays = self._purse(block, means).staying(stuck, urgent)
             if fee is not None:
                 with suppress(Unsigned):
@@ -261,7 +262,9 @@ class Live:
     @property
     def unsure(self) -> bool:
         """Whether the signer must be asked what it signed, or an intent be let go that the disk kept."""
-        return bool(self._unsure or self._left)
+        # of one that was concluded meanwhile it is asked when a reorganisation opens it again
+        waits = (i for key in self._unsure if (i := self._journal.intent(key)) is not None)
+        return bool(self._left) or any(i.state.open for i in waits)
 
     async def settle(self, chain_id: int, at_block: int = 0) -> None:
         """Take over what a signer with a memory signed and this journal never got; let go what it did not.

@@ -91,6 +91,7 @@ class House:
         ((8,), 2, "Disputed"),
         ((8, SILENT), 2, "Disputed"),
         ((8, "0xzz", None), 3, "Disputed"),
+        ((8, "0x" + "f" * 4_000), 2, "Disputed"),
         ((0, 8), 2, "signed 0"),
     ],
 )

@@ -172,7 +172,7 @@ def test_act__when_all_is_well__then_sure_again_after_each_signature(journal: Jo
     assert len(journal.open_intents()[0].attempts) == 2
 
 
-@pytest.mark.parametrize("answer", [None, 7, "7", "0xzz"])
+@pytest.mark.parametrize("answer", [None, 7, "7", "0xzz", "0x" + "f" * 4_000])
 def test_count__when_it_is_no_hex_quantity__then_transient(answer: object) -> None:
     with pytest.raises(Transient, match="transaction count"):
         count(answer)
@@ -278,3 +278,26 @@ def test_bump__when_the_signer_has_not_said_what_it_signed__then_it_is_asked_for
     assert len(signer.asked) == 2
     run(live.settle(CHAIN_ID))
     assert [a.n for a in journal.open_intents()[0].attempts] == [0, 1]
+
+
+def test_unsure__when_it_was_concluded_while_a_larger_plan_was_signed__then_only_asked_once_it_is_open_again(
+    journal: Journal,
+) -> None:
+    chain, signer = ChainDouble(), Rememberer()
+    live = Live(journal, chain, signer)
+    act(live)
+    sign = signer.sign
+
+    async def mined_meanwhile(tx: TxFields) -> Signed:
+        signed = await sign(tx)
+        chain.mine()
+        journal.set_state(plan().key, S.INCLUDED, "test", chain.head.number)
+        return signed
+
+    signer.sign = mined_meanwhile  # type: ignore[method-assign]
+    at = chain.mine(empty=True)
+    with pytest.raises(Raced):
+        run(live.act(plan(at=at), snapshot(at)))
+    assert not live.unsure
+    journal.set_state(plan().key, S.SENT, "reorganised", chain.head.number)
+    assert live.unsure
