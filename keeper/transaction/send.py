@@ -263,8 +263,8 @@ class Live:
     def unsure(self) -> bool:
         """Whether the signer must be asked what it signed, or an intent be let go that the disk kept."""
         # of one that was concluded meanwhile it is asked when a reorganisation opens it again
-        waits = (i for key in self._unsure if (i := self._journal.intent(key)) is not None)
-        return bool(self._left) or any(i.state.open for i in waits)
+        known = map(self._journal.intent, tuple(self._unsure))
+        return bool(self._left) or any(i is None or i.state.open for i in known)
 
     async def settle(self, chain_id: int, at_block: int = 0) -> None:
         """Take over what a signer with a memory signed and this journal never got; let go what it did not.

@@ -52,10 +52,10 @@ class Chain:
 
 
 class Socket:
-    """Tells heads ``late_s`` after they are there, and nothing any more from ``hangs_s`` on."""
+    """Tells heads ``late_s`` after they are there; from ``hangs_s`` on nothing any more, or ``then_s`` after."""
 
-    def __init__(self, chain: Chain, late_s: float, hangs_s: float) -> None:
-        self.chain, self._late_s, self._hangs_s = chain, late_s, hangs_s
+    def __init__(self, chain: Chain, late_s: float, hangs_s: float, then_s: float = NEVER) -> None:
+        self.chain, self._late_s, self._hangs_s, self._then_s = chain, late_s, hangs_s, then_s
         self._answers: list[str] = []
         self._told = 0
         self.transport = self
@@ -75,34 +75,21 @@ class Socket:
         if self._answers:
             return self._answers.pop(0)
         while True:
-            number = self.chain.height(self._late_s)
-            if now_s() - self.chain.began_s < self._hangs_s and number > max(99, self._told):
+            hangs = now_s() - self.chain.began_s >= self._hangs_s
+            number = self.chain.height(self._then_s if hangs else self._late_s)
+            if number > max(99, self._told):
                 self._told = number
                 head = {"subscription": "0x1", "result": header(number)}
                 return json.dumps({"method": "eth_subscription", "params": head})
             await asyncio.sleep(0.05)
 
 
-@virtual
-@pytest.mark.parametrize(
-    ("block_s", "late_s", "hangs_s", "latest_s"),
-    [
-        (12.0, 0.1, NEVER, 0.2),
-        (12.0, 0.1, 37.0, 6.1),
-        (12.0, 20.0, NEVER, 2.1),
-        (12.0, 34.0, NEVER, 2.1),
-        (2.0, 0.1, 37.0, 1.1),
-        (2.0, 3.5, NEVER, 1.1),
-    ],
-    ids=["well", "hangs", "late", "very late", "hangs, fast chain", "late, fast chain"],
-)
-async def test_heads__whatever_the_stream_does__come_within_half_a_block_and_none_is_missed(
-    monkeypatch: pytest.MonkeyPatch, block_s: float, late_s: float, hangs_s: float, latest_s: float
-) -> None:
+async def lateness(monkeypatch: pytest.MonkeyPatch, block_s: float, *stream_s: float) -> dict[int, float]:
+    """By block, how late it came in a run with such a stream at one of three endpoints."""
     chain = Chain(block_s)
 
     async def opened(*_: object) -> Socket:
-        return Socket(chain, late_s, hangs_s)
+        return Socket(chain, *stream_s)
 
     monkeypatch.setattr(stream, "_open", opened)
     settings = chain_of(3, block_s)
@@ -125,10 +112,39 @@ async def test_heads__whatever_the_stream_does__come_within_half_a_block_and_non
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     await endpoints.close()
+    assert max(late) >= 100 + RUN_S // block_s - 1
+    return late
+
+
+@virtual
+@pytest.mark.parametrize(
+    ("block_s", "late_s", "hangs_s", "latest_s"),
+    [
+        (12.0, 0.1, NEVER, 0.2),
+        (12.0, 0.1, 37.0, 6.1),
+        (12.0, 20.0, NEVER, 2.1),
+        (12.0, 34.0, NEVER, 2.1),
+        (2.0, 0.1, 37.0, 1.1),
+        (2.0, 3.5, NEVER, 1.1),
+    ],
+    ids=["well", "hangs", "late", "very late", "hangs, fast chain", "late, fast chain"],
+)
+async def test_heads__whatever_the_stream_does__come_within_half_a_block_and_none_is_missed(
+    monkeypatch: pytest.MonkeyPatch, block_s: float, late_s: float, hangs_s: float, latest_s: float
+) -> None:
+    late = await lateness(monkeypatch, block_s, late_s, hangs_s)
     assert sorted(late) == list(range(100, max(late) + 1))
     del late[100]  # it was there before the keeper
-    assert max(late) >= 100 + RUN_S // block_s - 1
     assert max(late.values()) <= latest_s
+
+
+@virtual
+async def test_heads__once_the_stream_has_turned_late__then_polled_as_where_there_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    late = await lateness(monkeypatch, 12.0, 0.1, 37.0, 10.0)
+    assert max(late[n] for n in (101, 102)) <= 0.2
+    assert max(s for n, s in late.items() if n >= 106) <= 2.1
 
 
 @virtual
