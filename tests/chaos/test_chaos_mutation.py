@@ -26,6 +26,7 @@ def test_answers__when_the_code_believes_them__then_the_storm_notices(
         answer = await ask(self, *args, **options)  # type: ignore[arg-type]
         if args[0] == "eth_getBlockByNumber":
             assert isinstance(answer, dict)
+            assert isinstance(answer.get("hash"), str)
         return answer
 
     monkeypatch.setattr(Endpoints, "request", gullible)
