@@ -10,7 +10,7 @@ from typing import Protocol
 
 from keeper.chain.lane import Lane
 from keeper.chain.payload import Calldata, Digits
-from keeper.chain.refusal import About, about
+from keeper.chain.refusal import About, about, elsewhere
 from keeper.chain.rpc import QUANTITY, RateLimited, TooLarge, WrongChain
 from keeper.config import EndpointSettings
 from keeper.errors import Rejected, Transient
@@ -22,6 +22,8 @@ SHAKY_SHARE = 0.1
 """An endpoint that fails more of its requests than this is asked after those that do not."""
 _SHAKY_WEIGHT = 0.05
 """Of the newest request in the running share: the last twenty or so count."""
+_OWN_WORDS = frozenset({"eth_sendRawTransaction", "eth_getLogs"})
+"""Pools, and limits of logs, have too many words of their own to tell a node's trouble by them."""
 WORD_CHARS = 66
 """0x and one word: a batch of calls answers at least three."""
 
@@ -116,6 +118,12 @@ class Ask:
         asks = {"eth_getBlockByNumber": 0, "eth_getTransactionCount": 1}.get(self.method)
         return asks is not None and tuple(self.params[asks : asks + 1]) == ("latest",)
 
+    def may_pass_on(self, error: Rejected) -> bool:
+        """Whether another endpoint might answer what one refused. Limits of logs differ little from one to the next,
+        and whoever asks for many blocks asks for fewer then.
+        """
+        return about(error) is About.COPY if self.method == "eth_getLogs" else elsewhere(error)
+
     def misshapen(self, result: object) -> bool:
         """Whether the result is plainly none: whoever reads it could only fail, with another endpoint unasked."""
         if self.method == "eth_getBlockByNumber" and tuple(self.params[:1]) == ("latest",):
@@ -162,6 +170,8 @@ class Endpoint:
         """When it first told ``head_number`` (monotonic)."""
         self.leapt = False
         """Whether it came there in one leap that no other endpoint bears out (``heights.py``)."""
+        self.behind_s: float | None = None
+        """Since when it is behind another (monotonic); None while it is not."""
         self.climbs = False
         """Whether its last step was longer than a chain makes in that time: it catches up."""
         self._failed_share = 0.0
@@ -291,7 +301,7 @@ class Endpoint:
         """A verdict is an answer, and so is a copy that lags; a node in trouble with itself has not answered."""
         if isinstance(refused, Rejected) and ask.plain:
             self.count_failure(f"{self.name}: {refused.message}")
-        elif isinstance(refused, Rejected) and about(refused) is About.NODE:
+        elif isinstance(refused, Rejected) and about(refused) is About.NODE and ask.method not in _OWN_WORDS:
             # one that can answer is asked before it; whether it is well, its plain answers tell
             self.last_error = f"{self.name}: {refused.message}"
             self.count_slow()

@@ -22,7 +22,7 @@ from keeper.chain.endpoint import (
 )
 from keeper.chain.heights import Heights
 from keeper.chain.lane import Lane
-from keeper.chain.refusal import elsewhere, young
+from keeper.chain.refusal import gone, young
 from keeper.chain.rpc import Rpc
 from keeper.config import ChainSettings
 from keeper.errors import ConfigError, Rejected, Transient, pool_holds
@@ -127,7 +127,7 @@ class Endpoints:
             try:
                 return await self._race(self._order(everyone=n >= ROUNDS), ask, hedge_s)
             except Transient as error:
-                answered = isinstance(error, Rejected) and not elsewhere(error)
+                answered = isinstance(error, Rejected) and not ask.may_pass_on(error)
                 last = n == ROUNDS + more or (
                     n >= ROUNDS and not (isinstance(error, Rejected) and young(error))
                 )
@@ -321,7 +321,7 @@ class Endpoints:
                     try:
                         result = task.result()
                     except Transient as error:
-                        if isinstance(error, Rejected) and not elsewhere(error):
+                        if isinstance(error, Rejected) and not ask.may_pass_on(error):
                             raise
                         failures.append(error)
                     else:
@@ -333,7 +333,8 @@ class Endpoints:
                         }
                         self._blame_silent(late)
                         return result
-            raise next((f for f in failures if isinstance(f, Rejected)), failures[-1])
+            refusals = [f for f in failures if isinstance(f, Rejected)]
+            raise max(refusals, key=gone) if refusals else failures[-1]
         finally:
             for task in running:
                 task.cancel()

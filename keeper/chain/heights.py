@@ -25,7 +25,7 @@ class Heights:
 
     Whoever is behind another lags, and is not used: nobody travels back in time. But one endpoint's word must
     not blind a chain, so a height that stands still is not believed against a lower one that goes on at the chain's
-    own pace; whether that one is fresh, the times of its blocks tell. And a height that is more than a day's blocks
+    own pace, and was not behind before that height was told. And a height that is more than a day's blocks
     above another's is believed against it
 
     - unless it came there in one leap, or more endpoints stand with the lower one: so it is until another endpoint
@@ -61,7 +61,10 @@ class Heights:
         told = {**others, endpoint: number}
         best = max((h for e, h in others.items() if not self._doubtful(e, endpoint, told)), default=number)
         if number < best - self._lag_max:
+            if endpoint.behind_s is None:
+                endpoint.behind_s = self._clock.monotonic_s()
             return f"at block {number}, another has shown {best}"
+        endpoint.behind_s = None
         under = max((h for e, h in others.items() if self._doubtful(endpoint, e, told)), default=None)
         return "" if under is None else f"at block {number}, which nobody bears out: another is at {under}"
 
@@ -82,7 +85,8 @@ class Heights:
         if told[high] - told[low] <= self._lag_max or not self._moves(low) or low.climbs:
             return False
         if told[high] - told[low] <= self._far:
-            return not self._moves(high)
+            # who was behind before the higher one's last step lags in earnest, and a chain may halt
+            return not self._moves(high) and not (low.behind_s is not None and low.behind_s < high.moved_s)
         more = self._company(told[high], told) - self._company(told[low], told)
         return more < 0 or (more == 0 and (high.leapt or not self._moves(high)))
 

@@ -20,29 +20,30 @@ class About(Enum):
 
 
 _VERDICT = re.compile(
-    r"revert|out ?of ?gas|gas required|gas limit|intrinsic gas|insufficient|invalid (opcode|jump)|bad ?instruction"
-    r"|vm (exception|execution error)|stack ?(under|over)flow|nonce too|underpriced|already known"
-    r"|(max fee|fee cap|max priority)",
+    r"out ?of ?(gas|funds)|gas required|gas limit|intrinsic gas|insufficient.{0,10}(funds|balance)|exceeds.?balance"
+    r"|invalid.{0,4}(opcode|jump)|bad ?instruction|vm execution error|stack ?(under|over)flow|nonce too"
+    r"|underpriced|already known|max fee|fee cap|max priority",
     re.IGNORECASE,
 )
+_REVERT = re.compile(r"revert|vm exception", re.IGNORECASE)
+"""Whatever follows is a contract's own text."""
 _VERDICT_CODES = frozenset({3, -32015})
 _COPY = re.compile(
     r"(header|block|state|trie node|resource|historical).{0,60}"
     r"(not found|not available|unavailable|missing|could not be found|pruned)"
     r"|(unknown|missing|cannot find|could not find|pruned).{0,20}(block|header|trie node|state)"
-    r"|BlockOutOfRange|not currently canonical|^internal error$|internal server error"
-    r"|block range|query (returned|exceeds)|too many (results|logs)",
+    r"|BlockOutOfRange|not currently canonical|^internal error$|internal server error",
     re.IGNORECASE,
 )
-"""A lagging or pruned replica does not know a fresh block hash; another endpoint may. So with logs of many blocks."""
+"""A lagging or pruned replica does not know a fresh block hash; another endpoint may."""
 _COPY_CODES = frozenset({-32601, -32602, -32001, -32002, -32004})
 """EIP-1474: method not found, invalid params, resource not found, resource unavailable, method not supported."""
-_UNCANONICAL = "canonical"
+_YOUNG = re.compile(r"(header|block|hash).{0,60}not found|unknown (block|header)", re.IGNORECASE)
 
 
 def about(error: Rejected) -> About:
     """Whose fault the error is; what is not known to be a verdict is none."""
-    if error.data is not None or error.code in _VERDICT_CODES:
+    if error.data is not None or error.code in _VERDICT_CODES or _REVERT.search(error.message):
         return About.QUESTION
     if error.code in _COPY_CODES or _COPY.search(error.message):
         return About.COPY
@@ -54,9 +55,14 @@ def elsewhere(error: Rejected) -> bool:
     return about(error) is not About.QUESTION
 
 
+def gone(error: Rejected) -> bool:
+    """Whether the node says that a block is not, or no more, of its chain."""
+    return "canonical" in error.message
+
+
 def young(error: Rejected) -> bool:
     """Whether a block may only be too new for the node, rather than gone from the chain."""
-    return bool(_COPY.search(error.message)) and _UNCANONICAL not in error.message
+    return bool(_YOUNG.search(error.message)) and not gone(error)
 
 
-__all__ = ["About", "about", "elsewhere", "young"]
+__all__ = ["About", "about", "elsewhere", "gone", "young"]

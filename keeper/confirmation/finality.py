@@ -77,8 +77,10 @@ class Finality:
         silent: Transient | None = None
         each = await self._transport.request_each(METHOD, TAG, COUNT, timeout_s=HEADER_S, wait_s=WAIT_S)
         for answer in each:
+            # where another was asked in its place, what it had said is the cause
+            denied = answer.__cause__ if isinstance(answer, Transient) else None
             try:
-                height = named(answer)
+                height = named(denied if isinstance(denied, Rejected) else answer)
             except Transient as error:
                 silent = error
             else:

@@ -266,3 +266,25 @@ async def test_height__when_the_head_stands_still_and_another_syncs__then_not_us
             await chain.blocks(1)
         assert chain.states == [State.UP, State.LAGGING]
         assert await chain.height() == TRUE + 1
+
+
+@virtual
+async def test_height__when_the_chain_halts__then_one_that_lagged_before_is_not_used_for_it() -> None:
+    async with Chain(2) as chain:
+        await chain.blocks(120, "a")
+        await chain.blocks(5, "a", "b")
+        assert chain.states == [State.UP, State.LAGGING]
+        await chain.blocks(3 * int(STILL_S) // BLOCK_S, "b")
+        assert chain.states == [State.UP, State.LAGGING]
+        assert await chain.height() == TRUE + 125
+
+
+@virtual
+async def test_height__when_one_that_lagged_caught_up_once__then_it_is_a_witness_again() -> None:
+    async with Chain(2) as chain:
+        await chain.blocks(20, "a")
+        chain.told["b"] = chain.told["a"]
+        await chain.blocks(2, "a", "b")
+        chain.told["a"] += 300
+        await chain.blocks(int(STILL_S) // BLOCK_S + 2, "b")
+        assert chain.states == [State.LAGGING, State.UP]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 
@@ -12,8 +13,10 @@ from keeper.chain.endpoints import Endpoints
 from keeper.chain.head import latest
 from keeper.chain.refusal import About, about, young
 from keeper.chain.rpc import RateLimited, Rpc
+from keeper.confirmation.finality import Finality
 from keeper.errors import Rejected, Transient
 from keeper.model import Call
+from tests.build import block
 from tests.unit.chain.bodies import Answer, Bench, FakeBody, chain_of
 from tests.virtual_time import VirtualClock, now_s, virtual
 
@@ -176,6 +179,14 @@ async def test_error__of_a_rate__is_known_whatever_its_code_but_a_contract_s_wor
         (-32015, "VM execution error.", About.QUESTION),
         (-32000, "err: max fee per gas less than block base fee", About.QUESTION),
         (-32000, "insufficient funds for transfer", About.QUESTION),
+        (-32000, "EVM error: InvalidFEOpcode", About.QUESTION),
+        (-32000, "EVM error: OutOfFunds", About.QUESTION),
+        (-32000, "execution reverted: price block not found", About.QUESTION),
+        (
+            -32602,
+            "VM Exception while processing transaction: state missing",
+            About.QUESTION,
+        ),
         (-32000, "header not found", About.COPY),
         (-32601, "the method does not exist", About.COPY),
         (-32600, "Must be authenticated!", About.NODE),
@@ -206,6 +217,8 @@ def _learning(after_s: float, words: str) -> Answer:
         (1.5, "header not found", True),
         (9.0, "header not found", False),
         (1.0, "hash 0xab.. is not currently canonical", False),
+        (1.0, "Internal error", False),
+        (1.0, "missing trie node 12ab (path ) state 0x12 is not available", False),
     ],
 )
 async def test_photograph__when_a_head_is_told_before_the_nodes_have_it__then_asked_again_for_a_part_of_the_block(
@@ -221,6 +234,83 @@ async def test_photograph__when_a_head_is_told_before_the_nodes_have_it__then_as
     if caught is None:
         assert after_s <= now_s() - began_s < after_s + 0.5
     else:
-        assert young(caught.value) is ("canonical" not in words)
-        assert now_s() - began_s < 3.0
+        assert now_s() - began_s < (3.0 if young(caught.value) else 0.3)
     await endpoints.close()
+
+
+@virtual
+async def test_photograph__when_one_says_that_the_block_is_gone__then_nobody_waits_for_it() -> None:
+    words = ("header for hash not found", "hash 0xab.. is not currently canonical")
+    endpoints = Endpoints(chain_of(2), [FakeBody(well), FakeBody(well)], VirtualClock(), lambda _: None)
+    await endpoints.probe()
+    for endpoint, said in zip(endpoints.each, words, strict=True):
+        endpoint.rpc.answer = _learning(9.0, said)  # type: ignore[attr-defined]
+    began_s = now_s()
+    with pytest.raises(Rejected, match="canonical"):
+        await photographed(endpoints)
+    assert now_s() - began_s < 0.3
+    await endpoints.close()
+
+
+@virtual
+@pytest.mark.parametrize("words", ["AlreadyKnown", "txpool is full", "tx fee exceeds the configured cap"])
+async def test_send__when_a_pool_refuses_in_its_own_words__then_the_preferred_endpoint_stays_preferred(
+    words: str,
+) -> None:
+    async with Bench(FakeBody(well), FakeBody(well)) as bench:
+        refusal = Rejected(-32010, words)
+        bench.bodies[0].answer = lambda m, p: refusal if m == "eth_sendRawTransaction" else well(m, p)
+        for _ in range(15):
+            await photographed(bench.endpoints)
+            await bench.endpoints.broadcast(b"x")
+        assert bench.bodies[1].times("eth_call") == 0
+
+
+@virtual
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (-32614, "eth_getLogs is limited to a 10,000 range"),
+        (-32000, "requested too many blocks from 0 to 100000, maximum is set to 2048"),
+        (35, "ranges over 10000 blocks are not supported on freetier"),
+        (-32005, "query returned more than 10000 results"),
+    ],
+)
+async def test_logs__when_they_are_too_many_for_a_node__then_told_at_once_and_it_stays_preferred(
+    code: int, words: str
+) -> None:
+    async with Bench(FakeBody(well), FakeBody(well)) as bench:
+        refusal = Rejected(code, words)
+        bench.bodies[0].answer = lambda m, p: refusal if m == "eth_getLogs" else well(m, p)
+        for n in range(1, 16):
+            with pytest.raises(Rejected):
+                await bench.endpoints.request("eth_getLogs", [{}])
+            assert bench.bodies[0].times("eth_getLogs") == n
+        await photographed(bench.endpoints)
+        assert bench.bodies[1].asked.count("eth_call") == bench.bodies[1].asked.count("eth_getLogs") == 0
+
+
+@virtual
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (-32602, "invalid argument 0: hex string without 0x prefix"),
+        (-32602, "Invalid params"),
+        (-32601, "the method does not exist"),
+        (-39001, "Unknown block"),
+        (-32000, "finalized block not found"),
+    ],
+)
+async def test_finality__when_every_endpoint_denies_the_tag__then_reckoned_by_depth(
+    code: int, words: str
+) -> None:
+    def denies(method: str, params: object) -> object:
+        finalized = isinstance(params, list | tuple) and params[:1] in (["finalized"], ("finalized",))
+        return Rejected(code, words) if finalized else well(method, params)
+
+    async with Bench(FakeBody(denies), FakeBody(denies)) as bench:
+        finality, found = Finality(bench.endpoints), list[int]()
+        for n in range(4):
+            found.append(await finality.height(replace(block(1_000 + 100 * n), timestamp_s=700 * n), 10))
+    assert found[0] == -1
+    assert found[-1] > 1_000
