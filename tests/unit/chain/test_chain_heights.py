@@ -288,3 +288,15 @@ async def test_height__when_one_that_lagged_caught_up_once__then_it_is_a_witness
         chain.told["a"] += 300
         await chain.blocks(int(STILL_S) // BLOCK_S + 2, "b")
         assert chain.states == [State.LAGGING, State.UP]
+
+
+@virtual
+async def test_height__when_one_stands_still_within_the_tolerance_of_another__then_both_are_used() -> None:
+    async with Chain(2) as chain:
+        chain.told["a"] = TRUE + 2
+        await chain.endpoints.probe()
+        chain.clock.advance(10 * STILL_S)
+        chain.told["b"] = TRUE + 1
+        await chain.endpoints.probe()
+        await chain.endpoints.probe()
+        assert chain.states == [State.UP, State.UP]

@@ -93,6 +93,7 @@ async def test_photograph__when_the_preferred_endpoint_is_in_trouble_with_itself
             asked = bench.bodies[0].times("eth_call")
             await photographed(bench.endpoints)
             assert bench.bodies[0].times("eth_call") == asked, "the one that is well is asked first by now"
+            assert message in bench.endpoints.status()[0].last_error
 
 
 @virtual
@@ -157,6 +158,7 @@ async def test_chain_id__when_the_node_refuses_to_tell_it__then_that_is_no_answe
     [
         (-32007, "50/second request limit reached", True),
         (-32016, "over rate limit", True),
+        (-32000, "daily request count exceeded", True),
         (-32000, "execution reverted: rate limit of the bridge", False),
         (3, "quota exceeded", False),
         (-32000, "header not found", False),
@@ -177,6 +179,7 @@ async def test_error__of_a_rate__is_known_whatever_its_code_but_a_contract_s_wor
         (-32000, "invalid opcode: INVALID", About.QUESTION),
         (-32000, "stack underflow (0 <=> 1)", About.QUESTION),
         (-32015, "VM execution error.", About.QUESTION),
+        (-32015, "Transaction execution error.", About.QUESTION),
         (-32000, "err: max fee per gas less than block base fee", About.QUESTION),
         (-32000, "insufficient funds for transfer", About.QUESTION),
         (-32000, "EVM error: InvalidFEOpcode", About.QUESTION),
@@ -189,6 +192,10 @@ async def test_error__of_a_rate__is_known_whatever_its_code_but_a_contract_s_wor
         ),
         (-32000, "header not found", About.COPY),
         (-32601, "the method does not exist", About.COPY),
+        (-32602, "Invalid params", About.COPY),
+        (-32001, "not known here", About.COPY),
+        (-32002, "not now", About.COPY),
+        (-32004, "not offered", About.COPY),
         (-32600, "Must be authenticated!", About.NODE),
         (-32000, "anything else", About.NODE),
     ],
@@ -197,6 +204,19 @@ def test_about__tells_a_verdict_from_a_lagging_copy_and_from_a_node_s_own_troubl
     code: int, message: str, whose: About
 ) -> None:
     assert about(Rejected(code, message)) is whose
+
+
+@pytest.mark.parametrize(
+    ("message", "whether"),
+    [
+        ("header not found", True),
+        ("unknown block", True),
+        ("block 0xab not found: no more canonical", False),
+        ("missing trie node", False),
+    ],
+)
+def test_young__is_a_block_that_may_yet_arrive_and_none_that_is_gone(message: str, whether: bool) -> None:
+    assert young(Rejected(-32000, message)) is whether
 
 
 def _learning(after_s: float, words: str) -> Answer:
@@ -211,20 +231,24 @@ def _learning(after_s: float, words: str) -> Answer:
 
 @virtual
 @pytest.mark.parametrize(
-    ("after_s", "words", "found"),
+    ("block_s", "after_s", "words", "found"),
     [
-        (0.4, "header not found", True),
-        (1.5, "header not found", True),
-        (9.0, "header not found", False),
-        (1.0, "hash 0xab.. is not currently canonical", False),
-        (1.0, "Internal error", False),
-        (1.0, "missing trie node 12ab (path ) state 0x12 is not available", False),
+        (12.0, 0.4, "header not found", True),
+        (12.0, 1.5, "header not found", True),
+        (12.0, 9.0, "header not found", False),
+        (2.0, 0.4, "header not found", True),
+        (2.0, 1.0, "header not found", False),
+        (12.0, 1.0, "hash 0xab.. is not currently canonical", False),
+        (12.0, 1.0, "Internal error", False),
+        (12.0, 1.0, "missing trie node 12ab (path ) state 0x12 is not available", False),
     ],
 )
 async def test_photograph__when_a_head_is_told_before_the_nodes_have_it__then_asked_again_for_a_part_of_the_block(
-    after_s: float, words: str, found: bool
+    block_s: float, after_s: float, words: str, found: bool
 ) -> None:
-    endpoints = Endpoints(chain_of(2), [FakeBody(well), FakeBody(well)], VirtualClock(), lambda _: None)
+    endpoints = Endpoints(
+        chain_of(2, block_s), [FakeBody(well), FakeBody(well)], VirtualClock(), lambda _: None
+    )
     await endpoints.probe()
     for endpoint in endpoints.each:
         endpoint.rpc.answer = _learning(after_s, words)  # type: ignore[attr-defined]
@@ -235,6 +259,21 @@ async def test_photograph__when_a_head_is_told_before_the_nodes_have_it__then_as
         assert after_s <= now_s() - began_s < after_s + 0.5
     else:
         assert now_s() - began_s < (3.0 if young(caught.value) else 0.3)
+    await endpoints.close()
+
+
+@virtual
+async def test_question__about_a_tag_that_nobody_knows__then_told_after_the_second_round() -> None:
+    asks = ["finalized", False]
+    endpoints = Endpoints(chain_of(2), [FakeBody(well), FakeBody(well)], VirtualClock(), lambda _: None)
+    await endpoints.probe()
+    for endpoint in endpoints.each:
+        endpoint.rpc.answer = lambda m, p: Rejected(-39001, "block not found")  # type: ignore[attr-defined]
+    began_s = now_s()
+    with pytest.raises(Rejected):
+        await endpoints.request("eth_getBlockByNumber", asks)
+    assert now_s() - began_s < 0.3
+    assert [e.rpc.times("eth_getBlockByNumber") for e in endpoints.each] == [2, 2]  # type: ignore[attr-defined]
     await endpoints.close()
 
 

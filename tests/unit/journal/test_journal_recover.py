@@ -340,7 +340,9 @@ def test_standing__when_read_from_the_chain__then_what_passed_is_named(journal: 
     assert (alone.known, alone.passed) == (None, ())
 
 
-@pytest.mark.parametrize("answer", [None, 5, "12", "0xzz"])
+@pytest.mark.parametrize(
+    "answer", [None, 5, "12", "0xzz", pytest.param("0x" + "f" * 4_000, id="4,000 digits")]
+)
 def test_count__when_the_node_answers_no_quantity__then_transient_and_nothing_decided(
     journal: Journal, answer: object
 ) -> None:

@@ -286,6 +286,19 @@ def test_urgent__when_the_one_before_it_is_for_practice_and_pays__then_it_gives_
     assert keeper.intent().attempts[-1].cancel
 
 
+@pytest.mark.parametrize("past", [0, 1])
+def test_urgent__when_the_one_before_it_pays_and_is_past_its_time__then_it_gives_way_at_once(
+    keeper: Keeper, past: int
+) -> None:
+    keeper.chain.mine(base_fee_wei=50 * GWEI)
+    made = dear(keeper, "main", 1_500_000)
+    keeper.act(made)
+    while keeper.chain.head.number < made.bounds.deadline_block + past:
+        keeper.chain.mine(empty=True)
+    keeper.act(dear(keeper, "other", 300_000))
+    assert keeper.intent().attempts[-1].cancel is (past > 0)
+
+
 def test_tend__when_the_urgent_one_behind_it_is_given_up__then_what_was_made_anew_is_not_cancelled_for_a_self_send(
     keeper: Keeper,
 ) -> None:
