@@ -17,6 +17,7 @@ import traceback
 from functools import partial
 
 from keeper import eventloop
+from keeper.confirmation.missing import AGREED_S
 from keeper.errors import Broken, Raced, Transient
 from keeper.model import Attempt
 from tests.bench.figures import record
@@ -28,8 +29,9 @@ RACES = 1_000
 A_UNIT = 10
 PAUSED = 7
 """Exit status of a host that found a foreign nonce."""
-PAUSED_S_MAX = 8.0
-"""A second is usual; hosts in step take the blocks that it takes to believe that a nonce was taken."""
+PAUSED_S_MAX = 2.0 * AGREED_S
+"""A second is usual; of hosts in step one has signed under the very nonce that the other's transaction took, signs
+nothing more, and stops once it believes that."""
 QUIET_BLOCKS = 4
 
 
