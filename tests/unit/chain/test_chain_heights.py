@@ -291,9 +291,12 @@ async def test_height__when_one_that_lagged_caught_up_once__then_it_is_a_witness
 
 
 @virtual
-async def test_height__when_one_stands_still_within_the_tolerance_of_another__then_both_are_used() -> None:
+@pytest.mark.parametrize("ahead", [1, 2], ids=["near", "at its edge"])
+async def test_height__when_one_stands_still_within_the_tolerance_of_another__then_both_are_used(
+    ahead: int,
+) -> None:
     async with Chain(2) as chain:
-        chain.told["a"] = TRUE + 2
+        chain.told["a"] = TRUE + 1 + ahead
         await chain.endpoints.probe()
         chain.clock.advance(10 * STILL_S)
         chain.told["b"] = TRUE + 1
