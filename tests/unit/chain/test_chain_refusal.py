@@ -264,14 +264,13 @@ async def test_photograph__when_a_head_is_told_before_the_nodes_have_it__then_as
 
 @virtual
 async def test_question__about_a_tag_that_nobody_knows__then_told_after_the_second_round() -> None:
-    asks = ["finalized", False]
     endpoints = Endpoints(chain_of(2), [FakeBody(well), FakeBody(well)], VirtualClock(), lambda _: None)
     await endpoints.probe()
     for endpoint in endpoints.each:
         endpoint.rpc.answer = lambda m, p: Rejected(-39001, "block not found")  # type: ignore[attr-defined]
     began_s = now_s()
     with pytest.raises(Rejected):
-        await endpoints.request("eth_getBlockByNumber", asks)
+        await endpoints.request("eth_getBlockByNumber", ["finalized", False])
     assert now_s() - began_s < 0.3
     assert [e.rpc.times("eth_getBlockByNumber") for e in endpoints.each] == [2, 2]  # type: ignore[attr-defined]
     await endpoints.close()

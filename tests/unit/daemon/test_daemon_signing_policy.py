@@ -85,14 +85,16 @@ def test_limits__when_an_executor_comes_that_they_do_not_know__then_told_at_once
     Limits(here, cast(Any, object()), build.means()).follow(with_one)  # a policy file of its own
 
 
-@pytest.mark.parametrize("known", ["at the start", "since a renewal"])
-def test_limits__when_a_few_show_what_is_new__then_what_is_known_of_the_others_stays(known: str) -> None:
+@pytest.mark.parametrize("at_start", [True, False], ids=["at the start", "since a renewal"])
+def test_limits__when_a_few_show_what_is_new__then_what_is_known_of_the_others_stays(
+    at_start: bool,
+) -> None:
     there = replace(mandate(), id=build.position_id(build.BOB), key="0x" + "77" * 32)
     here, signer = site(mandate(), there), Signing()
     priced = replace(means(), native_price_base=4_000 * 10**8, native_price_decimals=8)
     others = replace(priced, mandates=(there,))
-    limits = Limits(here, cast(Any, signer), others if known == "at the start" else build.means())
-    if known != "at the start":
+    limits = Limits(here, cast(Any, signer), others if at_start else build.means())
+    if not at_start:
         limits.renew(others)
     limits.follow(replace(means(), reserves=(), native_price_base=None))
     assert signer.policy is not None
